@@ -1,0 +1,79 @@
+"""EOS Platform: search how a vision-language model reduces its visual tokens.
+
+Example:
+    >>> import eos_platform as eos
+    >>> eos.attach(model, "operator.json")  # the model now reduces its visual tokens
+    >>> eos.Study("quickstart").run()  # find operators of your own
+
+Names are imported when they are first used, so that ``import eos_platform`` is quick and a deployed operator needs
+neither Ray nor Optuna nor MLflow.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from importlib import metadata
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from eos_platform.engine.study import Study as Study
+    from eos_platform.errors import EosError as EosError
+    from eos_platform.models.attach import attach as attach
+    from eos_platform.models.attach import attached as attached
+    from eos_platform.models.attach import detach as detach
+    from eos_platform.operators.spec import OperatorSpec as OperatorSpec
+    from eos_platform.search import search as search
+    from eos_platform.search.config import SearchConfig as SearchConfig
+    from eos_platform.tasks import evaluate as evaluate
+    from eos_platform.tasks import load_workload as load_workload
+
+_HOMES = {
+    "EosError": "errors",
+    "OperatorSpec": "operators.spec",
+    "attach": "models.attach",
+    "attached": "models.attach",
+    "detach": "models.attach",
+    "SearchConfig": "search.config",
+    "search": "search",
+    "load_workload": "tasks",
+    "evaluate": "tasks",
+    "Study": "engine.study",
+}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        try:
+            return metadata.version("eos-platform")
+        except metadata.PackageNotFoundError:
+            return "unknown (not installed)"
+    if name not in _HOMES:
+        raise AttributeError(f"module 'eos_platform' has no attribute '{name}'")
+    home = importlib.import_module(f"eos_platform.{_HOMES[name]}")
+    return home if name == "search" else getattr(home, name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_HOMES, "__version__"]
+
+
+class _SearchFolder(ModuleType):
+    """``eos.search`` is a folder of modules, and the function its users mean."""
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        return self.search(*args, **options)
+
+
+class _Package(ModuleType):
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Python binds a submodule in its package whoever imports it first, and would hide the function of that name
+        if name == "search" and isinstance(value, ModuleType):
+            value.__class__ = _SearchFolder
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -1,0 +1,57 @@
+"""Reading and writing files so that a reader never sees half of one."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from eos_platform.errors import EosError
+
+
+def write_atomic(path: str | os.PathLike[str], content: str | bytes) -> Path:
+    """Write ``content`` to a temporary name beside ``path`` and rename it into place.
+
+    Raises:
+        EosError: the folder cannot be made or written.
+    """
+    target = Path(path)
+    data = content.encode() if isinstance(content, str) else content
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    except OSError as error:
+        raise EosError(f"cannot write {target}: {error.strerror or error}") from error
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)  # mkstemp gives 0600; a shared store needs the usual mode
+        os.replace(temporary, target)
+    except OSError as error:
+        Path(temporary).unlink(missing_ok=True)
+        raise EosError(f"cannot write {target}: {error.strerror or error}") from error
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return target
+
+
+def read_text(path: str | os.PathLike[str], what: str) -> str:
+    """The text of ``path``.
+
+    Args:
+        what: what the file is, for the error ("operator file", "study file").
+
+    Raises:
+        EosError: missing, a folder, unreadable, or not UTF-8.
+    """
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise EosError(f"{what} not found: {path}") from None
+    except UnicodeDecodeError:
+        raise EosError(f"{what} is not text: {path}") from None
+    except OSError as error:
+        raise EosError(f"cannot read {what} {path}: {error.strerror or error}") from error
