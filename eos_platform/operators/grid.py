@@ -1,0 +1,86 @@
+"""Static geometry: how a grid of visual tokens is cut into windows, and the token in the middle of each."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from eos_platform.errors import EosError
+
+
+class Layout(NamedTuple):
+    """Windows numbered in raster order of their anchors."""
+
+    window: tuple[int, ...]  # of each grid cell, in raster order
+    anchor: tuple[int, ...]  # raster index of each window's middle cell, ascending
+
+
+@lru_cache(maxsize=2048)
+def layout(grid: tuple[int, int], size: int) -> Layout:
+    """Cut ``grid`` (rows, columns) into ``size`` windows.
+
+    Equal windows where some factoring of ``size`` divides rows and columns (the squarest such, wide before tall);
+    otherwise bands of rows, each cut into nearly equal columns. Any size from 1 to the number of cells works.
+
+    Raises:
+        EosError: more windows than cells, or none.
+    """
+    rows, columns = grid
+    if not 1 <= size <= rows * columns:
+        raise EosError(f"a grid of {rows}x{columns} tokens cannot be cut into {size} windows")
+    bands = _bands(rows, columns, size)
+    window = [0] * (rows * columns)
+    anchor: list[int] = []
+    for band in range(bands):
+        top, bottom = band * rows // bands, (band + 1) * rows // bands
+        across = (band + 1) * size // bands - band * size // bands
+        for part in range(across):
+            left, right = part * columns // across, (part + 1) * columns // across
+            for row in range(top, bottom):
+                for column in range(left, right):
+                    window[row * columns + column] = len(anchor)
+            anchor.append((top + bottom - 1) // 2 * columns + (left + right - 1) // 2)
+    return Layout(tuple(window), tuple(anchor))
+
+
+def _bands(rows: int, columns: int, size: int) -> int:
+    """Into how many bands of rows to cut."""
+    equal = [n for n in range(1, rows + 1) if rows % n == 0 and size % n == 0 and columns % (size // n) == 0]
+    if equal:
+        return min(equal, key=lambda n: (abs(math.log(rows / n * (size // n) / columns)), -n))
+    squarest = round(math.sqrt(size * rows / columns))
+    return max(math.ceil(size / columns), min(squarest, rows, size))
+
+
+# Tensors below are cached: a copy from the host at every call would stall the device. They are made outside inference
+# mode, since a tensor born in it cannot take part in a later backward pass.
+
+
+@lru_cache(maxsize=256)
+def window_table(grid: tuple[int, int], size: int, device: torch.device) -> Tensor:
+    """Window of each raster index (rows * columns,), long."""
+    with torch.inference_mode(False):
+        return torch.tensor(layout(grid, size).window, device=device)
+
+
+@lru_cache(maxsize=256)
+def anchor_mask(grid: tuple[int, int], size: int, device: torch.device) -> Tensor:
+    """Which raster indices are anchors of ``size`` windows (rows * columns,), bool."""
+    with torch.inference_mode(False):
+        mask = torch.zeros(grid[0] * grid[1], dtype=torch.bool)
+        mask[list(layout(grid, size).anchor)] = True
+        return mask.to(device)
+
+
+@lru_cache(maxsize=16)
+def anchor_masks(grid: tuple[int, int], device: torch.device) -> Tensor:
+    """``anchor_mask`` of every size from 0 (none) up, stacked: a count that lives on the device can look itself up."""
+    cells = grid[0] * grid[1]
+    with torch.inference_mode(False):
+        masks = [torch.zeros(cells, dtype=torch.bool)]
+        masks += [anchor_mask(grid, size, torch.device("cpu")) for size in range(1, cells + 1)]
+        return torch.stack(masks).to(device)

@@ -1,0 +1,96 @@
+"""How important each token is: features, z-scored over the tokens present, mixed and brought to unit spread.
+
+Unit spread matters: with it, temperature alone sets how sharp a relaxed selection is, and a search cannot soften its
+selection by shrinking the weights.
+
+Legend: b batch, n tokens, d width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from eos_platform.errors import EosError
+from eos_platform.operators.spec import FEATURES
+from eos_platform.operators.tokens import unit, wide
+
+
+def norm_feature(x_bnd: Tensor, presence_bn: Tensor | None = None) -> Tensor:
+    """Length of each token (b, n); presence plays no part in it."""
+    return wide(x_bnd).norm(dim=-1)
+
+
+def uniqueness_feature(x_bnd: Tensor, presence_bn: Tensor | None = None) -> Tensor:
+    """1 - mean cosine to the other tokens present (b, n), in O(nd): a sum of cosines is a cosine with the sum."""
+    unit_bnd = unit(x_bnd)
+    presence_bn = torch.ones_like(unit_bnd[..., 0]) if presence_bn is None else presence_bn.to(unit_bnd.dtype)
+    total_bd = torch.einsum("bn,bnd->bd", presence_bn, unit_bnd)
+    own_bn = presence_bn * unit_bnd.square().sum(-1)
+    others_bn = presence_bn.sum(-1, keepdim=True) - presence_bn
+    # a token alone has no others: the floor keeps its 0 / 0 at 0
+    return 1 - (torch.einsum("bnd,bd->bn", unit_bnd, total_bd) - own_bn) / others_bn.clamp_min(1e-2)
+
+
+def combine(
+    features: Mapping[str, Tensor], weights: Mapping[str, float] | Tensor, presence_bn: Tensor | None = None
+) -> Tensor:
+    """The score s (b, n): the weighted sum of z-scored features, of mean 0 and spread 1 over the tokens present.
+
+    A feature (or sum) that does not vary says nothing and gives zeros.
+
+    Args:
+        features: name -> (b, n).
+        weights: by name, or a tensor in the order of ``FEATURES``, where features that are not given count nothing.
+        presence_bn: how much of each token is there; default: all of it.
+
+    Raises:
+        EosError: a feature weighed by name is not given.
+    """
+    used: list[tuple[str, float | Tensor]] = []
+    for index, name in enumerate(FEATURES):
+        weight = weights[index] if isinstance(weights, Tensor) else weights.get(name, 0.0)
+        if not isinstance(weight, Tensor) and weight == 0:
+            continue
+        if name in features:
+            used.append((name, weight))
+        elif not isinstance(weight, Tensor):
+            raise EosError(f"this model gives no feature '{name}' here; given: {', '.join(features) or 'none'}")
+    if not used:
+        raise EosError("a score needs at least one weighted feature")
+    z_kbn = _standard(torch.stack([wide(features[name]) for name, _ in used]), presence_bn)
+    total_bn = torch.zeros_like(z_kbn[0])
+    scale: float | Tensor = 0.0  # what the sum is made of, in case its parts cancel
+    for z_bn, (_, weight) in zip(z_kbn, used, strict=True):
+        total_bn = total_bn + weight * z_bn
+        scale = scale + weight**2
+    return _standard(total_bn, presence_bn, scale)
+
+
+def with_token_features(
+    features: Mapping[str, Tensor], x_bnd: Tensor, needed: tuple[str, ...], presence_bn: Tensor | None = None
+) -> dict[str, Tensor]:
+    """``features`` plus those of ``needed`` that follow from the tokens themselves."""
+    full = dict(features)
+    for name, feature in (("norm", norm_feature), ("uniqueness", uniqueness_feature)):
+        if name in needed and name not in full:
+            full[name] = feature(x_bnd, presence_bn)
+    return full
+
+
+def _standard(f_bn: Tensor, presence_bn: Tensor | None, scale: float | Tensor | None = None) -> Tensor:
+    """Zero mean and unit spread over the tokens present; zeros where the spread is only rounding.
+
+    Args:
+        scale: mean square of the values that rounding happened at; default: of ``f_bn`` itself.
+    """
+    if presence_bn is None:
+        share_bn = torch.full_like(f_bn, 1 / f_bn.shape[-1])
+    else:
+        share_bn = presence_bn / presence_bn.sum(-1, keepdim=True).clamp_min(1e-6)
+    centred_bn = f_bn - (share_bn * f_bn).sum(-1, keepdim=True)
+    variance_b1 = (share_bn * centred_bn.square()).sum(-1, keepdim=True)
+    varies_b1 = variance_b1 > 1e-12 * ((share_bn * f_bn.square()).sum(-1, keepdim=True) if scale is None else scale)
+    return torch.where(varies_b1, centred_bn * torch.where(varies_b1, variance_b1, 1.0).rsqrt(), 0.0)

@@ -1,0 +1,58 @@
+"""The visual tokens at a site, and the few tensor moves everything here shares.
+
+Legend: b batch, n tokens present, r kept, q dropped, d width.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Tokens(NamedTuple):
+    """Deployed: only the tokens still present, in raster order."""
+
+    x_bnd: Tensor
+    size_bn: Tensor  # float32: how many original tokens each stands for
+    origin_bn: Tensor  # long: raster index of each in the original grid
+
+    @classmethod
+    def of(cls, x_bnd: Tensor) -> Tokens:
+        """All tokens of the grid, untouched so far."""
+        b, n, _ = x_bnd.shape
+        origin_bn = torch.arange(n, device=x_bnd.device).expand(b, n)
+        return cls(x_bnd, torch.ones(b, n, device=x_bnd.device), origin_bn)
+
+
+class RelaxedTokens(NamedTuple):
+    """Relaxed: every token of the grid, each with how much of it is still there (presence in [0, 1])."""
+
+    x_bnd: Tensor
+    size_bn: Tensor
+    origin_bn: Tensor
+    presence_bn: Tensor
+
+    @classmethod
+    def of(cls, x_bnd: Tensor) -> RelaxedTokens:
+        """All tokens of the grid, untouched so far and wholly present."""
+        x_bnd, size_bn, origin_bn = Tokens.of(x_bnd)
+        return cls(x_bnd, size_bn, origin_bn, torch.ones_like(size_bn))
+
+
+def wide(x: Tensor) -> Tensor:
+    """At least float32: scores, softmaxes and sums are never taken in half precision."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def pick(values: Tensor, index_br: Tensor) -> Tensor:
+    """Rows ``index_br`` of ``values`` (b, n) or (b, n, d)."""
+    if values.dim() == 2:
+        return values.gather(1, index_br)
+    return values.gather(1, index_br[..., None].expand(-1, -1, values.shape[-1]))
+
+
+def unit(x_bnd: Tensor) -> Tensor:
+    """Each token scaled to length 1 (a zero token stays zero), so that products are cosines."""
+    return torch.nn.functional.normalize(wide(x_bnd), dim=-1)
