@@ -1,0 +1,61 @@
+"""What a call of the whole model tells about its prompts: where the image tokens are, and what is padding or answer.
+
+Legend: b batch, s sequence, d width.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from eos_platform.errors import EosError
+from eos_platform.models.layout import Layout, find_layout
+from eos_platform.models.llava import Parts
+
+
+def layout_of_call(parts: Parts, tokens: int, call: dict[str, Any], answer_bs: Tensor | None) -> Layout | None:
+    """The layout of the prompts in a call; None where no image comes with them (text, or a decode step).
+
+    Args:
+        parts: of the model.
+        tokens: visual tokens an image has.
+        call: arguments by name.
+        answer_bs: bool, supervised tokens.
+
+    Raises:
+        EosError: not one image a prompt, or a prefill in pieces.
+    """
+    images = call.get("pixel_values")
+    if images is None:
+        encoded = (call.get("mm_encoder_outputs") or {}).get("image")
+        if encoded is None:
+            return None
+        images = encoded.pooler_output
+    cache, mask = call.get("past_key_values"), call.get("attention_mask")
+    if cache is not None and cache.get_seq_length() > 0:
+        raise EosError("an image after the first part of a prompt (a continued or chunked prefill) is not supported")
+    image_bs = _image_tokens(parts, call)
+    if len(images) != len(image_bs):
+        raise EosError(f"operators need one image a prompt; {len(images)} images came with {len(image_bs)} prompts")
+    # only where asking costs no wait; elsewhere the model's own count of image tokens must do
+    if image_bs.device.type == "cpu" and not torch.compiler.is_compiling():
+        found = {int(count) for count in image_bs.sum(1)}
+        if found != {tokens}:
+            raise EosError(f"prompts hold {sorted(found)} visual tokens; the operator is for {tokens} in each")
+    if mask is not None and mask.dim() != 2:
+        raise EosError(
+            "an operator needs a 2-D attention mask; static caches, which bring their own, are not supported"
+        )
+    valid_bs = torch.ones_like(image_bs) if mask is None else mask.bool()
+    return find_layout(image_bs, valid_bs, tokens, answer_bs)
+
+
+def _image_tokens(parts: Parts, call: dict[str, Any]) -> Tensor:
+    ids = call.get("input_ids")
+    if ids is not None:
+        return ids == parts.image_token
+    x_bsd = call["inputs_embeds"]
+    token = torch.full((), parts.image_token, dtype=torch.long, device=x_bsd.device)
+    return (x_bsd == parts.language_model.get_input_embeddings()(token)).all(-1)

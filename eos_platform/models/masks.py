@@ -1,0 +1,42 @@
+"""Attention masks of decoder layers: cut to the tokens present, and with a bias per key added.
+
+A mask is what the model hands its layers: ``None`` (plain causal), bool (True: attend) or float (added to the logits),
+of shape (b or 1, h or 1, q, k). Legend: b batch, h heads, q queries, k keys.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def take_keys(mask: Tensor, key_bk: Tensor) -> Tensor:
+    """The columns ``key_bk`` of a mask (b|1, h|1, q, any): (b, h|1, q, k)."""
+    heads, queries = mask.shape[1], mask.shape[2]
+    index = key_bk[:, None, None, :].expand(-1, heads, queries, -1)
+    return mask.expand(key_bk.shape[0], -1, -1, -1).gather(3, index)
+
+
+def take(mask: Tensor, present_bk: Tensor) -> Tensor:
+    """The rows and columns ``present_bk`` of a square mask: (b, h|1, k, k)."""
+    batch, heads, keys = present_bk.shape[0], mask.shape[1], mask.shape[3]
+    rows = mask.expand(batch, -1, -1, -1).gather(2, present_bk[:, None, :, None].expand(-1, heads, -1, keys))
+    return take_keys(rows, present_bk)
+
+
+def add_bias(mask: Tensor | None, bias_bk: Tensor, queries: int, dtype: torch.dtype) -> Tensor:
+    """A float mask (b, h|1, q, k) that adds ``bias_bk`` to the logits of each key.
+
+    Args:
+        mask: as handed to a layer; None is causal, the last query seeing every key.
+        bias_bk: added per key.
+        queries: q, needed when mask is None.
+        dtype: of the hidden states, which attention asks of a float mask.
+    """
+    bias = bias_bk.to(dtype)[:, None, None, :]
+    if mask is None:
+        keys = bias_bk.shape[1]
+        mask = torch.ones(queries, keys, dtype=torch.bool, device=bias.device).tril(keys - queries)[None, None]
+    if mask.dtype == torch.bool:
+        return torch.where(mask, bias, torch.finfo(dtype).min)
+    return mask + bias
