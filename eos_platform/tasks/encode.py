@@ -1,0 +1,158 @@
+"""Questions as tensors: pictures encoded once, prompts with their answers behind them, what the full model thinks.
+
+A sequence is <s>, the n visual tokens, the prompt, the answer, padding. Answers are judged teacher-forced: if every
+answer token is the most likely one after the right beginning, greedy decoding writes exactly that answer.
+
+Legend: m pictures, q questions, b a batch of them, n visual tokens, t text after the picture, a answer tokens, d width,
+s = 1 + n + t.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from eos_platform.models.layout import Layout
+from eos_platform.models.llava import encode_images
+from eos_platform.tasks.questions import Question, ask
+from eos_platform.tasks.render import render
+from eos_platform.tasks.scenes import SCENE_VERSION, SPLITS, SceneConfig, Split, make_scene
+
+
+def questions_of(split: Split, index: int, config: SceneConfig) -> list[Question]:
+    """The questions asked about one picture; the same every time."""
+    rng = np.random.default_rng([SCENE_VERSION, SPLITS.index(split), index, config.grid, 1])
+    return ask(make_scene(split, index, config), rng)
+
+
+def first_questions(split: Split, count: int, config: SceneConfig) -> tuple[list[int], list[Question]]:
+    """The first ``count`` questions of a split, and the picture each is about."""
+    pictures: list[int] = []
+    questions: list[Question] = []
+    index = 0
+    while len(questions) < count:
+        found = questions_of(split, index, config)[: count - len(questions)]
+        pictures += [index] * len(found)
+        questions += found
+        index += 1
+    return pictures, questions
+
+
+@dataclass
+class Batch:
+    """Some questions, ready for the language model.
+
+    Attributes:
+        x_bsd: input embeddings.
+        layout: where things are; its ``valid_bs`` is the attention mask.
+        place_ba: places whose hidden state predicts an answer token.
+        target_ba: those answer tokens.
+        wanted_ba: which of them exist (answers differ in length).
+        index_b: question numbers.
+    """
+
+    x_bsd: Tensor
+    layout: Layout
+    place_ba: Tensor
+    target_ba: Tensor
+    wanted_ba: Tensor
+    index_b: Tensor
+
+
+class Encoded:
+    """The first questions of a split, with the pictures' features on the model's device."""
+
+    def __init__(self, model: Any, tokenizer: Any, split: Split, count: int, config: SceneConfig) -> None:
+        self.model = model
+        pictures, self.questions = first_questions(split, count, config)
+        self.skills = [question.skill for question in self.questions]
+        device = model.device
+        self.picture_q = torch.tensor(pictures, device=device)
+        self.features_mnd, self.vision_mn = _see(model, split, pictures[-1] + 1, config)
+        known: dict[str, list[int]] = {}
+
+        def ids(text: str) -> list[int]:
+            if text not in known:
+                known[text] = tokenizer(text, add_special_tokens=False).input_ids
+            return known[text]
+
+        prompts = [ids(question.text) for question in self.questions]
+        answers = [[*ids(" " + question.answer), tokenizer.eos_token_id] for question in self.questions]
+        t, a = max(len(p) + len(w) for p, w in zip(prompts, answers, strict=True)), max(map(len, answers))
+        text_qt = np.full((count, t), tokenizer.pad_token_id, np.int64)
+        target_qa = np.zeros((count, a), np.int64)
+        for row, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
+            text_qt[row, : len(prompt) + len(answer)] = prompt + answer
+            target_qa[row, : len(answer)] = answer
+        self.text_qt = torch.from_numpy(text_qt).to(device)
+        self.target_qa = torch.from_numpy(target_qa).to(device)
+        self.prompt_q = torch.tensor([len(prompt) for prompt in prompts], device=device)
+        self.answer_q = torch.tensor([len(answer) for answer in answers], device=device)
+        self.bos = int(tokenizer.bos_token_id)
+        self.text_tokens = 1 + round(sum(map(len, prompts)) / count)  # <s> and a typical prompt
+
+    def __len__(self) -> int:
+        return len(self.questions)
+
+    def batch(self, index_b: Tensor) -> Batch:
+        """The questions of these numbers."""
+        text_bt, prompt_b, answer_b = self.text_qt[index_b], self.prompt_q[index_b], self.answer_q[index_b]
+        picture_b = self.picture_q[index_b]
+        embed = self.model.get_input_embeddings()
+        bos_b1d = embed(torch.full_like(text_bt[:, :1], self.bos))
+        x_bsd = torch.cat([bos_b1d, self.features_mnd[picture_b], embed(text_bt)], 1)
+        b, n, t = len(index_b), self.features_mnd.shape[1], text_bt.shape[1]
+        step_t = torch.arange(t, device=text_bt.device)
+        head = torch.ones(b, 1 + n, dtype=torch.bool, device=text_bt.device)
+        prompt_bt = step_t < prompt_b[:, None]
+        valid_bt = step_t < (prompt_b + answer_b)[:, None]
+        layout = Layout(
+            visual_bn=torch.arange(1, 1 + n, device=text_bt.device).expand(b, -1),
+            text_bs=torch.cat([~head, prompt_bt], 1),
+            last_b=n + prompt_b,
+            valid_bs=torch.cat([head, valid_bt], 1),
+            vision_bn=self.vision_mn[picture_b],
+        )
+        step_a = torch.arange(self.target_qa.shape[1], device=text_bt.device)
+        wanted_ba = step_a < answer_b[:, None]
+        place_ba = torch.where(wanted_ba, (n + prompt_b)[:, None] + step_a, 0)
+        return Batch(x_bsd, layout, place_ba, self.target_qa[index_b], wanted_ba, index_b)
+
+    def batches(self, size: int) -> Iterator[Batch]:
+        """All questions in order."""
+        for start in range(0, len(self), size):
+            yield self.batch(torch.arange(start, min(start + size, len(self)), device=self.text_qt.device))
+
+
+def answer_states(model: Any, batch: Batch) -> Tensor:
+    """Hidden states that predict the answer tokens (b, a, d), from one pass of the language model.
+
+    Runs with whatever operator is on the model (``reducing`` or ``relaxed`` with ``batch.layout``).
+    """
+    hidden_bsd = model.model.language_model(
+        inputs_embeds=batch.x_bsd, attention_mask=batch.layout.valid_bs.long(), use_cache=False
+    ).last_hidden_state
+    return hidden_bsd.gather(1, batch.place_ba[..., None].expand(-1, -1, hidden_bsd.shape[-1]))
+
+
+def exact(logits_bav: Tensor, batch: Batch) -> Tensor:
+    """Which questions are answered exactly (b,)."""
+    return ((logits_bav.argmax(-1) == batch.target_ba) | ~batch.wanted_ba).all(-1)
+
+
+@torch.no_grad()
+def _see(model: Any, split: Split, pictures: int, config: SceneConfig) -> tuple[Tensor, Tensor]:
+    features, vision = [], []
+    for start in range(0, pictures, 64):
+        stop = min(start + 64, pictures)
+        pixels = torch.from_numpy(np.stack([render(make_scene(split, k, config)) for k in range(start, stop)]))
+        pixels = pixels.to(model.device).permute(0, 3, 1, 2).to(model.dtype) / 127.5 - 1
+        found = encode_images(model, pixels)
+        features.append(found[0])
+        vision.append(found[1])
+    return torch.cat(features), torch.cat(vision)

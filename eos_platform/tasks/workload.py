@@ -1,0 +1,100 @@
+"""What a search or an evaluation works on: a model, a task, and the questions encoded so far."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from eos_platform.errors import EosError, did_you_mean, unknown
+from eos_platform.models.bundled import GRIDS, folder
+from eos_platform.models.compute import DecoderShape, shape_of
+from eos_platform.models.llava import target_of
+from eos_platform.operators.spec import Target
+from eos_platform.tasks.encode import Encoded
+from eos_platform.tasks.questions import SKILLS
+from eos_platform.tasks.scenes import CONFIGS, SPLITS, SceneConfig, Split
+
+TASKS = ("scenes",)
+
+
+@dataclass
+class Workload:
+    """A frozen model on a task. Encoded questions are kept: the next search or evaluation starts at once."""
+
+    name: str
+    task: str
+    model: Any
+    processor: Any
+    config: SceneConfig
+    _encoded: dict[Split, Encoded] = field(default_factory=dict)
+
+    @property
+    def skills(self) -> tuple[str, ...]:
+        """The task's skills."""
+        return tuple(SKILLS)
+
+    @cached_property
+    def target(self) -> Target:
+        """What operators for this model refer to."""
+        return target_of(self.model, self.name)
+
+    @cached_property
+    def shape(self) -> DecoderShape:
+        """Sizes of the decoder."""
+        return shape_of(self.model)
+
+    @cached_property
+    def text_tokens(self) -> int:
+        """Tokens of a typical prompt that are not visual; the compute ratio is taken at this length."""
+        return self.encoded("validation", 256).text_tokens
+
+    def encoded(self, split: Split, questions: int) -> Encoded:
+        """The first ``questions`` of a split. Fewer than encoded before: a part of those.
+
+        Raises:
+            EosError: unknown split.
+        """
+        if split not in SPLITS:
+            raise unknown("split", split, SPLITS)
+        have = self._encoded.get(split)
+        if have is None or len(have) != questions:
+            have = Encoded(self.model, self.processor.tokenizer, split, questions, self.config)
+            self._encoded[split] = have
+        return have
+
+
+def load_workload(model: str | Path = "bundled", task: str = "scenes", device: str | None = None) -> Workload:
+    """Load a model for a task.
+
+    Args:
+        model: ``bundled`` (576 visual tokens), ``bundled-small`` (144), or the folder of a LLaVA trained on the task.
+        task: ``scenes``.
+        device: where to run; default: the GPU if there is one. On a GPU the model runs in bfloat16.
+
+    Raises:
+        EosError: unknown model or task, or a model the task has no pictures for.
+    """
+    from transformers import AutoProcessor, LlavaForConditionalGeneration
+    from transformers.utils import logging
+
+    if task not in TASKS:
+        raise unknown("task", task, TASKS)
+    name = str(model)
+    path = folder(name) if name in GRIDS else Path(name)
+    if not (path / "config.json").is_file():
+        what = "has no config.json" if path.is_dir() else "is neither a bundled model nor a folder"
+        raise EosError(f"model '{name}' {what}{did_you_mean(name, GRIDS)}")
+    place = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    logging.disable_progress_bar()
+    dtype = torch.float32 if place == "cpu" else torch.bfloat16
+    loaded: Any = LlavaForConditionalGeneration.from_pretrained(path, dtype=dtype, local_files_only=True)
+    loaded = loaded.to(place).eval().requires_grad_(False)
+    grid = target_of(loaded).grid[0]
+    if grid not in CONFIGS:
+        raise EosError(f"task '{task}' has pictures for grids of {sorted(CONFIGS)} tokens a side; '{name}' sees {grid}")
+    processor = AutoProcessor.from_pretrained(path, local_files_only=True)
+    return Workload(name, task, loaded, processor, CONFIGS[grid])
