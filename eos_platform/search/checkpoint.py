@@ -1,0 +1,78 @@
+"""State of a search on disk: one safetensors file, numbers in its header. Resuming gives what no interruption would."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from eos_platform.errors import EosError
+from eos_platform.files import write_atomic
+from eos_platform.search.config import SearchConfig
+from eos_platform.search.parameters import Parameters
+
+FILE = "search.safetensors"
+
+
+@dataclass
+class Progress:
+    """Where a search stands, beside its parameters and its optimiser."""
+
+    step: int = 0
+    multiplier: float = 0.0
+    fixed: tuple[int, ...] | None = None
+    seconds: float = 0.0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+def save_state(
+    folder: Path, config: SearchConfig, parameters: Parameters, optimiser: torch.optim.Adam, progress: Progress
+) -> None:
+    """Write the state into ``folder`` (atomically)."""
+    tensors: dict[str, Tensor] = {}
+    for name, value in parameters.named_parameters():
+        tensors[f"parameter.{name}"] = value.detach().cpu()
+        for key, moment in optimiser.state.get(value, {}).items():
+            tensors[f"adam.{key}.{name}"] = moment.detach().cpu()
+    if parameters.mask is not None:
+        tensors["mask"] = parameters.mask.cpu()
+    header = {"config": config.model_dump_json(), "progress": json.dumps(asdict(progress))}
+    write_atomic(folder / FILE, save({key: value.contiguous() for key, value in tensors.items()}, header))
+
+
+def load_state(
+    folder: Path, config: SearchConfig, parameters: Parameters, optimiser: torch.optim.Adam
+) -> Progress | None:
+    """Put a saved state into ``parameters`` and ``optimiser``; None when ``folder`` holds none.
+
+    Raises:
+        EosError: the state is of a search with another configuration, or the file is damaged.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="pt") as saved:
+            header = saved.metadata()
+            tensors = {key: saved.get_tensor(key) for key in saved.keys()}  # noqa: SIM118
+        same = SearchConfig.model_validate_json(header["config"]) == config
+        progress = Progress(**json.loads(header["progress"]))
+        if not same:
+            raise EosError(f"{path}: belongs to a search with other settings; use another folder")
+        with torch.no_grad():
+            for name, value in parameters.named_parameters():
+                value.copy_(tensors[f"parameter.{name}"])
+                prefix = {key.split(".")[1] for key in tensors if key.startswith("adam.") and key.endswith(f".{name}")}
+                moments = {key: tensors[f"adam.{key}.{name}"] for key in prefix}
+                optimiser.state[value] = {k: m if k == "step" else m.to(value.device) for k, m in moments.items()}
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+        raise EosError(f"{path}: not a search checkpoint: {str(error).splitlines()[0]}") from None
+    if "mask" in tensors:
+        parameters.mask = tensors["mask"].to(parameters.keep.device)
+    progress.fixed = parameters.fixed = tuple(progress.fixed) if progress.fixed is not None else None
+    return progress

@@ -1,0 +1,59 @@
+"""What one differentiable search is told: every knob, its default, and its bounds."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from eos_platform.errors import explain
+
+Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+Weight = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+
+
+class SearchConfig(BaseModel):
+    """One inner search. A study's Optuna space names these fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    budget: float = Field(default=0.2, gt=0.0, le=1.0, description="target compute ratio; hit means deployed <= budget")
+    steps: int = Field(default=240, ge=4, description="optimiser steps")
+    batch_size: int = Field(default=64, ge=1, description="questions a step")
+    learning_rate: Positive = 0.05
+    seed: int = Field(default=0, ge=0)
+    layers: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
+        default=None, description="candidate sites (before these decoder layers); default: every layer"
+    )
+    task_weight: Weight = 1.0
+    distill_weight: Weight = 1.0
+    align_weight: Weight = 0.1
+    budget_weight: Positive = Field(default=10.0, description="penalty per unit of relative excess over the budget")
+    budget_growth: Weight = Field(default=1.0, description="how fast that multiplier rises while violated")
+    cost_weight: Weight = Field(default=0.0, description="price of compute below the budget")
+    temperature_start: Positive = 1.0
+    temperature_end: Positive = 0.03
+    straight_through: float = Field(default=0.15, ge=0.0, le=0.9, description="last share of steps, on deployed counts")
+    support: Literal["all", "window", "nearest"] = "all"
+    positions: Literal["keep", "renumber"] = "keep"
+    search_questions: int = Field(default=8192, ge=1, description="questions of the search split it may see")
+    eval_questions: int = Field(default=1024, ge=1, description="validation questions for the deployed accuracy")
+    eval_every: int = Field(default=0, ge=0, description="steps between deployed evaluations on the way; 0: none")
+
+    @model_validator(mode="after")
+    def _anneals(self) -> SearchConfig:
+        if self.temperature_end > self.temperature_start:
+            raise ValueError("temperature_end must not be above temperature_start")
+        return self
+
+    @classmethod
+    def of(cls, values: dict[str, Any], where: str = "search") -> SearchConfig:
+        """Validate a mapping.
+
+        Raises:
+            EosError: a misspelt key or a value out of bounds, with its place.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise explain(error, where, {"": cls.model_fields}) from None

@@ -1,0 +1,58 @@
+"""What a search minimises: the task, staying close to the unreduced model, and compute beyond the budget.
+
+Legend: b batch, a answer tokens, d width, v vocabulary.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from eos_platform.models.attach import check_free
+from eos_platform.search.config import SearchConfig
+from eos_platform.tasks.encode import Batch, Encoded, answer_states
+
+
+@torch.no_grad()
+def teacher_states(model: Any, encoded: Encoded, batch_size: int) -> Tensor:
+    """Answer states of the unreduced model for every question (q, a, d); what the search aligns with."""
+    check_free(model)
+    return torch.cat([answer_states(model, batch) for batch in encoded.batches(batch_size)])
+
+
+def losses(model: Any, state_bad: Tensor, teacher_bad: Tensor, batch: Batch) -> dict[str, Tensor]:
+    """Means over answer tokens: ``task_loss`` (cross entropy), ``distill_loss`` (KL from the unreduced model's answers)
+    and ``align_loss`` (one minus the cosine to the unreduced model's last hidden states)."""
+    logits_bav = model.lm_head(state_bad).float()
+    with torch.no_grad():
+        wise_bav = model.lm_head(teacher_bad).float().log_softmax(-1)
+    wanted_ba = batch.wanted_ba.float()
+    total = wanted_ba.sum()
+    task_ba = F.cross_entropy(logits_bav.flatten(0, 1), batch.target_ba.flatten(), reduction="none").view_as(wanted_ba)
+    distill_ba = F.kl_div(logits_bav.log_softmax(-1), wise_bav, reduction="none", log_target=True).sum(-1)
+    align_ba = 1 - F.cosine_similarity(state_bad.float(), teacher_bad.float(), dim=-1)
+    return {
+        "task_loss": (task_ba * wanted_ba).sum() / total,
+        "distill_loss": (distill_ba * wanted_ba).sum() / total,
+        "align_loss": (align_ba * wanted_ba).sum() / total,
+    }
+
+
+def excess(ratio: Tensor, budget: float) -> Tensor:
+    """By how much the compute ratio is over the budget, relative to it; 0 when it is not (one-sided)."""
+    return F.relu(ratio / budget - 1)
+
+
+def total_loss(parts: dict[str, Tensor], ratio: Tensor, multiplier: float, config: SearchConfig) -> Tensor:
+    """The weighted sum. ``multiplier`` is the penalty per unit of excess, raised while the budget is violated."""
+    over = excess(ratio, config.budget)
+    return (
+        config.task_weight * parts["task_loss"]
+        + config.distill_weight * parts["distill_loss"]
+        + config.align_weight * parts["align_loss"]
+        + multiplier * (over + over**2)
+        + config.cost_weight * ratio / config.budget
+    )
