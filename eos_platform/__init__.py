@@ -12,9 +12,7 @@ neither Ray nor Optuna nor MLflow.
 from __future__ import annotations
 
 import importlib
-import sys
 from importlib import metadata
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -59,21 +57,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return [*globals(), *_HOMES, "__version__"]
-
-
-class _SearchFolder(ModuleType):
-    """``eos.search`` is a folder of modules, and the function its users mean."""
-
-    def __call__(self, *args: Any, **options: Any) -> Any:
-        return self.search(*args, **options)
-
-
-class _Package(ModuleType):
-    def __setattr__(self, name: str, value: Any) -> None:
-        # Python binds a submodule in its package whoever imports it first, and would hide the function of that name
-        if name == "search" and isinstance(value, ModuleType):
-            value.__class__ = _SearchFolder
-        super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

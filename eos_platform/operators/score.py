@@ -8,6 +8,7 @@ Legend: b batch, n tokens, d width.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -91,6 +92,13 @@ def _standard(f_bn: Tensor, presence_bn: Tensor | None, scale: float | Tensor | 
     else:
         share_bn = presence_bn / presence_bn.sum(-1, keepdim=True).clamp_min(1e-6)
     centred_bn = f_bn - (share_bn * f_bn).sum(-1, keepdim=True)
+    with torch.no_grad():  # sizes near 1: the cube of a small spread, in the gradient, must not overflow
+        size_b1 = (share_bn * centred_bn.abs()).amax(-1, keepdim=True)
+        size_b1 = torch.where(size_b1 > 0, size_b1, 1.0)
+        limit = math.sqrt(f_bn.shape[-1]) + 1  # no token that is there has a larger z-score; an absent one may
+    mean_square_b1 = (share_bn * f_bn.square()).sum(-1, keepdim=True) if scale is None else scale
+    centred_bn = centred_bn / size_b1
     variance_b1 = (share_bn * centred_bn.square()).sum(-1, keepdim=True)
-    varies_b1 = variance_b1 > 1e-12 * ((share_bn * f_bn.square()).sum(-1, keepdim=True) if scale is None else scale)
-    return torch.where(varies_b1, centred_bn * torch.where(varies_b1, variance_b1, 1.0).rsqrt(), 0.0)
+    varies_b1 = variance_b1 > 1e-12 * mean_square_b1 / size_b1.square()
+    z_bn = centred_bn * torch.where(varies_b1, variance_b1, 1.0).rsqrt()
+    return torch.where(varies_b1, z_bn, 0.0).clamp(-limit, limit)

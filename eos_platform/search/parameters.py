@@ -41,9 +41,9 @@ class Parameters(nn.Module):
         self.mask: Tensor | None = None
 
     def counts(self) -> list[Tensor]:
-        """Soft tokens left after each site: N (1 - gate (1 - keep)), one site after the other."""
+        """Soft tokens left after each site: N (1 - gate (1 - keep)), one site after the other, at least one."""
         stay = 1 - torch.sigmoid(self.gate) * (1 - torch.sigmoid(self.keep))
-        return list(self.tokens * stay.cumprod(0))
+        return list((self.tokens * stay.cumprod(0)).clamp_min(1.0))
 
     def sites(self, counts: Sequence[Tensor]) -> list[RelaxedSite]:
         """The relaxed sites; once counts are fixed, only those that act."""

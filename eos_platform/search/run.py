@@ -144,10 +144,11 @@ class _Search:
         loss.backward()
         if hard:  # counts are settled
             self.parameters.gate.grad = self.parameters.keep.grad = None
-        torch.nn.utils.clip_grad_norm_(self.parameters.parameters(), 5.0)
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters.parameters(), 5.0)
         for group in self.optimiser.param_groups:
             group["lr"] = self.rate()
-        self.optimiser.step()
+        if bool(norm.isfinite()):  # one overflow must not spoil the parameters for good
+            self.optimiser.step()
         progress.multiplier += config.budget_growth * float(excess(ratio.detach(), config.budget)) * (not hard)
         progress.step += 1
         self.curves = {

@@ -1,0 +1,1 @@
+"""Figures: pure ``DataFrame -> Figure`` functions, used alike by logged artifacts, reports and tests."""

@@ -1,0 +1,91 @@
+"""One look for every figure: colours that survive colour blindness (Okabe and Ito, 2008) and a light theme.
+
+Plain constants, so that a colour can be had without loading plotly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+INK = "#1f2328"
+MUTED = "#6a737d"
+GRID = "#e6e8eb"
+PAPER = "#ffffff"
+
+SEARCHED = "#0072b2"
+UNREDUCED = INK
+FAMILIES = {"searched": SEARCHED, "hand-designed": "#8a6d3b", "unreduced": UNREDUCED}
+
+
+class Style(NamedTuple):
+    """How one hand-designed design is drawn: told apart by symbol as well as by hue."""
+
+    colour: str
+    symbol: str
+
+
+_KNOWN = {
+    "tome": Style("#d55e00", "square"),
+    "fastv": Style("#009e73", "diamond"),
+    "pool": Style("#b8609a", "triangle-up"),
+    "random": Style("#8c9196", "x"),
+}
+_SPARE = (
+    Style("#c08a00", "triangle-down"),
+    Style("#3f9fd1", "pentagon"),
+    Style("#7a5230", "cross"),
+    Style("#6b5fb5", "star"),
+    Style("#4d6b2f", "hexagram"),
+    Style("#a03a3a", "bowtie"),
+)
+
+
+def design_styles(names: Iterable[str]) -> dict[str, Style]:
+    """A style for each design: its own where it has one (the same in every figure), else a spare one in name order."""
+    ordered = sorted(set(names))
+    others = [name for name in ordered if name not in _KNOWN]
+    spare = {name: _SPARE[number % len(_SPARE)] for number, name in enumerate(others)}
+    return {name: _KNOWN.get(name) or spare[name] for name in ordered}
+
+
+def rgba(colour: str, alpha: float) -> str:
+    """``#rrggbb`` with an opacity, as CSS."""
+    red, green, blue = (int(colour[start : start + 2], 16) for start in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{alpha:g})"
+
+
+def theme(title: str, subtitle: str = "") -> dict[str, Any]:
+    """Layout settings shared by all figures."""
+    heading: dict[str, Any] = {
+        "text": f"<b>{title}</b>",
+        "font": {"size": 21, "color": INK},
+        "x": 0,
+        "xref": "paper",
+        "xanchor": "left",
+        "y": 0.955,
+        "yanchor": "top",
+    }
+    if subtitle:
+        heading["subtitle"] = {"text": subtitle, "font": {"size": 14, "color": MUTED}}
+    axis = {
+        "showgrid": True,
+        "gridcolor": GRID,
+        "zeroline": False,
+        "showline": True,
+        "linecolor": MUTED,
+        "ticks": "outside",
+        "tickcolor": MUTED,
+        "ticklen": 5,
+        "title": {"font": {"size": 16}, "standoff": 14},
+    }
+    return {
+        "title": heading,
+        "font": {"family": "Inter, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif", "size": 14, "color": INK},
+        "paper_bgcolor": PAPER,
+        "plot_bgcolor": PAPER,
+        "margin": {"l": 80, "r": 30, "t": 100, "b": 85},
+        "hoverlabel": {"bgcolor": PAPER, "bordercolor": GRID, "font": {"size": 13, "color": INK}, "align": "left"},
+        "xaxis": axis,
+        "yaxis": axis,
+    }

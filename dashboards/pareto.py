@@ -1,0 +1,224 @@
+"""Accuracy against compute: what was searched, what people designed by hand, and the model left alone.
+
+``points`` has one row an operator: ``name``, ``family`` ("searched" | "hand-designed" | "unreduced"), ``accuracy`` and
+its 95 % interval ``accuracy_low``, ``accuracy_high`` (shares of 1), ``compute_ratio``; and, where known,
+``mean_tokens``, ``tokens_left``, ``regime``, ``trial``, ``design``, ``questions``. Missing columns, empty families and
+unknown numbers are drawn as what is left of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from html import escape
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+
+from eos_platform.dashboards.palette import FAMILIES, MUTED, SEARCHED, UNREDUCED, design_styles, rgba, theme
+
+NUMBERS = ("accuracy", "accuracy_low", "accuracy_high", "compute_ratio", "mean_tokens", "tokens_left", "questions")
+COLUMNS = ("name", "family", *NUMBERS, "regime", "trial", "design")
+TICKS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0)
+
+
+def pareto_figure(points: pd.DataFrame, title: str = "Accuracy against compute") -> go.Figure:
+    """The Pareto front of the searched operators beside the hand-designed ones.
+
+    Raises:
+        ValueError: a family that is none of the three.
+    """
+    drawn = _drawable(points)
+    figure = go.Figure()
+    for trace in (*_unreduced(drawn), *_designed(drawn), *_searched(drawn)):
+        figure.add_trace(trace)
+    figure.update_layout(theme(escape(title), _subtitle(drawn)))
+    low, high = _x_range(drawn)
+    ticks = [tick for tick in TICKS if low <= tick <= high]
+    figure.update_xaxes(
+        type="log",
+        range=[math.log10(low), math.log10(high)],
+        tickvals=ticks,
+        ticktext=[f"{tick:g}<br><span style='color:{MUTED}'>{100 * tick:g} %</span>" for tick in ticks],
+        title_text="Compute ratio: language-model prefill FLOPs, reduced / unreduced (log scale)",
+    )
+    figure.update_yaxes(title_text="Accuracy (%)", range=_y_range(drawn))
+    figure.update_layout(
+        showlegend=True,
+        legend={"x": 1.015, "xanchor": "left", "y": 1, "yanchor": "top", "tracegroupgap": 14, "font": {"size": 14}},
+        hovermode="closest",
+        height=720,
+    )
+    if drawn.empty:
+        figure.add_annotation(
+            text="No operator measured yet", x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False, font_size=18
+        )
+    return figure
+
+
+def front_mask(points: pd.DataFrame) -> NDArray[np.bool_]:
+    """Rows that no other row beats: none has at most their compute and at least their accuracy, one of them better."""
+    cost, gain = points["compute_ratio"].to_numpy(float), points["accuracy"].to_numpy(float)
+    as_good = (cost[None, :] <= cost[:, None]) & (gain[None, :] >= gain[:, None])
+    better = (cost[None, :] < cost[:, None]) | (gain[None, :] > gain[:, None])
+    beaten: NDArray[np.bool_] = np.any(as_good & better, axis=1)
+    return ~beaten
+
+
+def _drawable(points: pd.DataFrame) -> pd.DataFrame:
+    """Rows with a place on the (log) plane, every column present, numbers as floats with NaN for unknown."""
+    drawn = points.reindex(columns=list(COLUMNS))
+    strange = sorted(set(drawn["family"].dropna().astype(str)) - set(FAMILIES))
+    if strange:
+        raise ValueError(f"unknown family '{strange[0]}'; known: {', '.join(FAMILIES)}")
+    for column in NUMBERS:
+        drawn[column] = pd.to_numeric(drawn[column], errors="coerce").astype(float)
+    placed = np.isfinite(drawn["accuracy"]) & np.isfinite(drawn["compute_ratio"]) & (drawn["compute_ratio"] > 0)
+    return drawn[placed].sort_values("compute_ratio", kind="stable").reset_index(drop=True)
+
+
+def _unreduced(drawn: pd.DataFrame) -> Iterator[go.Scatter]:
+    rows = drawn[drawn["family"] == "unreduced"]
+    low, high = _x_range(drawn)
+    for number, (_, row) in enumerate(rows.iterrows()):
+        level = 100 * row["accuracy"]
+        yield go.Scatter(
+            x=[low, high],
+            y=[level, level],
+            mode="lines+text",
+            text=[f"  {level:.1f} %", ""],
+            textposition="top right",
+            textfont={"color": UNREDUCED, "size": 13},
+            line={"color": UNREDUCED, "width": 1.3, "dash": "dash"},
+            name=_name(row),
+            legendgroup="unreduced",
+            showlegend=False,
+            hoverinfo="skip",
+        )
+        yield _scatter(
+            rows.iloc[[number]],
+            name=_name(row) if len(rows) > 1 else "unreduced model",
+            mode="markers",
+            marker={"color": UNREDUCED, "size": 12, "symbol": "star"},
+            error_colour=rgba(UNREDUCED, 0.6),
+            legendgroup="unreduced",
+            legendrank=4,
+        )
+
+
+def _designed(drawn: pd.DataFrame) -> Iterator[go.Scatter]:
+    rows = drawn[drawn["family"] == "hand-designed"]
+    design = rows["design"].where(rows["design"].notna(), rows["name"]).astype(str)
+    for name, style in design_styles(design).items():
+        yield _scatter(
+            rows[design == name],
+            name=escape(name),
+            mode="lines+markers",
+            marker={"color": style.colour, "size": 9, "symbol": style.symbol, "line": {"color": "white", "width": 1}},
+            line={"color": rgba(style.colour, 0.55), "width": 1.3},
+            error_colour=rgba(style.colour, 0.55),
+            legendgroup="hand-designed",
+            legendrank=3,
+            legendgrouptitle={"text": "hand-designed", "font": {"size": 13, "color": MUTED}},
+        )
+
+
+def _searched(drawn: pd.DataFrame) -> Iterator[go.Scatter]:
+    rows = drawn[drawn["family"] == "searched"]
+    front = front_mask(rows)
+    group = {
+        "legendgroup": "searched",
+        "legendgrouptitle": {"text": "searched", "font": {"size": 13, "color": MUTED}},
+    }
+    if not front.all():
+        yield _scatter(
+            rows[~front],
+            name="dominated",
+            legendrank=2,
+            mode="markers",
+            marker={"color": rgba(SEARCHED, 0.28), "size": 8},
+            error_colour=rgba(SEARCHED, 0.2),
+            **group,
+        )
+    if front.any():
+        yield _scatter(
+            rows[front],
+            name="Pareto front",
+            legendrank=1,
+            mode="lines+markers",
+            marker={"color": SEARCHED, "size": 11, "line": {"color": "white", "width": 1.2}},
+            # a staircase: between two operators nothing better than the cheaper one has been found
+            line={"color": SEARCHED, "width": 2.6, "shape": "hv"},
+            error_colour=rgba(SEARCHED, 0.75),
+            **group,
+        )
+
+
+def _scatter(rows: pd.DataFrame, *, error_colour: str, **style: Any) -> go.Scatter:
+    """One trace of measured points: per cent up, interval bars where known, and what hovering tells."""
+    percent = 100 * rows["accuracy"]
+    above = (100 * rows["accuracy_high"] - percent).clip(lower=0).fillna(0)
+    below = (percent - 100 * rows["accuracy_low"]).clip(lower=0).fillna(0)
+    return go.Scatter(
+        x=rows["compute_ratio"].tolist(),
+        y=percent.tolist(),
+        error_y={
+            "type": "data",
+            "symmetric": False,
+            "array": above.tolist(),
+            "arrayminus": below.tolist(),
+            "color": error_colour,
+            "thickness": 1.2,
+            "width": 3,
+        },
+        customdata=[_hover(row) for _, row in rows.iterrows()],
+        hovertemplate="%{customdata}<extra></extra>",
+        **style,
+    )
+
+
+def _hover(row: pd.Series) -> str:
+    lines = [f"<b>{_name(row)}</b>"]
+    facts = [] if pd.isna(row["regime"]) else [f"regime {escape(str(row['regime']))}"]
+    facts += [] if pd.isna(row["trial"]) else [f"trial {row['trial']:.0f}"]
+    lines += [", ".join(facts)] if facts else []
+    accuracy = f"accuracy {100 * row['accuracy']:.1f} %"
+    if not (pd.isna(row["accuracy_low"]) or pd.isna(row["accuracy_high"])):
+        accuracy += f" (95 %: {100 * row['accuracy_low']:.1f} to {100 * row['accuracy_high']:.1f})"
+    lines += [accuracy, f"compute ratio {row['compute_ratio']:.3f}"]
+    tokens = [f"{row['mean_tokens']:.1f} mean"] if not pd.isna(row["mean_tokens"]) else []
+    tokens += [f"{row['tokens_left']:.0f} left at the end"] if not pd.isna(row["tokens_left"]) else []
+    lines += ["visual tokens: " + ", ".join(tokens)] if tokens else []
+    return "<br>".join(lines)
+
+
+def _name(row: pd.Series) -> str:
+    return escape(str(row["family"] if pd.isna(row["name"]) else row["name"]))
+
+
+def _subtitle(drawn: pd.DataFrame) -> str:
+    counts = drawn["questions"].dropna().unique()
+    bars = "bars: 95 % intervals" if drawn["accuracy_low"].notna().any() else ""
+    asked = f"{counts[0]:,.0f} questions a point" if len(counts) == 1 else ""
+    return ", ".join(part for part in ("deployed operators", asked, bars) if part) if len(drawn) else ""
+
+
+def _x_range(drawn: pd.DataFrame) -> tuple[float, float]:
+    """From a little below the cheapest point to a little above ratio 1, where the unreduced model stands."""
+    ratios = drawn["compute_ratio"]
+    if ratios.empty:
+        return 0.02, 1.15
+    return 0.85 * min(float(ratios.min()), 0.5), 1.15 * max(float(ratios.max()), 1.0)
+
+
+def _y_range(drawn: pd.DataFrame) -> list[float]:
+    """All intervals with some room, and never so close that a point's noise looks like a mountain."""
+    if drawn.empty:
+        return [0.0, 100.0]
+    low = 100 * float(drawn["accuracy_low"].fillna(drawn["accuracy"]).min())
+    high = 100 * float(drawn["accuracy_high"].fillna(drawn["accuracy"]).max())
+    room = max(0.06 * (high - low), 5.0 - (high - low) / 2, 1.5)
+    return [max(low - room, 0.0), min(high + room, 102.0)]

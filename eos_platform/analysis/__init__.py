@@ -1,0 +1,1 @@
+"""What a study showed: fronts, intervals, and comparisons at matched compute (pandas in, pandas out)."""

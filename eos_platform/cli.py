@@ -1,0 +1,246 @@
+"""The ``eos`` command: thin words around ``search``, ``evaluate`` and ``Study``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+import eos_platform
+from eos_platform.errors import EosError
+
+EXIT_BAD_INPUT, EXIT_INTERRUPTED = 2, 130
+
+
+class Commands(typer.core.TyperGroup):
+    """Bad input is one line on stderr and exit code 2, never a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except EosError as error:
+            typer.echo(f"eos: {error}", err=True)
+            raise typer.Exit(EXIT_BAD_INPUT) from None
+        except KeyboardInterrupt:
+            typer.echo("eos: stopped", err=True)
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help="Search how a vision-language model drops, merges and reweights its visual tokens, at any compute budget.\n\n"
+    "Example: [bold]eos study run quickstart[/bold]",
+)
+study_app = typer.Typer(
+    no_args_is_help=True,
+    help="Studies: many searches under Optuna, one Pareto front.\n\nExample: [bold]eos study run quickstart[/bold]",
+)
+app.add_typer(study_app, name="study")
+
+Model = Annotated[str, typer.Option(help="A bundled model (bundled, bundled-small) or a model folder.")]
+Task = Annotated[str, typer.Option(help="What accuracy means.")]
+Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a field; may be repeated.")]
+Runs = Annotated[Path, typer.Option(help="The folder studies are kept in.")]
+Source = Annotated[str, typer.Argument(metavar="NAME|FILE", help="A study's name, or a study file.")]
+Address = Annotated[str, typer.Option(help="A Ray cluster to run on, such as auto or ray-head:6379.")]
+RUNS = Path("eos-runs")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"eos {eos_platform.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _eos(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version and stop.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def search(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where the operator file goes.")] = Path(
+        "operator.json"
+    ),
+    model: Model = "bundled",
+    task: Task = "scenes",
+    budget: Annotated[float, typer.Option(help="Target compute ratio; the deployed operator stays within it.")] = 0.2,
+    steps: Annotated[int, typer.Option(help="Optimiser steps.")] = 240,
+    seed: Annotated[int, typer.Option(help="Seed of the search.")] = 0,
+    sets: Sets = None,
+    state: Annotated[Path | None, typer.Option(help="A folder to keep the search's state in, to go on from.")] = None,
+) -> None:
+    """Find one operator by gradient, at one budget.
+
+    Example: [bold]eos search --model bundled --budget 0.2[/bold]
+    """
+    from eos_platform.engine.progress import search_bar
+    from eos_platform.engine.study_file import parse_override
+    from eos_platform.engine.tables import operator_table
+    from eos_platform.search import search as run_search
+    from eos_platform.search.config import SearchConfig
+    from eos_platform.tasks import load_workload
+
+    fields = dict(map(parse_override, sets or ()))
+    config = SearchConfig.of({"budget": budget, "steps": steps, "seed": seed, **fields})
+    if output.is_dir() or (output.parent.exists() and not output.parent.is_dir()):
+        raise EosError(f"cannot write {output}: it is a folder, or lies in something that is none")
+    workload = load_workload(model, task)
+    console = Console()
+    with search_bar(console, config.steps) as report:
+        result = run_search(workload, config, report=report, checkpoint=state)
+    result.operator.save(output)
+    console.print(operator_table(result.operator))
+    console.print(
+        f"deployed: accuracy {result.accuracy:.1%} at compute ratio {result.compute_ratio:.3f} "
+        f"(budget {config.budget:g}), {result.seconds:.0f} s",
+        highlight=False,
+        soft_wrap=True,
+    )
+    console.print(
+        f"saved {output}; measure it with: eos evaluate {output} --model {model}", highlight=False, soft_wrap=True
+    )
+
+
+@app.command()
+def evaluate(
+    operator: Annotated[Path | None, typer.Argument(help="An operator file; none: the model left alone.")] = None,
+    model: Model = "bundled",
+    task: Task = "scenes",
+    questions: Annotated[int, typer.Option(min=1, help="Held-out questions.")] = 4096,
+) -> None:
+    """Measure a deployed operator on held-out questions.
+
+    Example: [bold]eos evaluate operator.json --model bundled --questions 1024[/bold]
+    """
+    from eos_platform.analysis.intervals import wilson
+    from eos_platform.engine.tables import operator_table, skills_table
+    from eos_platform.models.compute import compute_ratio
+    from eos_platform.operators.spec import OperatorSpec
+    from eos_platform.tasks import evaluate as run_evaluation
+    from eos_platform.tasks import load_workload
+
+    spec = OperatorSpec.load(operator) if operator else None
+    workload = load_workload(model, task)
+    console = Console()
+    with console.status(f"asking {questions} questions"):
+        found = run_evaluation(workload, spec, split="heldout", questions=questions)
+    deployed = spec or OperatorSpec(name=workload.name, target=workload.target)
+    low, high = wilson(found.correct)
+    ratio = float(compute_ratio(deployed, workload.shape, workload.text_tokens))
+    console.print(operator_table(deployed))
+    console.print(skills_table(found.per_skill))
+    console.print(
+        f"accuracy {found.accuracy:.1%} (95 %: {low:.1%} .. {high:.1%}, {len(found.correct)} questions) "
+        f"at compute ratio {ratio:.3f}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+@app.command()
+def designs() -> None:
+    """List the hand-designed operators that studies are compared with.
+
+    Example: [bold]eos designs[/bold]
+    """
+    from eos_platform.engine.tables import designs_table
+    from eos_platform.operators.designs import DESIGNS
+
+    Console().print(designs_table(DESIGNS))
+
+
+@study_app.command("run")
+def study_run(source: Source, sets: Sets = None, address: Address = "local", runs: Runs = RUNS) -> None:
+    """Run a study, or what remains of it: starting the same study again never does a search twice.
+
+    Example: [bold]eos study run quickstart --set trials=8[/bold]
+    """
+    _drive(source, sets, address, runs, again=False)
+
+
+@study_app.command("resume")
+def study_resume(source: Source, sets: Sets = None, address: Address = "local", runs: Runs = RUNS) -> None:
+    """Go on with a study that was stopped, or was given more trials.
+
+    Example: [bold]eos study resume quickstart --set trials=20[/bold]
+    """
+    _drive(source, sets, address, runs, again=True)
+
+
+@study_app.command("status")
+def study_status(source: Source, runs: Runs = RUNS) -> None:
+    """Show a study's trials, its front, and how many searches remain.
+
+    Example: [bold]eos study status quickstart[/bold]
+    """
+    from eos_platform.engine.study import Study
+    from eos_platform.engine.tables import status_remarks, status_table
+
+    status = Study(source, runs=runs).status()
+    console = Console()
+    console.print(status_table(status))
+    for line in (*status_remarks(status), str(status)):
+        console.print(line, highlight=False, soft_wrap=True)
+
+
+@study_app.command("list")
+def study_list(runs: Runs = RUNS) -> None:
+    """List the studies that ship with the package and those already run here.
+
+    Example: [bold]eos study list[/bold]
+    """
+    from eos_platform.engine.study import known_studies
+    from eos_platform.engine.tables import plain_table
+
+    table = plain_table(left=("study", "model", "trials", "state", "description"))
+    for line in known_studies(runs):
+        table.add_row(*line)
+    Console().print(table)
+
+
+def _drive(source: str, sets: list[str] | None, address: str, runs: Path, *, again: bool) -> None:
+    from eos_platform.engine.folder import load_study
+
+    file = load_study(source, sets or (), runs)  # says what is wrong with it before the long imports
+    from eos_platform.engine.study import Study
+
+    study = Study(file, runs=runs, address=address)
+    with resumable(study, source, runs):
+        study.resume() if again else study.run()
+
+
+@contextmanager
+def resumable(study: Any, source: str, runs: Path) -> Iterator[None]:
+    """Say how to go on after Ctrl-C."""
+    from eos_platform.engine.driver import Interrupted
+
+    try:
+        yield
+    except (Interrupted, KeyboardInterrupt):
+        begun = study.folder.study_file.exists()
+        command = f"eos study resume {study.file.name}" if begun else f"eos study run {source}"
+        where = "" if runs == RUNS else f" --runs {runs}"
+        typer.echo(f"eos: stopped; every finished search is kept. Go on with: {command}{where}", err=True)
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
+def main() -> None:
+    """The entry point."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""The driver: runs what remains of a study with Ray Tune, and leaves the store in order however it ends."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import optuna
+import ray
+from ray import tune
+from rich.console import Console
+
+from eos_platform.engine import store
+from eos_platform.engine.callback import Listener
+from eos_platform.engine.cluster import Share, outcome, remotely
+from eos_platform.engine.folder import Folder
+from eos_platform.engine.progress import Board
+from eos_platform.engine.samplers import make_sampler
+from eos_platform.engine.searcher import StudySearcher
+from eos_platform.engine.study_file import StudyFile
+from eos_platform.engine.trial import Facts, Functions, Job, describe, trainable
+from eos_platform.errors import EosError
+from eos_platform.tracking.recorder import Recorder
+
+WORKER_DEATHS = 2  # a trial whose worker died goes on from its state this often
+
+
+class Interrupted(Exception):
+    """The study stopped before its end; everything finished is kept."""
+
+
+def job_of(folder: Folder, part: Share, functions: Functions) -> Job:
+    """What the study's trials share. A model folder is meant from where the driver stands."""
+    study = folder.study
+    model = os.path.abspath(study.model) if os.path.isdir(study.model) else study.model
+    return Job(study.name, model, study.task, str(folder.storage / "states"), part.threads, functions)
+
+
+def inspect(study: StudyFile, job: Job, part: Share) -> Facts:
+    """Load the workload on a worker, and check what only the model can tell.
+
+    Raises:
+        EosError: a model or task that cannot be loaded, or a candidate site beyond the last layer.
+    """
+    facts: Facts = outcome(remotely(describe, part)(job))
+    last = facts.target.layers - 1
+    given: list[tuple[str, Any]] = [("search.layers", study.search.get("layers"))]
+    if "layers" in study.space:
+        given += [("space.layers", layers) for layers in study.space["layers"].extremes]
+    for where, layers in given:
+        for layer in layers or ():
+            if layer > last:
+                raise EosError(f"{where}: layer {layer} is beyond the last decoder layer ({last}) of {facts.name}")
+    return facts
+
+
+def run_trials(
+    folder: Folder,
+    told: optuna.Study,
+    recorder: Recorder,
+    job: Job,
+    part: Share,
+    console: Console,
+    scheduler: Any = None,
+) -> None:
+    """Run the searches that remain.
+
+    Args:
+        scheduler: a Tune scheduler that may stop searches early.
+
+    Raises:
+        Interrupted: Ctrl-C, or Tune gave up; queued retries are in the store.
+    """
+    study = folder.study
+    trials = told.get_trials(deepcopy=False)
+    done = len(store.finished(trials))
+    remaining = study.trials - done
+    if remaining <= 0:
+        return
+    told.sampler = make_sampler(study.sampler, len(trials), study.trials)
+    searcher = StudySearcher(told, study.space, study.search)
+    board = Board(console, study.name, done=done, target=study.trials, concurrent=part.concurrent)
+    tuner = tune.Tuner(
+        tune.with_resources(trainable(job), {"cpu": part.cpu, "gpu": part.gpu}),
+        tune_config=tune.TuneConfig(
+            search_alg=searcher,
+            scheduler=scheduler,
+            num_samples=remaining,
+            max_concurrent_trials=part.concurrent,
+            reuse_actors=True,
+            trial_dirname_creator=_dirname,
+        ),
+        run_config=tune.RunConfig(
+            # a fresh Tune experiment each time: the store, not Tune's snapshot, says what is left to do
+            name=f"tune-{time.strftime('%Y%m%d-%H%M%S')}-{len(trials)}",
+            storage_path=str(folder.storage),
+            failure_config=tune.FailureConfig(max_failures=WORKER_DEATHS),
+            callbacks=[Listener(searcher, recorder, board, folder)],
+            verbose=0,
+        ),
+    )
+    try:
+        with board, _stop_is_heard(board):
+            tuner.fit()
+    finally:
+        store.settle(told)
+    if len(store.finished(told.get_trials(deepcopy=False))) < study.trials:
+        raise Interrupted
+
+
+class _StopSignal(logging.Handler):
+    def __init__(self, board: Board) -> None:
+        super().__init__(logging.WARNING)
+        self.board = board
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "Stop signal" in record.getMessage():
+            self.board.note("stopping; searches under way will be run again by a resume")
+
+
+@contextmanager
+def _stop_is_heard(board: Board) -> Iterator[None]:
+    """Answer Ctrl-C at once: Tune takes the signal, says so in its log alone, and needs seconds to stop."""
+    logger, handler = logging.getLogger("ray.tune.tune"), _StopSignal(board)
+    level, propagate = logger.level, logger.propagate
+    logger.setLevel(logging.WARNING)
+    logger.propagate = False
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        logger.propagate = propagate
+
+
+def _dirname(trial: Any) -> str:
+    """Tune's own name would hold every parameter, whatever its length."""
+    return f"trial-{trial.config['number']}-{trial.trial_id}"
+
+
+def has() -> dict[str, float]:
+    """What the cluster has."""
+    return dict(ray.cluster_resources())

@@ -1,0 +1,192 @@
+"""The end of a study: its front, the unreduced model and compute-matched designs on questions no search has seen."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+import pandas as pd
+import ray
+from ray.util import ActorPool
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from eos_platform.analysis.intervals import wilson
+from eos_platform.analysis.match import match
+from eos_platform.analysis.pareto import hypervolume, pareto_mask
+from eos_platform.dashboards.pareto import pareto_figure
+from eos_platform.engine import store
+from eos_platform.engine.cluster import Share
+from eos_platform.engine.folder import Folder
+from eos_platform.engine.tables import plain_table
+from eos_platform.engine.trial import Examiner, Facts, Job, Measured
+from eos_platform.errors import EosError
+from eos_platform.files import write_atomic
+from eos_platform.models.compute import compute_ratio
+from eos_platform.operators.spec import OperatorSpec
+from eos_platform.tracking.recorder import Recorder
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One operator of the comparison; None is the model left alone."""
+
+    name: str
+    family: str
+    operator: OperatorSpec | None
+    trial: int | None = None
+    design: str = ""
+
+
+def candidates(folder: Folder, told: optuna.Study, facts: Facts) -> list[Candidate]:
+    """The unreduced model, the front, and every baseline at the front's compute ratios."""
+    found = [
+        Candidate(f"trial {trial.number}", "searched", _operator(trial), trial.number) for trial in store.front(told)
+    ]
+    ratios = spread([trial.values[1] for trial in store.front(told)], folder.study.final.ratios)
+    return [Candidate("unreduced", "unreduced", None), *found, *_matched(folder, facts, ratios)]
+
+
+def _operator(trial: optuna.trial.FrozenTrial) -> OperatorSpec:
+    return OperatorSpec.from_json(trial.user_attrs[store.OPERATOR], f"trial {trial.number}")
+
+
+def _matched(folder: Folder, facts: Facts, ratios: Sequence[float]) -> Iterator[Candidate]:
+    for design in folder.study.final.baselines:
+        seen: list[OperatorSpec] = []
+        for ratio in ratios:
+            try:
+                operator = match(design, ratio, facts.target, facts.shape, facts.text_tokens)
+            except EosError:
+                continue  # a design that cannot go that low has no point there
+            if operator not in seen:  # near ratios may get the same one
+                seen.append(operator)
+                yield Candidate(f"{design} at {ratio:.3f}", "hand-designed", operator, design=design)
+
+
+def spread(values: Sequence[float], most: int) -> list[float]:
+    """At most ``most`` of the (positive) values: the ends, then always the one furthest (as a ratio) from the rest."""
+    left = sorted(set(values))
+    chosen = [left.pop(0), left.pop()][:most] if len(left) > 1 else []
+    while left and len(chosen) < most:
+        furthest = max(left, key=lambda value: min((abs(math.log(value / other)) for other in chosen), default=0.0))
+        chosen.append(furthest)
+        left.remove(furthest)
+    return sorted(chosen)
+
+
+def examine(found: Sequence[Candidate], job: Job, part: Share, questions: int, console: Console) -> list[Measured]:
+    """Held-out results in the order of ``found``, several at a time.
+
+    Raises:
+        EosError: the workers cannot evaluate.
+    """
+    remote: Any = ray.remote(num_cpus=part.cpu, num_gpus=part.gpu, max_restarts=2, max_task_retries=2)(Examiner)
+    actors = [remote.remote(job, questions) for _ in range(min(part.concurrent, len(found)))]
+    results: list[Measured | None] = [None] * len(found)
+    columns = (TextColumn("held-out questions"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    try:
+        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+            task = bar.add_task("", total=len(found))
+            work = [(number, candidate.operator) for number, candidate in enumerate(found)]
+            pool = ActorPool(actors)
+            for number, result in pool.map_unordered(lambda actor, one: actor.examine.remote(*one), work):
+                results[number] = result
+                bar.advance(task)
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, EosError):
+            raise error.cause from None
+        raise
+    except ray.exceptions.RayActorError as error:
+        raise EosError(f"a worker died during the final comparison: {str(error).splitlines()[0]}") from None
+    finally:
+        for actor in actors:
+            ray.kill(actor)
+    return [result for result in results if result is not None]
+
+
+def points_of(found: Sequence[Candidate], results: Sequence[Measured], facts: Facts) -> pd.DataFrame:
+    """One row an operator, as the analysis and the dashboards read them."""
+    lines = []
+    for candidate, result in zip(found, results, strict=True):
+        operator = candidate.operator or OperatorSpec(target=facts.target)
+        low, high = wilson(result.correct)
+        lines.append(
+            {
+                "name": candidate.name,
+                "family": candidate.family,
+                "accuracy": result.accuracy,
+                "accuracy_low": low,
+                "accuracy_high": high,
+                "compute_ratio": float(compute_ratio(operator, facts.shape, facts.text_tokens)),
+                "mean_tokens": operator.mean_tokens,
+                "tokens_left": operator.tokens_left,
+                "regime": operator.regime,
+                "trial": candidate.trial,
+                "design": candidate.design,
+                "questions": len(result.correct),
+            }
+        )
+    points = pd.DataFrame(lines)
+    return points.astype({"trial": "Int64"})
+
+
+def records(points: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows as dictionaries."""
+    return [{str(name): value for name, value in line.items()} for line in points.to_dict("records")]
+
+
+def finish(
+    folder: Folder, told: optuna.Study, recorder: Recorder, job: Job, part: Share, facts: Facts, console: Console
+) -> pd.DataFrame:
+    """Compare, write the study's results, and log them.
+
+    Raises:
+        EosError: the results cannot be written, or the workers cannot evaluate.
+    """
+    found = candidates(folder, told, facts)
+    if not any(candidate.family == "searched" for candidate in found):
+        console.print("no search met its budget: the comparison shows the unreduced model alone", style="yellow")
+    points = points_of(found, examine(found, job, part, folder.study.final.questions, console), facts)
+    for candidate in found:
+        if candidate.operator:
+            file = candidate.name.replace(" ", "-")
+            candidate.operator.save(folder.operators / f"{file}.json")
+    figure = pareto_figure(points, f"{folder.study.name}: accuracy against compute")
+    html = figure.to_html(include_plotlyjs=True)  # inline: a CDN would leave it blank without internet
+    table = points.to_csv(index=False)
+    write_atomic(folder.points, table)
+    write_atomic(folder.figure, html)
+    recorder.mark_front(candidate.trial for candidate in found if candidate.trial is not None)
+    for candidate, point in zip(found, records(points), strict=True):
+        recorder.point(point, candidate.operator.to_json() if candidate.operator else None)
+    searched = points[points["family"] == "searched"]
+    recorder.summary(
+        {folder.points.name: table, folder.figure.name: html},
+        {"hypervolume": hypervolume(searched), "front_size": float(len(searched))},
+    )
+    return points
+
+
+def points_table(points: pd.DataFrame, title: str) -> Table:
+    """The comparison for a terminal, by rising compute; the front in bold."""
+    left, right = ("operator", "family", "regime"), ("ratio", "tokens", "accuracy", "95 % interval")
+    table = plain_table(title, left=left, right=right)
+    front = points.assign(front=pareto_mask(points)).sort_values("compute_ratio")
+    for point in records(front):
+        low, high = point["accuracy_low"], point["accuracy_high"]
+        table.add_row(
+            point["name"],
+            point["family"],
+            point["regime"],
+            f"{point['compute_ratio']:.3f}",
+            f"{point['mean_tokens']:.0f}",
+            f"{point['accuracy']:.1%}",
+            "" if math.isnan(low) else f"{100 * low:.1f} .. {100 * high:.1f}",
+            style="bold" if point["front"] else "",
+        )
+    return table

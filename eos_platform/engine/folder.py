@@ -1,0 +1,135 @@
+"""A study's folder: where its files lie, and the lock that lets one driver run it at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import socket
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from eos_platform.engine.study_file import StudyFile, find, load
+from eos_platform.errors import EosError
+
+RUNS = "eos-runs"
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Paths of one study under the runs folder."""
+
+    runs: Path
+    study: StudyFile
+
+    @property
+    def path(self) -> Path:
+        return self.runs / self.study.name
+
+    @property
+    def study_file(self) -> Path:
+        """The study as it runs, overrides included; what ``resume NAME`` reads."""
+        return self.path / "study.yaml"
+
+    @property
+    def operators(self) -> Path:
+        return self.path / "operators"
+
+    @property
+    def points(self) -> Path:
+        return self.path / "points.csv"
+
+    @property
+    def figure(self) -> Path:
+        return self.path / "pareto.html"
+
+    @property
+    def storage(self) -> Path:
+        """Search states and Ray Tune's files; on a cluster, a place every node reaches."""
+        given = self.study.stores.storage
+        return Path(given).absolute() / self.study.name if given else self.path / "storage"
+
+    def state(self, number: int) -> Path:
+        """Where the search of trial ``number`` (or of the first trial it retries) keeps its state."""
+        return self.storage / "states" / f"trial-{number}"
+
+    @property
+    def optuna_url(self) -> str:
+        return self.study.stores.optuna or f"sqlite:///{self.path / 'optuna.db'}"
+
+    @property
+    def mlflow_uri(self) -> str:
+        return self.study.stores.mlflow or f"sqlite:///{self.runs / 'mlflow.db'}"
+
+    @property
+    def mlflow_artifacts(self) -> str | None:
+        """Where MLflow puts artifacts; a server decides by itself."""
+        return (self.runs / "mlflow-artifacts").as_uri() if self.mlflow_uri.startswith("sqlite:") else None
+
+    def check(self) -> None:
+        """Whether the folders can be made, without making them.
+
+        Raises:
+            EosError: they cannot.
+        """
+        for path in (self.path, self.storage):
+            there = next(parent for parent in (path, *path.parents) if parent.exists())
+            if not there.is_dir():
+                raise EosError(f"cannot make the study's folder {path}: {there} is a file")
+            if not os.access(there, os.W_OK | os.X_OK):
+                raise EosError(f"cannot make the study's folder {path}: {there} is not writable")
+
+    def prepare(self) -> None:
+        """Make the folders.
+
+        Raises:
+            EosError: they cannot be made.
+        """
+        for path in (self.path, self.storage):
+            try:
+                path.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise EosError(f"cannot make the study's folder {path}: {error.strerror or error}") from error
+
+    def forget_state(self, number: int) -> None:
+        """Drop a finished search's state."""
+        shutil.rmtree(self.state(number), ignore_errors=True)
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the study: a second driver would take the first one's running trials for dead.
+
+        The lock dies with the process, so a killed driver never blocks a resume.
+        """
+        with (self.path / "driver.lock").open("a+") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                stream.seek(0)
+                raise EosError(f"study '{self.study.name}' is being run by {stream.read() or 'a process'}") from None
+            stream.truncate(0)
+            stream.write(f"process {os.getpid()} on {socket.gethostname()}")
+            stream.flush()
+            try:
+                yield
+            finally:
+                stream.truncate(0)
+
+
+def folder_of(study: StudyFile, runs: str | Path = RUNS) -> Folder:
+    """The study's folder under ``runs``, absolute: workers have other working directories."""
+    return Folder(Path(runs).absolute(), study)
+
+
+def load_study(source: str | Path, overrides: Iterable[str] = (), runs: str | Path = RUNS) -> StudyFile:
+    """A study's name means the one already run under ``runs``, if there is one; then the packaged one.
+
+    Raises:
+        EosError: no such study, or not a valid study file.
+    """
+    ran = {path.parent.name: path for path in Path(runs).glob("*/study.yaml")}
+    if isinstance(source, str) and source in ran:
+        return load(ran[source], overrides)
+    return load(find(source, also=ran), overrides)

@@ -1,0 +1,103 @@
+"""A study's trials as rows and as a table, read from the Optuna store alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+import pandas as pd
+from optuna.trial import FrozenTrial, TrialState
+
+from eos_platform.engine import store
+from eos_platform.engine.study_file import StudyFile
+from eos_platform.search.config import SearchConfig
+from eos_platform.tracking.rows import State, TrialRow
+
+_STATES: dict[TrialState, State] = {
+    TrialState.COMPLETE: "complete",
+    TrialState.PRUNED: "pruned",
+    TrialState.FAIL: "failed",
+    TrialState.RUNNING: "running",
+}
+
+
+def search_fields(study: StudyFile, trial: FrozenTrial) -> dict[str, Any]:
+    """Every field of the trial's search, fixed ones and defaults included."""
+    varied = {name: study.space[name].value(value) for name, value in trial.params.items()}
+    return SearchConfig.of({**study.search, **varied}).model_dump()
+
+
+def row_of(study: StudyFile, trial: FrozenTrial) -> TrialRow:
+    """The trial as tracking wants it."""
+    attrs = trial.user_attrs
+    state = _STATES[trial.state]
+    if attrs.get(store.FAILURE) == store.INTERRUPTED:
+        state = "interrupted"
+    return TrialRow(
+        number=trial.number,
+        state=state,
+        ray_id=attrs.get(store.RAY_ID, ""),
+        retry_of=attrs.get(store.RETRY_OF),
+        params=search_fields(study, trial),
+        measured=attrs.get(store.MEASURED, {}),
+        operator=attrs.get(store.OPERATOR),
+        regime=attrs.get(store.REGIME),
+        failure=attrs.get(store.FAILURE),
+    )
+
+
+def rows_of(study: StudyFile, trials: Sequence[FrozenTrial]) -> list[TrialRow]:
+    """All trials that have begun."""
+    return [row_of(study, trial) for trial in trials if trial.state != TrialState.WAITING]
+
+
+@dataclass(frozen=True)
+class Status:
+    """Where a study stands."""
+
+    name: str
+    target: int
+    finished: int
+    trials: pd.DataFrame  # one row a trial: number, state, the varied fields, what was measured, front
+    varied: tuple[str, ...] = ()  # the fields of the space
+
+    @property
+    def remaining(self) -> int:
+        """Searches still to do."""
+        return max(0, self.target - self.finished)
+
+    def __str__(self) -> str:
+        still = f"{self.remaining} remain" if self.remaining else "finished"
+        return f"{self.name}: {self.finished} of {self.target} trials, {still}"
+
+
+def status_of(study: StudyFile, told: optuna.Study) -> Status:
+    """The status as the store has it now."""
+    trials = told.get_trials(deepcopy=False)
+    front = {trial.number for trial in store.front(told)}
+    lines = []
+    for trial in trials:
+        waiting = trial.state == TrialState.WAITING
+        params = trial.system_attrs.get("fixed_params", {}) if waiting else trial.params
+        measured = trial.user_attrs.get(store.MEASURED, {})
+        lines.append(
+            {
+                "trial": trial.number,
+                "state": "waiting" if waiting else row_of(study, trial).state,
+                **{name: study.space[name].value(params[name]) if name in params else None for name in study.space},
+                "accuracy": measured.get("accuracy"),
+                "compute_ratio": measured.get("compute_ratio"),
+                "mean_tokens": measured.get("mean_tokens"),
+                "seconds": measured.get("seconds"),
+                "regime": trial.user_attrs.get(store.REGIME),
+                "front": trial.number in front,
+                "retry_of": trial.user_attrs.get(store.RETRY_OF),
+                "failure": trial.user_attrs.get(store.FAILURE),
+            }
+        )
+    columns = ["trial", "state", *study.space, "accuracy", "compute_ratio", "mean_tokens", "seconds", "regime", "front"]
+    table = pd.DataFrame(lines, columns=[*columns, "retry_of", "failure"])
+    table["retry_of"] = table["retry_of"].astype("Int64")
+    return Status(study.name, study.trials, len(store.finished(trials)), table, tuple(study.space))

@@ -1,0 +1,176 @@
+"""The Optuna store: the truth about a study. Ray and MLflow hold copies that can be made again from it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages import RDBStorage
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
+
+from eos_platform.engine.folder import Folder
+from eos_platform.engine.study_file import StudyFile
+from eos_platform.errors import EosError
+
+# user attributes of the study
+IDENTITY, DIGEST, UID, COMPARED = "identity", "identity_digest", "uid", "compared"
+# user attributes of a trial
+RAY_ID, RUN_ID, BUDGET, RETRY_OF = "ray_trial_id", "mlflow_run_id", "budget", "retry_of"
+MEASURED, OPERATOR, REGIME, FAILURE = "measured", "operator", "regime", "failure"
+INTERRUPTED = "interrupted"  # the failure of a trial whose driver went away
+
+DIRECTIONS = [StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE]  # accuracy, compute ratio
+
+
+class NotRun(EosError):
+    """The store does not know the study."""
+
+
+def digest(identity: dict[str, Any]) -> str:
+    """A short fingerprint of what makes a study this one."""
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@contextmanager
+def open_store(folder: Folder, *, create: bool) -> Iterator[optuna.Study]:
+    """The Optuna study of ``folder``, made when it is not there and ``create`` says so.
+
+    Raises:
+        NotRun: there is no such study.
+        EosError: a store of another study, or one that cannot be opened.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study, url = folder.study, folder.optuna_url
+    if not create and not exists(url):
+        raise NotRun(f"study '{study.name}' has not been run: there is no {url.removeprefix('sqlite:///')}")
+    options = {"connect_args": {"timeout": 60}} if url.startswith("sqlite:") else {}
+    try:
+        storage = RDBStorage(url, engine_kwargs=options)
+    except (SQLAlchemyError, ImportError, RuntimeError, ValueError) as error:
+        raise EosError(f"cannot open the Optuna store {url}: {_first_line(error)}") from None
+    try:
+        yield _load(storage, study, create)
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()
+
+
+def _load(storage: RDBStorage, study: StudyFile, create: bool) -> optuna.Study:
+    try:
+        told = optuna.load_study(study_name=study.name, storage=storage)
+    except KeyError:
+        if not create:
+            raise NotRun(f"study '{study.name}' has not been run: the store does not know it") from None
+        told = optuna.create_study(study_name=study.name, storage=storage, directions=DIRECTIONS)
+        told.set_user_attr(IDENTITY, study.identity())
+        told.set_user_attr(DIGEST, digest(study.identity()))
+        told.set_user_attr(UID, uuid.uuid4().hex)
+        return told
+    refuse_another(told, study)
+    return told
+
+
+def exists(url: str) -> bool:
+    """Whether the store is there to be read; opening a missing SQLite file would make it."""
+    return not url.startswith("sqlite:///") or Path(url.removeprefix("sqlite:///")).exists()
+
+
+def refuse_another(told: optuna.Study, study: StudyFile) -> None:
+    """Stop when the store holds a study of the same name that is not this one.
+
+    Raises:
+        EosError: naming the first difference.
+    """
+    attrs = told.user_attrs
+    if attrs.get(DIGEST) == digest(study.identity()):
+        return
+    difference = next(_differences(attrs.get(IDENTITY, {}), study.identity()), "its identity is missing")
+    raise EosError(
+        f"the store of '{study.name}' belongs to another study ({difference}); "
+        "give this one another name, or put the other's folder away"
+    )
+
+
+def _differences(stored: Any, given: Any, path: str = "") -> Iterator[str]:
+    if isinstance(stored, dict) and isinstance(given, dict):
+        for key in [*stored, *(key for key in given if key not in stored)]:
+            yield from _differences(stored.get(key), given.get(key), f"{path}.{key}" if path else str(key))
+    elif json.dumps(stored) != json.dumps(given):
+        yield f"{path} was {json.dumps(stored)}, not {json.dumps(given)}"
+
+
+def _first_line(error: Exception) -> str:
+    return str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+
+
+def retried(trials: Iterable[FrozenTrial]) -> set[int]:
+    """Numbers of trials that another trial runs again."""
+    return {trial.user_attrs[RETRY_OF] for trial in trials if RETRY_OF in trial.user_attrs}
+
+
+def finished(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
+    """Trials that count towards the study's number: ended by themselves, well or not."""
+    trials = list(trials)
+    again = retried(trials)
+    return [trial for trial in trials if trial.state.is_finished() and trial.number not in again]
+
+
+def root(trials: Iterable[FrozenTrial], number: int) -> int:
+    """The first trial of the chain of retries that ``number`` ends: its search state has that name."""
+    earlier = {trial.number: trial.user_attrs.get(RETRY_OF) for trial in trials}
+    while (before := earlier.get(number)) is not None:
+        number = before
+    return number
+
+
+def settle(told: optuna.Study) -> int:
+    """Tell trials whose driver went away FAIL, and queue the same parameters again. How many.
+
+    The retry is queued before its trial is told, so a kill in between loses and doubles nothing.
+    """
+    trials = told.get_trials(deepcopy=False)
+    again = retried(trials)
+    lost = [trial for trial in trials if trial.state == TrialState.RUNNING]
+    for trial in lost:
+        if trial.number not in again:
+            told.enqueue_trial(trial.params, user_attrs={RETRY_OF: trial.number})
+        live = optuna.trial.Trial(told, trial._trial_id)
+        live.set_user_attr(FAILURE, INTERRUPTED)
+        told.tell(trial.number, state=TrialState.FAIL)
+    return len(lost)
+
+
+def front(told: optuna.Study) -> list[FrozenTrial]:
+    """Feasible, non-dominated trials by rising compute ratio, each point once."""
+    seen, best = set(), []
+    for trial in sorted(told.best_trials, key=lambda trial: (trial.values[1], -trial.values[0], trial.number)):
+        point = tuple(trial.values)
+        if point not in seen and all(map(math.isfinite, point)):
+            seen.add(point)
+            best.append(trial)
+    return best
+
+
+def mark_compared(told: optuna.Study, study: StudyFile) -> None:
+    """Note that the final comparison covers all trials there are."""
+    told.set_user_attr(COMPARED, _comparison(told, study))
+
+
+def is_compared(told: optuna.Study, study: StudyFile) -> bool:
+    """Whether every trial ended and the final comparison covers them all, as the study file wants it."""
+    if len(finished(told.get_trials(deepcopy=False))) < study.trials:
+        return False
+    return told.user_attrs.get(COMPARED) == _comparison(told, study)
+
+
+def _comparison(told: optuna.Study, study: StudyFile) -> dict[str, Any]:
+    return {"trials": len(told.get_trials(deepcopy=False)), "final": study.final.model_dump(mode="json")}

@@ -1,0 +1,207 @@
+"""A study as one object: run it, resume it, ask how it stands, take its points home. The CLI says the same things."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pandas as pd
+from rich.console import Console
+
+from eos_platform.engine import store, study_file
+from eos_platform.engine.cluster import ray_session, share
+from eos_platform.engine.driver import Interrupted, has, inspect, job_of, run_trials
+from eos_platform.engine.finish import finish, points_table
+from eos_platform.engine.folder import RUNS, Folder, folder_of, load_study
+from eos_platform.engine.status import Status, rows_of, status_of
+from eos_platform.engine.study_file import StudyFile
+from eos_platform.engine.trial import Functions
+from eos_platform.errors import EosError, unknown
+from eos_platform.files import write_atomic
+from eos_platform.operators.designs import DESIGNS
+from eos_platform.tracking.read import open_command
+from eos_platform.tracking.recorder import Recorder, probe
+
+
+class Study:
+    """Many searches of one model under Optuna, one Pareto front.
+
+    Example:
+        >>> study = eos.Study("quickstart")
+        >>> study.run()
+        >>> study.points()
+
+    Args:
+        source: a packaged study's name, a study file, or the name of a study already run here.
+        overrides: ``key=value`` changes to the study file, such as ``"trials=8"`` or ``"search.steps=60"``.
+        runs: the folder studies are kept in.
+        address: a Ray cluster to run on; "local" starts one on this machine.
+        functions: stand-ins for loading, searching and evaluating, for tests of the engine.
+        scheduler: a Ray Tune scheduler that may stop searches early.
+    """
+
+    def __init__(
+        self,
+        source: str | Path | StudyFile,
+        overrides: Iterable[str] = (),
+        *,
+        runs: str | Path = RUNS,
+        address: str = "local",
+        console: Console | None = None,
+        functions: Functions | None = None,
+        scheduler: Any = None,
+    ) -> None:
+        self.file = source if isinstance(source, StudyFile) else load_study(source, overrides, runs)
+        self.folder: Folder = folder_of(self.file, runs)
+        self.address = address
+        self.console = console or Console()
+        self._functions, self._scheduler = functions or Functions(), scheduler
+
+    def run(self) -> pd.DataFrame:
+        """Run the study, or what remains of it, and compare its front with the designs.
+
+        A study that was interrupted, even by a hard kill, goes on where it stopped: no finished search is lost or done
+        twice. So a scheduler may start the same command again.
+
+        Returns:
+            The points of the final comparison, also in ``points.csv``.
+
+        Raises:
+            EosError: bad input, a store of another study, a model that cannot be loaded.
+            Interrupted: Ctrl-C; everything finished is kept.
+        """
+        self._check()
+        if self._finished():
+            points = self.points()
+            self.console.print(points_table(points, f"{self.file.name}, held-out questions (finished earlier)"))
+            self._where()
+            return points
+        self.console.print(f"{self.file.name}: starting Ray and loading {self.file.model}", highlight=False)
+        with ray_session(self.address):
+            part = share(self.file, has())
+            if part.concurrent < self.file.concurrent:
+                self.console.print(f"{part.concurrent} at a time, not {self.file.concurrent}: more do not fit here")
+            job = job_of(self.folder, part, self._functions)
+            facts = inspect(self.file, job, part)
+            self.folder.prepare()
+            with (
+                self.folder.lock(),
+                store.open_store(self.folder, create=True) as told,
+                self._tracked(told) as recorder,
+            ):
+                write_atomic(self.folder.study_file, self.file.to_yaml())
+                run_trials(self.folder, told, recorder, job, part, self.console, self._scheduler)
+                recorder.reconcile(rows_of(self.file, told.get_trials(deepcopy=False)))
+                points = finish(self.folder, told, recorder, job, part, facts, self.console)
+                store.mark_compared(told, self.file)
+        self.console.print(points_table(points, f"{self.file.name}, held-out questions"))
+        self._where()
+        return points
+
+    def resume(self) -> pd.DataFrame:
+        """As ``run``, for a study that has been started.
+
+        Raises:
+            EosError: it has not.
+        """
+        with store.open_store(self.folder, create=False):
+            pass
+        return self.run()
+
+    def status(self) -> Status:
+        """Where the study stands, from its store."""
+        with store.open_store(self.folder, create=False) as told:
+            return status_of(self.file, told)
+
+    def points(self) -> pd.DataFrame:
+        """The points of the final comparison.
+
+        Raises:
+            EosError: the study has not come to it.
+        """
+        if not self.folder.points.exists():
+            raise EosError(f"study '{self.file.name}' has no results yet; eos study status {self.file.name}")
+        return pd.read_csv(self.folder.points, keep_default_na=True).astype({"trial": "Int64"}).fillna({"design": ""})
+
+    def _check(self) -> None:
+        """All that can be wrong without a cluster, before anything is written."""
+        for design in self.file.final.baselines:
+            if design not in DESIGNS:
+                raise EosError(f"final.baselines: {unknown('design', design, DESIGNS)}")
+        self.folder.check()
+        if self.file.stores.mlflow:
+            probe(self.file.stores.mlflow)
+        # refuses a store of another study
+        with contextlib.suppress(store.NotRun), store.open_store(self.folder, create=False):
+            pass
+
+    def _finished(self) -> bool:
+        """Whether every trial ended and the comparison was made after the last of them."""
+        if not self.folder.points.exists():
+            return False
+        try:
+            with store.open_store(self.folder, create=False) as told:
+                return store.is_compared(told, self.file)
+        except store.NotRun:
+            return False
+
+    @contextlib.contextmanager
+    def _tracked(self, told: optuna.Study) -> Iterator[Recorder]:
+        """The MLflow writer, with what an earlier driver left open put in order before and after."""
+        lost = store.settle(told)
+        recorder = Recorder(
+            self.folder.mlflow_uri, self.file.name, told.user_attrs[store.UID], self.folder.mlflow_artifacts
+        )
+        recorder.reconcile(rows_of(self.file, told.get_trials(deepcopy=False)))
+        plan = {"trials": self.file.trials, "sampler": self.file.sampler.name, "seed": self.file.sampler.seed}
+        recorder.describe(self.file.to_yaml(), self.file.description, _summary(self.file), plan)
+        done = len(store.finished(told.get_trials(deepcopy=False)))
+        if done or lost:
+            again = f", {lost} cut off and run again" if lost else ""
+            self.console.print(f"continuing {self.file.name}: {done} of {self.file.trials} trials done{again}")
+        try:
+            yield recorder
+        except BaseException as error:
+            interrupted = isinstance(error, (Interrupted, KeyboardInterrupt))
+            with contextlib.suppress(Exception):  # a tracker that is down must not hide why the study ended
+                recorder.reconcile(rows_of(self.file, told.get_trials(deepcopy=False)))
+                recorder.close("KILLED" if interrupted else "FAILED")
+            raise
+        recorder.close("FINISHED")
+
+    def _where(self) -> None:
+        """Where to look next: the page, and the command that opens the runs."""
+        self.console.print(f"figure     {self.folder.figure}", soft_wrap=True, highlight=False)
+        self.console.print(f"table      {self.folder.points}", soft_wrap=True, highlight=False)
+        self.console.print(f"operators  {self.folder.operators}", soft_wrap=True, highlight=False)
+        self.console.print(f"runs       {open_command(self.folder.mlflow_uri)}", soft_wrap=True, highlight=False)
+
+
+def known_studies(runs: str | Path = RUNS) -> list[tuple[str, str, str, str, str]]:
+    """Packaged studies and those run here: name, model, trials, state, description."""
+    files = {**study_file.packaged(), **{path.parent.name: path for path in sorted(Path(runs).glob("*/study.yaml"))}}
+    lines = []
+    for name, path in files.items():
+        try:
+            file = study_file.load(path)
+            state, trials = "not run", str(file.trials)
+            with contextlib.suppress(store.NotRun), store.open_store(folder_of(file, runs), create=False) as told:
+                status = status_of(file, told)
+                state = "unfinished" if status.remaining else "finished"
+                trials = f"{status.finished} of {file.trials}"
+            lines.append((name, file.model, trials, state, file.description))
+        except EosError as error:
+            lines.append((name, "", "", "unreadable", str(error)))
+    return lines
+
+
+def _summary(study: StudyFile) -> dict[str, Any]:
+    return {
+        "model": study.model,
+        "task": study.task,
+        "varied": ", ".join(study.space),
+        **{f"fixed.{name}": value for name, value in study.search.items()},
+    }

@@ -1,0 +1,208 @@
+"""The study file: YAML a person writes, read safely and checked to the last key before anything starts."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from eos_platform.engine.space import Dimension, check_space
+from eos_platform.errors import EosError, explain, unknown
+from eos_platform.files import read_text
+from eos_platform.search.config import SearchConfig
+
+OBJECTIVES = {"accuracy": "maximise", "compute_ratio": "minimise"}
+
+
+class Section(BaseModel):
+    """Frozen data in which a misspelt key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Sampler(Section):
+    """What proposes the next search. ``sampler: tpe`` is short for ``sampler: {name: tpe}``."""
+
+    name: Literal["tpe", "nsga2", "random", "qmc"] = "tpe"
+    seed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+
+class Resources(Section):
+    """What one search takes. ``gpu: auto`` shares the GPUs there are among ``concurrent`` searches."""
+
+    cpu: float = Field(default=1.0, gt=0.0, allow_inf_nan=False)
+    gpu: Literal["auto"] | Annotated[float, Field(ge=0.0, allow_inf_nan=False)] = "auto"
+
+
+class Stores(Section):
+    """Where the study is kept; everything has a place in the runs folder by default."""
+
+    optuna: str | None = None  # any SQLAlchemy URL
+    mlflow: str | None = None  # any MLflow tracking URI
+    storage: str | None = None  # a folder every node can reach: search states, Ray Tune's files
+
+
+class Final(Section):
+    """The comparison at the end, on questions no search has seen."""
+
+    questions: int = Field(default=4096, ge=1)
+    baselines: tuple[str, ...] = ("random", "fastv", "tome", "pool")
+    ratios: int = Field(default=6, ge=1, description="at most so many compute ratios of the front are matched")
+
+
+class StudyFile(Section):
+    """One study: many searches of one model, one front of accuracy against compute."""
+
+    name: str
+    description: str = ""
+    model: str = "bundled"
+    task: str = "scenes"
+    objectives: dict[str, str] = OBJECTIVES
+    search: dict[str, Any] = {}
+    space: dict[str, Dimension] = Field(min_length=1)
+    sampler: Sampler = Sampler()
+    trials: int = Field(default=20, ge=1)
+    concurrent: int = Field(default=2, ge=1)
+    resources: Resources = Resources()
+    stores: Stores = Stores()
+    final: Final = Final()
+
+    @field_validator("name")
+    @classmethod
+    def _names_a_folder(cls, name: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+            raise ValueError(f"'{name}' must be letters, digits, '.', '_' and '-': it names a folder")
+        return name
+
+    @field_validator("objectives")
+    @classmethod
+    def _known_objectives(cls, objectives: dict[str, str]) -> dict[str, str]:
+        for name, direction in objectives.items():
+            if name not in OBJECTIVES:
+                raise ValueError(str(unknown("objective", name, OBJECTIVES)))
+            if direction != OBJECTIVES[name]:
+                raise ValueError(f"{name} can only be {OBJECTIVES[name]}d, not '{direction}'")
+        if len(objectives) != len(OBJECTIVES):
+            raise ValueError("both accuracy: maximise and compute_ratio: minimise are needed")
+        return OBJECTIVES
+
+    @field_validator("search", mode="before")
+    @classmethod
+    def _empty_is_default(cls, search: Any) -> Any:
+        return {} if search is None else search
+
+    def identity(self) -> dict[str, Any]:
+        """What makes this study this one and no other: more trials or another sampler continue it, these do not."""
+        fields = self.model_dump(mode="json", by_alias=True, exclude_defaults=True, include={"search", "space"})
+        return {"name": self.name, "model": self.model, "task": self.task, "search": {}, "space": {}, **fields}
+
+    def to_yaml(self) -> str:
+        """YAML that reads back as an equal study."""
+        data = json.loads(self.model_dump_json(by_alias=True, exclude_none=True, exclude_defaults=True))
+        return yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
+
+    @classmethod
+    def of(cls, values: Any, where: str = "study") -> StudyFile:
+        """Validate a mapping.
+
+        Raises:
+            EosError: what is wrong, with the path of the key.
+        """
+        if not isinstance(values, dict):
+            raise EosError(f"{where}: a study file is a mapping of keys such as name, model, space and trials")
+        try:
+            study = cls.model_validate(values)
+        except ValidationError as error:
+            raise explain(error, where, _keys(values)) from None
+        SearchConfig.of(study.search, f"{where}: search")
+        return study.model_copy(update={"space": check_space(study.space, study.search, where)})
+
+
+def _keys(values: Mapping[str, Any]) -> dict[str, Iterable[str]]:
+    """The keys allowed at each path, for did-you-mean."""
+    known: dict[str, Iterable[str]] = {"": StudyFile.model_fields}
+    for name, field in StudyFile.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+            known[name] = field.annotation.model_fields
+    space = values.get("space")
+    for name in space if isinstance(space, dict) else ():
+        known[f"space.{name}"] = Dimension.keys()
+    return known
+
+
+def packaged() -> dict[str, Path]:
+    """The studies that ship with the package, by name."""
+    folder = Path(str(resources.files("eos_platform"))) / "studies"
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def find(source: str | Path, also: Iterable[str] = ()) -> Path:
+    """The file of a packaged study's name, or of a path to a YAML file; ``also``: other names, for did-you-mean."""
+    text = str(source)
+    if text.endswith((".yaml", ".yml")) or "/" in text or isinstance(source, Path):
+        return Path(source)
+    known = packaged()
+    if text not in known:
+        raise unknown("study", text, {*known, *also})
+    return known[text]
+
+
+def load(path: str | Path, overrides: Iterable[str] = ()) -> StudyFile:
+    """Read a study file; each override is ``key.path=value``, its value read as YAML.
+
+    Raises:
+        EosError: missing, not YAML, or not a valid study.
+    """
+    where = str(path)
+    try:
+        values = yaml.safe_load(read_text(path, "study file"))
+    except yaml.YAMLError as error:
+        raise EosError(f"{where}: not YAML: {_place(error)}") from None
+    for override in overrides:
+        _override(values, override)
+    return StudyFile.of(values, where)
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """``key=value`` as the key and the value read as YAML."""
+    key, sign, value = text.partition("=")
+    if not sign or not key.strip():
+        raise EosError(f"--set {text}: expected key=value, such as trials=20 or search.steps=120")
+    try:
+        return key.strip(), yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise EosError(f"--set {text}: the value is not YAML") from None
+
+
+def _override(values: Any, text: str) -> None:
+    key, value = parse_override(text)
+    *parents, last = key.split(".")
+    for part in parents:
+        inner = values.get(part) if isinstance(values, dict) else None
+        if not isinstance(inner, dict):
+            if not isinstance(values, dict):
+                raise EosError(f"--set {text}: '{key}' is no place in the study file")
+            # a short form such as "sampler: tpe" gives way to the long one
+            inner = {"name": inner} if isinstance(inner, str) else {}
+            values[part] = inner
+        values = inner
+    if not isinstance(values, dict):
+        raise EosError(f"--set {text}: '{key}' is no place in the study file")
+    values[last] = value
+
+
+def _place(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", None) or "cannot be read"
+    return f"{problem} (line {mark.line + 1})" if mark else str(problem)

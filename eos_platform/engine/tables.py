@@ -1,0 +1,117 @@
+"""Operators, designs, evaluations and studies as tables for a terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+from eos_platform.operators.spec import FEATURES, OperatorSpec, SiteSpec
+
+if TYPE_CHECKING:
+    from eos_platform.engine.status import Status
+    from eos_platform.operators.designs import Design
+
+
+def plain_table(title: str = "", right: Iterable[str] = (), left: Iterable[str] = (), gap: int = 2) -> Table:
+    """A table without lines; ``left`` columns first."""
+    table = Table(title=title or None, title_justify="left", box=None, padding=(0, gap, 0, 0), pad_edge=False)
+    for column in left:
+        table.add_column(column)
+    for column in right:
+        table.add_column(column, justify="right")
+    return table
+
+
+def operator_table(operator: OperatorSpec) -> Table:
+    """One line a site: where, how many tokens stay, by which weights of the features, and what becomes of the rest."""
+    table = plain_table(f"{operator.name}: {operator.regime}, {operator.mean_tokens:.1f} mean visual tokens", gap=1)
+    rho = ("rho",) if any(site.rho for site in operator.sites) else ()
+    for column in ("layer", "tokens\nin -> kept", "regime", *_HEADS, "gamma", "tau", "nu", *rho, "beta"):
+        table.add_column(
+            column, justify="left" if column in ("tokens\nin -> kept", "regime") else "right", no_wrap=True
+        )
+    for site, incoming in zip(operator.sites, operator.incoming, strict=True):
+        transfer = site.transfer
+        table.add_row(
+            str(site.layer),
+            f"{incoming} -> {site.keep}",
+            site.regime(incoming),
+            *selector(site),
+            f"{transfer.gamma:.2f}",
+            "inf" if math.isinf(transfer.tau) else f"{transfer.tau:.2g}",
+            f"{transfer.nu:.2f}",
+            *([f"{site.rho:.2f}"] if rho else []),
+            f"{site.beta:.2f}",
+        )
+    if not operator.sites:
+        table.add_row("", str(operator.target.tokens), "identity")
+    return table
+
+
+_HEADS = ("last\ntext", "mean\ntext", "vis-\nion", "norm", "uni-\nque")  # FEATURES, in 80 columns
+
+
+def selector(site: SiteSpec) -> list[str]:
+    """The features' weights, or the name of the rule that ignores them."""
+    if site.selector != "score":
+        return [site.selector, *[""] * (len(FEATURES) - 1)]
+    return [f"{site.score[name]:.2f}" if round(site.score.get(name, 0.0), 2) else "" for name in FEATURES]
+
+
+def designs_table(designs: Mapping[str, Design]) -> Table:
+    """The hand-designed operators."""
+    table = plain_table(left=("design", "regime", "what it does", "source"))
+    for name, design in designs.items():
+        table.add_row(name, design.regime, design.summary, design.source)
+    return table
+
+
+def skills_table(per_skill: Mapping[str, float]) -> Table:
+    """Accuracy by kind of question."""
+    table = plain_table(left=("skill",), right=("accuracy",))
+    for skill, accuracy in sorted(per_skill.items()):
+        table.add_row(skill, f"{accuracy:.1%}")
+    return table
+
+
+def status_table(status: Status) -> Table:
+    """One line a trial; those on the front in bold."""
+    table = plain_table(left=("trial", "state"))
+    for column in (*status.varied, "accuracy", "compute ratio", "mean tokens", "front"):
+        table.add_column(column.replace("_", "\n").replace(" ", "\n"), justify="right")
+    formats = {"accuracy": "{:.1%}", "compute_ratio": "{:.3f}", "mean_tokens": "{:.0f}"}
+    for trial in status.trials.to_dict("records"):
+        numbers = ["" if _missing(trial[name]) else form.format(trial[name]) for name, form in formats.items()]
+        table.add_row(
+            str(trial["trial"]),
+            trial["state"],
+            *(_short(trial[name]) for name in status.varied),
+            *numbers,
+            "yes" if trial["front"] else "",
+            style="bold" if trial["front"] else "",
+        )
+    return table
+
+
+def status_remarks(status: Status) -> list[str]:
+    """A line for every trial that failed, and every one that runs another again."""
+    remarks = []
+    for trial in status.trials.to_dict("records"):
+        if not _missing(trial["retry_of"]):
+            remarks.append(f"trial {trial['trial']} runs trial {trial['retry_of']} again")
+        if trial["state"] == "failed":
+            remarks.append(f"trial {trial['trial']} failed: {trial['failure']}")
+    return remarks
+
+
+def _missing(value: Any) -> bool:
+    return value is None or value != value or str(value) == "<NA>"
+
+
+def _short(value: Any) -> str:
+    if _missing(value):
+        return ""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,9 @@
+"""MLflow: what is logged, under which names, and how to read it back."""
+
+import os
+
+# MLflow reports its use to its makers unless told not to, before it is imported
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+
+from eos_platform.tracking.read import read_study as read_study

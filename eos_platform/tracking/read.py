@@ -1,0 +1,106 @@
+"""Read a study back from MLflow as a DataFrame: its trials, what was measured, and their operators.
+
+Example:
+    >>> from eos_platform.tracking import read_study
+    >>> trials = read_study("quickstart")
+    >>> trials.sort_values("accuracy").iloc[-1]["operator"].save("best.json")
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pandas as pd
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
+
+from eos_platform.errors import EosError, unknown
+from eos_platform.operators.spec import OperatorSpec
+from eos_platform.tracking import names
+from eos_platform.tracking.recorder import connect, first_line, search_runs
+
+DEFAULT_URI = "sqlite:///eos-runs/mlflow.db"
+TAGS = {
+    "kind": names.KIND,
+    "state": names.STATE,
+    "family": names.FAMILY,
+    "regime": names.REGIME,
+    "design": names.DESIGN,
+    "pareto": names.PARETO,
+    "ray_trial_id": names.RAY_ID,
+    "retry_of": names.RETRY_OF,
+    "failure": names.FAILURE,
+}
+
+
+def read_study(study: str, uri: str = DEFAULT_URI, *, operators: bool = True) -> pd.DataFrame:
+    """Every trial and baseline of the latest study of that name, trials first.
+
+    Args:
+        uri: the MLflow tracking URI.
+        operators: fetch each run's operator file into the column ``operator``.
+
+    Returns:
+        Columns run_id, name, status, trial, those of ``TAGS``, ``params.<field>`` for the search's fields, and every
+        metric under its name in ``tracking/names.py``.
+
+    Raises:
+        EosError: no such store or study.
+    """
+    path = uri.removeprefix("sqlite:///")
+    if path != uri and not Path(path).exists():
+        raise EosError(f"no MLflow store at {path}")
+    try:
+        client = connect(uri)
+        experiment = client.get_experiment_by_name(study)
+        if experiment is None:
+            raise unknown("study", study, [found.name for found in client.search_experiments()])
+        runs = search_runs(client, experiment.experiment_id, "")
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        raise EosError(f"cannot read the MLflow store {uri}: {first_line(error)}") from None
+    uid = next((run.data.tags[names.UID] for run in runs if run.data.tags.get(names.KIND) == "study"), None)
+    mine = [run for run in runs if run.data.tags.get(names.UID) == uid and names.PARENT in run.data.tags]
+    frame = pd.DataFrame([_line(client, run, operators) for run in mine])
+    if frame.empty:
+        return pd.DataFrame(columns=["run_id", "name", "status", "trial", *TAGS])
+    frame["trial"] = frame["trial"].astype("Int64")
+    frame["retry_of"] = frame["retry_of"].astype("Int64")
+    frame["pareto"] = frame["pareto"] == "true"
+    return frame.sort_values(["trial", "name"], na_position="last", ignore_index=True)
+
+
+def _line(client: MlflowClient, run: Run, operators: bool) -> dict[str, Any]:
+    tags = run.data.tags
+    trial = tags.get(names.TRIAL)
+    line: dict[str, Any] = {
+        "run_id": run.info.run_id,
+        "name": run.info.run_name,
+        "status": run.info.status,
+        "trial": None if trial is None else int(trial),
+        **{column: tags.get(tag) for column, tag in TAGS.items()},
+        **{f"params.{name}": value for name, value in run.data.params.items()},
+        **run.data.metrics,
+    }
+    line["retry_of"] = None if line["retry_of"] is None else int(line["retry_of"])
+    if operators:
+        line["operator"] = _operator(client, run)
+    return line
+
+
+def _operator(client: MlflowClient, run: Run) -> OperatorSpec | None:
+    run_id = run.info.run_id
+    if not any(file.path == names.OPERATOR_FILE for file in client.list_artifacts(run_id)):
+        return None
+    with TemporaryDirectory() as folder:
+        return OperatorSpec.load(client.download_artifacts(run_id, names.OPERATOR_FILE, folder))
+
+
+def open_command(uri: str) -> str:
+    """What to type, or open, to look at the runs."""
+    if uri.startswith(("http://", "https://")):
+        return uri
+    return f"mlflow ui --backend-store-uri {uri} --workers 1"

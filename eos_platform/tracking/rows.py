@@ -1,0 +1,24 @@
+"""What tracking needs to know of a trial: plain data, so that it need not know Optuna or Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+State = Literal["running", "complete", "pruned", "failed", "interrupted"]
+
+
+@dataclass(frozen=True)
+class TrialRow:
+    """One trial as the study's store has it."""
+
+    number: int
+    state: State
+    ray_id: str = ""
+    retry_of: int | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)  # of the search, fixed ones included
+    measured: Mapping[str, float] = field(default_factory=dict)
+    operator: str | None = None  # JSON
+    regime: str | None = None
+    failure: str | None = None

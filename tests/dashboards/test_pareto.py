@@ -1,0 +1,178 @@
+"""The Pareto figure, by what its traces hold, for whole and for crippled frames."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eos_platform.analysis.pareto import pareto_mask
+from eos_platform.dashboards.palette import SEARCHED, UNREDUCED, design_styles
+from eos_platform.dashboards.pareto import COLUMNS, front_mask, pareto_figure
+
+
+def point(name, family, ratio, accuracy, design=None, **more):
+    row = {
+        "name": name,
+        "family": family,
+        "accuracy": accuracy,
+        "accuracy_low": accuracy - 0.02,
+        "accuracy_high": accuracy + 0.01,
+        "compute_ratio": ratio,
+        "mean_tokens": 576 * ratio,
+        "tokens_left": 40,
+        "regime": "hybrid",
+        "trial": None,
+        "design": design,
+        "questions": 4096,
+    }
+    return row | more
+
+
+@pytest.fixture
+def points():
+    return pd.DataFrame(
+        [
+            point("trial 1", "searched", 0.20, 0.90, trial=1),
+            point("fastv at .2", "hand-designed", 0.19, 0.74, "fastv"),
+            point("trial 0", "searched", 0.08, 0.80, trial=0),
+            point("trial 2", "searched", 0.15, 0.60, trial=2),
+            point("fastv at .1", "hand-designed", 0.10, 0.41, "fastv"),
+            point("tome at .1", "hand-designed", 0.10, 0.66, "tome"),
+            point("all tokens", "unreduced", 1.0, 0.966, regime="identity"),
+        ]
+    )
+
+
+def traces(figure):
+    return {trace.name: trace for trace in figure.data if trace.showlegend is not False}
+
+
+def test_every_group_is_drawn_where_it_belongs(points):
+    drawn = traces(pareto_figure(points, "T"))
+    assert set(drawn) == {"Pareto front", "dominated", "fastv", "tome", "unreduced model"}
+    assert drawn["Pareto front"].x == (0.08, 0.20)
+    assert drawn["Pareto front"].y == pytest.approx((80.0, 90.0))
+    assert drawn["dominated"].x == (0.15,)
+    assert drawn["fastv"].x == (0.10, 0.19)
+    assert drawn["unreduced model"].x == (1.0,)
+    assert drawn["unreduced model"].y == pytest.approx((96.6,))
+
+
+def test_families_are_told_apart(points):
+    drawn = traces(pareto_figure(points, "T"))
+    assert drawn["Pareto front"].marker.color == drawn["Pareto front"].line.color == SEARCHED
+    assert drawn["Pareto front"].line.shape == "hv"
+    assert drawn["dominated"].mode == "markers"
+    assert drawn["unreduced model"].marker.color == UNREDUCED
+    assert drawn["fastv"].line.width < drawn["Pareto front"].line.width
+    symbols = [drawn[name].marker.symbol for name in ("fastv", "tome", "unreduced model")]
+    assert len({*symbols, None}) == 4
+
+
+def test_the_unreduced_model_is_a_dashed_line_across(points):
+    figure = pareto_figure(points, "T")
+    (line,) = [trace for trace in figure.data if trace.line.dash == "dash"]
+    assert line.y == pytest.approx((96.6, 96.6))
+    assert np.log10(line.x) == pytest.approx(figure.layout.xaxis.range)
+    assert line.text[0].strip() == "96.6 %"
+
+
+def test_intervals_are_bars_in_per_cent(points):
+    bars = traces(pareto_figure(points, "T"))["Pareto front"].error_y
+    assert bars.array == pytest.approx((1.0, 1.0))
+    assert bars.arrayminus == pytest.approx((2.0, 2.0))
+
+
+def test_axes_hold_every_point_and_name_their_units(points):
+    layout = pareto_figure(points, "Mine <b>&").layout
+    low, high = (10**edge for edge in layout.xaxis.range)
+    assert layout.xaxis.type == "log"
+    assert low < 0.08 < 1.0 < high
+    assert all(low <= tick <= high for tick in layout.xaxis.tickvals)
+    assert "0.1<br>" in layout.xaxis.ticktext[layout.xaxis.tickvals.index(0.1)]
+    assert "10 %" in layout.xaxis.ticktext[layout.xaxis.tickvals.index(0.1)]
+    assert "FLOPs" in layout.xaxis.title.text
+    assert layout.yaxis.title.text == "Accuracy (%)"
+    assert layout.yaxis.range[0] < 39.0
+    assert layout.yaxis.range[1] > 97.6
+    assert "Mine &lt;b&gt;&amp;" in layout.title.text
+    assert "4,096 questions" in layout.title.subtitle.text
+
+
+def test_hovering_tells_what_a_point_is(points):
+    points.loc[0, "name"] = "<trial & 1>"
+    front = traces(pareto_figure(points, "T"))["Pareto front"]
+    assert front.hovertemplate.startswith("%{customdata}")
+    text = front.customdata[1]
+    for part in ("&lt;trial &amp; 1&gt;", "regime hybrid", "trial 1", "90.0 %", "88.0 to 91.0", "0.200"):
+        assert part in text
+    assert "115.2 mean" in text
+    assert "40 left" in text
+
+
+def test_unknown_intervals_and_numbers_draw_the_point_alone(points):
+    points[["accuracy_low", "accuracy_high", "mean_tokens", "tokens_left", "questions"]] = math.nan
+    figure = pareto_figure(points, "T")
+    front = traces(figure)["Pareto front"]
+    assert front.error_y.array == front.error_y.arrayminus == (0, 0)
+    assert "nan" not in "".join(front.customdata).lower()
+    assert "bars" not in figure.layout.title.subtitle.text
+
+
+def test_only_the_needed_columns(points):
+    figure = pareto_figure(points[["family", "accuracy", "compute_ratio", "name"]], "T")
+    assert {"Pareto front", "fastv at .1", "tome at .1"} <= set(traces(figure))
+
+
+@pytest.mark.parametrize("family", ["searched", "hand-designed", "unreduced"])
+def test_one_family_alone_and_one_point_alone(points, family):
+    for rows in (points[points.family == family], points[points.family == family].head(1)):
+        figure = pareto_figure(rows, "T")
+        assert sum(len(trace.x) for trace in traces(figure).values()) == len(rows)
+        low, high = figure.layout.yaxis.range
+        assert high - low >= 5
+
+
+def test_an_empty_frame_says_so():
+    for empty in (pd.DataFrame(columns=list(COLUMNS)), pd.DataFrame()):
+        figure = pareto_figure(empty, "T")
+        assert not figure.data
+        assert figure.layout.annotations[0].text == "No operator measured yet"
+
+
+def test_points_without_a_place_are_left_out(points):
+    lost = points.head(3).assign(compute_ratio=[math.nan, 0.0, 0.08], accuracy=[0.9, 0.5, 0.8])
+    drawn = traces(pareto_figure(lost, "T"))
+    assert set(drawn) == {"Pareto front"}
+    assert drawn["Pareto front"].x == (0.08,)
+
+
+def test_a_strange_family_is_refused(points):
+    with pytest.raises(ValueError, match="unknown family 'found'; known: searched, hand-designed, unreduced"):
+        pareto_figure(points.replace("searched", "found"), "T")
+
+
+def test_the_frame_is_left_alone(points):
+    before = points.copy(deep=True)
+    pareto_figure(points, "T")
+    pd.testing.assert_frame_equal(points, before)
+
+
+step = st.integers(1, 6).map(lambda value: value / 6)
+
+
+@given(st.lists(st.tuples(step, step), max_size=20))
+def test_the_front_drawn_is_the_front_reported(rows):
+    points = pd.DataFrame(rows, columns=["compute_ratio", "accuracy"], dtype=float)
+    assert front_mask(points).tolist() == pareto_mask(points).tolist()
+
+
+def test_a_design_keeps_its_style_whoever_stands_beside_it():
+    assert design_styles(["tome"])["tome"] == design_styles(["zebra", "tome", "fastv"])["tome"]
+    many = design_styles([f"design {number}" for number in range(6)] + ["tome", "fastv", "pool", "random"])
+    assert len({style.symbol for style in many.values()}) == 10
+    go.Scatter(marker={"symbol": [style.symbol for style in many.values()]})  # plotly knows every symbol

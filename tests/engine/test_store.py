@@ -1,0 +1,175 @@
+"""The Optuna store: whose it is, what counts as finished, and what a killed driver leaves behind."""
+
+import math
+
+import optuna
+import pytest
+from engine_fakes import study_file
+from optuna.trial import TrialState
+
+from eos_platform.engine import store
+from eos_platform.engine.folder import folder_of
+from eos_platform.engine.samplers import make_sampler
+from eos_platform.engine.searcher import StudySearcher, judge
+from eos_platform.engine.status import rows_of, status_of
+from eos_platform.engine.study_file import Sampler
+from eos_platform.errors import EosError
+
+WELL = {"finished": True, "final/accuracy": 0.8, "final/compute_ratio": 0.15, "final/seconds": 2.0, "operator": "{}"}
+
+
+@pytest.fixture
+def told(folder):
+    with store.open_store(folder, create=True) as study:
+        yield study
+
+
+@pytest.fixture
+def searcher(told):
+    return StudySearcher(told, study_file().space, study_file().search)
+
+
+@pytest.mark.parametrize(
+    ("result", "error", "state", "failure"),
+    [
+        (WELL, False, TrialState.COMPLETE, None),
+        ({**WELL, "final/accuracy": math.nan}, False, TrialState.FAIL, "accuracy is nan"),
+        ({**WELL, "final/compute_ratio": math.inf}, False, TrialState.FAIL, "compute_ratio is inf"),
+        ({"finished": True, "final/accuracy": 0.8}, False, TrialState.FAIL, "compute_ratio is missing"),
+        ({"finished": True, "failure": "ValueError: no"}, False, TrialState.FAIL, "ValueError: no"),
+        ({"step": 3, "curve/loss": 1.0}, False, TrialState.PRUNED, None),
+        (None, False, TrialState.PRUNED, None),
+        (None, True, TrialState.FAIL, "the worker process died"),
+        (WELL, True, TrialState.FAIL, "the worker process died"),
+    ],
+)
+def test_every_end_has_its_state(searcher, told, result, error, state, failure):
+    searcher.suggest("ray1")
+    searcher.on_trial_complete("ray1", result, error)
+    (trial,) = told.trials
+    assert trial.state == state == judge(result, error).state
+    assert trial.user_attrs.get("failure") == failure
+    assert trial.user_attrs["ray_trial_id"] == "ray1"
+    assert trial.values == ([0.8, 0.15] if state == TrialState.COMPLETE else None)
+
+
+def test_a_second_end_changes_nothing(searcher, told):
+    searcher.suggest("ray1")
+    searcher.on_trial_complete("ray1", WELL)
+    searcher.on_trial_complete("ray1", None, True)
+    assert told.trials[0].state == TrialState.COMPLETE
+
+
+def test_the_config_holds_fixed_and_varied_fields_in_their_own_types(told):
+    file = study_file(space={"budget": {"choice": [0.3]}, "layers": {"choice": [[0, 4]]}})
+    config = StudySearcher(told, file.space, file.search).suggest("a")
+    assert config == {"number": 0, "root": 0, "search": {"steps": 4, "budget": 0.3, "layers": (0, 4)}}
+
+
+def test_over_budget_is_infeasible_and_not_on_the_front(searcher, told):
+    for name, ratio in (("over", 0.9), ("within", 0.04)):
+        searcher.suggest(name)
+        searcher.on_trial_complete(name, {**WELL, "final/compute_ratio": ratio})
+    budgets = [trial.user_attrs["budget"] for trial in told.trials]
+    slack = [next(iter(trial.constraints.values())) for trial in told.trials]
+    assert slack == [pytest.approx(0.9 - budgets[0]), pytest.approx(0.04 - budgets[1])]
+    assert [trial.number for trial in store.front(told)] == [1]
+
+
+def test_the_front_is_sorted_and_lists_equal_points_once(told):
+    space = {"budget": optuna.distributions.FloatDistribution(0.1, 1)}
+    for accuracy, ratio in ((0.9, 0.5), (0.5, 0.1), (0.5, 0.1), (0.4, 0.3)):
+        told.tell(told.ask(space), [accuracy, ratio])
+    assert [trial.number for trial in store.front(told)] == [1, 0]
+
+
+def test_settling_fails_and_queues_again_just_once(searcher, told):
+    searcher.suggest("done")
+    searcher.on_trial_complete("done", WELL)
+    lost = searcher.suggest("lost")
+    assert store.settle(told) == 1
+    assert [trial.state for trial in told.trials] == [TrialState.COMPLETE, TrialState.FAIL, TrialState.WAITING]
+    assert told.trials[1].user_attrs["failure"] == "interrupted"
+    assert store.settle(told) == 0
+    assert len(told.trials) == 3
+    again = searcher.suggest("again")
+    assert again["search"] == lost["search"]
+    assert (again["number"], again["root"]) == (2, 1)
+    assert told.trials[2].user_attrs["retry_of"] == 1
+    # a retry that is lost too keeps the state of the first
+    store.settle(told)
+    assert searcher.suggest("third")["root"] == 1
+    assert [trial.number for trial in store.finished(told.trials)] == [0]
+
+
+def test_a_kill_between_queueing_and_telling_doubles_nothing(searcher, told):
+    searcher.suggest("lost")
+    told.enqueue_trial(told.trials[0].params, user_attrs={"retry_of": 0})
+    assert store.settle(told) == 1
+    assert [trial.state for trial in told.trials] == [TrialState.FAIL, TrialState.WAITING]
+
+
+def test_failed_trials_count_as_finished_and_interrupted_ones_do_not(searcher, told):
+    for name, result in (("a", WELL), ("b", {"finished": True, "failure": "x"}), ("c", None)):
+        searcher.suggest(name)
+        searcher.on_trial_complete(name, result)
+    searcher.suggest("d")
+    store.settle(told)
+    status = status_of(study_file(), told)
+    assert (status.finished, status.remaining) == (3, 3)
+    assert list(status.trials["state"]) == ["complete", "failed", "pruned", "interrupted", "waiting"]
+    assert status.trials["learning_rate"].notna().all()
+    assert [row.state for row in rows_of(study_file(), told.trials)] == ["complete", "failed", "pruned", "interrupted"]
+    assert str(status) == "tiny: 3 of 6 trials, 3 remain"
+
+
+def test_the_same_study_opens_again_with_more_trials(folder):
+    with store.open_store(folder, create=True) as told:
+        uid = told.user_attrs["uid"]
+    with store.open_store(folder_of(study_file(trials=99, sampler="random"), folder.runs), create=True) as told:
+        assert told.user_attrs["uid"] == uid
+
+
+def test_a_store_of_another_study_is_refused_by_name_of_the_difference(folder):
+    with store.open_store(folder, create=True):
+        pass
+    other = folder_of(study_file(search={"steps": 9}), folder.runs)
+    with (
+        pytest.raises(EosError, match=r"belongs to another study \(search\.steps was 4, not 9\)"),
+        store.open_store(other, create=True),
+    ):
+        pass
+
+
+def test_a_study_that_was_not_run(tmp_path):
+    folder = folder_of(study_file(), tmp_path)
+    with pytest.raises(store.NotRun, match="has not been run"), store.open_store(folder, create=False):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_store_that_cannot_be_opened(tmp_path):
+    folder = folder_of(study_file(stores={"optuna": "sqlite:////nowhere/at/all/optuna.db"}), tmp_path)
+    with pytest.raises(EosError, match="cannot open the Optuna store sqlite:////nowhere"):
+        store.open_store(folder, create=True).__enter__()
+    folder = folder_of(study_file(stores={"optuna": "no-such-dialect://x"}), tmp_path)
+    with pytest.raises(EosError, match="cannot open the Optuna store no-such-dialect"):
+        store.open_store(folder, create=True).__enter__()
+
+
+def test_one_driver_at_a_time(folder):
+    with folder.lock(), pytest.raises(EosError, match="study 'tiny' is being run by process"), folder.lock():
+        pass
+    with folder.lock():
+        pass
+
+
+@pytest.mark.parametrize("name", ["tpe", "nsga2", "random", "qmc"])
+def test_samplers_propose_new_points_after_a_resume(name):
+    space = {"learning_rate": optuna.distributions.FloatDistribution(0.01, 1.0)}
+    study = optuna.create_study(directions=["maximize", "minimize"])
+    for resumed_at in (0, 3):
+        study.sampler = make_sampler(Sampler(name=name, seed=1), resumed_at, 12)
+        for _ in range(3):
+            study.tell(study.ask(space), [0.5, 0.5])
+    assert len({trial.params["learning_rate"] for trial in study.trials}) == 6

@@ -1,0 +1,121 @@
+"""One trial, without Ray: what it reports, whatever the search does."""
+
+import dataclasses
+import json
+
+import engine_fakes as fakes
+import numpy as np
+import pytest
+import torch
+
+from eos_platform.engine import trial
+from eos_platform.engine.trial import Examiner, Functions, Job, describe, run_trial
+
+
+@pytest.fixture
+def job(tmp_path, monkeypatch):
+    monkeypatch.setattr(trial, "_workloads", {})
+    return Job("tiny", "fake", "scenes", str(tmp_path / "states"), 1, fakes.FUNCTIONS)
+
+
+def run(job, number=3, root=3, **search):
+    reports = []
+    run_trial({"number": number, "root": root, "search": {"steps": 4, **search}}, job, reports.append)
+    return reports
+
+
+def test_steps_then_one_final_report(job):
+    *steps, final = run(job, budget=0.25, search_questions=fakes.WELL)
+    assert [report["step"] for report in steps] == [1, 2, 3, 4]
+    assert all(report["steps"] == 4 and report["curve"]["soft_compute_ratio"] == 0.25 for report in steps)
+    assert final["finished"]
+    assert set(final["final"]) >= {"accuracy", "compute_ratio", "mean_tokens", "relaxed_accuracy", "seconds"}
+    operator = json.loads(final["operator"])
+    assert operator["name"] == "tiny-3"
+    assert operator["provenance"] == {"study": "tiny", "trial": 3}
+    assert final["regime"] == "prune"
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "says"),
+    [
+        (fakes.RAISES, "ValueError: the loss exploded"),
+        (fakes.BAD_INPUT, "batch_size: more than the questions there are"),
+    ],
+)
+def test_a_search_that_raises_is_a_result_in_one_line(job, behaviour, says):
+    (report,) = run(job, search_questions=behaviour)
+    assert report["failure"] == says
+    assert report["finished"]
+    assert "Traceback" in report["traceback"]
+
+
+def test_values_the_search_refuses_are_a_result_too(job):
+    (report,) = run(job, budget=7.0)
+    assert "budget" in report["failure"]
+
+
+def test_missing_and_nan_objectives_are_passed_on(job):
+    assert "accuracy" not in run(job, search_questions=fakes.MISSING)[-1]["final"]
+    assert np.isnan(run(job, search_questions=fakes.NAN)[-1]["final"]["accuracy"])
+
+
+def test_stopping_comes_through(job):
+    """Tune stops a trial by SystemExit out of the report."""
+
+    def report(values):
+        raise SystemExit
+
+    with pytest.raises(SystemExit):
+        run_trial({"number": 0, "root": 0, "search": {"steps": 4, "search_questions": 1}}, job, report)
+
+
+def test_a_broken_accelerator_kills_the_worker(job):
+    def broken(*args, **options):
+        raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+
+    with pytest.raises(torch.AcceleratorError):
+        run(dataclasses.replace(job, functions=Functions(fakes.load, broken, fakes.evaluate)))
+
+
+def test_the_model_is_loaded_once_a_process(job):
+    loads = []
+
+    def load(model, task):
+        loads.append(model)
+        return fakes.load(model, task)
+
+    counted = dataclasses.replace(job, functions=Functions(load, fakes.search, fakes.evaluate))
+    run(counted)
+    run(counted)
+    describe(counted)
+    assert loads == ["fake"]
+
+
+def test_a_reused_process_starts_from_the_same_random_state(job):
+    seen = []
+
+    def search(workload, config, **options):
+        seen.append((torch.rand(1).item(), np.random.rand()))
+        return fakes.search(workload, config, **options)
+
+    seeded = dataclasses.replace(job, functions=Functions(fakes.load, search, fakes.evaluate))
+    run(seeded)
+    run(seeded)
+    run(seeded, seed=1)
+    assert seen[0] == seen[1] != seen[2]
+
+
+def test_a_retry_finds_the_state_of_the_first(job, tmp_path):
+    run(job, number=2, root=2)
+    assert (tmp_path / "states" / "trial-2" / "begun").exists()
+    run(job, number=5, root=2)
+    assert [path.name for path in (tmp_path / "states").iterdir()] == ["trial-2"]
+
+
+def test_the_examiner_answers_in_question_order(job):
+    number, measured = Examiner(job, 50).examine(4, None)
+    assert number == 4
+    assert measured.correct.dtype == bool
+    assert len(measured.correct) == 50
+    assert measured.accuracy == measured.correct.mean()

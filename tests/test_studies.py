@@ -1,0 +1,44 @@
+"""studies/README.md says what the schema says: every key, with its default."""
+
+import re
+from importlib import resources
+
+import pytest
+import yaml
+
+from eos_platform.engine.study_file import Final, StudyFile
+from eos_platform.search.config import SearchConfig
+
+TEXT = resources.files("eos_platform").joinpath("studies", "README.md").read_text("utf-8")
+STUDY, SETTINGS = (
+    dict(re.findall(r"^\| `(\w+)` \| (.*?) \|", part, re.MULTILINE)) for part in TEXT.split("## Settings of the search")
+)
+
+
+def test_every_key_of_a_study_is_described():
+    assert list(STUDY) == list(StudyFile.model_fields)
+    study = StudyFile.of({"name": "s", "space": {"budget": {"float": [0.1, 0.2]}}})
+    for key in ("model", "task", "trials", "concurrent"):
+        assert STUDY[key].strip("`") == str(getattr(study, key))
+    assert STUDY["sampler"] == f"`{study.sampler.name}`"
+    assert STUDY["resources"] == f"`{{cpu: {study.resources.cpu:g}, gpu: {study.resources.gpu}}}`"
+
+
+def test_every_setting_of_a_search_is_described_with_its_default():
+    assert list(SETTINGS) == list(SearchConfig.model_fields)
+    for name, default in SearchConfig():
+        assert SETTINGS[name].strip("`") == ("every layer" if default is None else str(default)), name
+
+
+def test_the_final_comparison_is_described():
+    row = next(line for line in TEXT.splitlines() if line.startswith("| `final`"))
+    final = Final()
+    assert set(Final.model_fields) <= set(re.findall(r"`(\w+)`", row))
+    assert f"({final.questions})" in row
+    assert f"({', '.join(f'`{name}`' for name in final.baselines)})" in row
+    assert f"`ratios` ({final.ratios}:" in row
+
+
+@pytest.mark.parametrize("example", re.findall(r"^    (\w+: \{.*\})$", TEXT, re.MULTILINE))
+def test_the_examples_of_dimensions_are_valid(example):
+    StudyFile.of({"name": "s", "space": yaml.safe_load(example)})
