@@ -20,7 +20,7 @@ class SearchConfig(BaseModel):
     budget: float = Field(default=0.2, gt=0.0, le=1.0, description="target compute ratio; hit means deployed <= budget")
     steps: int = Field(default=240, ge=4, description="optimiser steps")
     batch_size: int = Field(default=64, ge=1, description="questions a step")
-    learning_rate: Positive = 0.05
+    learning_rate: float = Field(default=0.05, gt=0.0, le=1.0, description="of the operator's parameters")
     seed: int = Field(default=0, ge=0)
     layers: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
         default=None, description="candidate sites (before these decoder layers); default: every layer"

@@ -13,6 +13,7 @@ from eos_platform.search.config import SearchConfig
 from eos_platform.search.parameters import Parameters
 
 SLIGHT = 0.05  # features weighing less than this share of the heaviest are not worth computing
+UNTOUCHED = 0.98  # a site that lets this share of tokens pass does not act
 NO_RHO = 0.02  # reweighting below this is left out
 
 
@@ -68,24 +69,37 @@ def _number(value: float) -> float:
 
 @torch.no_grad()
 def whole_counts(
-    parameters: Parameters, config: SearchConfig, target: Target, shape: DecoderShape, text: int
+    parameters: Parameters,
+    config: SearchConfig,
+    target: Target,
+    shape: DecoderShape,
+    text: int,
+    steepness: float = 1.0,
 ) -> tuple[int, ...]:
     """Whole counts in the proportions of the soft ones, as large as the budget allows.
 
     Gates below one half are shut first: their sites remove nothing.
 
+    Args:
+        text: tokens that are not visual.
+        steepness: exponent on the share that stays after the first acting site; 0 reduces there alone.
+
     Raises:
         EosError: not even one token at every site fits the budget.
     """
     stay = 1 - torch.sigmoid(parameters.gate) * (1 - torch.sigmoid(parameters.keep))
-    stay = torch.where(parameters.gate > 0, stay, 1.0)
+    stay = torch.where((parameters.gate > 0) & (stay <= UNTOUCHED), stay, 1.0)
+    acting = (stay < 1).nonzero()
+    if len(acting):
+        later = int(acting[0]) + 1
+        stay = torch.cat([stay[:later], stay[later:] ** steepness])
     soft = (target.tokens * stay.cumprod(0)).tolist()
 
     def scaled(scale: float) -> tuple[int, ...]:
         counts, before = [], target.tokens
         for count, share in zip(soft, stay.tolist(), strict=True):
             # a site that hardly reduces (or is shut) hands on what arrives
-            before = before if share > 0.98 else min(before, max(1, int(scale * count)))
+            before = before if share > UNTOUCHED else min(before, max(1, int(scale * count)))
             counts.append(before)
         return tuple(counts)
 

@@ -20,24 +20,26 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from eos_platform.errors import EosError
-from eos_platform.models.compute import compute_ratio, soft_compute_ratio
+from eos_platform.models.attach import reducing
+from eos_platform.models.compute import compute_ratio
 from eos_platform.models.relaxed import relaxed
-from eos_platform.operators.relax import RelaxedSite
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.search.checkpoint import Progress, load_state, save_state
 from eos_platform.search.config import SearchConfig
-from eos_platform.search.discretise import feature_mask, impossible, to_operator, whole_counts
+from eos_platform.search.discretise import feature_mask, to_operator, whole_counts
 from eos_platform.search.objective import excess, losses, teacher_states, total_loss
 from eos_platform.search.parameters import Parameters
+from eos_platform.search.start import check, soft_ratio, start_at_budget
 from eos_platform.tasks.encode import answer_states, exact
 from eos_platform.tasks.evaluate import evaluate
 from eos_platform.tasks.workload import Workload
 
 Report = Callable[[int, dict[str, float]], None]
 REPORTS = 50  # step reports of a whole search, about
+STEEPNESS = (1.0, 0.0, 0.35, 0.7, 1.4)
+TRIED_ON = 512  # questions that schedules are compared on
 SAVES = 10  # checkpoints of a whole search, about
 
 
@@ -122,7 +124,7 @@ class _Search:
         config, progress, workload = self.config, self.progress, self.workload
         if progress.step >= self.soft_steps and progress.fixed is None:
             self.parameters.mask = feature_mask(self.parameters)
-            progress.fixed = self.parameters.fixed = self.whole_counts()
+            progress.fixed = self.parameters.fixed = self.best_counts()
         rng = np.random.default_rng([config.seed, progress.step])
         chosen = torch.from_numpy(
             rng.choice(len(self.encoded), min(config.batch_size, len(self.encoded)), replace=False)
@@ -173,9 +175,38 @@ class _Search:
         done = min(1.0, self.progress.step / max(1, self.soft_steps - 1))
         return self.config.temperature_start * (self.config.temperature_end / self.config.temperature_start) ** done
 
-    def whole_counts(self) -> tuple[int, ...]:
-        workload = self.workload
-        return whole_counts(self.parameters, self.config, workload.target, workload.shape, workload.text_tokens)
+    def whole_counts(self, steepness: float = 1.0) -> tuple[int, ...]:
+        parameters, workload = self.parameters, self.workload
+        return whole_counts(parameters, self.config, workload.target, workload.shape, workload.text_tokens, steepness)
+
+    def best_counts(self) -> tuple[int, ...]:
+        """Of the searched schedule and steeper and flatter ones of the same cost, the one that deploys best.
+
+        Soft tokens still carry something of what they drop, which flatters steep schedules at small budgets.
+        """
+        tried = dict.fromkeys(self.whole_counts(steepness) for steepness in STEEPNESS)
+        if len(tried) == 1:
+            return next(iter(tried))
+        return min(tried, key=self.deployed_loss)
+
+    @torch.no_grad()
+    def deployed_loss(self, counts: tuple[int, ...]) -> float:
+        """Answers' loss of the operator with these counts, deployed, on some of the search's questions."""
+        config, workload = self.config, self.workload
+        operator = to_operator(self.parameters, counts, workload.target, "trial")
+        total, answers = 0.0, 0.0
+        for batch in self.encoded.batches(config.batch_size):
+            with reducing(workload.model, operator, batch.layout):
+                state_bad = answer_states(workload.model, batch)
+            weight = float(batch.wanted_ba.sum())
+            parts = losses(workload.model, state_bad, self.teacher_qad[batch.index_b], batch)
+            total += weight * float(
+                config.task_weight * parts["task_loss"] + config.distill_weight * parts["distill_loss"]
+            )
+            answers += weight
+            if int(batch.index_b[-1]) + 1 >= TRIED_ON:
+                break
+        return total / answers
 
     def operator(self) -> OperatorSpec:
         """What would be deployed now."""
@@ -206,48 +237,6 @@ class _Search:
             self.progress.history.append({"step": step, **self.curves})
             if self.report is not None:
                 self.report(step, self.curves)
-
-
-def check(workload: Workload, config: SearchConfig) -> None:
-    """Refuse what cannot be searched, before anything is loaded or written.
-
-    Raises:
-        EosError: a site beyond the last layer, sites out of order, or a budget that nothing reaches.
-    """
-    target, last = workload.target, workload.target.layers - 1
-    layers = tuple(config.layers) if config.layers is not None else (0,)
-    for layer in layers:
-        if layer > last:
-            raise EosError(f"layers: site {layer} is beyond the last decoder layer ({last}) of '{workload.name}'")
-    if not layers or list(layers) != sorted(set(layers)):
-        raise EosError(f"layers: {list(layers)} must be different and in ascending order, at least one")
-    parameters = Parameters(config.model_copy(update={"layers": layers[:1]}), target)
-    least = to_operator(parameters, (1,), target, "least")
-    ratio = compute_ratio(least, workload.shape, workload.text_tokens)
-    if ratio > config.budget:
-        raise impossible(config.budget, ratio)
-
-
-def soft_ratio(sites: list[RelaxedSite], workload: Workload) -> Tensor:
-    """The sites' compute ratio, differentiable in their counts."""
-    counts = [site.count for site in sites]
-    return soft_compute_ratio(sites, counts, workload.shape, workload.target.tokens, workload.text_tokens)
-
-
-@torch.no_grad()
-def start_at_budget(parameters: Parameters, workload: Workload, config: SearchConfig) -> None:
-    """Begin where the budget is just met: the first site reduces most, the others by the same smaller share each."""
-
-    def ratio(logit: float) -> float:
-        parameters.keep.fill_(logit / 2 + 2.0)
-        parameters.keep[0] = logit
-        return float(soft_ratio(parameters.sites(parameters.counts()), workload))
-
-    low, high = -12.0, 12.0
-    for _ in range(40):
-        middle = (low + high) / 2
-        low, high = (middle, high) if ratio(middle) <= config.budget else (low, middle)
-    ratio(low)
 
 
 @torch.no_grad()

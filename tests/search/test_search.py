@@ -11,8 +11,9 @@ from eos_platform.operators.spec import OperatorSpec
 from eos_platform.search import SearchConfig, SearchDiverged, search
 from eos_platform.search.checkpoint import FILE
 from eos_platform.search.discretise import to_operator, whole_counts
+from eos_platform.search.objective import losses
 from eos_platform.search.parameters import Parameters
-from eos_platform.search.run import start_at_budget
+from eos_platform.search.start import start_at_budget
 from eos_platform.tasks import Workload, evaluate
 
 TINY = SearchConfig(budget=0.3, steps=10, batch_size=8, search_questions=64, eval_questions=96)
@@ -135,9 +136,31 @@ def test_checkpoints_of_other_searches_and_damaged_ones_are_refused(small: Workl
         search(small, TINY, checkpoint=tmp_path)
 
 
-def test_divergence_is_noticed(small: Workload) -> None:
-    with pytest.raises(SearchDiverged, match=r"loss became .* at step \d+"):
-        search(small, TINY.model_copy(update={"learning_rate": 1e38}))
+def test_divergence_is_noticed(small: Workload, monkeypatch: pytest.MonkeyPatch) -> None:
+    def spoiled(*args: object) -> dict[str, torch.Tensor]:
+        parts = losses(*args)  # type: ignore[arg-type]
+        return {**parts, "task_loss": parts["task_loss"] / 0.0 * 0.0}
+
+    monkeypatch.setattr("eos_platform.search.run.losses", spoiled)
+    with pytest.raises(SearchDiverged, match="loss became nan at step 0; lower the learning rate"):
+        search(small, TINY)
+
+
+def test_one_overflowing_gradient_does_not_spoil_the_search(small: Workload, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def overflowing(*args: object) -> dict[str, torch.Tensor]:
+        parts = losses(*args)  # type: ignore[arg-type]
+        calls.append(1)
+        if len(calls) == 2:
+            value = parts["task_loss"]
+            value.register_hook(lambda gradient: gradient * float("inf"))
+        return parts
+
+    monkeypatch.setattr("eos_platform.search.run.losses", overflowing)
+    result = search(small, TINY)
+    assert len(calls) >= TINY.steps
+    assert result.accuracy > 0.5
 
 
 def test_settings_are_validated() -> None:

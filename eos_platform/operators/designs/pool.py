@@ -4,9 +4,10 @@ Source: common practice; as a baseline for visual tokens, e.g. Cai et al., "Matr
 arXiv 2405.17430.
 
 Parameters: selector ``grid`` (the middle token of each window stays), support ``window`` of as many windows, gamma = 1,
-tau = inf (all tokens of a window alike), nu = 1 (their mean), positions renumbered.
+tau = inf (all tokens of a window alike), nu = 1 (their mean), positions kept.
 
-Deviations: none where the count factors into equal windows (it is then exactly average pooling with that stride);
+Deviations: pooled features are often numbered anew; kept positions are the stronger baseline on the bundled models.
+Otherwise none where the count factors into equal windows (it is then exactly average pooling with that stride);
 other counts cut the grid into bands of rows, each into nearly equal columns.
 """
 
@@ -20,7 +21,7 @@ from eos_platform.operators.spec import SiteSpec, Support, Target, Transfer
 
 def _sites(target: Target, keep: int, layer: int) -> tuple[SiteSpec, ...]:
     mean = Transfer(gamma=1.0, tau=math.inf, nu=1.0, support=Support(kind="window", size=keep))
-    return (SiteSpec(layer=layer, keep=keep, selector="grid", transfer=mean, positions="renumber"),)
+    return (SiteSpec(layer=layer, keep=keep, selector="grid", transfer=mean),)
 
 
 POOL = Design(

@@ -3,12 +3,13 @@
 Source: Bolya, Fu, Dai, Zhang, Feichtenhofer, Hoffman, "Token Merging: Your ViT But Faster", arXiv 2210.09461.
 
 Parameters: selector ``alternate`` (odd tokens and the least matched even ones stay), gamma = 1, tau = 0, nu = 1 (the
-mean weighted by sizes), beta = 1 (proportional attention), positions renumbered, as few rounds as halving allows, each
+mean weighted by sizes), beta = 1 (proportional attention), positions kept, as few rounds as halving allows, each
 keeping the same fraction.
 
 Deviations: rounds follow each other before the language model instead of between the blocks of the vision tower;
 similarity is the cosine of the projected features instead of attention keys; a merged token joins the most similar
-token that stays, which can be an unmerged even one; order stays that of the image.
+token that stays, which can be an unmerged even one; order stays that of the image. The paper says nothing of positions
+in a language model; kept, they serve the bundled models far better (88 instead of 82 % at a compute ratio of .1).
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def rounds(tokens: int, keep: int) -> tuple[int, ...]:
 def _sites(target: Target, keep: int, layer: int) -> tuple[SiteSpec, ...]:
     merge = Transfer(gamma=1.0, tau=0.0, nu=1.0)
     return tuple(
-        SiteSpec(layer=layer, keep=count, selector="alternate", transfer=merge, beta=1.0, positions="renumber")
+        SiteSpec(layer=layer, keep=count, selector="alternate", transfer=merge, beta=1.0)
         for count in rounds(target.tokens, keep)
     )
 

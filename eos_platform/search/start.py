@@ -1,0 +1,56 @@
+"""Before the first step: what cannot be searched is refused, and the rest begins exactly at its budget."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from eos_platform.errors import EosError
+from eos_platform.models.compute import compute_ratio, soft_compute_ratio
+from eos_platform.operators.relax import RelaxedSite
+from eos_platform.search.config import SearchConfig
+from eos_platform.search.discretise import impossible, to_operator
+from eos_platform.search.parameters import Parameters
+from eos_platform.tasks.workload import Workload
+
+
+def check(workload: Workload, config: SearchConfig) -> None:
+    """Refuse what cannot be searched, before anything is loaded or written.
+
+    Raises:
+        EosError: a site beyond the last layer, sites out of order, or a budget that nothing reaches.
+    """
+    target, last = workload.target, workload.target.layers - 1
+    layers = tuple(config.layers) if config.layers is not None else (0,)
+    for layer in layers:
+        if layer > last:
+            raise EosError(f"layers: site {layer} is beyond the last decoder layer ({last}) of '{workload.name}'")
+    if not layers or list(layers) != sorted(set(layers)):
+        raise EosError(f"layers: {list(layers)} must be different and in ascending order, at least one")
+    parameters = Parameters(config.model_copy(update={"layers": layers[:1]}), target)
+    least = to_operator(parameters, (1,), target, "least")
+    ratio = compute_ratio(least, workload.shape, workload.text_tokens)
+    if ratio > config.budget:
+        raise impossible(config.budget, ratio)
+
+
+def soft_ratio(sites: list[RelaxedSite], workload: Workload) -> Tensor:
+    """The sites' compute ratio, differentiable in their counts."""
+    counts = [site.count for site in sites]
+    return soft_compute_ratio(sites, counts, workload.shape, workload.target.tokens, workload.text_tokens)
+
+
+@torch.no_grad()
+def start_at_budget(parameters: Parameters, workload: Workload, config: SearchConfig) -> None:
+    """Begin where the budget is just met: the first site reduces most, the others by the same smaller share each."""
+
+    def ratio(logit: float) -> float:
+        parameters.keep.fill_(logit / 2 + 2.0)
+        parameters.keep[0] = logit
+        return float(soft_ratio(parameters.sites(parameters.counts()), workload))
+
+    low, high = -12.0, 12.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (middle, high) if ratio(middle) <= config.budget else (low, middle)
+    ratio(low)
