@@ -12,6 +12,7 @@ from rich.console import Console
 
 import eos_platform
 from eos_platform.errors import EosError
+from eos_platform.files import check_writable
 
 EXIT_BAD_INPUT, EXIT_INTERRUPTED = 2, 130
 
@@ -95,8 +96,9 @@ def search(
 
     fields = dict(map(parse_override, sets or ()))
     config = SearchConfig.of({"budget": budget, "steps": steps, "seed": seed, **fields})
-    if output.is_dir() or (output.parent.exists() and not output.parent.is_dir()):
-        raise EosError(f"cannot write {output}: it is a folder, or lies in something that is none")
+    check_writable(output)
+    if state is not None:
+        check_writable(state / "search.safetensors")
     workload = load_workload(model, task)
     console = Console()
     with search_bar(console, config.steps) as report:
@@ -193,7 +195,7 @@ def study_status(source: Source, runs: Runs = RUNS) -> None:
     console = Console()
     console.print(status_table(status))
     for line in (*status_remarks(status), str(status)):
-        console.print(line, highlight=False, soft_wrap=True)
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
 
 
 @study_app.command("list")

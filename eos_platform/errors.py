@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -11,6 +12,14 @@ from pydantic import ValidationError
 
 class EosError(Exception):
     """Bad input. The message is one line; the command line prints it and leaves with exit code 2."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.split()))
+
+
+def redact(text: str) -> str:
+    """``text`` without the names and passwords of URLs in it, to be shown or sent."""
+    return re.sub(r"//[^/@\s]*@", "//***@", text)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

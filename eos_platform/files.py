@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from pathlib import Path
@@ -38,6 +39,30 @@ def write_atomic(path: str | os.PathLike[str], content: str | bytes) -> Path:
     return target
 
 
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Make sure a file could be written at ``path``, without leaving anything behind; before long work, not after.
+
+    Raises:
+        EosError: it is a folder, or the nearest folder that exists is none or may not be written.
+    """
+    target = Path(path)
+    try:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            os.lstat(target)  # refuses names that no file can have
+        if target.is_dir():
+            raise EosError(f"cannot write {target}: it is a folder")
+        parent = target.absolute().parent
+        while not parent.exists():
+            parent = parent.parent
+        if not parent.is_dir():
+            raise EosError(f"cannot write {target}: {parent} is not a folder")
+        with tempfile.TemporaryFile(dir=parent):
+            pass
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise EosError(f"cannot write {str(target)!r}: {reason}") from None
+
+
 def read_text(path: str | os.PathLike[str], what: str) -> str:
     """The text of ``path``.
 
@@ -48,10 +73,12 @@ def read_text(path: str | os.PathLike[str], what: str) -> str:
         EosError: missing, a folder, unreadable, or not UTF-8.
     """
     try:
-        return Path(path).read_text(encoding="utf-8")
+        return Path(path).read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise EosError(f"{what} not found: {path}") from None
     except UnicodeDecodeError:
         raise EosError(f"{what} is not text: {path}") from None
+    except ValueError as error:  # such as a NUL in the name
+        raise EosError(f"cannot read {what} {path!r}: {error}") from None
     except OSError as error:
         raise EosError(f"cannot read {what} {path}: {error.strerror or error}") from error

@@ -24,6 +24,7 @@ from eos_platform.engine.searcher import StudySearcher
 from eos_platform.engine.study_file import StudyFile
 from eos_platform.engine.trial import Facts, Functions, Job, describe, trainable
 from eos_platform.errors import EosError
+from eos_platform.search.config import SearchConfig
 from eos_platform.tracking.recorder import Recorder
 
 WORKER_DEATHS = 2  # a trial whose worker died goes on from its state this often
@@ -44,9 +45,10 @@ def inspect(study: StudyFile, job: Job, part: Share) -> Facts:
     """Load the workload on a worker, and check what only the model can tell.
 
     Raises:
-        EosError: a model or task that cannot be loaded, or a candidate site beyond the last layer.
+        EosError: a model or task that cannot be loaded, a candidate site beyond the last layer, or a budget that
+            nothing reaches.
     """
-    facts: Facts = outcome(remotely(describe, part)(job))
+    facts: Facts = outcome(remotely(describe, part)(job, extremes(study)))
     last = facts.target.layers - 1
     given: list[tuple[str, Any]] = [("search.layers", study.search.get("layers"))]
     if "layers" in study.space:
@@ -55,7 +57,16 @@ def inspect(study: StudyFile, job: Job, part: Share) -> Facts:
         for layer in layers or ():
             if layer > last:
                 raise EosError(f"{where}: layer {layer} is beyond the last decoder layer ({last}) of {facts.name}")
+    if facts.refused:
+        raise EosError(facts.refused)
     return facts
+
+
+def extremes(study: StudyFile) -> list[SearchConfig]:
+    """The searches that are impossible if any of the study's is: the smallest budget, with each choice of sites."""
+    least = {"budget": min(study.space["budget"].extremes)} if "budget" in study.space else {}
+    sites = [{"layers": layers} for layers in study.space["layers"].extremes] if "layers" in study.space else [{}]
+    return [SearchConfig.of({**study.search, **least, **one}) for one in sites]
 
 
 def run_trials(

@@ -75,7 +75,13 @@ class Folder:
             EosError: they cannot.
         """
         for path in (self.path, self.storage):
-            there = next(parent for parent in (path, *path.parents) if parent.exists())
+            try:
+                if "\0" in str(path):  # "exists" would just say no
+                    raise ValueError("a path has no NUL characters")
+                there = next(parent for parent in (path, *path.parents) if parent.exists())
+            except (OSError, ValueError) as error:
+                reason = getattr(error, "strerror", None) or error
+                raise EosError(f"cannot make the study's folder {str(path)[:200]!r}: {reason}") from None
             if not there.is_dir():
                 raise EosError(f"cannot make the study's folder {path}: {there} is a file")
             if not os.access(there, os.W_OK | os.X_OK):
@@ -90,8 +96,9 @@ class Folder:
         for path in (self.path, self.storage):
             try:
                 path.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise EosError(f"cannot make the study's folder {path}: {error.strerror or error}") from error
+            except (OSError, ValueError) as error:
+                reason = getattr(error, "strerror", None) or error
+                raise EosError(f"cannot make the study's folder {path}: {reason}") from error
 
     def forget_state(self, number: int) -> None:
         """Drop a finished search's state."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -44,7 +45,8 @@ class Board:
             self._live = Live(get_renderable=self.render, console=self.console, refresh_per_second=4)
             self._live.__enter__()
         else:
-            self.console.print(f"{self.name}: {self.done} of {self.target} trials done, {self.concurrent} at a time")
+            said = f"{self.name}: {self.done} of {self.target} trials done, {self.concurrent} at a time"
+            self.console.print(said, markup=False)
         return self
 
     def __exit__(
@@ -108,7 +110,7 @@ class Board:
         return Group(head, searches, front_table(self.front[-SHOWN:]) if self.front else Text(""))
 
 
-_CURVES = {"loss": "loss", "soft_compute_ratio": "compute ratio", "accuracy": "deployed accuracy"}
+_CURVES = {"loss": "loss", "soft_compute_ratio": "soft compute ratio", "accuracy": "deployed accuracy"}
 
 
 @contextmanager
@@ -144,7 +146,7 @@ def summary(row: TrialRow) -> str:
         measured = row.measured
         return (
             f"trial {row.number}: accuracy {measured['accuracy']:.1%} at compute ratio {measured['compute_ratio']:.3f} "
-            f"(budget {row.params['budget']:g}), {duration(measured.get('seconds', 0.0))}"
+            f"(budget {row.params.get('budget', math.nan):g}), {duration(measured.get('seconds', 0.0))}"
         )
     if row.state == "pruned":
         return f"trial {row.number}: stopped early"

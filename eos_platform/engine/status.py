@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from eos_platform.engine import store
 from eos_platform.engine.study_file import StudyFile
+from eos_platform.errors import EosError
 from eos_platform.search.config import SearchConfig
 from eos_platform.tracking.rows import State, TrialRow
 
@@ -24,9 +25,14 @@ _STATES: dict[TrialState, State] = {
 
 
 def search_fields(study: StudyFile, trial: FrozenTrial) -> dict[str, Any]:
-    """Every field of the trial's search, fixed ones and defaults included."""
-    varied = {name: study.space[name].value(value) for name, value in trial.params.items()}
-    return SearchConfig.of({**study.search, **varied}).model_dump()
+    """Every field of the trial's search, fixed ones and defaults included; as stored when the search refuses them."""
+    varied = {
+        name: study.space[name].value(value) if name in study.space else value for name, value in trial.params.items()
+    }
+    try:
+        return SearchConfig.of({**study.search, **varied}).model_dump()
+    except EosError:
+        return {**study.search, **varied}  # the worker says what is wrong with them
 
 
 def row_of(study: StudyFile, trial: FrozenTrial) -> TrialRow:

@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from eos_platform.engine.folder import Folder
 from eos_platform.engine.study_file import StudyFile
-from eos_platform.errors import EosError
+from eos_platform.errors import EosError, redact
 
 # user attributes of the study
 IDENTITY, DIGEST, UID, COMPARED = "identity", "identity_digest", "uid", "compared"
@@ -50,13 +50,17 @@ def open_store(folder: Folder, *, create: bool) -> Iterator[optuna.Study]:
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study, url = folder.study, folder.optuna_url
-    if not create and not exists(url):
+    try:
+        missing = not create and not exists(url)
+    except (OSError, ValueError) as error:
+        raise EosError(f"cannot open the Optuna store {redact(url)}: {_first_line(error)}") from None
+    if missing:
         raise NotRun(f"study '{study.name}' has not been run: there is no {url.removeprefix('sqlite:///')}")
     options = {"connect_args": {"timeout": 60}} if url.startswith("sqlite:") else {}
     try:
         storage = RDBStorage(url, engine_kwargs=options)
-    except (SQLAlchemyError, ImportError, RuntimeError, ValueError) as error:
-        raise EosError(f"cannot open the Optuna store {url}: {_first_line(error)}") from None
+    except (SQLAlchemyError, ImportError, OSError, RuntimeError, ValueError) as error:
+        raise EosError(f"cannot open the Optuna store {redact(url)}: {_first_line(error)}") from None
     try:
         yield _load(storage, study, create)
     finally:
@@ -109,7 +113,7 @@ def _differences(stored: Any, given: Any, path: str = "") -> Iterator[str]:
 
 
 def _first_line(error: Exception) -> str:
-    return str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+    return redact((str(getattr(error, "orig", None) or error).strip() or type(error).__name__).splitlines()[0])
 
 
 def retried(trials: Iterable[FrozenTrial]) -> set[int]:
@@ -122,6 +126,17 @@ def finished(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
     trials = list(trials)
     again = retried(trials)
     return [trial for trial in trials if trial.state.is_finished() and trial.number not in again]
+
+
+def refuse_failure(told: optuna.Study) -> None:
+    """Stop when there is nothing to compare.
+
+    Raises:
+        EosError: every search failed; why the first one did.
+    """
+    ended = finished(told.get_trials(deepcopy=False))
+    if ended and all(trial.state == TrialState.FAIL for trial in ended):
+        raise EosError(f"every search failed; first: {ended[0].user_attrs.get(FAILURE, 'no reason known')}")
 
 
 def root(trials: Iterable[FrozenTrial], number: int) -> int:

@@ -25,6 +25,10 @@ from eos_platform.operators.designs import DESIGNS
 from eos_platform.tracking.read import open_command
 from eos_platform.tracking.recorder import Recorder, probe
 
+# what the comparison's file must have
+NUMBERS = ("accuracy", "accuracy_low", "accuracy_high", "compute_ratio", "mean_tokens")
+WORDS = ("name", "family", "regime", "trial", "design")
+
 
 class Study:
     """Many searches of one model under Optuna, one Pareto front.
@@ -70,7 +74,7 @@ class Study:
             The points of the final comparison, also in ``points.csv``.
 
         Raises:
-            EosError: bad input, a store of another study, a model that cannot be loaded.
+            EosError: bad input, a store of another study, a model that cannot be loaded, or every search failed.
             Interrupted: Ctrl-C; everything finished is kept.
         """
         self._check()
@@ -79,7 +83,9 @@ class Study:
             self.console.print(points_table(points, f"{self.file.name}, held-out questions (finished earlier)"))
             self._where()
             return points
-        self.console.print(f"{self.file.name}: starting Ray and loading {self.file.model}", highlight=False)
+        self.console.print(
+            f"{self.file.name}: starting Ray and loading {self.file.model}", highlight=False, markup=False
+        )
         with ray_session(self.address):
             part = share(self.file, has())
             if part.concurrent < self.file.concurrent:
@@ -92,9 +98,10 @@ class Study:
                 store.open_store(self.folder, create=True) as told,
                 self._tracked(told) as recorder,
             ):
-                write_atomic(self.folder.study_file, self.file.to_yaml())
+                self._keep_file()
                 run_trials(self.folder, told, recorder, job, part, self.console, self._scheduler)
                 recorder.reconcile(rows_of(self.file, told.get_trials(deepcopy=False)))
+                store.refuse_failure(told)
                 points = finish(self.folder, told, recorder, job, part, facts, self.console)
                 store.mark_compared(told, self.file)
         self.console.print(points_table(points, f"{self.file.name}, held-out questions"))
@@ -124,7 +131,21 @@ class Study:
         """
         if not self.folder.points.exists():
             raise EosError(f"study '{self.file.name}' has no results yet; eos study status {self.file.name}")
-        return pd.read_csv(self.folder.points, keep_default_na=True).astype({"trial": "Int64"}).fillna({"design": ""})
+        try:
+            points = pd.read_csv(self.folder.points, keep_default_na=True).astype(dict.fromkeys(NUMBERS, float))
+            if missing := [name for name in WORDS if name not in points]:
+                raise KeyError(missing[0])
+            return points.astype({"trial": "Int64"}).fillna({"design": ""})
+        except (KeyError, TypeError, ValueError, OSError):
+            raise EosError(
+                f"{self.folder.points} is damaged; delete it, and eos study run {self.file.name} makes it again"
+            ) from None
+
+    def _keep_file(self) -> None:
+        """Write the study as it runs; a resume needs the stores' passwords, so nobody else may read them."""
+        write_atomic(self.folder.study_file, self.file.to_yaml(secrets=True))
+        if self.file.secret:
+            self.folder.study_file.chmod(0o600)
 
     def _check(self) -> None:
         """All that can be wrong without a cluster, before anything is written."""
@@ -174,10 +195,12 @@ class Study:
 
     def _where(self) -> None:
         """Where to look next: the page, and the command that opens the runs."""
-        self.console.print(f"figure     {self.folder.figure}", soft_wrap=True, highlight=False)
-        self.console.print(f"table      {self.folder.points}", soft_wrap=True, highlight=False)
-        self.console.print(f"operators  {self.folder.operators}", soft_wrap=True, highlight=False)
-        self.console.print(f"runs       {open_command(self.folder.mlflow_uri)}", soft_wrap=True, highlight=False)
+        self.console.print(f"figure     {self.folder.figure}", soft_wrap=True, highlight=False, markup=False)
+        self.console.print(f"table      {self.folder.points}", soft_wrap=True, highlight=False, markup=False)
+        self.console.print(f"operators  {self.folder.operators}", soft_wrap=True, highlight=False, markup=False)
+        self.console.print(
+            f"runs       {open_command(self.folder.mlflow_uri)}", soft_wrap=True, highlight=False, markup=False
+        )
 
 
 def known_studies(runs: str | Path = RUNS) -> list[tuple[str, str, str, str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping
 from importlib import resources
@@ -12,12 +13,15 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from eos_platform.engine.safe_yaml import parse
 from eos_platform.engine.space import Dimension, check_space
-from eos_platform.errors import EosError, explain, unknown
+from eos_platform.errors import EosError, did_you_mean, explain, redact, unknown
 from eos_platform.files import read_text
 from eos_platform.search.config import SearchConfig
 
 OBJECTIVES = {"accuracy": "maximise", "compute_ratio": "minimise"}
+LONGEST = 100  # characters of a name
+RESERVED = ("mlflow.db", "mlflow-artifacts")  # beside the studies in the runs folder
 
 
 class Section(BaseModel):
@@ -43,6 +47,20 @@ class Resources(Section):
 
     cpu: float = Field(default=1.0, gt=0.0, allow_inf_nan=False)
     gpu: Literal["auto"] | Annotated[float, Field(ge=0.0, allow_inf_nan=False)] = "auto"
+
+    @field_validator("gpu", mode="before")
+    @classmethod
+    def _number_or_auto(cls, value: Any) -> Any:
+        """A union would complain of 'auto' alone."""
+        if value == "auto":
+            return value
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = math.nan
+        if not 0.0 <= number < math.inf:
+            raise ValueError(f"must be a number of GPUs (0 or more) or 'auto', not '{value}'")
+        return number
 
 
 class Stores(Section):
@@ -83,6 +101,10 @@ class StudyFile(Section):
     def _names_a_folder(cls, name: str) -> str:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
             raise ValueError(f"'{name}' must be letters, digits, '.', '_' and '-': it names a folder")
+        if len(name) > LONGEST:
+            raise ValueError(f"a name has at most {LONGEST} characters, not {len(name)}: it names a folder")
+        if name.lower() in RESERVED:
+            raise ValueError(f"'{name}' is taken: the runs folder keeps MLflow's runs under it")
         return name
 
     @field_validator("objectives")
@@ -92,7 +114,8 @@ class StudyFile(Section):
             if name not in OBJECTIVES:
                 raise ValueError(str(unknown("objective", name, OBJECTIVES)))
             if direction != OBJECTIVES[name]:
-                raise ValueError(f"{name} can only be {OBJECTIVES[name]}d, not '{direction}'")
+                hint = did_you_mean(direction, [OBJECTIVES[name]])
+                raise ValueError(f"{name} can only be {OBJECTIVES[name]}d, not '{direction}'{hint}")
         if len(objectives) != len(OBJECTIVES):
             raise ValueError("both accuracy: maximise and compute_ratio: minimise are needed")
         return OBJECTIVES
@@ -107,9 +130,20 @@ class StudyFile(Section):
         fields = self.model_dump(mode="json", by_alias=True, exclude_defaults=True, include={"search", "space"})
         return {"name": self.name, "model": self.model, "task": self.task, "search": {}, "space": {}, **fields}
 
-    def to_yaml(self) -> str:
-        """YAML that reads back as an equal study."""
+    @property
+    def secret(self) -> bool:
+        """Whether a store's URL holds a name or a password."""
+        return any(url and redact(url) != url for url in (self.stores.optuna, self.stores.mlflow))
+
+    def to_yaml(self, *, secrets: bool = False) -> str:
+        """YAML that reads back as an equal study.
+
+        Args:
+            secrets: keep the passwords in the stores' URLs, which are masked otherwise.
+        """
         data = json.loads(self.model_dump_json(by_alias=True, exclude_none=True, exclude_defaults=True))
+        if not secrets and "stores" in data:
+            data["stores"] = {name: redact(url) for name, url in data["stores"].items()}
         return yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
 
     @classmethod
@@ -166,9 +200,10 @@ def load(path: str | Path, overrides: Iterable[str] = ()) -> StudyFile:
     """
     where = str(path)
     try:
-        values = yaml.safe_load(read_text(path, "study file"))
-    except yaml.YAMLError as error:
-        raise EosError(f"{where}: not YAML: {_place(error)}") from None
+        text = read_text(path, "study file")
+    except ValueError as error:  # a path with a NUL in it
+        raise EosError(f"cannot read study file {where!r}: {error}") from None
+    values = parse(text, where)
     for override in overrides:
         _override(values, override)
     return StudyFile.of(values, where)
@@ -179,10 +214,7 @@ def parse_override(text: str) -> tuple[str, Any]:
     key, sign, value = text.partition("=")
     if not sign or not key.strip():
         raise EosError(f"--set {text}: expected key=value, such as trials=20 or search.steps=120")
-    try:
-        return key.strip(), yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise EosError(f"--set {text}: the value is not YAML") from None
+    return key.strip(), parse(value, f"--set {text if len(text) <= 60 else text[:57] + '...'}")
 
 
 def _override(values: Any, text: str) -> None:
@@ -200,9 +232,3 @@ def _override(values: Any, text: str) -> None:
     if not isinstance(values, dict):
         raise EosError(f"--set {text}: '{key}' is no place in the study file")
     values[last] = value
-
-
-def _place(error: yaml.YAMLError) -> str:
-    mark = getattr(error, "problem_mark", None)
-    problem = getattr(error, "problem", None) or "cannot be read"
-    return f"{problem} (line {mark.line + 1})" if mark else str(problem)

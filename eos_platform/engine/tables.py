@@ -6,7 +6,9 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from eos_platform.operators.spec import FEATURES, OperatorSpec, SiteSpec
 
@@ -15,9 +17,18 @@ if TYPE_CHECKING:
     from eos_platform.operators.designs import Design
 
 
+class PlainTable(Table):
+    """A table whose cells are shown as they are: a name such as ``[red]`` is no markup."""
+
+    def add_row(self, *cells: Any, **options: Any) -> None:
+        """As ``Table.add_row``."""
+        super().add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in cells), **options)
+
+
 def plain_table(title: str = "", right: Iterable[str] = (), left: Iterable[str] = (), gap: int = 2) -> Table:
     """A table without lines; ``left`` columns first."""
-    table = Table(title=title or None, title_justify="left", box=None, padding=(0, gap, 0, 0), pad_edge=False)
+    shown = escape(title) or None
+    table = PlainTable(title=shown, title_justify="left", box=None, padding=(0, gap, 0, 0), pad_edge=False)
     for column in left:
         table.add_column(column)
     for column in right:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import random
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,12 @@ def _evaluate(workload: Any, operator: Any, split: Any, questions: int) -> Any:
     return evaluate(workload, operator, split=split, questions=questions)
 
 
+def _check(workload: Any, config: SearchConfig) -> None:
+    from eos_platform.search.start import check
+
+    check(workload, config)
+
+
 @dataclass(frozen=True)
 class Functions:
     """The work itself, so that the engine can be tested in milliseconds."""
@@ -45,6 +51,7 @@ class Functions:
     load: Callable[..., Any] = _load
     search: Callable[..., Any] = _search
     evaluate: Callable[..., Any] = _evaluate
+    check: Callable[..., None] = _check
 
 
 @dataclass(frozen=True)
@@ -164,12 +171,19 @@ class Facts:
     target: Any  # operators.spec.Target
     shape: Any  # models.compute.DecoderShape
     text_tokens: int
+    refused: str = ""  # why a search of the study is impossible
 
 
-def describe(job: Job) -> Facts:
-    """Load the workload in this process and say what it is."""
+def describe(job: Job, configs: Sequence[SearchConfig] = ()) -> Facts:
+    """Load the workload in this process, say what it is, and whether it can be searched under all ``configs``."""
     workload = workload_of(job.model, job.task, job.functions)
-    return Facts(workload.name, workload.target, workload.shape, math.ceil(workload.text_tokens))
+    refused = ""
+    try:
+        for config in configs:
+            job.functions.check(workload, config)
+    except EosError as error:
+        refused = str(error)
+    return Facts(workload.name, workload.target, workload.shape, math.ceil(workload.text_tokens), refused)
 
 
 @dataclass(frozen=True)

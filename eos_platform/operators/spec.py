@@ -65,13 +65,6 @@ class Transfer(Spec):
     source: Literal["ones", "importance"] = "ones"  # a_i: 1, or exp(s_i) / mean exp(s)
     support: Support = Support()
 
-    @field_validator("tau")
-    @classmethod
-    def _tau_is_a_number(cls, tau: float) -> float:
-        if math.isnan(tau):
-            raise ValueError("tau must be a number >= 0 or 'inf'")
-        return tau
-
 
 class SiteSpec(Spec):
     """One place where tokens are reduced.
@@ -80,15 +73,13 @@ class SiteSpec(Spec):
     that ``rho`` and ``source: importance`` speak of whatever the selector.
     """
 
-    layer: int = Field(ge=0)  # before this decoder layer; 0: before the language model
-    keep: int = Field(ge=0)  # tokens that stay
+    layer: int = Field(ge=0, strict=True)  # before this decoder layer; 0: before the language model
+    keep: int = Field(ge=0, strict=True)  # tokens that stay
     selector: SelectorName = "score"
-    score: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = {}
-    seed: int = 0  # of the selector "random"
+    score: dict[str, Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]] = {}
+    seed: int = Field(default=0, ge=0, lt=2**32)  # of the selector "random"
     transfer: Transfer = Transfer()
-    rho: float = Field(
-        default=0.0, ge=0.0, allow_inf_nan=False
-    )  # reweighting of kept tokens: u_j = exp(rho s_j) / mean
+    rho: float = Field(default=0.0, ge=0.0, le=100.0)  # reweighting of kept tokens: u_j = exp(rho s_j) / mean
     beta: Unit = 0.0  # log-size bias of later attention
     positions: Literal["keep", "renumber"] = "keep"
 
@@ -217,10 +208,16 @@ class OperatorSpec(Spec):
         """
         try:
             data: Any = json.loads(text)
+            json.dumps(data, ensure_ascii=False).encode()
         except json.JSONDecodeError as error:
             raise EosError(f"{where}: not JSON: {error.msg} (line {error.lineno})") from None
-        if isinstance(data, dict) and data.get("schema_version", SCHEMA_VERSION) != SCHEMA_VERSION:
-            raise EosError(f"{where}: schema version {data['schema_version']} is not the {SCHEMA_VERSION} read here")
+        except (ValueError, RecursionError) as error:  # thousands of digits, endless nesting, half a surrogate pair
+            raise EosError(f"{where}: not JSON an operator could be: {error}") from None
+        if not isinstance(data, dict):
+            raise EosError(f"{where}: an operator is a JSON object with 'target' and 'sites'")
+        version = data.get("schema_version", SCHEMA_VERSION)
+        if version != SCHEMA_VERSION or isinstance(version, bool):
+            raise EosError(f"{where}: schema version {version} is not the {SCHEMA_VERSION} read here")
         try:
             return cls.model_validate(data)
         except ValidationError as error:

@@ -31,9 +31,14 @@ class Progress:
 
 
 def save_state(
-    folder: Path, config: SearchConfig, parameters: Parameters, optimiser: torch.optim.Adam, progress: Progress
+    folder: Path,
+    config: SearchConfig,
+    workload: str,
+    parameters: Parameters,
+    optimiser: torch.optim.Adam,
+    progress: Progress,
 ) -> None:
-    """Write the state into ``folder`` (atomically)."""
+    """Write the state into ``folder`` (atomically). ``workload``: the model and task searched."""
     tensors: dict[str, Tensor] = {}
     for name, value in parameters.named_parameters():
         tensors[f"parameter.{name}"] = value.detach().cpu()
@@ -41,12 +46,12 @@ def save_state(
             tensors[f"adam.{key}.{name}"] = moment.detach().cpu()
     if parameters.mask is not None:
         tensors["mask"] = parameters.mask.cpu()
-    header = {"config": config.model_dump_json(), "progress": json.dumps(asdict(progress))}
+    header = {"config": config.model_dump_json(), "workload": workload, "progress": json.dumps(asdict(progress))}
     write_atomic(folder / FILE, save({key: value.contiguous() for key, value in tensors.items()}, header))
 
 
 def load_state(
-    folder: Path, config: SearchConfig, parameters: Parameters, optimiser: torch.optim.Adam
+    folder: Path, config: SearchConfig, workload: str, parameters: Parameters, optimiser: torch.optim.Adam
 ) -> Progress | None:
     """Put a saved state into ``parameters`` and ``optimiser``; None when ``folder`` holds none.
 
@@ -60,10 +65,10 @@ def load_state(
         with safe_open(path, framework="pt") as saved:
             header = saved.metadata()
             tensors = {key: saved.get_tensor(key) for key in saved.keys()}  # noqa: SIM118
-        same = SearchConfig.model_validate_json(header["config"]) == config
+        same = SearchConfig.model_validate_json(header["config"]) == config and header["workload"] == workload
         progress = Progress(**json.loads(header["progress"]))
         if not same:
-            raise EosError(f"{path}: belongs to a search with other settings; use another folder")
+            raise EosError(f"{path}: belongs to a search with other settings or of another model; use another folder")
         with torch.no_grad():
             for name, value in parameters.named_parameters():
                 value.copy_(tensors[f"parameter.{name}"])

@@ -18,10 +18,10 @@ class SearchConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     budget: float = Field(default=0.2, gt=0.0, le=1.0, description="target compute ratio; hit means deployed <= budget")
-    steps: int = Field(default=240, ge=4, description="optimiser steps")
-    batch_size: int = Field(default=64, ge=1, description="questions a step")
+    steps: int = Field(default=240, ge=4, le=1_000_000, description="optimiser steps")
+    batch_size: int = Field(default=64, ge=1, le=65_536, description="questions a step")
     learning_rate: float = Field(default=0.05, gt=0.0, le=1.0, description="of the operator's parameters")
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**32)
     layers: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
         default=None, description="candidate sites (before these decoder layers); default: every layer"
     )
@@ -33,11 +33,16 @@ class SearchConfig(BaseModel):
     cost_weight: Weight = Field(default=0.0, description="price of compute below the budget")
     temperature_start: Positive = 1.0
     temperature_end: Positive = 0.03
+    tau_start: float = Field(default=0.1, ge=1e-3, le=10.0, description="how softly dropped tokens spread, at first")
     straight_through: float = Field(default=0.15, ge=0.0, le=0.9, description="last share of steps, on deployed counts")
     support: Literal["all", "window", "nearest"] = "all"
     positions: Literal["keep", "renumber"] = "keep"
-    search_questions: int = Field(default=8192, ge=1, description="questions of the search split it may see")
-    eval_questions: int = Field(default=1024, ge=1, description="validation questions for the deployed accuracy")
+    search_questions: int = Field(
+        default=8192, ge=1, le=10_000_000, description="questions of the search split it may see"
+    )
+    eval_questions: int = Field(
+        default=1024, ge=1, le=10_000_000, description="validation questions for the deployed accuracy"
+    )
     eval_every: int = Field(default=0, ge=0, description="steps between deployed evaluations on the way; 0: none")
 
     @model_validator(mode="after")

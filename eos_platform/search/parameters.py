@@ -32,7 +32,7 @@ class Parameters(nn.Module):
         self.keep = nn.Parameter(torch.zeros(sites))  # logit of the share of arriving tokens that stays
         self.weights = nn.Parameter(torch.tensor([[WEIGHTS[name] for name in FEATURES]] * sites))
         self.gamma = nn.Parameter(torch.full((sites,), 1.5))
-        self.log_tau = nn.Parameter(torch.full((sites,), math.log(0.1)))
+        self.log_tau = nn.Parameter(torch.full((sites,), math.log(config.tau_start)))
         self.nu = nn.Parameter(torch.full((sites,), 2.5))
         self.rho = nn.Parameter(torch.full((sites,), -4.0))
         self.beta = nn.Parameter(torch.full((sites,), 1.5))

@@ -80,6 +80,7 @@ def search(
 class _Search:
     def __init__(self, workload: Workload, config: SearchConfig, report: Report | None, folder: Path | None) -> None:
         self.workload, self.config, self.report, self.folder = workload, config, report, folder
+        self.subject = f"{workload.name} on {workload.task}"
         check(workload, config)
         torch.manual_seed(config.seed)
         device = workload.model.device
@@ -88,7 +89,7 @@ class _Search:
         self.optimiser = torch.optim.Adam(self.parameters.parameters(), lr=config.learning_rate, betas=(0.9, 0.95))
         self.progress = Progress(multiplier=config.budget_weight)
         if folder is not None:
-            found = load_state(folder, config, self.parameters, self.optimiser)
+            found = load_state(folder, config, self.subject, self.parameters, self.optimiser)
             self.progress = found or self.progress
         self.soft_steps = config.steps - round(config.straight_through * config.steps)
 
@@ -103,10 +104,10 @@ class _Search:
             progress.seconds = time.monotonic() - started
             self.tell()
             if self.folder is not None and self.due(SAVES):
-                save_state(self.folder, config, self.parameters, self.optimiser, progress)
+                save_state(self.folder, config, self.subject, self.parameters, self.optimiser, progress)
         operator = self.operator()
         if self.folder is not None:
-            save_state(self.folder, config, self.parameters, self.optimiser, progress)
+            save_state(self.folder, config, self.subject, self.parameters, self.optimiser, progress)
         accuracy = evaluate(workload, operator, "validation", config.eval_questions).accuracy
         return SearchResult(
             operator=operator,

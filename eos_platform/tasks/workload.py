@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from eos_platform.errors import EosError, did_you_mean, unknown
 from eos_platform.models.bundled import GRIDS, folder
@@ -53,7 +54,7 @@ class Workload:
         return self.encoded("validation", 256).text_tokens
 
     def encoded(self, split: Split, questions: int) -> Encoded:
-        """The first ``questions`` of a split. Fewer than encoded before: a part of those.
+        """The first ``questions`` of a split; the latest set of each split is kept.
 
         Raises:
             EosError: unknown split.
@@ -78,7 +79,7 @@ def load_workload(model: str | Path = "bundled", task: str = "scenes", device: s
     Raises:
         EosError: unknown model or task, or a model the task has no pictures for.
     """
-    from transformers import AutoProcessor, LlavaForConditionalGeneration
+    from transformers import AutoConfig, AutoProcessor, LlavaForConditionalGeneration
     from transformers.utils import logging
 
     if task not in TASKS:
@@ -91,10 +92,16 @@ def load_workload(model: str | Path = "bundled", task: str = "scenes", device: s
     place = device or ("cuda" if torch.cuda.is_available() else "cpu")
     logging.disable_progress_bar()
     dtype = torch.float32 if place == "cpu" else torch.bfloat16
-    loaded: Any = LlavaForConditionalGeneration.from_pretrained(path, dtype=dtype, local_files_only=True)
+    try:
+        config = AutoConfig.from_pretrained(path, local_files_only=True)
+        if config.model_type != "llava":
+            raise EosError(f"model '{name}' is a '{config.model_type}'; operators attach to 'llava' models")
+        loaded: Any = LlavaForConditionalGeneration.from_pretrained(path, dtype=dtype, local_files_only=True)
+        processor = AutoProcessor.from_pretrained(path, local_files_only=True)
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise EosError(f"model '{name}' cannot be loaded: {str(error).strip().splitlines()[0]}") from None
     loaded = loaded.to(place).eval().requires_grad_(False)
     grid = target_of(loaded).grid[0]
     if grid not in CONFIGS:
         raise EosError(f"task '{task}' has pictures for grids of {sorted(CONFIGS)} tokens a side; '{name}' sees {grid}")
-    processor = AutoProcessor.from_pretrained(path, local_files_only=True)
     return Workload(name, task, loaded, processor, CONFIGS[grid])

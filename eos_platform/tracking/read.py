@@ -18,7 +18,7 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
-from eos_platform.errors import EosError, unknown
+from eos_platform.errors import EosError, redact, unknown
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.tracking import names
 from eos_platform.tracking.recorder import connect, first_line, search_runs
@@ -51,17 +51,17 @@ def read_study(study: str, uri: str = DEFAULT_URI, *, operators: bool = True) ->
     Raises:
         EosError: no such store or study.
     """
-    path = uri.removeprefix("sqlite:///")
-    if path != uri and not Path(path).exists():
-        raise EosError(f"no MLflow store at {path}")
     try:
+        path = uri.removeprefix("sqlite:///")
+        if path != uri and not Path(path).exists():
+            raise EosError(f"no MLflow store at {path}")
         client = connect(uri)
         experiment = client.get_experiment_by_name(study)
         if experiment is None:
             raise unknown("study", study, [found.name for found in client.search_experiments()])
         runs = search_runs(client, experiment.experiment_id, "")
-    except (MlflowException, SQLAlchemyError, OSError) as error:
-        raise EosError(f"cannot read the MLflow store {uri}: {first_line(error)}") from None
+    except (MlflowException, SQLAlchemyError, OSError, ImportError, ValueError) as error:
+        raise EosError(f"cannot read the MLflow store {redact(uri)}: {first_line(error)}") from None
     uid = next((run.data.tags[names.UID] for run in runs if run.data.tags.get(names.KIND) == "study"), None)
     mine = [run for run in runs if run.data.tags.get(names.UID) == uid and names.PARENT in run.data.tags]
     frame = pd.DataFrame([_line(client, run, operators) for run in mine])
@@ -102,5 +102,5 @@ def _operator(client: MlflowClient, run: Run) -> OperatorSpec | None:
 def open_command(uri: str) -> str:
     """What to type, or open, to look at the runs."""
     if uri.startswith(("http://", "https://")):
-        return uri
-    return f"mlflow ui --backend-store-uri {uri} --workers 1"
+        return redact(uri)
+    return f"mlflow ui --backend-store-uri {redact(uri)} --workers 1"

@@ -18,7 +18,7 @@ from mlflow.entities import Experiment, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
-from eos_platform.errors import EosError
+from eos_platform.errors import EosError, redact
 from eos_platform.tracking import names
 from eos_platform.tracking.rows import TrialRow
 
@@ -43,8 +43,8 @@ class Recorder:
         try:
             self.client = connect(uri)
             self.experiment = _experiment(self.client, study, artifacts)
-        except (MlflowException, SQLAlchemyError, OSError) as error:
-            raise EosError(f"cannot open the MLflow store {uri}: {first_line(error)}") from None
+        except (MlflowException, SQLAlchemyError, OSError, ImportError, ValueError) as error:
+            raise EosError(f"cannot open the MLflow store {redact(uri)}: {first_line(error)}") from None
         self.parent = self._parent()
 
     def _parent(self) -> str:
@@ -107,7 +107,8 @@ class Recorder:
             self.client.log_text(run_id, row.operator, names.OPERATOR_FILE)
         if trace:
             self.client.log_text(run_id, trace, names.FAILURE_FILE)
-        self._batch(run_id, row.measured, tags=tags)
+        relaxed = {names.RELAXED_ACCURACY: names.curve(names.RELAXED_ACCURACY)}  # of no deployed operator
+        self._batch(run_id, {relaxed.get(name, name): value for name, value in row.measured.items()}, tags=tags)
         self.client.set_terminated(run_id, _STATUS[row.state])
 
     def reconcile(self, rows: Iterable[TrialRow]) -> int:
@@ -211,8 +212,8 @@ def probe(uri: str) -> None:
     os.environ.update(patience)
     try:
         connect(uri).search_experiments(max_results=1)
-    except (MlflowException, SQLAlchemyError, OSError) as error:
-        raise EosError(f"cannot open the MLflow store {uri}: {first_line(error)}") from None
+    except (MlflowException, SQLAlchemyError, OSError, ImportError, ValueError) as error:
+        raise EosError(f"cannot open the MLflow store {redact(uri)}: {first_line(error)}") from None
     finally:
         for name, value in before.items():
             os.environ.pop(name)
@@ -232,8 +233,8 @@ def search_runs(client: MlflowClient, experiment_id: str, query: str) -> list[Ru
 
 
 def first_line(error: Exception) -> str:
-    """The error's first line."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    """The error's first line, without passwords."""
+    return redact((str(error).strip() or type(error).__name__).splitlines()[0])
 
 
 def _experiment(client: MlflowClient, study: str, artifacts: str | None) -> Experiment:

@@ -1,18 +1,22 @@
 """The Optuna store: whose it is, what counts as finished, and what a killed driver leaves behind."""
 
+import io
 import math
 
 import optuna
 import pytest
 from engine_fakes import study_file
 from optuna.trial import TrialState
+from rich.console import Console
 
 from eos_platform.engine import store
 from eos_platform.engine.folder import folder_of
 from eos_platform.engine.samplers import make_sampler
 from eos_platform.engine.searcher import StudySearcher, judge
-from eos_platform.engine.status import rows_of, status_of
+from eos_platform.engine.status import row_of, rows_of, status_of
+from eos_platform.engine.study import Study
 from eos_platform.engine.study_file import Sampler
+from eos_platform.engine.tables import plain_table
 from eos_platform.errors import EosError
 
 WELL = {"finished": True, "final/accuracy": 0.8, "final/compute_ratio": 0.15, "final/seconds": 2.0, "operator": "{}"}
@@ -173,3 +177,54 @@ def test_samplers_propose_new_points_after_a_resume(name):
         for _ in range(3):
             study.tell(study.ask(space), [0.5, 0.5])
     assert len({trial.params["learning_rate"] for trial in study.trials}) == 6
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://me:secret@host:bad/db", "nosuch://me:secret@host/db", "sqlite:///" + "x" * 5000]
+)
+def test_a_bad_url_is_one_line_without_its_password(tmp_path, url):
+    study = folder_of(study_file(stores={"optuna": url}), tmp_path / "runs")
+    with pytest.raises(EosError, match="cannot open the Optuna store") as caught, store.open_store(study, create=False):
+        pass
+    assert "secret" not in str(caught.value)
+
+
+def test_every_search_failed(folder):
+    with store.open_store(folder, create=True) as told:
+        store.refuse_failure(told)
+        trial = told.ask({name: one.distribution() for name, one in study_file().space.items()})
+        trial.set_user_attr(store.FAILURE, "ValueError: no")
+        told.tell(trial, state=TrialState.FAIL)
+        with pytest.raises(EosError, match="every search failed; first: ValueError: no"):
+            store.refuse_failure(told)
+
+
+def test_stored_values_the_search_refuses_do_not_hide_the_others(folder):
+    with store.open_store(folder, create=True) as told:
+        told.add_trial(optuna.trial.create_trial(state=TrialState.FAIL, params={}, distributions={}))
+        frozen = told.trials[0]
+        frozen.params = {"budget": 7.0, "gone": 1}
+        assert row_of(folder.study, frozen).params == {"steps": 4, "budget": 7.0, "gone": 1}
+
+
+@pytest.mark.parametrize("where", ["x" * 300, "a\0b"])
+def test_a_folder_that_cannot_be(tmp_path, where):
+    with pytest.raises(EosError, match="cannot make the study's folder"):
+        folder_of(study_file(stores={"storage": str(tmp_path / where)}), tmp_path).check()
+
+
+def test_a_damaged_table_says_what_to_do(folder):
+    study = Study(folder.study, runs=folder.runs)
+    for text in ("", "name,family\na,b\n", "\0\0"):
+        folder.points.write_text(text)
+        with pytest.raises(EosError, match=r"points\.csv is damaged; delete it"):
+            study.points()
+
+
+def test_names_are_no_markup():
+    console = Console(file=io.StringIO(), width=80)
+    table = plain_table("[red]title", left=("name",))
+    table.add_row("[/nothing] [bold]x")
+    console.print(table)
+    assert "[red]title" in console.file.getvalue()
+    assert "[/nothing] [bold]x" in console.file.getvalue()

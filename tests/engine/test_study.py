@@ -145,12 +145,13 @@ def check_results(study, points):
     assert not list(folder.path.rglob(".*.csv*")), "a file half written"
 
 
-def test_more_trials_continue_a_finished_study(make_study, queue):
+def test_more_trials_continue_a_study_where_all_failed(make_study, queue):
     final = {"questions": 20, "baselines": []}
     study = make_study(trials=1, final=final)
     queue(study, (fakes.RAISES, 0.1))
-    # a study without a single good search ends well too
-    assert list(study.run()["family"]) == ["unreduced"]
+    with pytest.raises(EosError, match="every search failed; first: ValueError: the loss exploded"):
+        study.run()
+    assert not study.folder.points.exists()
     more = make_study(trials=3, final=final, sampler="random")
     queue(more, (fakes.WELL, 0.4), (fakes.WELL, 0.2))
     points = more.resume()
@@ -168,6 +169,7 @@ def test_more_trials_continue_a_finished_study(make_study, queue):
             {"space": {"layers": {"choice": [[0], [8]]}}},
             r"space.layers: layer 8 is beyond the last decoder layer \(7\) of fake",
         ),
+        ({"space": {"budget": {"choice": [0.2, 0.0001]}}}, "budget"),
         ({"resources": {"cpu": 1000}}, "resources.cpu: a search wants 1000 cores"),
         ({"final": {"baselines": ["fastvv"]}}, "final.baselines: unknown design 'fastvv'; did you mean 'fastv'"),
         ({"stores": {"mlflow": "http://127.0.0.1:9"}}, "cannot open the MLflow store http://127.0.0.1:9"),

@@ -5,7 +5,8 @@ import yaml
 from engine_fakes import study_file
 
 from eos_platform.engine import study_file as files
-from eos_platform.engine.space import Dimension
+from eos_platform.engine.driver import extremes
+from eos_platform.engine.space import Dimension, corners
 from eos_platform.engine.study_file import StudyFile
 from eos_platform.errors import EosError
 
@@ -49,6 +50,19 @@ def test_written_and_read_back_a_study_is_equal():
         ({"trials": 0}, "trials: input should be greater than or equal to 1 (got 0)"),
         ({"resources": {"cpu": 0}}, "resources.cpu: input should be greater than 0 (got 0)"),
         ({"objectives": {"accuracy": "minimise", "compute_ratio": "minimise"}}, "accuracy can only be maximised"),
+        ({"resources": {"gpu": "all"}}, "resources.gpu: must be a number of GPUs (0 or more) or 'auto', not 'all'"),
+        ({"objectives": {"accuracy": "maximize", "compute_ratio": "minimise"}}, "did you mean 'maximise'?"),
+        ({"name": "a" * 101}, "name: a name has at most 100 characters"),
+        ({"name": "mlflow.db"}, "name: 'mlflow.db' is taken"),
+        ({"space": {"steps": {"float": [10, 20]}}}, "space.steps: a whole number varies as int"),
+        ({"space": {"budget": {"float": [0.1, 0.2], "step": float("inf")}}}, "space.budget.step: "),
+        ({"space": {"budget": {"float": [0.1, 0.2], "step": float("nan")}}}, "space.budget.step: "),
+        ({"space": {"budget": {"float": [0.1, 0.2], "step": 0.5}}}, "the step 0.5 is longer than the range"),
+        (
+            {"space": {"temperature_start": {"float": [0.1, 1]}, "temperature_end": {"float": [0.05, 0.5]}}},
+            "temperature_end must not be above temperature_start; the space allows temperature_start 0.1, "
+            "temperature_end 0.5",
+        ),
         ({"objectives": {"acuracy": "maximise"}}, "unknown objective 'acuracy'; did you mean 'accuracy'?"),
         ({"objectives": {"accuracy": "maximise"}}, "both accuracy: maximise and compute_ratio: minimise are needed"),
     ],
@@ -88,6 +102,64 @@ def test_broken_yaml_names_the_line(tmp_path):
     path.write_text("name: a\nspace: {budget: [\n")
     with pytest.raises(EosError, match=r"not YAML: .*\(line \d\)"):
         files.load(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("description: 2020-13-45", "month must be in 1..12"),
+        ("trials: !!int zz", "invalid literal"),
+        ("trials: !!bool foo", "no value for 'foo'"),
+        ("trials: " + "9" * 6000, "limit"),
+        ("trials: " + "[" * 5000, "nested too deeply"),
+        ("trials: 1\nname: a\ntrials: 2", r"key 'trials' is given twice \(line 3\)"),
+    ],
+)
+def test_yaml_that_makes_no_value(tmp_path, text, says):
+    path = tmp_path / "s.yaml"
+    path.write_text(text)
+    with pytest.raises(EosError, match=f"not YAML: .*{says}"):
+        files.load(path)
+    key, _, value = text.partition(": ")
+    if "\n" not in text:
+        with pytest.raises(EosError, match=f"--set {key}=.*: not YAML: .*{says}"):
+            files.parse_override(f"{key}={value}")
+
+
+def test_merge_keys_may_be_overridden(tmp_path):
+    path = tmp_path / "s.yaml"
+    path.write_text("search: &s {steps: 5}\nname: a\nspace: {budget: {choice: [0.1]}}\nfinal: {questions: 7}\n")
+    assert files.load(path).search == {"steps": 5}
+
+
+def test_values_that_agree_only_with_each_other_are_allowed():
+    space = {"temperature_start": {"float": [0.01, 0.02]}, "temperature_end": {"float": [0.001, 0.005]}}
+    assert StudyFile.of({"name": "a", "space": space}).space
+
+
+def test_every_two_of_many_dimensions_are_tried_together():
+    space = {name: Dimension.model_validate({"choice": list(range(1, 8))}) for name in "abcd"}
+    space["e"] = Dimension.model_validate({"choice": ["x", "y"]})
+    assert len(list(corners(space))) == 2**5
+    space |= {name: Dimension.model_validate({"float": [1, 2]}) for name in "fghi"}
+    found = list(corners(space))
+    assert len(found) == 4 * 9 * 8 // 2
+    assert all(one.keys() == space.keys() for one in found)
+
+
+def test_passwords_are_masked_but_where_a_resume_needs_them():
+    study = study_file(stores={"optuna": "postgresql://me:secret@host/db", "storage": "/tmp/x"})
+    assert study.secret
+    assert not study_file().secret
+    assert "secret" not in study.to_yaml()
+    assert "postgresql://***@host/db" in study.to_yaml()
+    assert StudyFile.of(yaml.safe_load(study.to_yaml(secrets=True))) == study
+
+
+def test_the_smallest_budget_is_tried_with_each_choice_of_sites():
+    space = {"budget": {"choice": [0.2, 0.1]}, "layers": {"choice": [[0, 2], None]}}
+    tried = extremes(StudyFile.of({"name": "a", "space": space}))
+    assert [(one.budget, one.layers) for one in tried] == [(0.1, (0, 2)), (0.1, None)]
 
 
 def test_missing_file_and_unknown_name():

@@ -10,6 +10,7 @@ import torch
 
 from eos_platform.engine import trial
 from eos_platform.engine.trial import Examiner, Functions, Job, describe, run_trial
+from eos_platform.search.config import SearchConfig
 
 
 @pytest.fixture
@@ -90,6 +91,12 @@ def test_the_model_is_loaded_once_a_process(job):
     run(counted)
     describe(counted)
     assert loads == ["fake"]
+
+
+def test_an_impossible_budget_is_found_by_the_worker(job):
+    facts = describe(job, [SearchConfig(budget=0.2), SearchConfig(budget=0.0001)])
+    assert "budget" in facts.refused
+    assert not describe(job, [SearchConfig(budget=0.2)]).refused
 
 
 def test_a_reused_process_starts_from_the_same_random_state(job):

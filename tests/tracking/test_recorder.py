@@ -176,3 +176,30 @@ def test_a_store_that_does_not_answer_is_said_in_a_line(uri):
 def test_how_to_look():
     assert open_command("http://tracker:5000") == "http://tracker:5000"
     assert open_command("sqlite:///a/mlflow.db").startswith("mlflow ui --backend-store-uri sqlite:///a/mlflow.db")
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "postgresql://me:secret@host:bad/db",
+        "mysql+nosuch://me:secret@host/db",
+        "mysql://me:secret@host/db",
+        "http://[",
+        "sqlite+aiosqlite:///x.db",
+    ],
+)
+def test_a_bad_uri_is_one_line_without_its_password(uri, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for ask in (probe, lambda uri: read_study("s", uri), lambda uri: Recorder(uri, "s", "one")):
+        with pytest.raises(EosError) as caught:
+            ask(uri)
+        assert "secret" not in str(caught.value)
+        assert "\n" not in str(caught.value)
+    assert "secret" not in open_command(uri)
+
+
+def test_the_relaxed_accuracy_is_no_deployed_metric(make_recorder):
+    recorder = make_recorder()
+    run_id = recorder.start_trial(row(state="running"))
+    recorder.finish_trial(run_id, row(measured={"accuracy": 0.8, "relaxed_accuracy": 0.9}))
+    assert recorder.client.get_run(run_id).data.metrics == {"accuracy": 0.8, "search/relaxed_accuracy": 0.9}

@@ -1,0 +1,147 @@
+"""Operator files: what is read is what was written, and bad ones are refused in one line that says where."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from eos_platform.errors import EosError
+from eos_platform.operators.spec import FEATURES, OperatorSpec, SiteSpec, Support, Target, Transfer
+
+TARGET = Target(layers=6, grid=(8, 8))
+unit = st.floats(0, 1)
+supports = st.one_of(
+    st.just(Support()),
+    st.builds(Support, kind=st.sampled_from(["window", "nearest"]), size=st.integers(1, 64)),
+)
+transfers = st.builds(
+    Transfer,
+    gamma=unit,
+    tau=st.one_of(st.floats(0, 1e6), st.just(float("inf"))),
+    nu=unit,
+    source=st.sampled_from(["ones", "importance"]),
+    support=supports,
+)
+
+
+@st.composite
+def operators(draw: st.DrawFn) -> OperatorSpec:
+    layers = sorted(draw(st.lists(st.integers(0, 5), max_size=4)))
+    keeps = sorted(draw(st.lists(st.integers(1, 64), min_size=len(layers), max_size=len(layers))), reverse=True)
+    sites = [
+        SiteSpec(
+            layer=layer,
+            keep=keep,
+            score={draw(st.sampled_from(FEATURES)): draw(st.floats(0.01, 5))},
+            transfer=draw(transfers),
+            rho=draw(st.floats(0, 3)),
+            beta=draw(unit),
+            positions=draw(st.sampled_from(["keep", "renumber"])),
+        )
+        for layer, keep in zip(layers, keeps, strict=True)
+    ]
+    return OperatorSpec(target=TARGET, sites=tuple(sites), provenance={"seed": draw(st.integers(0, 9))})
+
+
+@given(operators())
+def test_json_round_trip(operator: OperatorSpec) -> None:
+    assert OperatorSpec.from_json(operator.to_json()) == operator
+
+
+@given(operators())
+def test_counts_follow_the_sites(operator: OperatorSpec) -> None:
+    tokens, expected = 64, []
+    for layer in range(6):
+        for site in operator.sites:
+            if site.layer == layer:
+                tokens = site.keep
+        expected.append(tokens)
+    assert operator.counts == tuple(expected)
+    assert operator.mean_tokens == sum(expected) / 6
+    assert operator.tokens_left == tokens
+    assert len(operator.incoming) == len(operator.regimes) == len(operator.sites)
+
+
+def test_corners_have_their_names() -> None:
+    weigh = {"norm": 1.0}
+    merge, pool = Transfer(gamma=1, tau=0), Transfer(gamma=1, tau=float("inf"))
+    assert SiteSpec(layer=0, keep=8, score=weigh).regime(64) == "prune"
+    assert SiteSpec(layer=0, keep=8, score=weigh, transfer=merge).regime(64) == "merge"
+    assert SiteSpec(layer=0, keep=8, score=weigh, transfer=pool).regime(64) == "pool"
+    assert SiteSpec(layer=0, keep=64, score=weigh, rho=0.5).regime(64) == "reweight"
+    assert SiteSpec(layer=0, keep=64, score=weigh).regime(64) == "identity"
+    assert SiteSpec(layer=0, keep=8, score=weigh, transfer=Transfer(gamma=0.5)).regime(64) == "hybrid"
+    assert OperatorSpec(target=TARGET).regime == "identity"
+
+
+def test_specs_are_frozen() -> None:
+    with pytest.raises(ValidationError):
+        OperatorSpec(target=TARGET).name = "other"  # type: ignore[misc]
+
+
+def written(**changes: object) -> str:
+    site = {"layer": 1, "keep": 8, "score": {"norm": 1.0}, **changes}
+    return json.dumps({"target": {"layers": 6, "grid": [8, 8]}, "sites": [site]})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", r"op: not JSON: .* \(line 1\)"),
+        ("[]", "an operator is a JSON object"),
+        ("[" * 100_000, "not JSON an operator could be"),
+        ("9" * 5000, "not JSON an operator could be"),
+        ('{"target":{"layers":6,"grid":[8,8]},"name":"\\ud800"}', "not JSON an operator could be"),
+        ('{"schema_version": 2}', "schema version 2 is not the 1 read here"),
+        ('{"schema_version": true}', "schema version True is not the 1"),
+        ('{"target":{"layers":6,"grid":[8,8]},"sitess":[]}', "unknown key 'sitess'; did you mean 'sites'"),
+        ('{"sites":[]}', "missing key 'target'"),
+        (written(layr=2), r"unknown key 'sites.0.layr'; did you mean 'layer'"),
+        (written(layer=6), r"sites.0: layer 6 is beyond the last decoder layer \(5\)"),
+        (written(layer=True), r"sites.0.layer: input should be a valid integer \(got True\)"),
+        (written(keep=65), "keep 65 is more than the 64 tokens that arrive"),
+        (written(keep=0), "keep is 0 exactly when the selector is 'withdraw'"),
+        (written(selector="grdi"), "unknown value 'grdi'; did you mean 'grid'"),
+        (written(score={"nrm": 1}), "unknown feature 'nrm'; did you mean 'norm'"),
+        (written(score={}), "'score' must weigh at least one feature"),
+        (written(score={"norm": 1e308}), "sites.0.score.norm: input should be less than or equal to 1000000"),
+        (written(selector="alternate", keep=20), "'alternate' keeps at least 32 of 64"),
+        (written(transfer={"gamma": 2}), "sites.0.transfer.gamma"),
+        (
+            written(transfer={"tau": "nan"}),
+            r"sites.0.transfer.tau: input should be greater than or equal to 0 \(got 'nan'\)",
+        ),
+        (written(transfer={"support": {"kind": "window"}}), "support 'window' needs a size"),
+        (written(seed=-1), "sites.0.seed"),
+    ],
+)
+def test_bad_operator_files_are_refused_in_one_line(text: str, message: str) -> None:
+    with pytest.raises(EosError, match=message) as caught:
+        OperatorSpec.from_json(text, "op")
+    assert "\n" not in str(caught.value)
+
+
+def test_sites_go_in_layer_order() -> None:
+    text = json.dumps(
+        {
+            "target": {"layers": 6, "grid": [8, 8]},
+            "sites": [{"layer": 3, "keep": 8, "score": {"norm": 1}}, {"layer": 1, "keep": 4, "score": {"norm": 1}}],
+        }
+    )
+    with pytest.raises(EosError, match=r"sites.1: layer 1 comes after layer 3"):
+        OperatorSpec.from_json(text)
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    for path, message in [
+        (tmp_path / "none.json", "operator file not found"),
+        (tmp_path, "cannot read operator file"),
+    ]:
+        with pytest.raises(EosError, match=message):
+            OperatorSpec.load(path)
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(EosError, match="is not text"):
+        OperatorSpec.load(tmp_path / "binary")
