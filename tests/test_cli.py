@@ -99,7 +99,7 @@ def test_the_same_from_a_process_of_its_own(tmp_path):
 
 def test_unknown_commands_and_missing_options_exit_2():
     assert eos("desings").exit_code == 2
-    assert eos("search").exit_code == 2
+    assert eos("study", "run").exit_code == 2
 
 
 def test_designs_are_listed():
