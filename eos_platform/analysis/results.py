@@ -40,8 +40,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="also append the lines to this file")
     parser.add_argument("--operators", type=Path, help="folder for the operator files found")
     options = parser.parse_args()
+    if any("=" not in text for text in options.set):
+        parser.error("--set takes KEY=VALUE, such as steps=480")
     settings = {key: yaml.safe_load(value) for key, value in (text.split("=", 1) for text in options.set)}
-    workload = load_workload(options.model)
+    try:
+        SearchConfig.of({"budget": 1.0, **settings}, "--set")
+        workload = load_workload(options.model)
+    except EosError as error:
+        parser.error(str(error))
     with options.out.open("a") if options.out else open("/dev/null", "w") as out:
         run(workload, options, settings, out)
 

@@ -43,9 +43,8 @@ def test_accuracy_is_that_of_generated_answers(small: Workload, reduced: bool) -
     right = np.asarray([s == " " + q.answer for s, q in zip(said, asked, strict=True)])
     np.testing.assert_array_equal(judged, right)
     assert right.any()
-    assert right.all() != reduced or not reduced  # the operator is harsh enough to be wrong somewhere
     if reduced:
-        assert not right.all()
+        assert not right.all()  # the operator is harsh enough to be wrong somewhere
 
 
 def test_bundled_small_answers_and_operators_cost_accuracy(small: Workload) -> None:
