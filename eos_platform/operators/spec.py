@@ -1,7 +1,7 @@
 """What an operator is, as data: where visual tokens are reduced, which stay, and what becomes of the rest.
 
-An operator is an ordered list of sites. At a site before decoder layer ``l`` (0: between projector and language
-model) the visual tokens x_1..x_N, with sizes m_i, are
+An operator is an ordered list of sites (``site.py``), in the vision tower or the decoder. At a site before decoder
+layer ``l`` (0: between projector and language model) the visual tokens x_1..x_N, with sizes m_i, are
 
 1. selected:    s_i = sum_k w_k z_k(i), the ``keep`` best stay (or a structured rule chooses),
 2. transferred: y_j = u_j (x_j + sum_i t_ij x_i) / (1 + sum_i t_ij)^nu with t_ij = gamma P_ij a_i m_i / m_j and
@@ -15,108 +15,39 @@ Prune (gamma 0), merge (gamma 1, tau 0), pool (gamma 1, tau inf) and reweight (k
 from __future__ import annotations
 
 import json
-import math
 import os
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator, model_validator
+from pydantic import Field, JsonValue, ValidationError, model_validator
 
-from eos_platform.errors import EosError, explain, unknown
+from eos_platform.errors import EosError, explain
 from eos_platform.files import read_text, write_atomic
+from eos_platform.operators.site import (
+    ALL_FEATURES,
+    FEATURES,
+    Regime,
+    SelectorName,
+    SiteSpec,
+    Spec,
+    Support,
+    Transfer,
+)
+
+__all__ = [
+    "ALL_FEATURES",
+    "FEATURES",
+    "OperatorSpec",
+    "Regime",
+    "SelectorName",
+    "SiteSpec",
+    "Spec",
+    "Support",
+    "Target",
+    "Transfer",
+]
 
 SCHEMA_VERSION: Final = 1
-FEATURES = ("last_text", "mean_text", "vision", "norm", "uniqueness")
-Unit = Annotated[float, Field(ge=0.0, le=1.0)]
-SelectorName = Literal["score", "grid", "alternate", "farthest", "random", "withdraw"]
-Regime = Literal["identity", "prune", "merge", "pool", "reweight", "hybrid"]
-
-
-class Spec(BaseModel):
-    """Frozen, validated data; misspelt keys are refused; infinity is written as a JSON string."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings", allow_inf_nan=True)
-
-
-class Support(Spec):
-    """Which kept tokens a dropped token may go to.
-
-    ``all``: any. ``window``: those in its own cell when the original grid is cut into ``size`` windows.
-    ``nearest``: the ``size`` most similar. A dropped token with no kept token in its support is discarded.
-    """
-
-    kind: Literal["all", "window", "nearest"] = "all"
-    size: int | None = Field(default=None, ge=1)
-
-    @model_validator(mode="after")
-    def _size_belongs(self) -> Support:
-        if (self.kind == "all") != (self.size is None):
-            need = "takes no size" if self.kind == "all" else "needs a size (windows, or neighbours)"
-            raise ValueError(f"support '{self.kind}' {need}")
-        return self
-
-
-class Transfer(Spec):
-    """What becomes of the information in dropped tokens (step 2)."""
-
-    gamma: Unit = 0.0  # share of it that is kept
-    tau: float = Field(default=0.0, ge=0.0)  # 0: all to the most similar kept token; inf: spread evenly
-    nu: Unit = 1.0  # 0: added up; 1: averaged
-    source: Literal["ones", "importance"] = "ones"  # a_i: 1, or exp(s_i) / mean exp(s)
-    support: Support = Support()
-
-
-class SiteSpec(Spec):
-    """One place where tokens are reduced.
-
-    ``score`` holds the weights w_k of the features; it ranks tokens for the selector ``score``, and is the importance
-    that ``rho`` and ``source: importance`` speak of whatever the selector.
-    """
-
-    layer: int = Field(ge=0, strict=True)  # before this decoder layer; 0: before the language model
-    keep: int = Field(ge=0, strict=True)  # tokens that stay
-    selector: SelectorName = "score"
-    score: dict[str, Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]] = {}
-    seed: int = Field(default=0, ge=0, lt=2**32)  # of the selector "random"
-    transfer: Transfer = Transfer()
-    rho: float = Field(default=0.0, ge=0.0, le=100.0)  # reweighting of kept tokens: u_j = exp(rho s_j) / mean
-    beta: Unit = 0.0  # log-size bias of later attention
-    positions: Literal["keep", "renumber"] = "keep"
-
-    @field_validator("score")
-    @classmethod
-    def _known_features(cls, score: dict[str, float]) -> dict[str, float]:
-        for name in score:
-            if name not in FEATURES:
-                raise ValueError(str(unknown("feature", name, FEATURES)))
-        return score
-
-    @model_validator(mode="after")
-    def _consistent(self) -> SiteSpec:
-        if (self.selector == "withdraw") != (self.keep == 0):
-            raise ValueError("keep is 0 exactly when the selector is 'withdraw'")
-        importance = self.selector == "score" or self.rho > 0 or self.transfer.source == "importance"
-        if importance and not any(self.score.values()):
-            raise ValueError("'score' must weigh at least one feature here")
-        return self
-
-    def is_noop(self, tokens: int) -> bool:
-        """Whether this site leaves ``tokens`` incoming tokens exactly as they are."""
-        return self.keep == tokens and self.rho == 0.0
-
-    def regime(self, tokens: int) -> Regime:
-        """The corner of the operator space this site sits on, given the incoming count; else ``hybrid``."""
-        if self.keep == tokens:
-            return "reweight" if self.rho > 0 else "identity"
-        if self.rho > 0:
-            return "hybrid"
-        if self.transfer.gamma == 0 or self.keep == 0:
-            return "prune"
-        if self.transfer.gamma == 1 and self.transfer.tau == 0:
-            return "merge"
-        if self.transfer.gamma == 1 and math.isinf(self.transfer.tau):
-            return "pool"
-        return "hybrid"
 
 
 class Target(Spec):
@@ -138,32 +69,70 @@ class OperatorSpec(Spec):
     schema_version: Literal[1] = 1
     name: str = "operator"
     target: Target
+    # pictures are shrunk until the vision tower makes this grid of tokens of them
+    image: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] | None = None
     sites: tuple[SiteSpec, ...] = ()
     provenance: dict[str, JsonValue] = {}  # how it was found; free, never read by the platform
 
     @model_validator(mode="after")
+    def _image_fits(self) -> OperatorSpec:
+        grid = self.target.grid
+        if self.image and (self.image[0] > grid[0] or self.image[1] > grid[1]):
+            raise ValueError(f"image: {self.image[0]}x{self.image[1]} tokens do not shrink {grid[0]}x{grid[1]}")
+        return self
+
+    @model_validator(mode="after")
     def _sites_fit(self) -> OperatorSpec:
-        tokens, layer = self.target.tokens, 0
+        tokens, before = self.arriving, ("tower", 0)
         for number, site in enumerate(self.sites):
             at = f"sites.{number}"
-            if site.layer >= self.target.layers:
+            if site.place == "decoder" and site.layer >= self.target.layers:
                 last = self.target.layers - 1
                 raise ValueError(f"{at}: layer {site.layer} is beyond the last decoder layer ({last})")
-            if site.layer < layer:
-                raise ValueError(f"{at}: layer {site.layer} comes after layer {layer}; sites go in layer order")
+            if (site.place, before[0]) == ("tower", "decoder"):
+                raise ValueError(f"{at}: sites of the vision tower come before those of the decoder")
+            if site.place == before[0] and site.layer < before[1]:
+                raise ValueError(f"{at}: layer {site.layer} comes after layer {before[1]}; sites go in layer order")
+            if site.place == "tower" and site.positions == "renumber":
+                raise ValueError(f"{at}: positions are renumbered in the decoder only")
             if site.keep > tokens:
                 raise ValueError(f"{at}: keep {site.keep} is more than the {tokens} tokens that arrive")
             if site.selector == "alternate" and site.keep < tokens // 2:
                 raise ValueError(f"{at}: 'alternate' keeps at least {tokens // 2} of {tokens} tokens; use two sites")
-            tokens, layer = site.keep, site.layer
+            tokens, before = site.keep, (site.place, site.layer)
         return self
+
+    @property
+    def arriving(self) -> int:
+        """Visual tokens before the first site."""
+        return self.image[0] * self.image[1] if self.image else self.target.tokens
+
+    @property
+    def tower_sites(self) -> tuple[SiteSpec, ...]:
+        """The sites inside the vision tower."""
+        return tuple(site for site in self.sites if site.place == "tower")
+
+    @property
+    def decoder_sites(self) -> tuple[SiteSpec, ...]:
+        """The sites before decoder layers."""
+        return tuple(site for site in self.sites if site.place == "decoder")
+
+    @property
+    def sees_less(self) -> bool:
+        """Whether fewer visual tokens leave the vision tower: the picture is shrunk, or the tower has sites."""
+        return self.entering != self.target.tokens
+
+    @property
+    def entering(self) -> int:
+        """Visual tokens that come out of the vision tower."""
+        return next((site.keep for site in reversed(self.tower_sites)), self.arriving)
 
     @property
     def counts(self) -> tuple[int, ...]:
         """Visual tokens entering each decoder layer."""
-        counts, tokens = [], self.target.tokens
+        counts, tokens = [], self.entering
         for layer in range(self.target.layers):
-            tokens = next((s.keep for s in reversed(self.sites) if s.layer == layer), tokens)
+            tokens = next((s.keep for s in reversed(self.decoder_sites) if s.layer == layer), tokens)
             counts.append(tokens)
         return tuple(counts)
 
@@ -175,12 +144,12 @@ class OperatorSpec(Spec):
     @property
     def tokens_left(self) -> int:
         """Visual tokens after the last site."""
-        return self.sites[-1].keep if self.sites else self.target.tokens
+        return self.sites[-1].keep if self.sites else self.arriving
 
     @property
     def incoming(self) -> tuple[int, ...]:
         """Visual tokens arriving at each site."""
-        return (self.target.tokens, *(site.keep for site in self.sites[:-1]))[: len(self.sites)]
+        return (self.arriving, *(site.keep for site in self.sites[:-1]))[: len(self.sites)]
 
     @property
     def regimes(self) -> tuple[Regime, ...]:
@@ -189,8 +158,10 @@ class OperatorSpec(Spec):
 
     @property
     def regime(self) -> Regime:
-        """The regime the sites share (identity without sites, hybrid when they differ)."""
+        """The regime the sites share (identity without sites, hybrid when they differ); a shrunk picture is pooled."""
         kinds = set(self.regimes) - {"identity"}
+        if self.arriving < self.target.tokens:
+            kinds.add("pool")
         if not kinds:
             return "identity"
         return kinds.pop() if len(kinds) == 1 else "hybrid"

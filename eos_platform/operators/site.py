@@ -1,0 +1,145 @@
+"""One place where tokens are reduced, as data: which stay, and what becomes of the rest. See ``spec.py`` for the formulas.
+
+Beyond the corners a search moves among, a few axes exist so that published methods are points of the same space:
+``important`` and the structured selectors (which tokens stay), ``to``, ``among``, ``by``, ``mu`` and ``metric`` (who
+gives to whom, and how it is averaged), ``summary`` (a token made of all that go), ``place`` (inside the vision tower).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from eos_platform.errors import unknown
+
+FEATURES = ("last_text", "mean_text", "vision", "norm", "uniqueness")  # what a search mixes
+DESIGN_FEATURES = ("raters", "corrected", "next_vision", "relevance", "key_norm")  # what some published methods add
+ALL_FEATURES = FEATURES + DESIGN_FEATURES
+Unit = Annotated[float, Field(ge=0.0, le=1.0)]
+SelectorName = Literal[
+    "score", "grid", "alternate", "farthest", "random", "withdraw", "spaced", "bipartite", "density", "pivots", "dpp"
+]
+Regime = Literal["identity", "prune", "merge", "pool", "reweight", "hybrid"]
+SCORED = ("score", "pivots", "dpp")  # selectors that read the score
+
+
+class Spec(BaseModel):
+    """Frozen, validated data; misspelt keys are refused; infinity is written as a JSON string."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings", allow_inf_nan=True)
+
+
+class Support(Spec):
+    """Which tokens may give to which.
+
+    ``all``: any. ``window``: those in the same cell when the original grid is cut into ``size`` windows. ``nearest``:
+    the ``size`` most similar. ``overlap``: the windows of adaptive pooling to ``size`` outputs, which may overlap.
+    A dropped token with no kept token in its support is discarded.
+    """
+
+    kind: Literal["all", "window", "nearest", "overlap"] = "all"
+    size: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _size_belongs(self) -> Support:
+        if (self.kind == "all") != (self.size is None):
+            need = "takes no size" if self.kind == "all" else "needs a size (windows, or neighbours)"
+            raise ValueError(f"support '{self.kind}' {need}")
+        return self
+
+
+class Transfer(Spec):
+    """What becomes of the information in dropped tokens (step 2)."""
+
+    gamma: Unit = 0.0  # share of it that is kept
+    tau: float = Field(default=0.0, ge=0.0)  # 0: all to the most similar kept token; inf: spread evenly
+    nu: Unit = 1.0  # 0: added up; 1: averaged with the token that receives
+    mu: Unit = 0.0  # 1: what is received is averaged by itself before it is added
+    # a_i: 1; exp(s_i) / mean exp(s); or the plain weighted sum of the features, as they are
+    source: Literal["ones", "importance", "attention"] = "ones"
+    support: Support = Support()
+    # by source: each dropped token shares itself out (P sums to 1 over who receives). by anchor: each kept token takes
+    # all in its support, from every other token, kept ones too (P is 1 there; tau plays no part)
+    by: Literal["source", "anchor"] = "source"
+    to: Literal["all", "destinations"] = "all"  # destinations: only kept tokens the selector chose as such
+    among: Unit = 1.0  # share of the dropped, best score first, that give at all; at least one does if it is above 0
+    metric: Literal["cosine", "distance"] = "cosine"  # similarity: cosine, or minus the Euclidean distance / sqrt(d)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Transfer:
+        if self.by == "anchor" and (self.support.kind in ("all", "window") or not math.isinf(self.tau)):
+            raise ValueError("transfer by anchor needs a support 'nearest' or 'overlap', and tau inf")
+        if self.by == "source" and self.support.kind == "overlap":
+            raise ValueError("support 'overlap' needs transfer by anchor")
+        return self
+
+
+class SiteSpec(Spec):
+    """One place where tokens are reduced.
+
+    ``score`` holds the weights w_k of the features; it ranks tokens for the selector ``score`` and for ``important``,
+    and is the importance that ``rho``, ``among`` and ``source`` speak of whatever the selector.
+    """
+
+    place: Literal["decoder", "tower"] = "decoder"
+    layer: int = Field(ge=0, strict=True)  # before this layer; 0 of the decoder: between projector and language model
+    keep: int = Field(ge=0, strict=True)  # tokens that stay
+    selector: SelectorName = "score"
+    important: int = Field(default=0, ge=0, strict=True)  # so many best scores stay first; the selector adds the rest
+    score: dict[str, Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]] = {}
+    similarity: Literal["hidden", "keys"] = "hidden"  # what tokens are compared by: themselves, or the tower's keys
+    seed: int = Field(default=0, ge=0, lt=2**32)  # of the selector "random"
+    transfer: Transfer = Transfer()
+    summary: bool = False  # one of those kept is the sum of all dropped, each times its a_i, in the last one's place
+    rho: float = Field(default=0.0, ge=0.0, le=100.0)  # reweighting of kept tokens: u_j = exp(rho s_j) / mean
+    beta: Unit = 0.0  # log-size bias of later attention
+    positions: Literal["keep", "renumber"] = "keep"
+
+    @field_validator("score")
+    @classmethod
+    def _known_features(cls, score: dict[str, float]) -> dict[str, float]:
+        for name in score:
+            if name not in ALL_FEATURES:
+                raise ValueError(str(unknown("feature", name, ALL_FEATURES)))
+        return score
+
+    @model_validator(mode="after")
+    def _consistent(self) -> SiteSpec:
+        if (self.selector == "withdraw") != (self.keep == 0):
+            raise ValueError("keep is 0 exactly when the selector is 'withdraw'")
+        if self.important > self.keep:
+            raise ValueError(f"important {self.important} is more than the {self.keep} tokens that stay")
+        if self.summary and self.keep < 2:
+            raise ValueError("a summary needs at least one token kept beside it")
+        if self.ranks and not any(self.score.values()):
+            raise ValueError("'score' must weigh at least one feature here")
+        return self
+
+    @property
+    def ranks(self) -> bool:
+        """Whether the score is read when tokens are removed."""
+        giving = self.transfer.source != "ones" or self.transfer.among < 1
+        return self.selector in SCORED or self.important > 0 or self.rho > 0 or giving
+
+    def is_noop(self, tokens: int) -> bool:
+        """Whether this site leaves ``tokens`` incoming tokens exactly as they are."""
+        return self.keep == tokens and self.rho == 0.0
+
+    def regime(self, tokens: int) -> Regime:
+        """The corner of the operator space this site sits on, given the incoming count; else ``hybrid``."""
+        if self.keep == tokens:
+            return "reweight" if self.rho > 0 else "identity"
+        if self.rho > 0 or self.summary:
+            return "hybrid"
+        transfer = self.transfer
+        if transfer.gamma == 0 or self.keep == 0:
+            return "prune"
+        if transfer.gamma == 1 and transfer.among == 1 and transfer.source == "ones":
+            if transfer.tau == 0:
+                return "merge"
+            # by anchor, windows pool; the nearest tokens of each are no pool
+            if math.isinf(transfer.tau) and (transfer.by == "source" or transfer.support.kind == "overlap"):
+                return "pool"
+        return "hybrid"
