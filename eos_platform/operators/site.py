@@ -1,4 +1,4 @@
-"""One place where tokens are reduced, as data: which stay, and what becomes of the rest. See ``spec.py`` for the formulas.
+"""One place where tokens are reduced, as data: which stay, what becomes of the rest (formulas: ``spec.py``).
 
 Beyond the corners a search moves among, a few axes exist so that published methods are points of the same space:
 ``important`` and the structured selectors (which tokens stay), ``to``, ``among``, ``by``, ``mu`` and ``metric`` (who

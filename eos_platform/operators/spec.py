@@ -72,7 +72,7 @@ class OperatorSpec(Spec):
     # pictures are shrunk until the vision tower makes this grid of tokens of them
     image: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] | None = None
     sites: tuple[SiteSpec, ...] = ()
-    provenance: dict[str, JsonValue] = {}  # how it was found; free, never read by the platform
+    provenance: dict[str, JsonValue] = Field(default_factory=dict)  # how it was found; free, never read by the platform
 
     @model_validator(mode="after")
     def _image_fits(self) -> OperatorSpec:
