@@ -26,18 +26,42 @@ class Style(NamedTuple):
 
 
 _KNOWN = {
-    "tome": Style("#d55e00", "square"),
-    "fastv": Style("#009e73", "diamond"),
-    "pool": Style("#b8609a", "triangle-up"),
+    # controls: greys
     "random": Style("#8c9196", "x"),
+    "stride": Style("#8c9196", "cross"),
+    "downsample": Style("#5c6168", "hexagon"),
+    "zero": Style("#5c6168", "circle-x"),
+    "reweight": Style("#5c6168", "circle-cross"),
+    # pooling: pinks
+    "pool": Style("#b8609a", "triangle-up"),
+    "adaptive-pool": Style("#b8609a", "triangle-down"),
+    # merging: oranges
+    "tome": Style("#d55e00", "square"),
+    "tome-tower": Style("#d55e00", "square-x"),
+    "diffrate": Style("#e69f00", "diamond-wide"),
+    # by attention of the text: greens
+    "fastv": Style("#009e73", "diamond"),
+    "sparsevlm": Style("#2f7d32", "triangle-left"),
+    "sparsevlm-v2": Style("#2f7d32", "triangle-right"),
+    "pyramiddrop": Style("#7aa60a", "star-triangle-up"),
+    "vtw": Style("#7aa60a", "arrow"),
+    # by attention inside the vision tower: violets
+    "prumerge": Style("#6b5fb5", "pentagon"),
+    "prumerge+": Style("#6b5fb5", "hexagon2"),
+    "visionzip": Style("#9a4fc4", "bowtie"),
+    "vispruner": Style("#9a4fc4", "hourglass"),
+    # by diversity: browns and reds
+    "divprune": Style("#7a5230", "star-diamond"),
+    "dart": Style("#a03a3a", "star-square"),
+    "cdpruner": Style("#a03a3a", "hexagram"),
 }
 _SPARE = (
-    Style("#c08a00", "triangle-down"),
-    Style("#3f9fd1", "pentagon"),
-    Style("#7a5230", "cross"),
-    Style("#6b5fb5", "star"),
-    Style("#4d6b2f", "hexagram"),
-    Style("#a03a3a", "bowtie"),
+    Style("#c08a00", "triangle-sw"),
+    Style("#3f9fd1", "triangle-se"),
+    Style("#7a5230", "triangle-ne"),
+    Style("#6b5fb5", "star-triangle-down"),
+    Style("#4d6b2f", "octagon"),
+    Style("#a03a3a", "diamond-tall"),
 )
 
 

@@ -2,8 +2,9 @@
 
 ``points`` has one row an operator: ``name``, ``family`` ("searched" | "hand-designed" | "unreduced"), ``accuracy`` and
 its 95 % interval ``accuracy_low``, ``accuracy_high`` (shares of 1), ``compute_ratio``; and, where known,
-``mean_tokens``, ``tokens_left``, ``regime``, ``trial``, ``design``, ``questions``. Missing columns, empty families and
-unknown numbers are drawn as what is left of them.
+``mean_tokens``, ``tokens_left``, ``regime``, ``trial``, ``design``, ``variant``, ``questions``. Missing columns, empty
+families and unknown numbers are drawn as what is left of them. A design that comes both ``published`` and ``tuned`` is
+drawn twice, hollow and dotted as published.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ import pandas as pd
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from eos_platform.dashboards.palette import FAMILIES, MUTED, SEARCHED, UNREDUCED, design_styles, rgba, theme
+from eos_platform.dashboards.palette import FAMILIES, MUTED, SEARCHED, UNREDUCED, Style, design_styles, rgba, theme
 
 NUMBERS = ("accuracy", "accuracy_low", "accuracy_high", "compute_ratio", "mean_tokens", "tokens_left", "questions")
-COLUMNS = ("name", "family", *NUMBERS, "regime", "trial", "design")
+COLUMNS = ("name", "family", *NUMBERS, "regime", "trial", "design", "variant")
 TICKS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0)
 
 
@@ -112,18 +113,36 @@ def _unreduced(drawn: pd.DataFrame) -> Iterator[go.Scatter]:
 def _designed(drawn: pd.DataFrame) -> Iterator[go.Scatter]:
     rows = drawn[drawn["family"] == "hand-designed"]
     design = rows["design"].where(rows["design"].notna(), rows["name"]).astype(str)
+    tuned = rows["variant"] == "tuned"
     for name, style in design_styles(design).items():
-        yield _scatter(
-            rows[design == name],
-            name=escape(name),
-            mode="lines+markers",
-            marker={"color": style.colour, "size": 9, "symbol": style.symbol, "line": {"color": "white", "width": 1}},
-            line={"color": rgba(style.colour, 0.55), "width": 1.3},
-            error_colour=rgba(style.colour, 0.55),
-            legendgroup="hand-designed",
-            legendrank=3,
-            legendgrouptitle={"text": "hand-designed", "font": {"size": 13, "color": MUTED}},
-        )
+        mine = design == name
+        both = bool((mine & tuned).any()) and bool((mine & ~tuned).any())
+        for after in (False, True):
+            drawn_here = rows[mine & (tuned == after)]
+            if len(drawn_here):
+                yield _design(drawn_here, name, style, tuned=after, both=both)
+
+
+def _design(rows: pd.DataFrame, name: str, style: Style, *, tuned: bool, both: bool) -> go.Scatter:
+    hollow = both and not tuned
+    return _scatter(
+        rows,
+        # twice as many lines as anybody can tell apart: those as published wait in the legend
+        visible="legendonly" if hollow else True,
+        name=escape(name) + (", tuned" if tuned else ", published" if both else ""),
+        mode="lines+markers",
+        marker={
+            "color": style.colour,
+            "size": 9,
+            "symbol": style.symbol + ("-open" if hollow else ""),
+            "line": {"color": style.colour if hollow else "white", "width": 1},
+        },
+        line={"color": rgba(style.colour, 0.55), "width": 1.3, **({"dash": "dot"} if hollow else {})},
+        error_colour=rgba(style.colour, 0.55),
+        legendgroup="hand-designed",
+        legendrank=3,
+        legendgrouptitle={"text": "hand-designed", "font": {"size": 13, "color": MUTED}},
+    )
 
 
 def _searched(drawn: pd.DataFrame) -> Iterator[go.Scatter]:
@@ -203,7 +222,9 @@ def _subtitle(drawn: pd.DataFrame) -> str:
     counts = drawn["questions"].dropna().unique()
     bars = "bars: 95 % intervals" if drawn["accuracy_low"].notna().any() else ""
     asked = f"{counts[0]:,.0f} questions a point" if len(counts) == 1 else ""
-    return ", ".join(part for part in ("deployed operators", asked, bars) if part) if len(drawn) else ""
+    variants = set(drawn["variant"].dropna())
+    both = "designs tuned; as published: click in the legend" if {"tuned", "published"} <= variants else ""
+    return ", ".join(part for part in ("deployed operators", asked, bars, both) if part) if len(drawn) else ""
 
 
 def _x_range(drawn: pd.DataFrame) -> tuple[float, float]:

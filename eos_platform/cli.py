@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 import eos_platform
+from eos_platform.cli_compare import compare
 from eos_platform.errors import EosError
 from eos_platform.files import check_writable
 
@@ -45,6 +46,7 @@ study_app = typer.Typer(
     help="Studies: many searches under Optuna, one Pareto front.\n\nExample: [bold]eos study run quickstart[/bold]",
 )
 app.add_typer(study_app, name="study")
+app.command()(compare)
 
 Model = Annotated[str, typer.Option(help="A bundled model (bundled, bundled-small) or a model folder.")]
 Task = Annotated[str, typer.Option(help="What accuracy means.")]

@@ -44,10 +44,12 @@ def operator_table(operator: OperatorSpec) -> Table:
         table.add_column(
             column, justify="left" if column in ("tokens\nin -> kept", "regime") else "right", no_wrap=True
         )
+    if operator.image:
+        table.add_row("picture", f"{operator.target.tokens} -> {operator.arriving}", "pool")
     for site, incoming in zip(operator.sites, operator.incoming, strict=True):
         transfer = site.transfer
         table.add_row(
-            str(site.layer),
+            f"tower {site.layer}" if site.place == "tower" else str(site.layer),
             f"{incoming} -> {site.keep}",
             site.regime(incoming),
             *selector(site),
@@ -57,7 +59,7 @@ def operator_table(operator: OperatorSpec) -> Table:
             *([f"{site.rho:.2f}"] if rho else []),
             f"{site.beta:.2f}",
         )
-    if not operator.sites:
+    if not operator.sites and not operator.image:
         table.add_row("", str(operator.target.tokens), "identity")
     return table
 
@@ -66,17 +68,19 @@ _HEADS = ("last\ntext", "mean\ntext", "vis-\nion", "norm", "uni-\nque")  # FEATU
 
 
 def selector(site: SiteSpec) -> list[str]:
-    """The features' weights, or the name of the rule that ignores them."""
-    if site.selector != "score":
-        return [site.selector, *[""] * (len(FEATURES) - 1)]
+    """The features' weights, or the name of the rule that ignores them, or of the feature a design adds."""
+    added = [name for name, weight in site.score.items() if weight and name not in FEATURES]
+    if site.selector != "score" or added:
+        name = "+".join(added) if site.selector == "score" else site.selector
+        return [f"{site.important} + {name}" if site.important else name, *[""] * (len(FEATURES) - 1)]
     return [f"{site.score[name]:.2f}" if round(site.score.get(name, 0.0), 2) else "" for name in FEATURES]
 
 
 def designs_table(designs: Mapping[str, Design]) -> Table:
     """The hand-designed operators."""
-    table = plain_table(left=("design", "regime", "what it does", "source"))
+    table = plain_table(left=("design", "regime", "source", "what it does"))
     for name, design in designs.items():
-        table.add_row(name, design.regime, design.summary, design.source)
+        table.add_row(name, design.regime, design.source, design.summary)
     return table
 
 

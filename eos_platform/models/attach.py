@@ -4,15 +4,15 @@
     model.generate(**inputs)
     detach(model)
 
-It modifies: forward pre-hooks (and one forward hook, on the final norm) of this instance's modules. Outputs keep the
-prompt's length; rows of removed tokens are zeros. An operator that changes nothing installs nothing. Hidden states
-and attentions asked for from inside are of the tokens present.
+It modifies: forward pre-hooks (and two forward hooks, on the final norm and the projector) of this instance's modules.
+Outputs keep the prompt's length; rows of removed tokens are zeros. An operator that changes nothing installs nothing.
+Hidden states and attentions asked for from inside are of the tokens present.
 """
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -20,8 +20,9 @@ from typing import Any, Protocol, TypeVar
 from eos_platform.errors import EosError
 from eos_platform.models.layout import Layout
 from eos_platform.models.llava import check_fits, parts_of
+from eos_platform.models.present import Present
 from eos_platform.models.session import Session
-from eos_platform.operators.spec import OperatorSpec
+from eos_platform.operators.spec import OperatorSpec, SiteSpec
 
 Model = TypeVar("Model")
 
@@ -58,7 +59,17 @@ def holding(model: Any, session: Removable) -> Iterator[None]:
         session.remove()
 
 
-def _start(model: Any, operator: OperatorSpec | str | Path, layout: Layout | None = None) -> Session:
+def start(
+    model: Any,
+    operator: OperatorSpec | str | Path,
+    layout: Layout | None = None,
+    watch: Callable[[SiteSpec, Present], None] | None = None,
+) -> Session:
+    """Hooks on ``model``, which nobody keeps account of yet (see ``holding``).
+
+    Raises:
+        EosError: an operator is attached already, or this one was made for another model or other sequences.
+    """
     spec = operator if isinstance(operator, OperatorSpec) else OperatorSpec.load(operator)
     parts = parts_of(model)
     check_free(model)
@@ -67,7 +78,7 @@ def _start(model: Any, operator: OperatorSpec | str | Path, layout: Layout | Non
         raise EosError(
             f"layout has {layout.visual_bn.shape[1]} visual tokens; the operator is for {spec.target.tokens}"
         )
-    return Session(model, parts, spec, layout)
+    return Session(model, parts, spec, layout, watch)
 
 
 def attach(model: Model, operator: OperatorSpec | str | Path) -> Model:
@@ -76,7 +87,7 @@ def attach(model: Model, operator: OperatorSpec | str | Path) -> Model:
     Raises:
         EosError: one is attached already, or the operator was made for another model.
     """
-    _ON[model] = _start(model, operator)
+    _ON[model] = start(model, operator)
     return model
 
 
@@ -96,7 +107,7 @@ def detach(model: Model) -> Model:
 @contextmanager
 def attached(model: Model, operator: OperatorSpec | str | Path) -> Iterator[Model]:
     """The model with the operator on it, for a while."""
-    with holding(model, _start(model, operator)):
+    with holding(model, start(model, operator)):
         yield model
 
 
@@ -105,7 +116,8 @@ def reducing(model: Model, operator: OperatorSpec | str | Path, layout: Layout) 
     """The same for direct calls of the language model.
 
     Args:
-        layout: of the sequences that ``model.model.language_model(inputs_embeds=...)`` is called with.
+        layout: of the sequences that ``model.model.language_model(inputs_embeds=...)`` is called with. What the
+            operator does in the vision tower has been done (``encode_images``); ``layout.seen`` says what is left.
     """
-    with holding(model, _start(model, operator, layout)):
+    with holding(model, start(model, operator, layout)):
         yield model

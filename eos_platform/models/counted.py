@@ -14,8 +14,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from eos_platform.errors import EosError
 from eos_platform.models.attach import reducing
-from eos_platform.models.layout import Layout
+from eos_platform.models.layout import Layout, Seen
 from eos_platform.models.llava import parts_of
+from eos_platform.models.tower import Tower
 from eos_platform.operators.spec import OperatorSpec
 
 
@@ -37,15 +38,22 @@ def counted_flops(model: Any, operator: OperatorSpec | None, text_tokens: int) -
         raise EosError(f"a prompt needs text before and after the image; got {text_tokens} text tokens")
     parts = parts_of(model)
     tokens = parts.grid[0] * parts.grid[1]
+    entering = operator.entering if operator else tokens
     device, length = model.device, tokens + text_tokens
+    vision = model.config.vision_config
     place_bs = torch.arange(length, device=device)[None]
     layout = Layout(
         visual_bn=place_bs[:, 1 : tokens + 1],
         text_bs=place_bs > tokens,
         last_b=place_bs[:, -1],
         valid_bs=place_bs >= 0,
-        vision_bn=torch.rand(1, tokens, device=device),
+        vision_bn=torch.rand(1, entering, device=device),
+        next_vision_bn=torch.rand(1, entering, device=device),
+        keys_bne=torch.randn(1, entering, vision.hidden_size // vision.num_attention_heads, device=device),
     )
+    if entering < tokens:
+        size_br = torch.full((1, entering), tokens / entering, device=device)
+        layout.seen = Seen(torch.arange(entering, device=device)[None], size_br)
     width = parts.language_model.config.hidden_size
     x_bsd = torch.randn(1, length, width, device=device, dtype=model.dtype)
     working = nullcontext() if operator is None else reducing(model, operator, layout)
@@ -56,10 +64,14 @@ def counted_flops(model: Any, operator: OperatorSpec | None, text_tokens: int) -
 
 
 @torch.no_grad()
-def counted_vision_flops(model: Any) -> int:
-    """FLOPs of vision tower and projector for one image."""
+def counted_vision_flops(model: Any, operator: OperatorSpec | None = None) -> int:
+    """FLOPs of vision tower and projector for one image, with what the operator does and reads there."""
     vision = model.config.vision_config
     pixels = torch.zeros(1, vision.num_channels, vision.image_size, vision.image_size, device=model.device)
-    with _countable(model.device), FlopCounterMode(display=False) as counter:
-        model.get_image_features(pixel_values=pixels.to(model.dtype))
+    tower = Tower(parts_of(model), operator)
+    try:
+        with _countable(model.device), FlopCounterMode(display=False) as counter:
+            model.get_image_features(pixel_values=pixels.to(model.dtype))
+    finally:
+        tower.remove()
     return int(counter.get_total_flops())

@@ -1,7 +1,4 @@
-"""The parts of a LLaVA that operators meet: decoder layers, vision tower, image tokens.
-
-Legend: m images, n visual tokens, d width.
-"""
+"""The parts of a LLaVA that operators meet: decoder layers, vision tower, image tokens."""
 
 from __future__ import annotations
 
@@ -11,13 +8,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from eos_platform.errors import EosError
 from eos_platform.operators.spec import OperatorSpec, Target
 
 ATTENTION = ("sdpa", "eager")
+IN_TOWER = ("vision", "norm", "uniqueness")  # the features there are inside the vision tower
 
 
 @dataclass(frozen=True)
@@ -30,7 +27,20 @@ class Parts:
     tower: Any
     image_token: int
     grid: tuple[int, int]
-    vision_layer: Any | None  # the last layer of the vision tower whose output is used
+    blocks: tuple[Any, ...]  # of the vision tower
+    used: int  # so many of them lead to the visual tokens; the model runs the others for nothing
+    states: int  # of how many blocks the outputs are used
+
+    @property
+    def vision_layer(self) -> Any:
+        """The last block of the vision tower whose output is used.
+
+        Raises:
+            EosError: there is none.
+        """
+        if self.used == 0:
+            raise EosError("what is read inside the vision tower needs a layer of it, and this model uses none")
+        return self.blocks[self.used - 1]
 
 
 def parts_of(model: Any) -> Parts:
@@ -52,6 +62,10 @@ def parts_of(model: Any) -> Parts:
         raise EosError("only vision_feature_select_strategy 'default' is supported (visual tokens form a grid)")
     vision = config.vision_config
     side = vision.image_size // vision.patch_size
+    blocks = tuple(getattr(getattr(tower, "vision_model", tower), "encoder", tower).layers)
+    # hidden state 0 is the embeddings, hidden state i the output of block i - 1
+    chosen = config.vision_feature_layer
+    states = [chosen] if isinstance(chosen, int) else list(chosen)
     return Parts(
         body=body,
         language_model=language_model,
@@ -59,22 +73,16 @@ def parts_of(model: Any) -> Parts:
         tower=tower,
         image_token=config.image_token_id,
         grid=(side, side),
-        vision_layer=_last_used(tower, config.vision_feature_layer),
+        blocks=blocks,
+        used=max(state if state >= 0 else len(blocks) + 1 + state for state in states),
+        states=len(states),
     )
-
-
-def _last_used(tower: Any, feature_layer: int | list[int]) -> Any | None:
-    layers = getattr(getattr(tower, "vision_model", tower), "encoder", tower).layers
-    # hidden state 0 is the embeddings, hidden state i the output of layer i - 1
-    states = [feature_layer] if isinstance(feature_layer, int) else feature_layer
-    last = max(state if state >= 0 else len(layers) + 1 + state for state in states)
-    return layers[last - 1] if last > 0 else None
 
 
 def target_of(model: Any, name: str = "") -> Target:
     """What an operator made for this model refers to."""
     parts = parts_of(model)
-    return Target(layers=len(parts.layers), grid=parts.grid, model=name)
+    return Target(layers=len(parts.layers), grid=parts.grid, model=name, vision_layers=parts.used)
 
 
 def check_fits(parts: Parts, operator: OperatorSpec) -> None:
@@ -85,10 +93,16 @@ def check_fits(parts: Parts, operator: OperatorSpec) -> None:
     """
     last = len(parts.layers) - 1
     for number, site in enumerate(operator.sites):
-        if site.layer > last:
+        if site.place == "decoder" and site.layer > last:
             raise EosError(
                 f"operator '{operator.name}': sites.{number}: layer {site.layer} is beyond the model's last"
                 f" decoder layer ({last})"
+            )
+        width = parts.language_model.config.hidden_size if site.place == "decoder" else parts.tower.config.hidden_size
+        if site.probe and len(site.probe) != width:
+            raise EosError(
+                f"operator '{operator.name}': sites.{number}: a probe of {len(site.probe)} numbers; the model's"
+                f" tokens have {width}"
             )
     if operator.target.grid != parts.grid:
         made, has = ("x".join(map(str, grid)) for grid in (operator.target.grid, parts.grid))
@@ -97,53 +111,35 @@ def check_fits(parts: Parts, operator: OperatorSpec) -> None:
         raise EosError(
             f"operator '{operator.name}' is for {operator.target.layers} decoder layers; the model has {last + 1}"
         )
-    kind = parts.language_model.config._attn_implementation
-    if kind not in ATTENTION:
-        raise EosError(f"attention '{kind}' is not supported; load the model with attn_implementation='sdpa'")
+    kinds = [parts.language_model.config._attn_implementation]
+    if any(site.beta > 0 for site in operator.tower_sites):
+        kinds.append(parts.tower.config._attn_implementation)
+    for kind in kinds:
+        if kind not in ATTENTION:
+            raise EosError(f"attention '{kind}' is not supported; load the model with attn_implementation='sdpa'")
+    _check_tower(parts, operator)
 
 
-def cls_row(attention: Any, x_mnd: Tensor) -> Tensor:
-    """How much the class token looks at each visual token, mean over heads: (m, n) float32.
-
-    Args:
-        attention: a CLIP attention module.
-        x_mnd: its input, class token first.
-    """
-    width = attention.head_dim
-    query_mqhe = attention.q_proj(x_mnd[:, :1]).unflatten(-1, (-1, width))
-    key_mnhe = attention.k_proj(x_mnd).unflatten(-1, (-1, width))
-    logits_mhqn = torch.einsum("mqhe,mnhe->mhqn", query_mqhe, key_mnhe).float() * attention.scale
-    return logits_mhqn.softmax(-1).mean(1)[:, 0, 1:]
-
-
-def encode_images(model: Any, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
-    """Visual tokens as the language model gets them, and the vision tower's attention to each.
-
-    Returns:
-        features_mnd, after the projector, and vision_mn, the class token's attention in the last used layer.
-    """
-    parts = parts_of(model)
-    rows: list[Tensor] = []
-    attention = vision_attention(parts)
-    hook = attention.register_forward_pre_hook(
-        renamed(lambda module, call: rows.append(cls_row(module, call["hidden_states"]))), with_kwargs=True
-    )
-    try:
-        features = model.get_image_features(pixel_values=pixel_values, return_dict=True).pooler_output
-    finally:
-        hook.remove()
-    return torch.stack(tuple(features)), rows[-1]
-
-
-def vision_attention(parts: Parts) -> Any:
-    """The attention module the feature ``vision`` reads.
-
-    Raises:
-        EosError: the model uses no layer of its vision tower.
-    """
-    if parts.vision_layer is None:
-        raise EosError("the feature 'vision' needs a vision tower layer, and this model uses none")
-    return parts.vision_layer.self_attn
+def _check_tower(parts: Parts, operator: OperatorSpec) -> None:
+    """The same for what happens before the decoder."""
+    where = f"operator '{operator.name}'"
+    for number, site in enumerate(operator.tower_sites):
+        if site.layer >= parts.used:
+            raise EosError(
+                f"{where}: sites.{number}: layer {site.layer} is beyond the last layer of the vision tower that the"
+                f" model uses ({parts.used - 1})"
+            )
+        for name, weight in site.score.items():
+            if weight and name not in IN_TOWER:
+                raise EosError(
+                    f"{where}: sites.{number}: the vision tower has no feature '{name}'; it has {', '.join(IN_TOWER)}"
+                )
+    if operator.sees_less and parts.states > 1:
+        raise EosError(f"{where}: the model uses several layers of its vision tower, which would differ in tokens")
+    if operator.arriving < operator.target.tokens and "interpolate_pos_encoding" not in _parameters(
+        type(parts.tower).forward
+    ):
+        raise EosError(f"{where}: {type(parts.tower).__name__} takes pictures of one size only")
 
 
 Hook = Callable[[Any, tuple[Any, ...], dict[str, Any]], tuple[tuple[Any, ...], dict[str, Any]]]

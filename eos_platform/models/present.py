@@ -5,17 +5,22 @@ Legend: b batch, s prompt, k tokens present, n visual tokens present, r those th
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from eos_platform.models.layout import Layout
-from eos_platform.models.scores import Rope, Sequence, attention_features, take_tokens
+from eos_platform.models.llava import Parts
+from eos_platform.models.needs import OPENING, RATED, needed
+from eos_platform.models.raters import choose_raters, relevance
+from eos_platform.models.rope import Rope
+from eos_platform.models.scores import Sequence, layer_features, take_tokens
 from eos_platform.operators.reduce import reduce
 from eos_platform.operators.spec import SiteSpec
-from eos_platform.operators.tokens import Tokens
+from eos_platform.operators.tokens import Tokens, pick, wide
 
 
 @dataclass(frozen=True)
@@ -31,15 +36,17 @@ class Present:
     other_bt: Tensor
     size_bn: Tensor
     origin_bn: Tensor
-    vision_bn: Tensor | None
     bias_bk: Tensor | None
     original_bk: Tensor  # positions in the unreduced prompt
     length: int  # of the whole prompt
     shift: int  # how far renumbering moved the positions of what follows the image
+    # what was known of each visual token before the decoder (b, n) or (b, n, e), by name
+    given: Mapping[str, Tensor] = field(default_factory=dict)
+    rater_bt: Tensor | None = None  # which of the other tokens rate visual ones
 
     @classmethod
     def all(cls, layout: Layout, position_bs: Tensor) -> Present:
-        """Every token of the prompt."""
+        """Every token of the prompt, whether or not all visual ones came out of the vision tower."""
         batch, length = layout.valid_bs.shape
         tokens = layout.visual_bn.shape[1]
         device = layout.visual_bn.device
@@ -55,7 +62,6 @@ class Present:
             other_bt=torch.argsort(visual_bs, dim=1, stable=True)[:, : length - tokens],
             size_bn=torch.ones(batch, tokens, device=device),
             origin_bn=torch.arange(tokens, device=device).expand(batch, -1),
-            vision_bn=layout.vision_bn,
             bias_bk=None,
             original_bk=position_bk,
             length=length,
@@ -67,11 +73,55 @@ class Present:
         """Tokens present."""
         return self.slot_bk.shape[1]
 
-    def sequence(self, x_bkd: Tensor, rope: Rope) -> Sequence:
+    def sequence(self, x_bkd: Tensor, rope: Rope, wide_rope: Callable[[], Rope] | None = None) -> Sequence:
         """These tokens as attention sees them."""
         return Sequence(
-            x_bkd, rope, self.valid_bk, self.bias_bk, self.visual_bn, self.other_bt, self.text_bk, self.last_b
+            x_bkd,
+            rope,
+            self.valid_bk,
+            self.bias_bk,
+            self.visual_bn,
+            self.other_bt,
+            self.text_bk,
+            self.last_b,
+            self.rater_bt,
+            wide_rope,
         )
+
+    def keeping(self, index_br: Tensor) -> tuple[Present, Tensor]:
+        """What is left with only these visual tokens, and which of the tokens of before that is (b, k).
+
+        Everything stays as it was but for who is there: sizes, positions, no bias.
+
+        Args:
+            index_br: ascending, which of the visual tokens present stay.
+        """
+        stays_br = self.visual_bn.gather(1, index_br)
+        # nothing here asks the device how many stay: that is known from the operator
+        drop_bk = torch.zeros_like(self.slot_bk).scatter(1, self.visual_bn, 1).scatter(1, stays_br, 0)
+        kept = self.count - self.visual_bn.shape[1] + index_br.shape[1]
+        keep_bk = torch.argsort(drop_bk.to(torch.uint8), dim=1, stable=True)[:, :kept]
+        before_bk = drop_bk.cumsum(1)
+
+        def moved(place: Tensor) -> Tensor:
+            return place - before_bk.gather(1, place)
+
+        after = replace(
+            self,
+            slot_bk=self.slot_bk.gather(1, keep_bk),
+            position_bk=self.position_bk.gather(1, keep_bk),
+            valid_bk=self.valid_bk.gather(1, keep_bk),
+            text_bk=self.text_bk.gather(1, keep_bk),
+            last_b=moved(self.last_b[:, None])[:, 0],
+            visual_bn=moved(stays_br),
+            other_bt=moved(self.other_bt),
+            size_bn=self.size_bn.gather(1, index_br),
+            origin_bn=self.origin_bn.gather(1, index_br),
+            bias_bk=None,
+            original_bk=self.original_bk.gather(1, keep_bk),
+            given={name: pick(values, index_br) for name, values in self.given.items()},
+        )
+        return after, keep_bk
 
 
 class Step(NamedTuple):
@@ -82,16 +132,32 @@ class Step(NamedTuple):
     keep_bk: Tensor
 
 
-def needed(site: SiteSpec, tokens: int) -> tuple[str, ...]:
-    """The features a site reads when ``tokens`` visual tokens arrive."""
-    ranks = site.selector == "score" and site.keep < tokens
-    weighs = site.transfer.gamma > 0 and 0 < site.keep < tokens and site.transfer.source == "importance"
-    if not (ranks or weighs or site.rho > 0):
-        return ()
-    return tuple(name for name, weight in site.score.items() if weight)
+def enter(layout: Layout, position_bs: Tensor, x_bsd: Tensor, names: Collection[str]) -> Step:
+    """The tokens that enter the language model: places of visual tokens that never came are dropped.
+
+    Args:
+        layout: of the prompts.
+        position_bs: their positions.
+        x_bsd: what the language model is given.
+        names: what the operator's sites read; what rests on what enters is found here, once.
+    """
+    present, x_bkd = Present.all(layout, position_bs), x_bsd
+    keep_bk = present.slot_bk
+    if layout.seen is not None:
+        present, keep_bk = present.keeping(layout.seen.index_br)
+        present, x_bkd = replace(present, size_bn=layout.seen.size_br), take_tokens(x_bsd, keep_bk)
+    given, rater_bt = layout.told(), None
+    if OPENING & set(names):
+        visual_bnd, text_btd = take_tokens(x_bkd, present.visual_bn), take_tokens(x_bkd, present.other_bt)
+        asks_bt = present.text_bk.gather(1, present.other_bt)
+        if "relevance" in names:
+            given["relevance"] = relevance(visual_bnd, text_btd, asks_bt)
+        if RATED & set(names):
+            rater_bt = choose_raters(visual_bnd, text_btd, asks_bt)
+    return Step(replace(present, given=given, rater_bt=rater_bt), x_bkd, keep_bk)
 
 
-def apply_site(site: SiteSpec, present: Present, x_bkd: Tensor, rope: Rope, layer: Any, grid: tuple[int, int]) -> Step:
+def apply_site(site: SiteSpec, present: Present, x_bkd: Tensor, rope: Rope, layer: Any, parts: Parts) -> Step:
     """Reduce the visual tokens at one site.
 
     Args:
@@ -100,50 +166,26 @@ def apply_site(site: SiteSpec, present: Present, x_bkd: Tensor, rope: Rope, laye
         x_bkd: their hidden states.
         rope: their rotary embeddings.
         layer: the decoder layer it stands before.
-        grid: rows and columns of the unreduced visual tokens.
+        parts: of the model.
     """
-    found = attention_features(
-        needed(site, present.visual_bn.shape[1]), layer, present.sequence(x_bkd, rope), present.vision_bn
-    )
+
+    def wide_rope() -> Rope:
+        return Rope(*parts.language_model.rotary_emb(wide(x_bkd), present.position_bk))
+
+    sequence = present.sequence(x_bkd, rope, wide_rope)
+    found = layer_features(needed(site, present.visual_bn.shape[1]), layer, sequence, present.given)
     tokens = Tokens(take_tokens(x_bkd, present.visual_bn), present.size_bn, present.origin_bn)
-    reduced, index_br = reduce(site, tokens, found, grid)
-    stays_br = present.visual_bn.gather(1, index_br)
-    # nothing here asks the device how many stay: that is known from the operator
-    drop_bk = torch.zeros_like(present.slot_bk).scatter(1, present.visual_bn, 1).scatter(1, stays_br, 0)
-    kept = present.count - present.visual_bn.shape[1] + index_br.shape[1]
-    keep_bk = torch.argsort(drop_bk.to(torch.uint8), dim=1, stable=True)[:, :kept]
-    before_bk = drop_bk.cumsum(1)
-
-    def moved(place: Tensor) -> Tensor:
-        return place - before_bk.gather(1, place)
-
-    visual_br = moved(stays_br)
-    slot_bk = present.slot_bk.gather(1, keep_bk)
-    original_bk = present.original_bk.gather(1, keep_bk)
-    position_bk, shift = present.position_bk.gather(1, keep_bk), present.shift
+    reduced, index_br = reduce(site, tokens, found, parts.grid)
+    after, keep_bk = present.keeping(index_br)
     if site.positions == "renumber":
-        position_bk = original_bk - slot_bk + torch.arange(kept, device=slot_bk.device)
-        shift = present.length - kept
+        count_k = torch.arange(after.count, device=x_bkd.device)
+        position_bk = after.original_bk - after.slot_bk + count_k
+        after = replace(after, position_bk=position_bk, shift=present.length - after.count)
     bias_bk = None
     if site.beta > 0:
-        zeros_bk = torch.zeros(slot_bk.shape, device=slot_bk.device)
-        bias_bk = zeros_bk.scatter(1, visual_br, site.beta * reduced.size_bn.float().log())
-    after = replace(
-        present,
-        slot_bk=slot_bk,
-        position_bk=position_bk,
-        valid_bk=present.valid_bk.gather(1, keep_bk),
-        text_bk=present.text_bk.gather(1, keep_bk),
-        last_b=moved(present.last_b[:, None])[:, 0],
-        visual_bn=visual_br,
-        other_bt=moved(present.other_bt),
-        size_bn=reduced.size_bn,
-        origin_bn=reduced.origin_bn,
-        vision_bn=None if present.vision_bn is None else present.vision_bn.gather(1, index_br),
-        bias_bk=bias_bk,
-        original_bk=original_bk,
-        shift=shift,
-    )
+        zeros_bk = torch.zeros(after.slot_bk.shape, device=x_bkd.device)
+        bias_bk = zeros_bk.scatter(1, after.visual_bn, site.beta * reduced.size_bn.float().log())
+    after = replace(after, size_bn=reduced.size_bn, origin_bn=reduced.origin_bn, bias_bk=bias_bk)
     x_bkd = take_tokens(x_bkd, keep_bk)
-    place_brd = visual_br[:, :, None].expand(-1, -1, x_bkd.shape[2])
+    place_brd = after.visual_bn[:, :, None].expand(-1, -1, x_bkd.shape[2])
     return Step(after, x_bkd.scatter(1, place_brd, reduced.x_bnd.to(x_bkd.dtype)), keep_bk)

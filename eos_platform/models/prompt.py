@@ -12,11 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from eos_platform.errors import EosError
-from eos_platform.models.layout import Layout
 from eos_platform.models.llava import Parts
 from eos_platform.models.masks import add_bias, take_keys
 from eos_platform.models.present import Present
-from eos_platform.models.scores import Rope
+from eos_platform.models.rope import Rope
 
 Call = dict[str, Any]
 
@@ -45,7 +44,7 @@ class Pass:
 
     prompt: Prompt
     prefill: bool
-    layout: Layout | None = None
+    start: Present | None = None  # what entered the language model
     stage: Stage | None = None
     keeps: bool = False  # the prompt is already beside the cache
     decode: dict[int, Call] = field(default_factory=dict)

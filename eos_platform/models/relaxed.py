@@ -1,9 +1,12 @@
-"""A relaxed operator at work on a model: nothing is removed, tokens fade out of attention, gradients reach every site.
+"""A relaxed operator at work on a model: tokens fade out of attention, and gradients reach every site.
 
 The presence of a visual token multiplies its attention weight inside the softmax, as log presence added to the logits
-of its key; so a token that is not there gets no attention, and still learns what it would have been worth.
+of its key; so a token that is not there gets no attention, and still learns what it would have been worth. Where a
+site is given a number of candidates, those that could not have stayed anyway leave for good: what follows costs little
+more than the deployed operator.
 
-Legend: b batch, s sequence, n visual tokens, d width, e head width.
+Nothing here waits for the device, so that a whole step can be captured once and replayed.
+Legend: b batch, s sequence, k tokens present, n visual tokens present, d width, e head width.
 """
 
 from __future__ import annotations
@@ -18,14 +21,15 @@ import torch
 from torch import Tensor
 
 from eos_platform.errors import EosError
-from eos_platform.models import scores
 from eos_platform.models.attach import check_free, holding
 from eos_platform.models.layout import Layout
 from eos_platform.models.llava import ATTENTION, Parts, parts_of, renamed
-from eos_platform.models.masks import add_bias
-from eos_platform.models.scores import Rope, attention_features, take_tokens
-from eos_platform.operators.relax import RelaxedSite, relax
-from eos_platform.operators.spec import FEATURES
+from eos_platform.models.masks import add_bias, take
+from eos_platform.models.present import Present
+from eos_platform.models.rope import Rope
+from eos_platform.models.scores import layer_features, take_tokens
+from eos_platform.operators.relax import relax
+from eos_platform.operators.relaxed_site import RelaxedSite
 from eos_platform.operators.tokens import RelaxedTokens
 
 FLOOR = 1e-9  # of presence in a logarithm
@@ -43,12 +47,11 @@ class Trace:
 class _State:
     """Between two layers, from the first site on."""
 
-    size_bn: Tensor
-    origin_bn: Tensor
+    present: Present
+    column_bk: Tensor | None  # which columns of the model's own mask are there; None: all of them
     presence_bn: Tensor
-    position_bs: Tensor
+    position_bk: Tensor  # not necessarily whole numbers
     rope: Rope
-    bias_bs: Tensor | None
     mask: Tensor | None
 
 
@@ -56,23 +59,29 @@ class _Relaxation:
     """The hooks of relaxed sites on one model."""
 
     def __init__(
-        self, parts: Parts, sites: Sequence[RelaxedSite], layout: Layout, temperature: float, hard: bool
+        self,
+        parts: Parts,
+        sites: Sequence[RelaxedSite],
+        layout: Layout,
+        temperature: float | Tensor,
+        hard: bool,
+        candidates: int | None,
     ) -> None:
         self.parts, self.layout, self.temperature, self.hard = parts, layout, temperature, hard
+        self.candidates = candidates
         self.sites: dict[int, list[RelaxedSite]] = {}
         for site in sites:
             self.sites.setdefault(site.layer, []).append(site)
         self.trace = Trace()
         self.state: _State | None = None
-        length = layout.valid_bs.shape[1]
-        visual_bs = torch.zeros_like(layout.valid_bs, dtype=torch.uint8).scatter(1, layout.visual_bn, 1)
-        self.other_bt = torch.argsort(visual_bs, dim=1, stable=True)[:, : length - layout.visual_bn.shape[1]]
         first = min(self.sites, default=len(parts.layers))
         self.hooks = [
             layer.register_forward_pre_hook(renamed(partial(self._layer, index, index == first)), with_kwargs=True)
             for index, layer in enumerate(parts.layers)
             if index >= first
         ]
+        if candidates is not None:
+            self.hooks.append(parts.language_model.norm.register_forward_hook(self._leave))
 
     def remove(self) -> None:
         """Take every hook off again."""
@@ -84,81 +93,82 @@ class _Relaxation:
         if starts:
             self._begin(call)
         if index in self.sites:
-            self._at_sites(module, call, index)
+            self._at_sites(module, call, index, self.candidates if starts else None)
         assert self.state is not None
         state = self.state
-        call.update(attention_mask=state.mask, position_ids=state.position_bs, position_embeddings=tuple(state.rope))
+        call.update(attention_mask=state.mask, position_ids=state.position_bk, position_embeddings=tuple(state.rope))
 
     def _begin(self, call: dict[str, Any]) -> None:
         """A new call of the language model: every visual token is there."""
-        x_bsd, visual_bn = call["hidden_states"], self.layout.visual_bn
-        if x_bsd.shape[:2] != self.layout.valid_bs.shape:
-            raise EosError(
-                f"layout of {tuple(self.layout.valid_bs.shape)} tokens for {tuple(x_bsd.shape[:2])} embeddings"
-            )
-        batch, tokens = visual_bn.shape
+        x_bsd, layout = call["hidden_states"], self.layout
+        if x_bsd.shape[:2] != layout.valid_bs.shape:
+            raise EosError(f"layout of {tuple(layout.valid_bs.shape)} tokens for {tuple(x_bsd.shape[:2])} embeddings")
+        batch = len(x_bsd)
         self.trace.counts.clear()
         self.trace.presence.clear()
-        self.original_bs = call["position_ids"].expand(batch, -1)
-        ones_bn = torch.ones(batch, tokens, device=visual_bn.device)
+        present = replace(Present.all(layout, call["position_ids"]), given=layout.told())
         cos, sin = call["position_embeddings"]
-        self.state = _State(
-            size_bn=ones_bn,
-            origin_bn=torch.arange(tokens, device=visual_bn.device).expand(batch, -1),
-            presence_bn=ones_bn,
-            position_bs=self.original_bs,
-            rope=Rope(cos.expand(batch, -1, -1), sin.expand(batch, -1, -1)),
-            bias_bs=None,
-            mask=None,
-        )
+        rope = Rope(cos.expand(batch, -1, -1), sin.expand(batch, -1, -1))
+        self.state = _State(present, None, torch.ones_like(present.size_bn), present.position_bk, rope, None)
 
-    def _at_sites(self, module: Any, call: dict[str, Any], index: int) -> None:
-        x_bsd, state = call["hidden_states"], self.state
+    def _at_sites(self, module: Any, call: dict[str, Any], index: int, candidates: int | None) -> None:
+        x_bkd, state = call["hidden_states"], self.state
         assert state is not None
         for site in self.sites[index]:
-            x_bsd, state = self._apply(site, module, x_bsd, state)
-        assert state.bias_bs is not None
-        mask = add_bias(call.get("attention_mask"), state.bias_bs, x_bsd.shape[1], x_bsd.dtype)
-        call["hidden_states"], self.state = x_bsd, replace(state, mask=mask)
+            x_bkd, state = self._apply(site, module, x_bkd, state, candidates)
+            candidates = None  # the first site alone lets tokens go
+        mask = call.get("attention_mask")
+        if mask is not None and state.column_bk is not None:
+            mask = take(mask, state.column_bk)
+        assert state.present.bias_bk is not None
+        mask = add_bias(mask, state.present.bias_bk, x_bkd.shape[1], x_bkd.dtype)
+        call["hidden_states"], self.state = x_bkd, replace(state, mask=mask)
 
-    def _apply(self, site: RelaxedSite, module: Any, x_bsd: Tensor, state: _State) -> tuple[Tensor, _State]:
-        layout = self.layout
-        visual_bn = layout.visual_bn
-        sequence = scores.Sequence(
-            x_bsd,
-            state.rope,
-            layout.valid_bs,
-            state.bias_bs,
-            visual_bn,
-            self.other_bt,
-            layout.text_bs,
-            layout.last_b,
-        )
+    def _apply(
+        self, site: RelaxedSite, module: Any, x_bkd: Tensor, state: _State, candidates: int | None
+    ) -> tuple[Tensor, _State]:
+        present = state.present
         # every feature, as a weight of zero may be on its way somewhere; asking would also stall the device
-        names = [name for name in FEATURES if name != "vision" or layout.vision_bn is not None]
-        found = attention_features(names, module, sequence, layout.vision_bn)
-        tokens = RelaxedTokens(take_tokens(x_bsd, visual_bn), state.size_bn, state.origin_bn, state.presence_bn)
-        after = relax(site, tokens, found, self.parts.grid, temperature=self.temperature, hard=self.hard)
+        names = [name for name in site.features if name != "vision" or name in present.given]
+        found = layer_features(names, module, present.sequence(x_bkd, state.rope), present.given)
+        x_bnd = take_tokens(x_bkd, present.visual_bn)
+        tokens = RelaxedTokens(x_bnd, present.size_bn, present.origin_bn, state.presence_bn)
+        after, index_bm = relax(
+            site,
+            tokens,
+            found,
+            self.parts.grid,
+            temperature=self.temperature,
+            hard=self.hard,
+            candidates=candidates,
+        )
         self.trace.counts.append(after.presence_bn.sum(1).mean())
         self.trace.presence.append(after.presence_bn)
-        place_bnd = visual_bn[:, :, None].expand(-1, -1, x_bsd.shape[2])
-        x_bsd = x_bsd.scatter(1, place_bnd, after.x_bnd.to(x_bsd.dtype))
-        bias_bn = _log(after.presence_bn) + site.beta * after.size_bn.log()
-        zeros_bs = torch.zeros(layout.valid_bs.shape, device=x_bsd.device)
-        position_bs, rope = state.position_bs, state.rope
+        position_bk, rope, column_bk = state.position_bk, state.rope, state.column_bk
+        if index_bm is not None:
+            present, keep_bk = present.keeping(index_bm)
+            x_bkd, rope, position_bk = take_tokens(x_bkd, keep_bk), rope.at(keep_bk), position_bk.gather(1, keep_bk)
+            column_bk = keep_bk if column_bk is None else column_bk.gather(1, keep_bk)
         if site.positions == "renumber":
-            gone_bs = zeros_bs.scatter(1, visual_bn, 1 - after.presence_bn)
-            position_bs = self.original_bs - (gone_bs.cumsum(1) - gone_bs)
-            rope = soft_rope(self.parts.language_model.rotary_emb, x_bsd, position_bs)
-        return x_bsd, _State(
-            after.size_bn,
-            after.origin_bn,
-            after.presence_bn,
-            position_bs,
-            rope,
-            zeros_bs.scatter(1, visual_bn, bias_bn),
-            None,
-        )
+            gone_bk = torch.zeros(position_bk.shape, device=x_bkd.device)
+            gone_bk = gone_bk.scatter(1, present.visual_bn, 1 - after.presence_bn)
+            count_k = torch.arange(present.count, device=x_bkd.device)
+            position_bk = present.original_bk - present.slot_bk + count_k - (gone_bk.cumsum(1) - gone_bk)
+            rope = soft_rope(self.parts.language_model.rotary_emb, x_bkd, position_bk)
+        place_bnd = present.visual_bn[:, :, None].expand(-1, -1, x_bkd.shape[2])
+        x_bkd = x_bkd.scatter(1, place_bnd, after.x_bnd.to(x_bkd.dtype))
+        bias_bn = _log(after.presence_bn) + site.beta * after.size_bn.log()
+        bias_bk = torch.zeros(present.slot_bk.shape, device=x_bkd.device).scatter(1, present.visual_bn, bias_bn)
+        present = replace(present, size_bn=after.size_bn, origin_bn=after.origin_bn, bias_bk=bias_bk)
+        return x_bkd, _State(present, column_bk, after.presence_bn, position_bk, rope, None)
+
+    def _leave(self, module: Any, args: Any, output_bkd: Tensor) -> Tensor | None:
+        """After the final norm: as many rows as came in, zeros where a token left."""
+        assert self.state is not None
+        present = self.state.present
+        batch, _, width = output_bkd.shape
+        whole_bsd = output_bkd.new_zeros(batch, present.length, width)
+        return whole_bsd.scatter(1, present.slot_bk[:, :, None].expand(-1, -1, width), output_bkd)
 
 
 def _log(presence_bn: Tensor) -> Tensor:
@@ -186,7 +196,13 @@ def soft_rope(rotary: Any, x_bsd: Tensor, position_bs: Tensor) -> Rope:
 
 @contextmanager
 def relaxed(
-    model: Any, sites: Sequence[RelaxedSite], layout: Layout, *, temperature: float, hard: bool
+    model: Any,
+    sites: Sequence[RelaxedSite],
+    layout: Layout,
+    *,
+    temperature: float | Tensor,
+    hard: bool,
+    candidates: int | None = None,
 ) -> Iterator[Trace]:
     """Calls ``model.model.language_model(inputs_embeds=...)`` run with relaxed sites, while the block runs.
 
@@ -196,6 +212,7 @@ def relaxed(
         layout: of the sequences it is called with.
         temperature: of the selections.
         hard: deployed selections forward, soft gradients backward.
+        candidates: how many visual tokens the first site hands on; default: all. The others leave there for good.
 
     Raises:
         EosError: an operator is attached, a site is beyond the last layer or out of order, or the layout does not fit.
@@ -210,9 +227,13 @@ def relaxed(
             raise EosError(f"sites.{number}: layer {site.layer} comes after layer {sites[number - 1].layer}")
     if layout.visual_bn.shape[1] != rows[0] * rows[1]:
         raise EosError(f"layout has {layout.visual_bn.shape[1]} visual tokens; the model has {rows[0] * rows[1]}")
+    if layout.seen is not None:
+        raise EosError("relaxed sites need every visual token; these pictures were reduced inside the vision tower")
     kind = parts.language_model.config._attn_implementation
     if kind not in ATTENTION:
         raise EosError(f"attention '{kind}' is not supported; load the model with attn_implementation='sdpa'")
-    relaxation = _Relaxation(parts, sites, layout, temperature, hard)
+    if candidates is not None and candidates >= rows[0] * rows[1]:
+        candidates = None
+    relaxation = _Relaxation(parts, sites, layout, temperature, hard, candidates)
     with holding(model, relaxation):
         yield relaxation.trace

@@ -1,30 +1,22 @@
 """What attention says about visual tokens, recomputed from the few query rows it takes (never a full map).
 
-Legend: b batch, k tokens present in the sequence, n visual tokens, q query rows, d width, g key heads, f query heads
-per key head, e head width.
+Legend: b batch, k tokens present in the sequence, n visual tokens, t other tokens, q query rows, p text tokens that
+are pivots, d width, g key heads, f query heads per key head, h all heads, e head width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from eos_platform.errors import EosError
+from eos_platform.models.raters import mean_rows, pivot_places, without_decay
+from eos_platform.models.rope import Rope, rotate
 
-
-class Rope(NamedTuple):
-    """Rotary position embeddings of the tokens present."""
-
-    cos_bke: Tensor
-    sin_bke: Tensor
-
-    def at(self, place_bq: Tensor) -> Rope:
-        """Those of some of the tokens."""
-        index = place_bq[:, :, None].expand(-1, -1, self.cos_bke.shape[2])
-        return Rope(self.cos_bke.gather(1, index), self.sin_bke.gather(1, index))
+GIVEN = ("vision", "next_vision", "relevance", "keys")  # what is known of each token before any decoder layer
 
 
 class Sequence(NamedTuple):
@@ -38,12 +30,8 @@ class Sequence(NamedTuple):
     other_bt: Tensor  # places of all other tokens
     text_bk: Tensor  # bool, prompt text after the image
     last_b: Tensor  # place of the last prompt token
-
-
-def _rotate(x_bqhe: Tensor, rope: Rope) -> Tensor:
-    first, second = x_bqhe.chunk(2, dim=-1)
-    turned = torch.cat((-second, first), dim=-1)
-    return x_bqhe * rope.cos_bke[:, :, None] + turned * rope.sin_bke[:, :, None]
+    rater_bt: Tensor | None = None  # bool, which of the other tokens rate visual ones
+    wide_rope: Callable[[], Rope] | None = None  # the same embeddings in float32
 
 
 def take_tokens(x_bkd: Tensor, place_bq: Tensor) -> Tensor:
@@ -51,23 +39,26 @@ def take_tokens(x_bkd: Tensor, place_bq: Tensor) -> Tensor:
     return x_bkd.gather(1, place_bq[:, :, None].expand(-1, -1, x_bkd.shape[2]))
 
 
-def attention_rows(layer: Any, sequence: Sequence, query_bq: Tensor) -> Tensor:
-    """row_bqn (float32): how much the query rows of a decoder layer look at each visual token, mean over heads.
+def layer_keys(layer: Any, sequence: Sequence) -> tuple[Tensor, Tensor]:
+    """The input of a decoder layer after its norm (b, k, d), and its keys there, turned by position (b, k, g, e)."""
+    attention = layer.self_attn
+    normed_bkd = layer.input_layernorm(sequence.x_bkd)
+    key_bkge = attention.k_proj(normed_bkd).unflatten(-1, (-1, attention.head_dim))
+    return normed_bkd, rotate(key_bkge, sequence.rope)
 
-    The softmax is over every token present.
+
+def attention_rows(layer: Any, sequence: Sequence, query_bq: Tensor, normed_bkd: Tensor, key_bkge: Tensor) -> Tensor:
+    """row_bhqk (float32): how much the query rows of a decoder layer look at each token present.
 
     Args:
-        layer: the decoder layer whose input norm and q/k projections are used.
+        layer: the decoder layer whose q projection is used.
         sequence: the tokens present.
         query_bq: places of the query tokens.
+        normed_bkd, key_bkge: see ``layer_keys``.
     """
     attention = layer.self_attn
-    width = attention.head_dim
-    normed_bkd = layer.input_layernorm(sequence.x_bkd)
-    query_bqhe = attention.q_proj(take_tokens(normed_bkd, query_bq)).unflatten(-1, (-1, width))
-    key_bkge = attention.k_proj(normed_bkd).unflatten(-1, (-1, width))
-    query_bqhe = _rotate(query_bqhe, sequence.rope.at(query_bq))
-    key_bkge = _rotate(key_bkge, sequence.rope)
+    query_bqhe = attention.q_proj(take_tokens(normed_bkd, query_bq)).unflatten(-1, (-1, attention.head_dim))
+    query_bqhe = rotate(query_bqhe, sequence.rope.at(query_bq))
     query_bqgfe = query_bqhe.unflatten(2, (key_bkge.shape[2], -1))
     logits = torch.einsum("bqgfe,bkge->bgfqk", query_bqgfe, key_bkge).float() * attention.scaling
     place_k = torch.arange(key_bkge.shape[1], device=logits.device)
@@ -76,41 +67,80 @@ def attention_rows(layer: Any, sequence: Sequence, query_bq: Tensor) -> Tensor:
         logits = logits + sequence.bias_bk[:, None, None, None, :]
     # not -inf: the row of a padding query has no key at all
     logits = logits.masked_fill(~seen_bqk[:, None, None], torch.finfo(torch.float32).min)
-    row_bqk = logits.softmax(-1).mean((1, 2))
-    return row_bqk.gather(2, sequence.visual_bn[:, None].expand(-1, row_bqk.shape[1], -1))
+    return logits.softmax(-1).flatten(1, 2)
 
 
-def attention_features(
-    names: Collection[str], layer: Any, sequence: Sequence, vision_bn: Tensor | None
+def layer_features(
+    names: Collection[str], layer: Any, sequence: Sequence, given: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
-    """Those of the named features that come from attention, for the visual tokens present, each (b, n) float32.
+    """What a model says about the visual tokens present, by name: (b, n) float32 each.
 
-    The others follow from the tokens alone.
+    Two more are no features: ``keys`` (b, n, e), and ``text_pivots`` (b, p, d), hidden states of text tokens. What is
+    named but follows from the tokens alone is left out.
 
     Args:
-        names: some of ``FEATURES``.
+        names: some of ``ALL_FEATURES``, ``keys``, ``text_pivots``.
         layer: the decoder layer the site stands before.
         sequence: the tokens present (of relaxed ones, their presence is in its bias).
-        vision_bn: attention inside the vision tower to the visual tokens present.
+        given: what was known of them before (``GIVEN``).
 
     Raises:
-        EosError: ``vision`` is named and not given.
+        EosError: one of ``GIVEN`` is named and not given.
     """
     found: dict[str, Tensor] = {}
-    last, mean = "last_text" in names, "mean_text" in names
-    if last or mean:
-        # for the mean every non-visual token is a query row, so that shapes do not depend on the prompt; those that
-        # may not ask weigh nothing
-        queries = ([sequence.last_b[:, None]] if last else []) + ([sequence.other_bt] if mean else [])
-        row_bqn = attention_rows(layer, sequence, torch.cat(queries, 1))
+    for name in GIVEN:
+        if name in names:
+            if name not in given:
+                raise EosError(f"'{name}' comes from before the decoder (the vision tower), and was not given")
+            found[name] = given[name].float()
+    rows = [name for name in ("last_text", "mean_text", "raters", "corrected") if name in names]
+    loud = [name for name in ("key_norm", "text_pivots") if name in names]
+    if not rows and not loud:
+        return found
+    normed_bkd, key_bkge = layer_keys(layer, sequence)
+    if rows:
+        found |= _from_rows(rows, layer, sequence, normed_bkd, key_bkge)
+    if loud:
+        norm_bk = key_bkge.float().abs().sum((2, 3))
+        if "key_norm" in loud:
+            found["key_norm"] = norm_bk.gather(1, sequence.visual_bn)
+        if "text_pivots" in loud:
+            asks_bt = sequence.text_bk.gather(1, sequence.other_bt)
+            place_bp = pivot_places(norm_bk.gather(1, sequence.other_bt), asks_bt, sequence.other_bt)
+            found["text_pivots"] = take_tokens(sequence.x_bkd, place_bp)
+    return found
+
+
+def _from_rows(
+    names: Collection[str], layer: Any, sequence: Sequence, normed_bkd: Tensor, key_bkge: Tensor
+) -> dict[str, Tensor]:
+    found: dict[str, Tensor] = {}
+    last = int("last_text" in names)
+    # for a mean every non-visual token is a query row, so that shapes do not depend on the prompt; those that may not
+    # ask weigh nothing
+    queries = [sequence.last_b[:, None]] * last + [sequence.other_bt] * (len(names) > last)
+    row_bhqk = attention_rows(layer, sequence, torch.cat(queries, 1), normed_bkd, key_bkge)
+    row_bqn = take_columns(row_bhqk.mean(1), sequence.visual_bn)
+    row_btn = row_bqn[:, last:]
     if last:
         found["last_text"] = row_bqn[:, 0]
-    if mean:
-        asks_bt = sequence.text_bk.gather(1, sequence.other_bt).float()
-        weight_bt = asks_bt / asks_bt.sum(1, keepdim=True).clamp(min=1)
-        found["mean_text"] = torch.einsum("bt,btn->bn", weight_bt, row_bqn[:, int(last) :])
-    if "vision" in names:
-        if vision_bn is None:
-            raise EosError("the feature 'vision' needs the vision tower's attention, and none was given")
-        found["vision"] = vision_bn.float()
+    if "mean_text" in names:
+        found["mean_text"] = mean_rows(row_btn, sequence.text_bk.gather(1, sequence.other_bt))
+    if "raters" in names or "corrected" in names:
+        assert sequence.rater_bt is not None
+        if "raters" in names:
+            found["raters"] = mean_rows(row_btn, sequence.rater_bt)
+        if "corrected" in names:
+            assert sequence.wide_rope is not None
+            rope = sequence.wide_rope()
+            row_bhtn = take_columns(row_bhqk[:, :, last:], sequence.visual_bn)
+            found["corrected"] = without_decay(
+                row_bhtn, rope.at(sequence.other_bt), rope.at(sequence.visual_bn), sequence.rater_bt
+            )
     return found
+
+
+def take_columns(row_bqk: Tensor, place_bn: Tensor) -> Tensor:
+    """The columns ``place_bn`` of (b, q, k) or (b, h, q, k)."""
+    index = place_bn[(slice(None), *[None] * (row_bqk.dim() - 2))]
+    return row_bqk.gather(-1, index.expand(*row_bqk.shape[:-1], -1))

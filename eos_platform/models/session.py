@@ -1,9 +1,10 @@
 """An operator at work on a model: forward pre-hooks that take the visual tokens away.
 
 Every decoder layer is handed the same full-length mask, positions and rotary embeddings by its model's loop, so from
-the first site on each layer's hook hands over those of the tokens present instead. Sites at layer 0 act before the
-language model: the cache length of layer 0 is what the model takes for "tokens seen". The choice made for a prompt is
-kept beside its cache, for the steps that decode from it; a call without cache is a prompt of its own.
+the first site on each layer's hook hands over those of the tokens present instead. Sites at layer 0, and the dropping
+of places whose visual tokens never left the vision tower, act before the language model: the cache length of layer 0
+is what the model takes for "tokens seen". The choice made for a prompt is kept beside its cache, for the steps that
+decode from it; a call without cache is a prompt of its own.
 
 Nothing here waits for the device, loops over tokens, or changes a class.
 Legend: b batch, s prompt, k tokens present, q new tokens, d width.
@@ -22,21 +23,15 @@ from torch import Tensor, nn
 
 from eos_platform.errors import EosError
 from eos_platform.models.images import layout_of_call
-from eos_platform.models.layout import Layout
-from eos_platform.models.llava import Parts, cls_row, renamed, vision_attention
+from eos_platform.models.layout import Layout, check_layout
+from eos_platform.models.llava import Parts, renamed
 from eos_platform.models.masks import take
-from eos_platform.models.present import Present, apply_site
+from eos_platform.models.needs import decoder_needs, working_sites
+from eos_platform.models.present import Present, Step, apply_site, enter
 from eos_platform.models.prompt import Call, Pass, Prompt, Stage, biased, later_call, shorten
-from eos_platform.models.scores import Rope
+from eos_platform.models.rope import Rope
+from eos_platform.models.tower import Tower
 from eos_platform.operators.spec import OperatorSpec, SiteSpec
-
-
-def working_sites(operator: OperatorSpec) -> list[SiteSpec]:
-    """The sites from the first one that changes anything."""
-    for number, (site, incoming) in enumerate(zip(operator.sites, operator.incoming, strict=True)):
-        if not site.is_noop(incoming):
-            return list(operator.sites[number:])
-    return []
 
 
 class _Local(threading.local):
@@ -44,25 +39,35 @@ class _Local(threading.local):
 
     layout: Layout | None = None
     answer_bs: Tensor | None = None
-    vision_mn: Tensor | None = None
     now: Pass | None = None
 
 
 class Session:
     """Hooks of one operator on one model. ``layout`` given: the language model is called directly."""
 
-    def __init__(self, model: nn.Module, parts: Parts, operator: OperatorSpec, layout: Layout | None = None) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        parts: Parts,
+        operator: OperatorSpec,
+        layout: Layout | None = None,
+        watch: Callable[[SiteSpec, Present], None] | None = None,
+    ) -> None:
+        """``watch`` is told what is present after each site of a prompt."""
         self.parts = parts
-        self.grid = operator.target.grid
         self.tokens = operator.target.tokens
+        self.entering = operator.entering
+        self.names = decoder_needs(operator)
         self.layout = layout
+        self.watch = watch
         self.sites: dict[int, list[SiteSpec]] = {}
-        for site in working_sites(operator):
+        for site in working_sites(operator, "decoder"):
             self.sites.setdefault(site.layer, []).append(site)
         self._prompts: weakref.WeakKeyDictionary[Any, Prompt] = weakref.WeakKeyDictionary()
         self._local = _Local()
         self._hooks: list[Any] = []
-        if self.sites:
+        self.tower = Tower(parts, operator) if layout is None else None
+        if self.sites or operator.sees_less:
             self._install(model)
 
     def _install(self, model: nn.Module) -> None:
@@ -70,10 +75,8 @@ class Session:
         if self.layout is None:
             self._before(model, self._read_labels)
             self._before(parts.body, self._read_layout)
-            if any("vision" in site.score for sites in self.sites.values() for site in sites):
-                self._before(vision_attention(parts), self._read_vision)
         self._before(parts.language_model, self._enter)
-        first = min(self.sites)
+        first = 0 if self.entering < self.tokens else min(self.sites)
         for index, layer in enumerate(parts.layers):
             if index >= first or index == 0:  # layer 0 always: it is where the cache is first seen
                 self._before(layer, partial(self._layer, index))
@@ -87,15 +90,14 @@ class Session:
         for hook in self._hooks:
             hook.remove()
         self._hooks.clear()
+        if self.tower is not None:
+            self.tower.remove()
 
     # What a call of the whole model tells
 
     def _read_labels(self, module: Any, call: Call) -> None:
         labels = call.get("labels")
         self._local.answer_bs = None if labels is None else labels != -100
-
-    def _read_vision(self, module: Any, call: Call) -> None:
-        self._local.vision_mn = cls_row(module, call["hidden_states"])
 
     def _read_layout(self, module: Any, call: Call) -> None:
         local = self._local
@@ -122,28 +124,38 @@ class Session:
             return
         if getattr(cache, "is_compileable", False):
             raise EosError("static caches are not supported with an operator; use the default dynamic cache")
-        x_bsd, vision_mn = call["inputs_embeds"], local.vision_mn
-        if layout is not self.layout and vision_mn is not None:
-            # beams share an image that went through the tower once
-            if len(x_bsd) % len(vision_mn):
-                raise EosError(f"{len(vision_mn)} encoded images for {len(x_bsd)} prompts")
-            layout.vision_bn = vision_mn.repeat_interleave(len(x_bsd) // len(vision_mn), 0)
-        if x_bsd.shape[:2] != layout.valid_bs.shape:
-            raise EosError(f"layout of {tuple(layout.valid_bs.shape)} tokens for {tuple(x_bsd.shape[:2])} embeddings")
-        local.now = Pass(Prompt(x_bsd.shape[1]), prefill=True, layout=layout)
-        if 0 in self.sites:
-            self._reduce_first(local.now, layout, call)
-
-    def _reduce_first(self, now: Pass, layout: Layout, call: Call) -> None:
-        x_bkd, mask = call["inputs_embeds"], call.get("attention_mask")
+        x_bsd = call["inputs_embeds"]
+        if layout is not self.layout:
+            self._tell(layout, len(x_bsd))
+        check_layout(layout, x_bsd, self.tokens, self.entering)
         position_bs = call.get("position_ids")
         if position_bs is None:
-            position_bs = torch.arange(x_bkd.shape[1], device=x_bkd.device)[None]
-        present = Present.all(layout, position_bs)
+            position_bs = torch.arange(x_bsd.shape[1], device=x_bsd.device)[None]
+        step = enter(layout, position_bs, x_bsd, self.names)
+        local.now = Pass(Prompt(x_bsd.shape[1]), prefill=True, start=step.present)
+        if 0 in self.sites or layout.seen is not None:
+            self._reduce_first(local.now, step, call)
+
+    def _tell(self, layout: Layout, prompts: int) -> None:
+        """Add to a layout what the vision tower said about the images; beams share one that went through it once."""
+        sight = self.tower.sight if self.tower else None
+        if sight is None:
+            return
+
+        def each(tensor: Tensor) -> Tensor:
+            if prompts % len(tensor):
+                raise EosError(f"{len(tensor)} encoded images for {prompts} prompts")
+            return tensor.repeat_interleave(prompts // len(tensor), 0)
+
+        sight.rows(each).put_into(layout)
+
+    def _reduce_first(self, now: Pass, step: Step, call: Call) -> None:
+        present, x_bkd, _ = step
         layer, rotary = self.parts.layers[0], self.parts.language_model.rotary_emb
-        for site in self.sites[0]:
+        for site in self.sites.get(0, ()):
             rope = Rope(*rotary(x_bkd, present.position_bk))
-            present, x_bkd, _ = apply_site(site, present, x_bkd, rope, layer, self.grid)
+            present, x_bkd, _ = self._apply(site, present, x_bkd, rope, layer)
+        mask = call.get("attention_mask")
         use_cache = call.get("use_cache")
         caches = self.parts.language_model.config.use_cache if use_cache is None else use_cache
         if mask is None and not caches and call.get("past_key_values") is None:
@@ -153,6 +165,12 @@ class Session:
             mask = mask.gather(1, present.slot_bk) if mask.dim() == 2 else take(mask, present.slot_bk)
         call.update(inputs_embeds=x_bkd, attention_mask=mask, position_ids=present.position_bk)
         now.stage = now.prompt.stages[0] = Stage(present, None)
+
+    def _apply(self, site: SiteSpec, present: Present, x_bkd: Tensor, rope: Rope, layer: Any) -> Step:
+        step = apply_site(site, present, x_bkd, rope, layer, self.parts)
+        if self.watch is not None:
+            self.watch(site, step.present)
+        return step
 
     def _layer(self, index: int, module: Any, call: Call) -> None:
         now = self._local.now
@@ -181,18 +199,17 @@ class Session:
         )
 
     def _reduce(self, now: Pass, module: Any, call: Call, index: int) -> None:
-        before, layout = now.stage, now.layout
-        x_bkd = call["hidden_states"]
+        before, x_bkd = now.stage, call["hidden_states"]
         if before is None:
-            assert layout is not None
-            present, column_bk = Present.all(layout, call["position_ids"]), None
+            assert now.start is not None
+            present, column_bk = now.start, None
             cos, sin = call["position_embeddings"]
             rope = Rope(cos.expand(len(x_bkd), -1, -1), sin.expand(len(x_bkd), -1, -1))
         else:
             assert before.rope is not None
             present, column_bk, rope = before.present, before.column_bk, before.rope
         for site in self.sites[index]:
-            present, x_bkd, keep_bk = apply_site(site, present, x_bkd, rope, module, self.grid)
+            present, x_bkd, keep_bk = self._apply(site, present, x_bkd, rope, module)
             column_bk = keep_bk if column_bk is None else column_bk.gather(1, keep_bk)
             if site.positions == "renumber":
                 rope = Rope(*self.parts.language_model.rotary_emb(x_bkd, present.position_bk))

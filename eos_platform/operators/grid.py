@@ -56,6 +56,54 @@ def _bands(rows: int, columns: int, size: int) -> int:
     return max(math.ceil(size / columns), min(squarest, rows, size))
 
 
+class Overlap(NamedTuple):
+    """Windows of adaptive pooling, numbered in raster order; neighbours may share cells."""
+
+    cells: tuple[tuple[int, ...], ...]  # raster indices of the cells in each window
+    anchor: tuple[int, ...]  # raster index of each window's middle cell, ascending
+
+
+@lru_cache(maxsize=2048)
+def overlap_layout(grid: tuple[int, int], size: int | tuple[int, int]) -> Overlap:
+    """The windows that adaptive pooling of ``grid`` (rows, columns) to ``size`` outputs averages.
+
+    Output (i, k) of h x w covers rows floor(i rows / h) to ceil((i + 1) rows / h), and columns alike.
+
+    Args:
+        size: rows and columns of the outputs, or their number, of which the shape with the squarest windows is taken
+            (wide before tall).
+
+    Raises:
+        EosError: more outputs than cells along a side, or a number that no shape has.
+    """
+    rows, columns = grid
+    if isinstance(size, int):
+        shapes = [(h, size // h) for h in range(1, rows + 1) if size >= h and size % h == 0 and size // h <= columns]
+        if not shapes:
+            raise EosError(f"a grid of {rows}x{columns} tokens cannot be pooled to {size}: no shape has so many")
+        size = min(shapes, key=lambda shape: (_slenderness(rows * shape[1], columns * shape[0]), -shape[0]))
+    down, across = size
+    if not (1 <= down <= rows and 1 <= across <= columns):
+        raise EosError(f"a grid of {rows}x{columns} tokens cannot be pooled to {down}x{across}")
+    bands, stripes = _overlapping(rows, down), _overlapping(columns, across)
+    cells = tuple(tuple(r * columns + c for r in band for c in stripe) for band in bands for stripe in stripes)
+    middles = tuple(_middle(band) * columns + _middle(stripe) for band in bands for stripe in stripes)
+    return Overlap(cells, middles)
+
+
+def _slenderness(a: int, b: int) -> float:
+    return max(a, b) / min(a, b)
+
+
+def _overlapping(length: int, parts: int) -> list[range]:
+    return [range(i * length // parts, -(-(i + 1) * length // parts)) for i in range(parts)]
+
+
+def _middle(cells: range) -> int:
+    """Of an even number the lower one; never the same for two windows, as each starts and ends after the one before."""
+    return (cells.start + cells.stop - 1) // 2
+
+
 # Tensors below are cached: a copy from the host at every call would stall the device. They are made outside inference
 # mode, since a tensor born in it cannot take part in a later backward pass.
 
@@ -84,3 +132,20 @@ def anchor_masks(grid: tuple[int, int], device: torch.device) -> Tensor:
         masks = [torch.zeros(cells, dtype=torch.bool)]
         masks += [anchor_mask(grid, size, torch.device("cpu")) for size in range(1, cells + 1)]
         return torch.stack(masks).to(device)
+
+
+@lru_cache(maxsize=256)
+def overlap_table(grid: tuple[int, int], size: int, device: torch.device) -> Tensor:
+    """Which raster indices each window of ``overlap_layout`` covers (size, rows * columns), bool."""
+    with torch.inference_mode(False):
+        table = torch.zeros(size, grid[0] * grid[1], dtype=torch.bool)
+        for window, cells in enumerate(overlap_layout(grid, size).cells):
+            table[window, list(cells)] = True
+        return table.to(device)
+
+
+@lru_cache(maxsize=256)
+def overlap_anchors(grid: tuple[int, int], size: int, device: torch.device) -> Tensor:
+    """The middles of the windows of ``overlap_layout`` (size,), long."""
+    with torch.inference_mode(False):
+        return torch.tensor(overlap_layout(grid, size).anchor, device=device)

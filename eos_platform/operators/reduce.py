@@ -1,22 +1,28 @@
-"""One site, deployed: tokens really leave. Static shapes, no host synchronisation, no loop over tokens.
+"""One site, deployed: tokens really leave. Static shapes, no host synchronisation.
 
-Legend: b batch, n tokens present, r kept, q dropped, d width.
+Legend: b batch, n tokens present, r kept, q dropped, d width, e width of what tokens are compared by, p text tokens.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from eos_platform.errors import EosError
-from eos_platform.operators.score import combine, with_token_features
-from eos_platform.operators.select import priority, split
+from eos_platform.operators.choose import Choice, choose
+from eos_platform.operators.score import combine, plain, probe_feature, with_token_features
+from eos_platform.operators.site import SCORED
 from eos_platform.operators.spec import SiteSpec
 from eos_platform.operators.tokens import Tokens, pick, wide
-from eos_platform.operators.transfer import received
+from eos_platform.operators.transfer import collected, received
+
+# selectors that look at similarity
+COMPARING = ("cover", "alternate", "farthest", "bipartite", "density", "pivots", "dpp")
 
 
 class Reduced(NamedTuple):
@@ -26,55 +32,218 @@ class Reduced(NamedTuple):
     index_br: Tensor  # long, ascending: which of the incoming tokens stayed
 
 
-def reduce(site: SiteSpec, tokens: Tokens, features: Mapping[str, Tensor], grid: tuple[int, int]) -> Reduced:
+def needed(site: SiteSpec, tokens: int) -> tuple[str, ...]:
+    """Names of what ``reduce`` reads of ``given`` when so many tokens arrive.
+
+    ``norm`` and ``uniqueness`` are among them where weighed, although it computes them itself when they are not given.
+    """
+    names = (
+        [name for name, weight in site.score.items() if weight] if _ranks(site, tokens) or _sums(site, tokens) else []
+    )
+    if site.similarity == "keys" and _compares(site, tokens):
+        names.append("keys")
+    if site.selector == "pivots" and site.keep < tokens:
+        names.append("text_pivots")
+    return tuple(names)
+
+
+def reduce(site: SiteSpec, tokens: Tokens, given: Mapping[str, Tensor], grid: tuple[int, int]) -> Reduced:
     """Apply ``site`` to the tokens present.
 
     Args:
-        features: name -> (b, n), attention of each token; ``norm`` and ``uniqueness`` are computed when not given.
+        given: what the model says of them (which of it is read: ``needed``). Features by name, each (b, n), of which
+            ``norm`` and ``uniqueness`` are computed when not given; ``keys`` (b, n, e), compared where the site's
+            similarity is that; ``text_pivots`` (b, p, d), hidden states of text tokens for the selector ``pivots``.
         grid: rows and columns of the original grid, which ``tokens.origin_bn`` indexes.
 
     Raises:
-        EosError: more tokens are to stay than arrive, or a weighed feature is not given.
+        EosError: more tokens are to stay than arrive, or something that is needed is not given.
     """
     b, n, _ = tokens.x_bnd.shape
     if site.keep > n:
         raise EosError(f"keep {site.keep} is more than the {n} tokens that arrive")
     if site.is_noop(n):
         return Reduced(tokens, torch.arange(n, device=tokens.x_bnd.device).expand(b, n))
+    if site.transfer.support.kind == "overlap" and n != grid[0] * grid[1]:
+        raise EosError(f"support 'overlap' needs all {grid[0]}x{grid[1]} tokens of the grid, not {n}")
     with torch.autocast(tokens.x_bnd.device.type, enabled=False):
-        return _reduce(site, tokens, features, grid)
+        return _reduce(site, tokens, given, grid)
 
 
-def _reduce(site: SiteSpec, tokens: Tokens, features: Mapping[str, Tensor], grid: tuple[int, int]) -> Reduced:
-    transfer, n = site.transfer, tokens.x_bnd.shape[1]
-    moves = transfer.gamma > 0 and 0 < site.keep < n
-    weighted = moves and transfer.source == "importance"
+def _reduce(site: SiteSpec, tokens: Tokens, given: Mapping[str, Tensor], grid: tuple[int, int]) -> Reduced:
+    n = tokens.x_bnd.shape[1]
+    features = with_token_features(given, tokens.x_bnd, needed(site, n))
     score_bn: Tensor | None = None
-    if (site.selector == "score" and site.keep < n) or site.rho > 0 or weighted:
-        needed = tuple(name for name, weight in site.score.items() if weight)
-        score_bn = combine(with_token_features(features, tokens.x_bnd, needed), site.score)
-        score_bn = score_bn.to(wide(tokens.x_bnd).dtype)
+    if _ranks(site, n):
+        probed_bn = probed(site, tokens.x_bnd) if site.probe else None
+        score_bn = combine(features, site.score, probed_bn=probed_bn).to(wide(tokens.x_bnd).dtype)
     if site.keep == n:
-        index_br = torch.arange(n, device=tokens.x_bnd.device).expand(tokens.x_bnd.shape[:2])
-        kept = tokens
-    else:
-        index_br, index_bq = split(
-            priority(site.selector, tokens.x_bnd, score_bn, site.keep, grid, site.seed), site.keep
-        )
-        kept = Tokens(*(pick(values, index_br) for values in tokens))
-    if not moves and site.rho == 0:
-        return Reduced(kept, index_br)  # pruning: the very tokens, bit for bit
+        everyone_bn = torch.arange(n, device=tokens.x_bnd.device).expand(tokens.x_bnd.shape[:2])
+        y_bnd = _reweighted(site, wide(tokens.x_bnd), score_bn)
+        return Reduced(tokens._replace(x_bnd=y_bnd.to(tokens.x_bnd.dtype)), everyone_bn)
 
-    y_brd, size_br = wide(kept.x_bnd), kept.size_bn
-    if moves:
-        dropped = Tokens(*(pick(values, index_bq) for values in tokens))
-        importance_bq = None
-        if weighted and score_bn is not None:
-            importance_bq = pick(torch.softmax(score_bn, -1) * n, index_bq)  # exp(s) / mean exp(s)
-        sum_brd, share_br = received(transfer, kept, dropped, importance_bq, grid)
-        y_brd = (y_brd + sum_brd) * (1 + share_br).pow(-transfer.nu)[..., None]
-        size_br = size_br * (1 + share_br)
-    if site.rho > 0 and score_bn is not None:
-        u_br = torch.softmax(site.rho * pick(score_bn, index_br), -1) * site.keep
-        y_brd = y_brd * u_br[..., None]
-    return Reduced(Tokens(y_brd.to(tokens.x_bnd.dtype), size_br, kept.origin_bn), index_br)
+    compared_bne = _compared(site, tokens, given)
+    choice = choose(site, compared_bne, score_bn, given.get("text_pivots"), grid)
+    kept = Tokens(*(pick(values, choice.kept_br) for values in tokens))
+    importance_bn = _importance(site, features, score_bn, tokens)
+    if _moves(site, n) or site.rho > 0:  # else pruning: the very tokens, bit for bit
+        y_brd, size_br = wide(kept.x_bnd), kept.size_bn
+        if _moves(site, n):
+            sum_brd, share_br = _received(site, tokens, kept, choice, compared_bne, importance_bn, grid)
+            y_brd = (y_brd + sum_brd) * (1 + share_br).pow(-site.transfer.nu)[..., None]
+            size_br = size_br * (1 + share_br)
+        if score_bn is not None:
+            y_brd = _reweighted(site, y_brd, pick(score_bn, choice.kept_br))
+        kept = Tokens(y_brd.to(tokens.x_bnd.dtype), size_br, kept.origin_bn)
+    if site.summary:
+        return _with_summary(tokens, kept, choice, importance_bn)
+    return Reduced(kept, choice.kept_br)
+
+
+def probed(site: SiteSpec, x_bnd: Tensor) -> Tensor:
+    """What the site's learned direction says of each token (b, n).
+
+    Raises:
+        EosError: the direction is one of another hidden space.
+    """
+    if len(site.probe) != x_bnd.shape[-1]:
+        raise EosError(f"a probe of {len(site.probe)} numbers does not fit tokens of width {x_bnd.shape[-1]}")
+    return probe_feature(x_bnd, _direction(site.probe, x_bnd.device))
+
+
+@lru_cache(maxsize=64)
+def _direction(probe: tuple[float, ...], device: torch.device) -> Tensor:
+    with torch.inference_mode(False):  # cached, see grid.py
+        return torch.tensor(probe, dtype=torch.float64).to(device)
+
+
+def _received(
+    site: SiteSpec,
+    tokens: Tokens,
+    kept: Tokens,
+    choice: Choice,
+    compared_bne: Tensor,
+    importance_bn: Tensor | None,
+    grid: tuple[int, int],
+) -> tuple[Tensor, Tensor]:
+    """What each kept token receives (b, r, d), averaged as ``mu`` says, and the sum of its t_ij (b, r)."""
+    transfer = site.transfer
+    if transfer.by == "anchor":
+        sum_brd, share_br = collected(transfer, tokens, choice.kept_br, importance_bn, grid, compared_bne)
+    else:
+        sum_brd, share_br = _shared_out(site, tokens, kept, choice, compared_bne, importance_bn, grid)
+    if transfer.mu > 0:
+        mean_br = share_br.clamp_min(torch.finfo(share_br.dtype).tiny).pow(-transfer.mu)
+        sum_brd = sum_brd * mean_br[..., None].to(sum_brd.dtype)
+    return sum_brd, share_br
+
+
+def _shared_out(
+    site: SiteSpec,
+    tokens: Tokens,
+    kept: Tokens,
+    choice: Choice,
+    compared_bne: Tensor,
+    importance_bn: Tensor | None,
+    grid: tuple[int, int],
+) -> tuple[Tensor, Tensor]:
+    """By source: those of the dropped who give share themselves out to those of the kept who receive."""
+    giving_bq, taking_br, taking = choice.dropped_bq, choice.kept_br, kept
+    if site.summary:  # all of its carrier is in the summary already
+        ones_bn = torch.ones_like(tokens.size_bn) if importance_bn is None else importance_bn
+        importance_bn = ones_bn.scatter(1, choice.dropped_bq[:, -1:], 0.0)
+    if choice.give_bq is not None:
+        giving_bq = giving_bq.gather(1, choice.give_bq)
+    if choice.receive_br is not None:
+        taking_br = taking_br.gather(1, choice.receive_br)
+        taking = Tokens(*(pick(values, choice.receive_br) for values in kept))
+    if 0 in (giving_bq.shape[1], taking_br.shape[1]):  # nobody gives, or nobody receives: the dropped are discarded
+        return torch.zeros_like(wide(kept.x_bnd)), torch.zeros_like(kept.size_bn)
+    sum_brd, share_br = received(
+        site.transfer,
+        taking,
+        Tokens(*(pick(values, giving_bq) for values in tokens)),
+        None if importance_bn is None else pick(importance_bn, giving_bq),
+        grid,
+        None if compared_bne is tokens.x_bnd else (pick(compared_bne, taking_br), pick(compared_bne, giving_bq)),
+    )
+    if choice.receive_br is not None:
+        place_brd = choice.receive_br[..., None].expand_as(sum_brd)
+        sum_brd = torch.zeros_like(wide(kept.x_bnd)).scatter(1, place_brd, sum_brd)
+        share_br = share_br.new_zeros(kept.size_bn.shape).scatter(1, choice.receive_br, share_br)
+    return sum_brd, share_br
+
+
+def _reweighted(site: SiteSpec, y_brd: Tensor, score_br: Tensor | None) -> Tensor:
+    """Scaled by u_j, whose mean over these tokens is 1."""
+    if site.rho == 0 or score_br is None:
+        return y_brd
+    u_br = torch.softmax(site.rho * score_br, -1) * score_br.shape[1]
+    return y_brd * u_br[..., None]
+
+
+def _with_summary(tokens: Tokens, kept: Tokens, choice: Choice, importance_bn: Tensor | None) -> Reduced:
+    """The kept tokens and, in the place of the last dropped one, the sum of all dropped."""
+    x_bqd, size_bq = pick(wide(tokens.x_bnd), choice.dropped_bq), pick(tokens.size_bn, choice.dropped_bq)
+    if importance_bn is not None:
+        x_bqd = x_bqd * pick(importance_bn, choice.dropped_bq)[..., None]
+    carrier_b1 = choice.dropped_bq[:, -1:]
+    summary = Tokens(
+        x_bqd.sum(1, keepdim=True).to(tokens.x_bnd.dtype),
+        size_bq.sum(1, keepdim=True),
+        tokens.origin_bn.gather(1, carrier_b1),
+    )
+    index_br, order_br = torch.cat([choice.kept_br, carrier_b1], 1).sort(dim=-1)
+    both = (torch.cat([a, b], 1) for a, b in zip(kept, summary, strict=True))
+    return Reduced(Tokens(*(pick(values, order_br) for values in both)), index_br)
+
+
+def _compared(site: SiteSpec, tokens: Tokens, given: Mapping[str, Tensor]) -> Tensor:
+    if site.similarity == "hidden" or not _compares(site, tokens.x_bnd.shape[1]):
+        return tokens.x_bnd
+    if "keys" not in given:
+        raise EosError("similarity 'keys' compares keys of the vision tower, which are not given here")
+    return given["keys"]
+
+
+def _importance(
+    site: SiteSpec, features: Mapping[str, Tensor], score_bn: Tensor | None, tokens: Tokens
+) -> Tensor | None:
+    """a_i of every token (b, n); None: 1."""
+    n = tokens.x_bnd.shape[1]
+    if _sums(site, n):
+        return plain(features, site.score).to(wide(tokens.x_bnd).dtype)
+    if site.transfer.source == "importance" and _weighs(site, n) and score_bn is not None:
+        return torch.softmax(score_bn, -1) * n  # exp(s) / mean exp(s)
+    return None
+
+
+def _moves(site: SiteSpec, tokens: int) -> bool:
+    """Whether dropped tokens may give to kept ones."""
+    return site.transfer.gamma > 0 and 0 < site.keep < tokens
+
+
+def _weighs(site: SiteSpec, tokens: int) -> bool:
+    """Whether it matters what a dropped token's a_i is."""
+    return _moves(site, tokens) or (site.summary and site.keep < tokens)
+
+
+def _sums(site: SiteSpec, tokens: int) -> bool:
+    """Whether the features themselves are read, beside what ranks."""
+    return site.transfer.source == "attention" and _weighs(site, tokens)
+
+
+def _ranks(site: SiteSpec, tokens: int) -> bool:
+    """Whether the score is read."""
+    if site.keep == tokens:
+        return site.rho > 0
+    weighted = site.transfer.source == "importance" and _weighs(site, tokens)
+    chooses = site.selector in SCORED or site.important > 0 or site.transfer.among < 1
+    return chooses or weighted or site.rho > 0
+
+
+def _compares(site: SiteSpec, tokens: int) -> bool:
+    """Whether similarity plays a part."""
+    transfer = site.transfer
+    graded = not math.isinf(transfer.tau) or transfer.support.kind == "nearest"
+    return site.keep < tokens and (site.selector in COMPARING or (_moves(site, tokens) and graded))

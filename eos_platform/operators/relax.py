@@ -4,69 +4,33 @@ Soft, a token of score s stays to the degree sigmoid((s - theta) / T), with thet
 count wanted. Hard, the deployed selection runs forward and the soft one backward (straight-through). Either way the
 values on tokens that stay become those of ``reduce`` as the selection sharpens.
 
-Legend: b batch, n all tokens of the grid, d width.
+Legend: b batch, n tokens handed in, m tokens handed on, d width.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from eos_platform.operators.score import combine, with_token_features
-from eos_platform.operators.select import priority, stay
-from eos_platform.operators.spec import FEATURES, SiteSpec, Support
+from eos_platform.operators.cover import cover
+from eos_platform.operators.relaxed_site import TAU_FLOOR, RelaxedSite
+from eos_platform.operators.score import combine, probe_feature, with_token_features
+from eos_platform.operators.select import first, priority, stay
 from eos_platform.operators.threshold import soft_keep
-from eos_platform.operators.tokens import RelaxedTokens, unit, wide
+from eos_platform.operators.tokens import RelaxedTokens, pick, unit, wide
 from eos_platform.operators.transfer import permitted
 
-TAU_FLOOR = 1e-6  # stands for tau = 0: sharper than any two cosines of generic tokens are apart
 NOBODY = 1e-12  # less presence than this receives nothing; gradients divide by its square, which must not underflow
 
 
-@dataclass
-class RelaxedSite:
-    """A site whose parameters are tensors (0-dim; ``weights`` one a feature), so that gradients reach them."""
+class Relaxed(NamedTuple):
+    """What a relaxed site hands on."""
 
-    layer: int
-    count: Tensor  # how many tokens stay, not necessarily a whole number
-    weights: Tensor  # in the order of FEATURES
-    gamma: Tensor
-    tau: Tensor
-    nu: Tensor
-    rho: Tensor
-    beta: Tensor
-    selector: str = "score"
-    source: Literal["ones", "importance"] = "ones"
-    support: Support = field(default_factory=Support)
-    positions: Literal["keep", "renumber"] = "keep"
-    seed: int = 0
-
-    @classmethod
-    def of(cls, site: SiteSpec, device: torch.device | str | None = None) -> RelaxedSite:
-        """The relaxed twin of a deployed site."""
-
-        def tensor(value: float | list[float]) -> Tensor:
-            return torch.tensor(value, dtype=torch.float32, device=device)
-
-        return cls(
-            layer=site.layer,
-            count=tensor(float(site.keep)),
-            weights=tensor([site.score.get(name, 0.0) for name in FEATURES]),
-            gamma=tensor(site.transfer.gamma),
-            tau=tensor(max(site.transfer.tau, TAU_FLOOR)),
-            nu=tensor(site.transfer.nu),
-            rho=tensor(site.rho),
-            beta=tensor(site.beta),
-            selector=site.selector,
-            source=site.transfer.source,
-            support=site.transfer.support,
-            positions=site.positions,
-            seed=site.seed,
-        )
+    tokens: RelaxedTokens
+    index_bm: Tensor | None  # long, ascending: which of the incoming tokens these are; None: all
 
 
 def relax(
@@ -75,91 +39,150 @@ def relax(
     features: Mapping[str, Tensor],
     grid: tuple[int, int],
     *,
-    temperature: float,
+    temperature: float | Tensor,
     hard: bool,
-) -> RelaxedTokens:
-    """Apply ``site`` without removing a token.
+    candidates: int | None = None,
+) -> Relaxed:
+    """Apply ``site`` without removing a token that might have stayed.
 
     Args:
         features: name -> (b, n); those not given count nothing, but ``norm`` and ``uniqueness`` are computed.
         grid: rows and columns of the original grid, which ``tokens.origin_bn`` indexes.
         temperature: of the selection, > 0.
         hard: run the deployed selection of round(count) tokens forward, the gradient of the soft one backward.
+        candidates: only so many tokens, the first in line, may stay and are handed on; all others are dropped for
+            good (selectors ``score`` and ``cover``). More than the count, by a margin in which presence fades out.
     """
     with torch.autocast(tokens.x_bnd.device.type, enabled=False):
-        full = with_token_features(features, tokens.x_bnd, FEATURES, tokens.presence_bn)
-        score_bn = combine(full, site.weights, tokens.presence_bn).to(wide(tokens.x_bnd).dtype)
-        keep_bn = _keep(site, tokens, score_bn, grid, temperature, hard)
-        return _transfer(site, tokens, score_bn, keep_bn, grid)
+        full = with_token_features(features, tokens.x_bnd, site.features, tokens.presence_bn)
+        probed_bn = None if site.probe is None else probe_feature(tokens.x_bnd, site.probe)
+        score_bn = combine(full, site.weights, tokens.presence_bn, probed_bn).to(wide(tokens.x_bnd).dtype)
+        line_bn, index_bm = _line(site, tokens, score_bn, candidates)
+        if index_bm is None:
+            keep_bm = _keep(site, tokens, line_bn, grid, temperature, hard)
+        else:
+            few = RelaxedTokens(*(pick(values, index_bm) for values in tokens))
+            keep_bm = _keep(site, few, line_bn.gather(1, index_bm), grid, temperature, hard)
+        return Relaxed(_transfer(site, tokens, score_bn, keep_bm, index_bm, grid), index_bm)
+
+
+def _line(
+    site: RelaxedSite, tokens: RelaxedTokens, score_bn: Tensor, candidates: int | None
+) -> tuple[Tensor, Tensor | None]:
+    """By what tokens stand in line (b, n), and the first ``candidates`` of it, ascending.
+
+    For ``cover`` that is s_i + spread * log distance, each distance as it was when the token's turn came: as nothing
+    rises on the way, those above a threshold are the picks made until then. It is scaled to unit spread among the
+    candidates, as scores are, so that temperature alone sets how soft the selection is.
+    """
+    if site.selector != "cover" or site.spread is None:
+        if candidates is None or site.selector != "score":
+            return score_bn, None
+        there_bn = score_bn.detach().masked_fill(tokens.presence_bn <= 0.5, -torch.inf)
+        return score_bn, first(there_bn, candidates).sort(dim=-1).values
+    n = score_bn.shape[1]
+    picks = n if candidates is None else min(candidates, n)
+    there_bn = score_bn.detach().masked_fill(tokens.presence_bn <= 0.5, -torch.inf)
+    order_br, gap_bn = cover(unit(tokens.x_bnd), there_bn, site.spread.detach(), picks)
+    line_bn = score_bn + site.spread * gap_bn
+    index_bm = None if picks == n else order_br.sort(dim=-1).values
+    counted_bm = line_bn.detach() if index_bm is None else line_bn.detach().gather(1, index_bm)
+    scale_b1 = counted_bm.std(-1, keepdim=True, correction=0)
+    return line_bn / torch.where(scale_b1 > 1e-3, scale_b1, 1.0), index_bm
 
 
 def _keep(
-    site: RelaxedSite, tokens: RelaxedTokens, score_bn: Tensor, grid: tuple[int, int], temperature: float, hard: bool
+    site: RelaxedSite,
+    tokens: RelaxedTokens,
+    line_bn: Tensor,
+    grid: tuple[int, int],
+    temperature: float | Tensor,
+    hard: bool,
 ) -> Tensor:
     """The degree to which each token stays (b, n)."""
-    if site.selector == "score" and not hard:
-        return soft_keep(score_bn, tokens.presence_bn, site.count, temperature)
+    learned = site.selector in ("score", "cover")
+    if learned and not hard:
+        return soft_keep(line_bn, tokens.presence_bn, site.count, temperature)
     if site.selector == "withdraw":
-        return torch.zeros_like(score_bn)
+        return torch.zeros_like(line_bn)
     count = site.count.detach().round().long()
-    order_bn = priority(site.selector, tokens.x_bnd, score_bn, count, grid, site.seed, tokens.presence_bn)
-    hard_bn = stay(order_bn, count).to(score_bn.dtype)
-    if site.selector != "score":
+    rule = "score" if learned else site.selector
+    order_bn = priority(rule, tokens.x_bnd, line_bn, count, grid, site.seed, tokens.presence_bn)
+    hard_bn = stay(order_bn, count).to(line_bn.dtype)
+    if not learned:
         return hard_bn
-    soft_bn = soft_keep(score_bn, tokens.presence_bn, site.count, temperature)
+    soft_bn = soft_keep(line_bn, tokens.presence_bn, site.count, temperature)
     return hard_bn + (soft_bn - soft_bn.detach())  # bracketed so: the difference is 0 to the bit
 
 
 def _transfer(
-    site: RelaxedSite, tokens: RelaxedTokens, score_bn: Tensor, keep_bn: Tensor, grid: tuple[int, int]
+    site: RelaxedSite,
+    tokens: RelaxedTokens,
+    score_bn: Tensor,
+    keep_bm: Tensor,
+    index_bm: Tensor | None,
+    grid: tuple[int, int],
 ) -> RelaxedTokens:
-    x_bnd, size_bn = wide(tokens.x_bnd), tokens.size_bn
-    before_bn = tokens.presence_bn
-    after_bn = before_bn * keep_bn
-    share_bnn = _unnormalised_shares(site, tokens, after_bn, grid)
+    x_bnd, size_bn, before_bn = wide(tokens.x_bnd), tokens.size_bn, tokens.presence_bn
+    if index_bm is None:
+        few, keep_bn = tokens, keep_bm
+    else:
+        few = RelaxedTokens(*(pick(values, index_bm) for values in tokens))
+        keep_bn = torch.zeros_like(before_bn).scatter(1, index_bm, keep_bm)
+    after_bm = few.presence_bn * keep_bm
+    share_bnm = _unnormalised_shares(site, tokens, few, after_bm, index_bm, grid)
     # P_ij = share_ij p_j / sum_k share_ik p_k: with presence as a factor, absent tokens too learn what they would get
-    total_bn = (share_bnn @ after_bn[..., None])[..., 0]
+    total_bn = (share_bnm @ after_bm[..., None])[..., 0]
     found_bn = total_bn > NOBODY
     mass_bn = site.gamma * before_bn * (1 - keep_bn) * size_bn
     if site.source == "importance":
         mass_bn = mass_bn * _relative(score_bn, before_bn)
     mass_bn = torch.where(found_bn, mass_bn, 0.0) / torch.where(found_bn, total_bn, 1.0)
-    intake_bn = after_bn / size_bn
-    moved_bnd = share_bnn.mT @ torch.cat([mass_bn[..., None] * x_bnd, mass_bn[..., None]], -1)
-    moved_bnd = intake_bn[..., None] * moved_bnd  # sum_i t_ij x_i, and sum_i t_ij in the last column
-    grown_bn = 1 + moved_bnd[..., -1]
-    u_bn = _relative(site.rho * score_bn, after_bn)
-    y_bnd = (x_bnd + moved_bnd[..., :-1]) * (u_bn * grown_bn.pow(-site.nu))[..., None]
-    return RelaxedTokens(y_bnd.to(tokens.x_bnd.dtype), size_bn * grown_bn, tokens.origin_bn, after_bn)
+    intake_bm = after_bm / few.size_bn
+    moved_bmd = share_bnm.mT @ torch.cat([mass_bn[..., None] * x_bnd, mass_bn[..., None]], -1)
+    moved_bmd = intake_bm[..., None] * moved_bmd  # sum_i t_ij x_i, and sum_i t_ij in the last column
+    grown_bm = 1 + moved_bmd[..., -1]
+    score_bm = score_bn if index_bm is None else score_bn.gather(1, index_bm)
+    u_bm = _relative(site.rho * score_bm, after_bm)
+    y_bmd = (wide(few.x_bnd) + moved_bmd[..., :-1]) * (u_bm * grown_bm.pow(-site.nu))[..., None]
+    return RelaxedTokens(y_bmd.to(tokens.x_bnd.dtype), few.size_bn * grown_bm, few.origin_bn, after_bm)
 
 
-def _unnormalised_shares(site: RelaxedSite, tokens: RelaxedTokens, after_bn: Tensor, grid: tuple[int, int]) -> Tensor:
-    """min(1, exp((cos_ij - c_i) / tau)) within the support (b, n, n), c_i = max_j (cos_ij + log p_j) for tau < 1.
+def _unnormalised_shares(
+    site: RelaxedSite,
+    tokens: RelaxedTokens,
+    few: RelaxedTokens,
+    after_bm: Tensor,
+    index_bm: Tensor | None,
+    grid: tuple[int, int],
+) -> Tensor:
+    """min(1, exp((cos_ij - c_i) / tau)) within the support (b, n, m), c_i = max_j (cos_ij + log p_j) for tau < 1.
 
     Among tokens wholly present this is the softmax, shifted (which cancels in P). The cap binds for tokens that are
     partly absent: each draws at most its presence. Without it a small tau would hand all of i's mass to the nearest
     token however little of that is left, and the relaxed operator would lose what the deployed one keeps.
     """
     unit_bnd = unit(tokens.x_bnd)
-    cosine_bnn = unit_bnd @ unit_bnd.mT
-    n = cosine_bnn.shape[-1]
-    forbidden_bnn = torch.eye(n, dtype=torch.bool, device=cosine_bnn.device)[None]
-    same_bnn = permitted(site.support, tokens.origin_bn, tokens.origin_bn, grid)
-    if same_bnn is not None:
-        forbidden_bnn = forbidden_bnn | ~same_bnn
+    cosine_bnm = unit_bnd @ (unit_bnd if index_bm is None else pick(unit_bnd, index_bm)).mT
+    _, n, m = cosine_bnm.shape
+    place_n = torch.arange(n, device=cosine_bnm.device)
+    forbidden_bnm = place_n[:, None] == (place_n[None, None] if index_bm is None else index_bm[:, None])
+    same_bnm = permitted(site.support, few.origin_bn, tokens.origin_bn, grid)
+    if same_bnm is not None:
+        forbidden_bnm = forbidden_bnm | ~same_bnm
     if site.support.kind == "nearest" and site.support.size is not None:
         with torch.no_grad():
-            reach_bnn = (cosine_bnn + after_bn.log()[:, None]).masked_fill(forbidden_bnn, -torch.inf)
-            least_bn1 = reach_bnn.topk(min(site.support.size, n), -1).values[..., -1:]
-            forbidden_bnn = forbidden_bnn | (reach_bnn < least_bn1)
+            reach_bnm = (cosine_bnm + after_bm.log()[:, None]).masked_fill(forbidden_bnm, -torch.inf)
+            least_bn1 = reach_bnm.topk(min(site.support.size, m), -1).values[..., -1:]
+            forbidden_bnm = forbidden_bnm | (reach_bnm < least_bn1)
     sharpness = site.tau.clamp_min(TAU_FLOOR).reciprocal()  # tau = inf: all alike
-    logit_bnn = (cosine_bnn * sharpness).masked_fill(forbidden_bnn, -torch.inf)
-    handicap_bn = sharpness.clamp_min(1.0) * after_bn.clamp_min(NOBODY).log()
+    logit_bnm = (cosine_bnm * sharpness).masked_fill(forbidden_bnm, -torch.inf)
+    handicap_bm = sharpness.clamp_min(1.0) * after_bm.clamp_min(NOBODY).log()
     with torch.no_grad():
-        best_bn1 = (logit_bnn + handicap_bn[:, None]).argmax(-1, keepdim=True)
-    level_bn1 = logit_bnn.gather(-1, best_bn1) + handicap_bn.gather(-1, best_bn1[..., 0])[..., None]
+        best_bn1 = (logit_bnm + handicap_bm[:, None]).argmax(-1, keepdim=True)
+    level_bn1 = logit_bnm.gather(-1, best_bn1) + handicap_bm.gather(-1, best_bn1[..., 0])[..., None]
     level_bn1 = torch.where(level_bn1 == -torch.inf, 0.0, level_bn1)
-    return (logit_bnn - level_bn1).clamp_max(0.0).exp()
+    return (logit_bnm - level_bn1).clamp_max(0.0).exp()
 
 
 def _relative(exponent_bn: Tensor, presence_bn: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from eos_platform.errors import EosError
-from eos_platform.operators.spec import FEATURES
+from eos_platform.operators.spec import ALL_FEATURES, FEATURES
 from eos_platform.operators.tokens import unit, wide
 
 
@@ -35,8 +35,17 @@ def uniqueness_feature(x_bnd: Tensor, presence_bn: Tensor | None = None) -> Tens
     return 1 - (torch.einsum("bnd,bd->bn", unit_bnd, total_bd) - own_bn) / others_bn.clamp_min(1e-2)
 
 
+def probe_feature(x_bnd: Tensor, probe_d: Tensor) -> Tensor:
+    """What a learned direction says of each token (b, n): its cosine with it, times the direction's length."""
+    unit_bnd = unit(x_bnd)
+    return unit_bnd @ probe_d.to(unit_bnd.dtype)
+
+
 def combine(
-    features: Mapping[str, Tensor], weights: Mapping[str, float] | Tensor, presence_bn: Tensor | None = None
+    features: Mapping[str, Tensor],
+    weights: Mapping[str, float] | Tensor,
+    presence_bn: Tensor | None = None,
+    probed_bn: Tensor | None = None,
 ) -> Tensor:
     """The score s (b, n): the weighted sum of z-scored features, of mean 0 and spread 1 over the tokens present.
 
@@ -46,28 +55,44 @@ def combine(
         features: name -> (b, n).
         weights: by name, or a tensor in the order of ``FEATURES``, where features that are not given count nothing.
         presence_bn: how much of each token is there; default: all of it.
+        probed_bn: what a learned direction says (``probe_feature``), added as it is to the sum.
 
     Raises:
         EosError: a feature weighed by name is not given.
     """
     used: list[tuple[str, float | Tensor]] = []
-    for index, name in enumerate(FEATURES):
-        weight = weights[index] if isinstance(weights, Tensor) else weights.get(name, 0.0)
-        if not isinstance(weight, Tensor) and weight == 0:
-            continue
-        if name in features:
-            used.append((name, weight))
-        elif not isinstance(weight, Tensor):
-            raise EosError(f"this model gives no feature '{name}' here; given: {', '.join(features) or 'none'}")
-    if not used:
+    if isinstance(weights, Tensor):
+        used += [(name, weights[index]) for index, name in enumerate(FEATURES) if name in features]
+    else:
+        used += _weighted(features, weights)
+    if not used and probed_bn is None:
         raise EosError("a score needs at least one weighted feature")
-    z_kbn = _standard(torch.stack([wide(features[name]) for name, _ in used]), presence_bn)
-    total_bn = torch.zeros_like(z_kbn[0])
     scale: float | Tensor = 0.0  # what the sum is made of, in case its parts cancel
-    for z_bn, (_, weight) in zip(z_kbn, used, strict=True):
-        total_bn = total_bn + weight * z_bn
-        scale = scale + weight**2
+    total_bn: float | Tensor = 0.0
+    if used:
+        z_kbn = _standard(torch.stack([wide(features[name]) for name, _ in used]), presence_bn)
+        total_bn = torch.zeros_like(z_kbn[0])
+        for z_bn, (_, weight) in zip(z_kbn, used, strict=True):
+            total_bn = total_bn + weight * z_bn
+            scale = scale + weight**2
+    if probed_bn is not None:
+        scale = scale + probed_bn.detach().square().mean(-1, keepdim=True)
+        total_bn = total_bn + probed_bn
+    assert isinstance(total_bn, Tensor)
     return _standard(total_bn, presence_bn, scale)
+
+
+def plain(features: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
+    """The weighted sum of the features as they are (b, n); where that is negative, 0: no token weighs less than none.
+
+    Raises:
+        EosError: a feature weighed by name is not given.
+    """
+    return (
+        torch.stack([weight * wide(features[name]) for name, weight in _weighted(features, weights)])
+        .sum(0)
+        .clamp_min(0.0)
+    )
 
 
 def with_token_features(
@@ -79,6 +104,16 @@ def with_token_features(
         if name in needed and name not in full:
             full[name] = feature(x_bnd, presence_bn)
     return full
+
+
+def _weighted(features: Mapping[str, Tensor], weights: Mapping[str, float]) -> list[tuple[str, float]]:
+    """The features that count, always in the same order."""
+    used = [(name, weights[name]) for name in ALL_FEATURES if weights.get(name, 0.0) != 0]
+    for name, _ in used:
+        if name not in features:
+            given = ", ".join(name for name in features if name in ALL_FEATURES)
+            raise EosError(f"this model gives no feature '{name}' here; given: {given or 'none'}")
+    return used
 
 
 def _standard(f_bn: Tensor, presence_bn: Tensor | None, scale: float | Tensor | None = None) -> Tensor:

@@ -1,4 +1,4 @@
-"""Which tokens stay: every selector is a priority, and the ``count`` of highest priority stay (ties: lower index).
+"""Which tokens stay, by a priority of which the ``count`` highest stay (ties: lower index).
 
 The same code serves the deployed form (``presence_bn`` None, the count an int) and the relaxed one (all tokens of the
 grid, of which those with presence above one half count as there, the count a tensor that is never read by the host).
@@ -44,15 +44,16 @@ def priority(
         value_bn = _farthest(x_bnd, present_bn, count if isinstance(count, int) else n)
     elif selector == "random":
         value_bn = _shuffle(seed, n, x_bnd.device)[_position(present_bn).clamp_min(0)]
-    else:  # withdraw: nobody stays, so the order does not matter
+    elif selector == "withdraw":  # nobody stays, so the order does not matter
         value_bn = torch.zeros(b, n, device=x_bnd.device)
+    else:
+        raise ValueError(f"selector '{selector}' is no priority")
     return value_bn.masked_fill(~present_bn, -INF)
 
 
-def split(priority_bn: Tensor, keep: int) -> tuple[Tensor, Tensor]:
-    """Indices that stay (b, keep) and those that go (b, n - keep), both ascending."""
-    order_bn = priority_bn.sort(dim=-1, descending=True, stable=True).indices
-    return order_bn[:, :keep].sort(dim=-1).values, order_bn[:, keep:].sort(dim=-1).values
+def first(priority_bn: Tensor, count: int) -> Tensor:
+    """Indices of the ``count`` highest (b, count), best first."""
+    return priority_bn.sort(dim=-1, descending=True, stable=True).indices[:, :count]
 
 
 def stay(priority_bn: Tensor, count: Tensor) -> Tensor:

@@ -19,10 +19,11 @@ DESIGN_FEATURES = ("raters", "corrected", "next_vision", "relevance", "key_norm"
 ALL_FEATURES = FEATURES + DESIGN_FEATURES
 Unit = Annotated[float, Field(ge=0.0, le=1.0)]
 SelectorName = Literal[
-    "score", "grid", "alternate", "farthest", "random", "withdraw", "spaced", "bipartite", "density", "pivots", "dpp"
-]
+    "score", "cover", "grid", "alternate", "farthest", "random", "withdraw",
+    "spaced", "bipartite", "density", "pivots", "dpp",
+]  # fmt: skip
 Regime = Literal["identity", "prune", "merge", "pool", "reweight", "hybrid"]
-SCORED = ("score", "pivots", "dpp")  # selectors that read the score
+SCORED = ("score", "cover", "bipartite", "pivots", "dpp")  # selectors that read the score
 
 
 class Spec(BaseModel):
@@ -57,7 +58,7 @@ class Transfer(Spec):
     tau: float = Field(default=0.0, ge=0.0)  # 0: all to the most similar kept token; inf: spread evenly
     nu: Unit = 1.0  # 0: added up; 1: averaged with the token that receives
     mu: Unit = 0.0  # 1: what is received is averaged by itself before it is added
-    # a_i: 1; exp(s_i) / mean exp(s); or the plain weighted sum of the features, as they are
+    # a_i: 1; exp(s_i) / mean exp(s); or the plain weighted sum of the features, as they are (at least 0)
     source: Literal["ones", "importance", "attention"] = "ones"
     support: Support = Support()
     # by source: each dropped token shares itself out (P sums to 1 over who receives). by anchor: each kept token takes
@@ -89,6 +90,9 @@ class SiteSpec(Spec):
     selector: SelectorName = "score"
     important: int = Field(default=0, ge=0, strict=True)  # so many best scores stay first; the selector adds the rest
     score: dict[str, Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]] = {}
+    # learned: each token's cosine with this direction of the model's hidden space, times its length, joins the score
+    probe: tuple[Annotated[float, Field(allow_inf_nan=False)], ...] = ()
+    spread: float = Field(default=0.0, ge=0.0, le=100.0)  # of the selector "cover": how much unlikeness counts
     similarity: Literal["hidden", "keys"] = "hidden"  # what tokens are compared by: themselves, or the tower's keys
     seed: int = Field(default=0, ge=0, lt=2**32)  # of the selector "random"
     transfer: Transfer = Transfer()
@@ -109,12 +113,23 @@ class SiteSpec(Spec):
     def _consistent(self) -> SiteSpec:
         if (self.selector == "withdraw") != (self.keep == 0):
             raise ValueError("keep is 0 exactly when the selector is 'withdraw'")
-        if self.important > self.keep:
-            raise ValueError(f"important {self.important} is more than the {self.keep} tokens that stay")
         if self.summary and self.keep < 2:
             raise ValueError("a summary needs at least one token kept beside it")
-        if self.ranks and not any(self.score.values()):
-            raise ValueError("'score' must weigh at least one feature here")
+        if self.important > self.keep - self.summary:
+            beside = " beside the summary" if self.summary else ""
+            raise ValueError(
+                f"important {self.important} is more than the {self.keep - self.summary} that stay{beside}"
+            )
+        if self.selector == "pivots" and self.similarity == "keys":
+            raise ValueError("selector 'pivots' compares hidden states, as text tokens have no other")
+        if self.transfer.support.kind == "overlap":
+            whole = self.selector == "grid" and self.keep == self.transfer.support.size
+            if not whole or self.important or self.summary:
+                raise ValueError(
+                    "support 'overlap' needs selector 'grid', as many kept as windows, and none beside them"
+                )
+        if self.ranks and not (any(self.score.values()) or any(self.probe)):
+            raise ValueError("'score' must weigh at least one feature here (or a probe be given)")
         return self
 
     @property

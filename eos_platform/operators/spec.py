@@ -23,6 +23,7 @@ from pydantic import Field, JsonValue, ValidationError, model_validator
 
 from eos_platform.errors import EosError, explain
 from eos_platform.files import read_text, write_atomic
+from eos_platform.operators.grid import overlap_layout
 from eos_platform.operators.site import (
     ALL_FEATURES,
     FEATURES,
@@ -56,6 +57,7 @@ class Target(Spec):
     layers: int = Field(ge=1)  # decoder layers
     grid: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]  # rows, columns of visual tokens
     model: str = ""  # a name for people
+    vision_layers: int = Field(default=0, ge=0)  # blocks of the vision tower whose output is used; 0: unknown
 
     @property
     def tokens(self) -> int:
@@ -97,8 +99,11 @@ class OperatorSpec(Spec):
                 raise ValueError(f"{at}: positions are renumbered in the decoder only")
             if site.keep > tokens:
                 raise ValueError(f"{at}: keep {site.keep} is more than the {tokens} tokens that arrive")
-            if site.selector == "alternate" and site.keep < tokens // 2:
-                raise ValueError(f"{at}: 'alternate' keeps at least {tokens // 2} of {tokens} tokens; use two sites")
+            picks, rest = site.keep - site.summary - site.important, tokens - site.important
+            if site.selector == "alternate" and site.keep < tokens and picks < rest // 2:
+                raise ValueError(f"{at}: 'alternate' keeps at least {rest // 2} of {rest} tokens; use two sites")
+            if site.transfer.support.kind == "overlap":
+                _overlap_fits(site, at, tokens, self.target)
             tokens, before = site.keep, (site.place, site.layer)
         return self
 
@@ -206,6 +211,15 @@ class OperatorSpec(Spec):
             EosError: missing, unreadable, or not a valid operator.
         """
         return cls.from_json(read_text(path, "operator file"), str(path))
+
+
+def _overlap_fits(site: SiteSpec, at: str, tokens: int, target: Target) -> None:
+    if tokens != target.tokens:
+        raise ValueError(f"{at}: support 'overlap' needs all {target.tokens} tokens of the grid, not {tokens}")
+    try:
+        overlap_layout(target.grid, site.keep)
+    except EosError as error:
+        raise ValueError(f"{at}: {error}") from None
 
 
 _KEYS = {

@@ -13,7 +13,7 @@ from torch import Tensor
 TRIALS, ROUNDS = 32, 6  # each round narrows theta 33-fold, 33^6 > 2^30: thirty bisections in a fifth of the launches
 
 
-def soft_keep(score_bn: Tensor, presence_bn: Tensor, count: Tensor, temperature: float) -> Tensor:
+def soft_keep(score_bn: Tensor, presence_bn: Tensor, count: Tensor, temperature: float | Tensor) -> Tensor:
     """How far each token stays (b, n): sum_i presence_i keep_i = count, where so many are present.
 
     The threshold is found without gradient; one differentiable Newton step then gives it the gradient of the
@@ -31,7 +31,7 @@ def soft_keep(score_bn: Tensor, presence_bn: Tensor, count: Tensor, temperature:
     return torch.sigmoid((score_bn - theta_b1) / temperature)
 
 
-def _solve(score_bn: Tensor, presence_bn: Tensor, count: Tensor, temperature: float) -> Tensor:
+def _solve(score_bn: Tensor, presence_bn: Tensor, count: Tensor, temperature: float | Tensor) -> Tensor:
     """theta (b, 1) by repeated sectioning, always a fixed number of rounds, all rows at once."""
     margin = 30 * temperature  # at which a sigmoid is 0 or 1
     bound = math.sqrt(score_bn.shape[-1]) + 1  # a z-score of n tokens is below sqrt(n); absent tokens may lie anywhere

@@ -1,6 +1,6 @@
 """The visual tokens at a site, and the few tensor moves everything here shares.
 
-Legend: b batch, n tokens present, r kept, q dropped, d width.
+Legend: b batch, n tokens present, r kept, q dropped, d width, e width of what tokens are compared by.
 """
 
 from __future__ import annotations
@@ -56,3 +56,10 @@ def pick(values: Tensor, index_br: Tensor) -> Tensor:
 def unit(x_bnd: Tensor) -> Tensor:
     """Each token scaled to length 1 (a zero token stays zero), so that products are cosines."""
     return torch.nn.functional.normalize(wide(x_bnd), dim=-1)
+
+
+def distance(x_bqe: Tensor, x_bre: Tensor) -> Tensor:
+    """Euclidean distance / sqrt(e) of every pair (b, q, r): the root mean square difference."""
+    # not by products: their rounding would part equal vectors
+    exact = "donot_use_mm_for_euclid_dist"
+    return torch.cdist(wide(x_bqe), wide(x_bre), compute_mode=exact) / x_bqe.shape[-1] ** 0.5

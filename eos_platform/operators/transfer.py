@@ -1,6 +1,7 @@
-"""What becomes of the tokens that go, deployed: their shares of the tokens that stay.
+"""What becomes of the tokens that go, deployed: what each token that stays receives.
 
-Legend: b batch, q dropped, r kept, d width.
+Legend: b batch, n tokens present, q those that give, r those that receive, k nearest, d width, e width of what is
+compared.
 """
 
 from __future__ import annotations
@@ -10,19 +11,26 @@ import math
 import torch
 from torch import Tensor
 
-from eos_platform.operators.grid import window_table
+from eos_platform.operators.grid import overlap_table, window_table
 from eos_platform.operators.spec import Support, Transfer
-from eos_platform.operators.tokens import Tokens, unit, wide
+from eos_platform.operators.tokens import Tokens, distance, pick, unit, wide
 
 
 def received(
-    transfer: Transfer, kept: Tokens, dropped: Tokens, importance_bq: Tensor | None, grid: tuple[int, int]
+    transfer: Transfer,
+    kept: Tokens,
+    dropped: Tokens,
+    importance_bq: Tensor | None,
+    grid: tuple[int, int],
+    compared: tuple[Tensor, Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """What each kept token receives: sum_i t_ij x_i (b, r, d) and sum_i t_ij (b, r).
+    """By source: what each of ``kept`` receives, sum_i t_ij x_i (b, r, d) and sum_i t_ij (b, r).
 
     Args:
         importance_bq: a_i of the dropped tokens; None: 1.
+        compared: (b, r, e) and (b, q, e), what kept and dropped tokens are compared by; default: themselves.
     """
+    compared_bre, compared_bqe = compared or (kept.x_bnd, dropped.x_bnd)
     mass_bq = transfer.gamma * wide(dropped.size_bn)
     if importance_bq is not None:
         mass_bq = mass_bq * importance_bq
@@ -33,8 +41,50 @@ def received(
         each_br = mass_bq.sum(-1, keepdim=True) / (r * kept.size_bn)
         pooled_bd = torch.einsum("bq,bqd->bd", mass_bq.to(x_bqd.dtype), x_bqd)
         return pooled_bd[:, None] / (r * kept.size_bn[..., None]), each_br
-    t_bqr = _shares(transfer, kept, dropped, grid) * mass_bq[..., None] / kept.size_bn[:, None]
+    allowed_bqr = permitted(transfer.support, kept.origin_bn, dropped.origin_bn, grid)
+    share_bqr = _shares(transfer, compared_bre, compared_bqe, allowed_bqr)
+    t_bqr = share_bqr * mass_bq[..., None] / kept.size_bn[:, None]
     return t_bqr.mT.to(x_bqd.dtype) @ x_bqd, t_bqr.sum(1)
+
+
+def collected(
+    transfer: Transfer,
+    tokens: Tokens,
+    index_br: Tensor,
+    importance_bn: Tensor | None,
+    grid: tuple[int, int],
+    compared_bne: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """By anchor: what each kept token takes of all others in its support, in the form of ``received``.
+
+    Args:
+        tokens: all tokens, of which those at ``index_br`` are kept.
+        importance_bn: a_i; None: 1.
+        compared_bne: what tokens are compared by; default: themselves.
+    """
+    mass_bn = transfer.gamma * wide(tokens.size_bn)
+    if importance_bn is not None:
+        mass_bn = mass_bn * importance_bn
+    n, size = tokens.x_bnd.shape[1], transfer.support.size or 0
+    self_brn = index_br[..., None] == torch.arange(n, device=index_br.device)
+    if transfer.support.kind == "overlap":  # only where the whole grid is there, and kept are the windows' middles
+        taken_brn = overlap_table(grid, size, index_br.device) & ~self_brn
+    else:
+        compared_bne = tokens.x_bnd if compared_bne is None else compared_bne
+        alike_brn = similarity(transfer, pick(compared_bne, index_br), compared_bne)
+        alike_brn = alike_brn.masked_fill(self_brn, -torch.inf)
+        near_brk = alike_brn.sort(dim=-1, descending=True, stable=True).indices[..., : min(size, n - 1)]
+        taken_brn = torch.zeros_like(self_brn).scatter_(-1, near_brk, True)
+    t_brn = taken_brn * mass_bn[:, None] / pick(tokens.size_bn, index_br)[..., None]
+    x_bnd = wide(tokens.x_bnd)
+    return t_brn.to(x_bnd.dtype) @ x_bnd, t_brn.sum(-1)
+
+
+def similarity(transfer: Transfer, compared_bqe: Tensor, compared_bre: Tensor) -> Tensor:
+    """How alike every pair is (b, q, r)."""
+    if transfer.metric == "distance":
+        return -distance(compared_bqe, compared_bre)
+    return unit(compared_bqe) @ unit(compared_bre).mT
 
 
 def permitted(support: Support, origin_br: Tensor, origin_bq: Tensor, grid: tuple[int, int]) -> Tensor | None:
@@ -45,25 +95,24 @@ def permitted(support: Support, origin_br: Tensor, origin_bq: Tensor, grid: tupl
     return window_of[origin_bq][..., None] == window_of[origin_br][:, None]
 
 
-def _shares(transfer: Transfer, kept: Tokens, dropped: Tokens, grid: tuple[int, int]) -> Tensor:
+def _shares(transfer: Transfer, compared_bre: Tensor, compared_bqe: Tensor, allowed_bqr: Tensor | None) -> Tensor:
     """P (b, q, r): how each dropped token is shared out; a row of zeros where its support is empty."""
-    allowed_bqr = permitted(transfer.support, kept.origin_bn, dropped.origin_bn, grid)
     if allowed_bqr is not None and math.isinf(transfer.tau):
-        share_bqr = allowed_bqr.to(torch.promote_types(kept.x_bnd.dtype, torch.float32))
+        share_bqr = allowed_bqr.to(torch.promote_types(compared_bre.dtype, torch.float32))
         return share_bqr / share_bqr.sum(-1, keepdim=True).clamp_min(1)
-    cosine_bqr = unit(dropped.x_bnd) @ unit(kept.x_bnd).mT
+    alike_bqr = similarity(transfer, compared_bqe, compared_bre)
     size = transfer.support.size
-    if transfer.support.kind == "nearest" and size is not None and size < cosine_bqr.shape[-1]:
-        near_bqr = cosine_bqr.sort(dim=-1, descending=True, stable=True).indices[..., :size]
-        allowed_bqr = torch.zeros_like(cosine_bqr, dtype=torch.bool).scatter_(-1, near_bqr, True)
+    if transfer.support.kind == "nearest" and size is not None and size < alike_bqr.shape[-1]:
+        near_bqr = alike_bqr.sort(dim=-1, descending=True, stable=True).indices[..., :size]
+        allowed_bqr = torch.zeros_like(alike_bqr, dtype=torch.bool).scatter_(-1, near_bqr, True)
     if allowed_bqr is not None:
-        cosine_bqr = cosine_bqr.masked_fill(~allowed_bqr, -3.0)  # below any cosine
+        alike_bqr = alike_bqr.masked_fill(~allowed_bqr, torch.finfo(alike_bqr.dtype).min)
     if transfer.tau == 0:
-        best_bq1 = cosine_bqr.argmax(-1, keepdim=True)  # the first of equals
-        share_bqr = torch.zeros_like(cosine_bqr).scatter_(-1, best_bq1, 1.0)
+        best_bq1 = alike_bqr.argmax(-1, keepdim=True)  # the first of equals
+        share_bqr = torch.zeros_like(alike_bqr).scatter_(-1, best_bq1, 1.0)
     else:
-        best_bq1 = cosine_bqr.amax(-1, keepdim=True)
-        share_bqr = ((cosine_bqr - best_bq1) / transfer.tau).exp()  # shifted before dividing: tau may be tiny
+        best_bq1 = alike_bqr.amax(-1, keepdim=True)
+        share_bqr = ((alike_bqr - best_bq1) / transfer.tau).exp()  # shifted before dividing: tau may be tiny
         if allowed_bqr is not None:
             share_bqr = share_bqr * allowed_bqr
         share_bqr = share_bqr / share_bqr.sum(-1, keepdim=True).clamp_min(1e-9)

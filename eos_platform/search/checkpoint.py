@@ -24,8 +24,12 @@ class Progress:
     """Where a search stands, beside its parameters and its optimiser."""
 
     step: int = 0
+    samples: int = 0  # questions run through the model, with repetition, deployed trials included
     multiplier: float = 0.0
+    candidates: int = 0
+    restarts: int = 0
     fixed: tuple[int, ...] | None = None
+    best: float | None = None  # loss of the parameters that deployed best
     seconds: float = 0.0
     history: list[dict[str, float]] = field(default_factory=list)
 
@@ -37,23 +41,29 @@ def save_state(
     parameters: Parameters,
     optimiser: torch.optim.Adam,
     progress: Progress,
+    best: dict[str, Tensor],
 ) -> None:
-    """Write the state into ``folder`` (atomically). ``workload``: the model and task searched."""
+    """Write the state into ``folder`` (atomically).
+
+    Args:
+        workload: the model and task searched.
+        best: the parameters that deployed best so far.
+    """
     tensors: dict[str, Tensor] = {}
     for name, value in parameters.named_parameters():
         tensors[f"parameter.{name}"] = value.detach().cpu()
         for key, moment in optimiser.state.get(value, {}).items():
             tensors[f"adam.{key}.{name}"] = moment.detach().cpu()
-    if parameters.mask is not None:
-        tensors["mask"] = parameters.mask.cpu()
+    tensors["mask"] = parameters.mask.cpu()
+    tensors |= {f"best.{name}": value.cpu() for name, value in best.items()}
     header = {"config": config.model_dump_json(), "workload": workload, "progress": json.dumps(asdict(progress))}
     write_atomic(folder / FILE, save({key: value.contiguous() for key, value in tensors.items()}, header))
 
 
 def load_state(
     folder: Path, config: SearchConfig, workload: str, parameters: Parameters, optimiser: torch.optim.Adam
-) -> Progress | None:
-    """Put a saved state into ``parameters`` and ``optimiser``; None when ``folder`` holds none.
+) -> tuple[Progress, dict[str, Tensor]] | None:
+    """Put a saved state into ``parameters`` and ``optimiser``; the rest of it, or None when ``folder`` holds none.
 
     Raises:
         EosError: the state is of a search with another configuration, or the file is damaged.
@@ -72,12 +82,11 @@ def load_state(
         with torch.no_grad():
             for name, value in parameters.named_parameters():
                 value.copy_(tensors[f"parameter.{name}"])
-                prefix = {key.split(".")[1] for key in tensors if key.startswith("adam.") and key.endswith(f".{name}")}
-                moments = {key: tensors[f"adam.{key}.{name}"] for key in prefix}
-                optimiser.state[value] = {k: m if k == "step" else m.to(value.device) for k, m in moments.items()}
+                for key, moment in optimiser.state[value].items():
+                    moment.copy_(tensors[f"adam.{key}.{name}"])
+            parameters.mask.copy_(tensors["mask"])
     except (SafetensorError, OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
         raise EosError(f"{path}: not a search checkpoint: {str(error).splitlines()[0]}") from None
-    if "mask" in tensors:
-        parameters.mask = tensors["mask"].to(parameters.keep.device)
     progress.fixed = parameters.fixed = tuple(progress.fixed) if progress.fixed is not None else None
-    return progress
+    best = {key.removeprefix("best."): value for key, value in tensors.items() if key.startswith("best.")}
+    return progress, {name: value.to(parameters.keep.device) for name, value in best.items()}

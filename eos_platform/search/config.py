@@ -18,23 +18,36 @@ class SearchConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     budget: float = Field(default=0.2, gt=0.0, le=1.0, description="target compute ratio; hit means deployed <= budget")
-    steps: int = Field(default=240, ge=4, le=1_000_000, description="optimiser steps")
+    steps: int = Field(default=480, ge=4, le=1_000_000, description="optimiser steps")
     batch_size: int = Field(default=64, ge=1, le=65_536, description="questions a step")
     learning_rate: float = Field(default=0.05, gt=0.0, le=1.0, description="of the operator's parameters")
     seed: int = Field(default=0, ge=0, lt=2**32)
     layers: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
-        default=None, description="candidate sites (before these decoder layers); default: every layer"
+        default=None,
+        description="candidate sites (before these decoder layers); default: before the language model, and at"
+        " five eighths of its depth",
     )
+    selector: Literal["cover", "score"] = Field(
+        default="cover", description="of the first site: what matters and is unlike the rest, or what matters alone"
+    )
+    probe: bool = Field(default=True, description="learn a direction of the hidden space as a feature of each site")
     task_weight: Weight = 1.0
     distill_weight: Weight = 1.0
     align_weight: Weight = 0.1
-    budget_weight: Positive = Field(default=10.0, description="penalty per unit of relative excess over the budget")
+    budget_rule: Literal["exact", "penalty", "two-sided"] = Field(
+        default="exact",
+        description="exact: the first count is whatever meets the budget; else every count moves, and a penalty on the"
+        " excess (penalty) or on any distance (two-sided) holds the budget",
+    )
+    budget_weight: Positive = Field(
+        default=10.0, description="penalty per unit of excess, where the rule is no exact one"
+    )
     budget_growth: Weight = Field(default=1.0, description="how fast that multiplier rises while violated")
-    cost_weight: Weight = Field(default=0.0, description="price of compute below the budget")
-    temperature_start: Positive = 1.0
+    cost_weight: Weight = Field(default=0.0, description="price of compute below the budget, under a penalty")
+    temperature_start: Positive = 0.3
     temperature_end: Positive = 0.03
-    tau_start: float = Field(default=0.1, ge=1e-3, le=10.0, description="how softly dropped tokens spread, at first")
-    straight_through: float = Field(default=0.15, ge=0.0, le=0.9, description="last share of steps, on deployed counts")
+    tau_start: float = Field(default=0.05, ge=1e-3, le=10.0, description="how softly dropped tokens spread, at first")
+    straight_through: float = Field(default=0.2, ge=0.0, le=0.9, description="last share of steps, on deployed counts")
     support: Literal["all", "window", "nearest"] = "all"
     positions: Literal["keep", "renumber"] = "keep"
     search_questions: int = Field(

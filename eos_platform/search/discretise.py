@@ -7,7 +7,6 @@ from torch import Tensor
 
 from eos_platform.errors import EosError
 from eos_platform.models.compute import DecoderShape, compute_ratio
-from eos_platform.operators.relax import RelaxedSite
 from eos_platform.operators.spec import FEATURES, OperatorSpec, SiteSpec, Target, Transfer
 from eos_platform.search.config import SearchConfig
 from eos_platform.search.parameters import Parameters
@@ -19,47 +18,50 @@ NO_RHO = 0.02  # reweighting below this is left out
 
 def feature_mask(parameters: Parameters) -> Tensor:
     """Which feature weights count at each site (sites, features), 1 or 0."""
-    size = parameters.weights.detach().abs()
-    return (size >= SLIGHT * size.amax(1, keepdim=True)).float()
+    size = parameters.weights.detach().abs() * parameters.mask
+    return parameters.mask * (size >= SLIGHT * size.amax(1, keepdim=True))
 
 
+@torch.no_grad()
 def to_operator(parameters: Parameters, counts: tuple[int, ...], target: Target, name: str) -> OperatorSpec:
     """The operator with these whole counts after each candidate site; sites that remove nothing are left out."""
-    mask = feature_mask(parameters) if parameters.mask is None else parameters.mask
+    mask = feature_mask(parameters)
+    fixed, parameters.fixed = parameters.fixed, None
+    try:
+        soft = parameters.sites(torch.ones(len(parameters.layers), device=parameters.keep.device))
+    finally:
+        parameters.fixed = fixed
     sites, before = [], target.tokens
-    soft = {site.layer: site for site in _every_site(parameters)}
-    for number, (layer, keep) in enumerate(zip(parameters.layers, counts, strict=True)):
+    for number, (site, keep) in enumerate(zip(soft, counts, strict=True)):
         if keep == before:
             continue
-        before, site = keep, soft[layer]
-        weights = site.weights.detach() * mask[number].to(site.weights.device)
-        weights = weights / weights.norm().clamp_min(1e-12)
-        rho = float(site.rho.detach())
+        before = keep
+        weights = site.weights * mask[number]
+        probe = site.probe if site.probe is not None and bool(site.probe.any()) else None
+        # the score is brought to unit spread anyway: only proportions count
+        size = weights.norm() if probe is None else torch.cat([weights, probe]).norm()
+        size = size.clamp_min(1e-12)
+        rho = float(site.rho)
         sites.append(
             SiteSpec(
-                layer=layer,
+                layer=site.layer,
                 keep=keep,
-                score={f: _number(w) for f, w in zip(FEATURES, weights.tolist(), strict=True) if w},
+                selector="cover" if site.selector == "cover" else "score",
+                score={f: _number(w) for f, w in zip(FEATURES, (weights / size).tolist(), strict=True) if w},
+                probe=() if probe is None else tuple(map(_number, (probe / size).tolist())),
+                spread=0.0 if site.spread is None else _number(float(site.spread)),
                 transfer=Transfer(
-                    gamma=_number(float(site.gamma.detach())),
-                    tau=_number(float(site.tau.detach())),
-                    nu=_number(float(site.nu.detach())),
+                    gamma=_number(float(site.gamma)),
+                    tau=_number(float(site.tau)),
+                    nu=_number(float(site.nu)),
                     support=parameters.support,
                 ),
                 rho=_number(rho) if rho >= NO_RHO else 0.0,
-                beta=_number(float(site.beta.detach())),
+                beta=_number(float(site.beta)),
                 positions=parameters.positions,
             )
         )
     return OperatorSpec(name=name, target=target, sites=tuple(sites))
-
-
-def _every_site(parameters: Parameters) -> list[RelaxedSite]:
-    fixed, parameters.fixed = parameters.fixed, None
-    try:
-        return parameters.sites(parameters.counts())
-    finally:
-        parameters.fixed = fixed
 
 
 def _number(value: float) -> float:
@@ -69,6 +71,7 @@ def _number(value: float) -> float:
 
 @torch.no_grad()
 def whole_counts(
+    soft_counts: Tensor,
     parameters: Parameters,
     config: SearchConfig,
     target: Target,
@@ -78,17 +81,18 @@ def whole_counts(
 ) -> tuple[int, ...]:
     """Whole counts in the proportions of the soft ones, as large as the budget allows.
 
-    Gates below one half are shut first: their sites remove nothing.
+    Sites that hardly remove anything are shut first.
 
     Args:
+        soft_counts: (sites,)
         text: tokens that are not visual.
         steepness: exponent on the share that stays after the first acting site; 0 reduces there alone.
 
     Raises:
         EosError: not even one token at every site fits the budget.
     """
-    stay = 1 - torch.sigmoid(parameters.gate) * (1 - torch.sigmoid(parameters.keep))
-    stay = torch.where((parameters.gate > 0) & (stay <= UNTOUCHED), stay, 1.0)
+    stay = soft_counts / torch.cat([soft_counts.new_full((1,), target.tokens), soft_counts[:-1]])
+    stay = torch.where(stay <= UNTOUCHED, stay, 1.0)
     acting = (stay < 1).nonzero()
     if len(acting):
         later = int(acting[0]) + 1
@@ -103,8 +107,18 @@ def whole_counts(
             counts.append(before)
         return tuple(counts)
 
+    # what a site costs does not depend on its parameters' values: one operator serves every trial
+    everywhere = to_operator(
+        parameters, tuple(range(target.tokens - 1, target.tokens - 1 - len(soft), -1)), target, "t"
+    )
+
     def ratio(counts: tuple[int, ...]) -> float:
-        return compute_ratio(to_operator(parameters, counts, target, "trial"), shape, text)
+        sites, before = [], target.tokens
+        for site, count in zip(everywhere.sites, counts, strict=True):
+            if count != before:
+                sites.append(site.model_copy(update={"keep": count}))
+                before = count
+        return compute_ratio(everywhere.model_copy(update={"sites": tuple(sites)}), shape, text)
 
     low, high = 0.0, target.tokens / max(min(soft), 1e-3)
     counts = scaled(low)

@@ -46,13 +46,20 @@ def excess(ratio: Tensor, budget: float) -> Tensor:
     return F.relu(ratio / budget - 1)
 
 
-def total_loss(parts: dict[str, Tensor], ratio: Tensor, multiplier: float, config: SearchConfig) -> Tensor:
-    """The weighted sum. ``multiplier`` is the penalty per unit of excess, raised while the budget is violated."""
-    over = excess(ratio, config.budget)
-    return (
+def total_loss(parts: dict[str, Tensor], ratio: Tensor, multiplier: Tensor, config: SearchConfig) -> Tensor:
+    """The weighted sum, and what the budget's rule adds.
+
+    Args:
+        multiplier: 0-dim, penalty per unit of excess; raised while the budget is violated, 0 once counts are whole.
+    """
+    loss = (
         config.task_weight * parts["task_loss"]
         + config.distill_weight * parts["distill_loss"]
         + config.align_weight * parts["align_loss"]
-        + multiplier * (over + over**2)
-        + config.cost_weight * ratio / config.budget
     )
+    if config.budget_rule == "exact":  # the counts meet it already
+        return loss
+    if config.budget_rule == "two-sided":
+        return loss + multiplier * (ratio / config.budget - 1).square()
+    over = excess(ratio, config.budget)
+    return loss + multiplier * (over + over**2) + config.cost_weight * ratio / config.budget

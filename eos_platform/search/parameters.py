@@ -1,77 +1,132 @@
-"""The parameters a search turns: for every candidate site whether it acts, how many tokens stay, which, and what
-becomes of the rest. All unbounded inside; the bounds are in how they are read.
+"""The parameters a search turns: for every candidate site how many tokens stay, which, and what becomes of the rest.
+
+All unbounded inside; the bounds are in how they are read.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from eos_platform.operators.relax import RelaxedSite
+from eos_platform.operators.relaxed_site import RelaxedSite
 from eos_platform.operators.spec import FEATURES, Support, Target
 from eos_platform.search.config import SearchConfig
 
 TAU_RANGE = (1e-3, 10.0)
+SPREAD_MOST = 10.0
 WEIGHTS = {"last_text": 0.5, "mean_text": 0.5, "vision": 0.2, "norm": 0.1, "uniqueness": 0.5}  # where searches begin
+EARLY = ("vision", "norm", "uniqueness")  # before the language model: text has not met the picture yet
+STAY = 2.5  # logit of the share that stays at each later site, at first
 
 
 class Parameters(nn.Module):
     """One entry a candidate site in each tensor; the sites reduce one after the other."""
 
-    def __init__(self, config: SearchConfig, target: Target) -> None:
+    def __init__(self, config: SearchConfig, target: Target, width: int) -> None:
+        """``width``: of a token."""
         super().__init__()
-        self.layers = tuple(config.layers) if config.layers is not None else tuple(range(target.layers))
+        self.layers = candidate_layers(config, target)
         self.tokens = target.tokens
         self.positions = config.positions
+        self.selector = config.selector
         self.support = support_of(config, target)
+        self.exact = config.budget_rule == "exact"
         sites = len(self.layers)
-        self.gate = nn.Parameter(torch.full((sites,), 2.0))
-        self.keep = nn.Parameter(torch.zeros(sites))  # logit of the share of arriving tokens that stays
+        self.keep = nn.Parameter(torch.full((sites,), STAY))  # logit of the share of arriving tokens that stays
         self.weights = nn.Parameter(torch.tensor([[WEIGHTS[name] for name in FEATURES]] * sites))
-        self.gamma = nn.Parameter(torch.full((sites,), 1.5))
+        self.probe = nn.Parameter(torch.zeros(sites, width if config.probe else 0))
+        self.spread = nn.Parameter(torch.ones(()))
+        self.gamma = nn.Parameter(torch.full((sites,), 2.5))
         self.log_tau = nn.Parameter(torch.full((sites,), math.log(config.tau_start)))
         self.nu = nn.Parameter(torch.full((sites,), 2.5))
         self.rho = nn.Parameter(torch.full((sites,), -4.0))
-        self.beta = nn.Parameter(torch.full((sites,), 1.5))
-        # set when counts are fixed: whole numbers, sites that act, features that count
+        self.beta = nn.Parameter(torch.full((sites,), 2.5))
+        # which features may count at all, and in the end: which do
+        allowed = [[float(layer > 0 or name in EARLY) for name in FEATURES] for layer in self.layers]
+        self.register_buffer("mask", torch.tensor(allowed), persistent=False)
+        self.mask: Tensor
+        # set when counts are fixed: whole numbers, as numbers and on the device
         self.fixed: tuple[int, ...] | None = None
-        self.mask: Tensor | None = None
 
-    def counts(self) -> list[Tensor]:
-        """Soft tokens left after each site: N (1 - gate (1 - keep)), one site after the other, at least one."""
-        stay = 1 - torch.sigmoid(self.gate) * (1 - torch.sigmoid(self.keep))
-        return list((self.tokens * stay.cumprod(0)).clamp_min(1.0))
+    def shares(self) -> Tensor:
+        """Tokens left after each site, over those left after the first (an exact rule) or over all."""
+        # not cumprod: its backward asks the device whether anything is zero
+        log_stay = F.logsigmoid(self.keep)
+        if self.exact:
+            log_stay = torch.cat([torch.zeros_like(log_stay[:1]), log_stay[1:]])
+        return log_stay.cumsum(0).exp()
 
-    def sites(self, counts: Sequence[Tensor]) -> list[RelaxedSite]:
+    def counts(self, ratio: Callable[[Tensor], Tensor], budget: float) -> Tensor:
+        """Soft tokens left after each site (sites,), at least one.
+
+        Args:
+            ratio: the compute ratio of given counts, differentiable; it is close to a parabola in their scale.
+            budget: what an exact rule meets, by solving that parabola.
+        """
+        shares = self.shares()
+        if not self.exact:
+            return (self.tokens * shares).clamp_min(1.0)
+        at = [self.tokens * part for part in (0.02, 0.3, 0.9)]
+        low, middle, high = (ratio(scale * shares) for scale in at)
+        steep = (middle - low) / (at[1] - at[0])
+        curve = ((high - low) / (at[2] - at[0]) - steep) / (at[2] - at[1])
+        slope = steep - curve * (at[0] + at[1])
+        rest = low - slope * at[0] - curve * at[0] ** 2 - budget
+        # the form of the root that stays exact when there is no curve
+        root = (slope.square() - 4 * curve * rest).clamp_min(1e-12).sqrt()
+        scale = (-2 * rest / (slope + root)).clamp(1.0, self.tokens - 1.0)
+        return (scale * shares).clamp_min(1.0)
+
+    def sites(self, counts: Tensor) -> list[RelaxedSite]:
         """The relaxed sites; once counts are fixed, only those that act."""
-        weights = self.weights if self.mask is None else self.weights * self.mask
+        weights = self.weights * self.mask
         tau = self.log_tau.clamp(*(math.log(bound) for bound in TAU_RANGE)).exp()
         made, before = [], self.tokens
         for number, layer in enumerate(self.layers):
-            count = counts[number]
             if self.fixed is not None:
                 if self.fixed[number] == before:
                     continue
                 before = self.fixed[number]
-                count = count + (before - count.detach())  # the whole number, with the gradient of the soft one
+            selector = self.selector if number == 0 else "score"
             made.append(
                 RelaxedSite(
                     layer=layer,
-                    count=count,
+                    count=counts[number],
                     weights=weights[number],
                     gamma=torch.sigmoid(self.gamma[number]),
                     tau=tau[number],
                     nu=torch.sigmoid(self.nu[number]),
-                    rho=nn.functional.softplus(self.rho[number]),
+                    rho=F.softplus(self.rho[number]),
                     beta=torch.sigmoid(self.beta[number]),
+                    selector=selector,
                     support=self.support,
                     positions=self.positions,
+                    features=FEATURES if layer else EARLY,
+                    probe=self.probe[number] if self.probe.shape[1] else None,
+                    spread=self.spread.clamp(0.0, SPREAD_MOST) if selector == "cover" else None,
                 )
             )
         return made
+
+    def whole(self) -> Tensor:
+        """The fixed counts on the device."""
+        assert self.fixed is not None
+        return torch.tensor([float(count) for count in self.fixed], device=self.keep.device)
+
+
+def candidate_layers(config: SearchConfig, target: Target) -> tuple[int, ...]:
+    """Where sites may stand: as told, or before the language model and at five eighths of its depth.
+
+    Measured on the bundled model: the first does nearly all of the work; the second, where text has read the picture,
+    helps a little at large budgets; more of them only make the search noisier.
+    """
+    if config.layers is not None:
+        return tuple(config.layers)
+    return tuple(sorted({0, min(round(0.625 * target.layers), target.layers - 1)}))
 
 
 def support_of(config: SearchConfig, target: Target) -> Support:

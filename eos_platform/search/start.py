@@ -7,10 +7,10 @@ from torch import Tensor
 
 from eos_platform.errors import EosError
 from eos_platform.models.compute import compute_ratio, soft_compute_ratio
-from eos_platform.operators.relax import RelaxedSite
+from eos_platform.operators.relaxed_site import RelaxedSite
 from eos_platform.search.config import SearchConfig
 from eos_platform.search.discretise import impossible, to_operator
-from eos_platform.search.parameters import Parameters
+from eos_platform.search.parameters import STAY, Parameters, candidate_layers
 from eos_platform.tasks.workload import Workload
 
 
@@ -21,13 +21,13 @@ def check(workload: Workload, config: SearchConfig) -> None:
         EosError: a site beyond the last layer, sites out of order, or a budget that nothing reaches.
     """
     target, last = workload.target, workload.target.layers - 1
-    layers = tuple(config.layers) if config.layers is not None else (0,)
+    layers = candidate_layers(config, target)
     for layer in layers:
         if layer > last:
             raise EosError(f"layers: site {layer} is beyond the last decoder layer ({last}) of '{workload.name}'")
     if not layers or list(layers) != sorted(set(layers)):
         raise EosError(f"layers: {list(layers)} must be different and in ascending order, at least one")
-    parameters = Parameters(config.model_copy(update={"layers": layers[:1]}), target)
+    parameters = Parameters(config.model_copy(update={"layers": layers[:1]}), target, workload.shape.hidden)
     least = to_operator(parameters, (1,), target, "least")
     ratio = compute_ratio(least, workload.shape, workload.text_tokens)
     if ratio > config.budget:
@@ -40,14 +40,24 @@ def soft_ratio(sites: list[RelaxedSite], workload: Workload) -> Tensor:
     return soft_compute_ratio(sites, counts, workload.shape, workload.target.tokens, workload.text_tokens)
 
 
+def counts_now(parameters: Parameters, workload: Workload, config: SearchConfig) -> Tensor:
+    """The soft counts (sites,)."""
+    return parameters.counts(lambda tried: soft_ratio(parameters.sites(tried), workload), config.budget)
+
+
 @torch.no_grad()
 def start_at_budget(parameters: Parameters, workload: Workload, config: SearchConfig) -> None:
-    """Begin where the budget is just met: the first site reduces most, the others by the same smaller share each."""
+    """Begin where the budget is just met: the first site reduces most, the others by the same smaller share each.
+
+    An exact rule is there anyway.
+    """
+    if config.budget_rule == "exact":
+        return
 
     def ratio(logit: float) -> float:
-        parameters.keep.fill_(logit / 2 + 2.0)
+        parameters.keep.fill_(logit / 2 + STAY)
         parameters.keep[0] = logit
-        return float(soft_ratio(parameters.sites(parameters.counts()), workload))
+        return float(soft_ratio(parameters.sites(counts_now(parameters, workload, config)), workload))
 
     low, high = -12.0, 12.0
     for _ in range(40):

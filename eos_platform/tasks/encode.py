@@ -9,7 +9,8 @@ s = 1 + n + t.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +18,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from eos_platform.models.encoding import encode_images
 from eos_platform.models.layout import Layout
-from eos_platform.models.llava import encode_images
+from eos_platform.models.needs import acts_in_tower, decoder_needs, working_sites
+from eos_platform.models.rows import READ
+from eos_platform.models.tower import Sight, joined
+from eos_platform.operators.spec import OperatorSpec
 from eos_platform.tasks.questions import Question, ask
 from eos_platform.tasks.render import render
 from eos_platform.tasks.scenes import SCENE_VERSION, SPLITS, SceneConfig, Split, make_scene
@@ -69,11 +74,16 @@ class Encoded:
 
     def __init__(self, model: Any, tokenizer: Any, split: Split, count: int, config: SceneConfig) -> None:
         self.model = model
+        self.split, self.config = split, config
         pictures, self.questions = first_questions(split, count, config)
         self.skills = [question.skill for question in self.questions]
         device = model.device
         self.picture_q = torch.tensor(pictures, device=device)
-        self.features_mnd, self.vision_mn = _see(model, split, pictures[-1] + 1, config)
+        self.pictures = pictures[-1] + 1
+        self._pixels: np.ndarray | None = None  # kept once they are asked for again
+        self.features_mnd, self.sight = self._see(None, ("vision",))
+        self._base: Encoded | None = None  # whose pictures these are seen otherwise
+        self._view: tuple[OperatorSpec, Encoded] | None = None  # the latest
         known: dict[str, list[int]] = {}
 
         def ids(text: str) -> list[int]:
@@ -116,8 +126,8 @@ class Encoded:
             text_bs=torch.cat([~head, prompt_bt], 1),
             last_b=n + prompt_b,
             valid_bs=torch.cat([head, valid_bt], 1),
-            vision_bn=self.vision_mn[picture_b],
         )
+        self.sight.rows(lambda tensor: tensor[picture_b]).put_into(layout)
         step_a = torch.arange(self.target_qa.shape[1], device=text_bt.device)
         wanted_ba = step_a < answer_b[:, None]
         place_ba = torch.where(wanted_ba, (n + prompt_b)[:, None] + step_a, 0)
@@ -128,14 +138,60 @@ class Encoded:
         for start in range(0, len(self), size):
             yield self.batch(torch.arange(start, min(start + size, len(self)), device=self.text_qt.device))
 
+    def seen_by(self, operator: OperatorSpec) -> Encoded:
+        """These questions with the pictures as the operator has them leave the vision tower, ready for its sites.
 
-def answer_states(model: Any, batch: Batch) -> Tensor:
+        Itself where nothing of the operator acts there; then at most more is read in the tower, once. Otherwise the
+        pictures are encoded again; those of the latest such operator are kept.
+        """
+        if self._base is not None:
+            return self._base.seen_by(operator)
+        names = {"vision", *decoder_needs(operator)} & set(READ)
+        if not acts_in_tower(operator):
+            if not names <= set(self.sight.told):
+                self.sight = self._see_again(None, names | set(self.sight.told))[1]
+            return self
+        part = operator.model_copy(
+            update={"sites": tuple(working_sites(operator, "tower")), "name": "", "provenance": {}}
+        )
+        if self._view is None or self._view[0] != part or not names <= set(self._view[1].sight.told):
+            view = copy(self)
+            view._base, view._view = self, None
+            view.features_mnd, view.sight = self._see_again(part, names)
+            self._view = part, view
+        return self._view[1]
+
+    def _see_again(self, operator: OperatorSpec | None, names: Collection[str]) -> tuple[Tensor, Sight]:
+        if self._pixels is None:
+            self._pixels = self._rendered(0, self.pictures)
+        return self._see(operator, names)
+
+    @torch.no_grad()
+    def _see(self, operator: OperatorSpec | None, names: Collection[str]) -> tuple[Tensor, Sight]:
+        features, sights = [], []
+        for start in range(0, self.pictures, 64):
+            pixels = torch.from_numpy(self._rendered(start, min(start + 64, self.pictures)))
+            pixels = pixels.to(self.model.device).permute(0, 3, 1, 2).to(self.model.dtype) / 127.5 - 1
+            found = encode_images(self.model, pixels, operator, names)
+            features.append(found[0])
+            sights.append(found[1])
+        return torch.cat(features), joined(sights)
+
+    def _rendered(self, start: int, stop: int) -> np.ndarray:
+        if self._pixels is not None:
+            return self._pixels[start:stop]
+        return np.stack([render(make_scene(self.split, k, self.config)) for k in range(start, stop)])
+
+
+def answer_states(model: Any, batch: Batch, mask: Tensor | None = None) -> Tensor:
     """Hidden states that predict the answer tokens (b, a, d), from one pass of the language model.
 
     Runs with whatever operator is on the model (``reducing`` or ``relaxed`` with ``batch.layout``).
     """
     hidden_bsd = model.model.language_model(
-        inputs_embeds=batch.x_bsd, attention_mask=batch.layout.valid_bs.long(), use_cache=False
+        inputs_embeds=batch.x_bsd,
+        attention_mask=batch.layout.valid_bs.long() if mask is None else mask,
+        use_cache=False,
     ).last_hidden_state
     return hidden_bsd.gather(1, batch.place_ba[..., None].expand(-1, -1, hidden_bsd.shape[-1]))
 
@@ -143,16 +199,3 @@ def answer_states(model: Any, batch: Batch) -> Tensor:
 def exact(logits_bav: Tensor, batch: Batch) -> Tensor:
     """Which questions are answered exactly (b,)."""
     return ((logits_bav.argmax(-1) == batch.target_ba) | ~batch.wanted_ba).all(-1)
-
-
-@torch.no_grad()
-def _see(model: Any, split: Split, pictures: int, config: SceneConfig) -> tuple[Tensor, Tensor]:
-    features, vision = [], []
-    for start in range(0, pictures, 64):
-        stop = min(start + 64, pictures)
-        pixels = torch.from_numpy(np.stack([render(make_scene(split, k, config)) for k in range(start, stop)]))
-        pixels = pixels.to(model.device).permute(0, 3, 1, 2).to(model.dtype) / 127.5 - 1
-        found = encode_images(model, pixels)
-        features.append(found[0])
-        vision.append(found[1])
-    return torch.cat(features), torch.cat(vision)

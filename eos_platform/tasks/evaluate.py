@@ -53,6 +53,8 @@ def evaluate(
         EosError: unknown split, or an operator made for another model.
     """
     encoded = workload.encoded(split, questions)
+    if operator is not None:
+        encoded = encoded.seen_by(operator)
     model = workload.model
     size = batch_size or (256 if model.device.type == "cuda" else 32)
     found = []

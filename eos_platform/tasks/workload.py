@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 
 from eos_platform.errors import EosError, did_you_mean, unknown
 from eos_platform.models.bundled import GRIDS, folder
-from eos_platform.models.compute import DecoderShape, shape_of
+from eos_platform.models.compute import DecoderShape, VisionShape, shape_of, vision_shape_of
 from eos_platform.models.llava import target_of
 from eos_platform.operators.spec import Target
 from eos_platform.tasks.encode import Encoded
@@ -47,6 +47,11 @@ class Workload:
     def shape(self) -> DecoderShape:
         """Sizes of the decoder."""
         return shape_of(self.model)
+
+    @cached_property
+    def vision_shape(self) -> VisionShape:
+        """Sizes of the vision tower."""
+        return vision_shape_of(self.model)
 
     @cached_property
     def text_tokens(self) -> int:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from eos_platform.analysis.pareto import pareto_mask
 from eos_platform.dashboards.palette import SEARCHED, UNREDUCED, design_styles
 from eos_platform.dashboards.pareto import COLUMNS, front_mask, pareto_figure
+from eos_platform.operators.designs import DESIGNS
 
 
 def point(name, family, ratio, accuracy, design=None, **more):
@@ -176,3 +177,22 @@ def test_a_design_keeps_its_style_whoever_stands_beside_it():
     many = design_styles([f"design {number}" for number in range(6)] + ["tome", "fastv", "pool", "random"])
     assert len({style.symbol for style in many.values()}) == 10
     go.Scatter(marker={"symbol": [style.symbol for style in many.values()]})  # plotly knows every symbol
+
+
+def test_a_design_published_and_tuned_is_drawn_twice(points):
+    fastv = points[points.design == "fastv"]
+    both = pd.concat([points.assign(variant="published"), fastv.assign(variant="tuned", accuracy=0.8)])
+    drawn = traces(pareto_figure(both, "T"))
+    published, tuned = drawn["fastv, published"], drawn["fastv, tuned"]
+    assert (published.marker.symbol, tuned.marker.symbol) == ("diamond-open", "diamond")
+    assert published.marker.color == tuned.marker.color
+    assert published.visible == "legendonly"
+    assert drawn["tome"].visible is True
+    assert pareto_figure(both, "T").layout.title.subtitle.text.endswith("as published: click in the legend")
+
+
+def test_every_design_of_the_package_looks_different():
+    styles = design_styles(DESIGNS)
+    assert len(set(styles.values())) == len(DESIGNS)
+    go.Scatter(marker={"symbol": [style.symbol for style in styles.values()]})
+    go.Scatter(marker={"symbol": [f"{style.symbol}-open" for style in styles.values()]})

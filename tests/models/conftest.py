@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,8 +11,9 @@ import torch
 from torch import Tensor
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
+from eos_platform.models.attach import reducing
+from eos_platform.models.encoding import encode_images
 from eos_platform.models.layout import Layout
-from eos_platform.models.llava import encode_images
 from eos_platform.operators.spec import OperatorSpec, SiteSpec, Target
 
 IMAGE, PAD, VOCAB = 99, 0, 100
@@ -22,7 +24,7 @@ LAYERS = 4
 torch.set_num_threads(1)
 
 
-def build(attention: str = "sdpa", seed: int = 0) -> Any:
+def build(attention: str = "sdpa", seed: int = 0, feature_layer: int = -2) -> Any:
     torch.manual_seed(seed)
     config = LlavaConfig(
         vision_config=CLIPVisionConfig(
@@ -48,6 +50,7 @@ def build(attention: str = "sdpa", seed: int = 0) -> Any:
         ),
         image_token_id=IMAGE,
         image_seq_length=TOKENS,
+        vision_feature_layer=feature_layer,
         attn_implementation=attention,
     )
     model = LlavaForConditionalGeneration(config).eval()
@@ -86,15 +89,15 @@ def prompts(rows: int = 1, text: tuple[int, ...] = (6,), seed: int = 1, image: b
     return inputs
 
 
-def operator(*sites: SiteSpec | dict[str, Any]) -> OperatorSpec:
+def operator(*sites: SiteSpec | dict[str, Any], image: tuple[int, int] | None = None) -> OperatorSpec:
     made = tuple(site if isinstance(site, SiteSpec) else SiteSpec.model_validate(site) for site in sites)
-    return OperatorSpec(target=Target(layers=LAYERS, grid=(SIDE, SIDE)), sites=made)
+    return OperatorSpec(target=Target(layers=LAYERS, grid=(SIDE, SIDE)), sites=made, image=image)
 
 
-def embed(model: Any, inputs: dict[str, Tensor]) -> tuple[Tensor, Layout]:
+def embed(model: Any, inputs: dict[str, Tensor], spec: OperatorSpec | None = None) -> tuple[Tensor, Layout]:
     """What the language model is given for ``inputs``, and its layout, made the obvious way."""
     ids, mask = inputs["input_ids"], inputs["attention_mask"].bool()
-    features, vision = encode_images(model, inputs["pixel_values"])
+    features, sight = encode_images(model, inputs["pixel_values"], spec, ("vision", "next_vision", "keys"))
     x = model.get_input_embeddings()(ids).clone()
     x[ids == IMAGE] = features.flatten(0, 1)
     visual = torch.stack([torch.where(row == IMAGE)[0] for row in ids])
@@ -102,7 +105,9 @@ def embed(model: Any, inputs: dict[str, Tensor]) -> tuple[Tensor, Layout]:
     for row in range(len(ids)):
         text[row, int(visual[row, -1]) + 1 :] = True
     last = torch.full((len(ids),), ids.shape[1] - 1)
-    return x, Layout(visual, text & mask, last, mask, vision)
+    layout = Layout(visual, text & mask, last, mask)
+    sight.put_into(layout)
+    return x, layout
 
 
 SITES: dict[str, list[dict[str, Any]]] = {
@@ -151,6 +156,142 @@ SITES: dict[str, list[dict[str, Any]]] = {
 }
 
 
+# what only deployed operators have: (shrunk picture, sites)
+WIDER: dict[str, tuple[tuple[int, int] | None, list[dict[str, Any]]]] = {
+    "raters": (
+        None,
+        [
+            {
+                "layer": 1,
+                "keep": 30,
+                "important": 26,
+                "score": {"raters": 1.0},
+                "selector": "density",
+                "transfer": {"gamma": 1.0, "to": "destinations", "among": 0.3, "metric": "distance"},
+                "positions": "renumber",
+            },
+            {"layer": 3, "keep": 12, "score": {"corrected": 1.0}},
+        ],
+    ),
+    "pivots": (None, [{"layer": 1, "keep": 29, "score": {"key_norm": 1.0}, "selector": "pivots"}]),
+    "relevance": (None, [{"layer": 0, "keep": 21, "score": {"relevance": 1.0}, "selector": "dpp"}]),
+    "keys": (
+        None,
+        [
+            {
+                "layer": 0,
+                "keep": 25,
+                "important": 14,
+                "score": {"vision": 1.0},
+                "selector": "spaced",
+                "similarity": "keys",
+                "transfer": {"gamma": 1.0, "nu": 0.0, "mu": 1.0, "to": "destinations"},
+                "beta": 1.0,
+            },
+            {"layer": 2, "keep": 11, "score": {"next_vision": 1.0}, "similarity": "keys", "transfer": {"gamma": 1.0}},
+        ],
+    ),
+    "summary": (
+        None,
+        [
+            {
+                "layer": 0,
+                "keep": 15,
+                "score": {"next_vision": 1.0},
+                "similarity": "keys",
+                "summary": True,
+                "transfer": {
+                    "gamma": 1.0,
+                    "tau": "inf",
+                    "nu": 0.0,
+                    "source": "attention",
+                    "by": "anchor",
+                    "support": {"kind": "nearest", "size": 5},
+                },
+            }
+        ],
+    ),
+    "image": ((5, 4), []),
+    "tower": (
+        None,
+        [
+            {
+                "place": "tower",
+                "layer": layer,
+                "keep": keep,
+                "selector": "alternate",
+                "similarity": "keys",
+                "beta": 1.0,
+                "transfer": {"gamma": 1.0, "to": "destinations"},
+            }
+            for layer, keep in ((0, 40), (1, 22))
+        ],
+    ),
+    "tower, then none": (
+        None,
+        [
+            {"place": "tower", "layer": 1, "keep": 30, "score": {"vision": 1.0}, "transfer": {"gamma": 1.0}},
+            {"layer": 0, "keep": 30, "score": {"norm": 1.0}, "beta": 0.8, "positions": "renumber"},
+        ],
+    ),
+    "image, tower, decoder": (
+        (6, 8),
+        [
+            {"place": "tower", "layer": 1, "keep": 30, "score": {"vision": 1.0, "uniqueness": 0.5}, "beta": 0.5},
+            {
+                "layer": 0,
+                "keep": 20,
+                "score": {"vision": 1.0, "relevance": 0.3},
+                "similarity": "keys",
+                "transfer": {"gamma": 1.0},
+                "beta": 1.0,
+            },
+            {
+                "layer": 2,
+                "keep": 10,
+                "score": {"next_vision": 1.0, "raters": 1.0},
+                "transfer": {"gamma": 0.5},
+                "positions": "renumber",
+            },
+        ],
+    ),
+}
+
+
+@pytest.fixture(params=sorted(WIDER))
+def wider(request: pytest.FixtureRequest) -> OperatorSpec:
+    image, sites = WIDER[request.param]
+    return operator(*sites, image=image)
+
+
+NEW = 5
+
+
+def lengthened(layout: Layout, added: int) -> Layout:
+    """The layout with ``added`` tokens of an answer behind it."""
+    pad = torch.nn.functional.pad
+    return replace(layout, text_bs=pad(layout.text_bs, (0, added)), valid_bs=pad(layout.valid_bs, (0, added), value=1))
+
+
+def greedy(model: Any, inputs: dict[str, Tensor], spec: OperatorSpec) -> tuple[Tensor, Tensor]:
+    """New tokens and their logits, computed from the whole sequence each time, the prompt's choice kept."""
+    x, layout = embed(model, inputs, spec)
+    mask, length = inputs["attention_mask"], x.shape[1]
+    tokens, logits = [], []
+    for _ in range(NEW):
+        longer = lengthened(layout, x.shape[1] - length)
+        position = (mask.cumsum(-1) - 1).clamp(min=0)
+        with reducing(model, spec, longer), torch.no_grad():
+            output = model.model.language_model(
+                inputs_embeds=x, attention_mask=mask, position_ids=position, use_cache=False
+            )
+        logits.append(model.lm_head(output.last_hidden_state[:, -1]))
+        tokens.append(logits[-1].argmax(-1))
+        x = torch.cat((x, model.get_input_embeddings()(tokens[-1])[:, None]), 1)
+        mask = torch.cat((mask, mask.new_ones(len(x), 1)), 1)
+    return torch.stack(tokens, 1), torch.stack(logits, 1)
+
+
 @pytest.fixture(params=sorted(SITES))
 def spec(request: pytest.FixtureRequest) -> OperatorSpec:
     return operator(*SITES[request.param])
@@ -160,5 +301,15 @@ def spec(request: pytest.FixtureRequest) -> OperatorSpec:
 def small() -> SimpleNamespace:
     """The helpers above; test modules cannot import from one another."""
     return SimpleNamespace(
-        build=build, prompts=prompts, operator=operator, embed=embed, sites=SITES, tokens=TOKENS, image=IMAGE
+        build=build,
+        prompts=prompts,
+        operator=operator,
+        embed=embed,
+        lengthened=lengthened,
+        greedy=greedy,
+        new=NEW,
+        sites=SITES,
+        wider=WIDER,
+        tokens=TOKENS,
+        image=IMAGE,
     )

@@ -20,7 +20,7 @@ from eos_platform.models.compute import (
     whole_model_ratio,
 )
 from eos_platform.models.counted import counted_flops, counted_vision_flops
-from eos_platform.operators.relax import RelaxedSite
+from eos_platform.operators.relaxed_site import RelaxedSite
 from eos_platform.operators.spec import FEATURES, OperatorSpec, Target
 
 TEXT = 11
@@ -58,28 +58,131 @@ def test_analytic_agrees_with_counted(
             "transfer": {"gamma": 0.5, "tau": 0.1, "support": {"kind": "nearest", "size": 3}},
         },
         {"layer": 1, "keep": 60, "score": {"mean_text": 1.0, "last_text": 1.0, "uniqueness": 1.0}},
+        {"layer": 0, "keep": 31, "score": {"raters": 1.0}},
+        {"layer": 2, "keep": 31, "score": {"corrected": 1.0}},
+        {"layer": 2, "keep": 31, "score": {"corrected": 1.0, "raters": 1.0, "mean_text": 1.0, "last_text": 1.0}},
+        {"layer": 1, "keep": 31, "score": {"relevance": 1.0}},
+        {"layer": 1, "keep": 31, "score": {"key_norm": 1.0}},
+        {"layer": 1, "keep": 31, "score": {"key_norm": 1.0}, "selector": "pivots"},
+        {"layer": 0, "keep": 31, "score": {"relevance": 1.0}, "selector": "dpp"},
+        {"layer": 0, "keep": 31, "score": {"relevance": 1.0}, "selector": "cover", "spread": 0.5},
+        {"layer": 0, "keep": 31, "important": 16, "score": {"vision": 1.0}, "selector": "bipartite"},
+        {
+            "layer": 0,
+            "keep": 31,
+            "important": 20,
+            "score": {"vision": 1.0},
+            "selector": "spaced",
+            "similarity": "keys",
+            "transfer": {"gamma": 1.0, "nu": 0.0, "mu": 1.0, "to": "destinations"},
+        },
+        {
+            "layer": 2,
+            "keep": 31,
+            "important": 26,
+            "score": {"raters": 1.0},
+            "selector": "density",
+            "transfer": {"gamma": 1.0, "to": "destinations", "among": 0.3, "metric": "distance"},
+        },
+        {
+            "layer": 0,
+            "keep": 31,
+            "score": {"next_vision": 1.0},
+            "similarity": "keys",
+            "summary": True,
+            "transfer": {
+                "gamma": 1.0,
+                "tau": "inf",
+                "nu": 0.0,
+                "source": "attention",
+                "by": "anchor",
+                "support": {"kind": "nearest", "size": 5},
+            },
+        },
+        {
+            "layer": 0,
+            "keep": 30,
+            "selector": "grid",
+            "transfer": {"gamma": 1.0, "tau": "inf", "by": "anchor", "support": {"kind": "overlap", "size": 30}},
+        },
+        {
+            "layer": 0,
+            "keep": 40,
+            "selector": "alternate",
+            "transfer": {"gamma": 1.0, "to": "destinations", "among": 0.5},
+            "score": {"norm": 1.0},
+        },
     ],
-    ids=lambda site: site.get("selector", "-".join(site.get("score", ()))),
+    ids=lambda site: "-".join((site.get("selector", ""), *site.get("score", ()))),
 )
 def test_a_site_costs_what_it_costs(small: Any, model: Any, site: Any) -> None:
     """The difference a site makes, to 1 % of itself: small beside the layers, it must not hide behind them."""
     spec = small.operator(site)
-    layers = small.operator({**site, "selector": "random", "transfer": {}, "score": {}})
+    layers = small.operator({"layer": site["layer"], "keep": site["keep"], "selector": "random"})
     counted = counted_flops(model, spec, TEXT) - counted_flops(model, layers, TEXT)
     shape = shape_of(model)
     analytic = prefill_flops(shape, TEXT, spec, 64) - prefill_flops(shape, TEXT, layers, 64)
     assert analytic == pytest.approx(counted, rel=0.01)
 
 
+TOWER: dict[str, tuple[tuple[int, int] | None, list[dict[str, Any]]]] = {
+    "image": ((5, 4), []),
+    "tower": (None, [{"place": "tower", "layer": 1, "keep": 30, "score": {"vision": 1.0, "uniqueness": 0.5}}]),
+    "merge": (
+        None,
+        [
+            {
+                "place": "tower",
+                "layer": layer,
+                "keep": keep,
+                "selector": "alternate",
+                "similarity": "keys",
+                "beta": 1.0,
+                "transfer": {"gamma": 1.0, "to": "destinations"},
+            }
+            for layer, keep in ((0, 40), (1, 22))
+        ],
+    ),
+    "all": (
+        (6, 8),
+        [
+            {"place": "tower", "layer": 1, "keep": 30, "score": {"vision": 1.0}},
+            {"layer": 0, "keep": 20, "score": {"vision": 1.0, "relevance": 0.3}, "similarity": "keys"},
+            {"layer": 2, "keep": 10, "score": {"next_vision": 1.0, "raters": 1.0}, "transfer": {"gamma": 1.0}},
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TOWER)
+@pytest.mark.parametrize("kind", ["model", "eager"])
+def test_less_seen_costs_less(small: Any, request: pytest.FixtureRequest, kind: str, name: str) -> None:
+    model = request.getfixturevalue(kind)
+    image, sites = TOWER[name]
+    spec = small.operator(*sites, image=image)
+    shape, vision = shape_of(model), vision_shape_of(model)
+    assert prefill_flops(shape, TEXT, spec, small.tokens) == pytest.approx(counted_flops(model, spec, TEXT), rel=0.01)
+    assert vision_flops(vision, spec) == pytest.approx(counted_vision_flops(model, spec), rel=0.01)
+    both = counted_flops(model, spec, TEXT) + counted_vision_flops(model, spec)
+    full = counted_flops(model, None, TEXT) + counted_vision_flops(model)
+    assert whole_model_ratio(spec, shape, vision, TEXT) == pytest.approx(both / full, rel=0.01)
+    plain = small.operator(
+        *({**site, "selector": "random", "transfer": {}, "score": {}} for site in sites), image=image
+    )
+    extra = counted_vision_flops(model, spec) - counted_vision_flops(model, plain)
+    assert vision_flops(vision, spec) - vision_flops(vision, plain) == pytest.approx(extra, rel=0.01)
+
+
 def test_vision_tower_and_projector(small: Any, model: Any) -> None:
     shape, vision = shape_of(model), vision_shape_of(model)
     assert vision_flops(vision) == pytest.approx(counted_vision_flops(model), rel=0.01)
     spec = small.operator(*small.sites["vision"])
+    reading = vision_flops(vision, spec)
     with attached(model, spec):
-        assert vision_flops(vision, rows=True) == pytest.approx(counted_vision_flops(model), rel=0.01)
+        assert reading == pytest.approx(counted_vision_flops(model), rel=0.01)
     language, whole = compute_ratio(spec, shape, TEXT), whole_model_ratio(spec, shape, vision, TEXT)
     tower, full = vision_flops(vision), prefill_flops(shape, TEXT, None, 64)
-    assert whole == pytest.approx((language * full + vision_flops(vision, rows=True)) / (full + tower))
+    assert whole == pytest.approx((language * full + reading) / (full + tower))
     assert language < whole < 1
 
 

@@ -10,7 +10,7 @@ import torch
 from eos_platform.errors import EosError
 from eos_platform.models.attach import attached, reducing
 from eos_platform.models.relaxed import relaxed, soft_rope
-from eos_platform.operators.relax import RelaxedSite
+from eos_platform.operators.relaxed_site import RelaxedSite
 from eos_platform.operators.spec import FEATURES, OperatorSpec
 
 TEXT = (9, 5)
@@ -131,3 +131,33 @@ def test_refusals(small: Any, model: Any) -> None:
     layout.visual_bn = layout.visual_bn[:, :10]
     with pytest.raises(EosError, match="10 visual tokens"):
         relaxed(model, [site], layout, temperature=0.1, hard=True).__enter__()
+
+
+@pytest.mark.parametrize("first", [0, 2])
+@pytest.mark.parametrize("selector", ["score", "cover"])
+@pytest.mark.parametrize("positions", ["keep", "renumber"])
+def test_with_few_candidates_it_still_agrees_with_deployed(
+    small: Any, model: Any, first: int, selector: str, positions: str
+) -> None:
+    transfer = {"gamma": 0.9, "tau": 0.1}
+    spec = small.operator(
+        {
+            **{"layer": first, "keep": 12, "score": {"norm": 1.0}, "beta": 0.7, "transfer": transfer},
+            **{"selector": selector, "spread": 1.5, "probe": [0.5, -0.5] * 32, "positions": positions},
+        },
+        {"layer": 3, "keep": 5, "score": {"mean_text": 1.0}, "positions": positions, "transfer": transfer},
+    )
+    x, layout = small.embed(model, small.prompts(2, TEXT))
+    language_model, sites = model.model.language_model, [RelaxedSite.of(site) for site in spec.sites]
+    with torch.no_grad():
+        with reducing(model, spec, layout):
+            expected = language_model(inputs_embeds=x, attention_mask=layout.valid_bs.long()).last_hidden_state
+        with relaxed(model, sites, layout, temperature=0.03, hard=True, candidates=20) as trace:
+            found = language_model(inputs_embeds=x, attention_mask=layout.valid_bs.long()).last_hidden_state
+        with relaxed(model, sites, layout, temperature=0.01, hard=False) as whole:
+            language_model(inputs_embeds=x, attention_mask=layout.valid_bs.long())
+        with relaxed(model, sites, layout, temperature=0.01, hard=False, candidates=20) as few:
+            language_model(inputs_embeds=x, attention_mask=layout.valid_bs.long())
+    assert [presence.shape[1] for presence in trace.presence] == [20, 20]
+    assert torch.allclose(found[layout.text_bs], expected[layout.text_bs], atol=1e-4)
+    assert [float(count) for count in few.counts] == pytest.approx([float(count) for count in whole.counts], abs=0.02)

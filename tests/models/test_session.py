@@ -10,39 +10,22 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from eos_platform.models.attach import attached, reducing
+from eos_platform.models.encoding import encode_images
 from eos_platform.models.layout import Layout
 from eos_platform.models.relaxed import relaxed
-from eos_platform.operators.relax import RelaxedSite
+from eos_platform.operators.relaxed_site import RelaxedSite
 from eos_platform.operators.spec import OperatorSpec
 
-NEW = 5
 
-
-def greedy(small: Any, model: Any, inputs: dict[str, Tensor], spec: OperatorSpec) -> tuple[Tensor, Tensor]:
-    """New tokens and their logits, computed from the whole sequence each time, the prompt's choice kept."""
-    x, layout = small.embed(model, inputs)
-    mask = inputs["attention_mask"]
-    batch = len(x)
-    tokens, logits = [], []
-    for _ in range(NEW):
-        added = x.shape[1] - layout.valid_bs.shape[1]
-        longer = Layout(
-            layout.visual_bn,
-            torch.nn.functional.pad(layout.text_bs, (0, added)),
-            layout.last_b,
-            torch.nn.functional.pad(layout.valid_bs, (0, added), value=True),
-            layout.vision_bn,
-        )
-        position = (mask.cumsum(-1) - 1).clamp(min=0)
-        with reducing(model, spec, longer), torch.no_grad():
-            output = model.model.language_model(
-                inputs_embeds=x, attention_mask=mask, position_ids=position, use_cache=False
+def generates_alike(small: Any, model: Any, inputs: dict[str, Tensor], spec: OperatorSpec) -> None:
+    tokens, logits = small.greedy(model, inputs, spec)
+    with attached(model, spec):
+        for _ in range(2):  # and again: calls in a row share nothing
+            found = model.generate(
+                **inputs, max_new_tokens=small.new, do_sample=False, return_dict_in_generate=True, output_logits=True
             )
-        logits.append(model.lm_head(output.last_hidden_state[:, -1]))
-        tokens.append(logits[-1].argmax(-1))
-        x = torch.cat((x, model.get_input_embeddings()(tokens[-1])[:, None]), 1)
-        mask = torch.cat((mask, mask.new_ones(batch, 1)), 1)
-    return torch.stack(tokens, 1), torch.stack(logits, 1)
+            assert torch.allclose(torch.stack(found.logits, 1), logits, atol=2e-4)
+            assert torch.equal(found.sequences[:, -small.new :], tokens)
 
 
 @pytest.mark.parametrize("text", [(6,), (9, 5)], ids=["one", "left-padded"])
@@ -52,20 +35,23 @@ def test_generate_equals_the_run_without_cache(
 ) -> None:
     model = request.getfixturevalue(kind)
     inputs = small.prompts(len(text), text)
-    tokens, logits = greedy(small, model, inputs, spec)
-    with attached(model, spec):
-        for _ in range(2):  # and again: calls in a row share nothing
-            found = model.generate(
-                **inputs, max_new_tokens=NEW, do_sample=False, return_dict_in_generate=True, output_logits=True
-            )
-            assert torch.allclose(torch.stack(found.logits, 1), logits, atol=2e-4)
-            assert torch.equal(found.sequences[:, -NEW:], tokens)
+    generates_alike(small, model, inputs, spec)
 
 
-@pytest.mark.parametrize("name", ["many", "two at 0", "renumber"])
+@pytest.mark.parametrize("text", [(6,), (9, 5)], ids=["one", "left-padded"])
+@pytest.mark.parametrize("kind", ["model", "eager"])
+def test_generate_equals_it_with_what_methods_add(
+    small: Any, request: pytest.FixtureRequest, wider: OperatorSpec, kind: str, text: tuple[int, ...]
+) -> None:
+    generates_alike(small, request.getfixturevalue(kind), small.prompts(len(text), text), wider)
+
+
+@pytest.mark.parametrize("name", ["many", "two at 0", "renumber", "tower", "image, tower, decoder"])
 def test_beam_search_scores_what_it_says(small: Any, model: Any, name: str) -> None:
     inputs = small.prompts(2, (9, 5))
-    with attached(model, small.operator(*small.sites[name])):
+    image, sites = (None, small.sites[name]) if name in small.sites else small.wider[name]
+    spec = small.operator(*sites, image=image)
+    with attached(model, spec):
         found = model.generate(
             **inputs,
             max_new_tokens=4,
@@ -81,18 +67,11 @@ def test_beam_search_scores_what_it_says(small: Any, model: Any, name: str) -> N
         assert torch.allclose(kept.sum(1), found.sequences_scores, atol=1e-4)
     # the beams' own score, recomputed without cache and with the prompt's choice
     new = found.sequences[:, -4:]
-    x, layout = small.embed(model, inputs)
+    x, layout = small.embed(model, inputs, spec)
     x = torch.cat((x, model.get_input_embeddings()(new)), 1)
-    pad = torch.nn.functional.pad
-    longer = Layout(
-        layout.visual_bn,
-        pad(layout.text_bs, (0, 4)),
-        layout.last_b,
-        pad(layout.valid_bs, (0, 4), value=True),
-        layout.vision_bn,
-    )
+    longer = small.lengthened(layout, 4)
     mask = longer.valid_bs.long()
-    with reducing(model, small.operator(*small.sites[name]), longer), torch.no_grad():
+    with reducing(model, spec, longer), torch.no_grad():
         output = model.model.language_model(
             inputs_embeds=x, attention_mask=mask, position_ids=(mask.cumsum(1) - 1).clamp(min=0)
         )
@@ -173,6 +152,14 @@ def test_several_new_tokens_at_once_equal_one_by_one(
     small: Any, model: Any, spec: OperatorSpec, text: tuple[int, ...]
 ) -> None:
     """A second turn of a conversation goes on from the reduced cache."""
+    goes_on_alike(small, model, spec, text)
+
+
+def test_a_second_turn_with_what_methods_add(small: Any, model: Any, wider: OperatorSpec) -> None:
+    goes_on_alike(small, model, wider, (9, 5))
+
+
+def goes_on_alike(small: Any, model: Any, spec: OperatorSpec, text: tuple[int, ...]) -> None:
     inputs = small.prompts(len(text), text)
     turn = torch.tensor([[5, 17, 60]]).expand(len(text), -1)
     outputs = []
@@ -217,6 +204,16 @@ def test_half_precision(small: Any, spec: OperatorSpec) -> None:
     assert error < 0.3 * expected[layout.text_bs].abs().mean()
 
 
+def test_half_precision_with_what_methods_add(small: Any, wider: OperatorSpec) -> None:
+    inputs = small.prompts(2, (9, 5))
+    narrow = small.build().bfloat16()
+    x, layout = small.embed(narrow, {**inputs, "pixel_values": inputs["pixel_values"].bfloat16()}, wider)
+    with torch.no_grad(), reducing(narrow, wider, layout):
+        found = narrow.model.language_model(inputs_embeds=x, attention_mask=inputs["attention_mask"])
+    assert found.last_hidden_state.dtype == torch.bfloat16
+    assert torch.isfinite(found.last_hidden_state).all()
+
+
 def test_layers_run_on_the_tokens_left(small: Any, model: Any) -> None:
     seen = []
     watch = [
@@ -259,21 +256,36 @@ def test_nothing_waits_for_the_device(small: Any, model: Any, spec: OperatorSpec
     """Fake tensors hold no values: anything that asks for one, as a wait for the device would, raises."""
 
     def run(model: Any) -> None:
-        text_bs = torch.ones(2, 75, dtype=torch.bool)
-        visual_bn = torch.arange(2, 66).repeat(2, 1)
-        layout = Layout(visual_bn, text_bs, visual_bn[:, 0], text_bs, visual_bn.float())
-        x = torch.ones(2, 75, 64)
-        body = model.model.language_model
-        with reducing(model, spec, layout):
-            # with a cache and no mask, the model itself asks for no values either
-            cache = body(inputs_embeds=x, use_cache=True).past_key_values
-            step = body(inputs_embeds=x[:, :1], past_key_values=cache).last_hidden_state
+        x, layout = runs_blind(model, spec)
         sites = [RelaxedSite.of(site) for site in spec.sites]
         with relaxed(model, sites, layout, temperature=0.1, hard=True):
-            output = body(inputs_embeds=x, use_cache=True).last_hidden_state
+            output = model.model.language_model(inputs_embeds=x, use_cache=True).last_hidden_state
         assert output.shape == (2, 75, 64)
-        assert step.shape == (2, 1, 64)
 
     run(model)  # what operators look up once and keep must be real
     with FakeTensorMode(allow_non_fake_inputs=True):
         run(small.build())
+
+
+def test_nothing_waits_with_what_methods_add(small: Any, model: Any, wider: OperatorSpec) -> None:
+    runs_blind(model, wider)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        runs_blind(small.build(), wider)
+
+
+def runs_blind(model: Any, spec: OperatorSpec) -> tuple[Tensor, Layout]:
+    """A prefill and a step, of tensors whose values nobody may ask for."""
+    text_bs = torch.ones(2, 75, dtype=torch.bool)
+    visual_bn = torch.arange(2, 66).repeat(2, 1)
+    layout = Layout(visual_bn, text_bs, visual_bn[:, 0], text_bs)
+    _, sight = encode_images(model, torch.ones(2, 3, 16, 16), spec, ("vision", "next_vision", "keys"))
+    sight.put_into(layout)
+    x = torch.ones(2, 75, 64)
+    body = model.model.language_model
+    with reducing(model, spec, layout):
+        # with a cache and no mask, the model itself asks for no values either
+        output = body(inputs_embeds=x, use_cache=True)
+        step = body(inputs_embeds=x[:, :1], past_key_values=output.past_key_values).last_hidden_state
+    assert output.last_hidden_state.shape == (2, 75, 64)
+    assert step.shape == (2, 1, 64)
+    return x, layout

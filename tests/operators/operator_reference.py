@@ -3,11 +3,8 @@
 import math
 
 import numpy as np
-
-
-def cosine(a, b):
-    length = np.linalg.norm(a) * np.linalg.norm(b)
-    return float(a @ b / length) if length else 0.0
+import selector_reference as select
+from selector_reference import best, cosine, distance, overlapping, windows
 
 
 def zscore(values, scale=None):
@@ -18,106 +15,139 @@ def zscore(values, scale=None):
     return (values - values.mean()) / math.sqrt(variance)
 
 
-def score(weights, features, x):
+def with_own(features, x):
     n = len(x)
-    own = {
+    return {
         "norm": [np.linalg.norm(v) for v in x],
         "uniqueness": [1 - sum(cosine(x[i], x[j]) for j in range(n) if j != i) / max(n - 1, 1) for i in range(n)],
-    }
-    total = np.zeros(n)
+    } | dict(features)
+
+
+def score(weights, features, x, probe=()):
+    own, total = with_own(features, x), np.zeros(len(x))
     for name, weight in weights.items():
-        total += weight * zscore(features[name] if name in features else own[name])
-    return zscore(total, sum(w**2 for w in weights.values()))
+        total += weight * zscore(own[name])
+    probed = np.array([np.linalg.norm(probe) * cosine(v, np.array(probe)) if probe else 0.0 for v in x])
+    return zscore(total + probed, sum(w**2 for w in weights.values()) + np.mean(probed**2))
 
 
-def best(values, keep):
-    """The ``keep`` largest, the lower index first among equals."""
-    return sorted(sorted(range(len(values)), key=lambda i: (-values[i], i))[:keep])
+def kept(site, x, c, s, features, grid):
+    """(those that stay, of these the destinations, those that give), without a summary's carrier."""
+    n, r, among = len(x), site.keep - site.summary, site.transfer.among
+    if site.keep == n:
+        return list(range(n)), list(range(n)), []
+    important = best(s, site.important)
+    rest = [i for i in range(n) if i not in important]
+    left, count, kind = c[rest], r - len(important), site.selector
+    candidates = []
+    if kind == "density":
+        picks, candidates = select.density(left, s[rest], count, among)
+    elif count == 0:
+        picks = []
+    elif site.transfer.support.kind == "overlap":
+        picks = overlapping(grid, count)[1]
+    elif kind == "random":
+        picks = best(np.random.default_rng(site.seed).random(len(rest)).astype(np.float32), count)
+    else:
+        picks = {
+            "score": lambda: best(s[rest], count),
+            "grid": lambda: select.grid(len(rest), count, grid),
+            "alternate": lambda: select.alternate(left, count),
+            "farthest": lambda: select.farthest(left, count),
+            "cover": lambda: select.cover(left, s[rest], site.spread, count),
+            "spaced": lambda: select.spaced(len(rest), count),
+            "bipartite": lambda: select.bipartite(left, s[rest], count),
+            "pivots": lambda: select.pivots(left, s[rest], features["text_pivots"], count),
+            "dpp": lambda: select.dpp(left, s[rest], count),
+        }[kind]()
+    destinations = [rest[i] for i in picks if kind != "alternate" or i % 2 == 1]
+    stay = sorted(important + [rest[i] for i in picks])
+    givers = [i for i in range(n) if i not in stay]
+    if kind == "density" and among < 1:
+        givers = sorted(rest[i] for i in candidates)
+    elif among < 1:
+        share = min(len(givers), math.floor(among * len(givers)) + 1) if among > 0 else 0
+        givers = sorted(sorted(givers, key=lambda i: (-s[i], i))[:share])
+    return stay, destinations, givers
 
 
-def windows(grid, size):
-    """Window of each cell and middle cell of each window, where ``size`` equal windows exist; else None."""
-    rows, columns = grid
-    options = []
-    for down in range(1, rows + 1):
-        if size % down == 0 and rows % down == 0 and columns % (size // down) == 0:
-            tall, wide = rows // down, columns // (size // down)
-            options.append((abs(math.log(tall / wide)), tall, wide))
-    if not options:
-        return None
-    _, tall, wide = min(options)
-    across = columns // wide
-    cell = [(i // columns) // tall * across + (i % columns) // wide for i in range(rows * columns)]
-    middle = [
-        (w // across * tall + (tall - 1) // 2) * columns + w % across * wide + (wide - 1) // 2 for w in range(size)
-    ]
-    return cell, middle
+def alike(site, a, b):
+    return cosine(a, b) if site.transfer.metric == "cosine" else -distance(a, b)
 
 
-def kept(site, x, s, grid):
-    n, r = len(x), site.keep
-    if r == n:
-        return list(range(n))
-    if site.selector == "score":
-        return best(s, r)
-    if site.selector == "grid":
-        if n == grid[0] * grid[1] and windows(grid, r):
-            return windows(grid, r)[1]
-        return [((2 * j + 1) * n) // (2 * r) for j in range(r)]
-    if site.selector == "alternate":
-        odd = list(range(1, n, 2))
-        even = sorted(range(0, n, 2), key=lambda i: (max((cosine(x[i], x[j]) for j in odd), default=-2), i))
-        return sorted(odd + even[: r - len(odd)])
-    if site.selector == "farthest":
-        nearest = [min((1 - cosine(x[i], x[j]) for j in range(n) if j != i), default=0.0) for i in range(n)]
-        picked = best(nearest, 1)
-        while len(picked) < r:
-            rest = [i for i in range(n) if i not in picked]
-            picked.append(max(rest, key=lambda i: (min(1 - cosine(x[i], x[j]) for j in picked), -i)))
-        return sorted(picked)
-    raise AssertionError(site.selector)
-
-
-def support(site, x, origin, i, stay, grid):
-    """Which kept tokens the dropped token i may go to."""
+def support(site, c, origin, i, allowed, grid):
+    """Which of the kept tokens allowed to receive the dropped token i may go to."""
     kind, size = site.transfer.support.kind, site.transfer.support.size
     if kind == "window":
         cell = windows(grid, size)[0]
-        return [j for j in stay if cell[origin[j]] == cell[origin[i]]]
+        return [j for j in allowed if cell[origin[j]] == cell[origin[i]]]
     if kind == "nearest":
-        return sorted(stay, key=lambda j: (-cosine(x[i], x[j]), j))[:size]
-    return list(stay)
+        return sorted(allowed, key=lambda j: (-alike(site, c[i], c[j]), j))[:size]
+    return list(allowed)
 
 
-def shares(tau, x, i, allowed):
+def shares(site, c, i, allowed):
     """P_ij over the allowed j."""
+    tau = site.transfer.tau
     if tau == 0:
-        first = min(allowed, key=lambda j: (-cosine(x[i], x[j]), j))
+        first = min(allowed, key=lambda j: (-alike(site, c[i], c[j]), j))
         return {first: 1.0}
-    logits = {j: 0.0 if math.isinf(tau) else cosine(x[i], x[j]) / tau for j in allowed}
+    logits = {j: 0.0 if math.isinf(tau) else alike(site, c[i], c[j]) / tau for j in allowed}
     top = max(logits.values())
     total = sum(math.exp(v - top) for v in logits.values())
     return {j: math.exp(v - top) / total for j, v in logits.items()}
 
 
-def reduce_one(site, x, size, origin, features, grid, stay=None):
+def transfers(site, c, origin, stay, destinations, givers, grid):
+    """P_ij of all pairs that have any: {(i, j): share}."""
+    t, n = site.transfer, len(c)
+    if t.by == "source":
+        found = {}
+        for i in givers:
+            allowed = support(site, c, origin, i, stay if t.to == "all" else sorted(destinations), grid)
+            found |= {(i, j): p for j, p in (shares(site, c, i, allowed) if allowed else {}).items()}
+        return found
+    if t.support.kind == "overlap":
+        cells, middles = overlapping(grid, t.support.size)
+        return {(i, j): 1.0 for cell, j in zip(cells, middles, strict=True) for i in cell if i != j}
+    nearest = {
+        j: sorted((i for i in range(n) if i != j), key=lambda i: (-alike(site, c[i], c[j]), i))[: t.support.size]
+        for j in stay
+    }
+    return {(i, j): 1.0 for j in stay for i in nearest[j]}
+
+
+def reduce_one(site, x, size, origin, features, grid):
     """One image: (kept indices, y, sizes)."""
     x, size = np.asarray(x, dtype=np.float64), np.asarray(size, dtype=np.float64)
     n, t = len(x), site.transfer
-    s = score(site.score, features, x) if site.score else np.zeros(n)
-    stay = kept(site, x, s, grid) if stay is None else stay
-    a = np.exp(s) / np.mean(np.exp(s)) if t.source == "importance" else np.ones(n)
-    sums = {j: x[j].copy() for j in stay}
-    mass = dict.fromkeys(stay, 1.0)
-    for i in range(n):
-        if i in mass:
-            continue
-        allowed = support(site, x, origin, i, stay, grid)
-        for j, p in (shares(t.tau, x, i, allowed) if allowed else {}).items():
+    s = score(site.score, features, x, site.probe) if site.score else np.zeros(n)
+    c = x if site.similarity == "hidden" else np.asarray(features["keys"], dtype=np.float64)
+    stay, destinations, givers = kept(site, x, c, s, features, grid)
+    dropped = [i for i in range(n) if i not in stay]
+    carrier = dropped[-1] if site.summary and dropped else None
+    a = np.ones(n)
+    if t.source == "importance":
+        a = np.exp(s) / np.mean(np.exp(s))
+    elif t.source == "attention":
+        a = sum(weight * np.asarray(with_own(features, x)[name]) for name, weight in site.score.items())
+        a = np.maximum(a, 0.0)
+    sums, mass = {j: np.zeros_like(x[j]) for j in stay}, dict.fromkeys(stay, 0.0)
+    if dropped and stay:
+        giving = [i for i in givers if i != carrier]
+        for (i, j), p in transfers(site, c, origin, stay, destinations, giving, grid).items():
             t_ij = t.gamma * p * a[i] * size[i] / size[j]
             sums[j] += t_ij * x[i]
             mass[j] += t_ij
     u = {j: math.exp(site.rho * s[j]) for j in stay}
     mean = sum(u.values()) / max(len(u), 1)
-    y = [u[j] / mean * sums[j] / mass[j] ** t.nu for j in stay]
-    return stay, np.array(y).reshape(len(stay), x.shape[1]), np.array([size[j] * mass[j] for j in stay])
+    y, sizes = {}, {}
+    for j in stay:
+        moved = sums[j] / (mass[j] ** t.mu if mass[j] > 0 else 1.0)
+        y[j] = u[j] / mean * (x[j] + moved) / (1 + mass[j]) ** t.nu
+        sizes[j] = size[j] * (1 + mass[j])
+    if carrier is not None:
+        y[carrier] = sum(a[i] * x[i] for i in dropped)
+        sizes[carrier] = sum(size[i] for i in dropped)
+    stay = sorted(y)
+    return stay, np.array([y[j] for j in stay]).reshape(len(stay), x.shape[1]), np.array([sizes[j] for j in stay])

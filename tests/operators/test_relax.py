@@ -6,18 +6,22 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from operator_cases import INF, cases, features_of, tokens_of
-from torch.utils._python_dispatch import TorchDispatchMode
+from operator_cases import INF, HostReads, cases, features_of, tokens_of
 
 from eos_platform.operators.reduce import reduce
-from eos_platform.operators.relax import RelaxedSite, relax
+from eos_platform.operators.relax import relax as relax_site
+from eos_platform.operators.relaxed_site import RelaxedSite
 from eos_platform.operators.spec import SiteSpec, Support, Transfer
 from eos_platform.operators.threshold import soft_keep
 from eos_platform.operators.tokens import RelaxedTokens, Tokens, pick
 
 GRID = (4, 6)
-SELECTORS = ("score", "grid", "alternate", "farthest", "random")
+SELECTORS = ("score", "cover", "grid", "alternate", "farthest", "random")
 PARAMETERS = ("count", "weights", "gamma", "tau", "nu", "rho")
+
+
+def relax(*args, **kwargs):
+    return relax_site(*args, **kwargs).tokens
 
 
 def agree(relaxed, deployed, atol=1e-4):
@@ -36,7 +40,7 @@ def agree(relaxed, deployed, atol=1e-4):
 
 def generic(site, tokens, features, grid, margin):
     """Whether the scores around the cut are apart, so that a soft selection has something to converge to."""
-    if site.selector != "score" or site.keep == tokens.x_bnd.shape[1]:
+    if site.selector not in ("score", "cover") or site.keep == tokens.x_bnd.shape[1]:
         return True
     lower = site.model_copy(update={"transfer": Transfer(), "rho": 0.0})
     relaxed = RelaxedTokens(*tokens, torch.ones_like(tokens.size_bn))
@@ -211,16 +215,6 @@ def test_a_nearly_absent_token_draws_little_however_small_tau_is(tau):
         site, RelaxedTokens.of(x)._replace(presence_bn=presence), features, (1, 3), temperature=0.05, hard=False
     )
     assert out.size_bn[0, 2] == pytest.approx(2.0, abs=5e-3)
-
-
-class HostReads(TorchDispatchMode):
-    """Counts operations that make the host wait for the device: reading a value, or a shape that depends on one."""
-
-    count = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        self.count += func in (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default)
-        return func(*args, **(kwargs or {}))
 
 
 @pytest.mark.parametrize("support", [Support(), Support(kind="window", size=6), Support(kind="nearest", size=2)])

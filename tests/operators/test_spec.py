@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from eos_platform.errors import EosError
-from eos_platform.operators.spec import FEATURES, OperatorSpec, SiteSpec, Support, Target, Transfer
+from eos_platform.operators.spec import ALL_FEATURES, OperatorSpec, SiteSpec, Support, Target, Transfer
 
 TARGET = Target(layers=6, grid=(8, 8))
 unit = st.floats(0, 1)
@@ -22,8 +22,18 @@ transfers = st.builds(
     gamma=unit,
     tau=st.one_of(st.floats(0, 1e6), st.just(float("inf"))),
     nu=unit,
-    source=st.sampled_from(["ones", "importance"]),
+    mu=unit,
+    source=st.sampled_from(["ones", "importance", "attention"]),
     support=supports,
+    to=st.sampled_from(["all", "destinations"]),
+    among=unit,
+    metric=st.sampled_from(["cosine", "distance"]),
+) | st.builds(
+    Transfer,
+    gamma=unit,
+    tau=st.just(float("inf")),
+    by=st.just("anchor"),
+    support=st.builds(Support, kind=st.just("nearest"), size=st.integers(1, 64)),
 )
 
 
@@ -35,7 +45,9 @@ def operators(draw: st.DrawFn) -> OperatorSpec:
         SiteSpec(
             layer=layer,
             keep=keep,
-            score={draw(st.sampled_from(FEATURES)): draw(st.floats(0.01, 5))},
+            selector=draw(st.sampled_from(["score", "spaced", "bipartite", "density", "pivots", "dpp"])),
+            important=draw(st.integers(0, keep)),
+            score={draw(st.sampled_from(ALL_FEATURES)): draw(st.floats(0.01, 5))},
             transfer=draw(transfers),
             rho=draw(st.floats(0, 3)),
             beta=draw(unit),
@@ -82,6 +94,9 @@ def test_specs_are_frozen() -> None:
         OperatorSpec(target=TARGET).name = "other"  # type: ignore[misc]
 
 
+OVERLAP = {"by": "anchor", "tau": "inf", "support": {"kind": "overlap", "size": 8}}
+
+
 def written(**changes: object) -> str:
     site = {"layer": 1, "keep": 8, "score": {"norm": 1.0}, **changes}
     return json.dumps({"target": {"layers": 6, "grid": [8, 8]}, "sites": [site]})
@@ -116,6 +131,21 @@ def written(**changes: object) -> str:
         ),
         (written(transfer={"support": {"kind": "window"}}), "support 'window' needs a size"),
         (written(seed=-1), "sites.0.seed"),
+        (written(important=9), "important 9 is more than the 8 that stay"),
+        (written(important=8, summary=True), "important 8 is more than the 7 that stay beside the summary"),
+        (written(keep=1, summary=True), "a summary needs at least one token kept beside it"),
+        (written(selector="bipartite", score={}), "'score' must weigh at least one feature"),
+        (written(score={}, selector="grid", transfer={"among": 0.5}), "'score' must weigh at least one feature"),
+        (written(selector="pivots", similarity="keys"), "'pivots' compares hidden states"),
+        (written(selector="alternate", keep=30, important=2), "'alternate' keeps at least 31 of 62"),
+        (written(transfer={"by": "anchor"}), "transfer by anchor needs a support 'nearest' or 'overlap', and tau inf"),
+        (written(transfer={"support": {"kind": "overlap", "size": 8}}), "support 'overlap' needs transfer by anchor"),
+        (written(transfer=OVERLAP), "support 'overlap' needs selector 'grid', as many kept as windows"),
+        (written(selector="grid", keep=9, transfer=OVERLAP), "support 'overlap' needs selector 'grid', as many kept"),
+        (
+            written(selector="grid", keep=11, transfer=OVERLAP | {"support": {"kind": "overlap", "size": 11}}),
+            "sites.0: a grid of 8x8 tokens cannot be pooled to 11: no shape has so many",
+        ),
     ],
 )
 def test_bad_operator_files_are_refused_in_one_line(text: str, message: str) -> None:
@@ -133,6 +163,13 @@ def test_sites_go_in_layer_order() -> None:
     )
     with pytest.raises(EosError, match=r"sites.1: layer 1 comes after layer 3"):
         OperatorSpec.from_json(text)
+
+
+def test_overlapping_windows_need_the_whole_grid() -> None:
+    sites = [{"layer": 0, "keep": 32, "selector": "grid"}, {"layer": 1, "keep": 8, "selector": "grid"}]
+    sites[1]["transfer"] = OVERLAP
+    with pytest.raises(EosError, match=r"sites.1: support 'overlap' needs all 64 tokens of the grid, not 32"):
+        OperatorSpec.from_json(json.dumps({"target": {"layers": 6, "grid": [8, 8]}, "sites": sites}))
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """Loading models and tasks, and what accuracy means: the same as writing the answer with ``generate``."""
 
+from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,9 +11,10 @@ import torch
 from eos_platform.errors import EosError
 from eos_platform.models.attach import attached
 from eos_platform.models.bundled import GRIDS, folder
+from eos_platform.models.encoding import encode_images
 from eos_platform.operators.spec import OperatorSpec, SiteSpec, Transfer
-from eos_platform.tasks import Workload, evaluate, load_workload
-from eos_platform.tasks.encode import first_questions
+from eos_platform.tasks import Workload, encode, evaluate, load_workload
+from eos_platform.tasks.encode import Encoded, first_questions
 from eos_platform.tasks.render import render
 from eos_platform.tasks.scenes import make_scene
 
@@ -29,10 +32,28 @@ def merging(workload: Workload) -> OperatorSpec:
     )
 
 
-@pytest.mark.parametrize("reduced", [False, True])
-def test_accuracy_is_that_of_generated_answers(small: Workload, reduced: bool) -> None:
+def looking_less(small: Workload, how: str) -> OperatorSpec:
+    """Operators that act in the vision tower; harsh enough to make mistakes."""
+    target, move = small.target, Transfer(gamma=1.0)
+    in_tower = SiteSpec(place="tower", layer=2, keep=40, score={"vision": 1.0}, transfer=move, beta=1.0)
+    late = SiteSpec(
+        layer=1, keep=16, score={"next_vision": 1.0, "relevance": 1.0}, similarity="keys", transfer=move, beta=1.0
+    )
+    if how == "image":
+        return OperatorSpec(target=target, image=(7, 6))
+    if how == "tower":
+        return OperatorSpec(target=target, sites=(in_tower,))
+    return OperatorSpec(target=target, image=(9, 9), sites=(in_tower, late))
+
+
+@pytest.mark.parametrize("kind", ["identity", "merging", "image", "tower", "all"])
+def test_accuracy_is_that_of_generated_answers(small: Workload, kind: str) -> None:
     questions = 40
-    operator = merging(small) if reduced else OperatorSpec(target=small.target)
+    reduced = kind != "identity"
+    if kind in ("identity", "merging"):
+        operator = merging(small) if reduced else OperatorSpec(target=small.target)
+    else:
+        operator = looking_less(small, kind)
     judged = evaluate(small, operator, "heldout", questions).correct
     pictures, asked = first_questions("heldout", questions, small.config)
     images = [render(make_scene("heldout", index, small.config)) for index in pictures]
@@ -65,6 +86,44 @@ def test_identity_operator_answers_like_the_model(small: Workload) -> None:
 def test_evaluation_does_not_depend_on_the_batch_size(small: Workload) -> None:
     one, many = (evaluate(small, merging(small), "validation", 48, batch_size=size).correct for size in (7, 48))
     np.testing.assert_array_equal(one, many)
+
+
+def test_pictures_are_seen_again_only_when_they_look_different(
+    small: Workload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[tuple[int, int] | None, frozenset[str]]] = []
+
+    def spy(model: Any, pixels: torch.Tensor, operator: OperatorSpec | None, names: Collection[str]) -> Any:
+        asked.append((operator and operator.image, frozenset(names)))
+        return encode_images(model, pixels, operator, names)
+
+    monkeypatch.setattr(encode, "encode_images", spy)
+    encoded = Encoded(small.model, small.processor.tokenizer, "search", 30, small.config)
+    assert asked == [(None, {"vision"})]
+    assert encoded.seen_by(merging(small)) is encoded
+    assert len(asked) == 1
+    shrunk = looking_less(small, "image")
+    view = encoded.seen_by(shrunk)
+    assert view is not encoded
+    assert asked[1:] == [((7, 6), {"vision"})]
+    later = merging(small).sites[1].model_copy(update={"keep": 9})
+    assert encoded.seen_by(shrunk.model_copy(update={"name": "other", "sites": (later,)})) is view
+    assert view.seen_by(merging(small)) is encoded
+    assert len(asked) == 2
+    layout = next(iter(view.batches(4))).layout
+    assert layout.seen is not None
+    assert layout.seen.index_br.shape == (4, 42)
+    assert layout.vision_bn is not None
+    assert layout.vision_bn.shape == (4, 42)
+    assert layout.keys_bne is None
+    keyed = merging(small).sites[0].model_copy(update={"similarity": "keys"})
+    before = encoded.features_mnd
+    assert encoded.seen_by(OperatorSpec(target=small.target, sites=(keyed,))) is encoded
+    assert asked[2:] == [(None, {"vision", "keys"})]
+    assert encoded.features_mnd is before
+    assert next(iter(encoded.batches(4))).layout.keys_bne is not None
+    assert encoded.seen_by(merging(small)) is encoded
+    assert len(asked) == 3
 
 
 def test_bundled_models_are_what_the_names_say() -> None:

@@ -14,20 +14,25 @@ other counts cut the grid into bands of rows, each into nearly equal columns.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
-from eos_platform.operators.designs.base import Design
+from eos_platform.operators.designs.base import Design, positions_knob
+from eos_platform.operators.designs.schedule import whole
 from eos_platform.operators.spec import SiteSpec, Support, Target, Transfer
 
 
-def _sites(target: Target, keep: int, layer: int) -> tuple[SiteSpec, ...]:
+def _make(target: Target, tokens: float, knobs: Mapping[str, Any]) -> tuple[SiteSpec, ...]:
+    keep = whole(tokens)
     mean = Transfer(gamma=1.0, tau=math.inf, nu=1.0, support=Support(kind="window", size=keep))
-    return (SiteSpec(layer=layer, keep=keep, selector="grid", transfer=mean),)
+    return (SiteSpec(layer=0, keep=keep, selector="grid", transfer=mean, positions=knobs["positions"]),)
 
 
 POOL = Design(
     "pool",
     "pool",
-    "average pooling, as in Cai et al., arXiv 2405.17430",
-    "averages the tokens of each window, before the language model",
-    _sites,
+    "Cai et al., arXiv 2405.17430",
+    "averages the tokens of each window",
+    _make,
+    lambda target: (positions_knob("keep"),),
 )

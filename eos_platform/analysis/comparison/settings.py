@@ -1,0 +1,127 @@
+"""What a comparison is told."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from eos_platform.errors import EosError, explain
+from eos_platform.operators.designs import DESIGNS, get_design
+from eos_platform.search.config import SearchConfig
+
+RATIOS = (0.33, 0.22, 0.15, 0.11, 0.05)
+Ratio = Annotated[float, Field(gt=0.0, le=1.0)]
+
+
+class Settings(BaseModel):
+    """One comparison. ``None`` means the default that depends on the rest."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    operators: tuple[Path, ...] = ()
+    model: str = "bundled"
+    task: str = "scenes"
+    ratios: tuple[Ratio, ...] | None = Field(
+        default=None, description="compute ratios; default: those of the operator files, else RATIOS"
+    )
+    designs: tuple[str, ...] | None = None  # default: all
+    tune: int = Field(default=0, ge=0, le=100_000, description="Optuna trials for every design at every ratio")
+    questions: int = Field(default=4096, ge=1, le=10_000_000, description="held-out questions")
+    seeds: int | None = Field(default=None, ge=0, le=1000, description="searches a ratio; default: 1, none with files")
+    search: dict[str, Any] = {}
+    batch: int = Field(default=8, ge=1, le=4096, description="prompts in the prefill that is timed")
+    pictures: int = Field(default=3, ge=0, le=24, description="example pictures to show kept tokens on")
+    out: Path = Path("eos-compare")
+
+    @field_validator("designs")
+    @classmethod
+    def _known_designs(cls, designs: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        for name in designs or ():
+            get_design(name)
+        return designs
+
+    @property
+    def design_names(self) -> tuple[str, ...]:
+        """The designs to compare, each once."""
+        return tuple(dict.fromkeys(DESIGNS if self.designs is None else self.designs))
+
+    @property
+    def searches(self) -> int:
+        """Searches at every ratio."""
+        return (0 if self.operators else 1) if self.seeds is None else self.seeds
+
+    @property
+    def samples(self) -> int:
+        """Questions one search sees, and so what the tuning of one design at one ratio may see."""
+        config = self.search_config(1.0, 0)
+        return config.steps * config.batch_size
+
+    def search_config(self, budget: float, seed: int) -> SearchConfig:
+        """The search at one budget.
+
+        Raises:
+            EosError: a misspelt or impossible setting.
+        """
+        for name in ("budget", "seed"):
+            if name in self.search:
+                raise EosError(f"--set {name}: budgets are --ratios here, and seeds --seeds")
+        return SearchConfig.of({**self.search, "budget": budget, "seed": seed}, "--set")
+
+    @classmethod
+    def of(cls, **values: Any) -> Settings:
+        """Validate.
+
+        Raises:
+            EosError: a value out of bounds, an unknown design, a bad search setting.
+        """
+        try:
+            settings = cls.model_validate(values)
+        except ValidationError as error:
+            raise explain(error, "compare", {"": cls.model_fields}) from None
+        settings.search_config(1.0, 0)
+        if settings.tune > settings.samples:
+            raise EosError(f"--tune {settings.tune} trials of the {settings.samples} questions one search sees")
+        return settings
+
+
+def parse_search(texts: Iterable[str]) -> dict[str, Any]:
+    """``key=value`` texts as search settings; values are JSON where they can be.
+
+    Raises:
+        EosError: no ``=`` in a text.
+    """
+    found: dict[str, Any] = {}
+    for text in texts:
+        key, sign, value = text.partition("=")
+        if not sign or not key.strip():
+            raise EosError(f"--set {text}: expected key=value, such as steps=480")
+        try:
+            found[key.strip()] = json.loads(value)
+        except ValueError:
+            found[key.strip()] = value.strip()  # a word, or .5, which pydantic reads
+    return found
+
+
+def parse_ratios(text: str | None) -> tuple[float, ...] | None:
+    """``.33,.22`` as numbers.
+
+    Raises:
+        EosError: one is none.
+    """
+    if not text:
+        return None
+    try:
+        return tuple(float(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise EosError(f"--ratios {text}: expected numbers with commas between, such as .2,.1") from None
+
+
+def parse_designs(text: str | None) -> tuple[str, ...] | None:
+    """``fastv,tome`` as names; None is all of them, ``none`` none."""
+    if text is None:
+        return None
+    return tuple(part.strip() for part in text.split(",") if part.strip() and part.strip() != "none")

@@ -1,0 +1,233 @@
+"""What each design's reducer itself costs: time of all its decoder sites, as a share of one decoder layer's.
+
+    python -m eos_platform.analysis.reducer_cost --tokens 576 2880 --batch 1 8 --out reducers.json
+    python -m eos_platform.analysis.reducer_cost --width 256 --tokens 144 --batch 1    # a small try on a CPU
+
+One decoder layer of Llama's kind with random weights stands for all of the model's (as wide as LLaVA-1.5-7B's unless
+told otherwise). A reducer is everything a prompt's prefill does because of the operator in the decoder: finding the
+tokens that entered, the rows of attention its scores need, similarities, selection, transfer, new rotary embeddings.
+What an operator does inside the vision tower is not in it. Eager times hold the launching of kernels; beside them stand
+those of the same work captured in a CUDA graph, where it can be.
+
+Legend: b batch, s prompt, n visual tokens.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import LlamaConfig, LlamaModel
+
+from eos_platform.analysis.comparison.timing import median_ms
+from eos_platform.errors import EosError
+from eos_platform.files import write_atomic
+from eos_platform.models.layout import Layout, Seen
+from eos_platform.models.llava import Parts
+from eos_platform.models.needs import decoder_needs
+from eos_platform.models.present import apply_site, enter
+from eos_platform.models.rope import Rope
+from eos_platform.operators.designs import DESIGNS, get_design
+from eos_platform.operators.spec import OperatorSpec, Target
+
+LAYERS, VISION_LAYERS, HEAD, TOWER_HEAD = 32, 23, 128, 64  # LLaVA-1.5-7B
+WIDER = 11008 / 4096  # of the layer's MLP
+
+
+class Bench:
+    """One decoder layer, and prompts for it: a first token, ``tokens`` visual ones, then text."""
+
+    def __init__(self, width: int, tokens: int, text: int, batch: int, device: torch.device) -> None:
+        torch.manual_seed(0)
+        self.device, self.tokens, self.batch = device, tokens, batch
+        dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+        head = min(HEAD, width)
+        config = LlamaConfig(
+            vocab_size=8,
+            hidden_size=width,
+            intermediate_size=round(WIDER * width),
+            num_hidden_layers=1,
+            num_attention_heads=width // head,
+            max_position_embeddings=2 * (tokens + text),
+        )
+        model: Any = LlamaModel(config)
+        self.model = model.to(device, dtype).eval().requires_grad_(False)
+        self.layer = self.model.layers[0]
+        self.target = Target(layers=LAYERS, grid=squarest(tokens), vision_layers=VISION_LAYERS)
+        length = tokens + text
+        self.x_bsd = torch.randn(batch, length, width, device=device, dtype=dtype)
+        self.position_bs = torch.arange(length, device=device)[None]
+        self.rope = Rope(*self.model.rotary_emb(self.x_bsd, self.position_bs))
+        self.parts = Parts(
+            body=None,
+            language_model=self.model,
+            layers=(self.layer,),
+            tower=None,
+            image_token=0,
+            grid=self.target.grid,
+            blocks=(),
+            used=0,
+            states=0,
+        )
+
+    def layout(self, operator: OperatorSpec) -> Layout:
+        """The prompts as the vision tower leaves them."""
+        place_bs, entering = self.position_bs.expand(self.batch, -1), operator.entering
+        here: dict[str, Any] = {"device": self.device}
+        seen = None
+        if entering < self.tokens:
+            index_br = torch.linspace(0, self.tokens - 1, entering, **here).long().expand(self.batch, -1)
+            seen = Seen(index_br, torch.full((self.batch, entering), self.tokens / entering, **here))
+        return Layout(
+            visual_bn=place_bs[:, 1 : self.tokens + 1],
+            text_bs=place_bs > self.tokens,
+            last_b=place_bs[:, -1],
+            valid_bs=place_bs >= 0,
+            vision_bn=torch.rand(self.batch, entering, **here),
+            next_vision_bn=torch.rand(self.batch, entering, **here),
+            keys_bne=torch.randn(self.batch, entering, TOWER_HEAD, **here),
+            seen=seen,
+        )
+
+    def reducer(self, operator: OperatorSpec) -> Callable[[], Any]:
+        """All the operator does in the decoder, one site after another."""
+        layout, names = self.layout(operator), decoder_needs(operator)
+
+        def work() -> Any:
+            present, x_bkd, keep_bk = enter(layout, self.position_bs, self.x_bsd, names)
+            rope = Rope(*(part.expand(self.batch, -1, -1) for part in self.rope)).at(keep_bk)
+            for site in operator.decoder_sites:
+                present, x_bkd, keep_bk = apply_site(site, present, x_bkd, rope, self.layer, self.parts)
+                if site.positions == "renumber":
+                    rope = Rope(*self.model.rotary_emb(x_bkd, present.position_bk))
+                else:
+                    rope = rope.at(keep_bk)
+            return x_bkd
+
+        return work
+
+    def whole_layer(self) -> Any:
+        """The decoder layer over every token."""
+        return self.layer(self.x_bsd, position_embeddings=tuple(self.rope), position_ids=self.position_bs)
+
+    @torch.no_grad()
+    def cost(self, work: Callable[[], Any]) -> tuple[float, float | None]:
+        """Milliseconds eager, and in a CUDA graph where ``work`` can be captured."""
+        eager = median_ms(work, self.device)
+        return eager, _in_graph(work, self.device) if self.device.type == "cuda" else None
+
+
+def _in_graph(work: Callable[[], Any], device: torch.device) -> float | None:
+    side = torch.cuda.Stream(device)
+    side.wait_stream(torch.cuda.current_stream(device))
+    with torch.cuda.stream(side):
+        work()
+    torch.cuda.current_stream(device).wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    try:
+        with torch.cuda.graph(graph):
+            work()
+    except RuntimeError:  # something waits for the device
+        torch.cuda.synchronize(device)
+        return None
+    return median_ms(graph.replay, device)
+
+
+def squarest(tokens: int) -> tuple[int, int]:
+    """Rows and columns of a grid of ``tokens``, as near to a square as they divide."""
+    rows = max(rows for rows in range(1, math.isqrt(tokens) + 1) if tokens % rows == 0)
+    return rows, tokens // rows
+
+
+def costs(bench: Bench, names: Sequence[str], share: float) -> list[dict[str, Any]]:
+    """One row a design: its times, and as shares of the layer's.
+
+    Args:
+        share: mean visual tokens entering the decoder layers, as a share of all.
+    """
+    layer, layer_graph = bench.cost(bench.whole_layer)
+    shared = {"tokens": bench.tokens, "batch": bench.batch, "layer_ms": layer, "layer_graph_ms": layer_graph}
+    rows: list[dict[str, Any]] = []
+    for name in names:
+        row: dict[str, Any] = {"design": name, **shared}
+        try:
+            design = get_design(name)
+            operator = design.build(bench.target, bench.tokens if design.fixed else share * bench.tokens)
+        except EosError as error:
+            rows.append({**row, "reason": str(error)})
+            continue
+        eager, graph = bench.cost(bench.reducer(operator))
+        row |= {
+            "sites": len(operator.decoder_sites),
+            "tower": operator.sees_less,
+            "mean_tokens": operator.mean_tokens,
+            "eager_ms": eager,
+            "graph_ms": graph,
+            "eager_share": eager / layer,
+            "graph_share": graph / layer_graph if graph is not None and layer_graph is not None else None,
+        }
+        rows.append(row)
+    return rows
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """The rows for a terminal."""
+    lines = [
+        f"{'design':14}{'tokens':>7}{'batch':>6}{'sites':>6}{'eager ms':>10}{'share':>8}{'graph ms':>10}{'share':>8}"
+    ]
+    for row in rows:
+        begun = f"{row['design']:14}{row['tokens']:>7}{row['batch']:>6}"
+        if "reason" in row:
+            lines.append(f"{begun}  {row['reason']}")
+            continue
+        graph = "" if row["graph_ms"] is None else f"{row['graph_ms']:10.3f}{row['graph_share']:8.2f}"
+        note = "  (and the vision tower)" if row["tower"] else ""
+        lines.append(f"{begun}{row['sites']:>6}{row['eager_ms']:10.3f}{row['eager_share']:8.2f}{graph}{note}")
+    return "\n".join(lines)
+
+
+def main(words: list[str] | None = None) -> int:
+    """Measure and print; the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--designs", nargs="*", default=list(DESIGNS))
+    parser.add_argument("--tokens", type=int, nargs="*", default=[576, 2880], help="visual tokens")
+    parser.add_argument("--batch", type=int, nargs="*", default=[1, 8])
+    parser.add_argument("--width", type=int, default=4096, help="of the decoder layer; 128 a head")
+    parser.add_argument("--text", type=int, default=60, help="tokens that are not visual")
+    parser.add_argument("--share", type=float, default=2 / 9, help="mean visual tokens left, of all (128 of 576)")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--out", type=Path, help="also write the rows here, as JSON")
+    given = parser.parse_args(words)
+    rows: list[dict[str, Any]] = []
+    try:
+        for name in given.designs:
+            get_design(name)
+        for tokens in given.tokens:
+            for batch in given.batch:
+                bench = Bench(given.width, tokens, given.text, batch, torch.device(given.device))
+                found = costs(bench, given.designs, given.share)
+                layer = found[0] if found else {}
+                print(f"decoder layer: {layer.get('layer_ms', math.nan):.3f} ms eager" + _graph(layer))
+                print(table(found), flush=True)
+                rows += found
+        if given.out:
+            write_atomic(given.out, json.dumps(rows, indent=1) + "\n")
+    except EosError as error:
+        print(f"reducer_cost: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _graph(row: dict[str, Any]) -> str:
+    time = row.get("layer_graph_ms")
+    return "" if time is None else f", {time:.3f} ms in a graph"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

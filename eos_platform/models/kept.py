@@ -1,0 +1,66 @@
+"""Which visual tokens an operator keeps in given prompts: for pictures of what it does.
+
+Legend: b batch, s sequence, r visual tokens present, d width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from eos_platform.models.attach import holding, start
+from eos_platform.models.layout import Layout
+from eos_platform.models.needs import working_sites
+from eos_platform.models.present import Present
+from eos_platform.operators.spec import OperatorSpec, SiteSpec
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The visual tokens present after a site.
+
+    Attributes:
+        place: ``tower`` (all of its sites, and a shrunk picture, together) or ``decoder``.
+        layer: the site stands before; the last one's in the tower.
+        origin_br: long, ascending: raster index of each in the unreduced picture.
+        size_br: how many original tokens each stands for.
+    """
+
+    place: str
+    layer: int
+    origin_br: Tensor
+    size_br: Tensor
+
+
+@torch.no_grad()
+def kept_places(model: Any, operator: OperatorSpec, x_bsd: Tensor, layout: Layout) -> list[Kept]:
+    """What each site keeps, in operator order.
+
+    Args:
+        model: a LLaVA with no operator attached.
+        operator: what reduces the visual tokens.
+        x_bsd: what the language model is given; the operator's part in the vision tower has been done.
+        layout: of those sequences.
+
+    Raises:
+        EosError: one is attached, or the operator was made for another model.
+    """
+    found: list[Kept] = []
+    b, n = layout.visual_bn.shape
+    place_bn = torch.arange(n, device=x_bsd.device).expand(b, n)
+    if layout.seen is not None:
+        layer = max((site.layer for site in operator.tower_sites), default=0)
+        found.append(Kept("tower", layer, layout.seen.index_br, layout.seen.size_br))
+    idle = len(operator.decoder_sites) - len(working_sites(operator, "decoder"))
+    for site in operator.decoder_sites[:idle]:  # these keep every token
+        found.append(Kept("decoder", site.layer, place_bn, torch.ones(b, n, device=x_bsd.device)))
+
+    def watch(site: SiteSpec, present: Present) -> None:
+        found.append(Kept("decoder", site.layer, present.origin_bn, present.size_bn))
+
+    with holding(model, start(model, operator, layout, watch)):
+        model.model.language_model(inputs_embeds=x_bsd, attention_mask=layout.valid_bs.long(), use_cache=False)
+    return found

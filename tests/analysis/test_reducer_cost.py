@@ -1,0 +1,48 @@
+"""The cost of reducers, on a layer small enough for a CPU."""
+
+import json
+
+import pytest
+import torch
+
+from eos_platform.analysis.reducer_cost import Bench, main, squarest, table
+from eos_platform.operators.designs import DESIGNS
+from eos_platform.operators.spec import OperatorSpec, SiteSpec
+
+torch.set_num_threads(1)
+
+
+def test_every_design_has_a_row(tmp_path, capsys):
+    out = tmp_path / "costs.json"
+    assert main(["--width", "64", "--tokens", "36", "--batch", "1", "2", "--device", "cpu", "--out", str(out)]) == 0
+    rows = json.loads(out.read_text())
+    assert len(rows) == 2 * len(DESIGNS)
+    assert {row["batch"] for row in rows} == {1, 2}
+    for row in rows:
+        assert row["layer_ms"] > 0
+        if "reason" not in row:
+            assert row["eager_ms"] > 0
+            assert row["eager_share"] == pytest.approx(row["eager_ms"] / row["layer_ms"])
+            assert row["graph_ms"] is None  # no GPU
+            assert row["mean_tokens"] <= 36
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in DESIGNS)
+    assert table(rows).count("\n") == len(rows)
+
+
+def test_the_reducer_does_what_the_operator_says():
+    bench = Bench(64, 36, 10, 2, torch.device("cpu"))
+    sites = (
+        SiteSpec(layer=0, keep=20, score={"last_text": 1.0}, positions="renumber"),
+        SiteSpec(layer=3, keep=5, selector="spaced"),
+    )
+    left = bench.reducer(OperatorSpec(target=bench.target, sites=sites))()
+    assert left.shape == (2, 5 + 10, 64)
+    less = OperatorSpec(target=bench.target, image=(3, 3))
+    assert bench.reducer(less)().shape == (2, 9 + 10, 64)
+
+
+def test_grids_and_bad_words(capsys):
+    assert [squarest(tokens) for tokens in (576, 2880, 7)] == [(24, 24), (48, 60), (1, 7)]
+    assert main(["--designs", "tomee"]) == 2
+    assert "did you mean 'tome'" in capsys.readouterr().err

@@ -1,0 +1,170 @@
+"""The selectors again, for one image, with loops and float64: slow, obvious, written from the formulas alone."""
+
+import math
+from itertools import pairwise
+
+import numpy as np
+
+
+def cosine(a, b):
+    length = np.linalg.norm(a) * np.linalg.norm(b)
+    return float(a @ b / length) if length else 0.0
+
+
+def distance(a, b):
+    return math.sqrt(sum((float(p) - float(q)) ** 2 for p, q in zip(a, b, strict=True)) / len(a))
+
+
+def best(values, keep):
+    """The ``keep`` largest in ascending order, the lower index first among equals."""
+    return sorted(ranking(values)[:keep])
+
+
+def ranking(values):
+    return sorted(range(len(values)), key=lambda i: (-values[i], i))
+
+
+def cover(x, s, spread, count):
+    """Picks: the best of what it scores and how far it is from those picked, one after the other."""
+    picks = []
+    while len(picks) < count:
+        worth = {}
+        for i in range(len(x)):
+            if i not in picks:
+                far = min((math.log(max(1 - cosine(x[i], x[j]), 1e-3)) for j in picks), default=math.log(2))
+                worth[i] = s[i] + spread * min(far, math.log(2))
+        picks.append(max(worth, key=lambda i: (worth[i], -i)))
+    return picks
+
+
+def windows(grid, size):
+    """Window of each cell and middle cell of each window, where ``size`` equal windows exist; else None."""
+    rows, columns = grid
+    options = []
+    for down in range(1, rows + 1):
+        if size % down == 0 and rows % down == 0 and columns % (size // down) == 0:
+            tall, wide = rows // down, columns // (size // down)
+            options.append((abs(math.log(tall / wide)), tall, wide))
+    if not options:
+        return None
+    _, tall, wide = min(options)
+    across = columns // wide
+    cell = [(i // columns) // tall * across + (i % columns) // wide for i in range(rows * columns)]
+    middle = [
+        (w // across * tall + (tall - 1) // 2) * columns + w % across * wide + (wide - 1) // 2 for w in range(size)
+    ]
+    return cell, middle
+
+
+def overlapping(grid, size):
+    """Cells of each window of adaptive pooling and its middle cell; None where no shape has ``size`` windows."""
+    rows, columns = grid
+    options = []
+    for down in range(1, rows + 1):
+        for across in range(1, columns + 1):
+            if down * across == size:
+                tall, wide = rows * across, columns * down  # a window is rows / down by columns / across
+                options.append((max(tall, wide) / min(tall, wide), tall, down, across))
+    if not options:
+        return None
+    _, _, down, across = min(options)
+    cells, middles = [], []
+    for i in range(down):
+        for k in range(across):
+            band = range(math.floor(i * rows / down), math.ceil((i + 1) * rows / down))
+            stripe = range(math.floor(k * columns / across), math.ceil((k + 1) * columns / across))
+            cells.append([r * columns + c for r in band for c in stripe])
+            middles.append(band[(len(band) - 1) // 2] * columns + stripe[(len(stripe) - 1) // 2])
+    assert all(a < b for a, b in pairwise(middles))
+    return cells, middles
+
+
+def grid(n, keep, shape):
+    if n == shape[0] * shape[1] and windows(shape, keep):
+        return windows(shape, keep)[1]
+    return [((2 * j + 1) * n) // (2 * keep) for j in range(keep)]
+
+
+def alternate(c, keep):
+    """All odd places, then the even ones least like any odd one."""
+    odd = list(range(1, len(c), 2))
+    even = sorted(range(0, len(c), 2), key=lambda i: (max((cosine(c[i], c[j]) for j in odd), default=-2), i))
+    return sorted((odd + even)[:keep])
+
+
+def farthest(c, keep):
+    n = len(c)
+    nearest = [min((1 - cosine(c[i], c[j]) for j in range(n) if j != i), default=0.0) for i in range(n)]
+    picked = best(nearest, 1)
+    while len(picked) < keep:
+        rest = [i for i in range(n) if i not in picked]
+        picked.append(max(rest, key=lambda i: (min(1 - cosine(c[i], c[j]) for j in picked), -i)))
+    return sorted(picked)
+
+
+def spaced(n, keep):
+    return [j * max(1, n // keep) for j in range(keep)]
+
+
+def bipartite(c, s, keep):
+    listed = ranking(s)
+    while len(listed) > keep:
+        even, odd = listed[::2], listed[1::2]
+        go = min(8, len(listed) - keep, len(even))
+        # sorted() keeps the order of equals
+        even = sorted(even, key=lambda i: -max(cosine(c[i], c[j]) for j in odd))
+        listed = even[go:] + odd
+    return sorted(listed)
+
+
+def density(c, s, keep, among):
+    """The centres, and the other candidates."""
+    n = len(c)
+    if among == 1:
+        candidates = list(range(n))
+    else:
+        share = min(n, math.floor(among * n) + 1) if among > 0 else 0
+        candidates = best(s, max(share, keep))
+    apart = {(i, j): distance(c[i], c[j]) for i in candidates for j in candidates}
+    dense, value = {}, {}
+    for i in candidates:
+        near = sorted(apart[i, j] for j in candidates)[:keep]
+        dense[i] = math.exp(-sum(d * d for d in near) / max(len(near), 1))
+    for i in candidates:
+        denser = [apart[i, j] for j in candidates if (dense[j], -j) > (dense[i], -i)]
+        value[i] = dense[i] * (min(denser) if denser else max(apart.values()))
+    centres = sorted(candidates, key=lambda i: (-value[i], i))[:keep]
+    return sorted(centres), sorted(set(candidates) - set(centres))
+
+
+def pivots(x, s, text, keep):
+    order = ranking(s)
+    if keep <= 4:
+        return sorted(order[:keep])
+    picked = order[:4]
+    directions = [x[i] for i in picked] + list(text)
+    for turn, pivot in enumerate(directions):
+        for _ in range((keep - 4) // len(directions) + (turn < (keep - 4) % len(directions))):
+            free = [i for i in range(len(x)) if i not in picked]
+            picked.append(min(free, key=lambda i: (cosine(x[i], pivot), i)))
+    return sorted(picked)
+
+
+def dpp(c, s, keep):
+    """What a pick adds is read off the kernel's determinants, by solving for what lies in the span of those before."""
+    n = len(c)
+    r = (s - s.min()) / (s.max() - s.min()) if s.max() > s.min() else np.ones(n)
+    similar = np.array([[cosine(a, b) for b in c] for a in c])
+    picked, span = [], []
+    while len(picked) < keep:
+        gain = {}
+        for i in (i for i in range(n) if i not in picked):
+            known = similar[np.ix_(span, span)]
+            left = float(np.any(c[i] != 0)) - (
+                similar[i, span] @ np.linalg.solve(known, similar[span, i]) if span else 0.0
+            )
+            gain[i] = (left > 1e-5, r[i] ** 2 * left if left > 1e-5 else 0.0)
+        pick = max(gain, key=lambda i: (gain[i][1], -i))
+        span += [pick] if gain[pick][0] else []
+        picked.append(pick)
+    return sorted(picked)
