@@ -229,7 +229,7 @@ def _notes(
             middle = {"x": place * right + across / 2 - 0.5}
             if row is None:
                 at = {**middle, "y": at_row * down + rows / 2 - 0.5}
-                notes.append({**plain, **at, "text": "not reached", "font": {"size": 11, "color": MUTED}})
+                notes.append({**plain, **at, "text": "no result", "font": {"size": 11, "color": MUTED}})
             elif isinstance(row.get("caption"), str):
                 at = {**middle, "y": at_row * down + rows - 0.4, "yanchor": "top"}
                 notes.append({**plain, **at, "text": escape(row["caption"]), "font": {"size": 11, "color": MUTED}})

@@ -12,6 +12,8 @@ from rich.console import Console
 
 import eos_platform
 from eos_platform.cli_compare import compare
+from eos_platform.cli_explain import explain
+from eos_platform.cli_front import front
 from eos_platform.errors import EosError
 from eos_platform.files import check_writable
 
@@ -47,6 +49,8 @@ study_app = typer.Typer(
 )
 app.add_typer(study_app, name="study")
 app.command()(compare)
+app.command()(explain)
+app.command()(front)
 
 Model = Annotated[str, typer.Option(help="A bundled model (bundled, bundled-small) or a model folder.")]
 Task = Annotated[str, typer.Option(help="What accuracy means.")]

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 EXIT_INTERRUPTED = 130
 MLFLOW = "sqlite:///eos-runs/mlflow.db"
 POINTS, GAPS, REPORT, PAGE = "points.csv", "differences.csv", "report.md", "page.html"
+SHOWN = 8  # designs at each ratio in the terminal; the files have all
 
 
 def compare(
@@ -159,36 +160,35 @@ def _page(header: dict[str, Any], records: list[dict[str, Any]], points: pd.Data
 
 
 def points_table(points: pd.DataFrame, gaps: pd.DataFrame) -> Table:
-    """The comparison for a terminal: by ratio, then accuracy; searched operators in bold."""
+    """The comparison for a terminal: by ratio, then accuracy; searched operators in bold, the best designs below."""
     from eos_platform.analysis.comparison.report import p_text
     from eos_platform.engine.tables import plain_table
 
-    right = ["accuracy", "95 %", "ratio", "tokens", "left", "prefill ms"]
-    memory = bool(points["memory_mb"].notna().any())
-    right += ["MiB"] if memory else []
-    table = plain_table("", left=("operator",), right=(*right, "searched ahead by", "p (Holm)"))
+    right = ("accuracy", "ratio", "tokens", "prefill ms", "searched ahead by", "p (Holm)")
+    table = plain_table("", left=("operator",), right=right)
+    table.columns[0].no_wrap = True
     ahead = {row["name"]: row for row in gaps.to_dict("records")}
-    before: float | None = None
-    for row in points.to_dict("records"):
-        if row["ratio"] == row["ratio"] and before is not None and row["ratio"] != before:
-            table.add_row()
-        before = row["ratio"]
-        gap = ahead.get(row["name"])
-        table.add_row(
-            row["name"],
-            f"{row['accuracy']:.1%}",
-            f"{100 * row['accuracy_low']:.1f} .. {100 * row['accuracy_high']:.1f}",
-            f"{row['compute_ratio']:.3f}",
-            f"{row['mean_tokens']:.0f}",
-            f"{row['tokens_left']:.0f}",
-            f"{row['prefill_ms']:.2f}",
-            *(["" if math.isnan(row["memory_mb"]) else f"{row['memory_mb']:.0f}"] if memory else []),
-            ""
-            if gap is None
-            else f"{100 * gap['difference']:+.1f} ({100 * gap['low']:+.1f} .. {100 * gap['high']:+.1f})",
-            "" if gap is None else p_text(gap["p_holm"]),
-            style="bold" if row["family"] == "searched" else "",
-        )
+    for _, rows in points.groupby("ratio", sort=False, dropna=False):
+        designs, left_out = 0, 0
+        for row in rows.to_dict("records"):
+            if row["family"] == "hand-designed":
+                designs += 1
+                if designs > SHOWN:
+                    left_out += 1
+                    continue
+            gap = ahead.get(row["name"])
+            half = "" if gap is None else f" ({100 * gap['low']:+.1f} .. {100 * gap['high']:+.1f})"
+            table.add_row(
+                row["name"],
+                f"{row['accuracy']:.1%}",
+                f"{row['compute_ratio']:.3f}",
+                f"{row['mean_tokens']:.0f}",
+                "" if math.isnan(row["prefill_ms"]) else f"{row['prefill_ms']:.1f}",
+                "" if gap is None else f"{100 * gap['difference']:+.1f}{half}",
+                "" if gap is None else p_text(gap["p_holm"]),
+                style="bold" if row["family"] == "searched" else "",
+            )
+        table.add_row(f"  and {left_out} more in {REPORT}" if left_out else "")
     return table
 
 

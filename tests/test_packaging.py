@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "engine": CORE | {"analysis", "dashboards", "tracking"},
 }
 FOR_GPU = {"cover_kernel"}  # needs Triton, which comes with torch for GPUs only
-FREE = {"__init__", "__main__", "cli", "cli_compare"}  # the top may use everything
+FREE = {"__init__", "__main__", "cli", "cli_compare", "cli_explain", "cli_front"}  # the top may use everything
 
 
 def sources():

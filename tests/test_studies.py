@@ -7,7 +7,9 @@ import pytest
 import yaml
 
 from eos_platform.engine.study_file import Final, StudyFile
+from eos_platform.operators.spec import Target
 from eos_platform.search.config import SearchConfig
+from eos_platform.search.parameters import candidate_layers
 
 TEXT = resources.files("eos_platform").joinpath("studies", "README.md").read_text("utf-8")
 STUDY, SETTINGS = (
@@ -27,7 +29,16 @@ def test_every_key_of_a_study_is_described():
 def test_every_setting_of_a_search_is_described_with_its_default():
     assert list(SETTINGS) == list(SearchConfig.model_fields)
     for name, default in SearchConfig():
-        assert SETTINGS[name].strip("`") == ("every layer" if default is None else str(default)), name
+        if name == "layers":
+            continue
+        said = str(default).lower() if isinstance(default, bool) else str(default)
+        assert SETTINGS[name].strip("`") == said, name
+
+
+def test_the_default_layers_are_those_described():
+    assert SETTINGS["layers"] == "before the first layer, and at 5/8 of the depth"
+    for depth, layers in ((1, (0,)), (6, (0, 4)), (8, (0, 5)), (32, (0, 20))):
+        assert candidate_layers(SearchConfig(), Target(layers=depth, grid=(4, 4))) == layers
 
 
 def test_the_final_comparison_is_described():

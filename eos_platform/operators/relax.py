@@ -128,7 +128,7 @@ def _transfer(
         few, keep_bn = tokens, keep_bm
     else:
         few = RelaxedTokens(*(pick(values, index_bm) for values in tokens))
-        keep_bn = torch.zeros_like(before_bn).scatter(1, index_bm, keep_bm)
+        keep_bn = torch.zeros_like(before_bn, dtype=keep_bm.dtype).scatter(1, index_bm, keep_bm)
     after_bm = few.presence_bn * keep_bm
     share_bnm = _unnormalised_shares(site, tokens, few, after_bm, index_bm, grid)
     # P_ij = share_ij p_j / sum_k share_ik p_k: with presence as a factor, absent tokens too learn what they would get

@@ -17,6 +17,7 @@ from eos_platform.search.config import SearchConfig
 from eos_platform.search.parameters import Parameters
 
 FILE = "search.safetensors"
+FORMAT = "2"  # rises when what is kept, or what it means, changes
 
 
 @dataclass
@@ -56,7 +57,12 @@ def save_state(
             tensors[f"adam.{key}.{name}"] = moment.detach().cpu()
     tensors["mask"] = parameters.mask.cpu()
     tensors |= {f"best.{name}": value.cpu() for name, value in best.items()}
-    header = {"config": config.model_dump_json(), "workload": workload, "progress": json.dumps(asdict(progress))}
+    header = {
+        "format": FORMAT,
+        "config": config.model_dump_json(),
+        "workload": workload,
+        "progress": json.dumps(asdict(progress)),
+    }
     write_atomic(folder / FILE, save({key: value.contiguous() for key, value in tensors.items()}, header))
 
 
@@ -66,14 +72,16 @@ def load_state(
     """Put a saved state into ``parameters`` and ``optimiser``; the rest of it, or None when ``folder`` holds none.
 
     Raises:
-        EosError: the state is of a search with another configuration, or the file is damaged.
+        EosError: the state is of a search with another configuration or of another version, or the file is damaged.
     """
     path = folder / FILE
     if not path.is_file():
         return None
     try:
         with safe_open(path, framework="pt") as saved:
-            header = saved.metadata()
+            header = saved.metadata() or {}
+            if header.get("format") != FORMAT and "progress" in header:
+                raise EosError(f"{path}: written by another version of the search; use another folder")
             tensors = {key: saved.get_tensor(key) for key in saved.keys()}  # noqa: SIM118
         same = SearchConfig.model_validate_json(header["config"]) == config and header["workload"] == workload
         progress = Progress(**json.loads(header["progress"]))

@@ -81,7 +81,7 @@ def whole_counts(
 ) -> tuple[int, ...]:
     """Whole counts in the proportions of the soft ones, as large as the budget allows.
 
-    Sites that hardly remove anything are shut first.
+    Sites that hardly remove anything are left out, unless the budget needs the first.
 
     Args:
         soft_counts: (sites,)
@@ -98,12 +98,14 @@ def whole_counts(
         later = int(acting[0]) + 1
         stay = torch.cat([stay[:later], stay[later:] ** steepness])
     soft = (target.tokens * stay.cumprod(0)).tolist()
+    acts = [share <= UNTOUCHED for share in stay.tolist()]
+    more = [0] * len(soft)
 
     def scaled(scale: float) -> tuple[int, ...]:
         counts, before = [], target.tokens
-        for count, share in zip(soft, stay.tolist(), strict=True):
-            # a site that hardly reduces (or is shut) hands on what arrives
-            before = before if share > UNTOUCHED else min(before, max(1, int(scale * count)))
+        for count, acting, extra in zip(soft, acts, more, strict=True):
+            # a site that hardly reduces hands on what arrives
+            before = min(before, max(1, int(scale * count) + extra)) if acting else before
             counts.append(before)
         return tuple(counts)
 
@@ -120,12 +122,14 @@ def whole_counts(
                 before = count
         return compute_ratio(everywhere.model_copy(update={"sites": tuple(sites)}), shape, text)
 
-    low, high = 0.0, target.tokens / max(min(soft), 1e-3)
+    low, high = 0.0, (target.tokens + 1) / max(min(soft), 1e-3)
+    if ratio(scaled(high)) <= config.budget:  # no site is needed
+        return scaled(high)
+    if ratio(scaled(low)) > config.budget:
+        acts[0] = True  # the others alone do not do it
     counts = scaled(low)
     if ratio(counts) > config.budget:
-        counts = tuple(1 for _ in soft)
-        if ratio(counts) > config.budget:
-            raise impossible(config.budget, ratio(counts))
+        raise impossible(config.budget, ratio(counts))
     for _ in range(40):
         middle = (low + high) / 2
         tried = scaled(middle)
@@ -133,6 +137,12 @@ def whole_counts(
             low, counts = middle, tried
         else:
             high = middle
+    for number in range(len(more)):  # what rounding down left over
+        more[number] += 1
+        while ratio(tried := scaled(low)) <= config.budget and tried != counts:
+            counts = tried
+            more[number] += 1
+        more[number] -= 1
     return counts
 
 

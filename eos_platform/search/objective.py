@@ -15,12 +15,16 @@ from eos_platform.models.attach import check_free
 from eos_platform.search.config import SearchConfig
 from eos_platform.tasks.encode import Batch, Encoded, answer_states
 
+TEACHER_BATCH = 64  # always the same, so that whoever asks first gets the same numbers
+
 
 @torch.no_grad()
-def teacher_states(model: Any, encoded: Encoded, batch_size: int) -> Tensor:
-    """Answer states of the unreduced model for every question (q, a, d); what the search aligns with."""
+def teacher_states(model: Any, encoded: Encoded) -> Tensor:
+    """Answer states of the unreduced model for every question (q, a, d); what the search aligns with. Found once."""
     check_free(model)
-    return torch.cat([answer_states(model, batch) for batch in encoded.batches(batch_size)])
+    if encoded.teacher_qad is None:
+        encoded.teacher_qad = torch.cat([answer_states(model, batch) for batch in encoded.batches(TEACHER_BATCH)])
+    return encoded.teacher_qad
 
 
 def losses(model: Any, state_bad: Tensor, teacher_bad: Tensor, batch: Batch) -> dict[str, Tensor]:

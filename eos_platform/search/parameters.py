@@ -17,7 +17,7 @@ from eos_platform.operators.spec import FEATURES, Support, Target
 from eos_platform.search.config import SearchConfig
 
 TAU_RANGE = (1e-3, 10.0)
-SPREAD_MOST = 10.0
+SPREAD_MOST, RHO_MOST = 10.0, 10.0
 WEIGHTS = {"last_text": 0.5, "mean_text": 0.5, "vision": 0.2, "norm": 0.1, "uniqueness": 0.5}  # where searches begin
 EARLY = ("vision", "norm", "uniqueness")  # before the language model: text has not met the picture yet
 STAY = 2.5  # logit of the share that stays at each later site, at first
@@ -100,7 +100,7 @@ class Parameters(nn.Module):
                     gamma=torch.sigmoid(self.gamma[number]),
                     tau=tau[number],
                     nu=torch.sigmoid(self.nu[number]),
-                    rho=F.softplus(self.rho[number]),
+                    rho=F.softplus(self.rho[number]).clamp_max(RHO_MOST),
                     beta=torch.sigmoid(self.beta[number]),
                     selector=selector,
                     support=self.support,

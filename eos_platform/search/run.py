@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,30 +23,25 @@ import torch
 from torch import Tensor
 
 from eos_platform.errors import EosError
-from eos_platform.models.attach import reducing
 from eos_platform.models.compute import compute_ratio
-from eos_platform.models.relaxed import relaxed
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.search.checkpoint import Progress, load_state, save_state
 from eos_platform.search.config import SearchConfig
-from eos_platform.search.discretise import feature_mask, to_operator, whole_counts
-from eos_platform.search.objective import excess, losses, teacher_states
+from eos_platform.search.deployed import Deployed
+from eos_platform.search.discretise import feature_mask
+from eos_platform.search.objective import excess, teacher_states
 from eos_platform.search.parameters import Parameters
-from eos_platform.search.start import check, counts_now, start_at_budget
+from eos_platform.search.start import check, start_at_budget, take_over
 from eos_platform.search.step import Stepper
-from eos_platform.tasks.encode import answer_states, exact
 from eos_platform.tasks.evaluate import evaluate
 from eos_platform.tasks.workload import Workload
 
 Report = Callable[[int, dict[str, float]], None]
 REPORTS = 50  # step reports of a whole search, about
 SAVES = 10  # checkpoints of a whole search, about
-STEEPNESS = (1.0, 0.0, 0.35, 0.7, 1.4)
-TRIED_ON = 1024  # questions that schedules and steps are compared on, deployed
-COMPARED = 5  # of the last steps
+COMPARED = 5  # of the last steps, evenly spaced, the very last among them
 RESTARTS = 3  # from the last good state, each at half the learning rate
-CANDIDATES = (1.5, 48, 32)  # as many as 1.5 times the count and 48 more, in steps of 32: presence has faded out there
-LOOK = 20  # steps between two looks at how many that is
+LOOK = 20  # steps between two looks at how many tokens have to compete
 
 
 @dataclass(frozen=True)
@@ -61,6 +56,7 @@ class SearchResult:
     samples: int  # questions seen, with repetition
     seconds: float
     history: list[dict[str, float]] = field(default_factory=list, repr=False)
+    parameters: dict[str, Tensor] = field(default_factory=dict, repr=False, compare=False)  # to start another from
 
 
 class SearchDiverged(EosError):
@@ -68,31 +64,45 @@ class SearchDiverged(EosError):
 
 
 def search(
-    workload: Workload, config: SearchConfig, *, report: Report | None = None, checkpoint: Path | None = None
+    workload: Workload,
+    config: SearchConfig,
+    *,
+    report: Report | None = None,
+    checkpoint: Path | None = None,
+    start: Mapping[str, Tensor] | None = None,
 ) -> SearchResult:
     """Search an operator for ``workload`` under ``config``.
 
     Args:
         report: called every few steps with the step and the curves; what it raises ends the search.
         checkpoint: a folder. The state is kept there; a search that finds one goes on from it, with the same result.
+        start: ``parameters`` of a search of the same sites and model, at another budget say; default: from scratch.
 
     Raises:
         EosError: a site beyond the last layer, a budget nothing reaches, a checkpoint of another search.
         SearchDiverged: the loss became NaN or infinite.
     """
-    return _Search(workload, config, report, checkpoint).run()
+    return _Search(workload, config, report, checkpoint, start or {}).run()
 
 
 class _Search:
-    def __init__(self, workload: Workload, config: SearchConfig, report: Report | None, folder: Path | None) -> None:
+    def __init__(
+        self,
+        workload: Workload,
+        config: SearchConfig,
+        report: Report | None,
+        folder: Path | None,
+        start: Mapping[str, Tensor],
+    ) -> None:
         self.workload, self.config, self.report, self.folder = workload, config, report, folder
         self.subject = f"{workload.name} on {workload.task}"
         check(workload, config)
         torch.manual_seed(config.seed)
         self.parameters = Parameters(config, workload.target, workload.shape.hidden).to(workload.model.device)
+        take_over(self.parameters, start)
         start_at_budget(self.parameters, workload, config)
         self.encoded = workload.encoded("search", config.search_questions)
-        teacher_qad = teacher_states(workload.model, self.encoded, config.batch_size)
+        teacher_qad = teacher_states(workload.model, self.encoded)
         self.stepper = Stepper(workload, config, self.parameters, self.encoded, teacher_qad)
         self.progress = Progress(multiplier=config.budget_weight)
         self.best: dict[str, Tensor] = {}  # of the straight-through steps compared, the parameters that deploy best
@@ -100,8 +110,9 @@ class _Search:
             found = load_state(folder, config, self.subject, self.parameters, self.stepper.optimiser)
             if found is not None:
                 self.progress, self.best = found
+        self.deployed = Deployed(workload, config, self.parameters, self.progress, self.encoded, teacher_qad)
         self.soft_steps = config.steps - round(config.straight_through * config.steps)
-        self.good: list[Tensor] = self.state()
+        self.good = [value.detach().clone() for value in self.state()]
 
     def run(self) -> SearchResult:
         config, progress, workload = self.config, self.progress, self.workload
@@ -114,18 +125,19 @@ class _Search:
                 self.good = [value.detach().clone() for value in self.state()]
                 self.save()
         self.settle()
-        operator = self.operator()
+        operator = self.deployed.operator()
         self.save()
         accuracy = evaluate(workload, operator, "validation", config.eval_questions).accuracy
         return SearchResult(
             operator=operator,
             accuracy=accuracy,
-            relaxed_accuracy=self.relaxed_accuracy(),
+            relaxed_accuracy=self.deployed.relaxed_accuracy(),
             compute_ratio=compute_ratio(operator, workload.shape, workload.text_tokens),
             mean_tokens=operator.mean_tokens,
             samples=progress.samples,
             seconds=time.monotonic() - started,
             history=progress.history,
+            parameters={name: value.detach().clone() for name, value in self.parameters.named_parameters()},
         )
 
     def step(self) -> None:
@@ -133,9 +145,9 @@ class _Search:
         config, progress = self.config, self.progress
         if progress.step >= self.soft_steps and progress.fixed is None:
             self.parameters.mask.copy_(feature_mask(self.parameters))
-            progress.fixed = self.parameters.fixed = self.best_counts()
+            progress.fixed = self.parameters.fixed = self.deployed.best_counts()
         if progress.candidates == 0 or progress.step % LOOK == 0 or progress.step == self.soft_steps:
-            progress.candidates = self.candidates()
+            progress.candidates = self.deployed.candidates()
         rng = np.random.default_rng([config.seed, progress.step])
         size = min(config.batch_size, len(self.encoded))
         chosen = torch.from_numpy(rng.choice(len(self.encoded), size, replace=False))
@@ -150,8 +162,9 @@ class _Search:
         progress.samples += size
         if not math.isfinite(self.curves["loss"]):
             self.restart()
-        ratio = torch.tensor(self.curves["soft_compute_ratio"])
-        progress.multiplier += config.budget_growth * float(excess(ratio, config.budget)) * (not hard)
+        elif not hard:
+            ratio = torch.tensor(self.curves["soft_compute_ratio"])
+            progress.multiplier += config.budget_growth * float(excess(ratio, config.budget))
         progress.step += 1
         self.curves |= {"multiplier": progress.multiplier, "temperature": self.temperature()}
         self.compare()
@@ -172,6 +185,7 @@ class _Search:
             )
         for value, good in zip(self.state(), self.good, strict=True):
             value.copy_(good)
+        self.curves = {name: value for name, value in self.curves.items() if math.isfinite(value)}
         self.curves["restarts"] = float(self.progress.restarts)
 
     def rate(self) -> float:
@@ -186,42 +200,13 @@ class _Search:
         done = min(1.0, self.progress.step / max(1, self.soft_steps - 1))
         return self.config.temperature_start * (self.config.temperature_end / self.config.temperature_start) ** done
 
-    @torch.no_grad()
-    def counts(self) -> Tensor:
-        """Tokens left after each candidate site (sites,), soft until they are fixed."""
-        if self.parameters.fixed is not None:
-            return self.parameters.whole()
-        return counts_now(self.parameters, self.workload, self.config)
-
-    def candidates(self) -> int:
-        """How many tokens the first site lets compete."""
-        factor, more, step = CANDIDATES
-        wanted = factor * float(self.counts().amax()) + more
-        return min(self.workload.target.tokens, math.ceil(wanted / step) * step)
-
-    def whole_counts(self, steepness: float = 1.0) -> tuple[int, ...]:
-        """What the soft counts are when deployed."""
-        parameters, workload = self.parameters, self.workload
-        soft = counts_now(parameters, workload, self.config).detach()
-        shape, text = workload.shape, workload.text_tokens
-        return whole_counts(soft, parameters, self.config, workload.target, shape, text, steepness)
-
-    def best_counts(self) -> tuple[int, ...]:
-        """Of the searched schedule and steeper and flatter ones of the same cost, the one that deploys best.
-
-        Soft tokens still carry something of what they drop, which flatters steep schedules at small budgets.
-        """
-        tried = dict.fromkeys(self.whole_counts(steepness) for steepness in STEEPNESS)
-        if len(tried) == 1:
-            return next(iter(tried))
-        return min(tried, key=self.deployed_loss)
-
     def compare(self) -> None:
         """Now and then in the straight-through stage: keep the parameters that deploy best."""
         progress, last = self.progress, self.config.steps - self.soft_steps
-        if progress.fixed is None or (progress.step - self.soft_steps) % max(1, last // COMPARED):
+        done = progress.step - self.soft_steps
+        if progress.fixed is None or done * COMPARED // last == (done - 1) * COMPARED // last:
             return
-        loss = self.deployed_loss(progress.fixed)
+        loss = self.deployed.loss(progress.fixed)
         if progress.best is None or loss < progress.best:
             progress.best = loss
             self.best = {name: value.detach().clone() for name, value in self.parameters.named_parameters()}
@@ -232,38 +217,6 @@ class _Search:
         for name, value in self.parameters.named_parameters():
             if name in self.best:
                 value.copy_(self.best[name])
-
-    @torch.no_grad()
-    def deployed_loss(self, counts: tuple[int, ...]) -> float:
-        """Answers' loss of the operator with these counts, deployed, on some of the search's questions."""
-        config, workload = self.config, self.workload
-        operator = to_operator(self.parameters, counts, workload.target, "trial")
-        total, answers = 0.0, 0.0
-        for batch in self.encoded.batches(4 * config.batch_size):
-            with reducing(workload.model, operator, batch.layout):
-                state_bad = answer_states(workload.model, batch)
-            weight = float(batch.wanted_ba.sum())
-            parts = losses(workload.model, state_bad, self.stepper.teacher_qad[batch.index_b], batch)
-            total += weight * float(
-                config.task_weight * parts["task_loss"] + config.distill_weight * parts["distill_loss"]
-            )
-            answers += weight
-            self.progress.samples += len(batch.index_b)
-            if int(batch.index_b[-1]) + 1 >= TRIED_ON:
-                break
-        return total / answers
-
-    def operator(self) -> OperatorSpec:
-        """What would be deployed now."""
-        counts = self.parameters.fixed or self.whole_counts()
-        operator = to_operator(self.parameters, counts, self.workload.target, f"searched-{self.config.budget:g}")
-        provenance = {
-            "model": self.workload.name,
-            "task": self.workload.task,
-            "step": self.progress.step,
-            "search": self.config.model_dump(mode="json"),
-        }
-        return operator.model_copy(update={"provenance": provenance})
 
     def save(self) -> None:
         """Write the state, where it is kept."""
@@ -278,17 +231,6 @@ class _Search:
                 self.best,
             )
 
-    @torch.no_grad()
-    def relaxed_accuracy(self) -> float:
-        """Accuracy of the relaxed form at the end of annealing, only to be held against the deployed one."""
-        config, model, parameters = self.config, self.workload.model, self.parameters
-        sites = parameters.sites(self.counts())
-        few, soft, found = self.candidates(), config.temperature_end, []
-        for batch in self.workload.encoded("validation", config.eval_questions).batches(config.batch_size):
-            with relaxed(model, sites, batch.layout, temperature=soft, hard=False, candidates=few):
-                found.append(exact(model.lm_head(answer_states(model, batch)), batch))
-        return float(torch.cat(found).float().mean())
-
     def due(self, times: int) -> bool:
         """Whether something done ``times`` times in a search is due after this step."""
         every = max(1, self.config.steps // times)
@@ -298,7 +240,7 @@ class _Search:
         step, config = self.progress.step, self.config
         measured = bool(config.eval_every) and step % config.eval_every == 0
         if measured:
-            operator = self.operator()
+            operator = self.deployed.operator()
             found = evaluate(self.workload, operator, "validation", config.eval_questions)
             self.curves["accuracy"] = found.accuracy
             self.curves["compute_ratio"] = compute_ratio(operator, self.workload.shape, self.workload.text_tokens)

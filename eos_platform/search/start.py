@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -28,10 +30,25 @@ def check(workload: Workload, config: SearchConfig) -> None:
     if not layers or list(layers) != sorted(set(layers)):
         raise EosError(f"layers: {list(layers)} must be different and in ascending order, at least one")
     parameters = Parameters(config.model_copy(update={"layers": layers[:1]}), target, workload.shape.hidden)
+    parameters.probe.data.fill_(1.0)  # all that may cost something
     least = to_operator(parameters, (1,), target, "least")
     ratio = compute_ratio(least, workload.shape, workload.text_tokens)
     if ratio > config.budget:
         raise impossible(config.budget, ratio)
+
+
+@torch.no_grad()
+def take_over(parameters: Parameters, start: Mapping[str, Tensor]) -> None:
+    """Begin from the parameters of another search.
+
+    Raises:
+        EosError: that one had other sites or another model.
+    """
+    for name, value in parameters.named_parameters():
+        if name in start:
+            if start[name].shape != value.shape:
+                raise EosError("a search can start from another's parameters only with the same sites and model")
+            value.copy_(start[name])
 
 
 def soft_ratio(sites: list[RelaxedSite], workload: Workload) -> Tensor:

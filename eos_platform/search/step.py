@@ -98,10 +98,11 @@ class Stepper:
         with relaxed(workload.model, sites, layout, temperature=soft, hard=hard, candidates=candidates):
             state_bad = answer_states(workload.model, batch, mask)
         parts = losses(workload.model, state_bad, self.teacher_qad[self.index_b], batch)
-        ratio = soft_ratio(sites, workload)
+        ratio = soft_ratio(sites, workload) if sites else torch.ones_like(self.multiplier)
         loss = total_loss(parts, ratio, self.multiplier, config)
         self.optimiser.zero_grad(set_to_none=False)
-        loss.backward()
+        if sites:  # a budget of everything may leave none that act
+            loss.backward()
         self._clip()
         self.optimiser.step()
         self.measured = torch.stack([loss, *parts.values(), ratio]).detach()

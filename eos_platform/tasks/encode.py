@@ -74,6 +74,7 @@ class Encoded:
 
     def __init__(self, model: Any, tokenizer: Any, split: Split, count: int, config: SceneConfig) -> None:
         self.model = model
+        self.teacher_qad: Tensor | None = None  # answer states of the unreduced model, once a search has asked
         self.split, self.config = split, config
         pictures, self.questions = first_questions(split, count, config)
         self.skills = [question.skill for question in self.questions]

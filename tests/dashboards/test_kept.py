@@ -62,7 +62,7 @@ def test_cells_stand_by_operator_and_ratio(kept):
     texts = [note.text for note in figure.layout.annotations]
     assert "<b>searched</b>" in texts
     assert "<b>fastv<br>tuned</b>" in texts
-    assert "not reached" in texts
+    assert "no result" in texts
     assert texts.count("2 left") == 3
     assert "is there a &lt;b&gt;red&lt;/b&gt; ring? (yes)" in texts[0]
     buttons = figure.layout.updatemenus[0].buttons

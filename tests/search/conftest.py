@@ -1,10 +1,22 @@
-"""The small bundled model, loaded once."""
+"""The small bundled model, loaded once, and a search of seconds."""
 
 import pytest
+import torch
 
+from eos_platform.search import SearchConfig
 from eos_platform.tasks import Workload, load_workload
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> None:
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
 def small() -> Workload:
     return load_workload("bundled-small", device="cpu")
+
+
+@pytest.fixture
+def tiny() -> SearchConfig:
+    return SearchConfig(budget=0.15, steps=10, batch_size=4, search_questions=64, eval_questions=96)

@@ -97,7 +97,7 @@ def main_table(rows: pd.DataFrame) -> str:
                 f"{row['whole_model_ratio']:.3f}",
                 f"{row['mean_tokens']:.1f}",
                 f"{row['tokens_left']:.0f}",
-                f"{row['prefill_ms']:.2f}",
+                "" if math.isnan(row["prefill_ms"]) else f"{row['prefill_ms']:.2f}",
                 *([f"{row['memory_mb']:.0f}"] if memory else []),
                 str(row["knobs"]) if row["variant"] == "tuned" else "",
             ]

@@ -1,0 +1,115 @@
+"""What ranks the tokens at each site: how much of the score's variance each feature explains, on example questions.
+
+A score is a sum of parts (weight times z-scored feature; what the probe says), so its variance over the tokens of a
+picture is the sum of the parts' covariances with it: a part's share is that covariance over the variance. Shares add up
+to 1; one below 0 belongs to a part that speaks against the others.
+
+Legend: b batch, k tokens present in the sequence, n visual tokens present, p parts of the score.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from eos_platform.models.attach import check_free, holding
+from eos_platform.models.llava import parts_of
+from eos_platform.models.needs import needed
+from eos_platform.models.present import Present, Step
+from eos_platform.models.rope import Rope
+from eos_platform.models.scores import layer_features, take_tokens
+from eos_platform.models.session import Session
+from eos_platform.operators.reduce import probed
+from eos_platform.operators.score import combine, with_token_features
+from eos_platform.operators.spec import ALL_FEATURES, OperatorSpec, SiteSpec
+from eos_platform.tasks.encode import Encoded
+
+PROBE = "probe"
+BATCH = 32
+
+
+def weights_of(site: SiteSpec) -> dict[str, float]:
+    """What a site's score is made of: weights by feature, and the probe's length."""
+    found = {name: site.score[name] for name in ALL_FEATURES if site.score.get(name)}
+    if any(site.probe):
+        found[PROBE] = math.sqrt(sum(part**2 for part in site.probe))
+    return found
+
+
+@torch.no_grad()
+def ranking(model: Any, operator: OperatorSpec, encoded: Encoded, questions: int = 64) -> list[dict[str, float | None]]:
+    """For each site, the share of the score's variance that each of its parts explains (mean over questions).
+
+    Empty where nothing is ranked; None where it is not measured (several parts inside the vision tower).
+
+    Args:
+        model: with no operator on it.
+        operator: the operator.
+        encoded: the questions, as its vision tower sees them.
+        questions: so many of them.
+
+    Raises:
+        EosError: an operator is attached to the model, or this one is made for another.
+    """
+    sums: dict[int, list[Tensor]] = {}
+    numbers = {id(site): number for number, site in enumerate(operator.sites)}
+
+    def note(site: SiteSpec, parts_pbn: Tensor) -> None:
+        sums.setdefault(numbers[id(site)], []).append(shares(parts_pbn))
+
+    known = [weights_of(site) if site.ranks else {} for site in operator.sites]
+    if any(len(parts) > 1 for parts in known):
+        check_free(model)
+        count = min(questions, len(encoded))
+        for start in range(0, count, BATCH):
+            index_b = torch.arange(start, min(start + BATCH, count), device=encoded.text_qt.device)
+            batch = encoded.batch(index_b)
+            session = _Listening(model, parts_of(model), operator, batch.layout)
+            session.note = note
+            with holding(model, session):
+                model.model.language_model(
+                    inputs_embeds=batch.x_bsd, attention_mask=batch.layout.valid_bs.long(), use_cache=False
+                )
+    found: list[dict[str, float | None]] = []
+    for number, parts in enumerate(known):
+        measured = torch.cat(sums[number], 1).mean(1).tolist() if number in sums else None
+        if len(parts) == 1:
+            measured = [1.0]
+        found.append(dict(zip(parts, measured or [None] * len(parts), strict=True)))
+    return found
+
+
+def shares(parts_pbn: Tensor) -> Tensor:
+    """Each part's share of the variance of their sum (p, b); zeros where the sum does not vary."""
+    centred_pbn = parts_pbn - parts_pbn.mean(-1, keepdim=True)
+    total_bn = centred_pbn.sum(0)
+    variance_b = total_bn.square().sum(-1)
+    return (centred_pbn * total_bn).sum(-1) / torch.where(variance_b > 0, variance_b, 1.0)
+
+
+class _Listening(Session):
+    """An operator at work that tells what each site's score is made of, before the site acts."""
+
+    note: Callable[[SiteSpec, Tensor], None]
+
+    def _apply(self, site: SiteSpec, present: Present, x_bkd: Tensor, rope: Rope, layer: Any) -> Step:
+        weights = weights_of(site) if site.ranks else {}
+        tokens = present.visual_bn.shape[1]
+        if len(weights) > 1 and not site.is_noop(tokens):
+            sequence = present.sequence(
+                x_bkd, rope, lambda: Rope(*self.parts.language_model.rotary_emb(x_bkd.float(), present.position_bk))
+            )
+            names = tuple(weights)
+            given = layer_features({*names, *needed(site, tokens)} - {PROBE}, layer, sequence, present.given)
+            x_bnd = take_tokens(x_bkd, present.visual_bn)
+            features = with_token_features(given, x_bnd, names)
+            parts = [
+                probed(site, x_bnd) if name == PROBE else weight * combine(features, {name: 1.0})
+                for name, weight in weights.items()
+            ]
+            self.note(site, torch.stack([part.float() for part in parts]))
+        return super()._apply(site, present, x_bkd, rope, layer)

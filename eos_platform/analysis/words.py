@@ -1,0 +1,176 @@
+"""What a site of an operator does and why it counts as its regime, in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from eos_platform.operators.spec import OperatorSpec, SiteSpec
+
+PICKS = {
+    "score": "keeps the tokens of the best score",
+    "grid": "keeps the middle token of each window of the grid, whatever the picture shows",
+    "alternate": "keeps every other token, and of the rest those least like any of them",
+    "farthest": "keeps tokens as far from each other as can be, whatever their score",
+    "random": "keeps tokens at random, the same places on every picture",
+    "withdraw": "keeps none",
+    "spaced": "keeps tokens at even distances",
+    "bipartite": "drops, round by round, tokens that are like a better-scored one",
+    "density": "keeps the centres of dense clusters",
+    "pivots": "keeps the best-scored tokens and those least like them and like the text",
+    "dpp": "keeps a set of relevant tokens that are unlike each other, by a determinant",
+}
+
+
+def place_words(site: SiteSpec) -> str:
+    """Where a site stands."""
+    if site.place == "tower":
+        return f"inside the vision tower, before block {site.layer}"
+    return "before the language model" if site.layer == 0 else f"before decoder layer {site.layer}"
+
+
+def site_words(operator: OperatorSpec, number: int) -> list[str]:
+    """Sentences about one site: which tokens stay, what becomes of the rest, and why that is its regime.
+
+    Args:
+        operator: the operator.
+        number: of the site, from 0.
+    """
+    site, arriving = operator.sites[number], operator.incoming[number]
+    if site.keep == arriving:
+        kept = "keeps every token"
+        if site.rho == 0:
+            return [f"identity: {kept} as it is"]
+        return [f"reweight: {kept} and scales each by exp({_n(site.rho)} score) (rho), the mean of that being 1"]
+    said = [_picks(site)]
+    if site.keep:
+        said.append(_transfer(site))
+    said.append(_why(site, arriving))
+    if site.rho > 0:
+        said.append(f"kept tokens are scaled by exp({_n(site.rho)} score) (rho), the mean of that being 1")
+    if site.beta > 0 and sizes_differ(operator, number):
+        said.append(
+            f"later attention adds {_n(site.beta)} times the log of a token's size to its logit (beta): one that"
+            " stands for many" + (" counts as many" if site.beta > 0.95 else " counts for more")
+        )
+    if site.positions == "renumber":
+        said.append("positions are numbered anew")
+    return said
+
+
+def sizes_differ(operator: OperatorSpec, number: int) -> bool:
+    """Whether tokens may stand for several after site ``number``: else no attention bias changes anything."""
+    moved = (site.transfer.gamma > 0 or site.summary for site in operator.sites[: number + 1])
+    return operator.image is not None or any(moved)
+
+
+def _picks(site: SiteSpec) -> str:
+    if site.selector == "cover":
+        if site.spread == 0:
+            told = PICKS["score"] + " (cover, spread 0)"
+        else:
+            told = (
+                "keeps, one by one, the token with the best score plus"
+                f" {_n(site.spread)} times the log distance to those kept already (cover): what matters and is unlike"
+                " the rest"
+            )
+    else:
+        told = PICKS[site.selector]
+    if site.important:
+        told = f"keeps the {site.important} best scores; of the others it {told}"
+    if site.similarity == "keys":
+        told += "; alike are tokens whose keys in the vision tower are"
+    return told
+
+
+def _transfer(site: SiteSpec) -> str:
+    transfer = site.transfer
+    if transfer.gamma == 0:
+        told = "dropped tokens are discarded (gamma 0)"
+    else:
+        share = "" if transfer.gamma == 1 else f", {transfer.gamma:.0%} of what they hold (gamma {_n(transfer.gamma)})"
+        who = (
+            "dropped tokens are" if transfer.among == 1 else f"the best-scored {transfer.among:.0%} of the dropped are"
+        )
+        told = f"{who} {_receivers(site)}{share}, {_averaged(transfer.nu)}"
+        if transfer.mu > 0:
+            told += f"; what is received is averaged by itself first (mu {_n(transfer.mu)})"
+        if transfer.source != "ones":
+            by = "exp(score)" if transfer.source == "importance" else "its attention as it is"
+            told += f"; each counts by {by}"
+    if site.summary:
+        told += "; one more token is the sum of all that go (summary)"
+    return told
+
+
+def _receivers(site: SiteSpec) -> str:
+    transfer = site.transfer
+    if transfer.by == "anchor":
+        window = transfer.support.kind == "overlap"
+        return (
+            "pooled over each kept token's window"
+            if window
+            else (f"taken by each kept token from its {transfer.support.size} nearest")
+        )
+    if transfer.tau == 0:
+        how = "merged into their most similar kept token (tau 0)"
+    elif math.isinf(transfer.tau):
+        how = "spread evenly over the kept tokens (tau inf)"
+    else:
+        # cosines of one picture's tokens lie within about one unit: that is what tau is small or large against
+        near = "all but merged into" if transfer.tau < 0.02 else "shared out among"
+        what = (
+            "the most similar kept token"
+            if transfer.tau < 0.02
+            else ("the kept tokens most like them" if transfer.tau < 0.5 else "kept tokens almost evenly")
+        )
+        how = f"{near} {what} (tau {_n(transfer.tau)})"
+    if transfer.support.kind == "window":
+        how += f" of the same one of {transfer.support.size} windows"
+    if transfer.support.kind == "nearest":
+        how += f", the {transfer.support.size} nearest only"
+    return how + (" that the selector chose as destinations" if transfer.to == "destinations" else "")
+
+
+def _averaged(nu: float) -> str:
+    if nu == 1:
+        return "averaged (nu 1)"
+    if nu == 0:
+        return "added up (nu 0)"
+    return f"{'nearly averaged' if nu > 0.8 else 'nearly added up' if nu < 0.2 else 'half averaged'} (nu {_n(nu)})"
+
+
+def _why(site: SiteSpec, arriving: int) -> str:
+    regime, transfer = site.regime(arriving), site.transfer
+    why = {
+        "prune": "what is dropped is lost",
+        "merge": "all of each dropped token goes to one other",
+        "pool": "all of each dropped token is spread evenly",
+    }.get(regime)
+    if why is None:
+        off = []
+        if 0 < transfer.gamma < 1:
+            off.append(f"gamma {_n(transfer.gamma)} lies between discarding (0) and keeping all (1)")
+        if transfer.gamma > 0 and transfer.by == "source" and 0 < transfer.tau < math.inf:
+            off.append(f"tau {_n(transfer.tau)} between merging (0) and pooling (inf)")
+        if site.rho > 0:
+            off.append("kept tokens are reweighted too")
+        if site.summary:
+            off.append("a summary stays beside what is kept")
+        if transfer.gamma > 0 and transfer.among < 1:
+            off.append("some of the dropped are discarded")
+        if transfer.gamma > 0 and transfer.source != "ones":
+            off.append("dropped tokens count unequally")
+        if transfer.gamma > 0 and transfer.by == "anchor" and transfer.support.kind == "nearest":
+            off.append("kept tokens take overlapping neighbourhoods")
+        why = _listed(off)
+    return f"{regime}: {why}"
+
+
+def _listed(parts: Iterable[str]) -> str:
+    *most, last = parts
+    return f"{', '.join(most)}, and {last}" if most else last
+
+
+def _n(value: float) -> str:
+    return f"{value:.3g}"

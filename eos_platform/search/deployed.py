@@ -1,0 +1,115 @@
+"""What a search's parameters are once deployed: whole counts, the operator, and how well it answers."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from eos_platform.models.attach import reducing
+from eos_platform.models.relaxed import relaxed
+from eos_platform.operators.spec import OperatorSpec
+from eos_platform.search.checkpoint import Progress
+from eos_platform.search.config import SearchConfig
+from eos_platform.search.discretise import to_operator, whole_counts
+from eos_platform.search.objective import losses
+from eos_platform.search.parameters import Parameters
+from eos_platform.search.start import counts_now
+from eos_platform.tasks.encode import Encoded, answer_states, exact
+from eos_platform.tasks.workload import Workload
+
+STEEPNESS = (1.0, 0.0, 0.35, 0.7, 1.4)
+TRIED_BATCHES, TRIED_LEAST, TRIED_MOST = 16, 128, 1024  # questions that schedules and steps are compared on
+CANDIDATES = (1.5, 48, 32)  # as many as 1.5 times the count and 48 more, in steps of 32: presence has faded out there
+
+
+class Deployed:
+    """The parameters of one search, seen as operators."""
+
+    def __init__(
+        self,
+        workload: Workload,
+        config: SearchConfig,
+        parameters: Parameters,
+        progress: Progress,
+        encoded: Encoded,
+        teacher_qad: Tensor,
+    ) -> None:
+        """``progress``: where the questions asked here are counted."""
+        self.workload, self.config, self.parameters, self.progress = workload, config, parameters, progress
+        self.encoded, self.teacher_qad = encoded, teacher_qad
+        self.tried_on = min(TRIED_MOST, max(TRIED_LEAST, TRIED_BATCHES * config.batch_size))
+
+    @torch.no_grad()
+    def counts(self) -> Tensor:
+        """Tokens left after each candidate site (sites,), soft until they are fixed."""
+        if self.parameters.fixed is not None:
+            return self.parameters.whole()
+        return counts_now(self.parameters, self.workload, self.config)
+
+    def candidates(self) -> int:
+        """How many tokens the first site lets compete."""
+        factor, more, step = CANDIDATES
+        wanted = factor * float(self.counts().amax()) + more
+        return min(self.workload.target.tokens, math.ceil(wanted / step) * step)
+
+    def whole_counts(self, steepness: float = 1.0) -> tuple[int, ...]:
+        """What the soft counts are when deployed."""
+        parameters, workload = self.parameters, self.workload
+        soft = counts_now(parameters, workload, self.config).detach()
+        shape, text = workload.shape, workload.text_tokens
+        return whole_counts(soft, parameters, self.config, workload.target, shape, text, steepness)
+
+    def best_counts(self) -> tuple[int, ...]:
+        """Of the searched schedule and steeper and flatter ones of the same cost, the one that deploys best.
+
+        Soft tokens still carry something of what they drop, which flatters steep schedules at small budgets.
+        """
+        tried = dict.fromkeys(self.whole_counts(steepness) for steepness in STEEPNESS)
+        if len(tried) == 1:
+            return next(iter(tried))
+        return min(tried, key=self.loss)
+
+    @torch.no_grad()
+    def loss(self, counts: tuple[int, ...]) -> float:
+        """Answers' loss of the operator with these counts, deployed, on some of the search's questions."""
+        config, workload = self.config, self.workload
+        operator = to_operator(self.parameters, counts, workload.target, "trial")
+        total, answers = 0.0, 0.0
+        for batch in self.encoded.batches(min(4 * config.batch_size, self.tried_on)):
+            with reducing(workload.model, operator, batch.layout):
+                state_bad = answer_states(workload.model, batch)
+            weight = float(batch.wanted_ba.sum())
+            parts = losses(workload.model, state_bad, self.teacher_qad[batch.index_b], batch)
+            total += weight * float(
+                config.task_weight * parts["task_loss"] + config.distill_weight * parts["distill_loss"]
+            )
+            answers += weight
+            self.progress.samples += len(batch.index_b)
+            if int(batch.index_b[-1]) + 1 >= self.tried_on:
+                break
+        return total / answers
+
+    def operator(self) -> OperatorSpec:
+        """What would be deployed now."""
+        counts = self.parameters.fixed or self.whole_counts()
+        operator = to_operator(self.parameters, counts, self.workload.target, f"searched-{self.config.budget:g}")
+        provenance = {
+            "model": self.workload.name,
+            "task": self.workload.task,
+            "step": self.progress.step,
+            "search": self.config.model_dump(mode="json"),
+        }
+        return operator.model_copy(update={"provenance": provenance})
+
+    @torch.no_grad()
+    def relaxed_accuracy(self) -> float:
+        """Accuracy of the relaxed form at the end of annealing, only to be held against the deployed one."""
+        config, model = self.config, self.workload.model
+        sites = self.parameters.sites(self.counts())
+        few, soft, found = self.candidates(), config.temperature_end, []
+        for batch in self.workload.encoded("validation", config.eval_questions).batches(config.batch_size):
+            with relaxed(model, sites, batch.layout, temperature=soft, hard=False, candidates=few):
+                found.append(exact(model.lm_head(answer_states(model, batch)), batch))
+        return float(torch.cat(found).float().mean())

@@ -1,0 +1,101 @@
+"""What is deployed on the way: the schedule and the step that answer best are taken, on so many questions at most."""
+
+import pytest
+import torch
+
+from eos_platform.operators.spec import OperatorSpec
+from eos_platform.search import SearchConfig, search
+from eos_platform.search.deployed import STEEPNESS, TRIED_LEAST, TRIED_MOST
+from eos_platform.search.run import COMPARED, _Search
+from eos_platform.tasks import Workload
+
+
+def test_of_the_schedules_the_one_that_deploys_best_is_taken(
+    small: Workload, tiny: SearchConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = _Search(small, tiny.model_copy(update={"budget": 0.4}), None, None, {})
+    run.parameters.keep.data[1] = 0.0
+    tried: list[tuple[int, ...]] = []
+
+    def loss(counts: tuple[int, ...]) -> float:
+        tried.append(counts)
+        return 1.0 / len(tried)
+
+    monkeypatch.setattr(run.deployed, "loss", loss)
+    best = run.deployed.best_counts()
+    assert best == tried[-1]
+    assert len(set(tried)) == len(tried) == len(STEEPNESS)
+    assert tried[0] == run.deployed.whole_counts()
+    assert tried[1][0] == tried[1][1]  # flat: all is reduced at the first site
+    # the more leave at the second site, the more may stay at the first
+    assert [counts[0] for counts in sorted(tried, key=lambda counts: -counts[1])] == sorted(
+        counts[0] for counts in tried
+    )
+
+
+@pytest.mark.parametrize(("steps", "share", "times"), [(10, 0.2, 2), (30, 0.2, COMPARED), (12, 0.75, COMPARED)])
+def test_of_the_last_steps_the_one_that_deploys_best_is_taken(
+    small: Workload, tiny: SearchConfig, monkeypatch: pytest.MonkeyPatch, steps: int, share: float, times: int
+) -> None:
+    run = _Search(small, tiny.model_copy(update={"steps": steps, "straight_through": share}), None, None, {})
+    found: dict[int, OperatorSpec] = {}
+
+    def loss(counts: tuple[int, ...]) -> float:
+        step = run.progress.step
+        if run.parameters.fixed is None:
+            return 1.0
+        found[step] = run.deployed.operator()
+        return abs(len(found) - 2) + 1.0  # the second is best
+
+    monkeypatch.setattr(run.deployed, "loss", loss)
+    result = run.run()
+    assert len(found) == times
+    assert max(found) == steps
+    assert min(found) > run.soft_steps
+    second = sorted(found)[1]
+    assert result.operator.sites == found[second].sites != found[min(found)].sites
+    assert run.progress.best == 1.0
+
+
+def test_without_a_straight_through_stage_the_last_step_is_deployed(small: Workload, tiny: SearchConfig) -> None:
+    config = tiny.model_copy(update={"straight_through": 0.0})
+    result = search(small, config)
+    assert result.samples == config.steps * config.batch_size
+    assert 0.95 * config.budget <= result.compute_ratio <= config.budget
+
+
+@pytest.mark.parametrize(("batch_size", "asked"), [(1, TRIED_LEAST), (16, 256), (64, TRIED_MOST), (4096, TRIED_MOST)])
+def test_schedules_are_tried_on_a_bounded_number_of_questions(
+    small: Workload, tiny: SearchConfig, monkeypatch: pytest.MonkeyPatch, batch_size: int, asked: int
+) -> None:
+    run = _Search(small, tiny.model_copy(update={"batch_size": batch_size}), None, None, {})
+    assert run.deployed.tried_on == asked
+    run.deployed.loss((20, 20))
+    assert run.progress.samples == 64  # no more than there are
+
+
+def test_as_many_tokens_compete_as_may_stay_and_a_margin(small: Workload, tiny: SearchConfig) -> None:
+    few = _Search(small, tiny, None, None, {}).deployed
+    assert float(few.counts().amax()) + 32 < few.candidates() < small.target.tokens
+    many = _Search(small, tiny.model_copy(update={"budget": 0.9}), None, None, {}).deployed
+    assert many.candidates() == small.target.tokens
+
+
+def test_the_operator_holds_what_the_parameters_say(small: Workload, tiny: SearchConfig) -> None:
+    run = _Search(small, tiny, None, None, {})
+    run.parameters.probe.data[0] = torch.arange(small.shape.hidden) / 10.0
+    run.parameters.weights.data[0, 3] = 1e-3  # `norm`: too slight to be worth computing
+    first = run.deployed.operator().sites[0]
+    assert set(first.score) == {"vision", "uniqueness"}  # text has not met the picture yet
+    direction = torch.tensor(first.probe)
+    torch.testing.assert_close(
+        direction / direction.norm(),
+        run.parameters.probe[0].detach() / run.parameters.probe[0].norm(),
+        rtol=1e-3,
+        atol=1e-4,
+    )
+    assert first.score["uniqueness"] / first.score["vision"] == pytest.approx(2.5, rel=1e-3)
+    size = direction.square().sum() + sum(weight**2 for weight in first.score.values())
+    assert float(size) == pytest.approx(1.0, rel=1e-3)
+    still = _Search(small, SearchConfig(**{**tiny.model_dump(), "probe": False}), None, None, {}).deployed.operator()
+    assert all(site.probe == () for site in still.sites)

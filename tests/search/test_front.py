@@ -1,0 +1,39 @@
+"""Many budgets from one search: each meets its own, and starts from its neighbour."""
+
+import pytest
+import torch
+
+from eos_platform.errors import EosError
+from eos_platform.search import SearchConfig, search
+from eos_platform.search.front import configs_of, front
+from eos_platform.tasks import Workload
+
+TINY = SearchConfig(steps=16, batch_size=8, search_questions=64, eval_questions=64)
+
+
+def test_every_budget_is_met_from_the_largest_down(small: Workload) -> None:
+    told: list[tuple[float, int]] = []
+    found = list(front(small, (0.15, 0.4, 0.25), TINY, report=lambda b: lambda step, curves: told.append((b, step))))
+    budgets = [0.4, 0.25, 0.15]
+    assert [result.operator.provenance["search"]["budget"] for result in found] == budgets
+    for result, budget in zip(found, budgets, strict=True):
+        assert 0.95 * budget <= result.compute_ratio <= budget
+    assert [len([1 for b, _ in told if b == budget]) for budget in budgets] == [16, 4, 4]
+
+
+def test_a_neighbour_starts_where_the_other_ended(small: Workload) -> None:
+    first = search(small, TINY)
+    still = TINY.model_copy(update={"steps": 4, "learning_rate": 1e-12, "budget": 0.1})
+    second = search(small, still, start=first.parameters)
+    for name, value in first.parameters.items():
+        torch.testing.assert_close(second.parameters[name], value, rtol=0, atol=1e-6)
+
+
+def test_what_cannot_be_is_refused_before_anything_is_searched(small: Workload) -> None:
+    with pytest.raises(EosError, match="at least one budget"):
+        configs_of(TINY, ())
+    with pytest.raises(EosError, match=r"budget 0\.001 is impossible"):
+        next(front(small, (0.4, 0.001), TINY))
+    other = search(small, TINY.model_copy(update={"layers": (0,), "steps": 4}))
+    with pytest.raises(EosError, match="the same sites and model"):
+        search(small, TINY, start=other.parameters)
