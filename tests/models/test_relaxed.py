@@ -142,8 +142,15 @@ def test_with_few_candidates_it_still_agrees_with_deployed(
     transfer = {"gamma": 0.9, "tau": 0.1}
     spec = small.operator(
         {
-            **{"layer": first, "keep": 12, "score": {"norm": 1.0}, "beta": 0.7, "transfer": transfer},
-            **{"selector": selector, "spread": 1.5, "probe": [0.5, -0.5] * 32, "positions": positions},
+            "layer": first,
+            "keep": 12,
+            "selector": selector,
+            "score": {"norm": 1.0},
+            "spread": 1.5,
+            "probe": [0.5, -0.5] * 32,
+            "transfer": transfer,
+            "beta": 0.7,
+            "positions": positions,
         },
         {"layer": 3, "keep": 5, "score": {"mean_text": 1.0}, "positions": positions, "transfer": transfer},
     )
