@@ -20,8 +20,22 @@ from eos_platform.tasks.encode import Encoded, answer_states, exact
 from eos_platform.tasks.workload import Workload
 
 STEEPNESS = (1.0, 0.0, 0.35, 0.7, 1.4)
-TRIED_BATCHES, TRIED_LEAST, TRIED_MOST = 16, 128, 1024  # questions that schedules and steps are compared on
+TRIED_BATCHES, TRIED_LEAST, TRIED_MOST = 16, 128, 1024
+COMPARED = 5  # of the last steps, evenly spaced, the very last among them
 CANDIDATES = (1.5, 48, 32)  # as many as 1.5 times the count and 48 more, in steps of 32: presence has faded out there
+
+
+def tried_on(config: SearchConfig) -> int:
+    """Questions that schedules and steps are compared on."""
+    return min(TRIED_MOST, max(TRIED_LEAST, TRIED_BATCHES * config.batch_size))
+
+
+def most_samples(config: SearchConfig) -> int:
+    """Questions a search runs through the model at most, with repetition: its steps', and those of deployed trials."""
+    size = min(4 * config.batch_size, tried_on(config))
+    trial = min(math.ceil(tried_on(config) / size) * size, config.search_questions)
+    step = min(config.batch_size, config.search_questions)
+    return config.steps * step + (len(STEEPNESS) + COMPARED) * trial
 
 
 class Deployed:
@@ -39,7 +53,7 @@ class Deployed:
         """``progress``: where the questions asked here are counted."""
         self.workload, self.config, self.parameters, self.progress = workload, config, parameters, progress
         self.encoded, self.teacher_qad = encoded, teacher_qad
-        self.tried_on = min(TRIED_MOST, max(TRIED_LEAST, TRIED_BATCHES * config.batch_size))
+        self.tried_on = tried_on(config)
 
     @torch.no_grad()
     def counts(self) -> Tensor:

@@ -27,7 +27,7 @@ from eos_platform.models.compute import compute_ratio
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.search.checkpoint import Progress, load_state, save_state
 from eos_platform.search.config import SearchConfig
-from eos_platform.search.deployed import Deployed
+from eos_platform.search.deployed import COMPARED, Deployed
 from eos_platform.search.discretise import feature_mask
 from eos_platform.search.objective import excess, teacher_states
 from eos_platform.search.parameters import Parameters
@@ -39,7 +39,6 @@ from eos_platform.tasks.workload import Workload
 Report = Callable[[int, dict[str, float]], None]
 REPORTS = 50  # step reports of a whole search, about
 SAVES = 10  # checkpoints of a whole search, about
-COMPARED = 5  # of the last steps, evenly spaced, the very last among them
 RESTARTS = 3  # from the last good state, each at half the learning rate
 LOOK = 20  # steps between two looks at how many tokens have to compete
 

@@ -5,8 +5,8 @@ import torch
 
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.search import SearchConfig, search
-from eos_platform.search.deployed import STEEPNESS, TRIED_LEAST, TRIED_MOST
-from eos_platform.search.run import COMPARED, _Search
+from eos_platform.search.deployed import COMPARED, STEEPNESS, TRIED_LEAST, TRIED_MOST
+from eos_platform.search.run import _Search
 from eos_platform.tasks import Workload
 
 

@@ -25,7 +25,7 @@ language model only, on {device} ({dtype}); memory is the most held beside weigh
 """
 CAVEATS = (
     "A search step also runs backward, so at equal question evaluations a search takes about three times the compute of"
-    " tuning; and it compares a few schedules on 512 questions of its own split before it settles.",
+    " tuning. The questions of the few deployed trials by which it settles are counted with its own.",
     "The best of many designs on these questions is chosen by these questions, which flatters it; the searched operator"
     " of each ratio is chosen on validation questions.",
     "Eager prefill times of small models are mostly launches of kernels: read them as what was measured here, not as"

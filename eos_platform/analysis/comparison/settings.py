@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from eos_platform.errors import EosError, explain
 from eos_platform.operators.designs import DESIGNS, get_design
 from eos_platform.search.config import SearchConfig
+from eos_platform.search.deployed import most_samples
 
 RATIOS = (0.33, 0.22, 0.15, 0.11, 0.05)
 Ratio = Annotated[float, Field(gt=0.0, le=1.0)]
@@ -56,9 +57,8 @@ class Settings(BaseModel):
 
     @property
     def samples(self) -> int:
-        """Questions one search sees, and so what the tuning of one design at one ratio may see."""
-        config = self.search_config(1.0, 0)
-        return config.steps * config.batch_size
+        """Question evaluations one search takes at most, and so what the tuning of one design at one ratio may take."""
+        return most_samples(self.search_config(1.0, 0))
 
     def search_config(self, budget: float, seed: int) -> SearchConfig:
         """The search at one budget.
