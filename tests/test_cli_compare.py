@@ -1,5 +1,7 @@
 """``eos compare`` from end to end on the small model."""
 
+import shlex
+
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
@@ -55,9 +57,11 @@ def test_ctrl_c_keeps_what_is_measured(tmp_path, monkeypatch):
         return real(workload, operator, **options)
 
     monkeypatch.setattr(run_module, "measure", once)
-    done = eos("compare", *WORDS, "--seeds", 0, "--out", "a b", "--mlflow", "none")
+    words = ["compare", *map(str, WORDS), "--seeds", "0", "--out", "a b", "--mlflow", "none"]
+    monkeypatch.setattr("sys.argv", ["/usr/bin/eos", *words])
+    done = eos(*words)
     assert done.exit_code == 130
-    assert "eos: stopped; what is measured is kept. Go on with: eos " in done.stderr
+    assert f"eos: stopped; what is measured is kept. Go on with: eos {shlex.join(words)}\n" in done.stderr
     assert "eos compare --report-only --out 'a b'" in done.stderr
     shown = eos("compare", "--report-only", "--out", "a b", "--mlflow", "none")
     assert shown.exit_code == 0, shown.output

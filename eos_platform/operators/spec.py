@@ -3,9 +3,11 @@
 An operator is an ordered list of sites (``site.py``), in the vision tower or the decoder. At a site before decoder
 layer ``l`` (0: between projector and language model) the visual tokens x_1..x_N, with sizes m_i, are
 
-1. selected:    s_i = sum_k w_k z_k(i), the ``keep`` best stay (or a structured rule chooses),
-2. transferred: y_j = u_j (x_j + sum_i t_ij x_i) / (1 + sum_i t_ij)^nu with t_ij = gamma P_ij a_i m_i / m_j and
-                P_ij = softmax over kept j in the support of cos(x_i, x_j) / tau;   m_j <- m_j (1 + sum_i t_ij),
+1. selected:    s_i = sum_k w_k z_k(i) + probe . x_i / |x_i|, brought to unit spread. The ``keep`` best stay (selector
+                ``score``), or those that score well and are unlike each other (``cover``), or a rule chooses;
+2. transferred: y_j = u_j (x_j + R_j) / (1 + S_j)^nu with R_j = sum_i t_ij x_i / S_j^mu, S_j = sum_i t_ij,
+                t_ij = gamma P_ij a_i m_i / m_j and P_ij = softmax over kept j in the support of cos(x_i, x_j) / tau;
+                m_j <- m_j (1 + S_j);
 3. compensated: later attention adds beta log m_j to the logits of key j.
 
 Prune (gamma 0), merge (gamma 1, tau 0), pool (gamma 1, tau inf) and reweight (keep N, rho > 0) are its corners
