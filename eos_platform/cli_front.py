@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from eos_platform.errors import EosError
 from eos_platform.files import check_writable
 
 
@@ -29,6 +28,7 @@ def front(
     """
     from rich.console import Console
 
+    from eos_platform.analysis.comparison.settings import parse_ratios
     from eos_platform.engine.progress import search_bar
     from eos_platform.engine.study_file import parse_override
     from eos_platform.engine.tables import plain_table
@@ -37,7 +37,7 @@ def front(
     from eos_platform.search.front import front as run_front
     from eos_platform.tasks import load_workload
 
-    wanted = _numbers(budgets)
+    wanted = parse_ratios(budgets, "--budgets") or ()
     config = SearchConfig.of({"seed": seed, **dict(map(parse_override, sets or ()))}, "--set")
     steps = sum(one.steps for one in configs_of(config, wanted))
     for budget in wanted:
@@ -74,13 +74,3 @@ def front(
 
 def _file(budget: float) -> str:
     return f"operator-{budget:g}.json"
-
-
-def _numbers(text: str) -> list[float]:
-    try:
-        found = [float(part) for part in text.split(",") if part.strip()]
-    except ValueError:
-        found = []
-    if not found:
-        raise EosError(f"--budgets {text}: expected numbers with commas between, such as .2,.1")
-    return found

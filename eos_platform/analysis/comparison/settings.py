@@ -106,8 +106,8 @@ def parse_search(texts: Iterable[str]) -> dict[str, Any]:
     return found
 
 
-def parse_ratios(text: str | None) -> tuple[float, ...] | None:
-    """``.33,.22`` as numbers.
+def parse_ratios(text: str | None, option: str = "--ratios") -> tuple[float, ...] | None:
+    """``.33,.22`` as numbers; None where the option is not given.
 
     Raises:
         EosError: one is none.
@@ -117,7 +117,7 @@ def parse_ratios(text: str | None) -> tuple[float, ...] | None:
     try:
         return tuple(float(part) for part in text.split(",") if part.strip())
     except ValueError:
-        raise EosError(f"--ratios {text}: expected numbers with commas between, such as .2,.1") from None
+        raise EosError(f"{option} {text}: expected numbers with commas between, such as .2,.1") from None
 
 
 def parse_designs(text: str | None) -> tuple[str, ...] | None:
