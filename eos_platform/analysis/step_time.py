@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 
+from eos_platform.analysis.comparison.settings import parse_search
 from eos_platform.analysis.comparison.timing import median_ms
 from eos_platform.errors import EosError
 from eos_platform.search.config import SearchConfig
@@ -74,13 +75,11 @@ def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="bundled")
     parser.add_argument("--budget", type=float, default=0.15, help="compute ratio of the search")
-    parser.add_argument("--steps", type=int, default=SearchConfig().steps)
-    parser.add_argument("--layers", type=int, nargs="+", help="candidate sites; default: the search's own")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a search setting")
     parser.add_argument("--device", help="default: the GPU if there is one")
     given = parser.parse_args(words)
     try:
-        layers = tuple(given.layers) if given.layers else None
-        config = SearchConfig.of({"budget": given.budget, "steps": given.steps, "layers": layers})
+        config = SearchConfig.of({**parse_search(given.set), "budget": given.budget}, "--set")
         print(json.dumps(step_time(load_workload(given.model, device=given.device), config)))
     except EosError as error:
         print(f"step_time: {error}", file=sys.stderr)
