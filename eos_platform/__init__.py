@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from eos_platform.errors import EosError as EosError
     from eos_platform.models.attach import attach as attach
     from eos_platform.models.attach import attached as attached
+    from eos_platform.models.attach import attached_operator as attached_operator
     from eos_platform.models.attach import detach as detach
+    from eos_platform.models.llava import target_of as target_of
+    from eos_platform.models.sources import save_operator as save_operator
     from eos_platform.operators.spec import OperatorSpec as OperatorSpec
     from eos_platform.search import search as search
     from eos_platform.search.config import SearchConfig as SearchConfig
@@ -32,7 +35,10 @@ _HOMES = {
     "OperatorSpec": "operators.spec",
     "attach": "models.attach",
     "attached": "models.attach",
+    "attached_operator": "models.attach",
     "detach": "models.attach",
+    "target_of": "models.llava",
+    "save_operator": "models.sources",
     "SearchConfig": "search.config",
     "search": "search",
     "load_workload": "tasks",

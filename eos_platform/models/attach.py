@@ -1,10 +1,11 @@
-"""Put an operator on a Hugging Face LLaVA, and take it off again without a trace.
+"""Put an operator on a Hugging Face vision-language model, and take it off again without a trace.
 
     model = attach(model, "operator.json")
     model.generate(**inputs)
     detach(model)
 
-It modifies: forward pre-hooks (and two forward hooks, on the final norm and the projector) of this instance's modules.
+Families: ``eos_platform/models/families``. It modifies: forward pre-hooks (and two forward hooks, on the final norm and
+the projector) of this instance's modules; a copied or pickled model takes them along.
 Outputs keep the prompt's length; rows of removed tokens are zeros. An operator that changes nothing installs nothing.
 Hidden states and attentions asked for from inside are of the tokens present.
 """
@@ -19,9 +20,11 @@ from typing import Any, Protocol, TypeVar
 
 from eos_platform.errors import EosError
 from eos_platform.models.layout import Layout
-from eos_platform.models.llava import check_fits, parts_of
+from eos_platform.models.llava import check_fits, parts_of, target_of
+from eos_platform.models.parts import Renamed
 from eos_platform.models.present import Present
 from eos_platform.models.session import Session
+from eos_platform.models.sources import operator_from
 from eos_platform.operators.spec import OperatorSpec, SiteSpec
 
 Model = TypeVar("Model")
@@ -44,8 +47,16 @@ def check_free(model: Any) -> None:
     Raises:
         EosError: it has.
     """
-    if model in _ON:
+    if model in _ON or _carried(model) is not None:
         raise EosError("an operator is already attached to this model; detach it first")
+
+
+def _carried(model: Any) -> Session | None:
+    """The operator that a copied or unpickled model came with."""
+    for hook in getattr(model, "_forward_pre_hooks", {}).values():
+        if isinstance(hook, Renamed) and isinstance(hook.owner, Session):
+            return hook.owner
+    return None
 
 
 @contextmanager
@@ -64,13 +75,14 @@ def start(
     operator: OperatorSpec | str | Path,
     layout: Layout | None = None,
     watch: Callable[[SiteSpec, Present], None] | None = None,
+    compiled: bool = False,
 ) -> Session:
     """Hooks on ``model``, which nobody keeps account of yet (see ``holding``).
 
     Raises:
         EosError: an operator is attached already, or this one was made for another model or other sequences.
     """
-    spec = operator if isinstance(operator, OperatorSpec) else OperatorSpec.load(operator)
+    spec = operator_from(operator)
     parts = parts_of(model)
     check_free(model)
     check_fits(parts, spec)
@@ -78,16 +90,41 @@ def start(
         raise EosError(
             f"layout has {layout.visual_bn.shape[1]} visual tokens; the operator is for {spec.target.tokens}"
         )
-    return Session(model, parts, spec, layout, watch)
+    return Session(model, parts, spec, layout, watch, compiled)
 
 
-def attach(model: Model, operator: OperatorSpec | str | Path) -> Model:
-    """Put an operator (or an operator file) on ``model``, in place.
+def _fitted(model: Any, operator: OperatorSpec | str | Path, rescale: bool) -> OperatorSpec:
+    spec = operator_from(operator)
+    if not rescale:
+        return spec
+    parts, target = parts_of(model), target_of(model)
+    if parts.family is not None and parts.family.varies:  # shares count, whatever the grid they were found on
+        target = target.model_copy(update={"grid": spec.target.grid})
+    if not (spec.target.vision_layers and target.vision_layers):
+        target = target.model_copy(update={"vision_layers": spec.target.vision_layers})
+    one_axis = parts.family is None or parts.family.axes == 1
+    width = parts.language_model.config.hidden_size
+    probes = all(len(site.probe) in (0, width) for site in spec.sites) and spec.target == target
+    return spec.rescaled(target, probes=probes, positions=one_axis)
+
+
+def attach(
+    model: Model, operator: OperatorSpec | str | Path, *, rescale: bool = False, compiled: bool = False
+) -> Model:
+    """Put an operator on ``model``, in place.
+
+    Args:
+        model: of a known family.
+        operator: itself, its file, a folder with an ``operator.json``, or ``models:/NAME@ALIAS`` in MLflow's registry.
+        rescale: one made for a model of other depth or image size is made to fit (``OperatorSpec.rescaled``); what was
+            changed stands in the ``provenance`` of ``attached_operator(model)``.
+        compiled: what a site does is fused by ``torch.compile``: half a minute at the first prompt of every length,
+            then several times faster. For prompts of one image; others run as they are.
 
     Raises:
         EosError: one is attached already, or the operator was made for another model.
     """
-    _ON[model] = start(model, operator)
+    _ON[model] = start(model, _fitted(model, operator, rescale), compiled=compiled)
     return model
 
 
@@ -97,17 +134,23 @@ def detach(model: Model) -> Model:
     Raises:
         EosError: none is attached.
     """
-    session = _ON.pop(model, None)
+    session = _ON.pop(model, None) or _carried(model)
     if session is None:
         raise EosError("no operator is attached to this model")
     session.remove()
     return model
 
 
+def attached_operator(model: Any) -> OperatorSpec | None:
+    """The operator that is on a model; None: there is none."""
+    session = _ON.get(model) or _carried(model)
+    return session.operator if isinstance(session, Session) else None
+
+
 @contextmanager
-def attached(model: Model, operator: OperatorSpec | str | Path) -> Iterator[Model]:
+def attached(model: Model, operator: OperatorSpec | str | Path, *, rescale: bool = False) -> Iterator[Model]:
     """The model with the operator on it, for a while."""
-    with holding(model, start(model, operator)):
+    with holding(model, start(model, _fitted(model, operator, rescale))):
         yield model
 
 

@@ -18,6 +18,7 @@ from eos_platform.models.needs import arrivals, decoder_needs
 from eos_platform.models.shapes import DecoderShape, VisionShape, shape_of, vision_shape_of
 from eos_platform.models.site_cost import all_pairs, feature_flops, opening_flops, site_flops
 from eos_platform.models.vision_cost import vision_flops
+from eos_platform.operators.cover import products
 from eos_platform.operators.relaxed_site import RelaxedSite
 from eos_platform.operators.site import SCORED
 from eos_platform.operators.spec import OperatorSpec
@@ -107,7 +108,7 @@ def soft_compute_ratio(
         cost = feature_flops(shape, names, here, text_tokens)
         cost = cost + all_pairs(site.selector, here, shape.hidden)
         if site.selector == "cover":
-            cost = cost + 2 * shape.hidden * here * count
+            cost = cost + 2 * shape.hidden * products(here, count, shape.hidden)
         if site.probe is not None:
             cost = cost + 2 * shape.hidden * here
         cost = cost + 4 * shape.hidden * gone * count

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from eos_platform.errors import EosError
 from eos_platform.models.layout import Layout, find_layout
-from eos_platform.models.llava import Parts
+from eos_platform.models.parts import Parts
 
 
 def layout_of_call(parts: Parts, tokens: int, call: dict[str, Any], answer_bs: Tensor | None) -> Layout | None:
@@ -36,7 +36,7 @@ def layout_of_call(parts: Parts, tokens: int, call: dict[str, Any], answer_bs: T
     cache, mask = call.get("past_key_values"), call.get("attention_mask")
     if cache is not None and cache.get_seq_length() > 0:
         raise EosError("an image after the first part of a prompt (a continued or chunked prefill) is not supported")
-    image_bs = _image_tokens(parts, call)
+    image_bs = placeholders(parts, call, parts.image_token)
     if len(images) != len(image_bs):
         raise EosError(f"operators need one image a prompt; {len(images)} images came with {len(image_bs)} prompts")
     # only where asking costs no wait; elsewhere the model's own count of image tokens must do
@@ -52,10 +52,12 @@ def layout_of_call(parts: Parts, tokens: int, call: dict[str, Any], answer_bs: T
     return find_layout(image_bs, valid_bs, tokens, answer_bs)
 
 
-def _image_tokens(parts: Parts, call: dict[str, Any]) -> Tensor:
-    ids = call.get("input_ids")
+def placeholders(parts: Parts, call: dict[str, Any], token: int) -> Tensor:
+    """Where a call's prompts hold the token of images, or of films (b, s), bool."""
+    ids: Tensor | None = call.get("input_ids")
     if ids is not None:
-        return ids == parts.image_token
+        return ids == token
     x_bsd = call["inputs_embeds"]
-    token = torch.full((), parts.image_token, dtype=torch.long, device=x_bsd.device)
-    return (x_bsd == parts.language_model.get_input_embeddings()(token)).all(-1)
+    index = torch.full((), token, dtype=torch.long, device=x_bsd.device)
+    found: Tensor = (x_bsd == parts.language_model.get_input_embeddings()(index)).all(-1)
+    return found

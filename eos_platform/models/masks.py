@@ -40,3 +40,29 @@ def add_bias(mask: Tensor | None, bias_bk: Tensor, queries: int, dtype: torch.dt
     if mask.dtype == torch.bool:
         return torch.where(mask, bias, torch.finfo(dtype).min)
     return mask + bias
+
+
+def close(mask: Tensor | None, alive_bk: Tensor, dtype: torch.dtype) -> Tensor:
+    """A mask (b, h|1, k, k) of a prefill in which nobody attends to tokens that are not alive, but they to themselves.
+
+    A row that attends to nothing would be no number, and spread.
+
+    Args:
+        mask: as handed to a layer; None is causal.
+        alive_bk: bool.
+        dtype: of the hidden states.
+    """
+    count = alive_bk.shape[1]
+    self_kk = torch.eye(count, dtype=torch.bool, device=alive_bk.device)
+    open_bkk = alive_bk[:, None, None] | self_kk
+    if mask is None:
+        return open_bkk & torch.ones_like(self_kk).tril()
+    if mask.dtype == torch.bool:
+        return (mask & open_bkk) | self_kk
+    return mask.masked_fill(~open_bkk, torch.finfo(dtype).min)
+
+
+def as_float(mask_bqk: Tensor, dtype: torch.dtype) -> Tensor:
+    """A bool mask (b, q, k) as eager attention adds it (b, 1, q, k)."""
+    zero = torch.zeros((), dtype=dtype, device=mask_bqk.device)
+    return torch.where(mask_bqk, zero, torch.finfo(dtype).min)[:, None]

@@ -13,14 +13,14 @@ import torch
 from torch import Tensor
 
 from eos_platform.models.layout import Layout
-from eos_platform.models.llava import Parts
 from eos_platform.models.needs import OPENING, RATED, needed
+from eos_platform.models.parts import Parts
 from eos_platform.models.raters import choose_raters, relevance
 from eos_platform.models.rope import Rope
 from eos_platform.models.scores import Sequence, layer_features, take_tokens
 from eos_platform.operators.reduce import reduce
 from eos_platform.operators.spec import SiteSpec
-from eos_platform.operators.tokens import Tokens, pick, wide
+from eos_platform.operators.tokens import Tokens, partition, pick, wide
 
 
 @dataclass(frozen=True)
@@ -99,8 +99,7 @@ class Present:
         stays_br = self.visual_bn.gather(1, index_br)
         # nothing here asks the device how many stay: that is known from the operator
         drop_bk = torch.zeros_like(self.slot_bk).scatter(1, self.visual_bn, 1).scatter(1, stays_br, 0)
-        kept = self.count - self.visual_bn.shape[1] + index_br.shape[1]
-        keep_bk = torch.argsort(drop_bk.to(torch.uint8), dim=1, stable=True)[:, :kept]
+        keep_bk, _ = partition(drop_bk == 0, self.count - self.visual_bn.shape[1] + index_br.shape[1])
         before_bk = drop_bk.cumsum(1)
 
         def moved(place: Tensor) -> Tensor:
@@ -127,7 +126,7 @@ class Present:
 class Step(NamedTuple):
     """What a site did: the tokens now present, their hidden states, and which of the previous ones they are."""
 
-    present: Present
+    present: Any  # Present, or crowd.Crowd
     x_bkd: Tensor
     keep_bk: Tensor
 

@@ -1,6 +1,6 @@
 """What was chosen for a prompt, and how later decode steps from its cache are handed that choice.
 
-Legend: b batch, k tokens of the prompt present, q new tokens, d width.
+Legend: b batch, k tokens of the prompt present, q new tokens, c cached tokens, d width.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from eos_platform.errors import EosError
-from eos_platform.models.llava import Parts
-from eos_platform.models.masks import add_bias, take_keys
+from eos_platform.models.crowd import Crowd
+from eos_platform.models.masks import add_bias, as_float, take_keys
+from eos_platform.models.parts import FULL, Parts
 from eos_platform.models.present import Present
 from eos_platform.models.rope import Rope
 
@@ -22,12 +23,13 @@ Call = dict[str, Any]
 
 @dataclass
 class Stage:
-    """The tokens present from one decoder layer on, and what is handed to layers from there."""
+    """The tokens present from one decoder layer on."""
 
-    present: Present
+    present: Present | Crowd
     column_bk: Tensor | None  # which columns of the model's own mask they are; None: all of them
-    rope: Rope | None = None  # prefill only
-    mask: Tensor | None = None
+    renumbered: bool = False  # by a site before a layer, so that the model's own rotary embeddings are not theirs
+    # what layers are handed during the prefill, by kind of attention
+    handed: dict[str, tuple[Tensor | None, Rope]] = field(default_factory=dict)
 
 
 @dataclass
@@ -44,10 +46,12 @@ class Pass:
 
     prompt: Prompt
     prefill: bool
-    start: Present | None = None  # what entered the language model
+    start: Present | Crowd | None = None  # what entered the language model
     stage: Stage | None = None
     keeps: bool = False  # the prompt is already beside the cache
-    decode: dict[int, Call] = field(default_factory=dict)
+    deep: list[Tensor] = field(default_factory=list)  # added to the hidden states behind each of the first layers
+    valid_bs: Tensor | None = None  # the attention mask of prompt and answer that the whole model was given
+    decode: dict[tuple[int, str], Call] = field(default_factory=dict)
 
 
 def shorten(parts: Parts, prompt: Prompt, call: Call, past: int) -> None:
@@ -62,49 +66,115 @@ def shorten(parts: Parts, prompt: Prompt, call: Call, past: int) -> None:
     new = x_bqd.shape[1]
     seen = past + prompt.length - present.count
     mask, position_bq = call.get("attention_mask"), call.get("position_ids")
-    fits = mask is None or mask.shape[-1] == seen + new
-    if mask is None and position_bq is not None and new > 1 and not torch.compiler.is_compiling():
+    ready = isinstance(mask, dict) or (mask is not None and mask.dim() != 2)  # layers are handed their own anyway
+    fits = mask is None or ready or mask.shape[-1] == seen + new
+    told = mask is None and position_bq is not None and position_bq.dim() == 2
+    if told and position_bq is not None and new > 1 and not torch.compiler.is_compiling():
         fits = int(position_bq[0, -1]) == seen + new - 1  # reading it stalls the device, but once a turn at most
     if not fits:
         raise EosError(
             f"{new} tokens after {seen} are not what mask and positions say; to go on from a cache whose prompt was"
             " reduced before the language model, pass the new tokens only, and the attention mask of the whole"
         )
-    if mask is not None:
+    if mask is not None and not ready:
         column_bk = _with_new(present.slot_bk, prompt.length, mask.shape[-1])
-        call["attention_mask"] = mask.gather(1, column_bk) if mask.dim() == 2 else take_keys(mask, column_bk)
+        mask = mask.gather(1, column_bk)
+        call["attention_mask"] = _without_fillers(mask, present)
+    elif mask is None and isinstance(present, Crowd) and present.alive_bk is not None:
+        call["attention_mask"] = _without_fillers(
+            torch.ones(len(x_bqd), past + new, dtype=torch.long, device=x_bqd.device), present
+        )
+    elif ready and not isinstance(mask, dict) and not (parts.family and parts.family.own_masks):
+        assert mask is not None
+        call["attention_mask"] = take_keys(mask, _with_new(present.slot_bk, prompt.length, mask.shape[-1]))
     if position_bq is None:
         position_bq = torch.arange(seen, seen + new, device=x_bqd.device)[None]
     call["position_ids"] = position_bq - present.shift
 
 
-def later_call(parts: Parts, prompt: Prompt, stage: Stage, call: Call, keys: int) -> Call:
+def _without_fillers(mask_bc: Tensor, present: Present | Crowd) -> Tensor:
+    if not isinstance(present, Crowd) or present.alive_bk is None:
+        return mask_bc
+    alive_bc = nn.functional.pad(present.alive_bk, (0, mask_bc.shape[1] - present.count), value=True)
+    return mask_bc * alive_bc
+
+
+def later_call(parts: Parts, now: Pass, stage: Stage, call: Call, index: int) -> Call:
     """What the layers of a stage are handed at a later step.
 
     Args:
         parts: of the model.
-        prompt: the step goes on from.
+        now: the step, and the prompt it goes on from.
         stage: the one these layers belong to.
         call: what the model hands them.
-        keys: tokens in their cache, and the new ones.
+        index: of the first such layer of its kind.
     """
-    present, mask, x_bqd = stage.present, call.get("attention_mask"), call["hidden_states"]
+    prompt, kind, present = now.prompt, parts.kind(index), stage.present
+    mask, x_bqd, cache = call.get("attention_mask"), call["hidden_states"], call["past_key_values"]
+    new = x_bqd.shape[1]
+    keys = cache.get_seq_length(index) + new
     entered = prompt.stages[0].present if 0 in prompt.stages else None
-    if mask is not None and stage.column_bk is not None:
+    bias_bk = present.bias_bk
+    if parts.family is not None and parts.family.own_masks:
+        mask, bias_bk = _own_mask(parts, now, stage, call, index, keys), None
+    elif isinstance(present, Crowd) and present.alive_bk is not None and stage.column_bk is not None:
+        mask = _rebuilt(present, now.valid_bs, keys, new, None)[:, None]
+        mask = as_float(mask[:, 0], x_bqd.dtype) if _eager(parts) else mask
+    elif mask is not None and stage.column_bk is not None:
         columns = entered.count if entered else prompt.length
         mask = take_keys(mask, _with_new(stage.column_bk, columns, mask.shape[-1]))
-    if present.bias_bk is not None:
-        bias_bk = nn.functional.pad(present.bias_bk, (0, keys - present.count))
-        mask = add_bias(mask, bias_bk, x_bqd.shape[1], x_bqd.dtype)
-    position_bq, rope = call["position_ids"], call["position_embeddings"]
-    moved = present.shift - (entered.shift if entered else 0)
-    if moved:
-        position_bq = position_bq - moved
-        rope = parts.language_model.rotary_emb(x_bqd, position_bq)
-    return {"attention_mask": mask, "position_ids": position_bq, "position_embeddings": rope}
+    if bias_bk is not None:
+        mask = add_bias(mask, nn.functional.pad(bias_bk, (0, keys - present.count)), new, x_bqd.dtype)
+    handed: Call = {"attention_mask": mask, "position_embeddings": call["position_embeddings"]}
+    if "position_ids" in call:
+        handed["position_ids"] = call["position_ids"]
+    if stage.renumbered:
+        moved = present.shift - (entered.shift if entered else 0)
+        handed["position_ids"] = call["position_ids"] - moved
+        handed["position_embeddings"] = tuple(parts.rope(x_bqd, handed["position_ids"], kind))
+    return handed
 
 
-def biased(mask: Tensor | None, present: Present, x_bkd: Tensor) -> Tensor | None:
+def _own_mask(parts: Parts, now: Pass, stage: Stage, call: Call, index: int, keys: int) -> Tensor | None:
+    """The mask of a layer whose family's attention is not simply causal: windows are of places in the whole prompt."""
+    present, x_bqd, kind = stage.present, call["hidden_states"], parts.kind(index)
+    layers = getattr(call["past_key_values"], "layers", ())
+    cached = layers[index] if index < len(layers) else None
+    window = None if kind == FULL else parts.language_model.config.sliding_window
+    assert isinstance(present, Crowd)
+    new = x_bqd.shape[1]
+    mask_bqc = _rebuilt(present, now.valid_bs, keys, new, window)
+    bias_bk = present.bias_bk
+    if bias_bk is not None:
+        bias_bk = nn.functional.pad(bias_bk, (0, keys - present.count))
+    if cached is not None and getattr(cached, "is_sliding", False):  # it holds no more than a window, of the latest
+        held = min(keys - new, cached.sliding_window - 1) + new
+        mask_bqc = mask_bqc[..., -held:]
+        bias_bk = None if bias_bk is None else bias_bk[:, -held:]
+    if bias_bk is not None:
+        return add_bias(mask_bqc[:, None], bias_bk, new, x_bqd.dtype)
+    return as_float(mask_bqc, x_bqd.dtype) if _eager(parts) else mask_bqc[:, None]
+
+
+def _rebuilt(present: Crowd, valid_bs: Tensor | None, keys: int, new: int, window: int | None) -> Tensor:
+    """Which cached and new tokens each new token sees (b, q, c), bool."""
+    after = keys - present.count
+    slot_bc = _with_new(present.slot_bk, present.length, present.length + after)
+    seen_bqc = slot_bc[:, None] <= slot_bc[:, -new:, None]
+    if window is not None:
+        seen_bqc = seen_bqc & (slot_bc[:, -new:, None] - slot_bc[:, None] < window)
+    if valid_bs is not None:
+        seen_bqc = seen_bqc & valid_bs.bool().gather(1, slot_bc)[:, None]
+    if present.alive_bk is not None:
+        seen_bqc = seen_bqc & nn.functional.pad(present.alive_bk, (0, after), value=True)[:, None]
+    return seen_bqc
+
+
+def _eager(parts: Parts) -> bool:
+    return bool(parts.language_model.config._attn_implementation == "eager")
+
+
+def biased(mask: Tensor | None, present: Present | Crowd, x_bkd: Tensor) -> Tensor | None:
     """A prefill's mask with the bias of the tokens present."""
     if present.bias_bk is None:
         return mask

@@ -16,7 +16,7 @@ LOUDEST = 7 / 16  # share of the heads that ``without_decay`` listens to
 LEAST = 1e-3  # what is divided by is never less
 
 
-def choose_raters(visual_bnd: Tensor, text_btd: Tensor, asks_bt: Tensor) -> Tensor:
+def choose_raters(visual_bnd: Tensor, text_btd: Tensor, asks_bt: Tensor, counted_bn: Tensor | None = None) -> Tensor:
     """Which text tokens rate the visual ones (b, t), bool (SparseVLM, arXiv 2410.04417).
 
     Those that visual tokens, by the products of their input embeddings, point at more than at the text on average; all
@@ -25,10 +25,15 @@ def choose_raters(visual_bnd: Tensor, text_btd: Tensor, asks_bt: Tensor) -> Tens
     Args:
         visual_bnd, text_btd: what enters the language model.
         asks_bt: which of the text may ask.
+        counted_bn: bool, which of ``visual_bnd`` are visual tokens at all; default: every one.
     """
     logits_bnt = wide(visual_bnd) @ wide(text_btd).mT
     share_bnt = logits_bnt.masked_fill(~asks_bt[:, None], torch.finfo(logits_bnt.dtype).min).softmax(-1)
-    value_bt = share_bnt.mean(1)
+    if counted_bn is None:
+        value_bt = share_bnt.mean(1)
+    else:
+        weight_bn = counted_bn / counted_bn.sum(1, keepdim=True).clamp(min=1)
+        value_bt = torch.einsum("bn,bnt->bt", weight_bn.to(share_bnt.dtype), share_bnt)
     # every row of shares sums to 1
     rater_bt = asks_bt & (value_bt > 1 / asks_bt.sum(1, keepdim=True).clamp(min=1))
     return torch.where(rater_bt.any(1, keepdim=True), rater_bt, asks_bt)

@@ -32,6 +32,8 @@ class Sequence(NamedTuple):
     last_b: Tensor  # place of the last prompt token
     rater_bt: Tensor | None = None  # bool, which of the other tokens rate visual ones
     wide_rope: Callable[[], Rope] | None = None  # the same embeddings in float32
+    counted_bn: Tensor | None = None  # bool, which of the "visual" tokens are; the others are asked about for nothing
+    mask: Tensor | None = None  # of the layer, where attention is not simply causal
 
 
 def take_tokens(x_bkd: Tensor, place_bq: Tensor) -> Tensor:
@@ -44,7 +46,13 @@ def layer_keys(layer: Any, sequence: Sequence) -> tuple[Tensor, Tensor]:
     attention = layer.self_attn
     normed_bkd = layer.input_layernorm(sequence.x_bkd)
     key_bkge = attention.k_proj(normed_bkd).unflatten(-1, (-1, attention.head_dim))
-    return normed_bkd, rotate(key_bkge, sequence.rope)
+    return normed_bkd, rotate(_normed(attention, "k_norm", key_bkge), sequence.rope)
+
+
+def _normed(attention: Any, name: str, x_bqhe: Tensor) -> Tensor:
+    """Queries or keys after their norm, where the model has one."""
+    norm = getattr(attention, name, None)
+    return x_bqhe if norm is None else norm(x_bqhe)
 
 
 def attention_rows(layer: Any, sequence: Sequence, query_bq: Tensor, normed_bkd: Tensor, key_bkge: Tensor) -> Tensor:
@@ -58,16 +66,30 @@ def attention_rows(layer: Any, sequence: Sequence, query_bq: Tensor, normed_bkd:
     """
     attention = layer.self_attn
     query_bqhe = attention.q_proj(take_tokens(normed_bkd, query_bq)).unflatten(-1, (-1, attention.head_dim))
-    query_bqhe = rotate(query_bqhe, sequence.rope.at(query_bq))
+    query_bqhe = rotate(_normed(attention, "q_norm", query_bqhe), sequence.rope.at(query_bq))
     query_bqgfe = query_bqhe.unflatten(2, (key_bkge.shape[2], -1))
     logits = torch.einsum("bqgfe,bkge->bgfqk", query_bqgfe, key_bkge).float() * attention.scaling
-    place_k = torch.arange(key_bkge.shape[1], device=logits.device)
-    seen_bqk = (place_k <= query_bq[:, :, None]) & sequence.valid_bk[:, None, :]
+    cap = getattr(attention, "attn_logit_softcapping", None)
+    if cap is not None:
+        logits = torch.tanh(logits / cap) * cap
+    seen_bqk = _seen(sequence, query_bq)
     if sequence.bias_bk is not None:
         logits = logits + sequence.bias_bk[:, None, None, None, :]
     # not -inf: the row of a padding query has no key at all
     logits = logits.masked_fill(~seen_bqk[:, None, None], torch.finfo(torch.float32).min)
     return logits.softmax(-1).flatten(1, 2)
+
+
+def _seen(sequence: Sequence, query_bq: Tensor) -> Tensor:
+    """Which tokens each query row may look at (b, q, k)."""
+    valid_b1k = sequence.valid_bk[:, None, :]
+    if sequence.mask is None:
+        place_k = torch.arange(sequence.x_bkd.shape[1], device=query_bq.device)
+        return (place_k <= query_bq[:, :, None]) & valid_b1k
+    mask_bkk = sequence.mask[:, 0]
+    seen_bkk = mask_bkk if mask_bkk.dtype == torch.bool else mask_bkk > torch.finfo(mask_bkk.dtype).min / 2
+    index = query_bq[:, :, None].expand(-1, -1, seen_bkk.shape[2])
+    return seen_bkk.expand(len(query_bq), -1, -1).gather(1, index) & valid_b1k
 
 
 def layer_features(
@@ -134,6 +156,8 @@ def _from_rows(
             assert sequence.wide_rope is not None
             rope = sequence.wide_rope()
             row_bhtn = take_columns(row_bhqk[:, :, last:], sequence.visual_bn)
+            if sequence.counted_bn is not None:
+                row_bhtn = row_bhtn * sequence.counted_bn[:, None, None]
             found["corrected"] = without_decay(
                 row_bhtn, rope.at(sequence.other_bt), rope.at(sequence.visual_bn), sequence.rater_bt
             )

@@ -15,6 +15,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -22,23 +23,33 @@ import torch
 from torch import Tensor, nn
 
 from eos_platform.errors import EosError
+from eos_platform.models.asked import Asked, asked_of, one_each, units_of
+from eos_platform.models.crowd import Crowd, apply_sites, assemble, opened
+from eos_platform.models.fused import fused_site
 from eos_platform.models.images import layout_of_call
 from eos_platform.models.layout import Layout, check_layout
-from eos_platform.models.llava import Parts, renamed
-from eos_platform.models.masks import take
+from eos_platform.models.masks import close, take
 from eos_platform.models.needs import decoder_needs, working_sites
+from eos_platform.models.parts import Parts, renamed
 from eos_platform.models.present import Present, Step, apply_site, enter
 from eos_platform.models.prompt import Call, Pass, Prompt, Stage, biased, later_call, shorten
 from eos_platform.models.rope import Rope
+from eos_platform.models.scores import take_tokens
 from eos_platform.models.tower import Tower
+from eos_platform.models.units import Grid
+from eos_platform.operators.rescale import sites_for
 from eos_platform.operators.spec import OperatorSpec, SiteSpec
+
+LATELY = 2  # calls of the vision tower remembered: images, then films
 
 
 class _Local(threading.local):
     """What one thread is in the middle of."""
 
-    layout: Layout | None = None
+    asked: Layout | Asked | None = None
     answer_bs: Tensor | None = None
+    valid_bs: Tensor | None = None  # the mask a step of the whole model came with
+    heard: tuple[Any, ...] = ()  # what the vision tower was told of its images
     now: Pass | None = None
 
 
@@ -52,21 +63,26 @@ class Session:
         operator: OperatorSpec,
         layout: Layout | None = None,
         watch: Callable[[SiteSpec, Present], None] | None = None,
+        compiled: bool = False,
     ) -> None:
-        """``watch`` is told what is present after each site of a prompt."""
+        """``watch`` is told what is present after each site of a prompt; ``compiled`` fuses what sites do."""
         self.parts = parts
+        self.operator = operator
         self.tokens = operator.target.tokens
         self.entering = operator.entering
         self.names = decoder_needs(operator)
         self.layout = layout
         self.watch = watch
+        self.compiled = compiled
         self.sites: dict[int, list[SiteSpec]] = {}
         for site in working_sites(operator, "decoder"):
             self.sites.setdefault(site.layer, []).append(site)
+        self._by_grid: dict[Grid, tuple[SiteSpec, ...]] = {}
         self._prompts: weakref.WeakKeyDictionary[Any, Prompt] = weakref.WeakKeyDictionary()
         self._local = _Local()
         self._hooks: list[Any] = []
-        self.tower = Tower(parts, operator) if layout is None else None
+        reaches = layout is None and parts.family is not None and parts.family.reads_tower
+        self.tower = Tower(parts, operator) if reaches else None
         if self.sites or operator.sees_less:
             self._install(model)
 
@@ -74,16 +90,28 @@ class Session:
         parts = self.parts
         if self.layout is None:
             self._before(model, self._read_labels)
-            self._before(parts.body, self._read_layout)
+            self._before(parts.body, self._read_call)
+            source = None if parts.family is None else parts.family.listens(parts)
+            if source is not None:
+                self._before(source, self._hear)
         self._before(parts.language_model, self._enter)
         first = 0 if self.entering < self.tokens else min(self.sites)
+        levels = len(getattr(getattr(parts.tower, "config", None), "deepstack_visual_indexes", None) or ())
+        self.deepens = first <= levels
+        if self.deepens and levels >= len(parts.layers):
+            raise EosError(f"{len(parts.layers)} decoder layers, and deepstack features for {levels} of them")
         for index, layer in enumerate(parts.layers):
-            if index >= first or index == 0:  # layer 0 always: it is where the cache is first seen
+            # layer 0 always: it is where the cache is first seen
+            if index >= first or index == 0 or (self.deepens and index <= levels):
                 self._before(layer, partial(self._layer, index))
-        self._hooks.append(parts.language_model.norm.register_forward_hook(self._leave))
+        leave = self._leave if self.layout is not None else self._leave_untraced
+        self._hooks.append(parts.language_model.norm.register_forward_hook(leave))
 
     def _before(self, module: Any, act: Callable[[Any, Call], None]) -> None:
-        self._hooks.append(module.register_forward_pre_hook(renamed(act), with_kwargs=True))
+        # called as a whole, hooks run as they are even where the model is compiled: what one call tells the next in
+        # this thread must not be taken for a constant
+        hook = renamed(act, traced=self.layout is not None)
+        self._hooks.append(module.register_forward_pre_hook(hook, with_kwargs=True))
 
     def remove(self) -> None:
         """Take every hook off again."""
@@ -93,48 +121,109 @@ class Session:
         if self.tower is not None:
             self.tower.remove()
 
+    # A copied or pickled model takes its operator along, not what it is in the middle of
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name not in ("_local", "_prompts")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _local=_Local(), _prompts=weakref.WeakKeyDictionary())
+
     # What a call of the whole model tells
 
     def _read_labels(self, module: Any, call: Call) -> None:
         labels = call.get("labels")
         self._local.answer_bs = None if labels is None else labels != -100
 
-    def _read_layout(self, module: Any, call: Call) -> None:
-        local = self._local
-        answer_bs, local.answer_bs, local.layout = local.answer_bs, None, None
-        local.layout = layout_of_call(self.parts, self.tokens, call, answer_bs)
+    def _hear(self, module: Any, call: Call) -> None:
+        assert self.parts.family is not None
+        self._local.heard = (*self._local.heard, self.parts.family.heard(call))[-LATELY:]
+
+    def _read_call(self, module: Any, call: Call) -> None:
+        local, parts = self._local, self.parts
+        answer_bs, local.answer_bs, local.asked = local.answer_bs, None, None
+        mask = call.get("attention_mask")
+        local.valid_bs = mask if isinstance(mask, Tensor) and mask.dim() == 2 else None
+        assert parts.family is not None
+        local.asked = asked_of(call, answer_bs)
+        if local.asked is not None and parts.family.reads_tower and one_each(parts, call):
+            local.asked = layout_of_call(parts, self.tokens, call, answer_bs)
+        if local.asked is None:
+            self._count_on(call)
+
+    def _count_on(self, call: Call) -> None:
+        """Before a later step of a prompt that layer 0 holds only in part: positions the body would count wrongly."""
+        cache, family = call.get("past_key_values"), self.parts.family
+        if cache is None or cache.get_seq_length() == 0:
+            return
+        prompt = self._prompts.get(cache)
+        if prompt is None or 0 not in prompt.stages or call.get("position_ids") is not None:
+            return
+        given = call["inputs_embeds"] if call.get("input_ids") is None else call["input_ids"]
+        seen, new = cache.get_seq_length() + prompt.length - prompt.stages[0].present.count, given.shape[1]
+        assert family is not None
+        if family.axes > 1 and call.get("attention_mask") is None:
+            call["attention_mask"] = torch.ones(len(given), seen + new, dtype=torch.long, device=given.device)
+        elif family.axes == 1 and family.own_masks:
+            position_bq = torch.arange(seen, seen + new, device=given.device)[None]
+            if self._local.valid_bs is not None:
+                position_bq = (self._local.valid_bs.cumsum(1) - 1).clamp(min=0)[:, -new:]
+            call["position_ids"] = family.positions_of(call, position_bq)
 
     # What happens in the language model
 
     def _enter(self, module: Any, call: Call) -> None:
         """Before the language model: begin a prompt (with its sites at layer 0), or go on with one."""
         local, cache = self._local, call.get("past_key_values")
-        layout, local.layout, local.now = self.layout or local.layout, None, None
+        asked, local.asked, local.now = self.layout or local.asked, None, None
         past = 0 if cache is None else cache.get_seq_length()
         if past > 0:
             prompt = self._prompts.get(cache)
             if prompt is not None:
-                local.now = Pass(prompt, prefill=False, keeps=True)
+                local.now = Pass(prompt, prefill=False, keeps=True, valid_bs=local.valid_bs)
                 if 0 in prompt.stages:
                     shorten(self.parts, prompt, call, past)
             return
         if cache is not None:
             self._prompts.pop(cache, None)
-        if layout is None:
+        if asked is None:
             return
         if getattr(cache, "is_compileable", False):
             raise EosError("static caches are not supported with an operator; use the default dynamic cache")
-        x_bsd = call["inputs_embeds"]
-        if layout is not self.layout:
-            self._tell(layout, len(x_bsd))
-        check_layout(layout, x_bsd, self.tokens, self.entering)
-        position_bs = call.get("position_ids")
-        if position_bs is None:
-            position_bs = torch.arange(x_bsd.shape[1], device=x_bsd.device)[None]
-        step = enter(layout, position_bs, x_bsd, self.names)
+        x_bsd, position = call["inputs_embeds"], call.get("position_ids")
+        if position is None:
+            position = torch.arange(x_bsd.shape[1], device=x_bsd.device)[None]
+        step = self._begin(asked, x_bsd, position)
+        if step is None:
+            return
         local.now = Pass(Prompt(x_bsd.shape[1]), prefill=True, start=step.present)
-        if 0 in self.sites or layout.seen is not None:
+        if self.deepens and call.get("deepstack_visual_embeds") is not None:
+            place_bs1 = call["visual_pos_masks"][..., None]
+            empty_bsd = torch.zeros_like(x_bsd)
+            local.now.deep = [
+                empty_bsd.masked_scatter(place_bs1, level.to(x_bsd.dtype)) for level in call["deepstack_visual_embeds"]
+            ]
+            call.update(deepstack_visual_embeds=None, visual_pos_masks=None)
+        if 0 in self.sites or (isinstance(asked, Layout) and asked.seen is not None):
             self._reduce_first(local.now, step, call)
+
+    def _begin(self, asked: Layout | Asked, x_bsd: Tensor, position: Tensor) -> Step | None:
+        """What enters the language model; None where the prompts hold no unit to reduce."""
+        if isinstance(asked, Layout):
+            if asked is not self.layout:
+                self._tell(asked, len(x_bsd))
+            check_layout(asked, x_bsd, self.tokens, self.entering)
+            return enter(asked, position, x_bsd, self.names)
+        kinds = units_of(self.parts, asked, self._local.heard)
+        if not any(units.groups for _, units in kinds):
+            return None
+        sight = self.tower.sight if self.tower else None
+        if self.operator.sees_less or (sight is not None and sight.seen is not None):
+            raise EosError("an operator that reduces inside the vision tower needs one image a prompt")
+        valid_bs = torch.ones_like(kinds[0][0]) if asked.mask_bs is None else asked.mask_bs.bool()
+        told = sight.told if sight else None
+        crowd = assemble(kinds, valid_bs, position, asked.answer_bs, told)
+        return Step(opened(crowd, x_bsd, self.names), x_bsd, crowd.slot_bk)
 
     def _tell(self, layout: Layout, prompts: int) -> None:
         """Add to a layout what the vision tower said about the images; beams share one that went through it once."""
@@ -149,28 +238,56 @@ class Session:
 
         sight.rows(each).put_into(layout)
 
+    @property
+    def _own_masks(self) -> bool:
+        return self.parts.family is not None and self.parts.family.own_masks
+
     def _reduce_first(self, now: Pass, step: Step, call: Call) -> None:
         present, x_bkd, _ = step
-        layer, rotary = self.parts.layers[0], self.parts.language_model.rotary_emb
+        layer, kind, mask = self.parts.layers[0], self.parts.kind(0), call.get("attention_mask")
+        seen = mask.get(kind) if isinstance(mask, dict) else mask
         for site in self.sites.get(0, ()):
-            rope = Rope(*rotary(x_bkd, present.position_bk))
+            rope = self.parts.rope(x_bkd, present.position_bk, kind)
+            if self._own_masks and seen is not None:
+                present = replace(present, mask=take(seen, present.slot_bk))
             present, x_bkd, _ = self._apply(site, present, x_bkd, rope, layer)
-        mask = call.get("attention_mask")
         use_cache = call.get("use_cache")
         caches = self.parts.language_model.config.use_cache if use_cache is None else use_cache
-        if mask is None and not caches and call.get("past_key_values") is None:
+        alive_bk = present.alive_bk if isinstance(present, Crowd) else None
+        if mask is None and alive_bk is not None:
+            mask = alive_bk.long()
+        elif mask is None and not caches and call.get("past_key_values") is None:
             # without mask and cache, gaps in the positions would be taken for packed sequences
             mask = torch.ones(x_bkd.shape[:2], dtype=torch.long, device=x_bkd.device)
+        elif isinstance(mask, dict):
+            mask = {name: _cut(one, present.slot_bk, alive_bk, x_bkd) for name, one in mask.items()}
+        elif mask is not None and mask.dim() == 2:
+            mask = mask.gather(1, present.slot_bk)
+            mask = mask if alive_bk is None else mask * alive_bk
         elif mask is not None:
-            mask = mask.gather(1, present.slot_bk) if mask.dim() == 2 else take(mask, present.slot_bk)
+            mask = _cut(mask, present.slot_bk, alive_bk, x_bkd)
         call.update(inputs_embeds=x_bkd, attention_mask=mask, position_ids=present.position_bk)
         now.stage = now.prompt.stages[0] = Stage(present, None)
 
-    def _apply(self, site: SiteSpec, present: Present, x_bkd: Tensor, rope: Rope, layer: Any) -> Step:
-        step = apply_site(site, present, x_bkd, rope, layer, self.parts)
+    def _apply(self, site: SiteSpec, present: Any, x_bkd: Tensor, rope: Rope, layer: Any) -> Step:
+        if isinstance(present, Crowd):
+            sites = {group.grid: self._fitted(site, group.grid) for group in present.groups}
+            after, x_bkd, keep_bk = apply_sites(
+                sites, present, x_bkd, rope, layer, self.parts, self.parts.kind(site.layer)
+            )
+            return Step(after, x_bkd, keep_bk)
+        apply = fused_site() if self.compiled else apply_site
+        step = apply(site, present, x_bkd, rope, layer, self.parts)
         if self.watch is not None:
             self.watch(site, step.present)
         return step
+
+    def _fitted(self, site: SiteSpec, grid: Grid) -> SiteSpec:
+        """A site as it is for units of a grid."""
+        if grid not in self._by_grid:
+            self._by_grid[grid] = sites_for(self.operator, grid)
+        number = next(n for n, one in enumerate(self.operator.decoder_sites) if one is site)
+        return self._by_grid[grid][number]
 
     def _layer(self, index: int, module: Any, call: Call) -> None:
         now = self._local.now
@@ -186,51 +303,73 @@ class Session:
             self._decode(now, call, index)
 
     def _prefill(self, now: Pass, module: Any, call: Call, index: int) -> None:
+        if 0 < index <= len(now.deep):
+            level_bkd = now.deep[index - 1]
+            if now.stage is not None:
+                level_bkd = take_tokens(level_bkd, now.stage.present.slot_bk)
+            call["hidden_states"] = call["hidden_states"] + level_bkd
         if index > 0 and index in self.sites:
             self._reduce(now, module, call, index)
         stage = now.stage
         if stage is None:
             return
-        if stage.rope is None:  # straight after the language model's own hook: only the bias is missing
-            stage.rope = Rope(*call["position_embeddings"])
-            stage.mask = biased(call.get("attention_mask"), stage.present, call["hidden_states"])
-        call.update(
-            attention_mask=stage.mask, position_ids=stage.present.position_bk, position_embeddings=tuple(stage.rope)
-        )
+        mask, rope = self._handed(stage, call, index)
+        call.update(attention_mask=mask, position_embeddings=tuple(rope))
+        position = stage.present.position_bk
+        if call.get("position_ids") is not None or position.dim() == 2:
+            call["position_ids"] = position if position.dim() == 2 else position[0]
+
+    def _handed(self, stage: Stage, call: Call, index: int) -> tuple[Tensor | None, Rope]:
+        """Mask and rotary embeddings of the tokens present, for layers of this one's kind."""
+        kind, present, x_bkd = self.parts.kind(index), stage.present, call["hidden_states"]
+        if kind not in stage.handed:
+            mask, rope = call.get("attention_mask"), Rope(*call["position_embeddings"])
+            if stage.column_bk is not None:
+                alive_bk = present.alive_bk if isinstance(present, Crowd) else None
+                mask = _cut(mask, stage.column_bk, alive_bk, x_bkd)
+                if stage.renumbered:
+                    rope = self.parts.rope(x_bkd, present.position_bk, kind)
+                else:
+                    rope = Rope(*(part.expand(len(x_bkd), -1, -1) for part in rope)).at(stage.column_bk)
+            stage.handed[kind] = biased(mask, present, x_bkd), rope
+        return stage.handed[kind]
 
     def _reduce(self, now: Pass, module: Any, call: Call, index: int) -> None:
-        before, x_bkd = now.stage, call["hidden_states"]
-        if before is None:
+        x_bkd, kind = call["hidden_states"], self.parts.kind(index)
+        column_bk, renumbered = None, False
+        if now.stage is None:
             assert now.start is not None
-            present, column_bk = now.start, None
-            cos, sin = call["position_embeddings"]
-            rope = Rope(cos.expand(len(x_bkd), -1, -1), sin.expand(len(x_bkd), -1, -1))
+            present, mask = now.start, call.get("attention_mask")
+            rope = Rope(*(part.expand(len(x_bkd), -1, -1) for part in call["position_embeddings"]))
         else:
-            assert before.rope is not None
-            present, column_bk, rope = before.present, before.column_bk, before.rope
+            mask, rope = self._handed(now.stage, call, index)
+            present, column_bk, renumbered = now.stage.present, now.stage.column_bk, now.stage.renumbered
         for site in self.sites[index]:
+            if self._own_masks and isinstance(present, Crowd):
+                present = replace(present, mask=mask)
             present, x_bkd, keep_bk = self._apply(site, present, x_bkd, rope, module)
             column_bk = keep_bk if column_bk is None else column_bk.gather(1, keep_bk)
             if site.positions == "renumber":
-                rope = Rope(*self.parts.language_model.rotary_emb(x_bkd, present.position_bk))
+                rope, renumbered = self.parts.rope(x_bkd, present.position_bk, kind), True
             else:
                 rope = rope.at(keep_bk)
-        mask = call.get("attention_mask")
-        assert column_bk is not None
-        mask = None if mask is None else take(mask, column_bk)
+            if self._own_masks and mask is not None:
+                mask = take(mask, keep_bk)
         call["hidden_states"] = x_bkd
-        stage = Stage(present, column_bk, rope, biased(mask, present, x_bkd))
-        now.stage = now.prompt.stages[index] = stage
+        now.stage = now.prompt.stages[index] = Stage(present, column_bk, renumbered)
 
     def _decode(self, now: Pass, call: Call, index: int) -> None:
         begun = [layer for layer in now.prompt.stages if layer <= index]
         if not begun:
             return
-        first = max(begun)
-        if first not in now.decode:
-            keys = call["past_key_values"].get_seq_length(index) + call["hidden_states"].shape[1]
-            now.decode[first] = later_call(self.parts, now.prompt, now.prompt.stages[first], call, keys)
-        call.update(now.decode[first])
+        key = max(begun), self.parts.kind(index)
+        if key not in now.decode:
+            now.decode[key] = later_call(self.parts, now, now.prompt.stages[key[0]], call, index)
+        call.update(now.decode[key])
+
+    @torch.compiler.disable
+    def _leave_untraced(self, module: Any, args: Any, output_bkd: Tensor) -> Tensor | None:
+        return self._leave(module, args, output_bkd)
 
     def _leave(self, module: Any, args: Any, output_bkd: Tensor) -> Tensor | None:
         """After the final norm: as many rows as came in, zeros where a token was removed."""
@@ -238,7 +377,17 @@ class Session:
         self._local.now = None
         if now is None or not now.prefill or now.stage is None:
             return None
-        slot_bk = now.stage.present.slot_bk
+        present = now.stage.present
+        for stage in now.prompt.stages.values():
+            stage.handed.clear()
+        if isinstance(present, Crowd) and present.alive_bk is not None:
+            output_bkd = output_bkd.masked_fill(~present.alive_bk[:, :, None], 0)
         batch, _, width = output_bkd.shape
         whole_bsd = output_bkd.new_zeros(batch, now.prompt.length, width)
-        return whole_bsd.scatter(1, slot_bk[:, :, None].expand(-1, -1, width), output_bkd)
+        return whole_bsd.scatter(1, present.slot_bk[:, :, None].expand(-1, -1, width), output_bkd)
+
+
+def _cut(mask: Tensor | None, column_bk: Tensor, alive_bk: Tensor | None, x_bkd: Tensor) -> Tensor | None:
+    """A square mask of the tokens present only."""
+    mask = None if mask is None else take(mask, column_bk)
+    return mask if alive_bk is None else close(mask, alive_bk, x_bkd.dtype)

@@ -14,6 +14,7 @@ from torch import Tensor
 from eos_platform.models.needs import RATED, needed
 from eos_platform.models.raters import PIVOTS as TEXT_PIVOTS
 from eos_platform.models.shapes import DecoderShape
+from eos_platform.operators.cover import products
 from eos_platform.operators.pivots import VISUAL
 from eos_platform.operators.spec import SiteSpec
 
@@ -77,7 +78,7 @@ def reduce_flops(site: SiteSpec, tokens: int, width: int, key_width: int, text_p
     if picked:
         cost += all_pairs(site.selector, rest, compared)
     if site.selector == "cover":
-        cost += 2 * picked * rest * compared
+        cost += 2 * compared * products(rest, picked, compared)
     if site.selector == "dpp":
         cost += rest * picked * (picked - 1)
     if site.selector == "pivots" and picked > VISUAL:

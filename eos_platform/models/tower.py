@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from eos_platform.errors import EosError
 from eos_platform.models.layout import Layout, Seen
-from eos_platform.models.llava import Parts, renamed
 from eos_platform.models.needs import decoder_needs, needed, working_sites
+from eos_platform.models.parts import Parts, renamed
 from eos_platform.models.rows import READ, read_block
 from eos_platform.operators.grid import overlap_layout
 from eos_platform.operators.reduce import reduce
@@ -110,6 +110,12 @@ class Tower:
 
     def _before(self, module: Any, act: Callable[[Any, dict[str, Any]], None]) -> None:
         self._hooks.append(module.register_forward_pre_hook(renamed(act), with_kwargs=True))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_local"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _local=_Local())
 
     def remove(self) -> None:
         """Take every hook off again."""

@@ -23,7 +23,7 @@ from eos_platform.operators.grid import overlap_anchors
 from eos_platform.operators.pivots import pivots
 from eos_platform.operators.select import first, priority
 from eos_platform.operators.spec import SiteSpec
-from eos_platform.operators.tokens import pick, unit
+from eos_platform.operators.tokens import partition, pick
 
 
 class Choice(NamedTuple):
@@ -65,7 +65,7 @@ def choose(
     rest = _Rest(torch.arange(n, device=device).expand(b, n), compared_bne, score_bn)
     if site.important > 0:
         stays_bn = stays_bn.scatter(1, first(_ranked(score_bn), site.important), True)
-        rest_bm = _split(~stays_bn, n - site.important)[0]
+        rest_bm = partition(~stays_bn, n - site.important)[0]
         rest = _Rest(rest_bm, pick(compared_bne, rest_bm), pick(_ranked(score_bn), rest_bm))
     if site.selector == "density":
         candidates_bk = _candidates(rest, count, site.transfer.among)
@@ -74,7 +74,7 @@ def choose(
         picks_bc = _picks(site, rest, count, text_bpd, grid)
     index_bc = rest.index_bm.gather(1, picks_bc)
     stays_bn = stays_bn.scatter(1, index_bc, True)
-    kept_br, dropped_bq = _split(stays_bn, keep)
+    kept_br, dropped_bq = partition(stays_bn, keep)
 
     receive_br: Tensor | None = None
     if site.transfer.to == "destinations":
@@ -82,7 +82,7 @@ def choose(
         if site.selector == "alternate":  # even places stay because nobody is like them, not to receive
             counts_bc, receivers = picks_bc % 2 == 1, min(count, rest.index_bm.shape[1] // 2)
         receives_bn = torch.zeros_like(stays_bn).scatter(1, index_bc, counts_bc)
-        receive_br = _split(receives_bn.gather(1, kept_br), receivers)[0]
+        receive_br = partition(receives_bn.gather(1, kept_br), receivers)[0]
 
     give_bq: Tensor | None = None
     if site.transfer.among < 1:
@@ -93,7 +93,7 @@ def choose(
             givers = _share(site.transfer.among, n - keep)
             giver_bg = first(_ranked(score_bn).masked_fill(stays_bn, -torch.inf), givers)
         gives_bn = torch.zeros_like(stays_bn).scatter(1, giver_bg, True) & ~stays_bn
-        give_bq = _split(gives_bn.gather(1, dropped_bq), givers)[0]
+        give_bq = partition(gives_bn.gather(1, dropped_bq), givers)[0]
     return Choice(kept_br, dropped_bq, receive_br, give_bq)
 
 
@@ -107,7 +107,7 @@ def _picks(site: SiteSpec, rest: _Rest, count: int, text_bpd: Tensor | None, gri
         return overlap_anchors(grid, count, device).expand(b, count)
     if site.selector == "cover":
         spread = torch.full((), site.spread, device=device)
-        return cover(unit(rest.compared_bme), _ranked(rest.score_bm), spread, count)[0]
+        return cover(rest.compared_bme, _ranked(rest.score_bm), spread, count)[0]
     if site.selector == "spaced":
         return (torch.arange(count, device=device) * (m // count)).expand(b, count)
     if site.selector == "bipartite":
@@ -137,9 +137,3 @@ def _ranked(score_bn: Tensor | None) -> Tensor:
 def _share(among: float, count: int) -> int:
     """How many of ``count`` tokens a share of them is: at least one, unless the share is 0."""
     return min(count, math.floor(among * count) + 1) if among > 0 else 0
-
-
-def _split(mask_bn: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Where ``mask_bn`` holds, which is at ``count`` places of each row, and where not; both ascending."""
-    order_bn = (~mask_bn).to(torch.uint8).argsort(dim=-1, stable=True)
-    return order_bn[:, :count], order_bn[:, count:]

@@ -2,7 +2,8 @@
 
 Greedy: first the token of the best score, then always the one with the largest s_i + spread * log(distance to those
 picked), distance being one minus the largest cosine. Spread 0 takes the best scores; a large one the farthest points.
-Each pick costs one row of similarities, so that r picks of n tokens cost r n products, never n^2. The same values
+Each pick costs one row of similarities, so that r picks of n tokens cost r n products, not n^2; only of wide tokens all
+pairs are compared at once, which is next to nothing beside a wide model's own work, and much faster. The same values
 order all tokens (a token's own never rises while others are picked), which is what the relaxed form thresholds.
 
 Legend: b batch, n tokens, r picks, d width.
@@ -17,13 +18,23 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
+from eos_platform.operators.tokens import unit
+
 NEAR = 1e-3  # distances below are all the same
 FAR = math.log(2.0)  # log distance while nothing is picked
+WIDE = 1024  # width above which all pairs are compared at once
+TINY = 1e-12  # a token shorter than this is like no other
+
+
+def products(tokens: Any, picks: Any, width: int) -> Any:
+    """How many pairs of tokens are compared (whole numbers or tensors)."""
+    return tokens * (tokens if width > WIDE else picks)
 
 
 @torch.library.custom_op("eos_platform::cover", mutates_args=())
-def _cover(unit_bnd: Tensor, score_bn: Tensor, spread: Tensor, picks: int) -> tuple[Tensor, Tensor]:
+def _cover(x_bnd: Tensor, score_bn: Tensor, spread: Tensor, picks: int) -> tuple[Tensor, Tensor]:
     """Picks in order (b, r), and log distances (b, n): when picked, or of the others at the end."""
+    unit_bnd = unit(x_bnd)
     gap_bn = torch.full_like(score_bn, FAR)
     found_bn = torch.full_like(score_bn, FAR)
     taken_bn = torch.zeros_like(score_bn, dtype=torch.bool)
@@ -42,29 +53,30 @@ def _cover(unit_bnd: Tensor, score_bn: Tensor, spread: Tensor, picks: int) -> tu
 
 
 @_cover.register_fake
-def _(unit_bnd: Tensor, score_bn: Tensor, spread: Tensor, picks: int) -> tuple[Tensor, Tensor]:
+def _(x_bnd: Tensor, score_bn: Tensor, spread: Tensor, picks: int) -> tuple[Tensor, Tensor]:
     return score_bn.new_empty(len(score_bn), picks, dtype=torch.long), torch.empty_like(score_bn)
 
 
 @_cover.register_kernel("cuda")
-def _(unit_bnd: Tensor, score_bn: Tensor, spread: Tensor, picks: int) -> tuple[Tensor, Tensor]:
-    from eos_platform.operators.cover_kernel import cover_on_gpu
+def _(x_bnd: Tensor, score_bn: Tensor, spread: Tensor, picks: int) -> tuple[Tensor, Tensor]:
+    from eos_platform.operators.cover_kernel import cover_by_pairs, cover_by_rows
 
-    return cover_on_gpu(unit_bnd, score_bn, spread, picks)
+    by = cover_by_pairs if x_bnd.shape[-1] > WIDE else cover_by_rows
+    return by(x_bnd, score_bn, spread, picks)
 
 
 @register_flop_formula(torch.ops.eos_platform.cover)
-def _flops(unit_shape: Any, score_shape: Any, spread_shape: Any, picks: int, **kwargs: Any) -> int:
-    b, n, d = unit_shape
-    return int(2 * b * n * d * picks)
+def _flops(x_shape: Any, score_shape: Any, spread_shape: Any, picks: int, **kwargs: Any) -> int:
+    b, n, d = x_shape
+    return int(2 * b * d * products(n, picks, d))
 
 
 @torch.no_grad()
-def cover(unit_bnd: Tensor, score_bn: Tensor, spread: Tensor, picks: int) -> tuple[Tensor, Tensor]:
+def cover(x_bnd: Tensor, score_bn: Tensor, spread: Tensor, picks: int) -> tuple[Tensor, Tensor]:
     """Pick ``picks`` tokens, ties going to the lower index.
 
     Args:
-        unit_bnd: the tokens, of length 1, float32 or wider.
+        x_bnd: what the tokens are compared by.
         score_bn: how important each is; -inf: not there, picked last.
         spread: 0-dim, how much being unlike those picked counts.
 
@@ -72,6 +84,6 @@ def cover(unit_bnd: Tensor, score_bn: Tensor, spread: Tensor, picks: int) -> tup
         The picks in order (b, picks), and the log distance of each token (b, n): from those picked before it, or for
         those never picked from all picked.
     """
-    _, n, _ = unit_bnd.shape
-    order_br, gap_bn = _cover(unit_bnd.contiguous(), score_bn.to(unit_bnd.dtype).contiguous(), spread, min(picks, n))
+    score_bn = score_bn.to(torch.promote_types(x_bnd.dtype, torch.float32))
+    order_br, gap_bn = _cover(x_bnd.contiguous(), score_bn.contiguous(), spread, min(picks, x_bnd.shape[1]))
     return order_br, gap_bn

@@ -1,5 +1,8 @@
 """``cover`` on a GPU: one program an image walks through all picks, so that nothing waits between them.
 
+Narrow tokens are compared row by row, as they are picked; of wide ones one program could not fetch the rows fast
+enough, so that all pairs are multiplied beforehand, by the whole GPU.
+
 Legend: b batch, n tokens, r picks, d width.
 """
 
@@ -9,6 +12,10 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+
+from eos_platform.operators.cover import FAR, NEAR, TINY
+from eos_platform.operators.products import products
+from eos_platform.operators.tokens import unit
 
 TILE = 8192  # numbers of the token matrix held at once
 
@@ -45,10 +52,60 @@ def _kernel(  # type: ignore[no-untyped-def]
     tl.store(gap_bn + image * n + token, tl.where(taken == 1, found, gap), mask=real)
 
 
-def cover_on_gpu(unit_bnd: Tensor, score_bn: Tensor, spread: Tensor, picks: int) -> tuple[Tensor, Tensor]:
-    """What ``cover`` asks for, in float32."""
-    from eos_platform.operators.cover import FAR, NEAR
+@triton.jit
+def _walk(  # type: ignore[no-untyped-def]
+    pair_bnn, scale_bn, score_bn, spread, order_br, gap_bn, n, picks, near, far, BLOCK: tl.constexpr
+):
+    image = tl.program_id(0).to(tl.int64)
+    token = tl.arange(0, BLOCK)
+    real = token < n
+    weight = tl.load(spread).to(tl.float32)
+    score = tl.load(score_bn + image * n + token, mask=real, other=float("-inf"))
+    scale = tl.load(scale_bn + image * n + token, mask=real, other=0.0)
+    found = tl.full([BLOCK], 0.0, tl.float32) + far
+    gap = tl.full([BLOCK], 0.0, tl.float32) + far
+    taken = tl.zeros([BLOCK], tl.int32)
+    for place in range(picks):
+        value = tl.where(taken == 1, float("-inf"), tl.maximum(score + weight * gap, -1e30))
+        value = tl.where(real, value, float("-inf"))
+        pick = tl.argmax(value, 0)
+        row = tl.load(pair_bnn + (image * n + pick) * n + token, mask=real, other=0.0)
+        own = tl.load(scale_bn + image * n + pick)
+        mine = token == pick
+        found = tl.where(mine, gap, found)
+        taken = tl.where(mine, 1, taken)
+        tl.store(order_br + image * picks + place, pick.to(tl.int64))
+        gap = tl.minimum(gap, tl.log(tl.maximum(1 - row * scale * own, near)))
+    tl.store(gap_bn + image * n + token, tl.where(taken == 1, found, gap), mask=real)
 
+
+def cover_by_pairs(x_bnd: Tensor, score_bn: Tensor, spread: Tensor, picks: int) -> tuple[Tensor, Tensor]:
+    """What ``cover`` asks for, in float32: all products first, as one matrix product, then the walk through them."""
+    b, n, _ = x_bnd.shape
+    scale_bn = x_bnd.float().norm(dim=-1).clamp_min(TINY).reciprocal()
+    order_br = torch.empty(b, picks, dtype=torch.long, device=x_bnd.device)
+    gap_bn = torch.empty(b, n, dtype=torch.float32, device=x_bnd.device)
+    block = triton.next_power_of_2(n)
+    _walk[(b,)](
+        products(x_bnd, x_bnd),
+        scale_bn,
+        score_bn.float(),
+        spread.float(),
+        order_br,
+        gap_bn,
+        n,
+        picks,
+        NEAR,
+        FAR,
+        BLOCK=block,
+        num_warps=max(1, min(8, block // 256)),
+    )
+    return order_br, gap_bn.to(score_bn.dtype)
+
+
+def cover_by_rows(x_bnd: Tensor, score_bn: Tensor, spread: Tensor, picks: int) -> tuple[Tensor, Tensor]:
+    """What ``cover`` asks for, in float32, each pick costing one row of products."""
+    unit_bnd = unit(x_bnd)
     b, n, d = unit_bnd.shape
     order_br = torch.empty(b, picks, dtype=torch.long, device=unit_bnd.device)
     gap_bn = torch.empty(b, n, dtype=torch.float32, device=unit_bnd.device)

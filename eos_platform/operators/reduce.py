@@ -111,8 +111,13 @@ def probed(site: SiteSpec, x_bnd: Tensor) -> Tensor:
     return probe_feature(x_bnd, _direction(site.probe, x_bnd.device))
 
 
-@lru_cache(maxsize=64)
+@torch.compiler.assume_constant_result
 def _direction(probe: tuple[float, ...], device: torch.device) -> Tensor:
+    return _made(probe, device)
+
+
+@lru_cache(maxsize=64)
+def _made(probe: tuple[float, ...], device: torch.device) -> Tensor:
     with torch.inference_mode(False):  # cached, see grid.py
         return torch.tensor(probe, dtype=torch.float64).to(device)
 

@@ -83,7 +83,7 @@ def _line(
     n = score_bn.shape[1]
     picks = n if candidates is None else min(candidates, n)
     there_bn = score_bn.detach().masked_fill(tokens.presence_bn <= 0.5, -torch.inf)
-    order_br, gap_bn = cover(unit(tokens.x_bnd), there_bn, site.spread.detach(), picks)
+    order_br, gap_bn = cover(tokens.x_bnd, there_bn, site.spread.detach(), picks)
     line_bn = score_bn + site.spread * gap_bn
     index_bm = None if picks == n else order_br.sort(dim=-1).values
     counted_bm = line_bn.detach() if index_bm is None else line_bn.detach().gather(1, index_bm)

@@ -26,6 +26,7 @@ from pydantic import Field, JsonValue, ValidationError, model_validator
 from eos_platform.errors import EosError, explain
 from eos_platform.files import read_text, write_atomic
 from eos_platform.operators.grid import overlap_layout
+from eos_platform.operators.rescale import relative, rescale
 from eos_platform.operators.site import (
     ALL_FEATURES,
     FEATURES,
@@ -77,6 +78,12 @@ class OperatorSpec(Spec):
     image: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] | None = None
     sites: tuple[SiteSpec, ...] = ()
     provenance: dict[str, JsonValue] = Field(default_factory=dict)  # how it was found; free, never read by the platform
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_relative(cls, data: Any) -> Any:
+        """What a file says beside the exact numbers follows from them, and is written anew."""
+        return {key: value for key, value in data.items() if key != "relative"} if isinstance(data, dict) else data
 
     @model_validator(mode="after")
     def _image_fits(self) -> OperatorSpec:
@@ -173,9 +180,23 @@ class OperatorSpec(Spec):
             return "identity"
         return kinds.pop() if len(kinds) == 1 else "hybrid"
 
+    def rescaled(self, target: Target, *, probes: bool = False, positions: bool = True) -> OperatorSpec:
+        """This operator made to fit another model (``rescale.rescale``, which also says what it changed).
+
+        Args:
+            target: the other model.
+            probes: learned directions stay, as the hidden space is the same.
+            positions: whether the model can renumber positions; if not, they are kept.
+
+        Raises:
+            EosError: something that a site needs cannot travel.
+        """
+        return rescale(self, target, probes=probes, positions=positions).operator
+
     def to_json(self) -> str:
-        """JSON text; ``from_json`` gives back an equal operator."""
-        return self.model_dump_json(indent=2) + "\n"
+        """JSON text; ``from_json`` gives back an equal operator. Relative depths and shares stand beside, to read."""
+        data = self.model_dump(mode="json")
+        return json.dumps({**data, "relative": relative(self)}, indent=2, ensure_ascii=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str, where: str = "operator") -> OperatorSpec:

@@ -10,6 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from eos_platform.operators.products import HALF, products
+
 
 class Tokens(NamedTuple):
     """Deployed: only the tokens still present, in raster order."""
@@ -56,6 +58,27 @@ def pick(values: Tensor, index_br: Tensor) -> Tensor:
 def unit(x_bnd: Tensor) -> Tensor:
     """Each token scaled to length 1 (a zero token stays zero), so that products are cosines."""
     return torch.nn.functional.normalize(wide(x_bnd), dim=-1)
+
+
+def cosine(x_bqe: Tensor, x_bre: Tensor) -> Tensor:
+    """Of every pair (b, q, r), at least float32."""
+    if x_bqe.dtype in HALF and x_bqe.is_cuda and not torch.is_grad_enabled():
+        length_bq1, length_br1 = (wide(x).norm(dim=-1, keepdim=True).clamp_min(1e-12) for x in (x_bqe, x_bre))
+        return products(x_bqe, x_bre) / (length_bq1 * length_br1.mT)
+    return unit(x_bqe) @ unit(x_bre).mT
+
+
+def partition(mask_bn: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Where ``mask_bn`` holds, which is at ``count`` places of each row, and where not; both ascending.
+
+    By counting, not by sorting: a sort takes several times as long on a GPU.
+    """
+    n = mask_bn.shape[-1]
+    place_n = torch.arange(n, device=mask_bn.device)
+    before_bn = mask_bn.long().cumsum(-1)
+    goes_bn = torch.where(mask_bn, before_bn - 1, count + place_n - before_bn).clamp(0, n - 1)
+    order_bn = torch.zeros_like(before_bn).scatter(-1, goes_bn, place_n.expand_as(before_bn))
+    return order_bn[..., :count], order_bn[..., count:]
 
 
 def distance(x_bqe: Tensor, x_bre: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from eos_platform.operators.grid import overlap_table, window_table
 from eos_platform.operators.spec import Support, Transfer
-from eos_platform.operators.tokens import Tokens, distance, pick, unit, wide
+from eos_platform.operators.tokens import Tokens, cosine, distance, pick, wide
 
 
 def received(
@@ -84,7 +84,7 @@ def similarity(transfer: Transfer, compared_bqe: Tensor, compared_bre: Tensor) -
     """How alike every pair is (b, q, r)."""
     if transfer.metric == "distance":
         return -distance(compared_bqe, compared_bre)
-    return unit(compared_bqe) @ unit(compared_bre).mT
+    return cosine(compared_bqe, compared_bre)
 
 
 def permitted(support: Support, origin_br: Tensor, origin_bq: Tensor, grid: tuple[int, int]) -> Tensor | None:

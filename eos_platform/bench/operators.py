@@ -1,0 +1,85 @@
+"""Which operators are timed: files, hand-designed ones, and what searches find, at a mean number of visual tokens.
+
+Time needs the shape of a searched operator only, so one stands in for it where nothing was searched: two sites as
+searches place them, with the selectors, features and transfer they choose, and random directions as probes.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from pathlib import Path
+
+from eos_platform.errors import EosError, unknown
+from eos_platform.operators.designs import DESIGNS, get_design
+from eos_platform.operators.spec import OperatorSpec, SiteSpec, Target, Transfer
+
+SEARCHED = "searched-like"
+LATER = 0.88  # of the first site's tokens, those that the second keeps
+
+
+def searched_like(target: Target, tokens: float, width: int) -> OperatorSpec:
+    """Two sites, at layer 0 and at five eighths of the depth, with ``tokens`` visual tokens a layer on average.
+
+    Args:
+        width: of the hidden states.
+    """
+    second = 5 * target.layers // 8
+    share = (second + (target.layers - second) * LATER) / target.layers
+    first = min(target.tokens - 1, max(2, round(tokens / share)))
+    later = max(1, math.floor((tokens * target.layers - first * second) / (target.layers - second)))
+    moved = Transfer(gamma=0.95, tau=0.015, nu=0.8)
+    sites = (
+        SiteSpec(
+            layer=0,
+            keep=first,
+            selector="cover",
+            spread=1.5,
+            score={"norm": 0.05, "uniqueness": 0.05},
+            probe=_direction(width, 0),
+            transfer=moved,
+            beta=0.97,
+        ),
+        SiteSpec(
+            layer=second,
+            keep=min(later, first),
+            selector="score",
+            score={"last_text": 0.2, "mean_text": 0.2, "norm": 0.05, "uniqueness": 0.05},
+            probe=_direction(width, 1),
+            transfer=moved,
+            beta=0.97,
+        ),
+    )
+    return OperatorSpec(name=SEARCHED, target=target, sites=sites)
+
+
+def _direction(width: int, seed: int) -> tuple[float, ...]:
+    draw = random.Random(seed)
+    return tuple(round(draw.gauss(0.0, 1.0), 4) for _ in range(width))
+
+
+def operators_for(names: list[str], target: Target, tokens: float, width: int) -> list[tuple[str, OperatorSpec]]:
+    """The operators named: an operator file, a design, or ``searched-like``.
+
+    Raises:
+        EosError: a name that is none of these, a file made for another model, a design that cannot have so few tokens.
+    """
+    found = []
+    for name in names:
+        if name == SEARCHED:
+            found.append((name, searched_like(target, tokens, width)))
+        elif name in DESIGNS:
+            design = get_design(name)
+            found.append((name, design.build(target, target.tokens if design.fixed else tokens)))
+        elif name.endswith(".json") or Path(name).exists():
+            operator = OperatorSpec.load(Path(name))
+            if (operator.target.layers, operator.target.grid) != (target.layers, target.grid):
+                made, has = (f"{one.layers} layers and {one.tokens} tokens" for one in (operator.target, target))
+                raise EosError(f"{name}: made for {made}, not for {has}")
+            found.append((Path(name).stem, operator))
+        else:
+            raise unknown("operator", name, [SEARCHED, *DESIGNS])
+    for name, operator in found:
+        if operator.sees_less:
+            raise EosError(f"operator '{name}' acts in the vision tower, which this benchmark does not run")
+    return found

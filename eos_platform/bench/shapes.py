@@ -1,0 +1,162 @@
+"""Models of true size with random weights: time does not depend on the weights' values.
+
+model = random_model("llava-1.5-7b", torch.device("cuda"))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from eos_platform.errors import EosError, did_you_mean, unknown
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A model that can be built from nothing."""
+
+    about: str
+    grid: tuple[int, int]  # of the visual tokens in a prompt
+    config: Callable[[], Any]
+
+
+def _llama(hidden: int, layers: int, heads: int, intermediate: int, vocab: int = 32064) -> dict[str, Any]:
+    return {
+        "model_type": "llama",
+        "hidden_size": hidden,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "num_key_value_heads": heads,
+        "intermediate_size": intermediate,
+        "vocab_size": vocab,
+        "max_position_embeddings": 8192,
+    }
+
+
+def _clip(image: int = 336, hidden: int = 1024, layers: int = 24) -> dict[str, Any]:
+    return {
+        "model_type": "clip_vision_model",
+        "hidden_size": hidden,
+        "intermediate_size": 4 * hidden,
+        "num_hidden_layers": layers,
+        "num_attention_heads": max(1, hidden // 64),
+        "image_size": image,
+        "patch_size": 14,
+        "projection_dim": 768,
+    }
+
+
+def _llava(text: dict[str, Any], vision: dict[str, Any]) -> Any:
+    from transformers import LlavaConfig
+
+    return LlavaConfig(text_config=text, vision_config=vision, image_token_index=32000)
+
+
+def _qwen() -> Any:
+    from transformers import Qwen2_5_VLConfig
+
+    text = {
+        "hidden_size": 3584,
+        "num_hidden_layers": 28,
+        "num_attention_heads": 28,
+        "num_key_value_heads": 4,
+        "intermediate_size": 18944,
+        "vocab_size": 152064,
+        "rope_parameters": {"rope_type": "default", "mrope_section": [16, 24, 24], "rope_theta": 1e6},
+    }
+    # the tower at its own size too: 32 blocks of width 1280
+    vision = {"depth": 32, "hidden_size": 1280, "num_heads": 16, "intermediate_size": 3420, "out_hidden_size": 3584}
+    return Qwen2_5_VLConfig(text_config=text, vision_config=vision)
+
+
+SHAPES: dict[str, Shape] = {
+    "llava-1.5-7b": Shape(
+        "576 tokens, 32 layers of 4096", (24, 24), lambda: _llava(_llama(4096, 32, 32, 11008), _clip())
+    ),
+    "llava-1.5-13b": Shape(
+        "576 tokens, 40 layers of 5120", (24, 24), lambda: _llava(_llama(5120, 40, 40, 13824), _clip())
+    ),
+    "llava-next-7b": Shape(
+        "2,880 tokens (five pictures' worth, one grid here), 32 layers of 4096",
+        (48, 60),
+        lambda: _llava(_llama(4096, 32, 32, 11008), _clip()),
+    ),
+    "qwen2.5-vl-7b": Shape("1,024 tokens, 28 layers of 3584, 4 key heads", (32, 32), _qwen),
+    "tiny": Shape(
+        "64 tokens, 4 layers of 64: for tests",
+        (8, 8),
+        lambda: _llava(_llama(64, 4, 4, 128, vocab=32064), _clip(112, 64, 2)),
+    ),
+}
+
+
+def get_shape(name: str) -> Shape:
+    """A shape by its name.
+
+    Raises:
+        EosError: there is none of that name.
+    """
+    if name not in SHAPES:
+        raise unknown("shape", name, SHAPES)
+    return SHAPES[name]
+
+
+def random_model(name: str, device: torch.device, dtype: torch.dtype | None = None, seed: int = 0) -> Any:
+    """The real Hugging Face class at a shape's size, with the weights it has at initialisation, drawn on ``device``.
+
+    Args:
+        dtype: default: bfloat16 on a GPU, float32 on a CPU.
+
+    Raises:
+        EosError: an unknown shape.
+    """
+    from transformers import AutoModelForImageTextToText
+
+    config = get_shape(name).config()
+    dtype = dtype or (torch.bfloat16 if device.type == "cuda" else torch.float32)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        with torch.device(device):  # drawn where they stay: billions of numbers take a moment there, minutes elsewhere
+            model = AutoModelForImageTextToText.from_config(config, dtype=dtype, attn_implementation="sdpa")
+    return model.eval().requires_grad_(False)
+
+
+def load(shape: str | None, model: str | None, device: torch.device) -> tuple[str, Any, tuple[int, int]]:
+    """A model to time, its name, and the grid of visual tokens of one prompt.
+
+    Args:
+        shape: one of ``SHAPES``; default, where no model is named either: llava-1.5-7b.
+        model: a bundled model, or a folder as ``save_pretrained`` leaves it.
+
+    Raises:
+        EosError: both are given, or one that is not there.
+    """
+    if shape and model:
+        raise EosError("give --shape or --model, not both")
+    if model is None:
+        name = shape or "llava-1.5-7b"
+        return name, random_model(name, device), get_shape(name).grid
+    from eos_platform.models.llava import parts_of
+
+    loaded = _from_folder(model, device)
+    return model, loaded, parts_of(loaded).grid
+
+
+def _from_folder(model: str, device: torch.device) -> Any:
+    from transformers import AutoModelForImageTextToText
+
+    from eos_platform.models.bundled import GRIDS, folder
+
+    path = folder(model) if model in GRIDS else Path(model)
+    if not (path / "config.json").is_file():
+        raise EosError(f"model '{model}' is neither a bundled model nor a folder{did_you_mean(model, GRIDS)}")
+    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+    try:
+        loaded: Any = AutoModelForImageTextToText.from_pretrained(path, dtype=dtype, local_files_only=True)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise EosError(f"model '{model}' cannot be loaded: {str(error).strip().splitlines()[0]}") from None
+    return loaded.to(device).eval().requires_grad_(False)

@@ -1,0 +1,136 @@
+"""What is timed: the language model's prefill and one decoding step, with an operator, without, or as an oracle.
+
+The oracle is the same model on an input that simply has that many tokens at each layer: whatever a reduced model takes
+longer than it is the operator's own cost. Prompts are some text, the visual tokens, and the rest of the text.
+
+Legend: b batch, s prompt, n visual tokens, k tokens present, d width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from eos_platform.models.layout import Layout
+from eos_platform.models.llava import parts_of
+from eos_platform.models.parts import Parts
+from eos_platform.models.session import Session
+from eos_platform.operators.spec import OperatorSpec, Target
+
+BEFORE = 35  # tokens of the text that come before the image, if there are so many
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One model and one prompt, a batch of it."""
+
+    model: Any
+    parts: Parts
+    x_bsd: Tensor
+    layout: Layout
+
+    @classmethod
+    def of(cls, model: Any, grid: tuple[int, int], batch: int, text: int, seed: int = 0) -> Bench:
+        """Random embeddings: what they hold makes no difference to the time.
+
+        Args:
+            grid: rows and columns of the visual tokens.
+            text: tokens that are not visual.
+        """
+        parts = replace(parts_of(model), grid=grid)
+        config = parts.language_model.config
+        tokens, before = grid[0] * grid[1], min(BEFORE, text // 2)
+        length = tokens + text
+        device = next(parts.language_model.parameters()).device
+        dtype = next(parts.language_model.parameters()).dtype
+        generator = torch.Generator(device).manual_seed(seed)
+        x_bsd = torch.randn(batch, length, config.hidden_size, generator=generator, device=device, dtype=dtype)
+        place_s = torch.arange(length, device=device)
+        layout = Layout(
+            visual_bn=(before + torch.arange(tokens, device=device)).repeat(batch, 1),
+            text_bs=(place_s >= before + tokens).repeat(batch, 1),
+            last_b=torch.full((batch,), length - 1, device=device),
+            valid_bs=torch.ones(batch, length, dtype=torch.bool, device=device),
+        )
+        return cls(model, parts, x_bsd, layout)
+
+    @property
+    def target(self) -> Target:
+        """What operators for this prompt refer to."""
+        return Target(layers=len(self.parts.layers), grid=self.parts.grid, vision_layers=self.parts.used)
+
+    @property
+    def device(self) -> torch.device:
+        """Where it runs."""
+        return self.x_bsd.device
+
+    @property
+    def text(self) -> int:
+        """Tokens that are not visual."""
+        return self.x_bsd.shape[1] - self.layout.visual_bn.shape[1]
+
+    def prefill(self) -> tuple[Tensor, Any]:
+        """Logits of the last position, and the cache."""
+        output = self.parts.language_model(inputs_embeds=self.x_bsd, use_cache=True)
+        return self.model.lm_head(output.last_hidden_state[:, -1:]), output.past_key_values
+
+    def decode(self, cache: Any) -> Tensor:
+        """Logits of one token more."""
+        output = self.parts.language_model(inputs_embeds=self.x_bsd[:, -1:], past_key_values=cache, use_cache=True)
+        return torch.as_tensor(self.model.lm_head(output.last_hidden_state[:, -1:]))
+
+    @contextmanager
+    def reduced(self, operator: OperatorSpec, compiled: bool = False) -> Iterator[None]:
+        """With an operator at work; ``compiled``: with its sites fused."""
+        session = Session(self.model, self.parts, operator, self.layout, compiled=compiled)
+        try:
+            yield
+        finally:
+            session.remove()
+
+    def shortened(self, counts: Sequence[int]) -> Bench:
+        """A prompt with only as many visual tokens as the first layer gets."""
+        return replace(self, x_bsd=self.x_bsd[:, : counts[0] + self.text].contiguous())
+
+    @contextmanager
+    def oracle(self, counts: Sequence[int]) -> Iterator[None]:
+        """While it holds, a ``shortened`` prompt loses tokens before each layer that has fewer, for nothing."""
+        lengths = [count + self.text for count in counts]
+        hooks = [
+            layer.register_forward_pre_hook(partial(_cut, lengths[index]), with_kwargs=True)
+            for index, layer in enumerate(self.parts.layers)
+            if index and lengths[index] < lengths[0]
+        ]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+
+def _cut(
+    length: int, module: Any, args: tuple[Any, ...], call: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """A decoder layer's arguments without the tokens beyond ``length``; one token alone is being decoded."""
+    x_bkd = args[0] if args else call["hidden_states"]
+    if x_bkd.shape[1] == 1:
+        return args, call
+    call = dict(call)
+    if args:
+        args = (x_bkd[:, :length], *args[1:])
+    else:
+        call["hidden_states"] = x_bkd[:, :length]
+    cos, sin = call["position_embeddings"]
+    call["position_embeddings"] = (cos[..., :length, :], sin[..., :length, :])
+    for name in ("position_ids", "cache_position"):
+        if isinstance(call.get(name), Tensor):
+            call[name] = call[name][..., :length]
+    if isinstance(call.get("attention_mask"), Tensor):
+        call["attention_mask"] = call["attention_mask"][..., :length, :length]
+    return args, call

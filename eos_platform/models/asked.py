@@ -1,0 +1,92 @@
+"""What a call of the whole model brings: which placeholders its images and films fill, and whose units these are.
+
+Legend: b batch, s sequence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from eos_platform.errors import EosError
+from eos_platform.models.families.base import Call, brings
+from eos_platform.models.images import placeholders
+from eos_platform.models.parts import Parts
+from eos_platform.models.units import Piece, Units, share_out
+
+
+@dataclass
+class Asked:
+    """A call, until the language model is reached and it is known what came of its images."""
+
+    call: Call
+    mask_bs: Tensor | None
+    answer_bs: Tensor | None
+
+
+def asked_of(call: Call, answer_bs: Tensor | None) -> Asked | None:
+    """What a call asks; None where no image comes with it (text, or a decode step).
+
+    Raises:
+        EosError: a prefill in pieces, or a mask that tells no padding.
+    """
+    if not brings(call):
+        return None
+    cache, mask = call.get("past_key_values"), call.get("attention_mask")
+    if cache is not None and cache.get_seq_length() > 0:
+        raise EosError("an image after the first part of a prompt (a continued or chunked prefill) is not supported")
+    if mask is not None and (not isinstance(mask, Tensor) or mask.dim() != 2):
+        raise EosError(
+            "an operator needs a 2-D attention mask; static caches, which bring their own, are not supported"
+        )
+    return Asked(dict(call), mask, answer_bs)
+
+
+def one_each(parts: Parts, call: Call) -> bool:
+    """Whether every prompt holds one image of the usual size and no other.
+
+    On the CPU this is counted. On a device, where that would wait, as many images as prompts are taken for one each.
+    """
+    family = parts.family
+    assert family is not None
+    if not family.alone(parts, call):
+        return False
+    placeholder_bs = placeholders(parts, call, parts.image_token)
+    if placeholder_bs.device.type != "cpu" or torch.compiler.is_compiling():
+        return True
+    counts, usual = placeholder_bs.sum(1).tolist(), parts.grid[0] * parts.grid[1]
+    # a total that is not theirs is the model's to refuse
+    return set(counts) == {usual} or sum(counts) != usual * len(counts)
+
+
+def units_of(parts: Parts, asked: Asked, heard: Sequence[Any]) -> list[tuple[Tensor, Units]]:
+    """For images, and for films: their placeholders (b, s), and the units these make up.
+
+    Host and device wait for each other only where several prompts may hold different images.
+
+    Raises:
+        EosError: the images are not those of the prompts.
+    """
+    family = parts.family
+    assert family is not None
+    found = []
+    for kind, pieces in family.pieces(parts, asked.call, heard).items():
+        token = parts.image_token if kind == "image" else parts.video_token
+        assert token is not None
+        placeholder_bs = placeholders(parts, asked.call, token)
+        prompts, usual = len(placeholder_bs), parts.grid[0] * parts.grid[1]
+        free = placeholder_bs.device.type == "cpu" and not torch.compiler.is_compiling()
+        if not free and pieces is None and family.alone(parts, asked.call):
+            counts = (usual,) * prompts
+        elif not free and pieces is not None and prompts == 1:
+            counts = (sum(piece.tokens for piece in pieces),)
+        else:
+            counts = tuple(placeholder_bs.sum(1).tolist())
+        if pieces is None:
+            pieces = [Piece((parts.grid,))] * (sum(counts) // usual)
+        found.append((placeholder_bs, share_out(pieces, counts)))
+    return found

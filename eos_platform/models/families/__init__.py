@@ -1,0 +1,42 @@
+"""The families of vision-language models that operators attach to, one adapter each (how to add one: README.md)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from eos_platform.errors import EosError
+from eos_platform.models.families.anyres import LlavaNext, LlavaOnevision
+from eos_platform.models.families.base import Family
+from eos_platform.models.families.fixed import Gemma3, InternVL, PaliGemma, SmolVLM
+from eos_platform.models.families.llava import Llava
+from eos_platform.models.families.qwen import Qwen
+
+FAMILIES: dict[str, Family] = {}
+
+
+def register(family: Family) -> Family:
+    """Make a family known, by its configurations' model types; the latest of several wins."""
+    for model_type in family.model_types:
+        FAMILIES[model_type] = family
+    return family
+
+
+for _family in (Llava, LlavaNext, LlavaOnevision, Qwen, SmolVLM, InternVL, Gemma3, PaliGemma):
+    register(_family())
+
+
+def family_of(model: Any) -> Family:
+    """The family of a model.
+
+    Raises:
+        EosError: none is known, and how one is added.
+    """
+    kind = getattr(getattr(model, "config", None), "model_type", None)
+    family = FAMILIES.get(str(kind))
+    if family is None or not hasattr(model, "model"):
+        named = f" (model type '{kind}')" if kind else ""
+        raise EosError(
+            f"operators attach to {', '.join(sorted(FAMILIES))}, not to {type(model).__name__}{named}; how to add a"
+            " family: eos_platform/models/families/README.md"
+        )
+    return family

@@ -1,0 +1,171 @@
+"""An operator searched on one model, made to fit another: of other depth, other image size, or other width.
+
+Layers keep their relative depth, counts their share of the visual tokens. What cannot travel is said: a learned
+direction (``probe``) lives in one model's hidden space, and no other's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from eos_platform.errors import EosError
+from eos_platform.operators.grid import overlap_layout
+from eos_platform.operators.site import SCORED, SiteSpec
+
+if TYPE_CHECKING:
+    from eos_platform.operators.spec import OperatorSpec, Target
+
+Grid = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Rescaled:
+    """An operator for another model, and in words what was changed to make it so.
+
+    Attributes:
+        operator: the one that fits.
+        changes: one line each; none where it fitted as it was.
+    """
+
+    operator: OperatorSpec
+    changes: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return "\n".join(self.changes) or "nothing had to be changed"
+
+
+def relative(operator: OperatorSpec) -> list[dict[str, Any]]:
+    """Where each site stands and what it keeps, as fractions: of the layers of its place, of the visual tokens.
+
+    The depth of a tower site is ``None`` where the operator does not know how many blocks the tower has.
+    """
+    target = operator.target
+    depths = {"decoder": target.layers, "tower": target.vision_layers}
+    return [
+        {
+            "place": site.place,
+            "depth": site.layer / depths[site.place] if depths[site.place] else None,
+            "keep": site.keep / target.tokens,
+        }
+        for site in operator.sites
+    ]
+
+
+def rescale(operator: OperatorSpec, target: Target, *, probes: bool = False, positions: bool = True) -> Rescaled:
+    """``operator`` made to fit ``target``.
+
+    Args:
+        operator: searched on another model (or on this one, for pictures of another size).
+        target: the model it is to fit; ``models.llava.target_of`` gives a model's own.
+        probes: learned directions stay (the hidden space is the same: same model, other pictures).
+        positions: whether the model can renumber positions; if not, they are kept.
+
+    Raises:
+        EosError: a site would lose all that it ranks by, or has no place in the other model.
+    """
+    old, changes = operator.target, list[str]()
+    if (old.layers, old.grid, old.vision_layers) == (target.layers, target.grid, target.vision_layers) and probes:
+        return Rescaled(operator, ())
+    image = operator.image and _shrunk(operator.image, old.grid, target.grid)
+    tokens = image[0] * image[1] if image else target.tokens
+    sites: list[SiteSpec] = []
+    for number, site in enumerate(operator.sites):
+        at = f"sites.{number}"
+        layer = _layer(site, old, target, at)
+        if sites and sites[-1].place == site.place:
+            layer = max(layer, sites[-1].layer)
+        fields = _counts(site, old.grid, target.grid, tokens, operator.incoming[number])
+        if fields["keep"] == 0 and site.keep:
+            raise EosError(f"operator '{operator.name}': {at}: {site.keep} tokens of {old.tokens} leave none here")
+        if site.probe and not probes:
+            fields |= _without_probe(site, f"operator '{operator.name}': {at}")
+            changes.append(f"{at}: its learned direction ({len(site.probe)} numbers) cannot travel, and was left out")
+        if site.positions == "renumber" and not positions:
+            fields["positions"] = "keep"
+            changes.append(f"{at}: positions are kept, as 3-D positions cannot be renumbered")
+        made = SiteSpec.model_validate({**site.model_dump(), **fields, "layer": layer})
+        if made.layer != site.layer:
+            changes.append(f"{at}: {site.place} layer {site.layer} -> {made.layer}")
+        if made.keep != site.keep:
+            changes.append(f"{at}: keeps {site.keep} of {old.tokens} -> {made.keep} of {target.tokens}")
+        sites.append(made)
+        tokens = made.keep
+    if image != operator.image:
+        changes.append(f"image: {operator.image} -> {image}")
+    provenance = dict(operator.provenance)
+    if changes:
+        provenance["rescaled_from"] = {"target": old.model_dump(mode="json"), "changes": list(changes)}
+    made_for = target.model_copy(update={"model": target.model or old.model})
+    data = {**operator.model_dump(), "target": made_for, "image": image, "sites": tuple(sites)}
+    return Rescaled(type(operator).model_validate({**data, "provenance": provenance}), tuple(changes))
+
+
+def sites_for(operator: OperatorSpec, grid: Grid) -> tuple[SiteSpec, ...]:
+    """The operator's decoder sites for a picture of another size: the same layers, the same shares of its tokens."""
+    if grid == operator.target.grid:
+        return operator.decoder_sites
+    target = operator.target.model_copy(update={"grid": grid})
+    return rescale(operator, target, probes=True).operator.decoder_sites
+
+
+def _layer(site: SiteSpec, old: Target, target: Target, at: str) -> int:
+    before, after = (
+        (old.layers, target.layers) if site.place == "decoder" else (old.vision_layers, target.vision_layers)
+    )
+    if before == after or site.layer == 0:
+        return site.layer
+    if not (before and after):
+        raise EosError(f"{at}: how deep a site of the vision tower stands is not known for both models")
+    # a site inside stays inside: never layer 0, which is before the language model
+    return min(max(1, round(site.layer / before * after)), after - 1)
+
+
+def _counts(site: SiteSpec, old: Grid, new: Grid, tokens: int, arriving: int) -> dict[str, Any]:
+    """Counts of a site, in the same proportion to the grid, within the ``tokens`` that arrive."""
+    before, after = old[0] * old[1], new[0] * new[1]
+
+    def share(count: int, least: int = 1) -> int:
+        return max(least, (2 * count * after + before) // (2 * before))  # half up, in whole numbers
+
+    least = 2 if site.summary else 1
+    keep = 0 if site.keep == 0 else tokens if site.keep == arriving else min(share(site.keep, least), tokens)
+    important = min(share(site.important), keep - site.summary) if site.important else 0
+    if site.selector == "alternate" and 0 < keep < tokens:
+        keep = max(keep, (tokens - important) // 2 + important + site.summary)  # it cannot do with fewer
+    transfer = site.transfer.model_dump()
+    support = transfer["support"]
+    if support["kind"] == "overlap":
+        keep = support["size"] = _pooled(new, keep)
+    elif support["kind"] == "window":
+        support["size"] = min(share(support["size"]), after)
+    return {"keep": keep, "important": important, "transfer": transfer}
+
+
+def _pooled(grid: Grid, keep: int) -> int:
+    """The number of windows nearest to ``keep`` that pooling can make of a grid."""
+    for away in range(grid[0] * grid[1]):
+        for size in (keep - away, keep + away):
+            if 1 <= size <= grid[0] * grid[1]:
+                try:
+                    overlap_layout(grid, size)
+                except EosError:
+                    continue
+                return size
+    return grid[0] * grid[1]
+
+
+def _shrunk(image: Grid, old: Grid, new: Grid) -> Grid:
+    rows, columns = (max(1, round(side * after / before)) for side, before, after in zip(image, old, new, strict=True))
+    return rows, columns
+
+
+def _without_probe(site: SiteSpec, where: str) -> dict[str, Any]:
+    if any(site.score.values()) or not site.ranks:
+        return {"probe": ()}
+    if site.selector in SCORED:
+        raise EosError(
+            f"{where}: ranks by a learned direction alone, which lives in one model's hidden space and cannot travel"
+            " to another; search again there, or give the site a score of features"
+        )
+    raise EosError(f"{where}: weighs tokens by a learned direction alone, which cannot travel to another model")
