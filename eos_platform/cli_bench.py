@@ -1,0 +1,125 @@
+"""``eos bench``: how fast operators really are."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from eos_platform.errors import EosError
+from eos_platform.files import check_writable, write_atomic
+
+ROWS, TABLE, PAGE = "bench.jsonl", "bench.csv", "bench.html"
+
+
+def bench(
+    operators: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[OPERATOR]...", help="Operator files, designs, or searched-like (the default)."),
+    ] = None,
+    shape: Annotated[
+        str | None, typer.Option(help="A model of true size with random weights; --shape list names them.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Instead: a bundled model or a model folder.")] = None,
+    tokens: Annotated[str, typer.Option(help="Mean visual tokens of designs, with commas between.")] = "192,128,64,29",
+    batch: Annotated[str, typer.Option(help="Prompts at once, with commas between.")] = "1,16",
+    text: Annotated[int, typer.Option(min=2, help="Tokens of a prompt that are not visual.")] = 60,
+    modes: Annotated[
+        str, typer.Option(help="Of eager, captured (a CUDA graph), compiled (a graph, sites fused beforehand).")
+    ] = "eager,captured",
+    new: Annotated[int, typer.Option(min=1, help="Tokens of an answer, for answers a second.")] = 64,
+    repeats: Annotated[int, typer.Option(min=1, help="Times each is run, in turns.")] = 20,
+    decode: Annotated[bool, typer.Option(help="Time decoding, too.")] = True,
+    out: Annotated[Path, typer.Option(help="Folder for the rows, a CSV and a page.")] = Path("eos-bench"),
+    mlflow: Annotated[str, typer.Option(metavar="URI|none", help="Also log the table there.")] = "none",
+    device: Annotated[str | None, typer.Option(help="Where to run; default: the GPU if there is one.")] = None,
+) -> None:
+    """Time prefill and decoding with operators, beside the unreduced model and beside an oracle.
+
+    The oracle is the same model on an input that simply has so many tokens at each layer: what a deployed operator
+    takes longer than it is its own cost.
+
+    Example: [bold]eos bench searched-like fastv --shape llava-1.5-7b --batch 1[/bold]
+    """
+    import torch
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from eos_platform.bench.operators import SEARCHED
+    from eos_platform.bench.report import frame, table
+    from eos_platform.bench.run import MODES, Plan
+    from eos_platform.bench.run import bench as run_bench
+    from eos_platform.bench.shapes import SHAPES, load
+
+    if shape == "list":
+        for name, known in SHAPES.items():
+            typer.echo(f"{name:16} {known.about}")
+        return
+    wanted = _words(modes, "--modes")
+    for mode in wanted:
+        if mode not in MODES:
+            raise EosError(f"--modes {mode}: one of {', '.join(MODES)}")
+    plan = Plan(
+        operators=operators or [SEARCHED],
+        tokens=_numbers(tokens, "--tokens"),
+        batches=[int(number) for number in _numbers(batch, "--batch")],
+        text=text,
+        new=new,
+        repeats=repeats,
+        modes=wanted,
+        decode=decode,
+    )
+    check_writable(out / ROWS)
+    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    console = Console()
+    rows: list[dict[str, Any]] = []
+    total = plan.measurements
+    with Progress(*Progress.get_default_columns(), console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task("loading the model", total=total)
+        name, loaded, grid = load(shape, model, where)
+        for row in run_bench(loaded, grid, plan, lambda what: progress.update(task, description=what)):
+            rows.append({"model": name, **row})
+            progress.advance(task)
+            write_atomic(out / ROWS, "".join(json.dumps(one) + "\n" for one in rows))
+    console.print(table(rows), highlight=False, soft_wrap=True)
+    found = frame(rows)
+    write_atomic(out / TABLE, found.to_csv(index=False))
+    from eos_platform.dashboards.speed import speed_figure
+
+    write_atomic(out / PAGE, speed_figure(found).to_html(include_plotlyjs=True))
+    console.print(f"wrote {out / ROWS}, {out / TABLE}, {out / PAGE}", highlight=False, soft_wrap=True)
+    if mlflow != "none":
+        _log(mlflow, name, found, out)
+
+
+def _log(uri: str, name: str, found: Any, out: Path) -> None:
+    """One run with the table and the page."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=uri)
+    title = "eos bench"
+    experiment = client.get_experiment_by_name(title)
+    experiment_id = experiment.experiment_id if experiment else client.create_experiment(title)
+    run = client.create_run(experiment_id, run_name=name)
+    client.log_table(run.info.run_id, found, artifact_file="bench.json")
+    client.log_artifact(run.info.run_id, str(out / PAGE))
+    client.set_terminated(run.info.run_id)
+
+
+def _words(text: str, option: str) -> tuple[str, ...]:
+    found = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not found:
+        raise EosError(f"{option}: nothing given")
+    return found
+
+
+def _numbers(text: str, option: str) -> list[float]:
+    try:
+        found = [float(word) for word in _words(text, option)]
+    except ValueError:
+        raise EosError(f"{option} {text}: expected numbers with commas between") from None
+    if any(number < 1 for number in found):
+        raise EosError(f"{option} {text}: every number must be 1 or more")
+    return found

@@ -1,0 +1,134 @@
+"""``eos bench`` on a tiny model: that it times what it says, not how long it takes."""
+
+import json
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from eos_platform import cli
+from eos_platform.bench.operators import SEARCHED, operators_for, searched_like
+from eos_platform.bench.shapes import SHAPES, random_model
+from eos_platform.bench.work import Bench
+from eos_platform.dashboards.speed import speed_figure
+from eos_platform.errors import EosError
+
+GRID, TEXT = (8, 8), 12
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    return random_model("tiny", torch.device("cpu"))
+
+
+@pytest.fixture
+def setup(tiny):
+    return Bench.of(tiny, GRID, batch=2, text=TEXT)
+
+
+@pytest.mark.parametrize("tokens", [60, 32, 12, 3])
+def test_a_searched_like_operator_has_the_mean_it_is_asked_for(setup, tokens):
+    operator = searched_like(setup.target, tokens, 64)
+    assert operator.mean_tokens == pytest.approx(tokens, abs=1)
+    assert [site.layer for site in operator.sites] == [0, 5 * setup.target.layers // 8]
+
+
+@pytest.mark.parametrize("name", [SEARCHED, "fastv", "pyramiddrop", "tome"])
+def test_the_oracle_has_as_many_tokens_at_each_layer_as_the_operator(setup, name):
+    operator = operators_for([name], setup.target, 20, 64)[0][1]
+    seen = {}
+
+    def lengths(way, run):
+        found = []
+        hooks = [
+            layer.self_attn.register_forward_pre_hook(
+                lambda module, args, call: found.append((args or (call["hidden_states"],))[0].shape[1]),
+                with_kwargs=True,
+            )
+            for layer in setup.parts.layers
+        ]
+        with torch.inference_mode(), way:
+            cache = run()[1]
+        for hook in hooks:
+            hook.remove()
+        kept = [cache.get_seq_length(layer) for layer in range(setup.target.layers)]
+        assert kept == found
+        return found
+
+    seen["deployed"] = lengths(setup.reduced(operator), setup.prefill)
+    seen["oracle"] = lengths(setup.oracle(operator.counts), setup.shortened(operator.counts).prefill)
+    assert seen["deployed"] == seen["oracle"] == [count + TEXT for count in operator.counts]
+
+
+def test_fused_sites_answer_as_plain_ones(setup, monkeypatch):
+    # traced by Dynamo, and run as traced: code generation is the compiler's own affair, and takes a minute here
+    from eos_platform.models import fused
+
+    fused.fused_site.cache_clear()
+    compile_ = torch.compile
+    monkeypatch.setattr(fused.torch, "compile", lambda act, **given: compile_(act, **given, backend="eager"))
+    operator = searched_like(setup.target, 20, 64)
+    with torch.inference_mode():
+        with setup.reduced(operator):
+            plain = setup.prefill()[0]
+        with setup.reduced(operator, compiled=True):
+            assert torch.equal(setup.prefill()[0], plain)
+    fused.fused_site.cache_clear()
+
+
+def test_every_shape_has_a_configuration_of_its_size():
+    for name, shape in SHAPES.items():
+        text = shape.config().text_config
+        assert text.hidden_size % text.num_attention_heads == 0, name
+
+
+def test_an_operator_of_another_model_is_refused(setup, tmp_path):
+    other = Bench.of(setup.model, (4, 4), 1, TEXT)
+    path = searched_like(other.target, 8, 64).save(tmp_path / "op.json")
+    with pytest.raises(EosError, match="16 tokens, not for"):
+        operators_for([str(path)], setup.target, 8, 64)
+
+
+def test_the_command_writes_rows_a_table_and_a_page(tmp_path):
+    words = ["bench", "searched-like", "fastv", "--shape", "tiny", "--tokens", "20,8", "--batch", "1"]
+    words += ["--repeats", "2", "--new", "2", "--text", "12", "--device", "cpu", "--modes", "eager"]
+    done = CliRunner().invoke(cli.app, [*words, "--out", str(tmp_path / "b")], env={"COLUMNS": "200"})
+    assert done.exit_code == 0, done.output
+    rows = [json.loads(line) for line in (tmp_path / "b" / "bench.jsonl").read_text().splitlines()]
+    assert [row["operator"] for row in rows] == ["unreduced", "searched-like", "fastv", "searched-like", "fastv"]
+    for row in rows[1:]:
+        assert row["eager_over_oracle"] > 0
+        assert row["eager_answers_s"] > 0
+    assert (tmp_path / "b" / "bench.csv").read_text().startswith("model,batch")
+    assert "Prefill time" in (tmp_path / "b" / "bench.html").read_text()
+
+
+def test_the_figure_has_a_line_for_each_operator():
+    import pandas as pd
+
+    rows = [{"operator": "unreduced", "batch": 1, "tokens": 64, "eager_prefill_ms": 9.0, "eager_oracle_ms": None}]
+    rows += [
+        {"operator": "fastv", "batch": 1, "tokens": n, "eager_prefill_ms": n / 8, "eager_oracle_ms": n / 9}
+        for n in (32, 16)
+    ]
+    names = [trace.name for trace in speed_figure(pd.DataFrame(rows)).data]
+    assert names == ["fastv, batch 1 (eager)", "oracle, batch 1"]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["fastvv"], "did you mean 'fastv'"),
+        (["--shape", "llava-1.5-7"], "did you mean 'llava-1.5-7b'"),
+        (["--modes", "fast"], "one of eager, captured, compiled"),
+        (["--batch", "0"], "must be 1 or more"),
+        (["--shape", "tiny", "--model", "bundled"], "not both"),
+        (["--model", "bundle"], "did you mean 'bundled'"),
+    ],
+)
+def test_bad_input_is_one_line(words, says, tmp_path):
+    given = words if "--shape" in words or "--model" in words else [*words, "--shape", "tiny"]
+    done = CliRunner().invoke(cli.app, ["bench", *given, "--device", "cpu", "--out", str(tmp_path / "b")])
+    assert done.exit_code == 2
+    assert says in done.stderr
+    assert not (tmp_path / "b" / "bench.jsonl").exists()
