@@ -11,9 +11,14 @@ import typer
 from rich.console import Console
 
 import eos_platform
+from eos_platform.cli_bench import bench
+from eos_platform.cli_check import check
+from eos_platform.cli_cluster import cluster_app
 from eos_platform.cli_compare import compare
+from eos_platform.cli_dashboard import dashboard
 from eos_platform.cli_explain import explain
 from eos_platform.cli_front import front
+from eos_platform.cli_report import report
 from eos_platform.errors import EosError
 from eos_platform.files import check_writable
 
@@ -48,9 +53,14 @@ study_app = typer.Typer(
     help="Studies: many searches under Optuna, one Pareto front.\n\nExample: [bold]eos study run quickstart[/bold]",
 )
 app.add_typer(study_app, name="study")
+study_app.command()(check)
+app.add_typer(cluster_app, name="cluster")
+app.command()(bench)
 app.command()(compare)
 app.command()(explain)
+app.command()(dashboard)
 app.command()(front)
+app.command()(report)
 
 Model = Annotated[str, typer.Option(help="A bundled model (bundled, bundled-small) or a model folder.")]
 Task = Annotated[str, typer.Option(help="What accuracy means.")]
@@ -58,6 +68,8 @@ Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", he
 Runs = Annotated[Path, typer.Option(help="The folder studies are kept in.")]
 Source = Annotated[str, typer.Argument(metavar="NAME|FILE", help="A study's name, or a study file.")]
 Address = Annotated[str, typer.Option(help="A Ray cluster to run on, such as auto or ray-head:6379.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Begin anew; an earlier study of this name is put away.")]
+Ship = Annotated[bool, typer.Option("--ship-code", help="Send this package to nodes that lack it.")]
 RUNS = Path("eos-runs")
 
 
@@ -171,21 +183,30 @@ def designs() -> None:
 
 
 @study_app.command("run")
-def study_run(source: Source, sets: Sets = None, address: Address = "local", runs: Runs = RUNS) -> None:
+def study_run(
+    source: Source,
+    sets: Sets = None,
+    address: Address = "local",
+    ship: Ship = False,
+    runs: Runs = RUNS,
+    fresh: Fresh = False,
+) -> None:
     """Run a study, or what remains of it: starting the same study again never does a search twice.
 
     Example: [bold]eos study run quickstart --set trials=8[/bold]
     """
-    _drive(source, sets, address, runs, again=False)
+    _drive(source, sets, address, ship, runs, again=False, fresh=fresh)
 
 
 @study_app.command("resume")
-def study_resume(source: Source, sets: Sets = None, address: Address = "local", runs: Runs = RUNS) -> None:
+def study_resume(
+    source: Source, sets: Sets = None, address: Address = "local", ship: Ship = False, runs: Runs = RUNS
+) -> None:
     """Go on with a study that was stopped, or was given more trials.
 
     Example: [bold]eos study resume quickstart --set trials=20[/bold]
     """
-    _drive(source, sets, address, runs, again=True)
+    _drive(source, sets, address, ship, runs, again=True)
 
 
 @study_app.command("status")
@@ -219,15 +240,17 @@ def study_list(runs: Runs = RUNS) -> None:
     Console().print(table)
 
 
-def _drive(source: str, sets: list[str] | None, address: str, runs: Path, *, again: bool) -> None:
+def _drive(
+    source: str, sets: list[str] | None, address: str, ship: bool, runs: Path, *, again: bool, fresh: bool = False
+) -> None:
     from eos_platform.engine.folder import load_study
 
     file = load_study(source, sets or (), runs)  # says what is wrong with it before the long imports
     from eos_platform.engine.study import Study
 
-    study = Study(file, runs=runs, address=address)
+    study = Study(file, runs=runs, address=address, ship_code=ship)
     with resumable(study, source, runs):
-        study.resume() if again else study.run()
+        study.resume() if again else study.run(fresh=fresh)
 
 
 @contextmanager

@@ -17,9 +17,20 @@ class EosError(Exception):
         super().__init__(" ".join(message.split()))
 
 
+_URL = re.compile(r"\b(?!file:|sqlite:)([a-z][a-z0-9+.-]*:)//\S*@", re.IGNORECASE)
+_SECRET = re.compile(
+    r"\b([\w-]*(?:pass(?:w(?:or)?d|phrase|file)?|pwd|secret|token|credential|signature|sas|key)[\w-]*)=[^&;\s'\"<>]+",
+    re.IGNORECASE,
+)
+
+
 def redact(text: str) -> str:
-    """``text`` without the names and passwords of URLs in it, to be shown or sent."""
-    return re.sub(r"//[^/@\s]*@", "//***@", text)
+    """``text`` without what opens a store, to be shown or sent.
+
+    Names and passwords of URLs go (all up to the last @, as a password may hold a slash or an @), and values that are
+    called a password, key or token (``?password=...``, a driver's ``password=...``).
+    """
+    return _SECRET.sub(r"\1=***", _URL.sub(r"\1//***@", text))
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -54,7 +65,8 @@ def explain(error: ValidationError, where: str, fields: Mapping[str, Iterable[st
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "literal_error":
         known = [word.strip(" '") for word in str(first["ctx"]["expected"]).replace(" or ", ",").split(",")]
-        return EosError(f"{where}: {path}: unknown value '{first['input']}'{did_you_mean(str(first['input']), known)}")
+        at = f"{where}: {path}" if path else where
+        return EosError(f"{at}: unknown value '{first['input']}'{did_you_mean(str(first['input']), known)}")
     shown = "" if first["type"] == "value_error" else f" (got {_short(first['input'])})"
     message = message[:1].lower() + message[1:]
     return EosError(f"{where}: {path}: {message}{shown}" if path else f"{where}: {message}{shown}")

@@ -29,10 +29,11 @@ MAY_IMPORT = {
     "dashboards": set(),
     "analysis": CORE,
     "tracking": CORE | {"analysis", "dashboards"},
+    "browse": CORE | {"analysis", "dashboards", "tracking"},
     "engine": CORE | {"analysis", "dashboards", "tracking"},
 }
 FOR_GPU = {"cover_kernel"}  # needs Triton, which comes with torch for GPUs only
-FREE = {"__init__", "__main__", "cli", "cli_compare", "cli_explain", "cli_front"}  # the top may use everything
+FREE = {"__init__", "__main__"} | {path.stem for path in PACKAGE.glob("cli*.py")}  # the top may use everything
 
 
 def sources():

@@ -16,18 +16,22 @@ from rich.console import Console
 
 from eos_platform.engine import store
 from eos_platform.engine.callback import Listener
-from eos_platform.engine.cluster import Share, outcome, remotely
+from eos_platform.engine.cluster import Share, outcome, remotely, watch
 from eos_platform.engine.folder import Folder
+from eos_platform.engine.mirror import Mirror
+from eos_platform.engine.patience import Patience
 from eos_platform.engine.progress import Board
 from eos_platform.engine.samplers import make_sampler
+from eos_platform.engine.scheduler import make_scheduler
 from eos_platform.engine.searcher import StudySearcher
 from eos_platform.engine.study_file import StudyFile
-from eos_platform.engine.trial import Facts, Functions, Job, describe, trainable
+from eos_platform.engine.trial import Facts, Functions, Job, describe, out_of_space, trainable
 from eos_platform.errors import EosError
 from eos_platform.search.config import SearchConfig
 from eos_platform.tracking.recorder import Recorder
 
-WORKER_DEATHS = 2  # a trial whose worker died goes on from its state this often
+# of one trial; those that get no further are given up much sooner, by ``Attempts``
+WORKER_DEATHS = 50
 
 
 class Interrupted(Exception):
@@ -38,7 +42,7 @@ def job_of(folder: Folder, part: Share, functions: Functions) -> Job:
     """What the study's trials share. A model folder is meant from where the driver stands."""
     study = folder.study
     model = os.path.abspath(study.model) if os.path.isdir(study.model) else study.model
-    return Job(study.name, model, study.task, str(folder.storage / "states"), part.threads, functions)
+    return Job(study.name, model, study.task, folder.states, part.threads, functions, study.constraints)
 
 
 def inspect(study: StudyFile, job: Job, part: Share) -> Facts:
@@ -77,26 +81,40 @@ def run_trials(
     part: Share,
     console: Console,
     scheduler: Any = None,
+    patience: Patience | None = None,
 ) -> None:
     """Run the searches that remain.
 
     Args:
-        scheduler: a Tune scheduler that may stop searches early.
+        scheduler: a Tune scheduler that may stop searches early, instead of the study file's.
+        patience: how to call a store that may be away.
 
     Raises:
-        Interrupted: Ctrl-C, or Tune gave up; queued retries are in the store.
+        Interrupted: Ctrl-C, a full disk, or Tune gave up; queued retries are in the store.
+        EosError: the store stayed away, or another driver took the study over.
     """
-    study = folder.study
+    study, patience = folder.study, patience or Patience()
     trials = told.get_trials(deepcopy=False)
     done = len(store.finished(trials))
     remaining = study.trials - done
     if remaining <= 0:
         return
-    told.sampler = make_sampler(study.sampler, len(trials), study.trials)
-    searcher = StudySearcher(told, study.space, study.search)
     board = Board(console, study.name, done=done, target=study.trials, concurrent=part.concurrent)
+    patience.note = board.note
+    mirror = Mirror(recorder, board.note)
+    searcher = StudySearcher(
+        told,
+        study.space,
+        study.search,
+        sampler=lambda number: make_sampler(study.sampler, number, study.trials, study.space),
+        patience=patience,
+        run_of=mirror.run_of,
+        constraints=study.constraints,
+    )
+    if scheduler is None:
+        scheduler = make_scheduler(study, told, searcher.live, patience)
     tuner = tune.Tuner(
-        tune.with_resources(trainable(job), {"cpu": part.cpu, "gpu": part.gpu}),
+        tune.with_resources(trainable(job), part.request),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
             scheduler=scheduler,
@@ -110,17 +128,42 @@ def run_trials(
             name=f"tune-{time.strftime('%Y%m%d-%H%M%S')}-{len(trials)}",
             storage_path=str(folder.storage),
             failure_config=tune.FailureConfig(max_failures=WORKER_DEATHS),
-            callbacks=[Listener(searcher, recorder, board, folder)],
+            callbacks=[Listener(searcher, mirror, board, folder), watch(part, job.states, job.model, board.note)],
             verbose=0,
         ),
     )
-    try:
-        with board, _stop_is_heard(board):
-            tuner.fit()
-    finally:
-        store.settle(told)
-    if len(store.finished(told.get_trials(deepcopy=False))) < study.trials:
+    with board, mirror, _stop_is_heard(board):
+        _fit(tuner, board)
+    patience(lambda: store.settle(told))
+    if searcher.stopped:
+        board.note(f"stopped: {searcher.stopped}")
+    if len(patience(lambda: store.finished(told.get_trials(deepcopy=False)))) < study.trials:
         raise Interrupted
+
+
+def _fit(tuner: tune.Tuner, board: Board) -> None:
+    """Run Tune to its end.
+
+    Raises:
+        EosError: what the searcher met.
+        Interrupted: the disk is full.
+    """
+    try:
+        tuner.fit()
+    except Exception as error:
+        causes = list(_causes(error))
+        if met := next((cause for cause in causes if isinstance(cause, EosError)), None):
+            raise met from None
+        if full := next(filter(None, map(out_of_space, causes)), None):
+            board.note(f"stopped: {full}")
+            raise Interrupted from error
+        raise
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 class _StopSignal(logging.Handler):

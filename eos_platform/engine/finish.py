@@ -10,7 +10,6 @@ from typing import Any
 import optuna
 import pandas as pd
 import ray
-from ray.util import ActorPool
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -23,7 +22,7 @@ from eos_platform.engine import store
 from eos_platform.engine.cluster import Share
 from eos_platform.engine.folder import Folder
 from eos_platform.engine.tables import plain_table
-from eos_platform.engine.trial import Examiner, Facts, Job, Measured
+from eos_platform.engine.trial import Facts, Job, Measured, examine_operator
 from eos_platform.errors import EosError
 from eos_platform.files import write_atomic
 from eos_platform.models.compute import compute_ratio
@@ -85,27 +84,29 @@ def examine(found: Sequence[Candidate], job: Job, part: Share, questions: int, c
     Raises:
         EosError: the workers cannot evaluate.
     """
-    remote: Any = ray.remote(num_cpus=part.cpu, num_gpus=part.gpu, max_restarts=2, max_task_retries=2)(Examiner)
-    actors = [remote.remote(job, questions) for _ in range(min(part.concurrent, len(found)))]
+    # tasks, not actors: those of a node that left are done again by whichever nodes there are, and a process that has
+    # the model takes the next one (a GPU's would otherwise end after each)
+    task: Any = ray.remote(**part.options, max_retries=4, max_calls=0)(examine_operator)
     results: list[Measured | None] = [None] * len(found)
     columns = (TextColumn("held-out questions"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    open_ = [task.remote(job, questions, number, one.operator) for number, one in enumerate(found)]
     try:
         with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-            task = bar.add_task("", total=len(found))
-            work = [(number, candidate.operator) for number, candidate in enumerate(found)]
-            pool = ActorPool(actors)
-            for number, result in pool.map_unordered(lambda actor, one: actor.examine.remote(*one), work):
+            line = bar.add_task("", total=len(found))
+            while open_:
+                (done, *_), open_ = ray.wait(open_, num_returns=1)
+                number, result = ray.get(done)
                 results[number] = result
-                bar.advance(task)
+                bar.advance(line)
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, EosError):
             raise error.cause from None
         raise
-    except ray.exceptions.RayActorError as error:
+    except ray.exceptions.RayError as error:
         raise EosError(f"a worker died during the final comparison: {str(error).splitlines()[0]}") from None
     finally:
-        for actor in actors:
-            ray.kill(actor)
+        for reference in open_:
+            ray.cancel(reference, force=True)
     return [result for result in results if result is not None]
 
 
@@ -129,6 +130,7 @@ def points_of(found: Sequence[Candidate], results: Sequence[Measured], facts: Fa
                 "trial": candidate.trial,
                 "design": candidate.design,
                 "questions": len(result.correct),
+                **{f"skill:{skill}": share for skill, share in result.per_skill.items()},
             }
         )
     points = pd.DataFrame(lines)
@@ -151,7 +153,8 @@ def finish(
     found = candidates(folder, told, facts)
     if not any(candidate.family == "searched" for candidate in found):
         console.print("no search met its budget: the comparison shows the unreduced model alone", style="yellow")
-    points = points_of(found, examine(found, job, part, folder.study.final.questions, console), facts)
+    results = examine(found, job, part, folder.study.final.questions, console)
+    points = points_of(found, results, facts)
     for candidate in found:
         if candidate.operator:
             file = candidate.name.replace(" ", "-")
@@ -162,8 +165,12 @@ def finish(
     write_atomic(folder.points, table)
     write_atomic(folder.figure, html)
     recorder.mark_front(candidate.trial for candidate in found if candidate.trial is not None)
-    for candidate, point in zip(found, records(points), strict=True):
-        recorder.point(point, candidate.operator.to_json() if candidate.operator else None)
+    lines = records(points)
+    for candidate, point, result in zip(found, lines, results, strict=True):
+        recorder.point(point, candidate.operator.to_json() if candidate.operator else None, result.kept)
+    recorder.register(
+        lines, {one.trial: one.operator.to_json() for one in found if one.operator and one.trial is not None}
+    )
     searched = points[points["family"] == "searched"]
     recorder.summary(
         {folder.points.name: table, folder.figure.name: html},

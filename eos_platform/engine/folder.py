@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import shutil
 import socket
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from eos_platform.engine import storage
 from eos_platform.engine.study_file import StudyFile, find, load
 from eos_platform.errors import EosError
 
@@ -47,21 +47,33 @@ class Folder:
 
     @property
     def storage(self) -> Path:
-        """Search states and Ray Tune's files; on a cluster, a place every node reaches."""
-        given = self.study.stores.storage
-        return Path(given).absolute() / self.study.name if given else self.path / "storage"
+        """The driver's Ray Tune files, which nothing is ever read back from."""
+        return self.path / "storage"
 
-    def state(self, number: int) -> Path:
+    @property
+    def states(self) -> str:
+        """The folder or URL of the search states; on a cluster, one that every node reaches."""
+        given = self._store("storage")
+        if given is None:
+            return str(self.storage / "states")
+        place = given if storage.is_url(given) else str(Path(given).absolute())
+        return storage.under(place, f"{self.study.name}/states")
+
+    def state(self, number: int) -> str:
         """Where the search of trial ``number`` (or of the first trial it retries) keeps its state."""
-        return self.storage / "states" / f"trial-{number}"
+        return storage.under(self.states, f"trial-{number}")
+
+    def _store(self, name: str) -> str | None:
+        """What the study file says, else the environment: a cluster's stores need not be in every study file."""
+        return getattr(self.study.stores, name) or os.environ.get(f"EOS_STORES_{name.upper()}") or None
 
     @property
     def optuna_url(self) -> str:
-        return self.study.stores.optuna or f"sqlite:///{self.path / 'optuna.db'}"
+        return self._store("optuna") or f"sqlite:///{self.path / 'optuna.db'}"
 
     @property
     def mlflow_uri(self) -> str:
-        return self.study.stores.mlflow or f"sqlite:///{self.runs / 'mlflow.db'}"
+        return self._store("mlflow") or f"sqlite:///{self.runs / 'mlflow.db'}"
 
     @property
     def mlflow_artifacts(self) -> str | None:
@@ -74,7 +86,8 @@ class Folder:
         Raises:
             EosError: they cannot.
         """
-        for path in (self.path, self.storage):
+        storage.check(self.states)
+        for path in (self.path, self.storage, *([] if storage.is_url(self.states) else [Path(self.states)])):
             try:
                 if "\0" in str(path):  # "exists" would just say no
                     raise ValueError("a path has no NUL characters")
@@ -102,7 +115,7 @@ class Folder:
 
     def forget_state(self, number: int) -> None:
         """Drop a finished search's state."""
-        shutil.rmtree(self.state(number), ignore_errors=True)
+        storage.forget(self.state(number))
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:

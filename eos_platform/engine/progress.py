@@ -82,6 +82,11 @@ class Board:
         elif row.state == "failed":
             self.note(summary(row))
 
+    def cut_off(self, row: TrialRow) -> None:
+        """A search ended for want of something outside it: it does not count."""
+        self.running.pop(row.number, None)
+        self.note(f"trial {row.number} will be run again: {row.failure}")
+
     def eta(self) -> float | None:
         """Seconds that remain, from the pace so far and the steps of the searches under way."""
         steps = sum(step / steps for step, steps in self.running.values() if steps)
@@ -147,9 +152,10 @@ def summary(row: TrialRow) -> str:
         return (
             f"trial {row.number}: accuracy {measured['accuracy']:.1%} at compute ratio {measured['compute_ratio']:.3f} "
             f"(budget {row.params.get('budget', math.nan):g}), {duration(measured.get('seconds', 0.0))}"
+            + (f", infeasible: {row.notes['violated']}" if "violated" in row.notes else "")
         )
     if row.state == "pruned":
-        return f"trial {row.number}: stopped early"
+        return f"trial {row.number}: stopped early" + (f" ({why})" if (why := row.notes.get("stopped")) else "")
     return f"trial {row.number}: {row.state}: {row.failure or 'no reason known'}"
 
 

@@ -16,6 +16,7 @@ from eos_platform.errors import EosError
 from eos_platform.search.config import SearchConfig
 from eos_platform.tracking.rows import State, TrialRow
 
+NOTES = (store.STOPPED, store.VIOLATED, store.WARM_START)
 _STATES: dict[TrialState, State] = {
     TrialState.COMPLETE: "complete",
     TrialState.PRUNED: "pruned",
@@ -39,7 +40,7 @@ def row_of(study: StudyFile, trial: FrozenTrial) -> TrialRow:
     """The trial as tracking wants it."""
     attrs = trial.user_attrs
     state = _STATES[trial.state]
-    if attrs.get(store.FAILURE) == store.INTERRUPTED:
+    if attrs.get(store.AGAIN) or attrs.get(store.FAILURE) == store.INTERRUPTED:
         state = "interrupted"
     return TrialRow(
         number=trial.number,
@@ -51,7 +52,16 @@ def row_of(study: StudyFile, trial: FrozenTrial) -> TrialRow:
         operator=attrs.get(store.OPERATOR),
         regime=attrs.get(store.REGIME),
         failure=attrs.get(store.FAILURE),
+        notes=notes_of(trial),
     )
+
+
+def notes_of(trial: FrozenTrial) -> dict[str, str]:
+    """Why it was stopped, which constraints it does not keep, where its settings come from; what there is of these."""
+    attrs = trial.user_attrs
+    said = {store.STOPPED: attrs.get(store.STOPPED), store.VIOLATED: ", ".join(attrs.get(store.VIOLATED, []))}
+    said[store.WARM_START] = attrs.get(store.WARM_START)
+    return {name: text for name, text in said.items() if text}
 
 
 def rows_of(study: StudyFile, trials: Sequence[FrozenTrial]) -> list[TrialRow]:
@@ -101,9 +111,10 @@ def status_of(study: StudyFile, told: optuna.Study) -> Status:
                 "front": trial.number in front,
                 "retry_of": trial.user_attrs.get(store.RETRY_OF),
                 "failure": trial.user_attrs.get(store.FAILURE),
+                **{name: notes_of(trial).get(name) for name in NOTES},
             }
         )
     columns = ["trial", "state", *study.space, "accuracy", "compute_ratio", "mean_tokens", "seconds", "regime", "front"]
-    table = pd.DataFrame(lines, columns=[*columns, "retry_of", "failure"])
+    table = pd.DataFrame(lines, columns=[*columns, "retry_of", "failure", *NOTES])
     table["retry_of"] = table["retry_of"].astype("Int64")
     return Status(study.name, study.trials, len(store.finished(trials)), table, tuple(study.space))

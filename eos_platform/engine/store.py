@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,11 @@ import optuna
 from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from eos_platform.engine.folder import Folder
+from eos_platform.engine.patience import quiet_outages
 from eos_platform.engine.study_file import StudyFile
 from eos_platform.errors import EosError, redact
 
@@ -26,7 +28,26 @@ IDENTITY, DIGEST, UID, COMPARED = "identity", "identity_digest", "uid", "compare
 # user attributes of a trial
 RAY_ID, RUN_ID, BUDGET, RETRY_OF = "ray_trial_id", "mlflow_run_id", "budget", "retry_of"
 MEASURED, OPERATOR, REGIME, FAILURE = "measured", "operator", "regime", "failure"
+COURSE, STOPPED = "course", "stopped"  # what it had deployed on the way, and why it was stopped before its end
+VIOLATED, WARM_START = "violated", "warm_start"  # constraints it does not keep; where its settings come from
 INTERRUPTED = "interrupted"  # the failure of a trial whose driver went away
+WORKER_DIED = "the worker process died"  # the failure of a trial that lost too many workers
+AGAIN = "again"  # of a trial that ended for want of something outside it, such as disk space: not its result
+RUN_IDS = "mlflow_run_ids"  # of the study: runs made after their trial had ended, by its number
+OUTCOME = (
+    RAY_ID,
+    RUN_ID,
+    BUDGET,
+    RETRY_OF,
+    MEASURED,
+    OPERATOR,
+    REGIME,
+    FAILURE,
+    AGAIN,
+    COURSE,
+    STOPPED,
+    VIOLATED,
+)  # of this trial, not its retry
 
 DIRECTIONS = [StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE]  # accuracy, compute ratio
 
@@ -41,8 +62,11 @@ def digest(identity: dict[str, Any]) -> str:
 
 
 @contextmanager
-def open_store(folder: Folder, *, create: bool) -> Iterator[optuna.Study]:
+def open_store(folder: Folder, *, create: bool, another: bool = False) -> Iterator[optuna.Study]:
     """The Optuna study of ``folder``, made when it is not there and ``create`` says so.
+
+    Args:
+        another: take a study of that name whatever it is of.
 
     Raises:
         NotRun: there is no such study.
@@ -56,31 +80,47 @@ def open_store(folder: Folder, *, create: bool) -> Iterator[optuna.Study]:
         raise EosError(f"cannot open the Optuna store {redact(url)}: {_first_line(error)}") from None
     if missing:
         raise NotRun(f"study '{study.name}' has not been run: there is no {url.removeprefix('sqlite:///')}")
-    options = {"connect_args": {"timeout": 60}} if url.startswith("sqlite:") else {}
     try:
-        storage = RDBStorage(url, engine_kwargs=options)
+        storage = RDBStorage(url, engine_kwargs=_engine_options(url))
     except (SQLAlchemyError, ImportError, OSError, RuntimeError, ValueError) as error:
         raise EosError(f"cannot open the Optuna store {redact(url)}: {_first_line(error)}") from None
+    quiet_outages()
     try:
-        yield _load(storage, study, create)
+        yield _load(storage, study, create, another)
     finally:
         storage.remove_session()
         storage.engine.dispose()
 
 
-def _load(storage: RDBStorage, study: StudyFile, create: bool) -> optuna.Study:
+def _engine_options(url: str) -> dict[str, Any]:
+    """SQLAlchemy's: a server may restart, so connections are tried before they are used."""
+    if url.startswith("sqlite:"):
+        return {"connect_args": {"timeout": 60}}
+    patience = {"connect_args": {"connect_timeout": 10}} if url.startswith("postgresql") else {}
+    return {"pool_pre_ping": True, **patience}
+
+
+def _load(storage: RDBStorage, study: StudyFile, create: bool, another: bool) -> optuna.Study:
     try:
         told = optuna.load_study(study_name=study.name, storage=storage)
     except KeyError:
         if not create:
             raise NotRun(f"study '{study.name}' has not been run: the store does not know it") from None
-        told = optuna.create_study(study_name=study.name, storage=storage, directions=DIRECTIONS)
+        told = optuna.create_study(study_name=study.name, storage=storage, directions=DIRECTIONS, load_if_exists=True)
+    if create and DIGEST not in told.user_attrs and not told.get_trials(deepcopy=False):
+        # the digest comes last: a driver killed in between leaves a study that the next one gives its identity
         told.set_user_attr(IDENTITY, study.identity())
-        told.set_user_attr(DIGEST, digest(study.identity()))
         told.set_user_attr(UID, uuid.uuid4().hex)
-        return told
-    refuse_another(told, study)
+        told.set_user_attr(DIGEST, digest(study.identity()))
+    if not another:
+        refuse_another(told, study)
     return told
+
+
+def engine_of(told: optuna.Study) -> Engine:
+    """The database behind the study."""
+    storage: Any = told._storage  # a cache in front of the one that knows
+    return getattr(storage, "_backend", storage).engine
 
 
 def exists(url: str) -> bool:
@@ -125,7 +165,16 @@ def finished(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
     """Trials that count towards the study's number: ended by themselves, well or not."""
     trials = list(trials)
     again = retried(trials)
-    return [trial for trial in trials if trial.state.is_finished() and trial.number not in again]
+    return [
+        trial
+        for trial in trials
+        if trial.state.is_finished() and trial.number not in again and not trial.user_attrs.get(AGAIN)
+    ]
+
+
+def ended_well(trial: FrozenTrial) -> bool:
+    """Whether Ray saw the trial to an end of its own: with a result, stopped early, or with a search that raised."""
+    return trial.state.is_finished() and trial.user_attrs.get(FAILURE) not in (INTERRUPTED, WORKER_DIED)
 
 
 def refuse_failure(told: optuna.Study) -> None:
@@ -147,21 +196,76 @@ def root(trials: Iterable[FrozenTrial], number: int) -> int:
     return number
 
 
-def settle(told: optuna.Study) -> int:
+def settle(told: optuna.Study, live: Container[int] = ()) -> int:
     """Tell trials whose driver went away FAIL, and queue the same parameters again. How many.
 
-    The retry is queued before its trial is told, so a kill in between loses and doubles nothing.
+    The retry is queued before its trial is told, so a kill in between loses and doubles nothing. A trial that was
+    asked for and never handed to Ray is only told FAIL, unless it was a queued one: the next trial takes its place.
+
+    Args:
+        live: numbers of trials that are under way and stay so.
     """
     trials = told.get_trials(deepcopy=False)
     again = retried(trials)
-    lost = [trial for trial in trials if trial.state == TrialState.RUNNING]
+    lost = [trial for trial in trials if trial.state == TrialState.RUNNING and trial.number not in live]
     for trial in lost:
-        if trial.number not in again:
-            told.enqueue_trial(trial.params, user_attrs={RETRY_OF: trial.number})
-        live = optuna.trial.Trial(told, trial._trial_id)
-        live.set_user_attr(FAILURE, INTERRUPTED)
+        if trial.number not in again and not is_blank(trial):
+            _queue_again(told, trial)
+        live_trial = optuna.trial.Trial(told, trial._trial_id)
+        live_trial.set_user_attr(FAILURE, INTERRUPTED)
+        live_trial.set_user_attr(AGAIN, True)
         told.tell(trial.number, state=TrialState.FAIL)
-    return len(lost)
+    for trial in trials:
+        if trial.user_attrs.get(AGAIN) and trial.state.is_finished() and trial.number not in again:
+            if not is_blank(trial):
+                _queue_again(told, trial)
+            lost.append(trial)
+    return sum(not is_blank(trial) for trial in lost)
+
+
+def is_blank(trial: FrozenTrial) -> bool:
+    """Whether the driver died between asking for a new trial and handing it to Ray: there is nothing to go on with."""
+    return (
+        trial.state != TrialState.WAITING
+        and RAY_ID not in trial.user_attrs
+        and not _queued_params(trial)
+        and trial.state != TrialState.COMPLETE
+    )
+
+
+def _queued_params(trial: FrozenTrial) -> dict[str, Any]:
+    return dict(trial.system_attrs.get("fixed_params", {}))
+
+
+def _queue_again(told: optuna.Study, trial: FrozenTrial) -> None:
+    kept = {name: value for name, value in trial.user_attrs.items() if name not in OUTCOME}
+    # a queued trial that the driver died upon taking up may not have all its parameters yet
+    told.enqueue_trial({**_queued_params(trial), **trial.params}, user_attrs={**kept, RETRY_OF: trial.number})
+
+
+def proposals(trials: Iterable[FrozenTrial]) -> int:
+    """How many searches the study has thought of: its trials without those that run another again.
+
+    The next proposal depends on this number, not on how often drivers or workers died.
+    """
+    return sum(RETRY_OF not in trial.user_attrs and not is_blank(trial) for trial in trials)
+
+
+def run_id(told: optuna.Study, trial: FrozenTrial) -> str | None:
+    """The MLflow run of a trial; a run made after the trial had ended is noted with the study."""
+    return trial.user_attrs.get(RUN_ID) or told.user_attrs.get(RUN_IDS, {}).get(str(trial.number))
+
+
+def join_runs(told: optuna.Study, runs: Mapping[int, str]) -> None:
+    """Note the MLflow runs (by trial number) of trials that ended before they had one."""
+    known = dict(told.user_attrs.get(RUN_IDS, {}))
+    late = {
+        str(trial.number): runs[trial.number]
+        for trial in told.get_trials(deepcopy=False)
+        if trial.number in runs and trial.user_attrs.get(RUN_ID) is None
+    }
+    if late != known:
+        told.set_user_attr(RUN_IDS, late)
 
 
 def front(told: optuna.Study) -> list[FrozenTrial]:

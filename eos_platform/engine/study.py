@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pandas as pd
+from mlflow.exceptions import MlflowException
 from rich.console import Console
 
-from eos_platform.engine import store, study_file
-from eos_platform.engine.cluster import ray_session, share
-from eos_platform.engine.driver import Interrupted, has, inspect, job_of, run_trials
+from eos_platform.engine import agree, store, study_file, warm
+from eos_platform.engine.archive import put_away
+from eos_platform.engine.cluster import machines, preflight, ray_session, share
+from eos_platform.engine.driver import Interrupted, inspect, job_of, run_trials
 from eos_platform.engine.finish import finish, points_table
 from eos_platform.engine.folder import RUNS, Folder, folder_of, load_study
-from eos_platform.engine.status import Status, rows_of, status_of
+from eos_platform.engine.lease import Lease, LeaseLost
+from eos_platform.engine.patience import Patience
+from eos_platform.engine.status import Status, status_of
 from eos_platform.engine.study_file import StudyFile
 from eos_platform.engine.trial import Functions
 from eos_platform.errors import EosError, unknown
 from eos_platform.files import write_atomic
 from eos_platform.operators.designs import DESIGNS
-from eos_platform.tracking.read import open_command
-from eos_platform.tracking.recorder import Recorder, probe
+from eos_platform.tracking.read import front_url, open_command
+from eos_platform.tracking.recorder import Recorder, first_line, probe
 
 # what the comparison's file must have
 NUMBERS = ("accuracy", "accuracy_low", "accuracy_high", "compute_ratio", "mean_tokens")
@@ -42,7 +47,8 @@ class Study:
         source: a packaged study's name, a study file, or the name of a study already run here.
         overrides: ``key=value`` changes to the study file, such as ``"trials=8"`` or ``"search.steps=60"``.
         runs: the folder studies are kept in.
-        address: a Ray cluster to run on; "local" starts one on this machine.
+        address: "local" starts Ray on this machine; "auto" or HOST:PORT joins the cluster this machine is a node of.
+        ship_code: send this package to nodes of the cluster that lack it.
         functions: stand-ins for loading, searching and evaluating, for tests of the engine.
         scheduler: a Ray Tune scheduler that may stop searches early.
     """
@@ -54,21 +60,25 @@ class Study:
         *,
         runs: str | Path = RUNS,
         address: str = "local",
+        ship_code: bool = False,
         console: Console | None = None,
         functions: Functions | None = None,
         scheduler: Any = None,
     ) -> None:
         self.file = source if isinstance(source, StudyFile) else load_study(source, overrides, runs)
         self.folder: Folder = folder_of(self.file, runs)
-        self.address = address
+        self.address, self.ship_code = address, ship_code
         self.console = console or Console()
         self._functions, self._scheduler = functions or Functions(), scheduler
 
-    def run(self) -> pd.DataFrame:
+    def run(self, *, fresh: bool = False) -> pd.DataFrame:
         """Run the study, or what remains of it, and compare its front with the designs.
 
         A study that was interrupted, even by a hard kill, goes on where it stopped: no finished search is lost or done
         twice. So a scheduler may start the same command again.
+
+        Args:
+            fresh: begin anew; an earlier study of this name is put away under ``.earlier`` in the runs folder.
 
         Returns:
             The points of the final comparison, also in ``points.csv``.
@@ -77,7 +87,9 @@ class Study:
             EosError: bad input, a store of another study, a model that cannot be loaded, or every search failed.
             Interrupted: Ctrl-C; everything finished is kept.
         """
-        self._check()
+        self._check(fresh)
+        if fresh:
+            self._put_away()
         if self._finished():
             points = self.points()
             self.console.print(points_table(points, f"{self.file.name}, held-out questions (finished earlier)"))
@@ -86,21 +98,31 @@ class Study:
         self.console.print(
             f"{self.file.name}: starting Ray and loading {self.file.model}", highlight=False, markup=False
         )
-        with ray_session(self.address):
-            part = share(self.file, has())
+        with ray_session(self.address, self.ship_code):
+            elsewhere = self.address != "local"
+            part = share(self.file, machines(self.file.resources.labels), elastic=elsewhere)
             if part.concurrent < self.file.concurrent:
                 self.console.print(f"{part.concurrent} at a time, not {self.file.concurrent}: more do not fit here")
             job = job_of(self.folder, part, self._functions)
+            if elsewhere:
+                preflight(part, job.states, job.model)
             facts = inspect(self.file, job, part)
+            known = warm.origins(self.file, self.folder.runs, facts)
+            job = replace(job, starts=warm.starts(self.file, known))
             self.folder.prepare()
             with (
                 self.folder.lock(),
                 store.open_store(self.folder, create=True) as told,
+                self._lease(told) as lease,
                 self._tracked(told) as recorder,
             ):
                 self._keep_file()
-                run_trials(self.folder, told, recorder, job, part, self.console, self._scheduler)
-                recorder.reconcile(rows_of(self.file, told.get_trials(deepcopy=False)))
+                if begun := warm.begin(told, self.file, known):
+                    self.console.print(f"warm start: {begun} searches that others found worth it come first")
+                recorder.examples = facts.examples
+                patience = Patience(check=lease.check)
+                run_trials(self.folder, told, recorder, job, part, self.console, self._scheduler, patience)
+                agree.mend(self.folder, told, recorder)
                 store.refuse_failure(told)
                 points = finish(self.folder, told, recorder, job, part, facts, self.console)
                 store.mark_compared(told, self.file)
@@ -141,22 +163,54 @@ class Study:
                 f"{self.folder.points} is damaged; delete it, and eos study run {self.file.name} makes it again"
             ) from None
 
+    def _lease(self, told: optuna.Study) -> contextlib.AbstractContextManager[Lease]:
+        """Hold the study on every host."""
+        note = lambda text: self.console.print(text, style="yellow", markup=False)  # noqa: E731
+        return Lease(store.engine_of(told), self.file.name).held(note)
+
+    def _put_away(self) -> None:
+        """Make room for a new study of this name."""
+        if not self.folder.path.exists():
+            self.folder.prepare()
+        with (
+            contextlib.suppress(store.NotRun),
+            self.folder.lock(),
+            store.open_store(self.folder, create=False, another=True) as told,
+            self._lease(told),
+        ):
+            if uid := told.user_attrs.get(store.UID):
+                recorder = Recorder(self.folder.mlflow_uri, self.file.name, uid, self.folder.mlflow_artifacts)
+                agree.mend(self.folder, told, recorder)
+                recorder.close("FINISHED" if told.user_attrs.get(store.COMPARED) else "KILLED")
+            where = put_away(self.folder, told)
+            self.console.print(f"the earlier study is in {where}", highlight=False, markup=False, soft_wrap=True)
+
+    def check(self) -> list[str]:
+        """Compare Optuna, MLflow and Ray's files record by record: what does not fit, nothing when all does.
+
+        Raises:
+            EosError: the study has not been run, or a store cannot be read.
+        """
+        with store.open_store(self.folder, create=False) as told:
+            return agree.differences(self.folder, told)
+
     def _keep_file(self) -> None:
         """Write the study as it runs; a resume needs the stores' passwords, so nobody else may read them."""
         write_atomic(self.folder.study_file, self.file.to_yaml(secrets=True))
         if self.file.secret:
             self.folder.study_file.chmod(0o600)
 
-    def _check(self) -> None:
+    def _check(self, fresh: bool = False) -> None:
         """All that can be wrong without a cluster, before anything is written."""
         for design in self.file.final.baselines:
             if design not in DESIGNS:
                 raise EosError(f"final.baselines: {unknown('design', design, DESIGNS)}")
+        warm.check(self.file, self.folder.runs)
         self.folder.check()
-        if self.file.stores.mlflow:
-            probe(self.file.stores.mlflow)
+        if not self.folder.mlflow_uri.startswith("sqlite:"):
+            probe(self.folder.mlflow_uri)
         # refuses a store of another study
-        with contextlib.suppress(store.NotRun), store.open_store(self.folder, create=False):
+        with contextlib.suppress(store.NotRun), store.open_store(self.folder, create=False, another=fresh):
             pass
 
     def _finished(self) -> bool:
@@ -172,11 +226,10 @@ class Study:
     @contextlib.contextmanager
     def _tracked(self, told: optuna.Study) -> Iterator[Recorder]:
         """The MLflow writer, with what an earlier driver left open put in order before and after."""
-        lost = store.settle(told)
         recorder = Recorder(
             self.folder.mlflow_uri, self.file.name, told.user_attrs[store.UID], self.folder.mlflow_artifacts
         )
-        recorder.reconcile(rows_of(self.file, told.get_trials(deepcopy=False)))
+        lost = agree.mend(self.folder, told, recorder)
         plan = {"trials": self.file.trials, "sampler": self.file.sampler.name, "seed": self.file.sampler.seed}
         recorder.describe(self.file.to_yaml(), self.file.description, _summary(self.file), plan)
         done = len(store.finished(told.get_trials(deepcopy=False)))
@@ -187,9 +240,17 @@ class Study:
             yield recorder
         except BaseException as error:
             interrupted = isinstance(error, (Interrupted, KeyboardInterrupt))
-            with contextlib.suppress(Exception):  # a tracker that is down must not hide why the study ended
-                recorder.reconcile(rows_of(self.file, told.get_trials(deepcopy=False)))
-                recorder.close("KILLED" if interrupted else "FAILED")
+            if not isinstance(error, LeaseLost):  # then the study is another driver's
+                with contextlib.suppress(Exception):  # a store that is down must not hide why the study ended
+                    store.settle(told)
+                with contextlib.suppress(Exception):
+                    agree.mend(self.folder, told, recorder)
+                    recorder.close("KILLED" if interrupted else "FAILED")
+            if isinstance(error, MlflowException):
+                raise EosError(
+                    f"MLflow cannot be written ({first_line(error)}); every finished search is kept, and "
+                    f"eos study resume {self.file.name} completes its runs"
+                ) from None
             raise
         recorder.close("FINISHED")
 
@@ -201,6 +262,8 @@ class Study:
         self.console.print(
             f"runs       {open_command(self.folder.mlflow_uri)}", soft_wrap=True, highlight=False, markup=False
         )
+        if url := front_url(self.folder.mlflow_uri, self.file.name):
+            self.console.print(f"front      {url}", soft_wrap=True, highlight=False, markup=False)
 
 
 def known_studies(runs: str | Path = RUNS) -> list[tuple[str, str, str, str, str]]:

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator
 
 from eos_platform.engine.safe_yaml import parse
+from eos_platform.engine.sections import Constraints, Sampler, Scheduler, Section, WarmStart
 from eos_platform.engine.space import Dimension, check_space
+from eos_platform.engine.study_checks import check_together
 from eos_platform.errors import EosError, did_you_mean, explain, redact, unknown
 from eos_platform.files import read_text
 from eos_platform.search.config import SearchConfig
@@ -24,29 +26,27 @@ LONGEST = 100  # characters of a name
 RESERVED = ("mlflow.db", "mlflow-artifacts")  # beside the studies in the runs folder
 
 
-class Section(BaseModel):
-    """Frozen data in which a misspelt key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Sampler(Section):
-    """What proposes the next search. ``sampler: tpe`` is short for ``sampler: {name: tpe}``."""
-
-    name: Literal["tpe", "nsga2", "random", "qmc"] = "tpe"
-    seed: int = Field(default=0, ge=0)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _short_form(cls, value: Any) -> Any:
-        return {"name": value} if isinstance(value, str) else value
-
-
 class Resources(Section):
     """What one search takes. ``gpu: auto`` shares the GPUs there are among ``concurrent`` searches."""
 
     cpu: float = Field(default=1.0, gt=0.0, allow_inf_nan=False)
     gpu: Literal["auto"] | Annotated[float, Field(ge=0.0, allow_inf_nan=False)] = "auto"
+
+    memory: int | None = Field(default=None, gt=0)  # bytes; written as 4GiB, 500MB or a number
+    labels: dict[str, str] = Field(
+        default_factory=dict
+    )  # of the nodes that may be used, in Ray's words: {ray.io/accelerator-type: H100}
+
+    @field_validator("memory", mode="before")
+    @classmethod
+    def _bytes(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([KMGT])(i?)B", value)
+        if found is None:
+            raise ValueError(f"must be a number of bytes, or such as 4GiB or 500MB, not '{value}'")
+        number, unit, binary = found.groups()
+        return int(float(number) * (1024 if binary else 1000) ** ("KMGT".index(unit) + 1))
 
     @field_validator("gpu", mode="before")
     @classmethod
@@ -68,7 +68,7 @@ class Stores(Section):
 
     optuna: str | None = None  # any SQLAlchemy URL
     mlflow: str | None = None  # any MLflow tracking URI
-    storage: str | None = None  # a folder every node can reach: search states, Ray Tune's files
+    storage: str | None = None  # a folder or URL (s3://bucket/runs) every node reaches: search states
 
 
 class Final(Section):
@@ -87,9 +87,12 @@ class StudyFile(Section):
     model: str = "bundled"
     task: str = "scenes"
     objectives: dict[str, str] = OBJECTIVES
-    search: dict[str, Any] = {}
+    search: dict[str, Any] = Field(default_factory=dict)
     space: dict[str, Dimension] = Field(min_length=1)
     sampler: Sampler = Sampler()
+    scheduler: Scheduler = Scheduler()
+    constraints: Constraints = Constraints()
+    warm_start: WarmStart = WarmStart()
     trials: int = Field(default=20, ge=1)
     concurrent: int = Field(default=2, ge=1)
     resources: Resources = Resources()
@@ -127,7 +130,8 @@ class StudyFile(Section):
 
     def identity(self) -> dict[str, Any]:
         """What makes this study this one and no other: more trials or another sampler continue it, these do not."""
-        fields = self.model_dump(mode="json", by_alias=True, exclude_defaults=True, include={"search", "space"})
+        made_of = {"search", "space", "constraints"}  # a trial's feasibility is settled when it ends
+        fields = self.model_dump(mode="json", by_alias=True, exclude_defaults=True, include=made_of)
         return {"name": self.name, "model": self.model, "task": self.task, "search": {}, "space": {}, **fields}
 
     @property
@@ -160,7 +164,9 @@ class StudyFile(Section):
         except ValidationError as error:
             raise explain(error, where, _keys(values)) from None
         SearchConfig.of(study.search, f"{where}: search")
-        return study.model_copy(update={"space": check_space(study.space, study.search, where)})
+        study = study.model_copy(update={"space": check_space(study.space, study.search, where)})
+        check_together(study, where)
+        return study
 
 
 def _keys(values: Mapping[str, Any]) -> dict[str, Iterable[str]]:

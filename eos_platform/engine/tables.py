@@ -111,6 +111,9 @@ def status_table(status: Status) -> Table:
     return table
 
 
+_SAID = {"stopped": "was stopped early", "violated": "is infeasible", "warm_start": "has the settings of"}
+
+
 def status_remarks(status: Status) -> list[str]:
     """A line for every trial that failed, and every one that runs another again."""
     remarks = []
@@ -119,6 +122,9 @@ def status_remarks(status: Status) -> list[str]:
             remarks.append(f"trial {trial['trial']} runs trial {trial['retry_of']} again")
         if trial["state"] == "failed":
             remarks.append(f"trial {trial['trial']} failed: {trial['failure']}")
+        for name, said in _SAID.items():
+            if name in trial and not _missing(trial[name]):
+                remarks.append(f"trial {trial['trial']} {said}: {trial[name]}")
     return remarks
 
 

@@ -5,18 +5,25 @@ Runs in worker processes, which must stay light: no MLflow, no Optuna, no pandas
 
 from __future__ import annotations
 
+import errno
 import math
+import os
 import random
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 
+from eos_platform.engine import storage
+from eos_platform.engine.attempts import Attempts
+from eos_platform.engine.constraints import measure, prefill_ms
+from eos_platform.engine.sections import Constraints
+from eos_platform.engine.start_from import nearest
 from eos_platform.errors import EosError
+from eos_platform.operators.spec import OperatorSpec
 from eos_platform.search.config import SearchConfig
 
 
@@ -44,6 +51,18 @@ def _check(workload: Any, config: SearchConfig) -> None:
     check(workload, config)
 
 
+def _examples(workload: Any) -> list[dict[str, Any]]:
+    from eos_platform.analysis.overlay import example_pictures
+
+    return example_pictures(workload) if hasattr(workload, "processor") else []
+
+
+def _kept(workload: Any, operator: Any) -> str:
+    from eos_platform.analysis.overlay import kept_json
+
+    return kept_json(workload, operator) if hasattr(workload, "processor") else ""
+
+
 @dataclass(frozen=True)
 class Functions:
     """The work itself, so that the engine can be tested in milliseconds."""
@@ -52,6 +71,9 @@ class Functions:
     search: Callable[..., Any] = _search
     evaluate: Callable[..., Any] = _evaluate
     check: Callable[..., None] = _check
+    prefill: Callable[..., float] = prefill_ms
+    examples: Callable[..., list[dict[str, Any]]] = _examples  # pictures to show kept tokens on
+    kept: Callable[..., str] = _kept  # the tokens an operator keeps on them, JSON
 
 
 @dataclass(frozen=True)
@@ -61,9 +83,11 @@ class Job:
     study: str
     model: str
     task: str
-    states: str  # folder of search states
+    states: str  # folder or URL of search states
     threads: int
     functions: Functions = Functions()
+    constraints: Constraints = field(default_factory=Constraints)  # what they want measured
+    starts: tuple[str, ...] = ()  # operators whose parameters searches start from, as text
 
 
 _workloads: dict[tuple[Any, ...], Any] = {}
@@ -106,18 +130,40 @@ def run_trial(config: dict[str, Any], job: Job, report: Callable[[dict[str, Any]
         random.seed(settings.seed)
         np.random.seed(settings.seed % 2**32)
         torch.manual_seed(settings.seed)
-        workload = workload_of(job.model, job.task, job.functions)
-        result = job.functions.search(
-            workload,
-            settings,
-            report=lambda step, values: report({"step": step, "steps": settings.steps, "curve": _plain(values)}),
-            checkpoint=Path(job.states) / f"trial-{config['root']}",
-        )
-        final = _final(result, job.study, config["number"])
+        with storage.opened(storage.under(job.states, f"trial-{config['root']}")) as state:
+            attempts = Attempts(state.folder, settings.model_dump(mode="json"))
+            found = attempts.result()
+            if found is None:
+                attempts.begin(config.get("session", ""))
+                workload = workload_of(job.model, job.task, job.functions)
+
+                def told(step: int, values: dict[str, float]) -> None:
+                    state.keep()
+                    report({"step": step, "steps": settings.steps, "curve": _plain(values)})
+
+                start = nearest(job.starts, settings, workload)
+                begun = {"start": start} if start else {}
+                result = job.functions.search(workload, settings, report=told, checkpoint=state.folder, **begun)
+                found = _found(result)
+                found["final"] |= measure(
+                    job.constraints, workload, result.operator, settings, job.functions.evaluate, job.functions.prefill
+                )
+                found["kept"] = _picture(job, workload, result.operator)
+                attempts.keep(found)
+                state.keep()
+        final = _final(found, job.study, config["number"])
     except _POISON:
         raise
     except Exception as error:
-        report({"failure": _line(error), "traceback": traceback.format_exc(), "finished": True})
+        outside = out_of_space(error)
+        report(
+            {
+                "failure": outside or _line(error),
+                "traceback": traceback.format_exc(),
+                "finished": True,
+                **({"again": True} if outside else {}),
+            }
+        )
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
     else:
@@ -126,16 +172,21 @@ def run_trial(config: dict[str, Any], job: Job, report: Callable[[dict[str, Any]
 
 # after these the process' accelerator context cannot be trusted: let the actor die, and Ray retry in a new one
 _POISON: tuple[type[Exception], ...] = tuple(filter(None, [getattr(torch, "AcceleratorError", None)]))
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 
-def _final(result: Any, study: str, number: int) -> dict[str, Any]:
+def out_of_space(error: BaseException | None) -> str | None:
+    """What was wanting outside the search, if that ended it: it is no result, and the search is run again later."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _FULL:
+            return f"{os.strerror(error.errno)}{f': {error.filename}' if error.filename else ''}"
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _found(result: Any) -> dict[str, Any]:
+    """A search's result as plain data."""
     operator = result.operator
-    operator = operator.model_copy(
-        update={
-            "name": f"{study}-{number}",
-            "provenance": {**operator.provenance, "study": study, "trial": number},
-        }
-    )
     measured = {
         "accuracy": result.accuracy,
         "compute_ratio": result.compute_ratio,
@@ -146,11 +197,36 @@ def _final(result: Any, study: str, number: int) -> dict[str, Any]:
         "seconds": result.seconds,
     }
     return {
-        "finished": True,
         "final": {name: float(value) for name, value in measured.items() if value is not None},
         "operator": operator.to_json(),
-        "regime": operator.regime,
     }
+
+
+def _final(found: dict[str, Any], study: str, number: int) -> dict[str, Any]:
+    operator = OperatorSpec.from_json(found["operator"], f"trial {number}")
+    operator = operator.model_copy(
+        update={
+            "name": f"{study}-{number}",
+            "provenance": {**operator.provenance, "study": study, "trial": number},
+        }
+    )
+    return {
+        "finished": True,
+        "final": found["final"],
+        "operator": operator.to_json(),
+        "regime": operator.regime,
+        "kept": found.get("kept", ""),
+    }
+
+
+def _picture(job: Job, workload: Any, operator: Any) -> str:
+    """Which tokens it keeps on the example pictures, JSON; empty when that fails: it is not worth a search."""
+    try:
+        return job.functions.kept(workload, operator) if operator else ""
+    except _POISON:
+        raise
+    except Exception:
+        return ""
 
 
 def _plain(values: dict[str, float]) -> dict[str, float]:
@@ -172,6 +248,7 @@ class Facts:
     shape: Any  # models.compute.DecoderShape
     text_tokens: int
     refused: str = ""  # why a search of the study is impossible
+    examples: Any = ()  # pictures to show kept tokens on
 
 
 def describe(job: Job, configs: Sequence[SearchConfig] = ()) -> Facts:
@@ -183,7 +260,8 @@ def describe(job: Job, configs: Sequence[SearchConfig] = ()) -> Facts:
             job.functions.check(workload, config)
     except EosError as error:
         refused = str(error)
-    return Facts(workload.name, workload.target, workload.shape, math.ceil(workload.text_tokens), refused)
+    examples = [] if refused else job.functions.examples(workload)
+    return Facts(workload.name, workload.target, workload.shape, math.ceil(workload.text_tokens), refused, examples)
 
 
 @dataclass(frozen=True)
@@ -193,18 +271,14 @@ class Measured:
     accuracy: float
     correct: Any  # bool array, in question order
     per_skill: dict[str, float]
+    kept: str = ""  # the tokens it keeps on the example pictures, JSON
 
 
-class Examiner:
-    """A worker that evaluates operators on held-out questions and keeps its model between them."""
-
-    def __init__(self, job: Job, questions: int) -> None:
-        self.job, self.questions = job, questions
-
-    def examine(self, number: int, operator: Any) -> tuple[int, Measured]:
-        """Operator ``number`` of the comparison (None: the unreduced model)."""
-        torch.set_num_threads(self.job.threads)
-        workload = workload_of(self.job.model, self.job.task, self.job.functions)
-        found = self.job.functions.evaluate(workload, operator, "heldout", self.questions)
-        correct = np.asarray(found.correct, dtype=bool)
-        return number, Measured(float(found.accuracy), correct, dict(found.per_skill))
+def examine_operator(job: Job, questions: int, number: int, operator: Any) -> tuple[int, Measured]:
+    """Operator ``number`` of the comparison (None: the unreduced model) on held-out questions, in a worker."""
+    torch.set_num_threads(job.threads)
+    workload = workload_of(job.model, job.task, job.functions)
+    found = job.functions.evaluate(workload, operator, "heldout", questions)
+    correct = np.asarray(found.correct, dtype=bool)
+    kept = _picture(job, workload, operator)
+    return number, Measured(float(found.accuracy), correct, dict(found.per_skill), kept)

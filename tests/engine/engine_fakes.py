@@ -17,7 +17,7 @@ import numpy as np
 from eos_platform.engine.study_file import StudyFile
 from eos_platform.engine.trial import Functions
 from eos_platform.errors import EosError
-from eos_platform.models.compute import DecoderShape
+from eos_platform.models.compute import DecoderShape, compute_ratio
 from eos_platform.operators.spec import OperatorSpec, SiteSpec, Target
 
 WELL, NAN, RAISES, MISSING, DIES, SLOW, BAD_INPUT = 1, 2, 3, 4, 5, 6, 7
@@ -54,7 +54,7 @@ def search(workload: Any, config: Any, *, report: Any = None, checkpoint: Path |
     return SimpleNamespace(
         operator=operator,
         accuracy=float("nan") if behaviour == NAN else None if behaviour == MISSING else accuracy,
-        compute_ratio=config.budget * 0.9,
+        compute_ratio=float(compute_ratio(operator, SHAPE, 30)),
         relaxed_accuracy=accuracy + 0.01,
         mean_tokens=operator.mean_tokens,
         samples=config.steps * config.batch_size,

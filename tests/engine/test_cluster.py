@@ -1,10 +1,17 @@
-"""Shares of a machine: how many searches at once, and what each gets."""
+"""Shares of the machines: how many searches at once, what each gets, and which nodes may run them."""
 
 import pytest
 from engine_fakes import study_file
 
-from eos_platform.engine.cluster import share
+from eos_platform.engine import session
+from eos_platform.engine.cluster import share, wears
+from eos_platform.engine.folder import folder_of
+from eos_platform.engine.nodes import Node, judge, refuse_unfit
+from eos_platform.engine.session import ray_session
 from eos_platform.errors import EosError
+
+HERE = {"python": "3.11.7", "ray": "2.60.0", "torch": "2.13.0", "package": "0.1.0", "code": "abc", "token": "yes"}
+SOUND = {**HERE, "storage": "shared"}
 
 
 @pytest.mark.parametrize(
@@ -40,3 +47,125 @@ def test_what_does_not_fit_is_said():
         share(study_file(resources={"cpu": 4}), {"CPU": 2.0})
     with pytest.raises(EosError, match=r"resources\.gpu: a search wants 1 GPUs, there are 0"):
         share(study_file(resources={"gpu": 1}), {"CPU": 2.0})
+
+
+GIB = 2**30
+
+
+@pytest.mark.parametrize(
+    ("resources", "nodes", "fits"),
+    [
+        ({"cpu": 2}, [{"CPU": 3.0}, {"CPU": 3.0}], 2),  # a third would need a core of each
+        ({"cpu": 1}, [{"CPU": 0.0}, {"CPU": 2.0}], 2),
+        ({"memory": "4GiB"}, [{"CPU": 8.0, "memory": 10.0 * GIB}, {"CPU": 8.0, "memory": 3.0 * GIB}], 2),
+        ({"gpu": 0.4}, [{"CPU": 8.0, "GPU": 1.0}, {"CPU": 8.0, "GPU": 1.0}], 4),
+        ({"gpu": 1}, [{"CPU": 1.0, "GPU": 4.0}, {"CPU": 8.0, "GPU": 2.0}], 3),
+    ],
+)
+def test_searches_fit_node_by_node(resources, nodes, fits):
+    assert share(study_file(concurrent=9, resources=resources), nodes).concurrent == fits
+
+
+def test_on_a_cluster_nodes_may_join():
+    part = share(study_file(concurrent=9), [{"CPU": 2.0}], elastic=True)
+    assert (part.concurrent, part.fits) == (9, 2)
+
+
+def test_what_no_single_node_has_is_said():
+    with pytest.raises(EosError, match=r"resources\.cpu: a search wants 4 cores, no node has more than 3"):
+        share(study_file(resources={"cpu": 4}), [{"CPU": 3.0}, {"CPU": 2.0}])
+    with pytest.raises(EosError, match="every node lacks something"):
+        share(study_file(resources={"cpu": 4, "gpu": 1}), [{"CPU": 8.0}, {"CPU": 2.0, "GPU": 1.0}])
+    with pytest.raises(EosError, match=r"resources\.labels: no node has zone=north"):
+        share(study_file(resources={"labels": {"zone": "north"}}), [])
+
+
+def test_memory_and_labels_reach_ray():
+    part = share(study_file(resources={"memory": "500MB", "labels": {"zone": "north"}}), [{"CPU": 2.0, "memory": 1e9}])
+    assert part.options == {"num_cpus": 1, "num_gpus": 0, "memory": 500_000_000, "label_selector": {"zone": "north"}}
+    (bundle,) = part.request.bundles
+    assert bundle == {"CPU": 1, "memory": 5e8}
+
+
+@pytest.mark.parametrize(
+    ("selector", "fits"),
+    [("H100", True), ("A100", False), ("!A100", True), ("in(A100, H100)", True), ("!in(A100, H100)", False)],
+)
+def test_labels_are_read_as_ray_reads_them(selector, fits):
+    assert wears({"ray.io/accelerator-type": "H100"}, {"ray.io/accelerator-type": selector}) is fits
+
+
+@pytest.mark.parametrize(
+    ("told", "says"),
+    [
+        ({"code": None}, "lacks eos-platform"),
+        ({"code": "xyz"}, "other code under the same version"),
+        ({"code": "xyz", "package": "0.0.9"}, "has eos-platform 0.0.9, the driver has 0.1.0"),
+        ({"torch": "2.9.1"}, "has torch 2.9.1, the driver has 2.13.0"),
+        ({"torch": None}, "lacks torch"),
+        ({"python": "3.11.9"}, "has Python 3.11.9"),
+        ({"ray": "2.59.0"}, "has ray 2.59.0"),
+        ({"storage": "what the driver wrote is not there"}, "does not share the storage /runs"),
+        ({"token": "no"}, "without Ray's token"),
+    ],
+)
+def test_what_is_wrong_with_a_node(told, says):
+    found = {name: value for name, value in {**SOUND, **told}.items() if value is not None}
+    (wrong,) = judge(Node("1", "10.0.0.2", told=found), HERE, "/runs")
+    assert says in wrong
+    with pytest.raises(EosError, match=r"node 10\.0\.0\.2 "):
+        refuse_unfit([Node("1", "10.0.0.2", wrong=(wrong,))])
+
+
+def test_a_sound_node_passes_and_so_does_one_the_code_was_sent_to():
+    assert judge(Node("1", "10.0.0.2", told=SOUND), HERE, "/runs") == ()
+    assert judge(Node("1", "10.0.0.2", told={**SOUND, "package": "of no known version"}), HERE, "/runs") == ()
+
+
+def test_a_model_folder_must_be_on_every_node():
+    here = {**HERE, "model": "abc"}
+    for has, says in (("missing", "has no model"), ("xyz", "has another model")):
+        (wrong,) = judge(Node("1", "10.0.0.2", told={**SOUND, "model": has}), here)
+        assert says in wrong
+
+
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [
+        ("ray://head:10001", "not through Ray Client"),
+        ("head", "expected local, auto or HOST:PORT"),
+        ("127.0.0.1:1", "cannot reach Ray at '127.0.0.1:1': Connection refused"),
+        ("no.such.host.invalid:6379", "cannot reach Ray"),
+    ],
+)
+def test_no_cluster_there(monkeypatch, address, says):
+    monkeypatch.setattr(session.ray, "is_initialized", lambda: False)
+    with pytest.raises(EosError) as error, ray_session(address):
+        pass
+    assert says in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("written", "read"), [("4GiB", 4 * GIB), ("1.5 GB", 1_500_000_000), (1000, 1000), ("64KiB", 65536)]
+)
+def test_memory_is_written_as_people_write_it(written, read):
+    assert study_file(resources={"memory": written}).resources.memory == read
+
+
+@pytest.mark.parametrize("written", ["lots", "4", "-1GB", 0, "1.2.3GB"])
+def test_what_is_no_memory(written):
+    with pytest.raises(EosError, match=r"resources\.memory"):
+        study_file(resources={"memory": written})
+
+
+def test_stores_come_from_the_environment_when_the_study_file_names_none(monkeypatch, tmp_path):
+    monkeypatch.setenv("EOS_STORES_OPTUNA", "postgresql+psycopg://optuna@db/optuna")
+    monkeypatch.setenv("EOS_STORES_MLFLOW", "http://mlflow:5000")
+    monkeypatch.setenv("EOS_STORES_STORAGE", "s3://bucket/runs?region=x")
+    found = folder_of(study_file(), tmp_path)
+    assert found.optuna_url == "postgresql+psycopg://optuna@db/optuna"
+    assert (found.mlflow_uri, found.mlflow_artifacts) == ("http://mlflow:5000", None)
+    assert found.state(3) == "s3://bucket/runs/tiny/states/trial-3?region=x"
+    own = folder_of(study_file(stores={"storage": str(tmp_path), "optuna": "sqlite:///o.db"}), tmp_path)
+    assert own.state(3) == str(tmp_path / "tiny" / "states" / "trial-3")
+    assert own.optuna_url == "sqlite:///o.db"

@@ -6,8 +6,10 @@ import math
 import optuna
 import pytest
 from engine_fakes import study_file
+from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState
 from rich.console import Console
+from sqlalchemy.exc import OperationalError
 
 from eos_platform.engine import store
 from eos_platform.engine.folder import folder_of
@@ -66,8 +68,9 @@ def test_a_second_end_changes_nothing(searcher, told):
 
 def test_the_config_holds_fixed_and_varied_fields_in_their_own_types(told):
     file = study_file(space={"budget": {"choice": [0.3]}, "layers": {"choice": [[0, 4]]}})
-    config = StudySearcher(told, file.space, file.search).suggest("a")
-    assert config == {"number": 0, "root": 0, "search": {"steps": 4, "budget": 0.3, "layers": (0, 4)}}
+    searcher = StudySearcher(told, file.space, file.search)
+    search = {"steps": 4, "budget": 0.3, "layers": (0, 4)}
+    assert searcher.suggest("a") == {"number": 0, "root": 0, "search": search, "session": searcher.session}
 
 
 def test_over_budget_is_infeasible_and_not_on_the_front(searcher, told):
@@ -111,6 +114,77 @@ def test_a_kill_between_queueing_and_telling_doubles_nothing(searcher, told):
     told.enqueue_trial(told.trials[0].params, user_attrs={"retry_of": 0})
     assert store.settle(told) == 1
     assert [trial.state for trial in told.trials] == [TrialState.FAIL, TrialState.WAITING]
+
+
+def test_a_driver_killed_while_it_asked_leaves_nothing_to_run_again(searcher, told):
+    told.ask({name: one.distribution() for name, one in study_file().space.items()})  # and was never handed to Ray
+    assert store.settle(told) == 0
+    assert [trial.state for trial in told.trials] == [TrialState.FAIL]
+    assert store.proposals(told.trials) == 0, "the next trial takes its place"
+
+
+def test_a_queued_trial_that_a_killed_driver_took_up_is_queued_again_whole(told):
+    params = {"budget": 0.1, "learning_rate": 0.05, "search_questions": 2}
+    told.enqueue_trial(params, user_attrs={"warm_start": "x"})
+    told.ask()  # killed before its first parameter
+    assert store.settle(told) == 1
+    again = told.trials[1]
+    assert again.system_attrs["fixed_params"] == params
+    assert again.user_attrs == {"warm_start": "x", "retry_of": 0}
+
+
+def test_a_search_that_ended_for_want_of_space_is_run_again(searcher, told):
+    searcher.suggest("full")
+    full = {"finished": True, "failure": "No space left on device", "again": True}
+    searcher.on_trial_complete("full", full)
+    assert searcher.stopped == "No space left on device"
+    assert searcher.suggest("more") == "FINISHED", "and no other is begun on a full disk"
+    assert not store.finished(told.trials)
+    assert row_of(study_file(), told.trials[0]).state == "interrupted"
+    assert store.settle(told) == 1
+    assert store.settle(told) == 0
+    assert [trial.state for trial in told.trials] == [TrialState.FAIL, TrialState.WAITING]
+
+
+@pytest.mark.parametrize("name", ["random", "qmc", "tpe"])
+def test_kills_do_not_change_what_is_proposed(name, tmp_path):
+    def proposals(killed_at):
+        folder = folder_of(study_file(sampler={"name": name, "seed": 3}), tmp_path / f"{name}-{len(killed_at)}")
+        folder.prepare()
+        with store.open_store(folder, create=True) as told:
+            file, found = folder.study, []
+            for number in range(8):
+                # each its own driver
+                searcher = StudySearcher(
+                    told, file.space, file.search, lambda n: make_sampler(file.sampler, n, 8, file.space)
+                )
+                found.append(searcher.suggest(f"a{number}")["search"])
+                if number in killed_at:
+                    store.settle(told)
+                    searcher.suggest(f"b{number}")
+                searcher.on_trial_complete(next(reversed(searcher.live)), WELL)
+            return found
+
+    assert proposals(()) == proposals((0, 3, 4))
+
+
+def test_a_store_that_goes_away_while_it_is_asked_gets_no_second_trial(searcher, told, monkeypatch):
+    error = StorageInternalError("away")
+    error.__cause__ = OperationalError("insert", {}, Exception("refused"))
+    real, left = told.ask, [error, error]
+
+    def ask(*given):
+        trial = real(*given)
+        if left:
+            raise left.pop()  # it was made, and nobody heard of it
+        return trial
+
+    monkeypatch.setattr(told, "ask", ask)
+    assert searcher.suggest("ray1")["number"] == 2
+    assert [trial.state.name for trial in told.trials] == ["FAIL", "FAIL", "RUNNING"]
+    searcher.on_trial_complete("ray1", WELL)
+    assert [trial.number for trial in store.finished(told.trials)] == [2]
+    assert store.settle(told) == 0
 
 
 def test_failed_trials_count_as_finished_and_interrupted_ones_do_not(searcher, told):
@@ -170,12 +244,13 @@ def test_one_driver_at_a_time(folder):
 
 @pytest.mark.parametrize("name", ["tpe", "nsga2", "random", "qmc"])
 def test_samplers_propose_new_points_after_a_resume(name):
-    space = {"learning_rate": optuna.distributions.FloatDistribution(0.01, 1.0)}
+    space = study_file(space={"learning_rate": {"float": [0.01, 1.0]}}).space
     study = optuna.create_study(directions=["maximize", "minimize"])
-    for resumed_at in (0, 3):
-        study.sampler = make_sampler(Sampler(name=name, seed=1), resumed_at, 12)
-        for _ in range(3):
-            study.tell(study.ask(space), [0.5, 0.5])
+    for number in range(6):
+        study.sampler = make_sampler(Sampler(name=name, seed=1), number, 12, space)
+        trial = study.ask()
+        space["learning_rate"].ask(trial, "learning_rate")
+        study.tell(trial, [0.5, 0.5])
     assert len({trial.params["learning_rate"] for trial in study.trials}) == 6
 
 

@@ -253,7 +253,7 @@ def drive_until_running(study, end):
     )
     finished = numbers(study, TrialState.COMPLETE)
     os.killpg(driver.pid, end)
-    output = driver.communicate(timeout=60)[0]
+    output = driver.communicate(timeout=240)[0]
     assert driver.returncode == (130 if end == signal.SIGINT else -end), output
     return finished, output
 
@@ -262,7 +262,7 @@ def numbers(study, state):
     return [trial.number for trial in trials_of(study) if trial.state == state]
 
 
-def wait_for(condition, driver, seconds=60):
+def wait_for(condition, driver, seconds=240):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         assert driver.poll() is None, driver.communicate()[0]

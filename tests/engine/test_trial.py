@@ -1,6 +1,7 @@
 """One trial, without Ray: what it reports, whatever the search does."""
 
 import dataclasses
+import errno
 import json
 
 import engine_fakes as fakes
@@ -9,7 +10,8 @@ import pytest
 import torch
 
 from eos_platform.engine import trial
-from eos_platform.engine.trial import Examiner, Functions, Job, describe, run_trial
+from eos_platform.engine.trial import Functions, Job, describe, examine_operator, run_trial
+from eos_platform.errors import EosError
 from eos_platform.search.config import SearchConfig
 
 
@@ -87,8 +89,8 @@ def test_the_model_is_loaded_once_a_process(job):
         return fakes.load(model, task)
 
     counted = dataclasses.replace(job, functions=Functions(load, fakes.search, fakes.evaluate))
-    run(counted)
-    run(counted)
+    run(counted, root=1)
+    run(counted, root=2)
     describe(counted)
     assert loads == ["fake"]
 
@@ -107,9 +109,9 @@ def test_a_reused_process_starts_from_the_same_random_state(job):
         return fakes.search(workload, config, **options)
 
     seeded = dataclasses.replace(job, functions=Functions(fakes.load, search, fakes.evaluate))
-    run(seeded)
-    run(seeded)
-    run(seeded, seed=1)
+    run(seeded, root=1)
+    run(seeded, root=2)
+    run(seeded, root=3, seed=1)
     assert seen[0] == seen[1] != seen[2]
 
 
@@ -120,8 +122,29 @@ def test_a_retry_finds_the_state_of_the_first(job, tmp_path):
     assert [path.name for path in (tmp_path / "states").iterdir()] == ["trial-2"]
 
 
+def test_a_search_that_ended_before_its_driver_died_is_not_run_again(job):
+    *_, first = run(job, number=2, root=2)
+    again = run(job, number=5, root=2)
+    assert len(again) == 1, "no step is done twice"
+    assert again[0]["final"] == first["final"]
+    assert json.loads(again[0]["operator"])["provenance"] == {"study": "tiny", "trial": 5}
+    assert len(run(job, number=6, root=2, budget=0.4)) > 1, "another search's result is not taken"
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
+def test_a_full_disk_is_no_result_of_the_search(job, number):
+    def search(*args, **options):
+        try:
+            raise OSError(number, "full")
+        except OSError as error:
+            raise EosError("cannot write the state") from error
+
+    (report,) = run(dataclasses.replace(job, functions=dataclasses.replace(fakes.FUNCTIONS, search=search)))
+    assert report["again"]
+
+
 def test_the_examiner_answers_in_question_order(job):
-    number, measured = Examiner(job, 50).examine(4, None)
+    number, measured = examine_operator(job, 50, 4, None)
     assert number == 4
     assert measured.correct.dtype == bool
     assert len(measured.correct) == 50

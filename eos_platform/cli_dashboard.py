@@ -1,0 +1,68 @@
+"""``eos dashboard``: the live dashboard on this machine."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from eos_platform.errors import EosError
+
+
+def dashboard(
+    studies: Annotated[Path, typer.Option(help="The folder studies are kept in.")] = Path("eos-runs"),
+    tracking: Annotated[str | None, typer.Option(metavar="URI", help="An MLflow tracking URI, instead.")] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Of the page; 0: any that is free.")] = 8050,
+    host: Annotated[str, typer.Option(help="Who may look: 127.0.0.1 is this machine alone.")] = "127.0.0.1",
+    interface: Annotated[
+        str, typer.Option("--mlflow-ui", metavar="URL", help="Where an MLflow UI runs, for links to runs.")
+    ] = "http://127.0.0.1:5000",
+) -> None:
+    """Browse studies while they run: fronts, operators, comparisons, health.
+
+    Example: [bold]eos dashboard --studies eos-runs[/bold]
+    """
+    app = make(tracking or f"sqlite:///{studies / 'mlflow.db'}", interface)
+    port = free_port(host, port)
+    typer.echo(f"dashboard at http://{host}:{port} (Ctrl-C stops it)")
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line a request is no news
+    from werkzeug.serving import make_server  # Flask's own, without its banner and its warning
+
+    make_server(host, port, app.server, threaded=True).serve_forever()
+
+
+def make(uri: str, interface: str) -> Any:
+    """The application over the store at ``uri``.
+
+    Raises:
+        EosError: no Dash here, or no such store.
+    """
+    try:
+        import dash  # noqa: F401
+    except ImportError:
+        raise EosError("the dashboard needs Dash: pip install 'eos-platform[dashboard]'") from None
+    from eos_platform.browse.studies import Studies
+    from eos_platform.dashboards.app import make_app
+
+    found = Studies(uri, interface)
+    found.names()
+    return make_app(found)
+
+
+def free_port(host: str, port: int) -> int:
+    """``port``, or any that is free for 0.
+
+    Raises:
+        EosError: it is taken, or the host is not this machine.
+    """
+    with socket.socket() as ear:
+        ear.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            ear.bind((host, port))
+        except OSError as error:
+            reason = error.strerror or error
+            raise EosError(f"cannot listen at {host}:{port}: {reason}; try another --port (0: any)") from None
+        return int(ear.getsockname()[1])

@@ -1,0 +1,76 @@
+"""What a search leaves beside its state, so that it ends once: its result, and how often it began in vain.
+
+A result is written before it is reported. A driver that dies in between finds it, and nothing is searched twice. A
+search whose process dies again and again without getting further (out of memory, a broken driver) is given up, while
+one that gets on may lose as many workers as it likes.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from eos_platform.errors import EosError
+from eos_platform.files import write_atomic
+from eos_platform.search.checkpoint import FILE as STATE
+
+RESULT, BEGUN = "result.json", "begun.json"
+STARTS = 3  # without getting further
+
+
+class Attempts:
+    """The attempts at one search.
+
+    Args:
+        folder: where its state is.
+        search: its fields, plain data. What is found of a search with other fields is not looked at.
+    """
+
+    def __init__(self, folder: Path, search: dict[str, Any]) -> None:
+        self.folder, self.search = folder, json.loads(json.dumps(search))
+
+    def result(self) -> dict[str, Any] | None:
+        """What an earlier attempt found, if it came to its end."""
+        found = self._read(RESULT)
+        return found["result"] if found.get("search") == self.search and isinstance(found.get("result"), dict) else None
+
+    def keep(self, result: dict[str, Any]) -> None:
+        """Keep the result until the store has it. A disk that is full costs no more than this safety."""
+        self._write(RESULT, {"search": self.search, "result": result})
+
+    def begin(self, session: str) -> None:
+        """Note that an attempt begins.
+
+        Args:
+            session: the driver's; attempts that ended with their driver are not held against the search.
+
+        Raises:
+            EosError: too many ended where they began.
+        """
+        found = self._read(BEGUN)
+        saved = self._saved()
+        same = found.get("session") == session and found.get("saved") == saved
+        starts = (int(found.get("starts", 0)) if same else 0) + 1
+        if starts > STARTS:
+            raise EosError(
+                f"the worker process died {STARTS} times and the search got no further in between (out of memory?)"
+            )
+        self._write(BEGUN, {"session": session, "saved": saved, "starts": starts})
+
+    def _saved(self) -> int:
+        """A number that changes with the state."""
+        with suppress(OSError):
+            return (self.folder / STATE).stat().st_mtime_ns
+        return 0
+
+    def _read(self, name: str) -> dict[str, Any]:
+        with suppress(OSError, ValueError):
+            found = json.loads((self.folder / name).read_text())
+            return found if isinstance(found, dict) else {}
+        return {}
+
+    def _write(self, name: str, values: dict[str, Any]) -> None:
+        with suppress(EosError):
+            write_atomic(self.folder / name, json.dumps(values))

@@ -1,0 +1,71 @@
+"""What a node of the cluster has, told by a task that must run even where this package is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+
+def reporter() -> Callable[[str, str, str], dict[str, str]]:
+    """The task: a function within a function, which Ray sends whole and not by the name of a module.
+
+    It takes the storage of the search states, the name of a mark the driver put there, and the model's folder (either
+    may be empty), and tells: python, ray, torch, package (versions), code (a digest of this package's source and
+    weights), token (whether Ray's token is on), storage ("shared", or what went wrong) and model (a digest).
+    """
+
+    def report(place: str, mark: str, model: str) -> dict[str, str]:
+        import hashlib
+        import importlib.metadata
+        import importlib.util
+        import os
+        import platform
+        from contextlib import suppress
+
+        def digest(path: str) -> str:
+            with open(path, "rb") as stream:
+                return hashlib.sha256(stream.read()).hexdigest()[:16]
+
+        told = {"python": platform.python_version(), "package": "of no known version"}
+        for name, distribution in (("ray", "ray"), ("torch", "torch"), ("package", "eos-platform")):
+            with suppress(importlib.metadata.PackageNotFoundError):
+                # CPU and CUDA builds of one version agree
+                told[name] = importlib.metadata.version(distribution).partition("+")[0]
+        with suppress(ImportError):
+            from ray._private.authentication.authentication_utils import is_token_auth_enabled
+
+            told["token"] = "yes" if is_token_auth_enabled() else "no"
+
+        spec = importlib.util.find_spec("eos_platform")
+        if spec is not None and spec.submodule_search_locations:
+            package = next(iter(spec.submodule_search_locations))
+            files = [
+                os.path.relpath(os.path.join(folder, file), package)
+                for folder, _, names in os.walk(package, followlinks=True)
+                for file in names
+                if file.endswith((".py", ".safetensors"))
+            ]
+            lines = [f"{file} {digest(os.path.join(package, file))}" for file in sorted(files)]
+            told["code"] = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+        if place:
+            try:
+                from pyarrow import fs
+
+                there, path = fs.FileSystem.from_uri(place) if "://" in place else (fs.LocalFileSystem(), place)
+                with there.open_input_stream(f"{path}/{mark}") as stream:
+                    told["storage"] = "shared" if stream.read() == mark.encode() else "the driver's mark is not there"
+                trial = f"{path}/{mark}-{os.getpid()}"
+                with there.open_output_stream(trial) as stream:
+                    stream.write(b"")
+                there.delete_file(trial)
+            except FileNotFoundError:
+                told["storage"] = "what the driver wrote is not there"
+            except Exception as error:
+                told["storage"] = (str(error).strip() or type(error).__name__).splitlines()[0]
+        if model:
+            told["model"] = "missing"
+            with suppress(OSError):
+                told["model"] = digest(os.path.join(model, "config.json"))
+        return told
+
+    return report
