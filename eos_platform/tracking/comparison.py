@@ -47,7 +47,7 @@ class ComparisonLog(Recorder):
             self._batch(run_id, {**metrics, names.HELDOUT_LOW: low, names.HELDOUT_HIGH: high, **skills})
             if record["operator"] is not None:
                 spec = OperatorSpec.model_validate(record["operator"])
-                self.client.log_text(run_id, spec.to_json(), names.OPERATOR_FILE)
+                self._batch(run_id, tags={names.NOTE: self._operator(run_id, spec.to_json())})
             self.client.set_terminated(run_id, "FINISHED")
             written += 1
         return written
@@ -60,6 +60,8 @@ class ComparisonLog(Recorder):
             names.KEY: record["key"],
             names.FAMILY: record["family"],
             names.REGIME: record["regime"],
+            names.ORDER: names.ORDERS[record["family"]],
+            names.SHOWN: self.uid,
             names.COLOR: names.COLORS[record["family"]],
         }
         tags |= {names.DESIGN: record["design"]} if record["design"] else {}

@@ -1,10 +1,13 @@
 """The names under which everything is logged: one scheme, used by the writer, the reader and the tests.
 
 Metrics without a prefix are of the deployed operator on validation questions; ``heldout_`` is the final comparison;
-``search/`` are curves over the steps of one search (of the relaxed form, never to be reported as results).
+``search/`` are curves over the steps of one search (of the relaxed form, never to be reported as results). ``MEANING``
+says what each one is; a study's parent run shows it.
 """
 
 from __future__ import annotations
+
+from eos_platform.dashboards.palette import FAMILIES
 
 CURVE = "search/"
 HELDOUT = "heldout_"
@@ -15,10 +18,41 @@ HELDOUT_ACCURACY, HELDOUT_LOW, HELDOUT_HIGH = "heldout_accuracy", "heldout_accur
 QUESTIONS = "heldout_questions"
 COUNTED_FLOPS, WHOLE_MODEL_RATIO = "counted_flops", "whole_model_ratio"
 PREFILL_MS, MEMORY_MB = "prefill_ms", "prefill_memory_mb"
+HYPERVOLUME, FRONT_SIZE = "hypervolume", "front_size"
+LOSS, SOFT_RATIO = "search/loss", "search/soft_compute_ratio"
 
-OPERATOR_FILE, STUDY_FILE, FAILURE_FILE = "operator.json", "study.yaml", "failure.txt"
+MEANING = {
+    ACCURACY: "share of validation questions the deployed operator answers exactly",
+    COMPUTE_RATIO: "FLOPs of the language model's prefill with the operator over those without, its own cost included",
+    MEAN_TOKENS: "visual tokens entering a decoder layer, on average",
+    TOKENS_LEFT: "visual tokens after the last site",
+    SAMPLES: "questions the search has seen, with repetition",
+    SECONDS: "wall time of the search",
+    HELDOUT_ACCURACY: "share of held-out questions answered exactly; no search has seen them",
+    HELDOUT_LOW: "its 95 % interval (Wilson), lower end",
+    HELDOUT_HIGH: "its upper end",
+    QUESTIONS: "held-out questions asked",
+    f"{HELDOUT_ACCURACY}/<skill>": "the same for one kind of question",
+    COUNTED_FLOPS: "FLOPs counted while the model ran",
+    WHOLE_MODEL_RATIO: "compute ratio with the vision tower",
+    PREFILL_MS: "time of a prefill, milliseconds",
+    MEMORY_MB: "its peak memory, megabytes",
+    f"{CURVE}<name>": "a curve over the steps of one search, of the relaxed operator: never a result",
+    HYPERVOLUME: "of a study: the area under its front of accuracy and compute ratio",
+    FRONT_SIZE: "of a study: operators on its front",
+}
+
+# files
+OPERATOR_FILE, STUDY_FILE, FAILURE_FILE, ENVIRONMENT_FILE = (
+    "operator.json",
+    "study.yaml",
+    "failure.txt",
+    "environment.json",
+)
+SITES_PICTURE, KEPT_PICTURE, KEPT_FILE = "sites.png", "kept.png", "kept.json"
 
 # tags
+PREFIX = "eos."
 PARENT = "mlflow.parentRunId"
 NOTE = "mlflow.note.content"
 COLOR = "mlflow.runColor"
@@ -30,11 +64,18 @@ RAY_ID = "eos.ray_trial_id"
 RETRY_OF = "eos.retry_of"
 STATE = "eos.state"  # running | complete | pruned | failed | interrupted
 FAILURE = "eos.failure"
+ORDER = "eos.order"  # what a view lists first: see ORDERS
+SHOWN = "eos.shown"  # the study's uid on the runs that the view of the front shows, else "no"
 PLAN = "eos.plan."  # how the study is run: trials, sampler, seed
 FAMILY, REGIME, PARETO, DESIGN = "family", "regime", "pareto", "design"
 VARIANT = "variant"  # of a hand-designed operator: published | tuned | given
+VIEW = "mlflow.sharedViewState."
 
-COLORS = {"searched": "#2a78d6", "hand-designed": "#8a8f98", "unreduced": "#1b1f24"}
+COLORS = {**FAMILIES, "dominated": "#a3c9e0"}  # a pale SEARCHED
+# MLflow's page takes a hundred runs, and needs seconds to sort thousands by a tag: the view shows the front, what it is
+# compared with, and of the other searches the first so many
+CLOUD = 40
+ORDERS = {"unreduced": "0", "front": "1", "hand-designed": "2", "searched": "3"}
 
 
 def curve(name: str) -> str:

@@ -11,17 +11,17 @@ from __future__ import annotations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import Run
-from mlflow.exceptions import MlflowException
-from sqlalchemy.exc import SQLAlchemyError
 
 from eos_platform.errors import EosError, redact, unknown
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.tracking import names
-from eos_platform.tracking.recorder import connect, first_line, search_runs
+from eos_platform.tracking.client import TROUBLE, connect, first_line, search_runs
+from eos_platform.tracking.views import FRONT, LOCAL, view_url
 
 DEFAULT_URI = "sqlite:///eos-runs/mlflow.db"
 TAGS = {
@@ -51,16 +51,14 @@ def read_study(study: str, uri: str = DEFAULT_URI, *, operators: bool = True) ->
     Raises:
         EosError: no such store or study.
     """
+    check_store(uri)
     try:
-        path = uri.removeprefix("sqlite:///")
-        if path != uri and not Path(path).exists():
-            raise EosError(f"no MLflow store at {path}")
         client = connect(uri)
         experiment = client.get_experiment_by_name(study)
         if experiment is None:
             raise unknown("study", study, [found.name for found in client.search_experiments()])
         runs = search_runs(client, experiment.experiment_id, "")
-    except (MlflowException, SQLAlchemyError, OSError, ImportError, ValueError) as error:
+    except TROUBLE as error:
         raise EosError(f"cannot read the MLflow store {redact(uri)}: {first_line(error)}") from None
     uid = next((run.data.tags[names.UID] for run in runs if run.data.tags.get(names.KIND) == "study"), None)
     mine = [run for run in runs if run.data.tags.get(names.UID) == uid and names.PARENT in run.data.tags]
@@ -92,11 +90,29 @@ def _line(client: MlflowClient, run: Run, operators: bool) -> dict[str, Any]:
 
 
 def _operator(client: MlflowClient, run: Run) -> OperatorSpec | None:
-    run_id = run.info.run_id
-    if not any(file.path == names.OPERATOR_FILE for file in client.list_artifacts(run_id)):
+    """The run's operator; read where it lies when that is this machine: asking MLflow for each takes its time."""
+    if not run.data.tags.get(names.REGIME) or run.data.tags.get(names.FAMILY) == "unreduced":
         return None
+    place = run.info.artifact_uri or ""
+    if place.startswith("file:"):
+        file = Path(unquote(urlsplit(place).path)) / names.OPERATOR_FILE
+        return OperatorSpec.load(file) if file.exists() else None
     with TemporaryDirectory() as folder:
-        return OperatorSpec.load(client.download_artifacts(run_id, names.OPERATOR_FILE, folder))
+        try:
+            return OperatorSpec.load(client.download_artifacts(run.info.run_id, names.OPERATOR_FILE, folder))
+        except TROUBLE:
+            return None
+
+
+def check_store(uri: str) -> None:
+    """Whether a SQLite store is there: asking for a missing one would make it.
+
+    Raises:
+        EosError: it is not.
+    """
+    path = uri.removeprefix("sqlite:///")
+    if path != uri and not Path(path).exists():
+        raise EosError(f"no MLflow store at {path}")
 
 
 def open_command(uri: str) -> str:
@@ -104,3 +120,15 @@ def open_command(uri: str) -> str:
     if uri.startswith(("http://", "https://")):
         return redact(uri)
     return f"mlflow ui --backend-store-uri {redact(uri)} --workers 1"
+
+
+def front_url(uri: str, study: str, key: str = FRONT) -> str:
+    """The address of a study's saved view once MLflow runs (``open_command``); empty when the store does not say."""
+    try:
+        check_store(uri)
+        experiment = connect(uri).get_experiment_by_name(study)
+    except (EosError, *TROUBLE):
+        return ""
+    if experiment is None:
+        return ""
+    return view_url(experiment.experiment_id, key, redact(uri) if uri.startswith(("http://", "https://")) else LOCAL)

@@ -7,25 +7,26 @@ was lost (a killed driver, a server that was down) is written again from there b
 from __future__ import annotations
 
 import json
-import logging
-import os
-import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from mlflow import MlflowClient
-from mlflow.entities import Experiment, Metric, Param, Run, RunTag
-from mlflow.exceptions import MlflowException
-from sqlalchemy.exc import SQLAlchemyError
+from mlflow.entities import Run
 
-from eos_platform.errors import EosError, redact
 from eos_platform.tracking import names
+from eos_platform.tracking.client import connect as connect
+from eos_platform.tracking.client import first_line as first_line
+from eos_platform.tracking.client import probe as probe
+from eos_platform.tracking.client import search_runs as search_runs
+from eos_platform.tracking.environment import environment
+from eos_platform.tracking.notes import study_note
 from eos_platform.tracking.rows import TrialRow
+from eos_platform.tracking.views import save_views
+from eos_platform.tracking.writer import Writer
 
 _STATUS = {"complete": "FINISHED", "pruned": "KILLED", "interrupted": "KILLED", "failed": "FAILED"}
 
 
-class Recorder:
+class Recorder(Writer):
     """Writes one study's runs.
 
     Args:
@@ -39,12 +40,13 @@ class Recorder:
     """
 
     def __init__(self, uri: str, study: str, uid: str, artifacts: str | None = None) -> None:
-        self.study, self.uid = study, uid
-        try:
-            self.client = connect(uri)
-            self.experiment = _experiment(self.client, study, artifacts)
-        except (MlflowException, SQLAlchemyError, OSError, ImportError, ValueError) as error:
-            raise EosError(f"cannot open the MLflow store {redact(uri)}: {first_line(error)}") from None
+        super().__init__(uri, study, artifacts)
+        self.uid = uid
+        self._runs: dict[int, str] = {}  # of trials, by number
+        self._front: set[int] | None = None  # as their runs say
+        self._baselines: dict[str, str] | None = None
+        self._varied: list[str] = []
+        self._model = ""
         self.parent = self._parent()
 
     def _parent(self) -> str:
@@ -55,24 +57,41 @@ class Recorder:
         tags = {names.UID: self.uid, names.KIND: "study"}
         return self.client.create_run(self.experiment.experiment_id, tags=tags, run_name=self.study).info.run_id
 
-    def _search(self, query: str) -> list[Run]:
-        return search_runs(self.client, self.experiment.experiment_id, query)
-
     def trial_runs(self) -> dict[int, Run]:
         """The runs of this study's trials, by trial number."""
         runs = self._search(f"tags.`{names.UID}` = '{self.uid}' and tags.`{names.KIND}` = 'trial'")
-        return {int(run.data.tags[names.TRIAL]): run for run in runs}
+        found = {int(run.data.tags[names.TRIAL]): run for run in runs}
+        self._runs = {number: run.info.run_id for number, run in found.items()}
+        return found
+
+    def _run_of(self, number: int) -> str | None:
+        """The run of a trial, asked for once."""
+        if number not in self._runs:
+            self.trial_runs()
+        return self._runs.get(number)
 
     def describe(self, study_yaml: str, note: str, params: Mapping[str, Any], tags: Mapping[str, Any]) -> None:
-        """What the parent run says of the study.
+        """What the parent run says of the study; and the experiment's saved views.
 
         Args:
+            note: a line for people.
             params: what can never change (MLflow refuses to change a parameter).
             tags: what a study may be continued with.
         """
-        self.client.log_text(self.parent, study_yaml, names.STUDY_FILE)
+        self._varied = [name.strip() for name in str(params.get("varied", "")).split(",") if name.strip()]
+        self._model = str(params.get("model", ""))
+        ran = environment()
+        self._files(
+            self.parent, {names.STUDY_FILE: study_yaml, names.ENVIRONMENT_FILE: json.dumps(ran, indent=2) + "\n"}
+        )
+        text = study_note(self.study, note, params, tags, ran, self.experiment.experiment_id, self.parent)
         plan = {names.PLAN + name: str(value) for name, value in tags.items()}
-        self._batch(self.parent, params=params, tags={names.NOTE: note, **plan})
+        self._batch(self.parent, params=params, tags={names.NOTE: text, **plan})
+        self.views()
+
+    def views(self) -> None:
+        """Save the views, with a place for every metric that has been logged."""
+        save_views(self.client, self.experiment.experiment_id, self.uid, self._varied, self._logged)
 
     def start_trial(self, row: TrialRow) -> str:
         """Open the run of a trial; its id."""
@@ -84,29 +103,39 @@ class Recorder:
             names.RAY_ID: row.ray_id,
             names.STATE: "running",
             names.FAMILY: "searched",
-            names.COLOR: names.COLORS["searched"],
+            names.PARETO: "false",
+            names.ORDER: names.ORDERS["searched"],
+            names.SHOWN: self.uid if row.number < names.CLOUD else "no",
+            names.COLOR: names.COLORS["dominated"],
         }
         if row.retry_of is not None:
             tags[names.RETRY_OF] = str(row.retry_of)
         run = self.client.create_run(self.experiment.experiment_id, tags=tags, run_name=f"trial {row.number}")
         self._batch(run.info.run_id, params=row.params)
+        self._runs[row.number] = run.info.run_id
         return run.info.run_id
 
     def curves(self, run_id: str, step: int, values: Mapping[str, float]) -> None:
         """One report of a running search."""
         self._batch(run_id, {names.curve(name): value for name, value in values.items()}, step=step)
 
-    def finish_trial(self, run_id: str, row: TrialRow, trace: str | None = None) -> None:
-        """Close the run of a trial as the store has it."""
+    def finish_trial(self, run_id: str, row: TrialRow, trace: str | None = None, kept: str | None = None) -> None:
+        """Close the run of a trial as the store has it.
+
+        Args:
+            trace: of the exception that ended it.
+            kept: which tokens its operator keeps on the example pictures (``analysis/overlay.py``), JSON.
+        """
         tags: dict[str, str] = {names.STATE: row.state}
         if row.regime:
             tags[names.REGIME] = row.regime
         if row.failure:
             tags[names.FAILURE] = row.failure
+        tags |= {names.PREFIX + name: text for name, text in row.notes.items()}
         if row.operator:
-            self.client.log_text(run_id, row.operator, names.OPERATOR_FILE)
+            tags[names.NOTE] = self._operator(run_id, row.operator, kept)
         if trace:
-            self.client.log_text(run_id, trace, names.FAILURE_FILE)
+            self._files(run_id, {names.FAILURE_FILE: trace})
         relaxed = {names.RELAXED_ACCURACY: names.curve(names.RELAXED_ACCURACY)}  # of no deployed operator
         self._batch(run_id, {relaxed.get(name, name): value for name, value in row.measured.items()}, tags=tags)
         self.client.set_terminated(run_id, _STATUS[row.state])
@@ -123,129 +152,100 @@ class Recorder:
         return mended
 
     def mark_front(self, numbers: Iterable[int]) -> None:
-        """Say on every trial's run whether it is on the front."""
-        front = set(numbers)
-        for number, run in self.trial_runs().items():
-            wanted = "true" if number in front else "false"
-            if run.data.tags.get(names.PARETO) != wanted:
-                self.client.set_tag(run.info.run_id, names.PARETO, wanted)
+        """Say on the runs which trials are on the front now: writes only to those that came or went."""
+        if self._front is None:
+            marked = {number for number, run in self.trial_runs().items() if run.data.tags.get(names.PARETO) == "true"}
+            self._front = marked
+        for number in sorted(set(numbers) ^ self._front):
+            run_id = self._run_of(number)
+            if run_id is None:
+                continue  # MLflow was down when it began; the next front says it again
+            on = number not in self._front
+            tags = {
+                names.PARETO: str(on).lower(),
+                names.ORDER: names.ORDERS["front" if on else "searched"],
+                names.SHOWN: self.uid if on or number < names.CLOUD else "no",
+                names.COLOR: names.COLORS["searched" if on else "dominated"],
+            }
+            self._batch(run_id, tags=tags)
+            self._front ^= {number}
 
-    def point(self, point: Mapping[str, Any], operator_json: str | None) -> None:
-        """One operator of the final comparison: on its trial's run, or as a run of its own."""
+    def point(self, point: Mapping[str, Any], operator_json: str | None, kept: str | None = None) -> None:
+        """One operator of the final comparison: on its trial's run, or as a run of its own.
+
+        Args:
+            kept: as for ``finish_trial``; a trial's run has it already.
+        """
         heldout = {
             names.HELDOUT_ACCURACY: point["accuracy"],
             names.HELDOUT_LOW: point["accuracy_low"],
             names.HELDOUT_HIGH: point["accuracy_high"],
             names.QUESTIONS: point["questions"],
+            **{names.skill(key[6:]): share for key, share in point.items() if key.startswith("skill:")},
         }
         if point["family"] == "searched":
-            self._batch(self.trial_runs()[int(point["trial"])].info.run_id, heldout)
+            run_id = self._run_of(int(point["trial"]))
+            if run_id is not None:
+                self._batch(run_id, heldout)
             return
         run_id = self._baseline(point)
         measured = {name: point[name] for name in (names.COMPUTE_RATIO, names.MEAN_TOKENS, names.TOKENS_LEFT)}
-        self._batch(run_id, {**heldout, **measured})
-        if operator_json:
-            self.client.log_text(run_id, operator_json, names.OPERATOR_FILE)
+        tags = {names.NOTE: self._operator(run_id, operator_json, kept)} if operator_json else {}
+        self._batch(run_id, {**heldout, **measured}, tags=tags)
         self.client.set_terminated(run_id, "FINISHED")
 
     def _baseline(self, point: Mapping[str, Any]) -> str:
         """The baseline's run: made once, however often the comparison is done again."""
-        mine = f"tags.`{names.UID}` = '{self.uid}' and tags.`{names.KIND}` = 'baseline'"
-        for run in self._search(mine):
-            if run.info.run_name == point["name"]:
-                return run.info.run_id
+        if self._baselines is None:
+            mine = f"tags.`{names.UID}` = '{self.uid}' and tags.`{names.KIND}` = 'baseline'"
+            self._baselines = {run.info.run_name: run.info.run_id for run in self._search(mine)}
+        if point["name"] in self._baselines:
+            return self._baselines[point["name"]]
         tags = {
             names.PARENT: self.parent,
             names.UID: self.uid,
             names.KIND: "baseline",
             names.FAMILY: point["family"],
             names.REGIME: point["regime"],
+            names.ORDER: names.ORDERS[point["family"]],
+            names.SHOWN: self.uid,
             names.COLOR: names.COLORS[point["family"]],
         }
         if point["design"]:
             tags[names.DESIGN] = point["design"]
         run = self.client.create_run(self.experiment.experiment_id, tags=tags, run_name=point["name"])
+        self._baselines[point["name"]] = run.info.run_id
         return run.info.run_id
+
+    def register(self, points: Iterable[Mapping[str, Any]], operators: Mapping[int, str]) -> dict[str, str]:
+        """Make the front's operators versions of a registered model named after the study.
+
+        Args:
+            points: of the final comparison; searched ones are registered, the unreduced one says who is champion.
+            operators: the operator JSON of each trial.
+
+        Returns:
+            The version behind each alias.
+        """
+        from eos_platform.tracking.registry import Entry, Registry  # MLflow's model code takes its time to load
+
+        entries, whole = [], None
+        for point in points:
+            if point["family"] == "unreduced":
+                whole = float(point["accuracy"])
+            elif point["family"] == "searched" and (run_id := self._run_of(int(point["trial"]))):
+                number = int(point["trial"])
+                measured = (float(point["accuracy"]), float(point["compute_ratio"]))
+                entries.append(Entry(number, run_id, operators[number], *measured))
+        registry = Registry(self.client, self.study, self.uid, self.experiment.experiment_id, self.parent, self._model)
+        return registry.register(entries, whole)
 
     def summary(self, files: Mapping[str, str], metrics: Mapping[str, float]) -> None:
         """Files and numbers of the whole study, on the parent run."""
-        for name, text in files.items():
-            self.client.log_text(self.parent, text, name)
+        self._files(self.parent, files)
         self._batch(self.parent, metrics)
+        self.views()
 
     def close(self, status: str) -> None:
         """End the parent run: FINISHED, or KILLED when the study was interrupted."""
         self.client.set_terminated(self.parent, status)
-
-    def _batch(
-        self,
-        run_id: str,
-        metrics: Mapping[str, float] | None = None,
-        params: Mapping[str, Any] | None = None,
-        tags: Mapping[str, str] | None = None,
-        step: int = 0,
-    ) -> None:
-        now = int(time.time() * 1000)
-        self.client.log_batch(
-            run_id,
-            metrics=[Metric(key, float(value), now, step) for key, value in (metrics or {}).items()],
-            params=[Param(key, _text(value)) for key, value in (params or {}).items()],
-            tags=[RunTag(key, value) for key, value in (tags or {}).items()],
-        )
-
-
-def connect(uri: str) -> MlflowClient:
-    """A client, with MLflow's chatter turned off."""
-    for logger in ("mlflow", "alembic"):
-        logging.getLogger(logger).setLevel(logging.ERROR)
-    return MlflowClient(tracking_uri=uri)
-
-
-def probe(uri: str) -> None:
-    """Ask the store for something small, without MLflow's minutes of patience.
-
-    Raises:
-        EosError: it does not answer.
-    """
-    patience = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
-    before = {name: os.environ.get(name) for name in patience}
-    os.environ.update(patience)
-    try:
-        connect(uri).search_experiments(max_results=1)
-    except (MlflowException, SQLAlchemyError, OSError, ImportError, ValueError) as error:
-        raise EosError(f"cannot open the MLflow store {redact(uri)}: {first_line(error)}") from None
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name)
-            if value is not None:
-                os.environ[name] = value
-
-
-def search_runs(client: MlflowClient, experiment_id: str, query: str) -> list[Run]:
-    """All runs the query finds, newest first."""
-    found: list[Run] = []
-    token = None
-    while True:
-        page = client.search_runs([experiment_id], query, max_results=1000, page_token=token)
-        found += page
-        if not (token := page.token):
-            return found
-
-
-def first_line(error: Exception) -> str:
-    """The error's first line, without passwords."""
-    return redact((str(error).strip() or type(error).__name__).splitlines()[0])
-
-
-def _experiment(client: MlflowClient, study: str, artifacts: str | None) -> Experiment:
-    experiment = client.get_experiment_by_name(study)
-    if experiment is None:
-        made = client.create_experiment(study, artifact_location=f"{artifacts}/{study}" if artifacts else None)
-        return client.get_experiment(made)
-    if experiment.lifecycle_stage != "active":
-        raise EosError(f"the MLflow experiment '{study}' was deleted; restore it there, or give the study another name")
-    return experiment
-
-
-def _text(value: Any) -> str:
-    return json.dumps(value) if isinstance(value, (list, tuple, dict)) else str(value)

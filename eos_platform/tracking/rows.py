@@ -22,3 +22,4 @@ class TrialRow:
     operator: str | None = None  # JSON
     regime: str | None = None
     failure: str | None = None
+    notes: Mapping[str, str] = field(default_factory=dict)  # tags under eos.: why it stopped, what it violates

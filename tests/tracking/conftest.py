@@ -1,6 +1,12 @@
 """An MLflow store for the folder: making one takes seconds, every test has a study of its own in it."""
 
+import sys
+from pathlib import Path
+
 import pytest
+
+# pytest's importlib mode puts no folder on the path
+sys.path.insert(0, str(Path(__file__).parent))
 
 from eos_platform.tracking.recorder import Recorder
 

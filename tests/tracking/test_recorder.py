@@ -1,15 +1,19 @@
 """What is written to MLflow, read back with the plain client and with ``read_study``."""
 
+import base64
+import io
+import json
 import math
 import re
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from eos_platform.errors import EosError
 from eos_platform.operators.spec import OperatorSpec, SiteSpec, Target
 from eos_platform.tracking import names, read_study
-from eos_platform.tracking.read import open_command
+from eos_platform.tracking.read import front_url, open_command
 from eos_platform.tracking.recorder import Recorder, probe
 from eos_platform.tracking.rows import TrialRow
 
@@ -136,10 +140,13 @@ def test_the_parent_describes_the_study_and_may_be_described_again(make_recorder
     recorder.summary({"points.csv": "a,b\n"}, {"hypervolume": 0.5})
     parent = recorder.client.get_run(recorder.parent)
     assert parent.data.tags["eos.plan.trials"] == "9"
-    assert parent.data.tags[names.NOTE] == "words"
+    note = parent.data.tags[names.NOTE]
+    assert note.startswith("words\n")
+    for part in ("`m`, frozen", "eos study run study.yaml", "viewStateShareKey=pareto-front", "| `compute_ratio` |"):
+        assert part in note
     assert parent.data.metrics == {"hypervolume": 0.5}
     files = {file.path for file in recorder.client.list_artifacts(recorder.parent)}
-    assert files == {"study.yaml", "points.csv"}
+    assert files == {"study.yaml", "points.csv", "environment.json"}
 
 
 def test_reading_what_is_not_there(make_recorder, uri, tmp_path):
@@ -175,6 +182,7 @@ def test_a_store_that_does_not_answer_is_said_in_a_line(uri):
 
 def test_how_to_look():
     assert open_command("http://tracker:5000") == "http://tracker:5000"
+    assert front_url("sqlite:///none.db", "s") == ""
     assert open_command("sqlite:///a/mlflow.db").startswith("mlflow ui --backend-store-uri sqlite:///a/mlflow.db")
 
 
@@ -196,6 +204,50 @@ def test_a_bad_uri_is_one_line_without_its_password(uri, tmp_path, monkeypatch):
         assert "secret" not in str(caught.value)
         assert "\n" not in str(caught.value)
     assert "secret" not in open_command(uri)
+
+
+def test_the_front_moves_and_only_those_that_came_or_went_are_written(make_recorder, monkeypatch):
+    recorder = make_recorder()
+    runs = {number: recorder.start_trial(row(number, "running")) for number in range(3)}
+    for number in range(3):
+        recorder.finish_trial(runs[number], row(number))
+    written = []
+    batch = recorder._batch
+    monkeypatch.setattr(recorder, "_batch", lambda run_id, **given: (written.append(run_id), batch(run_id, **given)))
+    for front, changed in (([0], [0]), ([0, 1], [1]), ([1, 2], [0, 2]), ([1, 2], [])):
+        written.clear()
+        recorder.mark_front(front)
+        assert written == [runs[number] for number in changed]
+    told = {number: run.data.tags for number, run in recorder.trial_runs().items()}
+    assert {number: tags[names.PARETO] for number, tags in told.items()} == {0: "false", 1: "true", 2: "true"}
+    assert told[0][names.COLOR] == names.COLORS["dominated"] != told[1][names.COLOR] == names.COLORS["searched"]
+    assert told[1][names.ORDER] < told[0][names.ORDER]
+    assert {tags[names.SHOWN] for tags in told.values()} == {recorder.uid}
+    late = recorder.start_trial(row(names.CLOUD, "running"))
+    shown = [recorder.client.get_run(late).data.tags[names.SHOWN]]
+    for front in ([names.CLOUD, 1, 2], [1, 2]):  # one of thousands is shown while it is on the front
+        recorder.mark_front(front)
+        shown.append(recorder.client.get_run(late).data.tags[names.SHOWN])
+    assert shown == ["no", recorder.uid, "no"]
+    again = make_recorder()  # another driver goes on
+    again.mark_front([2])
+    assert again.trial_runs()[1].data.tags[names.PARETO] == "false"
+
+
+def test_a_trial_has_its_operator_in_words_and_pictures(make_recorder):
+    recorder = make_recorder()
+    run_id = recorder.start_trial(row(state="running"))
+    stream = io.BytesIO()
+    Image.new("RGB", (32, 32)).save(stream, "PNG")
+    png = "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
+    recorder.examples = [{"png": png, "grid": [4, 4], "text": "what?", "answer": "that"}]
+    sites = [[{"place": "decoder", "layer": 1, "origin": [0, 5, 9], "size": [1.0, 1.0, 1.0]}]]
+    recorder.finish_trial(run_id, row(), kept=json.dumps(sites))
+    files = {file.path for file in recorder.client.list_artifacts(run_id)}
+    assert files == {"operator.json", "sites.png", "kept.png", "kept.json"}
+    note = recorder.client.get_run(run_id).data.tags[names.NOTE]
+    assert "before decoder layer 1, 16 to 3 tokens" in note
+    assert f'load_operator("runs:/{run_id}")' in note
 
 
 def test_the_relaxed_accuracy_is_no_deployed_metric(make_recorder):

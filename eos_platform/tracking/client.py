@@ -1,0 +1,74 @@
+"""A quiet MLflow client, and what several modules ask of it."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+from mlflow import MlflowClient
+from mlflow.entities import Experiment, Run
+from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
+
+from eos_platform.errors import EosError, redact
+
+# what an MLflow store that is away, full or foreign raises
+TROUBLE = (MlflowException, SQLAlchemyError, OSError, ImportError, ValueError)
+
+
+def connect(uri: str) -> MlflowClient:
+    """A client, with MLflow's chatter turned off."""
+    for logger in ("mlflow", "alembic"):
+        logging.getLogger(logger).setLevel(logging.ERROR)
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def probe(uri: str) -> None:
+    """Ask the store for something small, without MLflow's minutes of patience.
+
+    Raises:
+        EosError: it does not answer.
+    """
+    patience = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+    before = {name: os.environ.get(name) for name in patience}
+    os.environ.update(patience)
+    try:
+        connect(uri).search_experiments(max_results=1)
+    except TROUBLE as error:
+        raise EosError(f"cannot open the MLflow store {redact(uri)}: {first_line(error)}") from None
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
+
+
+def search_runs(client: MlflowClient, experiment_id: str, query: str) -> list[Run]:
+    """All runs the query finds, newest first."""
+    found: list[Run] = []
+    token = None
+    while True:
+        page = client.search_runs([experiment_id], query, max_results=1000, page_token=token)
+        found += page
+        if not (token := page.token):
+            return found
+
+
+def first_line(error: Exception) -> str:
+    """The error's first line, without passwords."""
+    return redact((str(error).strip() or type(error).__name__).splitlines()[0])
+
+
+def experiment_of(client: MlflowClient, study: str, artifacts: str | None) -> Experiment:
+    """The study's experiment, made if need be.
+
+    Raises:
+        EosError: it was deleted.
+    """
+    experiment = client.get_experiment_by_name(study)
+    if experiment is None:
+        made = client.create_experiment(study, artifact_location=f"{artifacts}/{study}" if artifacts else None)
+        return client.get_experiment(made)
+    if experiment.lifecycle_stage != "active":
+        raise EosError(f"the MLflow experiment '{study}' was deleted; restore it there, or give the study another name")
+    return experiment

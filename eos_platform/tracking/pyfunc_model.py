@@ -1,0 +1,72 @@
+"""What MLflow runs for a registered operator: the base model with the operator on it, asked about pictures.
+
+MLflow keeps a copy of this file with each model ("models from code"); the operator itself is data beside it.
+
+    answers = mlflow.pyfunc.load_model("models:/quickstart@champion").predict(frame)  # columns image, text
+
+``image`` is a file or base64 of one; ``text`` the question. The base model is loaded at the first question.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from mlflow.models import set_model
+from mlflow.pyfunc import PythonModel
+
+OPERATOR = "operator"
+LONGEST = 16  # tokens of an answer, by default
+
+
+class OperatorModel(PythonModel):
+    """A vision-language model with an operator."""
+
+    def load_context(self, context: Any) -> None:
+        """Read the operator; raises EosError when it is none."""
+        from eos_platform.operators.spec import OperatorSpec
+
+        self.operator = OperatorSpec.load(context.artifacts[OPERATOR])
+        self.base = str((context.model_config or {}).get("model", ""))
+        self._loaded: tuple[Any, Any] | None = None
+
+    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> list[str]:
+        """The answers, in the rows' order."""
+        model, processor = self._model()
+        limit = int((params or {}).get("max_new_tokens", LONGEST))
+        answers = []
+        for image, text in zip(model_input["image"], model_input["text"], strict=True):
+            prompt = text if "<image>" in text else f"<image>{text}"
+            inputs = processor(images=_picture(image), text=prompt, return_tensors="pt").to(model.device)
+            out = model.generate(**inputs, max_new_tokens=limit, do_sample=False)
+            answers.append(processor.decode(out[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True).strip())
+        return answers
+
+    def _model(self) -> tuple[Any, Any]:
+        if self._loaded is None:
+            from transformers import AutoModelForImageTextToText, AutoProcessor
+
+            import eos_platform
+            from eos_platform.models.bundled import GRIDS, folder
+
+            place = folder(self.base) if self.base in GRIDS else Path(self.base)
+            model = AutoModelForImageTextToText.from_pretrained(place).eval()
+            self._loaded = eos_platform.attach(model, self.operator), AutoProcessor.from_pretrained(place)
+        return self._loaded
+
+
+def _picture(given: str) -> Any:
+    from PIL import Image
+
+    try:
+        if Path(given).is_file():
+            return Image.open(given).convert("RGB")
+    except OSError:  # base64 is longer than a name may be
+        pass
+    return Image.open(io.BytesIO(base64.b64decode(given.partition(",")[2] or given))).convert("RGB")
+
+
+set_model(OperatorModel())

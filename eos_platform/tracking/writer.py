@@ -1,0 +1,90 @@
+"""What every writer of runs does: open the store, find runs, write values and files in few calls."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from mlflow.entities import Metric, Param, Run, RunTag
+
+from eos_platform.errors import EosError, redact
+from eos_platform.operators.spec import OperatorSpec
+from eos_platform.tracking import names
+from eos_platform.tracking.client import TROUBLE, connect, experiment_of, first_line, search_runs
+from eos_platform.tracking.notes import operator_note
+from eos_platform.tracking.pictures import kept_png, sites_png
+
+
+class Writer:
+    """A store and one experiment in it.
+
+    Args:
+        uri: any MLflow tracking URI.
+        study: the experiment's name.
+        artifacts: where artifacts go, for stores without a server.
+
+    Attributes:
+        examples: pictures that kept tokens are drawn on (``analysis/overlay.py``); without them none are drawn.
+
+    Raises:
+        EosError: the store cannot be opened.
+    """
+
+    def __init__(self, uri: str, study: str, artifacts: str | None = None) -> None:
+        self.study = study
+        self.examples: Sequence[Mapping[str, Any]] = ()
+        self._logged: set[str] = set()  # metrics
+        try:
+            self.client = connect(uri)
+            self.experiment = experiment_of(self.client, study, artifacts)
+        except TROUBLE as error:
+            raise EosError(f"cannot open the MLflow store {redact(uri)}: {first_line(error)}") from None
+
+    def _search(self, query: str) -> list[Run]:
+        return search_runs(self.client, self.experiment.experiment_id, query)
+
+    def _operator(self, run_id: str, operator_json: str, kept: str | None = None) -> str:
+        """The operator's file and pictures; what its run says of it."""
+        operator = OperatorSpec.from_json(operator_json)
+        files: dict[str, str | bytes] = {
+            names.OPERATOR_FILE: operator_json,
+            names.SITES_PICTURE: sites_png(operator),
+        }
+        if kept and self.examples:
+            sites = json.loads(kept)
+            files[names.KEPT_FILE] = json.dumps({"examples": list(self.examples), "sites": sites})
+            files[names.KEPT_PICTURE] = kept_png(self.examples, sites, f"{operator.name}: {operator.regime}")
+        self._files(run_id, files)
+        return operator_note(operator, f"runs:/{run_id}")
+
+    def _files(self, run_id: str, files: Mapping[str, str | bytes]) -> None:
+        """All in one go."""
+        with TemporaryDirectory() as folder:
+            for name, content in files.items():
+                (Path(folder) / name).write_bytes(content.encode() if isinstance(content, str) else content)
+            self.client.log_artifacts(run_id, folder)
+
+    def _batch(
+        self,
+        run_id: str,
+        metrics: Mapping[str, float] | None = None,
+        params: Mapping[str, Any] | None = None,
+        tags: Mapping[str, str] | None = None,
+        step: int = 0,
+    ) -> None:
+        now = int(time.time() * 1000)
+        self._logged.update(metrics or ())
+        self.client.log_batch(
+            run_id,
+            metrics=[Metric(key, float(value), now, step) for key, value in (metrics or {}).items()],
+            params=[Param(key, _text(value)) for key, value in (params or {}).items()],
+            tags=[RunTag(key, value) for key, value in (tags or {}).items()],
+        )
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value) if isinstance(value, (list, tuple, dict)) else str(value)
