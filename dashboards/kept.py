@@ -234,3 +234,29 @@ def _notes(
                 at = {**middle, "y": at_row * down + rows - 0.4, "yanchor": "top"}
                 notes.append({**plain, **at, "text": escape(row["caption"]), "font": {"size": 11, "color": MUTED}})
     return notes
+
+
+def overlay_png(picture: Mapping[str, Any], origin: Sequence[int], size: Sequence[float], scale: int = 2) -> str:
+    """One picture with its tokens laid over it, in the colours of the figure, as a data URI."""
+    small = Image.open(io.BytesIO(base64.b64decode(picture["png"].partition(",")[2]))).convert("RGB")
+    rows, across = picture["grid"]
+    values = token_values(origin, size, (rows, across))
+    places = (values - GONE) / (LARGEST - GONE)
+    stops = [place for place, _ in SCALE]
+    shades = np.array([_shade(str(colour)) for _, colour in SCALE])
+    # of two equal stops the later counts from there on: np.interp would take either
+    spread = np.array(stops) + np.arange(len(stops)) * 1e-9
+    tint = np.stack([np.interp(places, spread, shades[:, channel]) for channel in range(4)], axis=-1)
+    cell = (small.width // across, small.height // rows)
+    whole = np.kron(tint, np.ones((cell[1], cell[0], 1)))
+    pixels = np.asarray(small.resize((across * cell[0], rows * cell[1])), dtype=float)
+    mixed = pixels * (1 - whole[..., 3:]) + whole[..., :3] * whole[..., 3:]
+    shown = Image.fromarray(mixed.round().astype(np.uint8))
+    shown = shown.resize((shown.width * scale, shown.height * scale), Image.Resampling.NEAREST)
+    stream = io.BytesIO()
+    shown.quantize(128).save(stream, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
+
+
+def _shade(colour: str) -> list[float]:
+    return [float(part) for part in colour.removeprefix("rgba(").rstrip(")").split(",")]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from html import escape
 
+import pandas as pd
 import plotly.graph_objects as go
 
 from eos_platform.dashboards.palette import GRID, INK, MUTED, PAPER
@@ -14,17 +16,22 @@ body {{ margin: 0 auto; padding: 24px 28px 60px; max-width: 1500px; background: 
   font-family: Inter, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif; }}
 h1 {{ font-size: 26px; margin: 0 0 6px; }}
 p {{ color: {MUTED}; margin: 0 0 10px; max-width: 1000px; line-height: 1.45; }}
+table {{ border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums; }}
+th, td {{ text-align: right; padding: 5px 16px 5px 0; border-bottom: 1px solid {GRID}; }}
+th:first-child, td:first-child {{ text-align: left; }}
+@media print {{ section {{ break-inside: avoid; }} }}
 section {{ border-top: 1px solid {GRID}; padding-top: 14px; margin-top: 14px; overflow-x: auto; }}
 """
 
 
-def page(title: str, lead: str, figures: Sequence[go.Figure]) -> str:
+def page(title: str, lead: str, figures: Sequence[go.Figure], table: pd.DataFrame | None = None) -> str:
     """The HTML.
 
     Args:
         title: of the page.
         lead: under it, plain text, a paragraph a line.
         figures: from top to bottom; one wider than the window scrolls sideways by itself.
+        table: after the first figure, for those who read better than they see.
     """
     parts = []
     for number, figure in enumerate(figures):
@@ -34,7 +41,10 @@ def page(title: str, lead: str, figures: Sequence[go.Figure]) -> str:
             config={"displaylogo": False, "responsive": True},
             div_id=f"figure-{number}",
         )
-        parts.append(f"<section>{inner}</section>")
+        label = escape(re.sub("<[^>]+>", "", figure.layout.title.text or f"Figure {number + 1}"), quote=True)
+        parts.append(f'<section aria-label="{label}">{inner}</section>')
+        if number == 0 and table is not None and len(table):
+            parts.append(f"<section>{table.to_html(index=False, border=0, na_rep='')}</section>")
     paragraphs = "\n".join(f"<p>{escape(line)}</p>" for line in lead.splitlines())
     return (
         "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>"

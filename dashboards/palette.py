@@ -113,3 +113,91 @@ def theme(title: str, subtitle: str = "") -> dict[str, Any]:
         "xaxis": axis,
         "yaxis": axis,
     }
+
+
+# what a site does, told apart by symbol as well as by hue
+REGIMES = {
+    "prune": Style("#d55e00", "triangle-down"),
+    "merge": Style("#0072b2", "circle"),
+    "pool": Style("#b8609a", "square"),
+    "reweight": Style("#c08a00", "diamond"),
+    "hybrid": Style("#009e73", "hexagon"),
+    "identity": Style("#8c9196", "line-ew-open"),
+}
+# a handful of operators beside each other, by place
+BESIDE = (
+    Style("#0072b2", "circle"),
+    Style("#d55e00", "diamond"),
+    Style("#009e73", "square"),
+    Style("#b8609a", "triangle-up"),
+    Style("#c08a00", "hexagon"),
+    Style("#6b5fb5", "pentagon"),
+)
+STATES = {
+    "complete": "#0072b2",
+    "running": "#009e73",
+    "pruned": "#c08a00",
+    "failed": "#d55e00",
+    "interrupted": "#8c9196",
+}
+
+# the same palette on a dark page: neutrals exchanged, deep hues lifted
+_DARK = {
+    INK: "#e8eaed",
+    MUTED: "#a3acb8",
+    GRID: "#30363d",
+    PAPER: "#15181c",
+    "#0072b2": "#56b4e9",
+    "#5c6168": "#a8adb3",
+    "#8a6d3b": "#d0ab68",
+    "#2f7d32": "#6cc070",
+    "#6b5fb5": "#a59bf0",
+    "#9a4fc4": "#c78be8",
+    "#7a5230": "#c0946a",
+    "#a03a3a": "#e88080",
+    "#4d6b2f": "#93b86c",
+    "#009e73": "#2fc79b",
+    "#d55e00": "#f08030",
+    "#b8609a": "#dd8cc2",
+    # the ends of the scale of parallel coordinates: strong is light here
+    "#b9c2cc": "#5a6570",
+    "#004b87": "#d6efff",
+}
+_DARK_RGB = {
+    ",".join(str(int(key[at : at + 2], 16)) for at in (1, 3, 5)): ",".join(
+        str(int(value[at : at + 2], 16)) for at in (1, 3, 5)
+    )
+    for key, value in _DARK.items()
+}
+
+
+def darkened(figure: Any) -> Any:
+    """A figure's plain form (``to_plotly_json``) for a dark page: the palette's colours exchanged."""
+    if isinstance(figure, dict):
+        return {
+            key: value if key in ("customdata", "ids", "z", "source") else darkened(value)
+            for key, value in figure.items()
+        }
+    if isinstance(figure, (list, tuple)):
+        return (
+            [darkened(value) for value in figure] if not figure or not isinstance(figure[0], (int, float)) else figure
+        )
+    if isinstance(figure, str):
+        return _dark_text(figure)
+    return figure
+
+
+def _dark_text(text: str) -> str:
+    if text == "white":
+        return _DARK[PAPER]
+    if text in _DARK:
+        return _DARK[text]
+    if text.startswith("rgba("):
+        rgb, _, alpha = text[5:].rpartition(",")
+        if rgb in _DARK_RGB and 0.1 < float(alpha[:-1]) < 0.4:  # pale on white is all but gone on black
+            alpha = f"{1.5 * float(alpha[:-1]):g})"
+        return f"rgba({_DARK_RGB.get(rgb, rgb)},{alpha}"
+    if "color:#" in text:
+        for light, dark in _DARK.items():
+            text = text.replace(f"color:{light}", f"color:{dark}")
+    return text

@@ -4,13 +4,15 @@
 its 95 % interval ``accuracy_low``, ``accuracy_high`` (shares of 1), ``compute_ratio``; and, where known,
 ``mean_tokens``, ``tokens_left``, ``regime``, ``trial``, ``design``, ``variant``, ``questions``. Missing columns, empty
 families and unknown numbers are drawn as what is left of them. A design that comes both ``published`` and ``tuned`` is
-drawn twice, hollow and dotted as published.
+drawn twice, hollow and dotted as published. With a column ``key``, each point carries it as its id (what a click
+reports); ``front`` (booleans) says which searched rows are the front where that cannot be told from the rows alone;
+``measured_on`` ("held-out" | "validation") is told by hovering.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any
 
@@ -19,20 +21,47 @@ import pandas as pd
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from eos_platform.dashboards.palette import FAMILIES, MUTED, SEARCHED, UNREDUCED, Style, design_styles, rgba, theme
+from eos_platform.dashboards.palette import (
+    FAMILIES,
+    INK,
+    MUTED,
+    PAPER,
+    SEARCHED,
+    UNREDUCED,
+    Style,
+    design_styles,
+    rgba,
+    theme,
+)
+from eos_platform.dashboards.rows import records
 
 NUMBERS = ("accuracy", "accuracy_low", "accuracy_high", "compute_ratio", "mean_tokens", "tokens_left", "questions")
-COLUMNS = ("name", "family", *NUMBERS, "regime", "trial", "design", "variant")
+COLUMNS = ("name", "family", *NUMBERS, "regime", "trial", "design", "variant", "key", "front", "measured_on")
+MANY = 600  # dominated points beyond which they are drawn by the GPU, without bars
 TICKS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0)
 
 
-def pareto_figure(points: pd.DataFrame, title: str = "Accuracy against compute") -> go.Figure:
+def pareto_figure(
+    points: pd.DataFrame,
+    title: str = "Accuracy against compute",
+    *,
+    budget: float | None = None,
+    bars: bool = True,
+    height: int | None = 720,
+) -> go.Figure:
     """The Pareto front of the searched operators beside the hand-designed ones.
+
+    Args:
+        budget: a compute ratio; what costs more is veiled.
+        bars: draw the 95 % intervals.
+        height: pixels; None: of what holds it.
 
     Raises:
         ValueError: a family that is none of the three.
     """
     drawn = _drawable(points)
+    if not bars:
+        drawn = drawn.assign(accuracy_low=math.nan, accuracy_high=math.nan)
     figure = go.Figure()
     for trace in (*_unreduced(drawn), *_designed(drawn), *_searched(drawn)):
         figure.add_trace(trace)
@@ -51,8 +80,10 @@ def pareto_figure(points: pd.DataFrame, title: str = "Accuracy against compute")
         showlegend=True,
         legend={"x": 1.015, "xanchor": "left", "y": 1, "yanchor": "top", "tracegroupgap": 14, "font": {"size": 14}},
         hovermode="closest",
-        height=720,
+        height=height,
     )
+    if budget is not None and low < budget < high:
+        _veil(figure, budget, high)
     if drawn.empty:
         figure.add_annotation(
             text="No operator measured yet", x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False, font_size=18
@@ -60,13 +91,34 @@ def pareto_figure(points: pd.DataFrame, title: str = "Accuracy against compute")
     return figure
 
 
+def _veil(figure: go.Figure, budget: float, edge: float) -> None:
+    """A line at the budget, and what is dearer behind a veil."""
+    across = {"xref": "x", "yref": "paper", "y0": 0, "y1": 1}
+    figure.add_shape(
+        type="rect", x0=budget, x1=edge, fillcolor=rgba(PAPER, 0.68), line_width=0, layer="above", **across
+    )
+    figure.add_shape(type="line", x0=budget, x1=budget, line={"color": INK, "width": 1.5, "dash": "dot"}, **across)
+    figure.add_annotation(
+        x=math.log10(budget),
+        y=0,
+        yref="paper",
+        text=f"budget {budget:.3g}",
+        showarrow=False,
+        xanchor="right",
+        xshift=-5,
+    )
+
+
 def front_mask(points: pd.DataFrame) -> NDArray[np.bool_]:
     """Rows that no other row beats: none has at most their compute and at least their accuracy, one of them better."""
     cost, gain = points["compute_ratio"].to_numpy(float), points["accuracy"].to_numpy(float)
-    as_good = (cost[None, :] <= cost[:, None]) & (gain[None, :] >= gain[:, None])
-    better = (cost[None, :] < cost[:, None]) | (gain[None, :] > gain[:, None])
-    beaten: NDArray[np.bool_] = np.any(as_good & better, axis=1)
-    return ~beaten
+    front = np.zeros(len(points), dtype=bool)
+    best, best_cost = -math.inf, math.nan
+    for row in np.lexsort((-gain, cost)):  # from cheap to dear, of equal cost the most accurate first
+        if gain[row] > best:
+            best, best_cost = gain[row], cost[row]
+        front[row] = gain[row] == best and cost[row] == best_cost
+    return front
 
 
 def _drawable(points: pd.DataFrame) -> pd.DataFrame:
@@ -84,7 +136,7 @@ def _drawable(points: pd.DataFrame) -> pd.DataFrame:
 def _unreduced(drawn: pd.DataFrame) -> Iterator[go.Scatter]:
     rows = drawn[drawn["family"] == "unreduced"]
     low, high = _x_range(drawn)
-    for number, (_, row) in enumerate(rows.iterrows()):
+    for number, row in enumerate(records(rows)):
         level = 100 * row["accuracy"]
         yield go.Scatter(
             x=[low, high],
@@ -147,7 +199,7 @@ def _design(rows: pd.DataFrame, name: str, style: Style, *, tuned: bool, both: b
 
 def _searched(drawn: pd.DataFrame) -> Iterator[go.Scatter]:
     rows = drawn[drawn["family"] == "searched"]
-    front = front_mask(rows)
+    front = front_mask(rows) if rows["front"].isna().any() else rows["front"].to_numpy(bool)
     group = {
         "legendgroup": "searched",
         "legendgrouptitle": {"text": "searched", "font": {"size": 13, "color": MUTED}},
@@ -178,10 +230,13 @@ def _searched(drawn: pd.DataFrame) -> Iterator[go.Scatter]:
 
 def _scatter(rows: pd.DataFrame, *, error_colour: str, **style: Any) -> go.Scatter:
     """One trace of measured points: per cent up, interval bars where known, and what hovering tells."""
+    cloud = style["mode"] == "markers" and len(rows) > MANY
     percent = 100 * rows["accuracy"]
     above = (100 * rows["accuracy_high"] - percent).clip(lower=0).fillna(0)
     below = (percent - 100 * rows["accuracy_low"]).clip(lower=0).fillna(0)
-    return go.Scatter(
+    if rows["key"].notna().all():
+        style = {**style, "ids": rows["key"].astype(str).tolist()}
+    return (go.Scattergl if cloud else go.Scatter)(
         x=rows["compute_ratio"].tolist(),
         y=percent.tolist(),
         error_y={
@@ -192,14 +247,18 @@ def _scatter(rows: pd.DataFrame, *, error_colour: str, **style: Any) -> go.Scatt
             "color": error_colour,
             "thickness": 1.2,
             "width": 3,
+            "visible": not cloud and bool((above + below > 0).any()),
         },
-        customdata=[_hover(row) for _, row in rows.iterrows()],
-        hovertemplate="%{customdata}<extra></extra>",
+        # of thousands, words enough to know them: whole ones would be a megabyte that the page has to carry about
+        customdata=rows["name"].astype(str).map(escape).tolist() if cloud else [_hover(row) for row in records(rows)],
+        hovertemplate="<b>%{customdata}</b><br>accuracy %{y:.1f} %<br>compute ratio %{x:.3f}<extra></extra>"
+        if cloud
+        else "%{customdata}<extra></extra>",
         **style,
     )
 
 
-def _hover(row: pd.Series) -> str:
+def _hover(row: Mapping[str, Any]) -> str:
     lines = [f"<b>{_name(row)}</b>"]
     facts = [] if pd.isna(row["regime"]) else [f"regime {escape(str(row['regime']))}"]
     facts += [] if pd.isna(row["trial"]) else [f"trial {row['trial']:.0f}"]
@@ -207,6 +266,8 @@ def _hover(row: pd.Series) -> str:
     accuracy = f"accuracy {100 * row['accuracy']:.1f} %"
     if not (pd.isna(row["accuracy_low"]) or pd.isna(row["accuracy_high"])):
         accuracy += f" (95 %: {100 * row['accuracy_low']:.1f} to {100 * row['accuracy_high']:.1f})"
+    if not pd.isna(row["measured_on"]):
+        accuracy += f", {escape(str(row['measured_on']))}"
     lines += [accuracy, f"compute ratio {row['compute_ratio']:.3f}"]
     tokens = [f"{row['mean_tokens']:.1f} mean"] if not pd.isna(row["mean_tokens"]) else []
     tokens += [f"{row['tokens_left']:.0f} left at the end"] if not pd.isna(row["tokens_left"]) else []
@@ -214,7 +275,7 @@ def _hover(row: pd.Series) -> str:
     return "<br>".join(lines)
 
 
-def _name(row: pd.Series) -> str:
+def _name(row: Mapping[str, Any]) -> str:
     return escape(str(row["family"] if pd.isna(row["name"]) else row["name"]))
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from eos_platform.dashboards.kept import GONE, LARGEST, kept_figure, token_values
+from eos_platform.dashboards.kept import GONE, LARGEST, kept_figure, overlay_png, token_values
 from eos_platform.dashboards.page import page
 from eos_platform.dashboards.skills import skills_figure
 
@@ -116,3 +116,12 @@ def test_a_page_holds_plotly_once_and_every_figure(points, kept):
     assert html.count("plotly.js v") == 1
     assert html.count('class="plotly-graph-div"') == 2
     assert "<h1>A &lt;title&gt;</h1><p>lead &amp; all</p>" in html
+
+
+def test_an_overlay_as_a_picture_has_the_figure_s_colours():
+    uri = overlay_png(picture("red"), [0, 7], [1.0, 32.0])
+    pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))).convert("RGB"), dtype=int)
+    assert pixels.shape == (GRID[0] * 16, GRID[1] * 16, 3)
+    assert abs(pixels[8, 8] - [255, 0, 0]).max() < 6  # stands for itself: clear
+    assert pixels[24, 24, 2] > 30  # stands for many: crimson
+    assert pixels[8, 40].max() < 90  # gone: dark

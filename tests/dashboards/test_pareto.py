@@ -196,3 +196,32 @@ def test_every_design_of_the_package_looks_different():
     assert len(set(styles.values())) == len(DESIGNS)
     go.Scatter(marker={"symbol": [style.symbol for style in styles.values()]})
     go.Scatter(marker={"symbol": [f"{style.symbol}-open" for style in styles.values()]})
+
+
+def test_a_budget_veils_what_is_dearer(points):
+    veil, line = pareto_figure(points, "T", budget=0.12).layout.shapes
+    assert (veil.type, veil.x0) == ("rect", 0.12)
+    assert veil.x1 > 1.0
+    assert line.x0 == line.x1 == 0.12
+    assert not pareto_figure(points, "T").layout.shapes
+
+
+def test_points_carry_their_keys_and_the_front_may_be_given(points):
+    known = points.assign(key=[f"k{number}" for number in range(len(points))], front=False)
+    known.loc[known["name"] == "trial 2", "front"] = True
+    drawn = traces(pareto_figure(known, "T"))
+    assert drawn["Pareto front"].ids == ("k3",)
+    assert drawn["dominated"].ids == ("k2", "k0")
+    assert traces(pareto_figure(points, "T"))["Pareto front"].ids is None
+
+
+def test_bars_may_be_left_out(points):
+    assert traces(pareto_figure(points, "T"))["Pareto front"].error_y.visible
+    assert not traces(pareto_figure(points, "T", bars=False))["Pareto front"].error_y.visible
+
+
+def test_thousands_of_dominated_points_are_drawn_by_the_gpu(points):
+    many = pd.concat([points, *[points[points["name"] == "trial 2"]] * 700])
+    drawn = traces(pareto_figure(many, "T"))
+    assert (drawn["dominated"].type, drawn["Pareto front"].type) == ("scattergl", "scatter")
+    assert not drawn["dominated"].error_y.visible

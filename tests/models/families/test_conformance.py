@@ -9,7 +9,7 @@ from eos_platform.models.conformance.checks import CHECKS
 from eos_platform.models.conformance.zoo import SAMPLES
 
 torch.set_num_threads(1)
-QUICK = ("dropped by hand", "cache lengths", "rows as if alone")
+QUICK = ("dropped by hand", "cache lengths")
 
 
 @pytest.mark.parametrize("check", [*QUICK])

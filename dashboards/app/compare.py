@@ -1,0 +1,164 @@
+"""Operators side by side: numbers, tokens by layer, skills, what each keeps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dash
+import pandas as pd
+from dash import Input, Output, State, dcc, html
+
+from eos_platform.dashboards.app.address import MOST, link
+from eos_platform.dashboards.app.operator import WAIT, kept_part, skills_of
+from eos_platform.dashboards.app.parts import aria, interval, number, percent, plain_table, shown
+from eos_platform.dashboards.beside import skills_beside, staircases
+from eos_platform.dashboards.operator import operator_figure
+
+OFFERED = 150  # operators in the list at once
+
+
+def layout() -> list[Any]:
+    """The page."""
+    return [
+        html.Div(
+            [
+                html.Span(f"Operators (two to {MOST})", id="label-compare", className="label"),
+                dcc.Dropdown(
+                    id="compare-choice", multi=True, searchable=True, placeholder="choose operators", options=[]
+                ),
+            ],
+            className="field",
+            role="group",
+            **aria(labelledby="label-compare"),
+        ),
+        html.Div(id="compare-body"),
+        html.Div(id="compare-kept"),
+        dcc.Interval(id="compare-wait", interval=WAIT, disabled=True),
+    ]
+
+
+def first_choice(found: pd.DataFrame) -> list[str]:
+    """A front operator from the middle, and the best hand-designed one at about its compute."""
+    front = found[found["front"]].sort_values("compute_ratio")
+    if front.empty:
+        return []
+    mine = front.iloc[len(front) // 2]
+    designed = found[(found["family"] == "hand-designed") & found["accuracy"].notna()]
+    near = designed[designed["compute_ratio"].div(mine["compute_ratio"]).between(0.8, 1.25)]
+    best = (near if len(near) else designed).sort_values("accuracy")["key"].tolist()[-1:]
+    return list(dict.fromkeys([mine["key"], *(best or front["key"].tolist()[-1:])]))
+
+
+def choice(found: pd.DataFrame, where: dict[str, Any]) -> list[str]:
+    """The operators of the address that there are, else a first choice."""
+    known = set(found["key"])
+    return [key for key in where["with"] if key in known] or first_choice(found)
+
+
+def register(app: dash.Dash, studies: Any) -> None:
+    """Its callbacks."""
+
+    @app.callback(
+        Output("compare-choice", "options"),
+        Output("compare-choice", "value"),
+        Input("where", "data"),
+        Input("compare-choice", "search_value"),
+        State("compare-choice", "value"),
+    )
+    def _offer(where: dict[str, Any] | None, typed: str | None, value: list[str] | None) -> tuple[Any, Any]:
+        if not where or where["view"] != "compare":
+            return dash.no_update, dash.no_update
+        found = studies.operators(where["study"])
+        asked = dash.ctx.triggered_id == "compare-choice"
+        keys = (value or []) if asked else choice(found, where)
+        # a list of thousands would take the browser seconds: those that matter first, more by typing
+        chosen, rest = found["key"].isin(keys), found["accuracy"].notna()
+        if typed:
+            rest &= found["name"].str.contains(typed, case=False, regex=False)
+        rows = found[rest & ~chosen].sort_values(["front", "family", "accuracy"], ascending=[False, True, False])
+        found = pd.concat([found[chosen], rows.head(OFFERED)])
+        options = [
+            {
+                "value": row["key"],
+                "label": f"{row['name']} · {percent(row['accuracy'])} at {number(row['compute_ratio'])}",
+            }
+            for row in found[["key", "name", "accuracy", "compute_ratio"]].to_dict("records")
+        ]
+        return options, dash.no_update if asked else keys
+
+    @app.callback(Input("compare-choice", "value"), State("where", "data"), prevent_initial_call=True)
+    def _remember(keys: list[str] | None, where: dict[str, Any]) -> None:
+        """Into the address, by ``set_props``: as an output it would close a circle with what the address sets."""
+        if where["view"] == "compare" and (keys or []) != choice(studies.operators(where["study"]), where):
+            dash.set_props("url", {"search": link(where, **{"with": (keys or [])[:MOST]}).removeprefix("/")})
+
+    @app.callback(Output("compare-body", "children"), Input("where", "data"), Input("theme", "data"))
+    def _show(where: dict[str, Any] | None, theme: str | None) -> Any:
+        if not where or where["view"] != "compare":
+            return None
+        found = studies.operators(where["study"]).set_index("key", drop=False)
+        keys = choice(found, where)
+        if len(keys) < 2:
+            return html.P("Choose two operators or more.", className="note")
+        rows = [found.loc[key].to_dict() for key in keys]
+        diagrams = [studies.diagram(where["study"], key) for key in keys]
+        stairs = pd.concat(
+            [
+                diagram[0][diagram[0]["place"] == "decoder"].assign(operator=row["name"])
+                for row, diagram in zip(rows, diagrams, strict=True)
+                if diagram
+            ]
+            or [pd.DataFrame(columns=["operator", "layer", "tokens"])]
+        )
+        skills = pd.concat([skills_of(row) for row in rows])
+        small = [
+            shown(
+                operator_figure(diagram[0], diagram[1], str(row["name"]), height=340),
+                theme,
+                f"Visual tokens by layer of {row['name']}",
+                f"compare-diagram-{place}",
+            )
+            for place, (row, diagram) in enumerate(zip(rows, diagrams, strict=True))
+            if diagram
+        ]
+        return [
+            _numbers(rows, where),
+            html.Div(
+                [
+                    shown(staircases(stairs), theme, "Visual tokens by decoder layer", "compare-stairs"),
+                    shown(skills_beside(skills), theme, "Accuracy by skill", "compare-skills"),
+                ],
+                className="two",
+            ),
+            html.Div(small, className="many"),
+        ]
+
+    @app.callback(
+        Output("compare-kept", "children"),
+        Output("compare-wait", "disabled"),
+        Input("where", "data"),
+        Input("compare-wait", "n_intervals"),
+    )
+    def _kept(where: dict[str, Any] | None, waited: int | None) -> tuple[Any, bool]:
+        if not where or where["view"] != "compare":
+            return None, True
+        keys = choice(studies.operators(where["study"]), where)
+        if len(keys) < 2:
+            return None, True
+        return kept_part(*studies.kept(where["study"], keys))
+
+
+def _numbers(rows: list[dict[str, Any]], where: dict[str, Any]) -> html.Div:
+    told: list[tuple[str, Any]] = [
+        ("accuracy", lambda row: percent(row["accuracy"])),
+        ("95 % interval (%)", interval),
+        ("measured on", lambda row: row["measured_on"] if isinstance(row["measured_on"], str) else ""),
+        ("compute ratio", lambda row: number(row["compute_ratio"])),
+        ("mean visual tokens", lambda row: number(row["mean_tokens"], ".1f")),
+        ("tokens left", lambda row: number(row["tokens_left"], ".0f")),
+        ("regime", lambda row: row["regime"] if isinstance(row["regime"], str) else ""),
+        ("family", lambda row: row["family"]),
+    ]
+    names = [dcc.Link(str(row["name"]), href=link(where, view="operator", run=row["key"])) for row in rows]
+    lines = [[label, *(tell(row) for row in rows)] for label, tell in told]
+    return plain_table(["", *names], lines, "Side by side", right=range(1, len(rows) + 1))

@@ -1,0 +1,258 @@
+"""The front: what was found and what people designed, with filters, a budget, a brush and a way in."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import dash
+import numpy as np
+import pandas as pd
+from dash import ClientsideFunction, Input, Output, State, dcc, html
+
+from eos_platform.dashboards.app.address import MOST, link
+from eos_platform.dashboards.app.parts import aria, drawn, graph, number, operators_table, percent
+from eos_platform.dashboards.pareto import pareto_figure
+
+FAMILIES = ("searched", "hand-designed", "unreduced")
+SHOWN = 15  # rows of the table below; the Table view has all: every cell slows Dash's page a little
+
+
+def layout() -> list[Any]:
+    """The page."""
+    return [
+        html.Div(
+            [
+                html.Form(
+                    [
+                        _field(
+                            "Accuracy",
+                            _radio("front-on", {"best": "held-out where measured", "validation": "validation"}),
+                        ),
+                        _field("Families", _checks("front-families", FAMILIES)),
+                        _field("Regimes", _checks("front-regimes", ())),
+                        _field(
+                            "Designs",
+                            dcc.Dropdown(
+                                id="front-designs", multi=True, placeholder="all designs", options=[], searchable=True
+                            ),
+                        ),
+                        _field(
+                            "Budget (compute ratio at most)",
+                            dcc.Slider(
+                                id="front-budget",
+                                min=0.0,
+                                max=1.0,
+                                step=0.005,
+                                value=1.0,
+                                marks={0: "0", 0.25: ".25", 0.5: ".5", 1: "none"},
+                                updatemode="mouseup",
+                                allow_direct_input=True,
+                            ),
+                        ),
+                        _field("Show", _checks("front-show", ("dominated", "confidence bars"))),
+                    ],
+                    className="filters",
+                    **aria(label="Filters of the front"),
+                ),
+                html.Div(
+                    [
+                        html.P(id="front-best", role="status", className="best", **aria(live="polite")),
+                        graph(
+                            "front-graph",
+                            "Accuracy against compute ratio; the table below holds the same operators",
+                            config={"modeBarButtonsToAdd": ["select2d", "lasso2d"]},
+                            style={"height": "clamp(430px, calc(100vh - 190px), 760px)"},
+                        ),
+                        html.P(
+                            "Click a point for its operator. Drag to zoom, double-click to zoom out; "
+                            "box or lasso (top right) to pick points for the table and a comparison.",
+                            className="note",
+                        ),
+                    ],
+                    className="wide",
+                ),
+            ],
+            className="with-filters",
+        ),
+        html.Div(id="front-picked"),
+        dcc.Store(id="front-zoom"),
+        dcc.Store(id="front-drawn"),
+    ]
+
+
+def _field(label: str, control: Any) -> html.Div:
+    name = f"label-{control.id}"
+    group = {"role": "group", **aria(labelledby=name)}
+    return html.Div([html.Span(label, id=name, className="label"), control], className="field", **group)
+
+
+def _checks(name: str, options: tuple[str, ...]) -> dcc.Checklist:
+    return dcc.Checklist(id=name, options=list(options), value=list(options))
+
+
+def _radio(name: str, options: dict[str, str]) -> dcc.RadioItems:
+    first = next(iter(options))
+    return dcc.RadioItems(
+        id=name, options=[{"label": text, "value": key} for key, text in options.items()], value=first
+    )
+
+
+def chosen(
+    found: pd.DataFrame, families: list[str], regimes: list[str] | None, designs: list[str] | None, show: list[str]
+) -> pd.DataFrame:
+    """The operators that the filters let through."""
+    keep = found["accuracy"].notna() & found["compute_ratio"].notna() & found["family"].isin(families)
+    if regimes is not None:
+        keep &= found["regime"].isin(regimes) | (found["family"] == "unreduced")
+    if designs:
+        keep &= (found["family"] != "hand-designed") | found["design"].isin(designs)
+    if "dominated" not in show:
+        keep &= (found["family"] != "searched") | found["front"]
+    return found[keep]
+
+
+def register(app: dash.Dash, studies: Any) -> None:
+    """Its callbacks."""
+
+    @app.callback(
+        Output("front-regimes", "options"),
+        Output("front-regimes", "value"),
+        Output("front-designs", "options"),
+        Output("front-designs", "value"),
+        Input("where", "data"),
+        Input("version", "data"),
+        State("front-regimes", "options"),
+        State("front-regimes", "value"),
+        State("front-designs", "options"),
+        State("front-designs", "value"),
+    )
+    def _offer(where, version, regimes, picked, designs, wanted):  # type: ignore[no-untyped-def]
+        if not where or not where["study"]:
+            return (dash.no_update,) * 4
+        found = studies.operators(where["study"])
+        now = sorted(found.loc[found["family"] != "unreduced", "regime"].dropna().unique())
+        named = sorted(found["design"].dropna().unique())
+        if now == regimes and named == designs:
+            return (dash.no_update,) * 4
+        # what is new is shown, what was turned off stays off
+        on = [name for name in now if name in (picked or []) or name not in (regimes or [])]
+        return now, on, named, [name for name in wanted or [] if name in named]
+
+    @app.callback(
+        Output("front-graph", "figure"),
+        Output("front-best", "children"),
+        Output("front-drawn", "data"),
+        Input("where", "data"),
+        Input("version", "data"),
+        Input("front-on", "value"),
+        Input("front-families", "value"),
+        Input("front-regimes", "value"),
+        Input("front-designs", "value"),
+        Input("front-budget", "value"),
+        Input("front-show", "value"),
+        Input("theme", "data"),
+        State("front-regimes", "options"),
+        State("front-zoom", "data"),
+        State("front-drawn", "data"),
+    )
+    def _draw(  # type: ignore[no-untyped-def]
+        where, version, on, families, regimes, designs, budget, show, theme, offered, zoom, before
+    ):
+        if not where or where["view"] != "front":
+            raise dash.exceptions.PreventUpdate
+        study = where["study"]
+        rows = chosen(studies.operators(study, on), families, regimes if offered else None, designs, show)
+        limit = budget if budget and budget < 1 else None
+        now = f"{study} {on} {limit} {'confidence bars' in show} {theme} {_fingerprint(rows)}"
+        if now == before:  # back from another view, or only a running search's curves went on
+            raise dash.exceptions.PreventUpdate
+        figure = pareto_figure(rows, "", budget=limit, bars="confidence bars" in show, height=None)
+        figure.update_layout(title=None, margin={"t": 26, "b": 74, "l": 72, "r": 20}, dragmode="zoom")
+        # uirevision alone gives way where a new range comes with new points
+        if zoom and zoom["of"] == f"{study}:{on}":
+            for axis, ends in zoom["ranges"].items():
+                figure.update_layout({axis: {"range": ends}})
+        return drawn(figure, theme, f"{study}:{on}"), best_within(rows, budget), now
+
+    app.clientside_callback(
+        ClientsideFunction("eos", "zoom"),
+        Output("front-zoom", "data"),
+        Input("front-graph", "relayoutData"),
+        State("front-zoom", "data"),
+        State("where", "data"),
+        State("front-on", "value"),
+    )
+
+    @app.callback(
+        Output("url", "search"),
+        Output("front-graph", "clickData"),
+        Input("front-graph", "clickData"),
+        State("where", "data"),
+        prevent_initial_call=True,
+    )
+    def _open(clicked, where):  # type: ignore[no-untyped-def]
+        key = next((point.get("id") for point in (clicked or {}).get("points", [])), None)
+        if not key:
+            return dash.no_update, dash.no_update
+        # forgotten at once: the same point may be clicked again after Back
+        return link(where, view="operator", run=key).removeprefix("/"), None
+
+    @app.callback(
+        Output("front-picked", "children"),
+        Input("where", "data"),
+        Input("version", "data"),
+        Input("front-graph", "selectedData"),
+        State("front-on", "value"),
+    )
+    def _pick(where, version, selected, on):  # type: ignore[no-untyped-def]
+        if not where or where["view"] != "front":
+            return None
+        found = studies.operators(where["study"], on)
+        keys = [point["id"] for point in (selected or {}).get("points", []) if point.get("id")]
+        picked = found[found["key"].isin(keys)]
+        if picked.empty:
+            rows = found[found["front"]].sort_values("compute_ratio")
+            caption = "The Pareto front, cheapest first"
+            if len(rows) > SHOWN:
+                caption = f"Of the Pareto front {SHOWN} of {len(rows)}, cheapest first; the Table view has all"
+                rows = rows.iloc[np.linspace(0, len(rows) - 1, SHOWN).astype(int)]
+            return operators_table(rows.to_dict("records"), where, caption)
+        rows = picked.sort_values(["compute_ratio", "accuracy"])
+        some = rows["key"].tolist()[:MOST]
+        more = f"; the first {SHOWN} are shown" if len(rows) > SHOWN else ""
+        return [
+            html.P(
+                dcc.Link(
+                    f"Compare {len(some)} of them side by side", href=link(where, view="compare", **{"with": some})
+                )
+            ),
+            operators_table(rows.head(SHOWN).to_dict("records"), where, f"{len(rows)} operators picked{more}"),
+        ]
+
+
+def _fingerprint(rows: pd.DataFrame) -> int:
+    """Of what the figure shows of them."""
+    shown = rows[["key", "accuracy", "accuracy_low", "compute_ratio", "front", "measured_on"]]
+    return int(pd.util.hash_pandas_object(shown, index=False).sum())
+
+
+def best_within(rows: pd.DataFrame, budget: float | None) -> list[Any]:
+    """In words: the best of each family that the budget allows."""
+    limit = budget if budget else math.inf
+    limit = math.inf if limit >= 1 else limit
+    said: list[Any] = [html.Strong("Best" if limit == math.inf else f"Best within {limit:.3g}"), ": "]
+    parts = []
+    for family in ("searched", "hand-designed"):
+        mine = rows[(rows["family"] == family) & (rows["compute_ratio"] <= limit)]
+        if family == "searched" and mine["front"].any():
+            mine = mine[mine["front"]]  # by the better measurement, where there are two
+        if len(mine):
+            best = mine.sort_values("accuracy").iloc[-1]
+            parts.append(f"{family} {percent(best['accuracy'])} at {number(best['compute_ratio'])} ({best['name']})")
+        else:
+            parts.append(f"nothing {family}")
+    whole = rows[rows["family"] == "unreduced"]
+    if len(whole):
+        parts.append(f"unreduced model {percent(whole['accuracy'].iloc[0])}")
+    return [*said, "; ".join(parts)]

@@ -1,0 +1,104 @@
+"""How the study goes: counts and time left, hypervolume, what matters, everything at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dash
+from dash import Input, Output, State, dcc, html
+
+from eos_platform.dashboards.app.parts import aria, drawn, graph, plain_table
+from eos_platform.dashboards.health import hypervolume_figure, importance_figure, parallel_figure, states_figure
+
+FAILURES = 20  # shown
+
+
+def layout() -> list[Any]:
+    """The page."""
+    return [
+        html.Div(id="health-cards", role="status", className="cards", **aria(live="polite")),
+        html.Div(
+            [
+                graph("health-volume", "Hypervolume over time", style={"height": "360px"}),
+                graph("health-states", "Trials that ended over time, by how", style={"height": "360px"}),
+                graph("health-importance", "Importance of the varied parameters", style={"height": "360px"}),
+            ],
+            className="three",
+        ),
+        graph("health-parallel", "Parallel coordinates of all trials", style={"height": "420px"}),
+        html.Div(id="health-failures"),
+        dcc.Store(id="health-drawn"),
+    ]
+
+
+def register(app: dash.Dash, studies: Any) -> None:
+    """Its callbacks."""
+
+    @app.callback(
+        Output("health-cards", "children"),
+        Output("health-failures", "children"),
+        Input("where", "data"),
+        Input("version", "data"),
+    )
+    def _count(where: dict[str, Any] | None, version: str) -> Any:
+        if not where or where["view"] != "health":
+            raise dash.exceptions.PreventUpdate
+        study = where["study"]
+        return _cards(studies.remaining(study), studies.facts(study)), _failures(studies.settings(study))
+
+    @app.callback(
+        Output("health-volume", "figure"),
+        Output("health-states", "figure"),
+        Output("health-importance", "figure"),
+        Output("health-parallel", "figure"),
+        Output("health-drawn", "data"),
+        Input("where", "data"),
+        Input("version", "data"),
+        Input("theme", "data"),
+        State("health-drawn", "data"),
+    )
+    def _show(where: dict[str, Any] | None, version: str, theme: str | None, before: str | None) -> Any:
+        if not where or where["view"] != "health":
+            raise dash.exceptions.PreventUpdate
+        study = where["study"]
+        trials, varied = studies.settings(study), studies.varied(study)
+        now = f"{study} {theme} {len(trials)} {int(trials['end'].notna().sum())}"
+        if now == before:
+            raise dash.exceptions.PreventUpdate
+        figures = (
+            hypervolume_figure(studies.progress(study)),
+            states_figure(trials),
+            importance_figure(studies.importance(study)),
+            parallel_figure(trials, varied),
+        )
+        return *(drawn(figure, theme, study) for figure in figures), now
+
+
+def _cards(counts: dict[str, Any], facts: dict[str, Any]) -> list[Any]:
+    told = {name: str(counts[name]) for name in ("complete", "running", "pruned", "failed")}
+    planned = f"{counts['done']} of {counts['target']}" if counts["target"] else str(counts["done"])
+    left = "none" if not counts["left"] else duration(counts["eta"]) if counts["eta"] is not None else "not known"
+    told = {"trials done": planned, **told, "time left": left, "study": facts["state"]}
+    return [
+        html.Div(
+            [html.Span(value, className="value"), html.Span(name)], className=f"card {name if value != '0' else ''}"
+        )
+        for name, value in told.items()
+    ]
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them."""
+    if seconds < 90:
+        return f"about {seconds:.0f} s"
+    return f"about {seconds / 60:.0f} min" if seconds < 5400 else f"about {seconds / 3600:.1f} h"
+
+
+def _failures(trials: Any) -> Any:
+    failed = trials[trials["failure"].notna()]
+    if failed.empty:
+        return None
+    lines = [[row["name"], row["state"], row["failure"]] for row in failed.tail(FAILURES).to_dict("records")]
+    return plain_table(
+        ("trial", "state", "why"), lines, f"Trials that failed: {len(failed)}, the last {len(lines)} shown"
+    )

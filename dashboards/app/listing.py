@@ -1,0 +1,53 @@
+"""The first page: every study and comparison of the store."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import dash
+from dash import Input, Output, dcc, html
+
+from eos_platform.dashboards.app.address import link
+from eos_platform.dashboards.app.parts import percent, plain_table
+
+COLUMNS = ("study", "what", "model", "state", "trials", "operators", "on the front", "best accuracy", "changed")
+
+
+def layout() -> list[Any]:
+    """The page."""
+    return [html.Div(id="listing")]
+
+
+def register(app: dash.Dash, studies: Any) -> None:
+    """Its callback."""
+
+    @app.callback(Output("listing", "children"), Input("where", "data"), Input("version", "data"))
+    def _list(where: dict[str, Any] | None, version: str) -> Any:
+        if not where or where["study"]:
+            return dash.no_update
+        found = studies.listing()
+        if found.empty:
+            return html.P(["Nothing here yet. Run a study: ", html.Code("eos study run quickstart")], className="note")
+        lines = [
+            [
+                dcc.Link(row["name"], href=link({"study": row["name"], "view": "front"})),
+                row["description"] or row["kind"],
+                row["model"],
+                html.Span(row["state"], className=f"state {row['state']}"),
+                f"{row['trials']} of {row['target']}" if row["target"] else str(row["trials"] or ""),
+                str(row["operators"]),
+                str(row["front"]),
+                percent(row["best"]),
+                _ago(time.time() - row["updated"]),
+            ]
+            for row in found.to_dict("records")
+        ]
+        return plain_table(COLUMNS, lines, "Studies and comparisons, the latest first", right=(4, 5, 6, 7, 8))
+
+
+def _ago(seconds: float) -> str:
+    for size, word in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {word} ago"
+    return "now"

@@ -1,0 +1,146 @@
+"""The application: pages that are all there at once (so none loses its zoom), one shown; a pulse that tells of news."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dash
+from dash import ClientsideFunction, Input, Output, State, dcc, html
+
+from eos_platform.dashboards.app import compare, front, health, listing, operator, table
+from eos_platform.dashboards.app.address import VIEWS, link, parse
+from eos_platform.dashboards.app.parts import aria
+
+PULSE = 2000  # milliseconds between looks at the store
+
+
+def make_app(studies: Any, *, pulse: int = PULSE) -> dash.Dash:
+    """The Dash application.
+
+    Args:
+        studies: what is shown.
+        pulse: milliseconds between looks at the store.
+    """
+    app = dash.Dash(
+        "eos_platform.dashboards.app",
+        title="EOS Platform",
+        update_title="",  # a title that flickers is read out by screen readers
+        serve_locally=True,
+        compress=False,
+        suppress_callback_exceptions=True,
+        add_log_handler=False,
+    )
+    app.index_string = app.index_string.replace("<html>", '<html lang="en">')
+    app.layout = _layout(pulse)
+    _navigation(app, studies)
+    for page in (listing, front, operator, compare, health, table):
+        page.register(app, studies)
+    return app
+
+
+def _layout(pulse: int) -> html.Div:
+    return html.Div(
+        id="page",
+        className="light",
+        children=[
+            dcc.Location(id="url", refresh="callback-nav"),
+            dcc.Store(id="where"),
+            dcc.Store(id="theme", storage_type="local"),
+            dcc.Store(id="version", data=""),
+            dcc.Interval(id="tick", interval=pulse),
+            html.A("Skip to content", href="#content", className="skip"),
+            html.Header(
+                [
+                    dcc.Link("EOS Platform", href="/", className="brand", title="All studies"),
+                    html.H1(id="heading", children="Studies"),
+                    html.Nav(id="nav", **aria(label="Views of the study")),
+                    html.Span(id="live", role="status", **aria(live="polite")),
+                    html.Button("Dark", id="theme-button", n_clicks=0, title="Change between light and dark"),
+                ]
+            ),
+            html.Main(
+                id="content",
+                tabIndex="-1",
+                className="show-studies",
+                children=[
+                    html.Section(page.layout(), id=f"view-{name}", className="view", **aria(label=label))
+                    for name, label, page in (
+                        ("studies", "Studies", listing),
+                        ("front", "Pareto front", front),
+                        ("operator", "Operator", operator),
+                        ("compare", "Comparison of operators", compare),
+                        ("health", "Study health", health),
+                        ("table", "All operators", table),
+                    )
+                ],
+            ),
+        ],
+    )
+
+
+def _navigation(app: dash.Dash, studies: Any) -> None:
+    @app.callback(
+        Output("where", "data"),
+        Output("content", "className"),
+        Output("heading", "children"),
+        Output("nav", "children"),
+        Input("url", "search"),
+    )
+    def _go(search: str | None) -> tuple[Any, ...]:
+        where = parse(search or "")
+        if where["study"] not in studies.names():
+            lost = [] if not where["study"] else [html.Span(f"no study '{where['study']}' here", className="warning")]
+            return {**where, "study": "", "view": "studies"}, "show-studies", "Studies", lost
+        links = []
+        for name, label in VIEWS.items():
+            if name == "operator" and not where["run"]:
+                continue
+            here = {"aria-current": "page"} if name == where["view"] else {}
+            links.append(_nav_link(label, link({**where, "view": name}), here))
+        return where, f"show-{where['view']}", where["study"], links
+
+    @app.callback(
+        Output("version", "data"),
+        Output("live", "children"),
+        Input("tick", "n_intervals"),
+        Input("where", "data"),
+        State("version", "data"),
+    )
+    def _pulse(ticks: int | None, where: dict[str, Any] | None, seen: str) -> tuple[Any, Any]:
+        """The cheap question, asked over and over: nothing is sent, and nothing drawn, while the answer is the same."""
+        if not where:
+            raise dash.exceptions.PreventUpdate
+        study = where["study"]
+        if not study:
+            names = studies.names()
+            now = f"all:{','.join(names)}:{sum(studies.version(name) for name in names)}"
+            said = f"{len(names)} studies" if len(names) != 1 else "1 study"
+        else:
+            now = f"{study}:{studies.version(study)}"
+            counts = studies.remaining(study)
+            of = f" of {counts['target']}" if counts["target"] else ""
+            said = f"{counts['done']}{of} trials done" if counts["done"] else ""
+            said += f", {counts['running']} running" if counts["running"] else ""
+        if now == seen:
+            raise dash.exceptions.PreventUpdate
+        return now, said
+
+    app.clientside_callback(
+        ClientsideFunction("eos", "theme"),
+        Output("theme", "data"),
+        Output("page", "className"),
+        Output("theme-button", "children"),
+        Input("theme-button", "n_clicks"),
+        State("theme", "data"),
+    )
+    app.clientside_callback(
+        ClientsideFunction("eos", "focus"),
+        Output("content", "title"),
+        Input("content", "className"),
+        prevent_initial_call=True,
+    )
+
+
+def _nav_link(label: str, href: str, here: dict[str, Any]) -> html.Span:
+    # dcc.Link knows no aria-current: the mark is on what holds it
+    return html.Span(dcc.Link(label, href=href), className="here" if here else "", **here)

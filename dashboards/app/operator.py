@@ -1,0 +1,202 @@
+"""One operator: what it does, how good it is at what, what it keeps, and how to take it home."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dash
+import pandas as pd
+from dash import Input, Output, dcc, html
+
+from eos_platform.dashboards.app.address import link
+from eos_platform.dashboards.app.parts import copyable, interval, number, percent, plain_table, shown
+from eos_platform.dashboards.beside import skills_beside
+from eos_platform.dashboards.kept import overlay_png
+from eos_platform.dashboards.operator import operator_figure
+
+WAIT = 800  # milliseconds between looks at an overlay that is being worked out
+
+
+def layout() -> list[Any]:
+    """The page."""
+    return [
+        html.Div(id="operator-body"),
+        html.Div(id="operator-kept"),
+        dcc.Interval(id="operator-wait", interval=WAIT, disabled=True),
+    ]
+
+
+def skills_of(row: dict[str, Any]) -> pd.DataFrame:
+    """``skills_beside``'s rows of one operator."""
+    return pd.DataFrame(
+        [
+            {"operator": row["name"], "skill": str(name).removeprefix("skill:"), "accuracy": value}
+            for name, value in row.items()
+            if str(name).startswith("skill:") and not pd.isna(value)
+        ],
+        columns=["operator", "skill", "accuracy"],
+    )
+
+
+def register(app: dash.Dash, studies: Any) -> None:
+    """Its callbacks."""
+
+    @app.callback(Output("operator-body", "children"), Input("where", "data"), Input("theme", "data"))
+    def _show(where: dict[str, Any] | None, theme: str | None) -> Any:
+        if not where or where["view"] != "operator":
+            return None
+        study, key = where["study"], where["run"]
+        found = studies.operators(study)
+        rows = found[found["key"] == key].to_dict("records")
+        if not rows:
+            return html.P(f"No operator '{key}' in this study.", className="note")
+        row = rows[0]
+        diagram = studies.diagram(study, key)
+        parts: list[Any] = [_head(row, where, found), _facts(row)]
+        if diagram is None:
+            why = f"It failed: {row['failure']}" if isinstance(row["failure"], str) else "It removes nothing."
+            parts.append(html.P(f"No operator file. {why}", className="note"))
+        else:
+            layers, sites = diagram
+            words = "; ".join(
+                f"before {site['place']} layer {site['layer']}: {site['regime']} {site['before']} to {site['after']}"
+                for site in sites.to_dict("records")
+            )
+            parts.append(
+                html.Div(
+                    [
+                        shown(
+                            operator_figure(layers, sites),
+                            theme,
+                            f"Visual tokens by layer. {words}",
+                            "operator-diagram",
+                        ),
+                        shown(skills_beside(skills_of(row)), theme, "Accuracy by skill", "operator-skills"),
+                    ],
+                    className="two",
+                )
+            )
+            parts.append(_sites(sites))
+            parts.append(_take_home(studies.commands(study, key)))
+        return parts
+
+    @app.callback(
+        Output("operator-kept", "children"),
+        Output("operator-wait", "disabled"),
+        Input("where", "data"),
+        Input("operator-wait", "n_intervals"),
+    )
+    def _kept(where: dict[str, Any] | None, waited: int | None) -> tuple[Any, bool]:
+        if not where or where["view"] != "operator":
+            return None, True
+        found = studies.operators(where["study"])
+        if where["run"] not in set(found["key"]):
+            return None, True
+        rows, pictures, why = studies.kept(where["study"], [where["run"]])
+        return kept_part(rows, pictures, why)
+
+
+def kept_part(rows: pd.DataFrame, pictures: list[dict[str, Any]], why: dict[str, str]) -> tuple[Any, bool]:
+    """The overlays, or a word of patience, or why there are none; and whether waiting is over."""
+    if "working" in why.values():
+        said = "Working out which tokens are kept on example pictures …"
+        return html.P(said, className="note working", role="status"), False
+    if rows.empty:
+        return html.P(f"Tokens kept on example pictures: {next(iter(why.values()), 'none')}", className="note"), True
+    return kept_grid(rows, pictures), True
+
+
+def kept_grid(rows: pd.DataFrame, pictures: list[dict[str, Any]]) -> html.Div:
+    """A row a picture, a column an operator: images with words for those who cannot see them."""
+    lines: list[Any] = []
+    for place, picture in enumerate(pictures):
+        question = f"{picture['text']} ({picture['answer']})"
+        cells = [
+            html.Figure(
+                [
+                    html.Img(
+                        src=overlay_png(picture, row["origin"], row["size"]),
+                        alt=f"Picture {place + 1} as {row['column']} sees it: {row['caption']} of "
+                        f"{picture['grid'][0] * picture['grid'][1]}",
+                    ),
+                    html.Figcaption([html.Strong(row["column"]), f", {row['caption']}"]),
+                ]
+            )
+            for row in rows[rows["picture"] == place].to_dict("records")
+        ]
+        lines.append(html.Div([html.P(question), html.Div(cells, className="cells")], className="picture"))
+    note = "Dark: gone. Clear: stands for itself. Yellow to red: stands for more and more tokens (32 and up: red)."
+    return html.Div(
+        [
+            html.H3("Tokens kept at the end, on example pictures"),
+            html.P(note, className="note"),
+            html.Div(lines, className="pictures"),
+        ],
+        className="kept",
+    )
+
+
+def _head(row: dict[str, Any], where: dict[str, Any], found: pd.DataFrame) -> html.Div:
+    front = found[found["front"]].sort_values("compute_ratio")["key"].tolist()
+    steps = []
+    if row["key"] in front:
+        at = front.index(row["key"])
+        if at:
+            steps.append(dcc.Link("← cheaper on the front", href=link(where, run=front[at - 1])))
+        if at + 1 < len(front):
+            steps.append(dcc.Link("dearer on the front →", href=link(where, run=front[at + 1])))
+    beside = [key for key in where["with"] if key != row["key"]] + [row["key"]]
+    steps.append(
+        dcc.Link("Add to comparison", href=link(where, view="compare", **{"with": beside}), className="button")
+    )
+    badges = [html.Span(row["family"], className="badge")]
+    badges += [html.Span("on the front", className="badge front")] if row["front"] else []
+    return html.Div([html.H2([str(row["name"]), " ", *badges]), html.Div(steps, className="steps")], className="head")
+
+
+def _facts(row: dict[str, Any]) -> html.Dl:
+    on = f" ({row['measured_on']})" if isinstance(row["measured_on"], str) else ""
+    told = {
+        f"accuracy{on}": percent(row["accuracy"]) or str(row["state"]),
+        "95 % interval (%)": interval(row),
+        "validation accuracy": percent(row["validation"]),
+        "compute ratio": number(row["compute_ratio"]),
+        "mean visual tokens": number(row["mean_tokens"], ".1f"),
+        "tokens left": number(row["tokens_left"], ".0f"),
+        "regime": row["regime"] if isinstance(row["regime"], str) else "",
+        "search took": number(row["seconds"], ".0f") + " s" if not pd.isna(row["seconds"]) else "",
+    }
+    return html.Dl(
+        [html.Div([html.Dt(name), html.Dd(value)]) for name, value in told.items() if value], className="facts"
+    )
+
+
+def _sites(sites: pd.DataFrame) -> html.Div:
+    lines = [
+        [
+            f"before {site['place']} layer {site['layer']}",
+            f"{site['before']} → {site['after']}",
+            site["regime"],
+            " · ".join(filter(None, [site["selector"], site["what"]])),
+            site["transfer"],
+            site["compensation"],
+        ]
+        for site in sites.to_dict("records")
+    ]
+    columns = ("site", "tokens", "regime", "selector and what it weighs", "transfer", "compensation")
+    return plain_table(columns, lines, "Its sites, in order")
+
+
+def _take_home(commands: dict[str, str]) -> html.Div:
+    return html.Div(
+        [
+            html.H3("Take it home"),
+            copyable("Attach in Python", commands["attach"], "copy-attach"),
+            copyable("Measure", commands["cli"], "copy-cli"),
+            copyable("Explain", commands["explain"], "copy-explain"),
+            html.P(
+                html.A("Its run in MLflow", href=commands["link"], target="_blank", rel="noopener", id="mlflow-link")
+            ),
+        ],
+        className="take-home",
+    )

@@ -1,0 +1,133 @@
+"""Pieces that several pages use: a themed graph, an accessible table, a line to copy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+from dash import dcc, html
+
+from eos_platform.dashboards.app.address import link
+from eos_platform.dashboards.palette import darkened
+
+CONFIG: Any = {"displaylogo": False, "responsive": True, "toImageButtonOptions": {"format": "svg"}}
+
+
+def drawn(figure: go.Figure, theme: str | None, keep: str) -> dict[str, Any]:
+    """The figure as the page's theme has it; ``keep`` unchanged means zoom and selection stay."""
+    figure.update_layout(uirevision=keep, selectionrevision=keep)
+    figure.update_layout(autosize=True, width=None)
+    plain = figure.to_plotly_json()
+    return darkened(plain) if theme == "dark" else plain
+
+
+def graph(name: str, label: str, **more: Any) -> html.Figure:
+    """A figure with a name for those who cannot see it."""
+    config: Any = {**CONFIG, **more.pop("config", {})}
+    inner = dcc.Graph(id=name, config=config, figure=_empty(), responsive=True, **more)
+    return html.Figure(inner, className="figure", **aria(label=label))
+
+
+def shown(figure: go.Figure, theme: str | None, label: str, name: str) -> html.Figure:
+    """A figure that is made together with what is around it."""
+    height = figure.layout.height
+    plain = drawn(figure, theme, name)
+    # a small figure has room for one button, not for a dozen over its title
+    config: Any = {**CONFIG, "modeBarButtons": [["toImage"]]}
+    inner = dcc.Graph(id=name, config=config, figure=plain, responsive=True, style={"height": f"{height}px"})
+    return html.Figure(inner, className="figure", **aria(label=label))
+
+
+def aria(**said: str) -> dict[str, Any]:
+    """Attributes for screen readers."""
+    return {f"aria-{name}": value for name, value in said.items()}
+
+
+def _empty() -> dict[str, Any]:
+    hidden = {"visible": False}
+    clear = "rgba(0,0,0,0)"
+    return {"data": [], "layout": {"xaxis": hidden, "yaxis": hidden, "paper_bgcolor": clear, "plot_bgcolor": clear}}
+
+
+def percent(share: Any) -> str:
+    """Per cent, or nothing."""
+    return "" if share is None or pd.isna(share) else f"{100 * share:.1f} %"
+
+
+def number(value: Any, form: str = ".3f") -> str:
+    """A number, or nothing."""
+    return "" if value is None or pd.isna(value) else format(value, form)
+
+
+def interval(row: Mapping[str, Any]) -> str:
+    """The 95 % interval in points."""
+    low, high = row["accuracy_low"], row["accuracy_high"]
+    return "" if pd.isna(low) or pd.isna(high) else f"{100 * low:.1f} to {100 * high:.1f}"
+
+
+COLUMNS = (
+    "operator",
+    "family",
+    "regime",
+    "compute ratio",
+    "accuracy",
+    "95 % interval (%)",
+    "measured on",
+    "mean tokens",
+)
+
+
+def operators_table(rows: Iterable[Mapping[str, Any]], where: Mapping[str, Any], caption: str) -> html.Div:
+    """Operators as a table, each a link to its page."""
+    lines = [
+        [
+            dcc.Link(str(row["name"]), href=link(where, view="operator", run=row["key"])),
+            row["family"],
+            row["regime"] if isinstance(row["regime"], str) else str(row["state"]),
+            number(row["compute_ratio"]),
+            percent(row["accuracy"]),
+            interval(row),
+            row["measured_on"] if isinstance(row["measured_on"], str) else "",
+            number(row["mean_tokens"], ".1f"),
+        ]
+        for row in rows
+    ]
+    return plain_table(COLUMNS, lines, caption, right=(3, 4, 5, 7))
+
+
+def plain_table(
+    columns: Sequence[Any], lines: Iterable[Sequence[Any]], caption: str, right: Sequence[int] = ()
+) -> html.Div:
+    """A table with a caption and heads that screen readers announce."""
+    sides = set(right)
+    align = ["right" if place in sides else "" for place in range(len(columns))]
+    head = [html.Th(name, scope="col", className=side) for name, side in zip(columns, align, strict=True)]
+    body = [
+        html.Tr(
+            [
+                html.Th(line[0], scope="row"),
+                *(html.Td(cell, className=align[place + 1]) for place, cell in enumerate(line[1:])),
+            ]
+        )
+        for line in lines
+    ]
+    return html.Div(
+        html.Table([html.Caption(caption), html.Thead(html.Tr(head)), html.Tbody(body)]),
+        className="table",
+        tabIndex="0",
+    )
+
+
+def copyable(label: str, text: str, name: str) -> html.Div:
+    """A line of code with a button that copies it."""
+    return html.Div(
+        [
+            html.Span(label, className="label"),
+            html.Code(text, id=name, tabIndex="0"),
+            # assets/page.js does the copying and says so
+            html.Button("Copy", className="copy", **{**aria(label=f"Copy: {label}"), "data-copy": name}),
+        ],
+        className="copyable",
+    )

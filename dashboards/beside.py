@@ -1,0 +1,103 @@
+"""A few operators beside each other: accuracy by skill, and visual tokens by layer.
+
+``skills`` has one row for every (operator, skill): ``operator`` (a name), ``skill``, ``accuracy`` (share of 1).
+"""
+
+from __future__ import annotations
+
+from html import escape
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from eos_platform.dashboards.palette import BESIDE, GRID, MUTED, theme
+
+ROW = 30  # pixels
+
+
+def skills_beside(skills: pd.DataFrame, title: str = "Accuracy by skill") -> go.Figure:
+    """A line a skill, a mark an operator; operators told apart by symbol and colour, a thin line between the marks."""
+    figure = go.Figure()
+    figure.update_layout(theme(escape(title)))
+    if skills.empty:
+        figure.update_layout(height=200)
+        figure.add_annotation(
+            text="No score by skill was measured",
+            x=0.5,
+            y=0.5,
+            xref="paper",
+            yref="paper",
+            showarrow=False,
+            font_size=15,
+        )
+        figure.update_xaxes(visible=False)
+        figure.update_yaxes(visible=False)
+        return figure
+    order = skills.groupby("skill")["accuracy"].mean().sort_values().index.tolist()
+    least = skills.groupby("skill")["accuracy"].min().astype(float).to_dict()
+    most = skills.groupby("skill")["accuracy"].max().astype(float).to_dict()
+    x: list[float | None] = []
+    y: list[str | None] = []
+    for skill in order:
+        x += [100 * least[skill], 100 * most[skill], None]
+        y += [escape(skill), escape(skill), None]
+    between = {"color": MUTED, "width": 1}
+    figure.add_trace(go.Scatter(x=x, y=y, mode="lines", line=between, showlegend=False, hoverinfo="skip"))
+    for number, (name, rows) in enumerate(skills.groupby("operator", sort=False)):
+        style = BESIDE[number % len(BESIDE)]
+        only = skills["operator"].nunique() == 1
+        figure.add_trace(
+            go.Scatter(
+                x=(100 * rows["accuracy"]).tolist(),
+                y=[escape(str(skill)) for skill in rows["skill"]],
+                mode="markers+text" if only else "markers",
+                text=[f"  {100 * share:.0f}" for share in rows["accuracy"]] if only else None,
+                textposition="middle right",
+                name=escape(str(name)),
+                marker={"color": style.colour, "symbol": style.symbol, "size": 13, "opacity": 0.9},
+                hovertemplate="%{y}: %{x:.1f} %<extra>%{fullData.name}</extra>",
+                cliponaxis=False,
+            )
+        )
+    height = 150 + ROW * len(order)
+    low = max(0.0, 100 * float(skills["accuracy"].min()) - 8)
+    figure.update_layout(
+        height=height,
+        margin={"l": 20, "r": 46, "t": 84, "b": 60},
+        showlegend=skills["operator"].nunique() > 1,
+        legend={"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "font": {"size": 13}},
+        title={"y": 1 - 20 / height, "yref": "container"},
+    )
+    figure.update_xaxes(title_text="accuracy (%), held-out questions", range=[low, 102], gridcolor=GRID)
+    figure.update_yaxes(categoryorder="array", categoryarray=[escape(skill) for skill in order], automargin=True)
+    return figure
+
+
+def staircases(layers: pd.DataFrame, title: str = "Visual tokens by decoder layer") -> go.Figure:
+    """Tokens entering each decoder layer (``operator``, ``layer``, ``tokens``), a step line an operator."""
+    figure = go.Figure()
+    figure.update_layout(theme(escape(title)))
+    for number, (name, rows) in enumerate(layers.groupby("operator", sort=False)):
+        style = BESIDE[number % len(BESIDE)]
+        figure.add_trace(
+            go.Scatter(
+                x=rows["layer"].tolist(),
+                y=rows["tokens"].tolist(),
+                mode="lines+markers",
+                name=escape(str(name)),
+                line={"color": style.colour, "width": 2.4, "shape": "hvh"},
+                marker={"symbol": style.symbol, "size": 10},
+                hovertemplate="layer %{x}: %{y} tokens<extra>%{fullData.name}</extra>",
+            )
+        )
+    figure.update_layout(
+        height=360,
+        margin={"l": 70, "r": 20, "t": 84, "b": 60},
+        showlegend=True,
+        legend={"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "font": {"size": 13}},
+        title={"y": 1 - 20 / 360, "yref": "container"},
+    )
+    last = int(layers["layer"].max()) if len(layers) else 1
+    figure.update_xaxes(title_text="decoder layer", dtick=max(1, round((last + 1) / 16)), range=[-0.5, last + 0.5])
+    figure.update_yaxes(title_text="visual tokens entering", rangemode="tozero", gridcolor=GRID)
+    return figure

@@ -1,0 +1,180 @@
+"""How a study goes: trials over time, hypervolume over time, importance of parameters, and all of them at once.
+
+``trials`` has one row a trial: ``state``, ``end`` (seconds since the epoch, unknown while it runs), ``accuracy``,
+``compute_ratio`` (unknown where not measured), and the varied parameters as columns. ``progress`` has one row a
+finished trial in the order they ended: ``minutes`` (since the first began), ``hypervolume``. ``importance`` has one row
+for every (parameter, objective): ``parameter``, ``objective``, ``share`` (0 to 1; those of an objective sum to 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from eos_platform.dashboards.palette import GRID, INK, MUTED, SEARCHED, STATES, rgba, theme
+
+LINES = 600  # of parallel coordinates: more are a smear, and seconds of drawing
+OBJECTIVES = {"accuracy": "#0072b2", "compute ratio": "#d55e00"}
+SCALE = [[0.0, "#b9c2cc"], [0.5, "#56b4e9"], [1.0, "#004b87"]]
+
+
+def states_figure(trials: pd.DataFrame, title: str = "Trials over time") -> go.Figure:
+    """How many trials had ended, and how, against minutes since the first began."""
+    figure = _blank(title)
+    ended = trials[trials["end"].notna()].sort_values("end") if len(trials) else trials
+    if ended.empty:
+        return _nothing(figure, "No trial has ended yet")
+    begun = float(trials["start"].min())
+    for state, rows in sorted(ended.groupby("state"), key=lambda pair: list(STATES).index(str(pair[0]))):
+        figure.add_trace(
+            go.Scatter(
+                x=((rows["end"] - begun) / 60).tolist(),
+                y=np.arange(1, len(rows) + 1).tolist(),
+                mode="lines" if len(rows) > 60 else "lines+markers",
+                name=f"{state} ({len(rows)})",
+                line={"color": STATES[str(state)], "width": 2.4, "shape": "hv"},
+                hovertemplate="%{y} " + str(state) + " after %{x:.1f} min<extra></extra>",
+            )
+        )
+    figure.update_layout(showlegend=True)
+    figure.update_xaxes(title_text="minutes since the first trial began", rangemode="tozero")
+    figure.update_yaxes(title_text="trials ended", rangemode="tozero")
+    return figure
+
+
+def hypervolume_figure(progress: pd.DataFrame, title: str = "Hypervolume over time") -> go.Figure:
+    """The area the front dominates (validation accuracy, 0 to 1, by compute ratio, 1 to 0); it can only grow."""
+    figure = _blank(title)
+    if progress.empty:
+        return _nothing(figure, "No trial has been measured yet")
+    figure.add_trace(
+        go.Scatter(
+            x=progress["minutes"].tolist(),
+            y=progress["hypervolume"].tolist(),
+            mode="lines" if len(progress) > 60 else "lines+markers",
+            line={"color": SEARCHED, "width": 2.6, "shape": "hv"},
+            fill="tozeroy",
+            cliponaxis=False,
+            fillcolor=rgba(SEARCHED, 0.10),
+            hovertemplate="%{y:.4f} after %{x:.1f} min<extra></extra>",
+        )
+    )
+    low, high = float(progress["hypervolume"].min()), float(progress["hypervolume"].max())
+    room = max(0.15 * (high - low), 0.01)
+    figure.update_xaxes(title_text="minutes since the first trial began", rangemode="tozero")
+    figure.update_yaxes(title_text="hypervolume (share of 1)", range=[max(0.0, low - room), min(1.0, high + room)])
+    return figure
+
+
+def importance_figure(importance: pd.DataFrame, title: str = "Parameter importance") -> go.Figure:
+    """Bars by parameter, one for each objective."""
+    figure = _blank(title)
+    if importance.empty:
+        return _nothing(figure, "Too few trials to tell (8 measured ones are needed)")
+    order = importance.groupby("parameter")["share"].max().sort_values().index.tolist()
+    for objective, rows in importance.groupby("objective", sort=False):
+        figure.add_trace(
+            go.Bar(
+                x=(100 * rows["share"]).tolist(),
+                y=[escape(str(name)) for name in rows["parameter"]],
+                orientation="h",
+                name=str(objective),
+                marker={
+                    "color": OBJECTIVES[str(objective)],
+                    "pattern": {"shape": "/" if objective != "accuracy" else "", "solidity": 0.25, "fgcolor": "white"},
+                },
+                hovertemplate="%{y}: %{x:.0f} % of what varies<extra>%{fullData.name}</extra>",
+            )
+        )
+    figure.update_layout(barmode="group", bargap=0.3, showlegend=True)
+    figure.update_xaxes(title_text="share of importance (%)", range=[0, 100])
+    figure.update_yaxes(categoryorder="array", categoryarray=[escape(name) for name in order], automargin=True)
+    return figure
+
+
+def parallel_figure(
+    trials: pd.DataFrame, varied: Sequence[str], title: str = "Trials and their parameters"
+) -> go.Figure:
+    """Parallel coordinates: a line a measured trial through its parameters to compute ratio and accuracy.
+
+    Of thousands, the most accurate tenth of what is drawn and others evenly, which the title says.
+    """
+    rows = trials[trials["accuracy"].notna() & trials["compute_ratio"].notna()] if len(trials) else trials
+    if len(rows) > LINES:
+        best = rows.nlargest(LINES // 10, "accuracy")
+        others = rows.drop(best.index)
+        others = others.iloc[np.linspace(0, len(others) - 1, LINES - len(best)).astype(int)]
+        title = f"{title} ({LINES} of {len(rows)} measured)"
+        rows = pd.concat([others, best])
+    figure = _blank(title)
+    if rows.empty:
+        return _nothing(figure, "No trial has been measured yet")
+    dimensions = [_dimension(name, rows[name]) for name in varied]
+    dimensions.append({"label": "compute ratio", "values": rows["compute_ratio"].tolist()})
+    dimensions.append({"label": "accuracy (%)", "values": (100 * rows["accuracy"]).tolist()})
+    figure.add_trace(
+        go.Parcoords(
+            dimensions=dimensions,
+            line={
+                "color": (100 * rows["accuracy"]).tolist(),
+                "colorscale": SCALE,
+                "showscale": True,
+                "colorbar": {"title": {"text": "accuracy (%)", "font": {"size": 12}}, "thickness": 12},
+            },
+            unselected={"line": {"opacity": 0.06}},
+            labelfont={"size": 13, "color": INK},
+            tickfont={"size": 11, "color": INK},
+            rangefont={"size": 1, "color": "rgba(0,0,0,0)"},
+        )
+    )
+    figure.update_layout(height=420, margin={"l": 80, "r": 40, "t": 110, "b": 30})
+    return figure
+
+
+def _dimension(name: str, values: pd.Series) -> dict[str, object]:
+    """One axis: numbers as they are (logarithms where they span decades), words in their order."""
+    numbers = pd.to_numeric(values, errors="coerce")
+    if numbers.notna().all():
+        if numbers.min() > 0 and numbers.max() / numbers.min() > 30:
+            logs = np.log10(numbers)
+            ticks = np.linspace(float(logs.min()), float(logs.max()), 5)
+            return {
+                "label": f"{name} (log)",
+                "values": logs.tolist(),
+                "tickvals": ticks.tolist(),
+                "ticktext": [f"{10**tick:.2g}" for tick in ticks],
+            }
+        return {"label": name, "values": numbers.tolist()}
+    words = values.astype(str)
+    known = sorted(words.unique())
+    places = {word: place for place, word in enumerate(known)}
+    shown = [word if len(word) < 16 else word[:14] + "…" for word in known]
+    return {"label": name, "values": words.map(places).tolist(), "tickvals": list(places.values()), "ticktext": shown}
+
+
+def _blank(title: str) -> go.Figure:
+    figure = go.Figure()
+    figure.update_layout(theme(escape(title)))
+    figure.update_layout(
+        height=360,
+        margin={"l": 70, "r": 20, "t": 84, "b": 62},
+        showlegend=False,
+        legend={"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "font": {"size": 13}},
+        title={"y": 1 - 20 / 360, "yref": "container"},
+    )
+    figure.update_xaxes(gridcolor=GRID)
+    figure.update_yaxes(gridcolor=GRID)
+    return figure
+
+
+def _nothing(figure: go.Figure, text: str) -> go.Figure:
+    figure.add_annotation(
+        text=text, x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False, font={"size": 15, "color": MUTED}
+    )
+    figure.update_xaxes(visible=False)
+    figure.update_yaxes(visible=False)
+    return figure

@@ -1,0 +1,282 @@
+"""The dashboard in a real browser that can reach nothing but it: what is there, what clicks do, what is live."""
+
+import logging
+import re
+import shutil
+import sys
+import threading
+
+import pytest
+from typer.testing import CliRunner
+from werkzeug.serving import make_server
+
+from eos_platform.browse.studies import Studies
+from eos_platform.cli import app as command
+from eos_platform.cli_dashboard import make
+
+pytest.importorskip("dash")
+playwright = pytest.importorskip("playwright.sync_api")
+
+from playwright.sync_api import expect  # noqa: E402
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH (Debian: apt-get install chromium)")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+]
+PATIENCE = 30_000  # milliseconds, on a busy machine
+GRAPH = "document.querySelector('#front-graph .js-plotly-plot')"
+
+
+class Served:
+    """A store behind a server of its own."""
+
+    def __init__(self, folder):
+        from eos_platform.dashboards.app import make_app
+
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)
+        self.studies = Studies(f"sqlite:///{folder / 'mlflow.db'}")
+        self.app = make_app(self.studies, pulse=300)
+        self.server = make_server("127.0.0.1", 0, self.app.server, threaded=True)
+        self.address = f"http://127.0.0.1:{self.server.server_port}"
+        self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
+        self.thread.start()
+
+    def stop(self):
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as driver:
+        found = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield found
+        found.close()
+
+
+@pytest.fixture(scope="module")
+def served(store):
+    found = Served(store)
+    yield found
+    found.stop()
+
+
+@pytest.fixture
+def page(browser):
+    """A page whose console must stay free of errors, and which asks for nothing from elsewhere."""
+    context = browser.new_context(viewport={"width": 1280, "height": 720}, color_scheme="light")
+    context.set_default_timeout(PATIENCE)
+    found = context.new_page()
+    wrong = []
+    found.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
+    found.on("pageerror", lambda error: wrong.append(str(error)))
+    found.on("request", lambda asked: wrong.append(asked.url) if "//127.0.0.1" not in asked.url[:20] else None)
+    expect.set_options(timeout=PATIENCE)
+    yield found
+    context.close()
+    assert [text for text in wrong if not text.startswith(("data:", "blob:"))] == []
+
+
+def points(page):
+    """Points drawn, by the name of the trace; without those that only carry a line."""
+    return page.evaluate(
+        f"Object.fromEntries(({GRAPH}?.data ?? []).filter(t => t.showlegend !== false).map(t => [t.name, t.x.length]))"
+    )
+
+
+def wait_for(page, wanted):
+    page.wait_for_function(
+        f"wanted => {{ const d = {GRAPH}?.data; return d && JSON.stringify(Object.fromEntries("
+        "d.filter(t => t.showlegend !== false).map(t => [t.name, t.x.length]).sort())) "
+        "=== JSON.stringify(Object.fromEntries(Object.entries(wanted).sort())); }",
+        arg=wanted,
+    )
+
+
+RANGES = f"[{GRAPH}.layout.xaxis.range, {GRAPH}.layout.yaxis.range]"
+
+
+def zoom(page):
+    """Drag a box over most of the front, as a person does; the ranges then."""
+    before = page.evaluate(RANGES)
+    box = page.locator("#front-graph .nsewdrag").bounding_box()
+    page.mouse.move(box["x"] + 0.02 * box["width"], box["y"] + 0.02 * box["height"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.7 * box["width"], box["y"] + 0.9 * box["height"], steps=4)
+    page.mouse.up()
+    page.wait_for_function(f"before => JSON.stringify({RANGES}) !== JSON.stringify(before)", arg=before)
+    return page.evaluate(RANGES)
+
+
+ALL = {"Pareto front": 4, "dominated": 2, "fastv": 1, "unreduced model": 1}
+
+
+@needs_chromium
+def test_from_the_list_of_studies_to_the_front(page, served):
+    page.goto(served.address)
+    row = page.locator("#listing tbody tr")
+    expect(row).to_have_count(1)
+    expect(row).to_contain_text("A small study")
+    expect(row).to_contain_text("7 of 8")
+    row.get_by_role("link", name="small").click()
+    wait_for(page, ALL)
+    assert re.search("study=small", page.url)
+    expect(page.get_by_role("heading", level=1)).to_have_text("small")
+    expect(page.locator("#front-best")).to_contain_text("searched 91.0 % at 0.350 (trial 5); hand-designed 60.0 %")
+    expect(page.locator("#front-picked tbody tr")).to_have_count(4)
+
+
+@needs_chromium
+def test_filters_and_the_budget(page, served):
+    page.goto(f"{served.address}/?study=small")
+    wait_for(page, ALL)
+    page.locator("#front-show").get_by_text("dominated").click()
+    wait_for(page, {name: count for name, count in ALL.items() if name != "dominated"})
+    page.locator("#front-families").get_by_text("hand-designed").click()
+    wait_for(page, {"Pareto front": 4, "unreduced model": 1})
+    page.locator("#front-budget [role=slider]").focus()
+    for key in ("Home", *["PageUp"] * 5, "ArrowRight", "ArrowRight"):
+        page.keyboard.press(key)
+    expect(page.locator("#front-best")).to_contain_text("Best within 0.26: searched 87.0 % at 0.250 (trial 3)")
+    assert page.evaluate(f"{GRAPH}.layout.shapes.length") == 2
+    page.locator("#front-on").get_by_text("validation").click()
+    expect(page.locator("#front-best")).to_contain_text("searched 88.0 % at 0.250 (trial 3)")
+
+
+@needs_chromium
+def test_a_click_opens_the_operator_and_back_keeps_the_zoom(page, served):
+    page.goto(f"{served.address}/?study=small")
+    wait_for(page, ALL)
+    before = zoom(page)
+    front = page.locator("#front-graph .points").filter(has=page.locator("path.point:nth-of-type(4)"))
+    front.locator("path.point").nth(2).hover(force=True)
+    expect(page.locator("#front-graph .hoverlayer")).to_contain_text("trial 3")
+    page.wait_for_timeout(500)  # pressed again at once, plotly takes it for a double click
+    page.mouse.down()
+    page.mouse.up()
+    expect(page.locator("#operator-body h2")).to_contain_text("trial 3")
+    expect(page.locator("#operator-body .facts")).to_contain_text("87.0 %")
+    expect(page.locator("#operator-diagram")).to_contain_text("144 → 20")
+    expect(page.locator("#operator-skills")).to_contain_text("colour")
+    expect(page.locator("#copy-attach")).to_contain_text("eos_platform.attach(model,")
+    expect(page.locator("#copy-cli")).to_contain_text("--model bundled-small")
+    assert "/runs/" in page.locator("#mlflow-link").get_attribute("href")
+    page.go_back()
+    wait_for(page, ALL)
+    assert page.evaluate(RANGES) == before
+
+
+@needs_chromium
+def test_operators_side_by_side(page, served):
+    found = served.studies.operators("small").set_index("name")
+    keys = ",".join(found.loc[["trial 1", "fastv at 0.2"], "key"])
+    page.goto(f"{served.address}/?study=small&view=compare&with={keys}")
+    table = page.locator("#compare-body table")
+    expect(table.locator("thead th")).to_have_text(["", "trial 1", "fastv at 0.2"])
+    expect(table).to_contain_text("79.0 %")
+    expect(page.locator("#compare-stairs .legendtext")).to_have_text(["trial 1", "fastv at 0.2"])
+    expect(page.locator("#compare-skills .legendtext")).to_have_text(["trial 1", "fastv at 0.2"])
+    expect(page.locator("#compare-diagram-1")).to_contain_text("144 → 30")
+
+
+@needs_chromium
+def test_health_and_table(page, served):
+    page.goto(f"{served.address}/?study=small&view=health")
+    expect(page.locator("#health-cards")).to_contain_text("7 of 8")
+    expect(page.locator("#health-failures")).to_contain_text("the loss exploded")
+    expect(page.locator("#health-volume .ytitle")).to_have_text("hypervolume (share of 1)")
+    expect(page.locator("#health-parallel .axis-title")).to_have_count(4)
+    page.get_by_role("link", name="Table").click()
+    expect(page.locator("#table-body caption")).to_have_text("9 operators, page 1 of 1")
+    page.get_by_label("Find").fill("hand-designed prune")
+    expect(page.locator("#table-body tbody tr")).to_have_count(1)
+
+
+@needs_chromium
+def test_dark_and_by_keyboard(page, served):
+    page.goto(f"{served.address}/?study=small")
+    wait_for(page, ALL)
+    page.keyboard.press("Tab")
+    expect(page.locator(":focus")).to_have_text("Skip to content")
+    page.get_by_role("button", name="Dark").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_function(f"{GRAPH}.layout.paper_bgcolor === '#15181c'")
+    page.locator("#front-picked tbody a").first.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#operator-body h2")).to_contain_text("trial 0")
+    expect(page.locator(":focus")).to_have_attribute("id", "content")
+    for part in page.locator("figure:visible, nav, form:visible, section:visible").all():
+        assert part.get_attribute("aria-label") or part.locator("figcaption").count()
+
+
+@needs_chromium
+def test_a_study_that_runs_is_followed_without_losing_the_zoom(page, tmp_path):
+    from browse_store import trial, write_study
+
+    recorder = write_study(tmp_path, "live", "live")
+    served = Served(tmp_path)
+    try:
+        page.goto(f"{served.address}/?study=live")
+        wait_for(page, {"Pareto front": 4, "dominated": 2})
+        before = zoom(page)
+        row = trial(7, accuracy=0.97, ratio=0.3)
+        run = recorder.start_trial(row)
+        expect(page.locator("#live")).to_have_text("7 of 8 trials done, 1 running")
+        recorder.finish_trial(run, row)
+        # better than trials 4 and 5, which leave the front
+        wait_for(page, {"Pareto front": 4, "dominated": 3})
+        expect(page.locator("#live")).to_have_text("8 of 8 trials done")
+        expect(page.locator("#front-best")).to_contain_text("searched 97.0 % at 0.300 (trial 7)")
+        assert page.evaluate(RANGES) == before
+    finally:
+        page.goto("about:blank")  # else it would complain of a server that is gone
+        served.stop()
+
+
+def test_without_dash_it_says_what_to_install(store, monkeypatch):
+    monkeypatch.setitem(sys.modules, "dash", None)
+    done = CliRunner().invoke(command, ["dashboard", "--studies", str(store)])
+    assert done.exit_code == 2
+    assert "pip install 'eos-platform[dashboard]'" in done.output
+
+
+def test_bad_input_is_one_line(tmp_path, store):
+    done = CliRunner().invoke(command, ["dashboard", "--studies", str(tmp_path)])
+    assert done.exit_code == 2
+    assert "no MLflow store" in done.output
+    taken = make_server("127.0.0.1", 0, lambda *call: [])
+    port = str(taken.server_port)
+    done = CliRunner().invoke(command, ["dashboard", "--studies", str(store), "--port", port])
+    taken.server_close()
+    assert done.exit_code == 2
+    assert f"cannot listen at 127.0.0.1:{port}" in done.output
+
+
+def test_nothing_is_sent_while_nothing_changed(store):
+    app = make(f"sqlite:///{store / 'mlflow.db'}", "http://127.0.0.1:5000")
+    client = app.server.test_client()
+    pulse = next(call for call in client.get("/_dash-dependencies").json if "live.children" in call["output"])
+
+    def ask(seen):
+        inputs = [
+            {"id": "tick", "property": "n_intervals", "value": 1},
+            {"id": "where", "property": "data", "value": {"study": "small", "view": "front", "run": "", "with": []}},
+        ]
+        body = {
+            "output": pulse["output"],
+            "outputs": [{"id": "version", "property": "data"}, {"id": "live", "property": "children"}],
+            "inputs": inputs,
+            "changedPropIds": ["tick.n_intervals"],
+            "state": [{"id": "version", "property": "data", "value": seen}],
+        }
+        return client.post("/_dash-update-component", json=body)
+
+    first = ask("")
+    assert first.status_code == 200
+    version = first.json["response"]["version"]["data"]
+    assert ask(version).status_code == 204
