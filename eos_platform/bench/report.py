@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
 
 Row = dict[str, Any]
 COLUMNS = (
@@ -41,4 +42,6 @@ def table(rows: Sequence[Row]) -> str:
 
 def frame(rows: Sequence[Row]) -> pd.DataFrame:
     """One line a row."""
+    import pandas as pd
+
     return pd.DataFrame(list(rows))
