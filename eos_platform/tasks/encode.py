@@ -24,6 +24,7 @@ from eos_platform.models.needs import acts_in_tower, decoder_needs, working_site
 from eos_platform.models.rows import READ
 from eos_platform.models.tower import Sight, joined
 from eos_platform.operators.spec import OperatorSpec
+from eos_platform.tasks import cache
 from eos_platform.tasks.questions import Question, ask
 from eos_platform.tasks.render import render
 from eos_platform.tasks.scenes import SCENE_VERSION, SPLITS, SceneConfig, Split, make_scene
@@ -82,7 +83,7 @@ class Encoded:
         self.picture_q = torch.tensor(pictures, device=device)
         self.pictures = pictures[-1] + 1
         self._pixels: np.ndarray | None = None  # kept once they are asked for again
-        self.features_mnd, self.sight = self._see(None, ("vision",))
+        self.features_mnd, self.sight = self._first_sight()
         self._base: Encoded | None = None  # whose pictures these are seen otherwise
         self._view: tuple[OperatorSpec, Encoded] | None = None  # the latest
         known: dict[str, list[int]] = {}
@@ -166,6 +167,19 @@ class Encoded:
         if self._pixels is None:
             self._pixels = self._rendered(0, self.pictures)
         return self._see(operator, names)
+
+    def _first_sight(self) -> tuple[Tensor, Sight]:
+        """What the tower says of the pictures, from this machine's cache if it was asked before."""
+        body = self.model.model
+        weights = [*body.vision_tower.parameters(), *body.multi_modal_projector.parameters()]
+        key = cache.key_of(weights, SCENE_VERSION, self.split, self.pictures, self.config)
+        found = cache.load(key)
+        if found is None:
+            features_mnd, sight = self._see(None, ("vision",))
+            cache.save(key, {"features": features_mnd, **sight.told})
+            return features_mnd, sight
+        place = {name: value.to(self.model.device) for name, value in found.items()}
+        return place.pop("features"), Sight(place)
 
     @torch.no_grad()
     def _see(self, operator: OperatorSpec | None, names: Collection[str]) -> tuple[Tensor, Sight]:
