@@ -1,8 +1,8 @@
 """What a vision tower made of a task's pictures, on disk: computed once, mapped into every process.
 
 The files lie in ``$EOS_CACHE`` (default ``~/.cache/eos-platform``; ``off``: no cache) and take at most
-``$EOS_CACHE_GB`` gigabytes (default 8): the longest unused go first. They are safetensors and hold tensors only; one that
-cannot be read is made again, and where none can be written nothing is lost but time.
+``$EOS_CACHE_GB`` gigabytes (default 8): the longest unused go first. They are safetensors and hold tensors only; one
+that cannot be read is made again, and where none can be written nothing is lost but time.
 """
 
 from __future__ import annotations
