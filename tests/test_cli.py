@@ -166,7 +166,7 @@ def test_status_of_an_unfinished_study(study, tmp_path):
         failed = told.ask(distributions)
         failed.set_user_attr(store.FAILURE, "ValueError: no")
         told.tell(failed, state=store.TrialState.FAIL)
-        told.ask(distributions)
+        told.ask(distributions).set_user_attr(store.RAY_ID, "abc")  # under way when its driver died
         store.settle(told)
     shown = eos("study", "status", "tiny").output
     for words in ("75.0%", "0.190", "trial 1 failed: ValueError: no", "trial 3 runs trial 2 again", "waiting"):

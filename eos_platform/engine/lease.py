@@ -83,7 +83,11 @@ class Lease:
 
     def take(self, note: Callable[[str], None] = lambda text: None) -> None:
         """Take the lease, from nobody or from a driver that is dead; see ``held``."""
-        _TABLE.create(self.engine, checkfirst=True)
+        try:
+            _TABLE.create(self.engine, checkfirst=True)
+        except sql.exc.DBAPIError:  # somebody else was a moment quicker
+            if not sql.inspect(self.engine).has_table(_TABLE.name):
+                raise
         first = self._read()
         if first is None:
             with suppress(IntegrityError), self.engine.begin() as connection:  # another may just have made the row
