@@ -154,7 +154,7 @@ def export(report: Report, folder: Path, form: str) -> list[Path]:
         raise EosError(f"unknown format '{form}'; known: {', '.join(FORMATS)}")
     check_writable(folder / "front.png")
     try:
-        import kaleido  # type: ignore[import-untyped]
+        import kaleido
     except ImportError:
         raise EosError("pictures need Kaleido: pip install 'eos-platform[figures]'") from None
     folder.mkdir(parents=True, exist_ok=True)
