@@ -25,6 +25,8 @@ COLUMNS = (
     ("compiled_speedup", "x faster", "{:.2f}"),
     ("compiled_over_oracle", "/ oracle", "{:.3f}"),
     ("compiled_own_ms", "own ms", "{:.2f}"),
+    ("eager_first_token_ms", "first eager", "{:.2f}"),
+    ("captured_first_token_ms", "first capt.", "{:.2f}"),
     ("captured_decode_ms", "decode ms", "{:.2f}"),
     ("captured_answers_s", "answers/s", "{:.1f}"),
 )

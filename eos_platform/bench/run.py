@@ -64,11 +64,12 @@ def bench(model: Any, grid: tuple[int, int], plan: Plan, tell: Callable[[str], N
             tell(f"unreduced, batch {batch}")
             memory = peak_mb(setup.prefill, setup.device)
             shared = {**whole, "operator": "unreduced", "tokens": setup.target.tokens, "memory_mb": memory}
-            yield shared | _alone(setup, plan, modes)
+            encode = _encoding(setup, plan)
+            yield _until_first(shared | _alone(setup, plan, modes), encode)
             for asked, name, operator in operators:
                 tell(f"{name} at {operator.mean_tokens:.0f} tokens, batch {batch}")
                 row = {**whole, "operator": name, "asked_tokens": asked, "tokens": operator.mean_tokens}
-                yield row | _compared(setup, operator, plan, modes)
+                yield _until_first(row | _compared(setup, operator, plan, modes), encode)
 
 
 def _alone(setup: Bench, plan: Plan, modes: Sequence[str]) -> Row:
@@ -107,6 +108,23 @@ def _compared(setup: Bench, operator: OperatorSpec, plan: Plan, modes: Sequence[
             with setup.reduced(operator):
                 row[f"{mode}_decode_ms"] = _decoding(setup, plan, mode)
     return row | _throughput(row, setup, plan)
+
+
+def _encoding(setup: Bench, plan: Plan) -> float | None:
+    """Milliseconds of vision tower and projector, eager: operators of the decoder leave them as they are."""
+    if setup.encode() is None:
+        return None
+    return statistics.median(rounds({"it": Way(setup.encode)}, setup.device, plan.repeats)["it"])
+
+
+def _until_first(row: Row, encode: float | None) -> Row:
+    """With the time to the first token: encoding the picture, and the prefill."""
+    if encode is not None:
+        row["encode_ms"] = encode
+        for mode in MODES:
+            if f"{mode}_prefill_ms" in row:
+                row[f"{mode}_first_token_ms"] = encode + row[f"{mode}_prefill_ms"]
+    return row
 
 
 def _way(mode: str, around: Callable[[], AbstractContextManager[Any]], run: Callable[[], Any]) -> Way:

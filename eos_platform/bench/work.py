@@ -80,6 +80,16 @@ class Bench:
         output = self.parts.language_model(inputs_embeds=self.x_bsd, use_cache=True)
         return self.model.lm_head(output.last_hidden_state[:, -1:]), output.past_key_values
 
+    def encode(self) -> Any:
+        """The prompts' pictures through vision tower and projector; None where the family takes no one size of them."""
+        if self.parts.family is None or not self.parts.family.reads_tower:
+            return None
+        vision = self.model.config.vision_config
+        each = max(1, self.target.tokens // (vision.image_size // vision.patch_size) ** 2)  # pictures, or tiles of one
+        shape = (each * len(self.x_bsd), 3, vision.image_size, vision.image_size)
+        pixels = torch.zeros(shape, device=self.device, dtype=self.x_bsd.dtype)
+        return self.model.get_image_features(pixel_values=pixels)
+
     def decode(self, cache: Any) -> Tensor:
         """Logits of one token more."""
         output = self.parts.language_model(inputs_embeds=self.x_bsd[:, -1:], past_key_values=cache, use_cache=True)

@@ -96,6 +96,8 @@ def test_the_command_writes_rows_a_table_and_a_page(tmp_path):
     assert done.exit_code == 0, done.output
     rows = [json.loads(line) for line in (tmp_path / "b" / "bench.jsonl").read_text().splitlines()]
     assert [row["operator"] for row in rows] == ["unreduced", "searched-like", "fastv", "searched-like", "fastv"]
+    for row in rows:
+        assert row["eager_first_token_ms"] == pytest.approx(row["encode_ms"] + row["eager_prefill_ms"])
     for row in rows[1:]:
         assert row["eager_over_oracle"] > 0
         assert row["eager_answers_s"] > 0
