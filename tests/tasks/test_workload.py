@@ -98,6 +98,7 @@ def test_pictures_are_seen_again_only_when_they_look_different(
         return encode_images(model, pixels, operator, names)
 
     monkeypatch.setattr(encode, "encode_images", spy)
+    monkeypatch.setenv("EOS_CACHE", "off")
     encoded = Encoded(small.model, small.processor.tokenizer, "search", 30, small.config)
     assert asked == [(None, {"vision"})]
     assert encoded.seen_by(merging(small)) is encoded
