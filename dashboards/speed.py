@@ -47,10 +47,10 @@ def speed_figure(rows: pd.DataFrame) -> go.Figure:
                 figure.add_scatter(
                     **shared,
                     y=found[f"{mode}_oracle_ms"],
-                    name=f"oracle, batch {batch}",
+                    name=f"oracle of {name}, batch {batch}",
                     mode="lines",
                     line={"color": MUTED, "dash": "dot"},
-                    hovertemplate="oracle at %{x:.0f} tokens: %{y:.2f} ms",
+                    hovertemplate="oracle: at %{x:.0f} tokens: %{y:.2f} ms",
                 )
     figure.update_layout(
         title="Prefill time: what an operator saves",

@@ -17,7 +17,7 @@ from eos_platform.bench.report import table
 from eos_platform.bench.run import MODES, Plan, bench
 from eos_platform.bench.shapes import SHAPES, get_shape, random_model
 from eos_platform.errors import EosError
-from eos_platform.files import check_writable
+from eos_platform.files import check_writable, write_atomic
 
 
 def main(words: list[str] | None = None) -> int:
@@ -55,8 +55,7 @@ def main(words: list[str] | None = None) -> int:
             rows.append({"model": given.shape, **row})
             print(table(rows[-1:]).splitlines()[1], file=sys.stderr, flush=True)
             if given.out:
-                with given.out.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(rows[-1]) + "\n")
+                write_atomic(given.out, "".join(json.dumps(one) + "\n" for one in rows))
         print(table(rows))
     except EosError as error:
         print(f"bench: {error}", file=sys.stderr)

@@ -114,7 +114,7 @@ def test_the_figure_has_a_line_for_each_operator():
         for n in (32, 16)
     ]
     names = [trace.name for trace in speed_figure(pd.DataFrame(rows)).data]
-    assert names == ["fastv, batch 1 (eager)", "oracle, batch 1"]
+    assert names == ["fastv, batch 1 (eager)", "oracle of fastv, batch 1"]
 
 
 @pytest.mark.parametrize(
