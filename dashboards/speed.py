@@ -2,63 +2,89 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
-from eos_platform.dashboards.palette import FAMILIES, INK, MUTED, design_styles
+from eos_platform.dashboards.palette import FAMILIES, GRID, INK, MUTED, design_styles, theme
 
 BEST_FIRST = ("compiled", "captured", "eager")  # the mode that is drawn: the fastest that was timed
 
 
 def speed_figure(rows: pd.DataFrame) -> go.Figure:
-    """Prefill milliseconds against mean visual tokens, one line an operator and batch.
+    """Prefill milliseconds against mean visual tokens: a panel a batch, a line an operator.
 
     Args:
         rows: as ``eos bench`` writes them: ``operator, batch, tokens``, and by mode ``<mode>_prefill_ms`` and
             ``<mode>_oracle_ms``.
     """
-    figure = go.Figure()
+    batches = sorted(rows["batch"].unique())
+    titles = [f"batch {batch}" for batch in batches]
+    figure = make_subplots(cols=len(batches), subplot_titles=titles, horizontal_spacing=0.08)
     styles = design_styles(sorted({str(name) for name in rows["operator"]}))
-    for batch, here in rows.groupby("batch"):
-        for name, found in here.groupby("operator"):
+    shown: set[str] = set()
+
+    def line(column: int, name: str, x: list[float], y: list[float], **look: Any) -> None:
+        figure.add_scatter(
+            x=x,
+            y=y,
+            name=name,
+            legendgroup=name,
+            showlegend=name not in shown,
+            hovertemplate=f"{name}: %{{x:.0f}} tokens, %{{y:.2f}} ms<extra></extra>",
+            row=1,
+            col=column,
+            **look,
+        )
+        shown.add(name)
+
+    for column, batch in enumerate(batches, 1):
+        here = rows[rows["batch"] == batch]
+        reduced = here[here["operator"] != "unreduced"]["tokens"]
+        least, most = (float(reduced.min()), float(reduced.max())) if len(reduced) else (0.0, 1.0)
+        for name, found in here.groupby("operator", sort=False):
+            found = found.sort_values("tokens")
+            if name == "unreduced":
+                mode = _mode(found)
+                if mode is not None:
+                    level = float(found[f"{mode}_prefill_ms"].iloc[0])
+                    line(
+                        column,
+                        "unreduced",
+                        [least, most],
+                        [level] * 2,
+                        mode="lines",
+                        line={"color": INK, "dash": "dash"},
+                    )
+                continue
             mode = _mode(found)
             if mode is None:
                 continue
-            found = found.sort_values("tokens")
-            times = found[f"{mode}_prefill_ms"]
-            if name == "unreduced":
-                figure.add_hline(
-                    y=float(times.iloc[0]),
-                    line={"color": INK, "dash": "dash"},
-                    annotation_text=f"unreduced, batch {batch}",
-                )
-                continue
-            shared = {"x": found["tokens"], "legendgroup": f"{name}-{batch}"}
-            colour = FAMILIES["searched"] if str(name).startswith("searched") else styles[str(name)].colour
-            figure.add_scatter(
-                **shared,
-                y=times,
-                name=f"{name}, batch {batch} ({mode})",
-                mode="lines+markers",
-                line={"color": colour},
-                hovertemplate="%{x:.0f} tokens: %{y:.2f} ms",
-            )
-            if f"{mode}_oracle_ms" in found and name == here["operator"].iloc[-1]:
-                figure.add_scatter(
-                    **shared,
-                    y=found[f"{mode}_oracle_ms"],
-                    name=f"oracle of {name}, batch {batch}",
+            style = styles[str(name)]
+            colour = FAMILIES["searched"] if str(name).startswith("searched") else style.colour
+            look = {"mode": "lines+markers", "line": {"color": colour}, "marker": {"symbol": style.symbol}}
+            tokens = found["tokens"].tolist()
+            line(column, f"{name} ({mode})", tokens, found[f"{mode}_prefill_ms"].tolist(), **look)
+            if f"{mode}_oracle_ms" in found:
+                dotted = {"color": colour, "dash": "dot", "width": 1}
+                line(
+                    column,
+                    f"its oracle: {name}",
+                    tokens,
+                    found[f"{mode}_oracle_ms"].tolist(),
                     mode="lines",
-                    line={"color": MUTED, "dash": "dot"},
-                    hovertemplate="oracle: at %{x:.0f} tokens: %{y:.2f} ms",
+                    line=dotted,
                 )
     figure.update_layout(
-        title="Prefill time: what an operator saves",
-        xaxis_title="mean visual tokens a layer",
-        yaxis_title="prefill (ms)",
-        yaxis_type="log",
-        template="plotly_white",
+        theme("Prefill time: what an operator saves", "dotted: what it could save at most, its oracle")
     )
+    figure.update_layout(margin_t=130)
+    shared = {"showline": True, "linecolor": MUTED, "gridcolor": GRID, "zeroline": False}
+    figure.update_xaxes(title_text="mean visual tokens a layer", title_font_size=14, **shared)
+    figure.update_yaxes(rangemode="tozero", **shared)
+    figure.update_yaxes(title_text="prefill (ms)", col=1)
     return figure
 
 

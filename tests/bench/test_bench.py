@@ -113,8 +113,11 @@ def test_the_figure_has_a_line_for_each_operator():
         {"operator": "fastv", "batch": 1, "tokens": n, "eager_prefill_ms": n / 8, "eager_oracle_ms": n / 9}
         for n in (32, 16)
     ]
-    names = [trace.name for trace in speed_figure(pd.DataFrame(rows)).data]
-    assert names == ["fastv, batch 1 (eager)", "oracle of fastv, batch 1"]
+    figure = speed_figure(pd.DataFrame(rows))
+    assert [trace.name for trace in figure.data] == ["unreduced", "fastv (eager)", "its oracle: fastv"]
+    assert list(figure.data[1].x) == [16, 32]
+    assert list(figure.data[0].y) == [9.0, 9.0]
+    assert figure.layout.yaxis.type != "log"
 
 
 @pytest.mark.parametrize(
