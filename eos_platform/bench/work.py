@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from eos_platform.models.cache import cache_of, with_cache
 from eos_platform.models.layout import Layout
 from eos_platform.models.llava import parts_of
 from eos_platform.models.parts import Parts
@@ -78,7 +79,7 @@ class Bench:
     def prefill(self) -> tuple[Tensor, Any]:
         """Logits of the last position, and the cache."""
         output = self.parts.language_model(inputs_embeds=self.x_bsd, use_cache=True)
-        return self.model.lm_head(output.last_hidden_state[:, -1:]), output.past_key_values
+        return self.model.lm_head(output.last_hidden_state[:, -1:]), cache_of(output)
 
     def encode(self) -> Any:
         """The prompts' pictures through vision tower and projector; None where the family takes no one size of them."""
@@ -92,7 +93,9 @@ class Bench:
 
     def decode(self, cache: Any) -> Tensor:
         """Logits of one token more."""
-        output = self.parts.language_model(inputs_embeds=self.x_bsd[:, -1:], past_key_values=cache, use_cache=True)
+        output = self.parts.language_model(
+            inputs_embeds=self.x_bsd[:, -1:], use_cache=True, **with_cache(self.parts.language_model, cache)
+        )
         return torch.as_tensor(self.model.lm_head(output.last_hidden_state[:, -1:]))
 
     @contextmanager

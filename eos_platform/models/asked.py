@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from eos_platform.errors import EosError
+from eos_platform.models.cache import cache_of
 from eos_platform.models.families.base import Call, brings
 from eos_platform.models.images import placeholders
 from eos_platform.models.parts import Parts
@@ -36,7 +37,7 @@ def asked_of(call: Call, answer_bs: Tensor | None) -> Asked | None:
     """
     if not brings(call):
         return None
-    cache, mask = call.get("past_key_values"), call.get("attention_mask")
+    cache, mask = cache_of(call), call.get("attention_mask")
     if cache is not None and cache.get_seq_length() > 0:
         raise EosError("an image after the first part of a prompt (a continued or chunked prefill) is not supported")
     if mask is not None and (not isinstance(mask, Tensor) or mask.dim() != 2):

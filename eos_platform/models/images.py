@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from eos_platform.errors import EosError
+from eos_platform.models.cache import cache_of
 from eos_platform.models.layout import Layout, find_layout
 from eos_platform.models.parts import Parts
 
@@ -33,7 +34,7 @@ def layout_of_call(parts: Parts, tokens: int, call: dict[str, Any], answer_bs: T
         if encoded is None:
             return None
         images = encoded.pooler_output
-    cache, mask = call.get("past_key_values"), call.get("attention_mask")
+    cache, mask = cache_of(call), call.get("attention_mask")
     if cache is not None and cache.get_seq_length() > 0:
         raise EosError("an image after the first part of a prompt (a continued or chunked prefill) is not supported")
     image_bs = placeholders(parts, call, parts.image_token)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from eos_platform.errors import EosError
+from eos_platform.models.cache import cache_of
 from eos_platform.models.crowd import Crowd
 from eos_platform.models.masks import add_bias, as_float, take_keys
 from eos_platform.models.parts import FULL, Parts
@@ -110,7 +111,7 @@ def later_call(parts: Parts, now: Pass, stage: Stage, call: Call, index: int) ->
         index: of the first such layer of its kind.
     """
     prompt, kind, present = now.prompt, parts.kind(index), stage.present
-    mask, x_bqd, cache = call.get("attention_mask"), call["hidden_states"], call["past_key_values"]
+    mask, x_bqd, cache = call.get("attention_mask"), call["hidden_states"], cache_of(call)
     new = x_bqd.shape[1]
     keys = cache.get_seq_length(index) + new
     entered = prompt.stages[0].present if 0 in prompt.stages else None
@@ -138,7 +139,7 @@ def later_call(parts: Parts, now: Pass, stage: Stage, call: Call, index: int) ->
 def _own_mask(parts: Parts, now: Pass, stage: Stage, call: Call, index: int, keys: int) -> Tensor | None:
     """The mask of a layer whose family's attention is not simply causal: windows are of places in the whole prompt."""
     present, x_bqd, kind = stage.present, call["hidden_states"], parts.kind(index)
-    layers = getattr(call["past_key_values"], "layers", ())
+    layers = getattr(cache_of(call), "layers", ())
     cached = layers[index] if index < len(layers) else None
     window = None if kind == FULL else parts.language_model.config.sliding_window
     assert isinstance(present, Crowd)

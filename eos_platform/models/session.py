@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from eos_platform.errors import EosError
 from eos_platform.models.asked import Asked, asked_of, one_each, units_of
+from eos_platform.models.cache import cache_of
 from eos_platform.models.crowd import Crowd, apply_sites, assemble, opened
 from eos_platform.models.fused import fused_site
 from eos_platform.models.images import layout_of_call
@@ -153,7 +154,7 @@ class Session:
 
     def _count_on(self, call: Call) -> None:
         """Before a later step of a prompt that layer 0 holds only in part: positions the body would count wrongly."""
-        cache, family = call.get("past_key_values"), self.parts.family
+        cache, family = cache_of(call), self.parts.family
         if cache is None or cache.get_seq_length() == 0:
             return
         prompt = self._prompts.get(cache)
@@ -174,7 +175,7 @@ class Session:
 
     def _enter(self, module: Any, call: Call) -> None:
         """Before the language model: begin a prompt (with its sites at layer 0), or go on with one."""
-        local, cache = self._local, call.get("past_key_values")
+        local, cache = self._local, cache_of(call)
         asked, local.asked, local.now = self.layout or local.asked, None, None
         past = 0 if cache is None else cache.get_seq_length()
         if past > 0:
@@ -256,7 +257,7 @@ class Session:
         alive_bk = present.alive_bk if isinstance(present, Crowd) else None
         if mask is None and alive_bk is not None:
             mask = alive_bk.long()
-        elif mask is None and not caches and call.get("past_key_values") is None:
+        elif mask is None and not caches and cache_of(call) is None:
             # without mask and cache, gaps in the positions would be taken for packed sequences
             mask = torch.ones(x_bkd.shape[:2], dtype=torch.long, device=x_bkd.device)
         elif isinstance(mask, dict):
@@ -293,7 +294,9 @@ class Session:
         now = self._local.now
         if now is None:
             return
-        cache = call.get("past_key_values")
+        cache = cache_of(call)
+        if cache is None and index == 0 and call.get("use_cache"):  # later steps would not know what was chosen
+            raise EosError("this version of transformers hands its decoder layers no cache that operators know of")
         if cache is not None and not now.keeps:
             self._prompts[cache] = now.prompt
             now.keeps = True

@@ -12,6 +12,7 @@ from torch import Tensor
 from eos_platform.errors import EosError
 from eos_platform.models import present
 from eos_platform.models.attach import attached, reducing
+from eos_platform.models.cache import cache_of
 from eos_platform.models.encoding import encode_images
 from eos_platform.models.kept import kept_places
 from eos_platform.models.layout import Layout
@@ -50,7 +51,7 @@ class Run:
             )
         self.attention = output.attentions[layer]  # (b, h, k, k) of the tokens present
         self.hidden = output.hidden_states[layer]  # what layer - 1 gave; a site at the layer has not acted yet
-        self.keys = output.past_key_values.layers[layer].keys  # (b, g, k, e), turned by position
+        self.keys = cache_of(output).layers[layer].keys  # (b, g, k, e), turned by position
         self.x, self.layout, self.model = x.detach(), layout, model
         self.seen = torch.arange(64).expand(len(x), -1)  # which visual tokens enter the language model
 

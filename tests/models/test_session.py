@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from eos_platform.errors import EosError
 from eos_platform.models.attach import attached, reducing
+from eos_platform.models.cache import cache_of, with_cache
 from eos_platform.models.encoding import encode_images
 from eos_platform.models.layout import Layout
 from eos_platform.models.relaxed import relaxed
@@ -165,10 +167,10 @@ def goes_on_alike(small: Any, model: Any, spec: OperatorSpec, text: tuple[int, .
     outputs = []
     with attached(model, spec), torch.no_grad():
         for steps in (turn.split(3, 1), turn.split(1, 1)):
-            cache, mask = model(**inputs, use_cache=True).past_key_values, inputs["attention_mask"]
+            cache, mask = cache_of(model(**inputs, use_cache=True)), inputs["attention_mask"]
             for ids in steps:
                 mask = torch.cat((mask, torch.ones_like(ids)), 1)
-                logits = model(input_ids=ids, attention_mask=mask, past_key_values=cache).logits
+                logits = model(input_ids=ids, attention_mask=mask, **with_cache(model, cache)).logits
             outputs.append(logits[:, -1])
     assert torch.allclose(outputs[0], outputs[1], atol=1e-4)
 
@@ -221,7 +223,7 @@ def test_layers_run_on_the_tokens_left(small: Any, model: Any) -> None:
         for layer in model.model.language_model.layers
     ]
     with attached(model, small.operator(*small.sites["many"])), torch.no_grad():
-        cache = model(**small.prompts(), use_cache=True).past_key_values
+        cache = cache_of(model(**small.prompts(), use_cache=True))
     for hook in watch:
         hook.remove()
     text = small.prompts()["input_ids"].shape[1] - small.tokens
@@ -285,7 +287,14 @@ def runs_blind(model: Any, spec: OperatorSpec) -> tuple[Tensor, Layout]:
     with reducing(model, spec, layout):
         # with a cache and no mask, the model itself asks for no values either
         output = body(inputs_embeds=x, use_cache=True)
-        step = body(inputs_embeds=x[:, :1], past_key_values=output.past_key_values).last_hidden_state
+        step = body(inputs_embeds=x[:, :1], **with_cache(body, cache_of(output))).last_hidden_state
     assert output.last_hidden_state.shape == (2, 75, 64)
     assert step.shape == (2, 1, 64)
     return x, layout
+
+
+def test_a_cache_that_nobody_finds_is_an_error(small: Any, model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    # later steps would go on as if nothing had been removed: a transformers that renames it again must not pass
+    monkeypatch.setattr("eos_platform.models.cache.NAMES", ("some_other_name",))
+    with attached(model, small.operator(*small.sites["many"])), pytest.raises(EosError, match="no cache"):
+        model.generate(**small.prompts(), max_new_tokens=2)

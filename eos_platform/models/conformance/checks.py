@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from eos_platform.models.attach import attach, attached, attached_operator, detach
+from eos_platform.models.cache import cache_of
 from eos_platform.models.conformance.operators import gentle, operators, plain
 from eos_platform.models.conformance.runs import NEW, by_hand, cached, uncached
 from eos_platform.models.conformance.zoo import Picture, Sample, prompts
@@ -197,7 +198,7 @@ def lengths(sample: Sample) -> int:
     family, target = family_of(model), target_of(model)
     for operator in specs(model).values():
         with attached(model, operator), torch.no_grad():
-            cache = model(**inputs, use_cache=True).past_key_values
+            cache = cache_of(model(**inputs, use_cache=True))
         held = [cache.get_seq_length(layer) for layer in range(target.layers)]
         assert all(later <= sooner for sooner, later in itertools.pairwise(held))
         assert held[-1] < inputs["input_ids"].shape[1]

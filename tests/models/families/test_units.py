@@ -9,6 +9,7 @@ from torch import nn
 
 from eos_platform.errors import EosError
 from eos_platform.models.attach import attach, attached
+from eos_platform.models.cache import cache_of
 from eos_platform.models.conformance.checks import built
 from eos_platform.models.conformance.zoo import SAMPLES, prompts
 from eos_platform.models.families import FAMILIES, family_of
@@ -90,6 +91,6 @@ def test_shares_hold_for_every_size_of_picture() -> None:
     for picture, kept in (((4, 5), 5), ((6, 3), 5), ((3, 3), 2), ((1, 1), 1)):
         inputs = prompts(sample, [[picture]])
         with attached(model, operator):
-            cache = model(**inputs, use_cache=True).past_key_values
+            cache = cache_of(model(**inputs, use_cache=True))
         others = inputs["input_ids"].shape[1] - picture[0] * picture[1]
         assert [cache.get_seq_length(layer) - others for layer in range(4)] == [picture[0] * picture[1], *[kept] * 3]

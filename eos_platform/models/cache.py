@@ -1,0 +1,24 @@
+"""Where calls and outputs hold their cache: ``cache`` since transformers 5.24, ``past_key_values`` before it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+NAMES = "cache", "past_key_values"
+
+
+def cache_of(found: Mapping[str, Any]) -> Any:
+    """The cache among the arguments of a call or in a model's output; None without one."""
+    for name in NAMES:
+        if found.get(name) is not None:
+            return found[name]
+    return None
+
+
+def with_cache(module: nn.Module, cache: Any) -> dict[str, Any]:
+    """A cache as the keyword argument by which a module takes it."""
+    return {next(name for name in NAMES if name in inspect.signature(module.forward).parameters): cache}
