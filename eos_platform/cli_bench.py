@@ -43,7 +43,6 @@ def bench(
 
     Example: [bold]eos bench searched-like fastv --shape llava-1.5-7b --batch 1[/bold]
     """
-    import torch
     from rich.console import Console
     from rich.progress import Progress
 
@@ -52,6 +51,7 @@ def bench(
     from eos_platform.bench.run import MODES, Plan
     from eos_platform.bench.run import bench as run_bench
     from eos_platform.bench.shapes import SHAPES, load
+    from eos_platform.models.devices import find_device
 
     if shape == "list":
         for name, known in SHAPES.items():
@@ -72,7 +72,7 @@ def bench(
         decode=decode,
     )
     check_writable(out / ROWS)
-    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    where = find_device(device)
     console = Console()
     rows: list[dict[str, Any]] = []
     total = plan.measurements

@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from eos_platform.errors import EosError, did_you_mean, unknown
 from eos_platform.models.bundled import GRIDS, folder
 from eos_platform.models.compute import DecoderShape, VisionShape, shape_of, vision_shape_of
+from eos_platform.models.devices import find_device
 from eos_platform.models.llava import target_of
 from eos_platform.operators.spec import Target
 from eos_platform.tasks.encode import Encoded
@@ -82,7 +83,7 @@ def load_workload(model: str | Path = "bundled", task: str = "scenes", device: s
         device: where to run; default: the GPU if there is one. On a GPU the model runs in bfloat16.
 
     Raises:
-        EosError: unknown model or task, or a model the task has no pictures for.
+        EosError: unknown model or task, a device that is not there, or a model the task has no pictures for.
     """
     from transformers import AutoConfig, AutoProcessor, LlavaForConditionalGeneration
     from transformers.utils import logging
@@ -94,9 +95,9 @@ def load_workload(model: str | Path = "bundled", task: str = "scenes", device: s
     if not (path / "config.json").is_file():
         what = "has no config.json" if path.is_dir() else "is neither a bundled model nor a folder"
         raise EosError(f"model '{name}' {what}{did_you_mean(name, GRIDS)}")
-    place = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    place = find_device(device)
     logging.disable_progress_bar()
-    dtype = torch.float32 if place == "cpu" else torch.bfloat16
+    dtype = torch.float32 if place.type == "cpu" else torch.bfloat16
     try:
         config = AutoConfig.from_pretrained(path, local_files_only=True)
         if config.model_type != "llava":

@@ -158,6 +158,13 @@ def test_misspelt_names_are_refused(model: str, task: str, message: str) -> None
         load_workload(model, task)
 
 
+def test_a_device_that_is_not_there_is_refused_in_a_line() -> None:
+    for device in ("nowhere", "cuda:99"):
+        with pytest.raises(EosError, match=f"device '{device}' cannot be used: ") as refused:
+            load_workload("bundled-small", device=device)
+        assert "\n" not in str(refused.value)
+
+
 def test_unknown_split_is_refused(small: Workload) -> None:
     with pytest.raises(EosError, match="unknown split 'test'"):
         small.encoded("test", 8)  # type: ignore[arg-type]
