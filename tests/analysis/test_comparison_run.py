@@ -160,8 +160,9 @@ def test_bad_settings_are_one_line(values, says):
 def test_words_of_the_command_line():
     assert parse_ratios(".33,.22") == (0.33, 0.22)
     assert parse_ratios(None) is None
-    with pytest.raises(EosError, match="expected numbers with commas"):
-        parse_ratios("a,b")
+    for nothing in ("a,b", ",", ""):
+        with pytest.raises(EosError, match="expected numbers with commas"):
+            parse_ratios(nothing)
     assert parse_designs("a, b") == ("a", "b")
     assert parse_designs("none") == ()
     assert parse_search(["steps=480", "support=nearest", "layers=[0,2]", "learning_rate=.1"]) == {

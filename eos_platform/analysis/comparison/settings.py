@@ -110,14 +110,17 @@ def parse_ratios(text: str | None, option: str = "--ratios") -> tuple[float, ...
     """``.33,.22`` as numbers; None where the option is not given.
 
     Raises:
-        EosError: one is none.
+        EosError: one is none, or there are none.
     """
-    if not text:
+    if text is None:
         return None
     try:
-        return tuple(float(part) for part in text.split(",") if part.strip())
+        found = tuple(float(part) for part in text.split(",") if part.strip())
     except ValueError:
-        raise EosError(f"{option} {text}: expected numbers with commas between, such as .2,.1") from None
+        found = ()
+    if not found:
+        raise EosError(f"{option} {text}: expected numbers with commas between, such as .2,.1")
+    return found
 
 
 def parse_designs(text: str | None) -> tuple[str, ...] | None:
