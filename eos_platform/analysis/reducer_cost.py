@@ -7,7 +7,8 @@ One decoder layer of Llama's kind with random weights stands for all of the mode
 told otherwise). A reducer is everything a prompt's prefill does because of the operator in the decoder: finding the
 tokens that entered, the rows of attention its scores need, similarities, selection, transfer, new rotary embeddings.
 What an operator does inside the vision tower is not in it. Eager times hold the launching of kernels; beside them stand
-those of the same work captured in a CUDA graph, where it can be.
+those of the same work captured in a CUDA graph, where it can be. A design that fails has its reason for a row; rows are
+in ``--out`` as soon as they are measured; the last thing printed is one line a design.
 
 Legend: b batch, s prompt, n visual tokens.
 """
@@ -18,7 +19,8 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,8 @@ from transformers import LlamaConfig, LlamaModel
 
 from eos_platform.analysis.comparison.timing import median_ms
 from eos_platform.errors import EosError
-from eos_platform.files import write_atomic
+from eos_platform.files import check_writable, write_atomic
+from eos_platform.models.devices import find_device
 from eos_platform.models.layout import Layout, Seen
 from eos_platform.models.llava import Parts
 from eos_platform.models.needs import decoder_needs
@@ -38,6 +41,8 @@ from eos_platform.operators.spec import OperatorSpec, Target
 
 LAYERS, VISION_LAYERS, HEAD, TOWER_HEAD = 32, 23, 128, 64  # LLaVA-1.5-7B
 WIDER = 11008 / 4096  # of the layer's MLP
+AWAKE = 200  # layers run before anything is measured: a device that was idle is slow at first
+ENOUGH, FEWEST, MOST = 300.0, 5, 20  # repeats: as many as take so many milliseconds, within these bounds
 
 
 class Bench:
@@ -46,22 +51,12 @@ class Bench:
     def __init__(self, width: int, tokens: int, text: int, batch: int, device: torch.device) -> None:
         torch.manual_seed(0)
         self.device, self.tokens, self.batch = device, tokens, batch
-        dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-        head = min(HEAD, width)
-        config = LlamaConfig(
-            vocab_size=8,
-            hidden_size=width,
-            intermediate_size=round(WIDER * width),
-            num_hidden_layers=1,
-            num_attention_heads=width // head,
-            max_position_embeddings=2 * (tokens + text),
-        )
-        model: Any = LlamaModel(config)
-        self.model = model.to(device, dtype).eval().requires_grad_(False)
+        self.model = one_layer(width, device)
         self.layer = self.model.layers[0]
         self.target = Target(layers=LAYERS, grid=squarest(tokens), vision_layers=VISION_LAYERS)
         length = tokens + text
-        self.x_bsd = torch.randn(batch, length, width, device=device, dtype=dtype)
+        # drawn on the host, here and below: a capture that failed can leave the device's generator unusable
+        self.x_bsd = torch.randn(batch, length, width).to(device, self.model.dtype)
         self.position_bs = torch.arange(length, device=device)[None]
         self.rope = Rope(*self.model.rotary_emb(self.x_bsd, self.position_bs))
         self.parts = Parts(
@@ -89,9 +84,9 @@ class Bench:
             text_bs=place_bs > self.tokens,
             last_b=place_bs[:, -1],
             valid_bs=place_bs >= 0,
-            vision_bn=torch.rand(self.batch, entering, **here),
-            next_vision_bn=torch.rand(self.batch, entering, **here),
-            keys_bne=torch.randn(self.batch, entering, TOWER_HEAD, **here),
+            vision_bn=torch.rand(self.batch, entering).to(self.device),
+            next_vision_bn=torch.rand(self.batch, entering).to(self.device),
+            keys_bne=torch.randn(self.batch, entering, TOWER_HEAD).to(self.device),
             seen=seen,
         )
 
@@ -117,13 +112,21 @@ class Bench:
         return self.layer(self.x_bsd, position_embeddings=tuple(self.rope), position_ids=self.position_bs)
 
     @torch.no_grad()
+    def wake(self) -> None:
+        """Bring the device to its pace."""
+        for _ in range(AWAKE if self.device.type == "cuda" else 0):
+            self.whole_layer()
+
+    @torch.no_grad()
     def cost(self, work: Callable[[], Any]) -> tuple[float, float | None]:
         """Milliseconds eager, and in a CUDA graph where ``work`` can be captured."""
-        eager = median_ms(work, self.device)
-        return eager, _in_graph(work, self.device) if self.device.type == "cuda" else None
+        if self.device.type != "cuda":
+            return median_ms(work, self.device), None
+        repeats = max(FEWEST, min(MOST, int(ENOUGH / median_ms(work, self.device, repeats=1))))
+        return median_ms(work, self.device, repeats), _in_graph(work, self.device, repeats)
 
 
-def _in_graph(work: Callable[[], Any], device: torch.device) -> float | None:
+def _in_graph(work: Callable[[], Any], device: torch.device, repeats: int) -> float | None:
     side = torch.cuda.Stream(device)
     side.wait_stream(torch.cuda.current_stream(device))
     with torch.cuda.stream(side):
@@ -136,7 +139,22 @@ def _in_graph(work: Callable[[], Any], device: torch.device) -> float | None:
     except RuntimeError:  # something waits for the device
         torch.cuda.synchronize(device)
         return None
-    return median_ms(graph.replay, device)
+    return median_ms(graph.replay, device, repeats)
+
+
+@lru_cache(maxsize=1)
+def one_layer(width: int, device: torch.device) -> Any:
+    """A model of one decoder layer; drawing its weights takes longer than measuring most designs."""
+    head = min(HEAD, width)
+    config = LlamaConfig(
+        vocab_size=8,
+        hidden_size=width,
+        intermediate_size=round(WIDER * width),
+        num_hidden_layers=1,
+        num_attention_heads=width // head,
+    )
+    model: Any = LlamaModel(config)
+    return model.to(device, torch.bfloat16 if device.type == "cuda" else torch.float32).eval().requires_grad_(False)
 
 
 def squarest(tokens: int) -> tuple[int, int]:
@@ -145,25 +163,26 @@ def squarest(tokens: int) -> tuple[int, int]:
     return rows, tokens // rows
 
 
-def costs(bench: Bench, names: Sequence[str], share: float) -> list[dict[str, Any]]:
-    """One row a design: its times, and as shares of the layer's.
+def costs(bench: Bench, names: Sequence[str], share: float) -> Iterator[dict[str, Any]]:
+    """One row a design, as soon as it is measured: its times, and as shares of the layer's.
 
     Args:
         share: mean visual tokens entering the decoder layers, as a share of all.
     """
+    bench.wake()
     layer, layer_graph = bench.cost(bench.whole_layer)
     shared = {"tokens": bench.tokens, "batch": bench.batch, "layer_ms": layer, "layer_graph_ms": layer_graph}
-    rows: list[dict[str, Any]] = []
     for name in names:
         row: dict[str, Any] = {"design": name, **shared}
         try:
             design = get_design(name)
             operator = design.build(bench.target, bench.tokens if design.fixed else share * bench.tokens)
-        except EosError as error:
-            rows.append({**row, "reason": str(error)})
+            eager, graph = bench.cost(bench.reducer(operator))
+        except Exception as error:  # the other designs are measured all the same
+            told = str(error).strip() or type(error).__name__
+            yield {**row, "reason": told.splitlines()[0]}
             continue
-        eager, graph = bench.cost(bench.reducer(operator))
-        row |= {
+        yield row | {
             "sites": len(operator.decoder_sites),
             "tower": operator.sees_less,
             "mean_tokens": operator.mean_tokens,
@@ -172,24 +191,30 @@ def costs(bench: Bench, names: Sequence[str], share: float) -> list[dict[str, An
             "eager_share": eager / layer,
             "graph_share": graph / layer_graph if graph is not None and layer_graph is not None else None,
         }
-        rows.append(row)
-    return rows
+
+
+def line(row: dict[str, Any]) -> str:
+    """A row for a terminal."""
+    begun = f"{row['design']:14}{row['tokens']:>7}{row['batch']:>6}"
+    if "reason" in row:
+        return f"{begun}  {row['reason']}"
+    told = f"{begun}{row['sites']:>6} sites{row['eager_ms']:>10.3f} ms{row['eager_share']:>8.2f}"
+    if row["graph_share"] is not None:
+        told += f"  in a graph{row['graph_ms']:>10.3f} ms{row['graph_share']:>8.2f}"
+    return told + ("  (and the vision tower)" if row["tower"] else "")
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    """The rows for a terminal."""
-    lines = [
-        f"{'design':14}{'tokens':>7}{'batch':>6}{'sites':>6}{'eager ms':>10}{'share':>8}{'graph ms':>10}{'share':>8}"
-    ]
+    """One line a design: shares of a decoder layer, eager / in a graph, at each number of tokens and batch."""
+    settings = list(dict.fromkeys((row["tokens"], row["batch"]) for row in rows))
+    found: dict[str, dict[tuple[int, int], str]] = {}
     for row in rows:
-        begun = f"{row['design']:14}{row['tokens']:>7}{row['batch']:>6}"
-        if "reason" in row:
-            lines.append(f"{begun}  {row['reason']}")
-            continue
-        graph = "" if row["graph_ms"] is None else f"{row['graph_ms']:10.3f}{row['graph_share']:8.2f}"
-        note = "  (and the vision tower)" if row["tower"] else ""
-        lines.append(f"{begun}{row['sites']:>6}{row['eager_ms']:10.3f}{row['eager_share']:8.2f}{graph}{note}")
-    return "\n".join(lines)
+        eager, graph = row.get("eager_share"), row.get("graph_share")
+        shares = "failed" if eager is None else f"{eager:.2f} / " + ("-" if graph is None else f"{graph:.2f}")
+        found.setdefault(row["design"], {})[row["tokens"], row["batch"]] = shares
+    heads = "".join(f"{f'{tokens} x {batch}':>16}" for tokens, batch in settings)
+    lines = [f"{name:14}" + "".join(f"{cells.get(key, ''):>16}" for key in settings) for name, cells in found.items()]
+    return "\n".join([f"{'tokens x batch':14}{heads}", *lines])
 
 
 def main(words: list[str] | None = None) -> int:
@@ -201,26 +226,30 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--width", type=int, default=4096, help="of the decoder layer; 128 a head")
     parser.add_argument("--text", type=int, default=60, help="tokens that are not visual")
     parser.add_argument("--share", type=float, default=2 / 9, help="mean visual tokens left, of all (128 of 576)")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--device", help="default: the GPU if there is one")
     parser.add_argument("--out", type=Path, help="also write the rows here, as JSON")
     given = parser.parse_args(words)
     rows: list[dict[str, Any]] = []
     try:
         for name in given.designs:
             get_design(name)
+        device = find_device(given.device)
+        if given.out:
+            check_writable(given.out)
         for tokens in given.tokens:
             for batch in given.batch:
-                bench = Bench(given.width, tokens, given.text, batch, torch.device(given.device))
-                found = costs(bench, given.designs, given.share)
-                layer = found[0] if found else {}
-                print(f"decoder layer: {layer.get('layer_ms', math.nan):.3f} ms eager" + _graph(layer))
-                print(table(found), flush=True)
-                rows += found
-        if given.out:
-            write_atomic(given.out, json.dumps(rows, indent=1) + "\n")
+                bench = Bench(given.width, tokens, given.text, batch, device)
+                for row in costs(bench, given.designs, given.share):
+                    if not rows or (rows[-1]["tokens"], rows[-1]["batch"]) != (tokens, batch):
+                        print(f"decoder layer: {row['layer_ms']:.3f} ms eager" + _graph(row))
+                    print(line(row), flush=True)
+                    rows.append(row)
+                    if given.out:
+                        write_atomic(given.out, json.dumps(rows, indent=1) + "\n")
     except EosError as error:
         print(f"reducer_cost: {error}", file=sys.stderr)
         return 2
+    print(table(rows))
     return 0
 
 

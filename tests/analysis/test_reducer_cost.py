@@ -25,9 +25,29 @@ def test_every_design_has_a_row(tmp_path, capsys):
             assert row["eager_share"] == pytest.approx(row["eager_ms"] / row["layer_ms"])
             assert row["graph_ms"] is None  # no GPU
             assert row["mean_tokens"] <= 36
-    shown = capsys.readouterr().out
-    assert all(name in shown for name in DESIGNS)
-    assert table(rows).count("\n") == len(rows)
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[-len(DESIGNS) - 1 :] == table(rows).splitlines()
+    assert [line.split()[0] for line in shown[-len(DESIGNS) :]] == list(DESIGNS)
+    assert "36 x 1" in table(rows)
+
+
+def test_a_design_that_fails_spoils_nothing_and_rows_are_on_disk_at_once(tmp_path, capsys, monkeypatch):
+    out, reducer, before = tmp_path / "costs.json", Bench.reducer, []
+
+    def broken(self, operator):
+        before.append(len(json.loads(out.read_text())) if out.exists() else 0)
+        if operator.provenance["design"] == "tome":
+            raise RuntimeError("out of memory\nand much more")
+        return reducer(self, operator)
+
+    monkeypatch.setattr(Bench, "reducer", broken)
+    words = ["--designs", "stride", "tome", "fastv", "--width", "64", "--tokens", "36", "--batch", "1"]
+    assert main([*words, "--device", "cpu", "--out", str(out)]) == 0
+    assert before == [0, 1, 2]
+    rows = json.loads(out.read_text())
+    assert [row.get("reason") for row in rows] == [None, "out of memory", None]
+    last = capsys.readouterr().out.splitlines()[-4:]
+    assert [line.split()[1] for line in last[2:]] == ["failed", f"{rows[2]['eager_share']:.2f}"]
 
 
 def test_the_reducer_does_what_the_operator_says():
@@ -46,3 +66,5 @@ def test_grids_and_bad_words(capsys):
     assert [squarest(tokens) for tokens in (576, 2880, 7)] == [(24, 24), (48, 60), (1, 7)]
     assert main(["--designs", "tomee"]) == 2
     assert "did you mean 'tome'" in capsys.readouterr().err
+    assert main(["--device", "nowhere"]) == 2
+    assert capsys.readouterr().err.startswith("reducer_cost: device 'nowhere' cannot be used: ")
