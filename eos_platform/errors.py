@@ -82,5 +82,5 @@ def _lookup(fields: Mapping[str, Iterable[str]], parent: tuple[int | str, ...]) 
 
 
 def _short(value: Any) -> str:
-    text = repr(value).replace("\n", " ")
+    text = redact(repr(value).replace("\n", " "))  # before it is cut: half a URL is not known for one
     return text if len(text) <= 60 else text[:57] + "..."

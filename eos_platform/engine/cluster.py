@@ -87,7 +87,21 @@ def share(study: StudyFile, has: Mapping[str, float] | Sequence[Mapping[str, flo
     if not fits:
         raise EosError("resources: every node lacks something that a search wants (eos cluster check shows them)")
     fits = min(study.concurrent, fits)
-    return Share(wants.cpu, gpu, study.concurrent if elastic else fits, fits, wants.memory or 0, labels)
+    part = Share(wants.cpu, gpu, study.concurrent if elastic else fits, fits, wants.memory or 0, labels)
+    _refuse_unknown_to_ray(part)
+    return part
+
+
+def _refuse_unknown_to_ray(part: Share) -> None:
+    """Ray has rules of its own for amounts (nothing finer than 0.0001) and for labels.
+
+    Raises:
+        EosError: what it says.
+    """
+    try:
+        ray.remote(**part.options)(_fits)
+    except ValueError as error:
+        raise EosError(f"resources: {error}") from None
 
 
 def _fits(wanted: Mapping[str, float], machine: Mapping[str, float]) -> int:

@@ -19,7 +19,7 @@ class Sampler(Section):
     """What proposes the next search. ``sampler: tpe`` is short for ``sampler: {name: tpe}``."""
 
     name: Literal["tpe", "nsga2", "nsga3", "gp", "qmc", "random", "grid"] = "tpe"
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**31)  # each proposal adds its number, and NumPy ends at 2**32
 
     @model_validator(mode="before")
     @classmethod
@@ -32,7 +32,7 @@ class Scheduler(Section):
 
     name: Literal["none", "moasha"] = "none"
     grace: int | None = Field(default=None, ge=1)  # steps no search is stopped before; the first rung
-    reduction: float = Field(default=3.0, gt=1.0, le=100.0)  # one in so many goes on, and rungs lie so far apart
+    reduction: float = Field(default=3.0, ge=1.1, le=100.0)  # one in so many goes on, and rungs lie so far apart
     least: int = Field(default=4, ge=2)  # searches that must have come to a rung before it stops one
     tie_break: Literal["epsilon-net", "crowding"] = "epsilon-net"
     spare_front: bool = True  # a search that no other dominates at its rung always goes on

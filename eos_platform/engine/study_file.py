@@ -93,8 +93,8 @@ class StudyFile(Section):
     scheduler: Scheduler = Scheduler()
     constraints: Constraints = Constraints()
     warm_start: WarmStart = WarmStart()
-    trials: int = Field(default=20, ge=1)
-    concurrent: int = Field(default=2, ge=1)
+    trials: int = Field(default=20, ge=1, le=1_000_000)
+    concurrent: int = Field(default=2, ge=1, le=10_000)
     resources: Resources = Resources()
     stores: Stores = Stores()
     final: Final = Final()
@@ -218,9 +218,10 @@ def load(path: str | Path, overrides: Iterable[str] = ()) -> StudyFile:
 def parse_override(text: str) -> tuple[str, Any]:
     """``key=value`` as the key and the value read as YAML."""
     key, sign, value = text.partition("=")
+    shown = redact(text)  # before it is cut: half a URL is not known for one
     if not sign or not key.strip():
-        raise EosError(f"--set {text}: expected key=value, such as trials=20 or search.steps=120")
-    return key.strip(), parse(value, f"--set {text if len(text) <= 60 else text[:57] + '...'}")
+        raise EosError(f"--set {shown}: expected key=value, such as trials=20 or search.steps=120")
+    return key.strip(), parse(value, f"--set {shown if len(shown) <= 60 else shown[:57] + '...'}")
 
 
 def _override(values: Any, text: str) -> None:
@@ -230,11 +231,11 @@ def _override(values: Any, text: str) -> None:
         inner = values.get(part) if isinstance(values, dict) else None
         if not isinstance(inner, dict):
             if not isinstance(values, dict):
-                raise EosError(f"--set {text}: '{key}' is no place in the study file")
+                raise EosError(f"--set {redact(text)}: '{key}' is no place in the study file")
             # a short form such as "sampler: tpe" gives way to the long one
             inner = {"name": inner} if isinstance(inner, str) else {}
             values[part] = inner
         values = inner
     if not isinstance(values, dict):
-        raise EosError(f"--set {text}: '{key}' is no place in the study file")
+        raise EosError(f"--set {redact(text)}: '{key}' is no place in the study file")
     values[last] = value

@@ -80,6 +80,18 @@ def test_what_no_single_node_has_is_said():
         share(study_file(resources={"labels": {"zone": "north"}}), [])
 
 
+@pytest.mark.parametrize(
+    ("resources", "says"),
+    [
+        ({"cpu": 0.00001}, r"resources: The precision of the fractional quantity of resource num_cpus"),
+        ({"labels": {"a zone": "!north"}}, r"resources: Invalid label key name `a zone`"),
+    ],
+)
+def test_what_ray_has_no_words_for_is_said_before_it_is_asked(resources, says):
+    with pytest.raises(EosError, match=says):
+        share(study_file(resources=resources), [{"CPU": 2.0}])
+
+
 def test_memory_and_labels_reach_ray():
     part = share(study_file(resources={"memory": "500MB", "labels": {"zone": "north"}}), [{"CPU": 2.0, "memory": 1e9}])
     assert part.options == {"num_cpus": 1, "num_gpus": 0, "memory": 500_000_000, "label_selector": {"zone": "north"}}

@@ -47,6 +47,12 @@ def test_written_and_read_back_a_study_is_equal():
         ({"search": {"steps": 0}}, "search: steps: input should be greater than or equal to 4 (got 0)"),
         ({"sampler": "tpee"}, "sampler.name: unknown value 'tpee'; did you mean 'tpe'?"),
         ({"sampler": {"sed": 1}}, "unknown key 'sampler.sed'; did you mean 'seed'?"),
+        ({"sampler": {"seed": 2**32}}, "sampler.seed: input should be less than 2147483648"),
+        ({"trials": 10**30}, "trials: input should be less than or equal to 1000000"),
+        (
+            {"scheduler": {"name": "moasha", "grace": 2, "reduction": 1 + 1e-13}},
+            "scheduler.reduction: input should be greater than or equal to 1.1",
+        ),
         ({"trials": 0}, "trials: input should be greater than or equal to 1 (got 0)"),
         ({"resources": {"cpu": 0}}, "resources.cpu: input should be greater than 0 (got 0)"),
         ({"objectives": {"accuracy": "minimise", "compute_ratio": "minimise"}}, "accuracy can only be maximised"),
@@ -154,6 +160,24 @@ def test_passwords_are_masked_but_where_a_resume_needs_them():
     assert "secret" not in study.to_yaml()
     assert "postgresql://***@host/db" in study.to_yaml()
     assert StudyFile.of(yaml.safe_load(study.to_yaml(secrets=True))) == study
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "stores.optuna:postgresql://somebody:hunter2@db/optuna",
+        'stores.optuna="postgresql://somebody:hunter2@a-host-with-a-name-of-some-length/optuna',
+        "stores.optuna=[postgresql://somebody:hunter2@a-host-with-a-name-of-some-length/optuna]",
+        "stores=postgresql://somebody:hunter2@db/optuna",
+        "trials.x.y=postgresql://somebody:hunter2@db/optuna",
+    ],
+)
+def test_a_password_in_the_wrong_place_is_not_said_again(tmp_path, override):
+    path = tmp_path / "s.yaml"
+    path.write_text(yaml.safe_dump(GOOD))
+    with pytest.raises(EosError) as caught:
+        files.load(path, [override])
+    assert "hunter2" not in str(caught.value)
 
 
 def test_the_smallest_budget_is_tried_with_each_choice_of_sites():
