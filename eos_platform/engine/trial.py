@@ -24,6 +24,8 @@ from eos_platform.engine.sections import Constraints
 from eos_platform.engine.start_from import nearest
 from eos_platform.errors import EosError
 from eos_platform.operators.spec import OperatorSpec
+from eos_platform.search.checkpoint import FILE as STATE
+from eos_platform.search.checkpoint import Unusable
 from eos_platform.search.config import SearchConfig
 
 
@@ -131,7 +133,9 @@ def run_trial(config: dict[str, Any], job: Job, report: Callable[[dict[str, Any]
         np.random.seed(settings.seed % 2**32)
         torch.manual_seed(settings.seed)
         with storage.opened(storage.under(job.states, f"trial-{config['root']}")) as state:
-            attempts = Attempts(state.folder, settings.model_dump(mode="json"))
+            attempts = Attempts(
+                state.folder, {"model": job.model, "task": job.task, **settings.model_dump(mode="json")}
+            )
             found = attempts.result()
             if found is None:
                 attempts.begin(config.get("session", ""))
@@ -143,7 +147,13 @@ def run_trial(config: dict[str, Any], job: Job, report: Callable[[dict[str, Any]
 
                 start = nearest(job.starts, settings, workload)
                 begun = {"start": start} if start else {}
-                result = job.functions.search(workload, settings, report=told, checkpoint=state.folder, **begun)
+                try:
+                    result = job.functions.search(workload, settings, report=told, checkpoint=state.folder, **begun)
+                except (
+                    Unusable
+                ):  # a machine went down with it, or it is an earlier version's: no reason to lose a search
+                    (state.folder / STATE).unlink(missing_ok=True)
+                    result = job.functions.search(workload, settings, report=told, checkpoint=state.folder, **begun)
                 found = _found(result)
                 found["final"] |= measure(
                     job.constraints, workload, result.operator, settings, job.functions.evaluate, job.functions.prefill

@@ -20,6 +20,10 @@ FILE = "search.safetensors"
 FORMAT = "2"  # rises when what is kept, or what it means, changes
 
 
+class Unusable(EosError):
+    """A state that no search can go on from: damaged, of another search, or of another version."""
+
+
 @dataclass
 class Progress:
     """Where a search stands, beside its parameters and its optimiser."""
@@ -72,7 +76,7 @@ def load_state(
     """Put a saved state into ``parameters`` and ``optimiser``; the rest of it, or None when ``folder`` holds none.
 
     Raises:
-        EosError: the state is of a search with another configuration or of another version, or the file is damaged.
+        Unusable: the state is of a search with another configuration or of another version, or the file is damaged.
     """
     path = folder / FILE
     if not path.is_file():
@@ -81,12 +85,12 @@ def load_state(
         with safe_open(path, framework="pt") as saved:
             header = saved.metadata() or {}
             if header.get("format") != FORMAT and "progress" in header:
-                raise EosError(f"{path}: written by another version of the search; use another folder")
+                raise Unusable(f"{path}: written by another version of the search; use another folder")
             tensors = {key: saved.get_tensor(key) for key in saved.keys()}  # noqa: SIM118
         same = SearchConfig.model_validate_json(header["config"]) == config and header["workload"] == workload
         progress = Progress(**json.loads(header["progress"]))
         if not same:
-            raise EosError(f"{path}: belongs to a search with other settings or of another model; use another folder")
+            raise Unusable(f"{path}: belongs to a search with other settings or of another model; use another folder")
         with torch.no_grad():
             for name, value in parameters.named_parameters():
                 value.copy_(tensors[f"parameter.{name}"])
@@ -94,7 +98,7 @@ def load_state(
                     moment.copy_(tensors[f"adam.{key}.{name}"])
             parameters.mask.copy_(tensors["mask"])
     except (SafetensorError, OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
-        raise EosError(f"{path}: not a search checkpoint: {str(error).splitlines()[0]}") from None
+        raise Unusable(f"{path}: not a search checkpoint: {str(error).splitlines()[0]}") from None
     progress.fixed = parameters.fixed = tuple(progress.fixed) if progress.fixed is not None else None
     best = {key.removeprefix("best."): value for key, value in tensors.items() if key.startswith("best.")}
     return progress, {name: value.to(parameters.keep.device) for name, value in best.items()}

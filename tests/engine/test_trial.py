@@ -12,6 +12,7 @@ import torch
 from eos_platform.engine import trial
 from eos_platform.engine.trial import Functions, Job, describe, examine_operator, run_trial
 from eos_platform.errors import EosError
+from eos_platform.search.checkpoint import FILE, Unusable
 from eos_platform.search.config import SearchConfig
 
 
@@ -129,6 +130,24 @@ def test_a_search_that_ended_before_its_driver_died_is_not_run_again(job):
     assert again[0]["final"] == first["final"]
     assert json.loads(again[0]["operator"])["provenance"] == {"study": "tiny", "trial": 5}
     assert len(run(job, number=6, root=2, budget=0.4)) > 1, "another search's result is not taken"
+
+
+def test_another_models_result_is_not_taken(job):
+    run(job, number=2, root=2)
+    assert len(run(dataclasses.replace(job, model="other"), number=5, root=2)) > 1
+
+
+def test_a_damaged_state_costs_its_steps_not_the_search(job, tmp_path):
+    def search(workload, config, *, report, checkpoint):
+        if (checkpoint / FILE).exists():
+            raise Unusable(f"{checkpoint / FILE}: not a search checkpoint")
+        return fakes.search(workload, config, report=report, checkpoint=checkpoint)
+
+    (tmp_path / "states" / "trial-3").mkdir(parents=True)
+    (tmp_path / "states" / "trial-3" / FILE).write_bytes(b"")  # as a machine that lost its power leaves it
+    *_, last = run(dataclasses.replace(job, functions=dataclasses.replace(fakes.FUNCTIONS, search=search)))
+    assert "failure" not in last
+    assert last["final"]["accuracy"] > 0
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from eos_platform.errors import EosError
 from eos_platform.search import SearchConfig, search
-from eos_platform.search.checkpoint import FILE
+from eos_platform.search.checkpoint import FILE, Unusable
 from eos_platform.tasks import Workload
 
 
@@ -95,5 +95,5 @@ def test_checkpoints_of_other_searches_and_versions_and_damaged_ones_are_refused
     with pytest.raises(EosError, match="not a search checkpoint"):
         search(small, config, checkpoint=tmp_path)
     (tmp_path / FILE).write_bytes(b"nonsense")
-    with pytest.raises(EosError, match="not a search checkpoint"):
+    with pytest.raises(Unusable, match="not a search checkpoint"):
         search(small, config, checkpoint=tmp_path)
