@@ -11,8 +11,8 @@ import ray
 from ray.tune import PlacementGroupFactory
 
 from eos_platform.engine.nodes import Node, NodeWatch, examine, nodes, refuse_unfit
+from eos_platform.engine.session import first_line, token_wanted
 from eos_platform.engine.session import ray_session as ray_session
-from eos_platform.engine.session import token_wanted
 from eos_platform.engine.study_file import StudyFile
 from eos_platform.errors import EosError
 
@@ -184,5 +184,5 @@ def outcome(reference: Any) -> Any:
         if isinstance(error.cause, EosError):
             raise error.cause from None
         raise
-    except ray.exceptions.WorkerCrashedError as error:
-        raise EosError(f"a worker process died: {str(error).splitlines()[0]}") from None
+    except ray.exceptions.RayError as error:  # out of memory, a node that left
+        raise EosError(f"a worker process died: {first_line(error)}") from None

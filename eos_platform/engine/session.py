@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -73,9 +75,30 @@ def ray_session(address: str = "local", ship_code: bool = False) -> Iterator[Non
         why = f" ({_TOKEN})" if address != "local" and "Failed to connect" in str(error) else ""
         raise EosError(f"cannot reach Ray at '{address}': {first_line(error)}{why}") from None
     try:
-        yield
+        with _terminated_as_interrupted():
+            yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """Answer SIGTERM, which ends containers and batch jobs, as Ctrl-C; Ray's own answer is to abort."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: Any) -> None:
+        answer = signal.getsignal(signal.SIGINT)  # Tune's own, while it runs
+        if not callable(answer):  # a shell's background jobs are started without one
+            raise KeyboardInterrupt
+        answer(signal.SIGINT, frame)
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 _TOKEN = (

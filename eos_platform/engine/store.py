@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
@@ -19,7 +20,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from eos_platform.engine.folder import Folder
-from eos_platform.engine.patience import quiet_outages
+from eos_platform.engine.patience import StoreAway, quiet_outages, reason
 from eos_platform.engine.study_file import StudyFile
 from eos_platform.errors import EosError, redact
 
@@ -71,6 +72,7 @@ def open_store(folder: Folder, *, create: bool, another: bool = False) -> Iterat
     Raises:
         NotRun: there is no such study.
         EosError: a store of another study, or one that cannot be opened.
+        StoreAway: it stopped answering within the block.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study, url = folder.study, folder.optuna_url
@@ -87,6 +89,8 @@ def open_store(folder: Folder, *, create: bool, another: bool = False) -> Iterat
     quiet_outages()
     try:
         yield _load(storage, study, create, another)
+    except (StorageInternalError, SQLAlchemyError) as error:  # what nobody waits for, such as taking the lease
+        raise StoreAway(f"the Optuna store cannot be used ({reason(error)}); nothing finished is lost") from error
     finally:
         storage.remove_session()
         storage.engine.dispose()

@@ -1,10 +1,13 @@
 """Shares of the machines: how many searches at once, what each gets, and which nodes may run them."""
 
+import signal
+
 import pytest
+import ray
 from engine_fakes import study_file
 
 from eos_platform.engine import session
-from eos_platform.engine.cluster import share, wears
+from eos_platform.engine.cluster import outcome, share, wears
 from eos_platform.engine.folder import folder_of
 from eos_platform.engine.nodes import Node, judge, refuse_unfit
 from eos_platform.engine.session import ray_session
@@ -80,6 +83,20 @@ def test_what_no_single_node_has_is_said():
         share(study_file(resources={"labels": {"zone": "north"}}), [])
 
 
+def test_being_told_to_end_is_answered_as_ctrl_c():
+    before, heard = signal.getsignal(signal.SIGINT), []
+    for ctrl_c in (signal.default_int_handler, signal.SIG_IGN):  # a shell's background jobs ignore it
+        signal.signal(signal.SIGINT, ctrl_c)
+        with pytest.raises(KeyboardInterrupt), session._terminated_as_interrupted():
+            signal.raise_signal(signal.SIGTERM)
+    signal.signal(signal.SIGINT, lambda number, frame: heard.append(number))  # as Tune does
+    with session._terminated_as_interrupted():
+        signal.raise_signal(signal.SIGTERM)
+    signal.signal(signal.SIGINT, before)
+    assert heard == [signal.SIGINT]
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
 @pytest.mark.parametrize(
     ("resources", "says"),
     [
@@ -90,6 +107,15 @@ def test_what_no_single_node_has_is_said():
 def test_what_ray_has_no_words_for_is_said_before_it_is_asked(resources, says):
     with pytest.raises(EosError, match=says):
         share(study_file(resources=resources), [{"CPU": 2.0}])
+
+
+def test_a_task_that_ends_without_a_word_is_one_line(monkeypatch):
+    def get(reference):
+        raise ray.exceptions.OutOfMemoryError("Task was killed\ndue to the node running low on memory.")
+
+    monkeypatch.setattr(ray, "get", get)
+    with pytest.raises(EosError, match=r"a worker process died: Task was killed$"):
+        outcome(None)
 
 
 def test_memory_and_labels_reach_ray():

@@ -5,6 +5,7 @@ import math
 
 import optuna
 import pytest
+import sqlalchemy as sql
 from engine_fakes import study_file
 from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState
@@ -13,6 +14,8 @@ from sqlalchemy.exc import OperationalError
 
 from eos_platform.engine import store
 from eos_platform.engine.folder import folder_of
+from eos_platform.engine.lease import Lease
+from eos_platform.engine.patience import StoreAway
 from eos_platform.engine.samplers import make_sampler
 from eos_platform.engine.searcher import StudySearcher, judge
 from eos_platform.engine.status import row_of, rows_of, status_of
@@ -233,6 +236,17 @@ def test_a_store_that_cannot_be_opened(tmp_path):
     folder = folder_of(study_file(stores={"optuna": "no-such-dialect://x"}), tmp_path)
     with pytest.raises(EosError, match="cannot open the Optuna store no-such-dialect"):
         store.open_store(folder, create=True).__enter__()
+
+
+def test_a_store_that_fails_where_nobody_waits_for_it_is_one_line(folder):
+    with store.open_store(folder, create=True) as told, store.engine_of(told).begin() as connection:
+        connection.execute(sql.text("CREATE TABLE eos_leases (other INTEGER)"))  # of something else
+    with (
+        pytest.raises(StoreAway, match="the Optuna store cannot be used") as caught,
+        store.open_store(folder, create=False) as told,
+    ):
+        Lease(store.engine_of(told), "tiny").take()
+    assert "\n" not in str(caught.value)
 
 
 def test_one_driver_at_a_time(folder):
