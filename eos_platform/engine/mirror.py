@@ -15,7 +15,7 @@ from typing import NamedTuple
 from mlflow.entities import Metric
 
 from eos_platform.tracking import names
-from eos_platform.tracking.client import TROUBLE, first_line
+from eos_platform.tracking.client import TROUBLE, first_line, refused
 from eos_platform.tracking.recorder import Recorder
 from eos_platform.tracking.rows import TrialRow
 
@@ -144,6 +144,10 @@ class Mirror:
             try:
                 self._write(number, trial, points, last, trace)
             except TROUBLE as error:
+                if refused(error):
+                    trial.run = None  # the study's end may have to make another
+                    self._give_up(number, trial, error)
+                    continue
                 self._says(True, f"MLflow cannot be written ({first_line(error)}); what it misses is kept for it")
                 with self._news:
                     trial.points[:0] = points
@@ -151,11 +155,8 @@ class Mirror:
                         self._due.append(number)
                     self._news.wait_for(lambda: self._closing, pause)
                 pause = min(2.0, 1.5 * pause)
-            except Exception as error:  # a thread has nobody to tell; the study's end writes the run again
-                with self._news:
-                    trial.broken = True
-                    self._news.notify_all()
-                self.note(f"trial {number} cannot be written to MLflow ({type(error).__name__}: {first_line(error)})")
+            except Exception as error:
+                self._give_up(number, trial, error)
             else:
                 pause = 0.5
                 self._says(False, "MLflow can be written again")
@@ -186,6 +187,13 @@ class Mirror:
             self.recorder.mark_front(self._front)
             with self._news:
                 del self._trials[number]  # the store and MLflow have it all
+
+    def _give_up(self, number: int, trial: _Trial, error: Exception) -> None:
+        """A thread has nobody to tell; the study's end writes the run again."""
+        with self._news:
+            trial.broken = True
+            self._news.notify_all()
+        self.note(f"trial {number} cannot be written to MLflow ({type(error).__name__}: {first_line(error)})")
 
     def _says(self, away: bool, text: str) -> None:
         if away != self.away:

@@ -15,6 +15,13 @@ from eos_platform.errors import EosError, redact
 # what an MLflow store that is away, full or foreign raises
 TROUBLE = (MlflowException, SQLAlchemyError, OSError, ImportError, ValueError)
 
+_REFUSED = ("INVALID_PARAMETER_VALUE", "INVALID_STATE", "RESOURCE_DOES_NOT_EXIST")
+
+
+def refused(error: Exception) -> bool:
+    """Whether MLflow answered that it will never take this, as of a run that somebody deleted: no outage."""
+    return isinstance(error, MlflowException) and error.error_code in _REFUSED
+
 
 def connect(uri: str) -> MlflowClient:
     """A client, with MLflow's chatter turned off."""

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
 from eos_platform.engine import mirror as module
 from eos_platform.engine.mirror import Mirror
@@ -107,6 +108,27 @@ def test_a_run_made_by_a_server_that_went_before_it_said_so_is_taken(recorder):
         mirror.start(row())
         mirror.finish(row("complete"))
     assert [told[0] for told in recorder.told] == ["start", "finish"]
+
+
+def test_a_run_that_somebody_deleted_is_no_outage(recorder):
+    real, said = recorder.client.log_batch, []
+
+    def log(run, metrics):
+        if run == "run-3":
+            raise MlflowException("The run run-3 must be in the 'active' state", INVALID_PARAMETER_VALUE)
+        real(run, metrics)
+
+    recorder.client.log_batch = log
+    with Mirror(recorder, said.append) as mirror:
+        for number in (3, 4):
+            mirror.start(row(number=number))
+            mirror.curves(number, 1, {"loss": 1.0})
+        assert mirror.run_of(4) == "run-4"
+    assert said == [
+        "trial 3 cannot be written to MLflow (MlflowException: The run run-3 must be in the 'active' state)"
+    ]
+    assert mirror.run_of(3) is None, "the study's end makes another"
+    assert ("curves", "run-4", [("search/loss", 1)]) in recorder.told
 
 
 def test_a_run_that_cannot_be_written_stands_in_no_other_ones_way(recorder):
