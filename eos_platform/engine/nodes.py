@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -119,6 +120,7 @@ def examine(
         EosError: the driver itself cannot write the storage.
     """
     mark = f".eos-{uuid.uuid4().hex}"
+    place = place if not place or storage.is_url(place) else str(Path(place).absolute())  # nodes stand elsewhere
     here = reporter()("", "", model)
     found = [node for node in nodes() if only is None or only(node)]
     with _marked(place, mark):

@@ -9,7 +9,7 @@ from engine_fakes import study_file
 from eos_platform.engine import session
 from eos_platform.engine.cluster import outcome, share, wears
 from eos_platform.engine.folder import folder_of
-from eos_platform.engine.nodes import Node, judge, refuse_unfit
+from eos_platform.engine.nodes import Node, examine, judge, refuse_unfit
 from eos_platform.engine.session import ray_session
 from eos_platform.errors import EosError
 
@@ -74,6 +74,12 @@ def test_on_a_cluster_nodes_may_join():
     assert (part.concurrent, part.fits) == (9, 2)
 
 
+def test_a_relative_storage_is_meant_from_where_the_driver_stands(ray_local, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = examine("states", token=False)
+    assert [wrong for node in found for wrong in node.wrong] == []
+
+
 def test_what_no_single_node_has_is_said():
     with pytest.raises(EosError, match=r"resources\.cpu: a search wants 4 cores, no node has more than 3"):
         share(study_file(resources={"cpu": 4}), [{"CPU": 3.0}, {"CPU": 2.0}])
@@ -84,7 +90,7 @@ def test_what_no_single_node_has_is_said():
 
 
 def test_being_told_to_end_is_answered_as_ctrl_c():
-    before, heard = signal.getsignal(signal.SIGINT), []
+    before, kept, heard = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM), []
     for ctrl_c in (signal.default_int_handler, signal.SIG_IGN):  # a shell's background jobs ignore it
         signal.signal(signal.SIGINT, ctrl_c)
         with pytest.raises(KeyboardInterrupt), session._terminated_as_interrupted():
@@ -94,7 +100,7 @@ def test_being_told_to_end_is_answered_as_ctrl_c():
         signal.raise_signal(signal.SIGTERM)
     signal.signal(signal.SIGINT, before)
     assert heard == [signal.SIGINT]
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) == kept
 
 
 @pytest.mark.parametrize(
