@@ -23,18 +23,19 @@ def put_away(folder: Folder, told: optuna.Study) -> Path:
         EosError: the folder cannot be moved.
     """
     name = f"{folder.study.name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    if Path(folder.optuna_url.removeprefix("sqlite:///")).parent != folder.path:
-        store = told._storage
-        optuna.copy_study(
-            from_study_name=told.study_name, from_storage=store, to_storage=store, to_study_name=f"{name} (earlier)"
-        )
-        optuna.delete_study(study_name=told.study_name, storage=store)
-    if not Path(folder.states).is_relative_to(folder.path):
-        storage.forget(folder.states)  # half-done searches of the old study: a new one's must not go on from them
+    # the folder first: a kill after it leaves a study that --fresh finds again, one before it leaves all as it was
     target = folder.runs / EARLIER / name
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         folder.path.rename(target)
     except OSError as error:
         raise EosError(f"cannot move {folder.path} to {target}: {error.strerror or error}") from None
+    if not Path(folder.states).is_relative_to(folder.path):
+        storage.forget(folder.states)  # half-done searches of the old study: a new one's must not go on from them
+    if Path(folder.optuna_url.removeprefix("sqlite:///")).parent != folder.path:
+        store = told._storage
+        optuna.copy_study(
+            from_study_name=told.study_name, from_storage=store, to_storage=store, to_study_name=f"{name} (earlier)"
+        )
+        optuna.delete_study(study_name=told.study_name, storage=store)
     return target

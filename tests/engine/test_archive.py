@@ -8,6 +8,7 @@ from eos_platform.engine import store
 from eos_platform.engine.archive import EARLIER
 from eos_platform.engine.folder import folder_of
 from eos_platform.engine.searcher import StudySearcher
+from eos_platform.errors import EosError
 from eos_platform.tracking.recorder import Recorder
 
 
@@ -56,6 +57,16 @@ def test_a_study_in_a_store_of_many_is_renamed_there(make_study, begin, tmp_path
     assert name.startswith("tiny-2")
     assert name.endswith("(earlier)")
     assert not state.exists(), "a new study's trial 0 must not go on from it"
+
+
+def test_a_folder_that_cannot_be_moved_leaves_the_study_as_it_was(make_study, begin, tmp_path):
+    url = f"sqlite:///{tmp_path / 'shared.db'}"
+    study = make_study(stores={"optuna": url})
+    begin(study)
+    (study.folder.runs / EARLIER).write_text("no folder")
+    with pytest.raises(EosError, match="cannot move"):
+        study._put_away()
+    assert optuna.get_all_study_names(url) == ["tiny"]
 
 
 def test_another_study_of_the_name_may_be_put_away(make_study, begin):
