@@ -10,8 +10,11 @@ from pathlib import Path
 from eos_platform.errors import EosError
 
 
-def write_atomic(path: str | os.PathLike[str], content: str | bytes) -> Path:
+def write_atomic(path: str | os.PathLike[str], content: str | bytes, *, private: bool = False) -> Path:
     """Write ``content`` to a temporary name beside ``path`` and rename it into place.
+
+    Args:
+        private: nobody else may read it, not for a moment.
 
     Raises:
         EosError: the folder cannot be made or written.
@@ -26,9 +29,10 @@ def write_atomic(path: str | os.PathLike[str], content: str | bytes) -> Path:
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)  # mkstemp gives 0600; a shared store needs the usual mode
+        if not private:
+            umask = os.umask(0)
+            os.umask(umask)
+            os.chmod(temporary, 0o666 & ~umask)  # mkstemp gives 0600; a shared store needs the usual mode
         os.replace(temporary, target)
     except OSError as error:
         Path(temporary).unlink(missing_ok=True)

@@ -20,6 +20,18 @@ def test_writes_whole_files_with_the_usual_mode(tmp_path: Path) -> None:
     assert [entry.name for entry in path.parent.iterdir()] == ["file.txt"]
 
 
+def test_a_private_file_was_never_anybody_elses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, replace, modes = tmp_path / "secret.yaml", os.replace, []
+
+    def watched(source: str, target: Path) -> None:
+        modes.append(stat.S_IMODE(os.stat(source).st_mode))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", watched)
+    write_atomic(path, "password", private=True)
+    assert [*modes, stat.S_IMODE(path.stat().st_mode)] == [0o600, 0o600]
+
+
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_atomic(tmp_path / "file.txt", "old")
 

@@ -196,9 +196,7 @@ class Study:
 
     def _keep_file(self) -> None:
         """Write the study as it runs; a resume needs the stores' passwords, so nobody else may read them."""
-        write_atomic(self.folder.study_file, self.file.to_yaml(secrets=True))
-        if self.file.secret:
-            self.folder.study_file.chmod(0o600)
+        write_atomic(self.folder.study_file, self.file.to_yaml(secrets=True), private=self.file.secret)
 
     def _check(self, fresh: bool = False) -> None:
         """All that can be wrong without a cluster, before anything is written."""

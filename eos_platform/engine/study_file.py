@@ -70,6 +70,13 @@ class Stores(Section):
     mlflow: str | None = None  # any MLflow tracking URI
     storage: str | None = None  # a folder or URL (s3://bucket/runs) every node reaches: search states
 
+    @field_validator("optuna")
+    @classmethod
+    def _is_kept(cls, url: str | None) -> str | None:
+        if url and re.fullmatch(r"sqlite(\+\w+)?://(/?|/:memory:.*)", url):
+            raise ValueError(f"'{url}' is kept in memory: a study would be lost with its driver")
+        return url
+
 
 class Final(Section):
     """The comparison at the end, on questions no search has seen."""

@@ -48,6 +48,8 @@ def test_written_and_read_back_a_study_is_equal():
         ({"sampler": "tpee"}, "sampler.name: unknown value 'tpee'; did you mean 'tpe'?"),
         ({"sampler": {"sed": 1}}, "unknown key 'sampler.sed'; did you mean 'seed'?"),
         ({"sampler": {"seed": 2**32}}, "sampler.seed: input should be less than 2147483648"),
+        ({"stores": {"optuna": "sqlite://"}}, "stores.optuna: 'sqlite://' is kept in memory"),
+        ({"stores": {"optuna": "sqlite:///:memory:"}}, "stores.optuna: 'sqlite:///:memory:' is kept in memory"),
         ({"trials": 10**30}, "trials: input should be less than or equal to 1000000"),
         (
             {"scheduler": {"name": "moasha", "grace": 2, "reduction": 1 + 1e-13}},
