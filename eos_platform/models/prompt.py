@@ -5,7 +5,7 @@ Legend: b batch, k tokens of the prompt present, q new tokens, c cached tokens, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -55,23 +55,76 @@ class Pass:
     decode: dict[tuple[int, str], Call] = field(default_factory=dict)
 
 
-def shorten(parts: Parts, prompt: Prompt, call: Call, past: int) -> None:
+KEPT = "_eos_prompt"  # the attribute of a cache that holds it: a copied cache takes it along
+
+
+def remember(cache: Any, prompt: Prompt) -> None:
+    """Keep what was chosen for a prompt with the cache that decodes from it."""
+    setattr(cache, KEPT, prompt)
+
+
+def forget(cache: Any) -> None:
+    """Before a cache is filled anew."""
+    vars(cache).pop(KEPT, None)
+
+
+def recall(cache: Any) -> Prompt | None:
+    """What was chosen for the prompt in a cache; None: nothing was.
+
+    Raises:
+        EosError: the cache was cropped to somewhere before the end of the visual tokens.
+    """
+    prompt: Prompt | None = getattr(cache, KEPT, None)
+    if prompt is None:
+        return None
+    first = prompt.stages.get(0)
+    gone = (first.present.count if first else prompt.length) - int(cache.get_seq_length())
+    if gone > 0:  # drafts of assisted generation that were not accepted, say
+        prompt = _cropped(prompt, gone)
+        remember(cache, prompt)
+    return prompt
+
+
+def _cropped(prompt: Prompt, gone: int) -> Prompt:
+    """A prompt without its last tokens, as far as later steps ask about it."""
+    length = prompt.length - gone
+    stages = {}
+    for layer, stage in prompt.stages.items():
+        present = stage.present
+        last_g = torch.arange(length, prompt.length, device=present.slot_bk.device)
+        if not torch.equal(present.slot_bk[:, -gone:], last_g.expand(len(present.slot_bk), -1)):
+            raise EosError(f"{gone} tokens of a prompt were taken out of its cache, visual ones that were reduced too")
+
+        def cut(column_bk: Tensor | None) -> Any:
+            return None if column_bk is None else column_bk[:, :-gone]
+
+        fields: dict[str, Any] = {"slot_bk": cut(present.slot_bk), "bias_bk": cut(present.bias_bk), "length": length}
+        fields["original_bk"] = present.original_bk[..., :-gone]
+        if isinstance(present, Crowd):
+            fields["alive_bk"] = cut(present.alive_bk)
+        stages[layer] = Stage(replace(present, **fields), cut(stage.column_bk), stage.renumbered)
+    return Prompt(length, stages)
+
+
+def shorten(parts: Parts, now: Pass, call: Call, past: int) -> None:
     """Take from a later step's mask and positions the tokens that layer 0 never saw.
 
     Raises:
         EosError: tokens that the cache already holds are fed again.
     """
-    present, x_bqd = prompt.stages[0].present, call.get("inputs_embeds")
+    prompt, present, x_bqd = now.prompt, now.prompt.stages[0].present, call.get("inputs_embeds")
     if x_bqd is None:
         x_bqd = call["inputs_embeds"] = parts.language_model.get_input_embeddings()(call.pop("input_ids"))
     new = x_bqd.shape[1]
     seen = past + prompt.length - present.count
     mask, position_bq = call.get("attention_mask"), call.get("position_ids")
     ready = isinstance(mask, dict) or (mask is not None and mask.dim() != 2)  # layers are handed their own anyway
-    fits = mask is None or ready or mask.shape[-1] == seen + new
-    told = mask is None and position_bq is not None and position_bq.dim() == 2
-    if told and position_bq is not None and new > 1 and not torch.compiler.is_compiling():
-        fits = int(position_bq[0, -1]) == seen + new - 1  # reading it stalls the device, but once a turn at most
+    whole = mask if now.valid_bs is None and not ready else now.valid_bs
+    fits = True
+    if whole is not None:
+        fits = whole.shape[-1] == seen + new
+    elif position_bq is not None and new > 1 and not torch.compiler.is_compiling():
+        fits = _follows(position_bq, prompt, seen)
     if not fits:
         raise EosError(
             f"{new} tokens after {seen} are not what mask and positions say; to go on from a cache whose prompt was"
@@ -91,6 +144,16 @@ def shorten(parts: Parts, prompt: Prompt, call: Call, past: int) -> None:
     if position_bq is None:
         position_bq = torch.arange(seen, seen + new, device=x_bqd.device)[None]
     call["position_ids"] = position_bq - present.shift
+
+
+def _follows(position: Tensor, prompt: Prompt, seen: int) -> bool:
+    """Whether, without padding, positions go on where ``seen`` tokens ended. It stalls the device, once a turn."""
+    present = prompt.stages[0].present
+    if int(present.slot_bk[0, -1]) != prompt.length - 1:  # it ended in a visual token that left
+        return True
+    last = present.original_bk.flatten(0, -3)[-1] if present.original_bk.dim() > 2 else present.original_bk
+    first = position.flatten(0, -3)[-1] if position.dim() > 2 else position
+    return int(first[0, 0]) == int(last[0, -1]) + 1 + seen - prompt.length
 
 
 def _without_fillers(mask_bc: Tensor, present: Present | Crowd) -> Tensor:

@@ -3,8 +3,8 @@
 Every decoder layer is handed the same full-length mask, positions and rotary embeddings by its model's loop, so from
 the first site on each layer's hook hands over those of the tokens present instead. Sites at layer 0, and the dropping
 of places whose visual tokens never left the vision tower, act before the language model: the cache length of layer 0
-is what the model takes for "tokens seen". The choice made for a prompt is kept beside its cache, for the steps that
-decode from it; a call without cache is a prompt of its own.
+is what the model takes for "tokens seen". The choice made for a prompt is kept on its cache, for the steps that decode
+from it or from a copy; a call without cache is a prompt of its own.
 
 Nothing here waits for the device, loops over tokens, or changes a class.
 Legend: b batch, s prompt, k tokens present, q new tokens, d width.
@@ -13,7 +13,6 @@ Legend: b batch, s prompt, k tokens present, q new tokens, d width.
 from __future__ import annotations
 
 import threading
-import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -33,7 +32,18 @@ from eos_platform.models.masks import close, take
 from eos_platform.models.needs import decoder_needs, working_sites
 from eos_platform.models.parts import Parts, renamed
 from eos_platform.models.present import Present, Step, apply_site, enter
-from eos_platform.models.prompt import Call, Pass, Prompt, Stage, biased, later_call, shorten
+from eos_platform.models.prompt import (
+    Call,
+    Pass,
+    Prompt,
+    Stage,
+    biased,
+    forget,
+    later_call,
+    recall,
+    remember,
+    shorten,
+)
 from eos_platform.models.rope import Rope
 from eos_platform.models.scores import take_tokens
 from eos_platform.models.tower import Tower
@@ -79,7 +89,6 @@ class Session:
         for site in working_sites(operator, "decoder"):
             self.sites.setdefault(site.layer, []).append(site)
         self._by_grid: dict[Grid, tuple[SiteSpec, ...]] = {}
-        self._prompts: weakref.WeakKeyDictionary[Any, Prompt] = weakref.WeakKeyDictionary()
         self._local = _Local()
         self._hooks: list[Any] = []
         reaches = layout is None and parts.family is not None and parts.family.reads_tower
@@ -125,10 +134,10 @@ class Session:
     # A copied or pickled model takes its operator along, not what it is in the middle of
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name not in ("_local", "_prompts")}
+        return {name: value for name, value in vars(self).items() if name != "_local"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, _local=_Local(), _prompts=weakref.WeakKeyDictionary())
+        vars(self).update(state, _local=_Local())
 
     # What a call of the whole model tells
 
@@ -157,7 +166,7 @@ class Session:
         cache, family = cache_of(call), self.parts.family
         if cache is None or cache.get_seq_length() == 0:
             return
-        prompt = self._prompts.get(cache)
+        prompt = recall(cache)
         if prompt is None or 0 not in prompt.stages or call.get("position_ids") is not None:
             return
         given = call["inputs_embeds"] if call.get("input_ids") is None else call["input_ids"]
@@ -177,16 +186,17 @@ class Session:
         """Before the language model: begin a prompt (with its sites at layer 0), or go on with one."""
         local, cache = self._local, cache_of(call)
         asked, local.asked, local.now = self.layout or local.asked, None, None
+        valid_bs, local.valid_bs = local.valid_bs, None
         past = 0 if cache is None else cache.get_seq_length()
         if past > 0:
-            prompt = self._prompts.get(cache)
+            prompt = recall(cache)
             if prompt is not None:
-                local.now = Pass(prompt, prefill=False, keeps=True, valid_bs=local.valid_bs)
+                local.now = Pass(prompt, prefill=False, keeps=True, valid_bs=valid_bs)
                 if 0 in prompt.stages:
-                    shorten(self.parts, prompt, call, past)
+                    shorten(self.parts, local.now, call, past)
             return
         if cache is not None:
-            self._prompts.pop(cache, None)
+            forget(cache)
         if asked is None:
             return
         if getattr(cache, "is_compileable", False):
@@ -298,7 +308,7 @@ class Session:
         if cache is None and index == 0 and call.get("use_cache"):  # later steps would not know what was chosen
             raise EosError("this version of transformers hands its decoder layers no cache that operators know of")
         if cache is not None and not now.keeps:
-            self._prompts[cache] = now.prompt
+            remember(cache, now.prompt)
             now.keeps = True
         if now.prefill:
             self._prefill(now, module, call, index)

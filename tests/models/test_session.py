@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -12,6 +13,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from eos_platform.errors import EosError
 from eos_platform.models.attach import attached, reducing
 from eos_platform.models.cache import cache_of, with_cache
+from eos_platform.models.conformance.checks import built, specs
+from eos_platform.models.conformance.runs import cached
+from eos_platform.models.conformance.zoo import SAMPLES, prompts
 from eos_platform.models.encoding import encode_images
 from eos_platform.models.layout import Layout
 from eos_platform.models.relaxed import relaxed
@@ -173,6 +177,47 @@ def goes_on_alike(small: Any, model: Any, spec: OperatorSpec, text: tuple[int, .
                 logits = model(input_ids=ids, attention_mask=mask, **with_cache(model, cache)).logits
             outputs.append(logits[:, -1])
     assert torch.allclose(outputs[0], outputs[1], atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["LLaVA-1.5", "Qwen2-VL", "Gemma 3", "PaliGemma"])
+def test_what_the_cache_holds_is_not_fed_again(name: str) -> None:
+    """Given the whole conversation, ``generate`` counts on a first layer that holds all of it."""
+    sample = SAMPLES[name]
+    model, inputs = built(sample), prompts(sample, [[sample.sizes[0]]])
+    with attached(model, specs(model)["merge at 0"]):
+        first = model.generate(**inputs, max_new_tokens=3, do_sample=False, return_dict_in_generate=True)
+        whole = torch.cat((first.sequences, torch.tensor([[5, 17, 60]])), 1)
+        with pytest.raises(EosError, match="pass the new tokens only"):
+            cached(model, {"input_ids": whole, **with_cache(model, cache_of(first))})
+
+
+@pytest.mark.parametrize("text", [(6,), (9, 5)], ids=["one", "left-padded"])
+def test_a_copied_cache_and_one_cropped_go_on_alike(
+    small: Any, model: Any, spec: OperatorSpec, text: tuple[int, ...]
+) -> None:
+    inputs = small.prompts(len(text), text)
+    turn = torch.tensor([[5, 17, 60]]).expand(len(text), -1)
+    mask = torch.cat((inputs["attention_mask"], torch.ones_like(turn)), 1)
+    with attached(model, spec), torch.no_grad():
+        cache = cache_of(model(**inputs, use_cache=True))
+        copied = copy.deepcopy(cache)
+        expected, found = (
+            model(input_ids=turn, attention_mask=mask, **with_cache(model, one)).logits for one in (cache, copied)
+        )
+        assert torch.equal(found, expected)
+        copied.crop(-5)  # the turn, and the prompt's last two tokens
+        again = torch.cat((inputs["input_ids"][:, -2:], turn), 1)
+        found = model(input_ids=again, attention_mask=mask, **with_cache(model, copied)).logits
+    assert torch.allclose(found[:, -3:], expected, atol=1e-4)
+
+
+def test_a_cache_cropped_to_before_the_image_ends_is_an_error(small: Any, model: Any) -> None:
+    inputs = small.prompts()
+    with attached(model, small.operator(*small.sites["many"])), torch.no_grad():
+        cache = cache_of(model(**inputs, use_cache=True))
+        cache.crop(-10)
+        with pytest.raises(EosError, match="visual ones"):
+            model(input_ids=torch.tensor([[5]]), **with_cache(model, cache))
 
 
 def test_embeddings_in_place_of_ids(small: Any, model: Any) -> None:

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from eos_platform.models.attach import attach, attached, attached_operator, detach
-from eos_platform.models.cache import cache_of
+from eos_platform.models.cache import cache_of, with_cache
 from eos_platform.models.conformance.operators import gentle, operators, plain
-from eos_platform.models.conformance.runs import NEW, by_hand, cached, uncached
+from eos_platform.models.conformance.runs import NEW, by_hand, cached, lengthened, uncached
 from eos_platform.models.conformance.zoo import Picture, Sample, prompts
 from eos_platform.models.families import family_of
 from eos_platform.models.llava import target_of
@@ -238,6 +238,28 @@ def beams(sample: Sample) -> int:
                 )
             assert torch.equal(*drawn)
         tried += 2
+    return tried
+
+
+@check("second turn")
+def second_turn(sample: Sample) -> int:
+    """From a copy of a prompt's cache a conversation goes on as runs of the whole do; nothing is fed twice."""
+    model, tried = built(sample), 0
+    inputs = prompts(sample, [[sample.sizes[0]], [sample.sizes[-1]]], (3, 6))
+    turn = torch.tensor([[5, 17, 60]]).expand(2, -1)
+    for name, operator in specs(model).items():
+        with attached(model, operator), torch.no_grad():
+            first = model.generate(**inputs, max_new_tokens=NEW, do_sample=False, return_dict_in_generate=True)
+            whole = torch.cat((first.sequences, turn), 1)
+            mask = torch.nn.functional.pad(inputs["attention_mask"], (0, 2 * NEW), value=1)
+            late = whole[:, -NEW - 1 :]  # the last token of the answer was not fed yet
+            new_bt = whole[:, inputs["input_ids"].shape[1] :]
+            expected = model(**lengthened(sample, inputs, new_bt), use_cache=False).logits[:, -1]
+            cache, again = cache_of(first), copy.deepcopy(cache_of(first))
+            for one in (cache, again):
+                _, logits = cached(model, {"input_ids": late, "attention_mask": mask, **with_cache(model, one)})
+                assert torch.allclose(logits[:, 0], expected, **CLOSE), f"{name}: second turn"
+        tried += 1
     return tried
 
 
