@@ -6,6 +6,8 @@
 
 Families: ``eos_platform/models/families``. It modifies: forward pre-hooks (and two forward hooks, on the final norm and
 the projector) of this instance's modules; a copied or pickled model takes them along.
+What decides is the prompt: not what follows the first label, nor, where ``logits_to_keep`` asks for several last rows
+(scoring an answer, assisted generation), the tokens that these foretell.
 Outputs keep the prompt's length; rows of removed tokens are zeros. An operator that changes nothing installs nothing.
 Hidden states and attentions asked for from inside are of the tokens present.
 """

@@ -99,7 +99,7 @@ class Session:
     def _install(self, model: nn.Module) -> None:
         parts = self.parts
         if self.layout is None:
-            self._before(model, self._read_labels)
+            self._before(model, self._read_answers)
             self._before(parts.body, self._read_call)
             source = None if parts.family is None else parts.family.listens(parts)
             if source is not None:
@@ -141,9 +141,13 @@ class Session:
 
     # What a call of the whole model tells
 
-    def _read_labels(self, module: Any, call: Call) -> None:
-        labels = call.get("labels")
+    def _read_answers(self, module: Any, call: Call) -> None:
+        labels, rows = call.get("labels"), call.get("logits_to_keep")
         self._local.answer_bs = None if labels is None else labels != -100
+        if labels is None and isinstance(rows, int) and rows > 1:  # an answer to be scored, or drafts to be verified
+            given = call["inputs_embeds"] if call.get("input_ids") is None else call["input_ids"]
+            place_s = torch.arange(given.shape[1], device=given.device)
+            self._local.answer_bs = (place_s > len(place_s) - rows).expand(given.shape[:2])
 
     def _hear(self, module: Any, call: Call) -> None:
         assert self.parts.family is not None

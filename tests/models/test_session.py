@@ -220,6 +220,17 @@ def test_a_cache_cropped_to_before_the_image_ends_is_an_error(small: Any, model:
             model(input_ids=torch.tensor([[5]]), **with_cache(model, cache))
 
 
+def test_several_rows_asked_for_are_an_answer(small: Any, model: Any) -> None:
+    """As with labels: what is scored, or was drafted, has no part in what the prompt keeps."""
+    inputs = small.prompts(2, (9, 9))
+    labels = inputs["input_ids"].clone()
+    labels[:, :-3] = -100
+    with attached(model, small.operator(*small.sites["text at 0"])), torch.no_grad():
+        expected = model(**inputs, labels=labels).logits[:, -4:]
+        assert torch.equal(model(**inputs, logits_to_keep=4).logits, expected)
+        assert not torch.equal(model(**inputs).logits[:, -4:], expected)
+
+
 def test_embeddings_in_place_of_ids(small: Any, model: Any) -> None:
     inputs = small.prompts()
     spec = small.operator(*small.sites["many"])

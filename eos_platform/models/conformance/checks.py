@@ -241,6 +241,25 @@ def beams(sample: Sample) -> int:
     return tried
 
 
+@check("assisted")
+def assisted(sample: Sample) -> int:
+    """Tokens drafted from the prompt and verified, the others taken back: what greedy decoding gives."""
+    model, tried = built(sample), 0
+    inputs = prompts(sample, [[sample.sizes[0]]])
+
+    def greedy(**more: Any) -> Tensor:
+        return torch.as_tensor(model.generate(**inputs, max_new_tokens=2 * NEW, do_sample=False, **more))
+
+    drafted = {"prompt_lookup_num_tokens": 3}
+    if not torch.equal(greedy(**drafted), greedy()):  # attention both ways: to this model, drafts are prompt
+        return 0
+    for name, operator in specs(model).items():
+        with attached(model, operator):
+            assert torch.equal(greedy(**drafted), greedy()), name
+        tried += 1
+    return tried
+
+
 @check("second turn")
 def second_turn(sample: Sample) -> int:
     """From a copy of a prompt's cache a conversation goes on as runs of the whole do; nothing is fed twice."""
