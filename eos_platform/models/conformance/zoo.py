@@ -29,7 +29,7 @@ class Sample:
         tokens: placeholders that a picture takes.
         fill: what the model is given besides the prompts, for the pictures of each prompt.
         sizes: of pictures, at least two where they may differ.
-        video: placeholders and inputs of one film a prompt; None: the family takes none.
+        video: of so many frames, one film's part of a prompt and its inputs; None: the family takes none.
         types: the input that says what kind of token stands where, and the numbers for text, picture, film.
         suffix: the number there of a token of an answer.
         first: position of the first token.
@@ -41,7 +41,7 @@ class Sample:
     tokens: Callable[[Picture], int]
     fill: Fill
     sizes: tuple[Picture, ...]
-    video: Callable[[int, torch.Generator], tuple[int, dict[str, Any]]] | None = None
+    video: Callable[[int, torch.Generator], tuple[list[int], dict[str, Any]]] | None = None
     types: tuple[str, tuple[int, int, int]] | None = None
     suffix: int = 0
     first: int = 0
@@ -116,8 +116,8 @@ def prompts(
             line += [IMAGE] * sample.tokens(picture) + some(1)
         if films:
             assert sample.video is not None
-            count, given = sample.video(films, generator)
-            line += [VIDEO] * count + some(1)
+            shown, given = sample.video(films, generator)
+            line += shown + some(1)
             film = {name: torch.cat((film[name], one)) if name in film else one for name, one in given.items()}
         lines.append(line + some(words[row % len(words)]))
     longest = max(map(len, lines))
@@ -208,8 +208,8 @@ def _onevision(attention: str) -> Any:
     return finished(hf.LlavaOnevisionForConditionalGeneration(config))
 
 
-def _onevision_video(frames: int, generator: torch.Generator) -> tuple[int, dict[str, Any]]:
-    return frames * 4 + 1, {"pixel_values_videos": _noise(generator, 1, frames, 3, 8, 8)}
+def _onevision_video(frames: int, generator: torch.Generator) -> tuple[list[int], dict[str, Any]]:
+    return [VIDEO] * (frames * 4 + 1), {"pixel_values_videos": _noise(generator, 1, frames, 3, 8, 8)}
 
 
 def _qwen(version: str) -> Callable[[str], Any]:
@@ -252,12 +252,17 @@ def _qwen_fill(pictures: Sequence[Sequence[Picture]], generator: torch.Generator
     }
 
 
-def _qwen_video(frames: int, generator: torch.Generator) -> tuple[int, dict[str, Any]]:
+def _qwen_video(frames: int, generator: torch.Generator) -> tuple[list[int], dict[str, Any]]:
     given = {
         "pixel_values_videos": _noise(generator, frames * 4 * 12, 24),
         "video_grid_thw": torch.tensor([[frames, 6, 8]]),
     }
-    return frames * 12, given
+    return [VIDEO] * (frames * 12), given
+
+
+def _qwen3_video(frames: int, generator: torch.Generator) -> tuple[list[int], dict[str, Any]]:
+    """Words that tell the time stand before every frame."""
+    return [40, *[VIDEO] * 12] * frames, _qwen_video(frames, generator)[1]
 
 
 def _smol(kind: str) -> Callable[[str], Any]:
@@ -350,7 +355,7 @@ SAMPLES: dict[str, Sample] = {
         ),
         Sample("Qwen2-VL", _qwen("2"), _area, _qwen_fill, _GRIDS, _qwen_video, _MM, plain_positions=False),
         Sample("Qwen2.5-VL", _qwen("2_5"), _area, _qwen_fill, _GRIDS, _qwen_video, _MM, plain_positions=False),
-        Sample("Qwen3-VL", _qwen("3"), _area, _qwen_fill, _GRIDS, None, _MM, plain_positions=False),
+        Sample("Qwen3-VL", _qwen("3"), _area, _qwen_fill, _GRIDS, _qwen3_video, _MM, plain_positions=False),
         Sample("SmolVLM", _smol("SmolVLM"), lambda _: 16, _smol_fill, _ONE),
         Sample("Idefics3", _smol("Idefics3"), lambda _: 16, _smol_fill, _ONE),
         Sample("InternVL", _intern, lambda _: 16, _fixed(16), _ONE),
