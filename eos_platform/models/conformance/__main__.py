@@ -18,6 +18,8 @@ from eos_platform.errors import unknown
 from eos_platform.models.conformance.checks import CHECKS
 from eos_platform.models.conformance.zoo import SAMPLES
 
+WIDE = 1000  # columns that no table needs
+
 
 def main(arguments: Sequence[str]) -> int:
     """Run every check on every family (or those named), and print how many cases each tried."""
@@ -45,6 +47,8 @@ def main(arguments: Sequence[str]) -> int:
                 total += tried
                 cells.append(str(tried))
         table.add_row(name, *cells)
+    if not console.is_terminal:  # a file or a pipe has no edge to wrap at
+        console.width = max(console.width, console.measure(table, options=console.options.update(width=WIDE)).maximum)
     console.print(table)
     for failure in failures:
         console.print(failure, markup=False)

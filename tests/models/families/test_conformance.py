@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from eos_platform.models.conformance import __main__ as matrix
 from eos_platform.models.conformance.checks import CHECKS
 from eos_platform.models.conformance.zoo import SAMPLES
 
@@ -24,3 +25,13 @@ def test_quick(family: str, check: str) -> None:
 @pytest.mark.parametrize("family", SAMPLES)
 def test_whole(family: str, check: str) -> None:
     assert (CHECKS[check](SAMPLES[family]) > 0) != ((family, check) in NONE)
+
+
+def test_the_matrix_is_a_line_a_check_where_it_is_piped(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(matrix, "CHECKS", {"some check": lambda sample: len(sample.sizes)})
+    assert matrix.main([]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(all(name in line for name in SAMPLES) for line in lines)
+    assert sum("some check" in line for line in lines) == 1
