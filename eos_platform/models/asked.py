@@ -47,17 +47,24 @@ def asked_of(call: Call, answer_bs: Tensor | None) -> Asked | None:
     return Asked(dict(call), mask, answer_bs)
 
 
-def one_each(parts: Parts, call: Call) -> bool:
-    """Whether every prompt holds one image of the usual size and no other.
+def shapes_tell(placeholder_bs: Tensor) -> bool:
+    """Whether to take a call's shapes at their word, as counting its placeholders would wait for the device.
 
-    On the CPU this is counted. On a device, where that would wait, as many images as prompts are taken for one each.
+    Only of a single prompt: as many images as prompts may still be two of one prompt and none of the next. Of several,
+    placeholders are counted; transformers waits for such a count itself, whenever images come.
     """
+    waits = placeholder_bs.device.type != "cpu" or torch.compiler.is_compiling()
+    return waits and len(placeholder_bs) == 1
+
+
+def one_each(parts: Parts, call: Call) -> bool:
+    """Whether every prompt holds one image of the usual size and no other."""
     family = parts.family
     assert family is not None
     if not family.alone(parts, call):
         return False
     placeholder_bs = placeholders(parts, call, parts.image_token)
-    if placeholder_bs.device.type != "cpu" or torch.compiler.is_compiling():
+    if shapes_tell(placeholder_bs):
         return True
     counts, usual = placeholder_bs.sum(1).tolist(), parts.grid[0] * parts.grid[1]
     # a total that is not theirs is the model's to refuse
@@ -67,7 +74,7 @@ def one_each(parts: Parts, call: Call) -> bool:
 def units_of(parts: Parts, asked: Asked, heard: Sequence[Any]) -> list[tuple[Tensor, Units]]:
     """For images, and for films: their placeholders (b, s), and the units these make up.
 
-    Host and device wait for each other only where several prompts may hold different images.
+    Host and device wait for each other only where there are several prompts.
 
     Raises:
         EosError: the images are not those of the prompts.
@@ -79,12 +86,11 @@ def units_of(parts: Parts, asked: Asked, heard: Sequence[Any]) -> list[tuple[Ten
         token = parts.image_token if kind == "image" else parts.video_token
         assert token is not None
         placeholder_bs = placeholders(parts, asked.call, token)
-        prompts, usual = len(placeholder_bs), parts.grid[0] * parts.grid[1]
-        free = placeholder_bs.device.type == "cpu" and not torch.compiler.is_compiling()
-        if not free and pieces is None and family.alone(parts, asked.call):
-            counts = (usual,) * prompts
-        elif not free and pieces is not None and prompts == 1:
-            counts = (sum(piece.tokens for piece in pieces),)
+        usual = parts.grid[0] * parts.grid[1]
+        if shapes_tell(placeholder_bs) and pieces is not None:
+            counts: tuple[int, ...] = (sum(piece.tokens for piece in pieces),)
+        elif shapes_tell(placeholder_bs) and family.alone(parts, asked.call):
+            counts = (usual,)
         else:
             counts = tuple(placeholder_bs.sum(1).tolist())
         if pieces is None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
+import torch
 from torch import nn
 
 from eos_platform.errors import EosError
+from eos_platform.models.asked import shapes_tell
 from eos_platform.models.attach import attach, attached
 from eos_platform.models.cache import cache_of
 from eos_platform.models.conformance.checks import built
@@ -29,6 +31,12 @@ def test_pieces_go_to_the_prompts_that_have_room_for_them() -> None:
         ((3, 3), (Unit(0, 4, 1),)),
         ((2, 5), (Unit(0, 13, 1),)),
     )
+
+
+@pytest.mark.parametrize(("device", "prompts", "told"), [("cpu", 1, False), ("meta", 1, True), ("meta", 2, False)])
+def test_shapes_are_believed_of_one_prompt_on_a_device(device: str, prompts: int, told: bool) -> None:
+    """Two images with two prompts may both be the first one's."""
+    assert shapes_tell(torch.zeros(prompts, 9, dtype=torch.bool, device=device)) is told
 
 
 def test_beams_share_pieces_that_came_once_or_bring_their_own() -> None:
