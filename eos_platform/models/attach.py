@@ -4,10 +4,12 @@
     model.generate(**inputs)
     detach(model)
 
-Families: ``eos_platform/models/families``. It modifies: forward pre-hooks (and two forward hooks, on the final norm and
-the projector) of this instance's modules; a copied or pickled model takes them along.
+Families: ``eos_platform/models/families``. It modifies: forward pre-hooks (and forward hooks on the body, the final
+norm and the projector) of this instance's modules; a copied or pickled model takes them along, and a copied cache what
+was chosen for it.
 What decides is the prompt: not what follows the first label, nor, where ``logits_to_keep`` asks for several last rows
-(scoring an answer, assisted generation), the tokens that these foretell.
+(scoring an answer, assisted generation), the tokens that these foretell. Of one fed in pieces (``prefill_chunk_size``)
+it is the first piece, which must hold the images.
 Outputs keep the prompt's length; rows of removed tokens are zeros. An operator that changes nothing installs nothing.
 Hidden states and attentions asked for from inside are of the tokens present.
 """

@@ -101,6 +101,8 @@ class Session:
         if self.layout is None:
             self._before(model, self._read_answers)
             self._before(parts.body, self._read_call)
+            # a call that fails must not be taken for the next one of the language model
+            self._hooks.append(parts.body.register_forward_hook(self._end_call, always_call=True))
             source = None if parts.family is None else parts.family.listens(parts)
             if source is not None:
                 self._before(source, self._hear)
@@ -164,6 +166,11 @@ class Session:
             local.asked = layout_of_call(parts, self.tokens, call, answer_bs)
         if local.asked is None:
             self._count_on(call)
+
+    @torch.compiler.disable
+    def _end_call(self, module: Any, args: Any, output: Any) -> None:
+        local = self._local
+        local.asked = local.valid_bs = local.now = None
 
     def _count_on(self, call: Call) -> None:
         """Before a later step of a prompt that layer 0 holds only in part: positions the body would count wrongly."""

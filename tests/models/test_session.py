@@ -349,6 +349,18 @@ def runs_blind(model: Any, spec: OperatorSpec) -> tuple[Tensor, Layout]:
     return x, layout
 
 
+def test_a_call_that_fails_leaves_nothing_behind(small: Any, model: Any) -> None:
+    inputs = small.prompts()
+    x = torch.randn(1, inputs["input_ids"].shape[1], 64, generator=torch.Generator().manual_seed(0))
+    body = model.model.language_model
+    with torch.no_grad():
+        expected = body(inputs_embeds=x).last_hidden_state
+        with attached(model, small.operator(*small.sites["many"])):
+            with pytest.raises(RuntimeError):
+                model(**{**inputs, "pixel_values": torch.zeros(1, 5, 16, 16)})
+            assert torch.equal(body(inputs_embeds=x).last_hidden_state, expected)
+
+
 def test_a_cache_that_nobody_finds_is_an_error(small: Any, model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     # later steps would go on as if nothing had been removed: a transformers that renames it again must not pass
     monkeypatch.setattr("eos_platform.models.cache.NAMES", ("some_other_name",))
