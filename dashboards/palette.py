@@ -179,9 +179,8 @@ def darkened(figure: Any) -> Any:
             for key, value in figure.items()
         }
     if isinstance(figure, (list, tuple)):
-        return (
-            [darkened(value) for value in figure] if not figure or not isinstance(figure[0], (int, float)) else figure
-        )
+        numbers = bool(figure) and isinstance(figure[-1], (int, float))  # a step of a colour scale ends in its colour
+        return figure if numbers else [darkened(value) for value in figure]
     if isinstance(figure, str):
         return _dark_text(figure)
     return figure

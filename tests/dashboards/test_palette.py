@@ -29,6 +29,11 @@ def test_colours_in_text_and_pale_ones():
     assert darkened("white") == "#15181c"
 
 
+def test_a_colour_scale_is_exchanged_too():
+    """What is strong on white would be all but gone on black."""
+    assert darkened([[0.0, "#b9c2cc"], [1.0, "#004b87"]]) == [[0.0, "#5a6570"], [1.0, "#d6efff"]]
+
+
 def test_symbols_differ_where_colours_do():
     for styles in (REGIMES.values(), BESIDE):
         assert len({style.symbol for style in styles}) == len({style.colour for style in styles}) == len(list(styles))
