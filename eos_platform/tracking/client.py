@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+from urllib.parse import urlsplit
 
 from mlflow import MlflowClient
 from mlflow.entities import Experiment, Run
 from mlflow.exceptions import MlflowException
+from mlflow.store.db.db_types import DATABASE_ENGINES
+from sqlalchemy import create_engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from eos_platform.errors import EosError, redact
@@ -40,6 +43,8 @@ def probe(uri: str) -> None:
     before = {name: os.environ.get(name) for name in patience}
     os.environ.update(patience)
     try:
+        if urlsplit(uri).scheme.partition("+")[0] in DATABASE_ENGINES:  # MLflow itself would try ten times
+            create_engine(uri).connect().close()
         connect(uri).search_experiments(max_results=1)
     except TROUBLE as error:
         raise EosError(f"cannot open the MLflow store {redact(uri)}: {first_line(error)}") from None

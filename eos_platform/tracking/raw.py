@@ -18,10 +18,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from eos_platform.errors import EosError, redact
 from eos_platform.tracking import names
-from eos_platform.tracking.client import connect, first_line, search_runs
+from eos_platform.tracking.client import connect, first_line, probe, search_runs
 
 SQLITE = "sqlite:///"
 CHUNK = 500  # SQLite's limit on variables is 999 in old builds
+INFINITE = 1e308  # MLflow keeps infinity as the largest double
 
 
 @dataclass
@@ -45,9 +46,12 @@ def reader(uri: str) -> SqliteReader | ClientReader:
     """What reads the store at ``uri``.
 
     Raises:
-        EosError: a SQLite file that is not there.
+        EosError: it is not there, or does not answer.
     """
-    return SqliteReader(uri) if uri.startswith(SQLITE) else ClientReader(uri)
+    if uri.startswith(SQLITE):
+        return SqliteReader(uri)
+    probe(uri)
+    return ClientReader(uri)
 
 
 class SqliteReader:
@@ -134,7 +138,7 @@ def _fill(database: sqlite3.Connection, heads: Iterable[Head]) -> list[RawRun]:
         for run_id, key, value, is_nan in database.execute(
             f"SELECT run_uuid, key, value, is_nan FROM latest_metrics WHERE run_uuid IN ({marks})", part
         ):
-            if not is_nan:
+            if not is_nan and abs(value) < INFINITE:
                 runs[run_id].metrics[key] = value
     return list(runs.values())
 
@@ -201,5 +205,5 @@ def _plain(run: Run, experiment: str) -> RawRun:
         info.artifact_uri or "",
         dict(data.tags),
         dict(data.params),
-        {key: value for key, value in data.metrics.items() if value == value},
+        {key: value for key, value in data.metrics.items() if abs(value) < INFINITE},  # nor NaN
     )

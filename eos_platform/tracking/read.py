@@ -20,7 +20,7 @@ from mlflow.entities import Run
 from eos_platform.errors import EosError, redact, unknown
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.tracking import names
-from eos_platform.tracking.client import TROUBLE, connect, first_line, search_runs
+from eos_platform.tracking.client import TROUBLE, connect, first_line, probe, search_runs
 from eos_platform.tracking.views import FRONT, LOCAL, view_url
 
 DEFAULT_URI = "sqlite:///eos-runs/mlflow.db"
@@ -105,13 +105,15 @@ def _operator(client: MlflowClient, run: Run) -> OperatorSpec | None:
 
 
 def check_store(uri: str) -> None:
-    """Whether a SQLite store is there: asking for a missing one would make it.
+    """Whether a store is there: MLflow would make a missing SQLite file, and wait minutes for anything else.
 
     Raises:
         EosError: it is not.
     """
     path = uri.removeprefix("sqlite:///")
-    if path != uri and not Path(path).exists():
+    if path == uri:
+        probe(uri)
+    elif not Path(path).exists():
         raise EosError(f"no MLflow store at {path}")
 
 

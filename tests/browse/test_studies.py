@@ -3,6 +3,7 @@
 import math
 
 import pytest
+from browse_store import trial, write_study
 
 from eos_platform.browse import frames
 from eos_platform.browse.studies import Studies
@@ -34,6 +35,18 @@ def test_one_row_an_operator(studies):
     assert found.at["trial 6", "failure"] == "ValueError: the loss exploded"
     assert found.at["fastv at 0.2", "skill:count"] == pytest.approx(0.55)
     assert found.index[found["front"]].tolist() == ["trial 0", "trial 1", "trial 3", "trial 5"]
+
+
+def test_a_metric_that_is_no_number_is_none(tmp_path):
+    recorder = write_study(tmp_path, "odd", "odd")
+    for number, accuracy in ((7, math.inf), (8, math.nan)):
+        row = trial(number, accuracy=accuracy, ratio=0.2)
+        recorder.finish_trial(recorder.start_trial(row), row)
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    found = Studies(uri).operators("odd").set_index("name")
+    assert found.loc[["trial 7", "trial 8"], "accuracy"].isna().all()
+    tables, client = SqliteReader(uri), ClientReader(uri)
+    assert tables.children(tables.parents()[0], {}) == client.children(client.parents()[0], {})
 
 
 def test_validation_measures_all_trials_alike(studies):

@@ -5,6 +5,7 @@ import io
 import json
 import math
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from PIL import Image
 from eos_platform.errors import EosError
 from eos_platform.operators.spec import OperatorSpec, SiteSpec, Target
 from eos_platform.tracking import names, read_study
+from eos_platform.tracking.raw import reader
 from eos_platform.tracking.read import front_url, open_command
 from eos_platform.tracking.recorder import Recorder, probe
 from eos_platform.tracking.rows import TrialRow
@@ -178,6 +180,17 @@ def test_a_store_that_does_not_answer_is_said_in_a_line(uri):
     if not uri.startswith("http"):
         with pytest.raises(EosError, match="cannot open the MLflow store"):
             Recorder(uri, "s", "one")
+
+
+@pytest.mark.parametrize("uri", ["http://127.0.0.1:9", "postgresql://u:secret@127.0.0.1:9/x"])
+def test_reading_a_store_that_is_away_is_said_at_once(uri):
+    for read in (reader, lambda uri: read_study("s", uri)):
+        begin = time.monotonic()
+        with pytest.raises(EosError, match="cannot open the MLflow store") as caught:
+            read(uri)
+        assert time.monotonic() - begin < 15  # not MLflow's minutes
+        assert "secret" not in str(caught.value)
+    assert front_url(uri, "s") == ""
 
 
 def test_how_to_look():
