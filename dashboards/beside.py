@@ -1,21 +1,27 @@
 """A few operators beside each other: accuracy by skill, and visual tokens by layer.
 
 ``skills`` has one row for every (operator, skill): ``operator`` (a name), ``skill``, ``accuracy`` (share of 1).
+``names`` are all operators of the page, so that one has the same colour in both figures where the other lacks some.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from html import escape
 
 import pandas as pd
 import plotly.graph_objects as go
 
-from eos_platform.dashboards.palette import BESIDE, GRID, MUTED, theme
+from eos_platform.dashboards.palette import BESIDE, GRID, MUTED, Style, theme
 
 ROW = 30  # pixels
 
 
-def skills_beside(skills: pd.DataFrame, title: str = "Accuracy by skill") -> go.Figure:
+def _styles(names: Iterable[str]) -> dict[str, Style]:
+    return {name: BESIDE[place % len(BESIDE)] for place, name in enumerate(dict.fromkeys(names))}
+
+
+def skills_beside(skills: pd.DataFrame, title: str = "Accuracy by skill", names: Sequence[str] = ()) -> go.Figure:
     """A line a skill, a mark an operator; operators told apart by symbol and colour, a thin line between the marks."""
     figure = go.Figure()
     figure.update_layout(theme(escape(title)))
@@ -43,9 +49,10 @@ def skills_beside(skills: pd.DataFrame, title: str = "Accuracy by skill") -> go.
         y += [escape(skill), escape(skill), None]
     between = {"color": MUTED, "width": 1}
     figure.add_trace(go.Scatter(x=x, y=y, mode="lines", line=between, showlegend=False, hoverinfo="skip"))
-    for number, (name, rows) in enumerate(skills.groupby("operator", sort=False)):
-        style = BESIDE[number % len(BESIDE)]
-        only = skills["operator"].nunique() == 1
+    styles = _styles([*names, *skills["operator"]])
+    only = len(styles) == 1
+    for name, rows in skills.groupby("operator", sort=False):
+        style = styles[str(name)]
         figure.add_trace(
             go.Scatter(
                 x=(100 * rows["accuracy"]).tolist(),
@@ -64,7 +71,7 @@ def skills_beside(skills: pd.DataFrame, title: str = "Accuracy by skill") -> go.
     figure.update_layout(
         height=height,
         margin={"l": 20, "r": 46, "t": 84, "b": 60},
-        showlegend=skills["operator"].nunique() > 1,
+        showlegend=not only,
         legend={"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "font": {"size": 13}},
         title={"y": 1 - 20 / height, "yref": "container"},
     )
@@ -73,12 +80,15 @@ def skills_beside(skills: pd.DataFrame, title: str = "Accuracy by skill") -> go.
     return figure
 
 
-def staircases(layers: pd.DataFrame, title: str = "Visual tokens by decoder layer") -> go.Figure:
+def staircases(
+    layers: pd.DataFrame, title: str = "Visual tokens by decoder layer", names: Sequence[str] = ()
+) -> go.Figure:
     """Tokens entering each decoder layer (``operator``, ``layer``, ``tokens``), a step line an operator."""
     figure = go.Figure()
     figure.update_layout(theme(escape(title)))
-    for number, (name, rows) in enumerate(layers.groupby("operator", sort=False)):
-        style = BESIDE[number % len(BESIDE)]
+    styles = _styles([*names, *layers["operator"]])
+    for name, rows in layers.groupby("operator", sort=False):
+        style = styles[str(name)]
         figure.add_trace(
             go.Scatter(
                 x=rows["layer"].tolist(),

@@ -74,7 +74,7 @@ def importance_figure(importance: pd.DataFrame, title: str = "Parameter importan
     """Bars by parameter, one for each objective."""
     figure = _blank(title)
     if importance.empty:
-        return _nothing(figure, "Too few trials to tell (8 measured ones are needed)")
+        return _nothing(figure, "Too few trials to tell<br>(8 measured ones are needed)")
     order = importance.groupby("parameter")["share"].max().sort_values().index.tolist()
     for objective, rows in importance.groupby("objective", sort=False):
         figure.add_trace(

@@ -19,6 +19,7 @@ p {{ color: {MUTED}; margin: 0 0 10px; max-width: 1000px; line-height: 1.45; }}
 table {{ border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums; }}
 th, td {{ text-align: right; padding: 5px 16px 5px 0; border-bottom: 1px solid {GRID}; }}
 th:first-child, td:first-child {{ text-align: left; }}
+@media (max-width: 820px) {{ .plotly-graph-div {{ min-width: 720px; }} }}
 @media print {{ section {{ break-inside: avoid; }} }}
 section {{ border-top: 1px solid {GRID}; padding-top: 14px; margin-top: 14px; overflow-x: auto; }}
 """

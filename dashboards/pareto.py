@@ -72,6 +72,7 @@ def pareto_figure(
         type="log",
         range=[math.log10(low), math.log10(high)],
         tickvals=ticks,
+        tickangle=0,
         ticktext=[f"{tick:g}<br><span style='color:{MUTED}'>{100 * tick:g} %</span>" for tick in ticks],
         title_text="Compute ratio: language-model prefill FLOPs, reduced / unreduced (log scale)",
     )

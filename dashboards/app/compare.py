@@ -111,6 +111,7 @@ def register(app: dash.Dash, studies: Any) -> None:
             or [pd.DataFrame(columns=["operator", "layer", "tokens"])]
         )
         skills = pd.concat([skills_of(row) for row in rows])
+        names = [str(row["name"]) for row in rows]
         small = [
             shown(
                 operator_figure(diagram[0], diagram[1], str(row["name"]), height=340),
@@ -125,8 +126,8 @@ def register(app: dash.Dash, studies: Any) -> None:
             _numbers(rows, where),
             html.Div(
                 [
-                    shown(staircases(stairs), theme, "Visual tokens by decoder layer", "compare-stairs"),
-                    shown(skills_beside(skills), theme, "Accuracy by skill", "compare-skills"),
+                    shown(staircases(stairs, names=names), theme, "Visual tokens by decoder layer", "compare-stairs"),
+                    shown(skills_beside(skills, names=names), theme, "Accuracy by skill", "compare-skills"),
                 ],
                 className="two",
             ),

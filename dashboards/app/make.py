@@ -119,8 +119,9 @@ def _navigation(app: dash.Dash, studies: Any) -> None:
             now = f"{study}:{studies.version(study)}"
             counts = studies.remaining(study)
             of = f" of {counts['target']}" if counts["target"] else ""
-            said = f"{counts['done']}{of} trials done" if counts["done"] else ""
-            said += f", {counts['running']} running" if counts["running"] else ""
+            parts = [f"{counts['done']}{of} trials done"] if counts["done"] or counts["target"] else []
+            parts += [f"{counts['running']} running"] if counts["running"] else []
+            said = ", ".join(parts)
         if now == seen:
             raise dash.exceptions.PreventUpdate
         return now, said

@@ -101,9 +101,10 @@ def kept_part(rows: pd.DataFrame, pictures: list[dict[str, Any]], why: dict[str,
     if "working" in why.values():
         said = "Working out which tokens are kept on example pictures …"
         return html.P(said, className="note working", role="status"), False
-    if rows.empty:
-        return html.P(f"Tokens kept on example pictures: {next(iter(why.values()), 'none')}", className="note"), True
-    return kept_grid(rows, pictures), True
+    lacking = [
+        html.P(f"Tokens kept by {name} on example pictures: {reason}", className="note") for name, reason in why.items()
+    ]
+    return html.Div([*([] if rows.empty else [kept_grid(rows, pictures)]), *lacking]), True
 
 
 def kept_grid(rows: pd.DataFrame, pictures: list[dict[str, Any]]) -> html.Div:

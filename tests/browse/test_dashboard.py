@@ -238,6 +238,51 @@ def test_a_study_that_runs_is_followed_without_losing_the_zoom(page, tmp_path):
         served.stop()
 
 
+@needs_chromium
+def test_a_study_that_has_just_begun(page, tmp_path):
+    from browse_store import trial
+
+    from eos_platform.tracking.recorder import Recorder
+
+    recorder = Recorder(f"sqlite:///{tmp_path / 'mlflow.db'}", "new", "new", (tmp_path / "artifacts").as_uri())
+    recorder.describe("name: new\n", "", {"model": "bundled-small"}, {"trials": 8})
+    recorder.start_trial(trial(0, "running"))
+    served = Served(tmp_path)
+    try:
+        page.goto(f"{served.address}/?study=new")
+        expect(page.locator("#live")).to_have_text("0 of 8 trials done, 1 running")
+        expect(page.locator("#front-graph")).to_contain_text("No operator measured yet")
+    finally:
+        page.goto("about:blank")
+        served.stop()
+
+
+@needs_chromium
+def test_in_a_narrow_window_figures_scroll_and_the_page_does_not(page, served, studies):
+    keys = studies.operators("small")["key"].tolist()
+    page.set_viewport_size({"width": 400, "height": 800})
+    for view, shown in (("front", "#front-graph"), ("operator", "#operator-diagram"), ("compare", "#compare-stairs")):
+        page.goto(f"{served.address}/?study=small&view={view}&run={keys[0]}")
+        page.locator(f"{shown} .main-svg").first.wait_for()
+        page.wait_for_function(f"document.querySelector('{shown}').clientWidth >= 680")
+        assert page.evaluate("document.documentElement.scrollWidth") == 400
+
+
+@needs_chromium
+def test_the_unreduced_model_has_a_colour_but_no_diagram(page, served, studies):
+    keys = studies.operators("small").set_index("name")["key"]
+    page.goto(f"{served.address}/?study=small&view=compare&with={keys['unreduced']},{keys['fastv at 0.2']}")
+    found = "Object.fromEntries(document.querySelector('#compare-{} .js-plotly-plot').data.filter(t => t.name)"
+    found += ".map(t => [t.name, t.marker.color ?? t.line.color]))"
+    page.locator("#compare-skills .main-svg").first.wait_for()
+    skills, stairs = (page.evaluate(found.format(part)) for part in ("skills", "stairs"))
+    assert set(skills) == {"unreduced", "fastv at 0.2"}
+    assert stairs["fastv at 0.2"] == skills["fastv at 0.2"] != skills["unreduced"]
+    expect(page.locator("#compare-kept")).to_contain_text(
+        "Tokens kept by unreduced on example pictures: This run has no"
+    )
+
+
 def test_without_dash_it_says_what_to_install(store, monkeypatch):
     monkeypatch.setitem(sys.modules, "dash", None)
     done = CliRunner().invoke(command, ["dashboard", "--studies", str(store)])
