@@ -66,7 +66,9 @@ def layout() -> list[Any]:
                         ),
                         html.P(
                             "Click a point for its operator. Drag to zoom, double-click to zoom out; "
-                            "box or lasso (top right) to pick points for the table and a comparison.",
+                            "box or lasso (top right) to pick points for the table and a comparison. Faded points that "
+                            "were asked no held-out questions stand at their validation accuracy, at times above the "
+                            "front.",
                             className="note",
                         ),
                     ],

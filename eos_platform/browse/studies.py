@@ -26,6 +26,7 @@ from eos_platform.operators.spec import OperatorSpec
 from eos_platform.tracking import names
 from eos_platform.tracking.raw import RawRun, reader
 from eos_platform.tracking.recorder import connect, first_line
+from eos_platform.tracking.views import run_url
 
 EVERY = 1.0  # seconds; a store is not asked more often, however many pages are open
 
@@ -244,7 +245,7 @@ class Studies:
         }
 
     def _link(self, run: RawRun) -> str:
-        return f"{self.interface}/#/experiments/{run.experiment_id}/runs/{run.run_id}"
+        return run_url(run.experiment_id, run.run_id, self.interface)
 
     def _fetch(self, run: RawRun) -> OperatorSpec | None:
         path = self._path(run)

@@ -28,12 +28,13 @@ from eos_platform.tracking import names
 from eos_platform.tracking.environment import environment
 from eos_platform.tracking.load import STUDY, STUDY_RUN
 from eos_platform.tracking.notes import operator_note
+from eos_platform.tracking.views import run_url
 
 CHAMPION, RATIO = "champion", "ratio-"
 WITHIN = 0.01  # of the unreduced model's accuracy
 DIGEST = "eos.operator_digest"
 NOTE = """Operators on the front of the study `{study}`, one a version; the study's run has the study file and the
-front: [run {run}](#/experiments/{experiment}/runs/{run})."""
+front: [run {run}]({link})."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,8 @@ class Registry:
         return wanted
 
     def _model(self) -> None:
-        note = NOTE.format(study=self.study, run=self.study_run, experiment=self.experiment)
+        link = run_url(self.experiment, self.study_run)
+        note = NOTE.format(study=self.study, run=self.study_run, link=link)
         try:
             self.client.create_registered_model(self.study, {STUDY: self.study}, note)
         except MlflowException as error:

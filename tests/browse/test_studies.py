@@ -109,7 +109,7 @@ def test_an_operator_its_diagram_and_its_lines_to_copy(studies, store):
     commands = studies.commands("small", key)
     assert commands["attach"].startswith('model = eos_platform.attach(model, "')
     assert commands["cli"].endswith("operator.json --model bundled-small")
-    assert commands["link"].endswith(f"/runs/{key}")
+    assert commands["link"].endswith(f"/runs/{key}?workflowType=machine_learning")
     assert commands["link"].startswith("http://127.0.0.1:5000/#/experiments/")
 
 

@@ -12,7 +12,7 @@ from eos_platform.tracking.client import connect, search_runs
 from eos_platform.tracking.generate import generate, generate_into
 from eos_platform.tracking.read import front_url
 from eos_platform.tracking.registry import default_store
-from eos_platform.tracking.views import FRONT, HEALTH, VERSUS, view_url
+from eos_platform.tracking.views import FRONT, HEALTH, VERSUS, run_url, view_url
 
 pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH (Debian: apt-get install chromium)"),
@@ -111,8 +111,9 @@ def test_the_health_of_a_search(server, page, runs):
 
 def test_a_trial_tells_what_its_operator_does(server, page, runs):
     info = where(runs, "trial", pareto="true")
-    page.open(f"{server}/#/experiments/{info.experiment_id}/runs/{info.run_id}")
+    page.open(run_url(info.experiment_id, info.run_id, server))
     page.wait("document.body.innerText.includes('before the language model, 576 to')")
+    assert "Evaluation runs" not in page.text()  # what MLflow's pages for agents would call it
     assert re.search(r"family\s*:\s*searched", page.text())
     page.open(f"{server}/#/experiments/{info.experiment_id}/runs/{info.run_id}/artifacts/{names.SITES_PICTURE}")
     page.wait("Array.from(document.images).some(image => image.naturalWidth == 1000)")
