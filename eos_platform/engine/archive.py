@@ -9,6 +9,7 @@ import optuna
 
 from eos_platform.engine import storage
 from eos_platform.engine.folder import Folder
+from eos_platform.engine.store import UID
 from eos_platform.errors import EosError
 
 EARLIER = ".earlier"  # in the runs folder; no study can have this name
@@ -30,7 +31,7 @@ def put_away(folder: Folder, told: optuna.Study) -> Path:
         folder.path.rename(target)
     except OSError as error:
         raise EosError(f"cannot move {folder.path} to {target}: {error.strerror or error}") from None
-    if not Path(folder.states).is_relative_to(folder.path):
+    if folder.shared and storage.claimed(folder.states) in (None, told.user_attrs.get(UID)):
         storage.forget(folder.states)  # half-done searches of the old study: a new one's must not go on from them
     if Path(folder.optuna_url.removeprefix("sqlite:///")).parent != folder.path:
         store = told._storage

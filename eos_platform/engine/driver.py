@@ -113,6 +113,8 @@ def run_trials(
     )
     if scheduler is None:
         scheduler = make_scheduler(study, told, searcher.live, patience)
+    nodes = watch(part, job.states, job.model, board.note)
+    searcher.blamed = nodes.blamed
     tuner = tune.Tuner(
         tune.with_resources(trainable(job), part.request),
         tune_config=tune.TuneConfig(
@@ -128,7 +130,7 @@ def run_trials(
             name=f"tune-{time.strftime('%Y%m%d-%H%M%S')}-{len(trials)}",
             storage_path=str(folder.storage),
             failure_config=tune.FailureConfig(max_failures=WORKER_DEATHS),
-            callbacks=[Listener(searcher, mirror, board, folder), watch(part, job.states, job.model, board.note)],
+            callbacks=[Listener(searcher, mirror, board, folder), nodes],
             verbose=0,
         ),
     )

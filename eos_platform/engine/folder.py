@@ -113,6 +113,11 @@ class Folder:
                 reason = getattr(error, "strerror", None) or error
                 raise EosError(f"cannot make the study's folder {path}: {reason}") from error
 
+    @property
+    def shared(self) -> bool:
+        """Whether search states are kept outside the study's folder, where other studies may keep theirs."""
+        return storage.is_url(self.states) or not Path(self.states).is_relative_to(self.path)
+
     def forget_state(self, number: int) -> None:
         """Drop a finished search's state."""
         storage.forget(self.state(number))

@@ -9,7 +9,7 @@ import contextlib
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from eos_platform.errors import EosError, redact
 
 PATIENCE = 60.0  # seconds for a node to start a process and import torch
 LOOK = 1.0  # seconds between two looks at the list of nodes
+ASKING = 30.0  # seconds a newcomer may take to answer before a search that lost its workers is judged
 WANTED = {"python": "Python", "ray": "ray", "torch": "torch"}
 
 
@@ -176,6 +177,8 @@ class NodeWatch(Callback):
         self.known = {node.id: node.address for node in nodes()}
         self.looked = time.monotonic()
         self.pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="eos-nodes")
+        self.asked: list[Future[None]] = []
+        self.unfit: dict[str, str] = {}  # newcomers, by id
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Look at the list of nodes, at most once a second."""
@@ -188,15 +191,22 @@ class NodeWatch(Callback):
         for new in now.keys() - self.known.keys():
             self.say(f"node {now[new]} joined")
             if self.examined is not None:
-                self.pool.submit(self._welcome, new)
+                self.asked.append(self.pool.submit(self._welcome, new))
         self.known = now
+
+    def blamed(self) -> str | None:
+        """A newcomer that cannot run searches, and so may have been the end of one; None: every node can."""
+        wait(self.asked, timeout=ASKING)
+        self.asked = [asked for asked in self.asked if not asked.done()]
+        return next((wrong for node, wrong in self.unfit.items() if node in self.known), None)
 
     def _welcome(self, node_id: str) -> None:
         assert self.examined is not None
         with contextlib.suppress(EosError, ray.exceptions.RayError):
             for node in self.examined(node_id):
                 for wrong in node.wrong:
-                    self.say(f"node {node.address} {wrong}; searches that land there fail")
+                    self.say(f"node {node.address} {wrong}; a search that lands there stops the study")
+                    self.unfit.setdefault(node_id, f"node {node.address} {wrong}")
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles callbacks beside its own state; nothing here is worth keeping."""

@@ -92,6 +92,7 @@ class StudySearcher(Searcher):
         self.live: dict[str, optuna.Trial] = {}
         self.session = uuid.uuid4().hex  # of this driver
         self.stopped: str | None = None  # why no further search is begun
+        self.blamed: Callable[[], str | None] = lambda: None  # a node to blame for searches that lost their workers
 
     def set_search_properties(self, metric: str | None, mode: str | None, config: dict, **spec: Any) -> bool:
         """The store already knows the objectives; nothing is taken from Tune."""
@@ -128,6 +129,8 @@ class StudySearcher(Searcher):
     def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
         """Record the outcome, with all that MLflow or a reader may want, before the trial is closed."""
         verdict = judge(result, error)
+        if verdict.failure == store.WORKER_DIED and (node := self.blamed()):
+            verdict = Verdict(TrialState.FAIL, failure=node, again=True)
         if verdict.values and (lacks := missing(self.constraints, _measured(result or {}))):
             verdict = Verdict(TrialState.FAIL, failure=lacks)
         if verdict.again:

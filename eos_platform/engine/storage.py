@@ -163,6 +163,42 @@ def opened(place: str) -> Iterator[State]:
         yield state
 
 
+STUDY = ".study"
+
+
+def claim(place: str, uid: str) -> None:
+    """Make ``place`` that of one study's states, by the identity in its Optuna store.
+
+    Raises:
+        EosError: another study keeps its states there; each would take the other's searches over.
+    """
+    owner = claimed(place)
+    if owner not in (None, uid):
+        raise EosError(
+            f"stores.storage: {redact(place)} is in use by another study of this name, from another Optuna store; "
+            "give this one another name or another storage, or delete what is left there if that study is gone"
+        )
+    there, path = filesystem(place)
+    try:
+        there.create_dir(path, recursive=True)
+        with there.open_output_stream(f"{path}/{STUDY}") as stream:
+            stream.write(uid.encode())
+    except OSError as error:
+        raise EosError(f"cannot write the storage {redact(place)}: {_line(error)}") from None
+
+
+def claimed(place: str) -> str | None:
+    """The study whose states are kept at ``place``; None where no study's are."""
+    there, path = filesystem(place)
+    try:
+        with there.open_input_stream(f"{path}/{STUDY}") as stream:
+            return bytes(stream.read()).decode()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise EosError(f"cannot read the storage {redact(place)}: {_line(error)}") from None
+
+
 def forget(place: str) -> None:
     """Drop what is kept at ``place``, if anything is."""
     if not is_url(place):

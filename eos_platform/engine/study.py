@@ -13,7 +13,7 @@ import pandas as pd
 from mlflow.exceptions import MlflowException
 from rich.console import Console
 
-from eos_platform.engine import agree, store, study_file, warm
+from eos_platform.engine import agree, storage, store, study_file, warm
 from eos_platform.engine.archive import put_away
 from eos_platform.engine.cluster import machines, preflight, ray_session, share
 from eos_platform.engine.driver import Interrupted, inspect, job_of, run_trials
@@ -116,6 +116,8 @@ class Study:
                 self._lease(told) as lease,
                 self._tracked(told) as recorder,
             ):
+                if self.folder.shared:
+                    storage.claim(self.folder.states, told.user_attrs[store.UID])
                 self._keep_file()
                 if begun := warm.begin(told, self.file, known):
                     self.console.print(f"warm start: {begun} searches that others found worth it come first")

@@ -6,7 +6,8 @@ of places whose visual tokens never left the vision tower, act before the langua
 is what the model takes for "tokens seen". The choice made for a prompt is kept on its cache, for the steps that decode
 from it or from a copy; a call without cache is a prompt of its own.
 
-Nothing here waits for the device, loops over tokens, or changes a class.
+Nothing here waits for the device (but to count the images of several prompts, as transformers does itself), loops over
+tokens, or changes a class.
 Legend: b batch, s prompt, k tokens present, q new tokens, d width.
 """
 

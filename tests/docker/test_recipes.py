@@ -4,10 +4,12 @@ compose files against the Compose specification's schema, Dockerfile and scripts
 what this file writes down of KubeRay's and Kubernetes' fields (no schema of theirs is installable from PyPI).
 """
 
+import os
 import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -216,3 +218,45 @@ def test_example_secrets_are_empty():
     for secret in documents("secrets.example.yaml"):
         for name, value in secret["stringData"].items():
             assert value == "" or name == "EOS_STORES_STORAGE"
+
+
+STAND_INS = {
+    "eos": "echo :",
+    "scontrol": 'case "$1" in show) echo "$3" ;; *) echo "scontrol $*" >>"$SAID" ;; esac',
+    "srun": """trap 'echo stopped >>"$SAID"; exit 130' TERM; echo "srun $*" >>"$SAID"; sleep 30 & wait $!""",
+}
+
+
+def test_at_the_time_limit_the_study_stops_and_the_job_is_queued_again(tmp_path):
+    """The script itself, with stand-ins for SLURM's commands."""
+    for name, body in STAND_INS.items():
+        (tmp_path / name).write_text(f"#!/bin/bash\n{body}\n")
+        (tmp_path / name).chmod(0o755)
+    said, runs = tmp_path / "said", tmp_path / "runs"
+    runs.mkdir()
+    environment = {
+        **os.environ,
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "SAID": str(said),
+        "EOS_RUNS": str(runs),
+        "EOS_STORES_OPTUNA": "postgresql+psycopg://optuna@db/optuna",
+        "EOS_STORES_MLFLOW": "http://mlflow:5000",
+        "SLURM_JOB_ID": "7",
+        "SLURM_JOB_NODELIST": "n1",
+        "SLURM_NNODES": "1",
+    }
+    job = subprocess.Popen(["bash", str(DOCKER / "slurm" / "study.sbatch"), "quickstart"], env=environment)
+    try:
+        end = time.monotonic() + 20
+        while not (said.exists() and "srun" in said.read_text()) and time.monotonic() < end:
+            time.sleep(0.05)
+        assert list(runs.glob(".ray-token-7"))
+        job.terminate()
+        job.wait(20)
+    finally:
+        job.kill()
+    begun, *rest = said.read_text().splitlines()
+    assert "symmetric-run" in begun
+    assert begun.endswith("quickstart")
+    assert rest == ["stopped", "scontrol requeue 7"]
+    assert not list(runs.iterdir()), "the token of a job that is over"

@@ -4,7 +4,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from eos_platform.engine import store
+from eos_platform.engine import storage, store
 from eos_platform.engine.archive import EARLIER
 from eos_platform.engine.folder import folder_of
 from eos_platform.engine.searcher import StudySearcher
@@ -79,3 +79,11 @@ def test_there_may_be_nothing_to_put_away(make_study):
     study = make_study()
     study._put_away()
     assert not (study.folder.runs / EARLIER).exists()
+
+
+def test_states_of_another_study_stay(make_study, begin, tmp_path):
+    study = make_study(stores={"storage": str(tmp_path / "shared")})
+    begin(study)
+    storage.claim(study.folder.states, "somebody else's")
+    study._put_away()
+    assert storage.claimed(study.folder.states) == "somebody else's"

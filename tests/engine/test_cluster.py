@@ -1,6 +1,8 @@
 """Shares of the machines: how many searches at once, what each gets, and which nodes may run them."""
 
+import math
 import signal
+from dataclasses import replace
 
 import pytest
 import ray
@@ -9,7 +11,7 @@ from engine_fakes import study_file
 from eos_platform.engine import session
 from eos_platform.engine.cluster import outcome, share, wears
 from eos_platform.engine.folder import folder_of
-from eos_platform.engine.nodes import Node, examine, judge, refuse_unfit
+from eos_platform.engine.nodes import Node, NodeWatch, examine, judge, refuse_unfit
 from eos_platform.engine.session import ray_session
 from eos_platform.errors import EosError
 
@@ -213,3 +215,25 @@ def test_stores_come_from_the_environment_when_the_study_file_names_none(monkeyp
     own = folder_of(study_file(stores={"storage": str(tmp_path), "optuna": "sqlite:///o.db"}), tmp_path)
     assert own.state(3) == str(tmp_path / "tiny" / "states" / "trial-3")
     assert own.optuna_url == "sqlite:///o.db"
+
+
+def test_a_newcomer_that_cannot_search_is_to_blame_while_it_is_there(monkeypatch):
+    here, new = (Node(name, address) for name, address in (("a", "10.0.0.1"), ("b", "10.0.0.2")))
+    there, said = [here], []
+    monkeypatch.setattr("eos_platform.engine.nodes.nodes", lambda: there)
+    watch = NodeWatch(said.append, lambda node_id: [replace(new, wrong=("has no eos-platform",))])
+
+    def look():
+        watch.looked = -math.inf
+        watch.on_step_begin(0, [])
+        return watch.blamed()
+
+    assert look() is None
+    there.append(new)
+    assert look() == "node 10.0.0.2 has no eos-platform"
+    assert said == [
+        "node 10.0.0.2 joined",
+        "node 10.0.0.2 has no eos-platform; a search that lands there stops the study",
+    ]
+    there.remove(new)
+    assert look() is None

@@ -4,7 +4,7 @@ import pytest
 from pyarrow import fs
 
 from eos_platform.engine import storage
-from eos_platform.engine.storage import Superseded, opened, under
+from eos_platform.engine.storage import Superseded, claim, claimed, forget, opened, under
 from eos_platform.errors import EosError
 
 
@@ -90,3 +90,14 @@ def test_what_is_no_storage(place, says):
         storage.check(place)
     assert says in str(error.value)
     assert "hush" not in str(error.value)
+
+
+def test_one_study_claims_a_place(place):
+    assert claimed(place) is None
+    for _ in range(2):  # and again, when it is resumed
+        claim(place, "one")
+    assert claimed(place) == "one"
+    with pytest.raises(EosError, match="in use by another study of this name"):
+        claim(place, "two")
+    forget(place)
+    claim(place, "two")

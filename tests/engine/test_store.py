@@ -62,6 +62,20 @@ def test_every_end_has_its_state(searcher, told, result, error, state, failure):
     assert trial.values == ([0.8, 0.15] if state == TrialState.COMPLETE else None)
 
 
+def test_a_search_that_a_node_could_not_run_is_run_again(searcher, told):
+    searcher.blamed = lambda: "node 10.0.0.7 has no eos-platform"
+    searcher.suggest("ray1")
+    searcher.suggest("ray2")
+    searcher.on_trial_complete("ray1", None, error=True)
+    searcher.on_trial_complete("ray2", WELL)
+    assert searcher.stopped == "node 10.0.0.7 has no eos-platform", "no search is given to it any more"
+    failed, well = told.trials
+    assert (failed.state, failed.user_attrs["failure"]) == (TrialState.FAIL, searcher.stopped)
+    assert store.finished(told.trials) == [well]
+    store.settle(told)
+    assert told.trials[2].user_attrs[store.RETRY_OF] == 0
+
+
 def test_a_second_end_changes_nothing(searcher, told):
     searcher.suggest("ray1")
     searcher.on_trial_complete("ray1", WELL)
