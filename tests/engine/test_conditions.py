@@ -107,7 +107,10 @@ MOASHA = {"name": "moasha", "grace": 10, "reduction": 2}
         ({"scheduler": "moasha"}, "scheduler: moasha needs grace"),
         ({"scheduler": {"grace": 3}}, "scheduler: 'grace' belongs to moasha"),
         ({"scheduler": {**MOASHA, "grce": 3}}, "unknown key 'scheduler.grce'; did you mean 'grace'?"),
-        ({"scheduler": {**MOASHA, "reduction": 1}}, "scheduler.reduction: input should be greater than 1 (got 1)"),
+        (
+            {"scheduler": {**MOASHA, "reduction": 1}},
+            "scheduler.reduction: input should be greater than or equal to 1.1 (got 1)",
+        ),
         ({"scheduler": {**MOASHA, "tie_break": "crowd"}}, "scheduler.tie_break: unknown value 'crowd'"),
         ({"scheduler": MOASHA, "search": {"steps": 80}}, "set search.eval_every (steps between them), such as 10"),
         (
