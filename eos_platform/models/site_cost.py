@@ -14,6 +14,7 @@ from torch import Tensor
 from eos_platform.models.needs import RATED, needed
 from eos_platform.models.raters import PIVOTS as TEXT_PIVOTS
 from eos_platform.models.shapes import DecoderShape
+from eos_platform.operators.choose import compared_once
 from eos_platform.operators.cover import products
 from eos_platform.operators.pivots import VISUAL
 from eos_platform.operators.spec import SiteSpec
@@ -95,7 +96,9 @@ def reduce_flops(site: SiteSpec, tokens: int, width: int, key_width: int, text_p
         return cost + 2 * gives * width  # one weighted sum serves all
     # an even split inside windows needs no similarities, and distances are no products
     compares = not (even and transfer.support.kind == "window") and transfer.metric == "cosine"
-    return cost + 2 * gives * takes * (compared * compares + width)
+    compares = compares and not compared_once(site, tokens)
+    adds = transfer.tau > 0  # what is merged is added up in place: no product
+    return cost + 2 * gives * takes * (compared * compares + width * adds)
 
 
 def all_pairs(selector: str, tokens: Number, width: int) -> Number:

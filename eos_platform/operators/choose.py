@@ -3,7 +3,8 @@
 All counts follow from the site and the number of tokens, so every shape is known without asking the device.
 
 Legend: b batch, n tokens present, m those that are not important, c picked of these, k candidates, r kept, q dropped,
-g giving, e width of what tokens are compared by, p text tokens, d width.
+g giving, e width of what tokens are compared by, p text tokens, d width, i even
+places of the rest, j odd ones.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from eos_platform.operators.density import density
 from eos_platform.operators.dpp import dpp
 from eos_platform.operators.grid import overlap_anchors
 from eos_platform.operators.pivots import pivots
-from eos_platform.operators.select import first, priority
+from eos_platform.operators.select import alternate, crossing, first, priority
 from eos_platform.operators.spec import SiteSpec
 from eos_platform.operators.tokens import partition, pick
 
@@ -33,6 +34,7 @@ class Choice(NamedTuple):
     dropped_bq: Tensor  # everyone else, a summary's carrier included
     receive_br: Tensor | None  # places among the kept of those that receive; None: all do
     give_bq: Tensor | None  # places among the dropped of those that give; None: all do
+    alike_bqr: Tensor | None  # how alike those that give and receive are, where the choice compared them already
 
 
 class _Rest(NamedTuple):
@@ -67,7 +69,11 @@ def choose(
         stays_bn = stays_bn.scatter(1, first(_ranked(score_bn), site.important), True)
         rest_bm = partition(~stays_bn, n - site.important)[0]
         rest = _Rest(rest_bm, pick(compared_bne, rest_bm), pick(_ranked(score_bn), rest_bm))
-    if site.selector == "density":
+    cosine_bij: Tensor | None = None
+    if site.selector == "alternate" and count:
+        cosine_bij = crossing(rest.compared_bme)
+        picks_bc = first(alternate(cosine_bij), count)
+    elif site.selector == "density":
         candidates_bk = _candidates(rest, count, site.transfer.among)
         picks_bc = candidates_bk.gather(1, density(pick(rest.compared_bme, candidates_bk), count))
     else:
@@ -94,7 +100,21 @@ def choose(
             giver_bg = first(_ranked(score_bn).masked_fill(stays_bn, -torch.inf), givers)
         gives_bn = torch.zeros_like(stays_bn).scatter(1, giver_bg, True) & ~stays_bn
         give_bq = partition(gives_bn.gather(1, dropped_bq), givers)[0]
-    return Choice(kept_br, dropped_bq, receive_br, give_bq)
+
+    alike_bqr: Tensor | None = None
+    if cosine_bij is not None and compared_once(site, n):  # all that go stand at even places, none of the odd ones does
+        goes_bi = torch.ones_like(rest.index_bm, dtype=torch.bool).scatter(1, picks_bc, False)[:, 0::2]
+        alike_bqr = pick(cosine_bij, partition(goes_bi, n - keep)[0])
+        alike_bqr = alike_bqr if give_bq is None else pick(alike_bqr, give_bq)
+    return Choice(kept_br, dropped_bq, receive_br, give_bq, alike_bqr)
+
+
+def compared_once(site: SiteSpec, tokens: int) -> bool:
+    """Whether the transfer merges by the very similarities that chose which of ``tokens`` tokens stay."""
+    transfer = site.transfer
+    merges = transfer.gamma > 0 and transfer.tau == 0 and transfer.metric == "cosine" and transfer.to == "destinations"
+    rest = tokens - site.important
+    return site.selector == "alternate" and merges and site.keep - site.summary - site.important >= rest // 2
 
 
 def _picks(site: SiteSpec, rest: _Rest, count: int, text_bpd: Tensor | None, grid: tuple[int, int]) -> Tensor:

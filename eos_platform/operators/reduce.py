@@ -171,6 +171,7 @@ def _shared_out(
         None if importance_bn is None else pick(importance_bn, giving_bq),
         grid,
         None if compared_bne is tokens.x_bnd else (pick(compared_bne, taking_br), pick(compared_bne, giving_bq)),
+        choice.alike_bqr,
     )
     if choice.receive_br is not None:
         place_brd = choice.receive_br[..., None].expand_as(sum_brd)

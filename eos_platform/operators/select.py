@@ -39,7 +39,7 @@ def priority(
     elif selector == "grid":
         value_bn = _spaced(present_bn, count, grid)
     elif selector == "alternate":
-        value_bn = _alternate(x_bnd, present_bn) if presence_bn is not None else _alternate_all(x_bnd)
+        value_bn = _alternate(x_bnd, present_bn) if presence_bn is not None else alternate(crossing(x_bnd))
     elif selector == "farthest":
         value_bn = _farthest(x_bnd, present_bn, count if isinstance(count, int) else n)
     elif selector == "random":
@@ -87,17 +87,23 @@ def _spaced(present_bn: Tensor, count: int | Tensor, grid: tuple[int, int]) -> T
     return spaced_bn.float()
 
 
-def _alternate_all(x_bnd: Tensor) -> Tensor:
-    """Odd places first, then even ones, the least similar to any odd one leading (all tokens present)."""
+def crossing(x_bnd: Tensor) -> Tensor:
+    """Cosine of each token at an even place with each at an odd one (b, i, j)."""
     unit_bnd = unit(x_bnd)
-    value_bn = torch.full(x_bnd.shape[:2], 3.0, dtype=unit_bnd.dtype, device=x_bnd.device)
-    if x_bnd.shape[1] > 1:
-        value_bn[:, 0::2] = -(unit_bnd[:, 0::2] @ unit_bnd[:, 1::2].mT).amax(-1)
+    return unit_bnd[:, 0::2] @ unit_bnd[:, 1::2].mT
+
+
+def alternate(cosine_bij: Tensor) -> Tensor:
+    """Priority of all: odd places first, then even ones, the least similar to any odd one leading."""
+    b, evens, odds = cosine_bij.shape
+    value_bn = cosine_bij.new_full((b, evens + odds), 3.0)
+    if odds:
+        value_bn[:, 0::2] = -cosine_bij.amax(-1)
     return value_bn
 
 
 def _alternate(x_bnd: Tensor, present_bn: Tensor) -> Tensor:
-    """The same where some tokens are absent."""
+    """``alternate`` where some tokens are absent."""
     unit_bnd = unit(x_bnd)
     odd_bn = present_bn & (_position(present_bn) % 2 == 1)
     cosine_bnn = (unit_bnd @ unit_bnd.mT).masked_fill(~odd_bn[:, None], -2.0)

@@ -23,12 +23,14 @@ def received(
     importance_bq: Tensor | None,
     grid: tuple[int, int],
     compared: tuple[Tensor, Tensor] | None = None,
+    alike_bqr: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """By source: what each of ``kept`` receives, sum_i t_ij x_i (b, r, d) and sum_i t_ij (b, r).
 
     Args:
         importance_bq: a_i of the dropped tokens; None: 1.
         compared: (b, r, e) and (b, q, e), what kept and dropped tokens are compared by; default: themselves.
+        alike_bqr: how alike they are, where that is known already.
     """
     compared_bre, compared_bqe = compared or (kept.x_bnd, dropped.x_bnd)
     mass_bq = transfer.gamma * wide(dropped.size_bn)
@@ -42,6 +44,10 @@ def received(
         pooled_bd = torch.einsum("bq,bqd->bd", mass_bq.to(x_bqd.dtype), x_bqd)
         return pooled_bd[:, None] / (r * kept.size_bn[..., None]), each_br
     allowed_bqr = permitted(transfer.support, kept.origin_bn, dropped.origin_bn, grid)
+    if transfer.tau == 0:
+        if alike_bqr is None:
+            alike_bqr = similarity(transfer, compared_bqe, compared_bre)
+        return _merged(alike_bqr, allowed_bqr, mass_bq, x_bqd, kept.size_bn)
     share_bqr = _shares(transfer, compared_bre, compared_bqe, allowed_bqr)
     t_bqr = share_bqr * mass_bq[..., None] / kept.size_bn[:, None]
     return t_bqr.mT.to(x_bqd.dtype) @ x_bqd, t_bqr.sum(1)
@@ -95,8 +101,26 @@ def permitted(support: Support, origin_br: Tensor, origin_bq: Tensor, grid: tupl
     return window_of[origin_bq][..., None] == window_of[origin_br][:, None]
 
 
+def _merged(
+    alike_bqr: Tensor, allowed_bqr: Tensor | None, mass_bq: Tensor, x_bqd: Tensor, size_br: Tensor
+) -> tuple[Tensor, Tensor]:
+    """``received`` where each dropped token goes whole to one other: added up in place, no product of matrices.
+
+    The most similar of all is also the most similar of the nearest, so that only windows limit the choice.
+    """
+    if allowed_bqr is not None:
+        alike_bqr = alike_bqr.masked_fill(~allowed_bqr, torch.finfo(alike_bqr.dtype).min)
+    best_bq = alike_bqr.argmax(-1)  # the first of equals
+    t_bq = mass_bq / pick(size_br, best_bq)
+    if allowed_bqr is not None:
+        t_bq = t_bq * allowed_bqr.gather(-1, best_bq[..., None])[..., 0]
+    place_bqd, t_bqd = best_bq[..., None].expand_as(x_bqd), t_bq[..., None].to(x_bqd.dtype) * x_bqd
+    sum_brd = x_bqd.new_zeros(*size_br.shape, x_bqd.shape[-1]).scatter_add(1, place_bqd, t_bqd)
+    return sum_brd, t_bq.new_zeros(size_br.shape).scatter_add(1, best_bq, t_bq)
+
+
 def _shares(transfer: Transfer, compared_bre: Tensor, compared_bqe: Tensor, allowed_bqr: Tensor | None) -> Tensor:
-    """P (b, q, r): how each dropped token is shared out; a row of zeros where its support is empty."""
+    """P (b, q, r) where tau > 0: how each dropped token is shared out; a row of zeros where its support is empty."""
     if allowed_bqr is not None and math.isinf(transfer.tau):
         share_bqr = allowed_bqr.to(torch.promote_types(compared_bre.dtype, torch.float32))
         return share_bqr / share_bqr.sum(-1, keepdim=True).clamp_min(1)
@@ -107,13 +131,8 @@ def _shares(transfer: Transfer, compared_bre: Tensor, compared_bqe: Tensor, allo
         allowed_bqr = torch.zeros_like(alike_bqr, dtype=torch.bool).scatter_(-1, near_bqr, True)
     if allowed_bqr is not None:
         alike_bqr = alike_bqr.masked_fill(~allowed_bqr, torch.finfo(alike_bqr.dtype).min)
-    if transfer.tau == 0:
-        best_bq1 = alike_bqr.argmax(-1, keepdim=True)  # the first of equals
-        share_bqr = torch.zeros_like(alike_bqr).scatter_(-1, best_bq1, 1.0)
-    else:
-        best_bq1 = alike_bqr.amax(-1, keepdim=True)
-        share_bqr = ((alike_bqr - best_bq1) / transfer.tau).exp()  # shifted before dividing: tau may be tiny
-        if allowed_bqr is not None:
-            share_bqr = share_bqr * allowed_bqr
-        share_bqr = share_bqr / share_bqr.sum(-1, keepdim=True).clamp_min(1e-9)
-    return share_bqr if allowed_bqr is None else share_bqr * allowed_bqr
+    best_bq1 = alike_bqr.amax(-1, keepdim=True)
+    share_bqr = ((alike_bqr - best_bq1) / transfer.tau).exp()  # shifted before dividing: tau may be tiny
+    if allowed_bqr is not None:
+        share_bqr = share_bqr * allowed_bqr
+    return share_bqr / share_bqr.sum(-1, keepdim=True).clamp_min(1e-9)
