@@ -21,7 +21,7 @@ from eos_platform.operators.spec import SiteSpec
 
 Number = TypeVar("Number", float, Tensor)
 # which share of all pairs of tokens a selector compares
-_SIMILAR = {"alternate": 0.25, "farthest": 1.0, "bipartite": 1.0, "dpp": 1.0}
+_SIMILAR = {"alternate": 0.25, "farthest": 1.0, "bipartite": 1.0}
 ROWS = {"mean_text", "raters", "corrected"}  # features for which every text token is a query
 
 
@@ -81,7 +81,7 @@ def reduce_flops(site: SiteSpec, tokens: int, width: int, key_width: int, text_p
     if site.selector == "cover":
         cost += 2 * compared * products(rest, picked, compared)
     if site.selector == "dpp":
-        cost += rest * picked * (picked - 1)
+        cost += rest * picked * (2 * compared + picked - 1)  # a row of cosines a pick, less what earlier ones hold
     if site.selector == "pivots" and picked > VISUAL:
         cost += 2 * (VISUAL + text_pivots) * rest * compared
     transfer = site.transfer

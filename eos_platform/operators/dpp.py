@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from eos_platform.operators.tokens import unit
+from eos_platform.operators.tokens import pick, unit
 
 SPENT = 1e-5  # a token of which less than this lies outside the span of those picked adds nothing but rounding
 
@@ -18,15 +18,15 @@ def dpp(compared_bne: Tensor, score_bn: Tensor, count: int) -> Tensor:
 
     The kernel is diag(r) S diag(r), of cosines S and the score r brought to [0, 1] (ones where it does not vary). What
     a pick multiplies the determinant by is r_j^2 times what S leaves of j given those picked, kept up to date by an
-    incremental Cholesky factorisation of S. Once nothing is left of any, the lowest indices follow.
+    incremental Cholesky factorisation of S, which needs no rows of S but those of the picks. Once nothing is left of
+    any, the lowest indices follow.
     """
     unit_bne = unit(compared_bne)
-    cosine_bnn = unit_bne @ unit_bne.mT
     low_b1, high_b1 = score_bn.amin(-1, keepdim=True), score_bn.amax(-1, keepdim=True)
     spread_b1 = high_b1 - low_b1
     relevance_bn = torch.where(spread_b1 > 0, (score_bn - low_b1) / torch.where(spread_b1 > 0, spread_b1, 1.0), 1.0)
-    weight_bn = relevance_bn.to(cosine_bnn.dtype).square()
-    left_bn = (unit_bne != 0).any(-1).to(cosine_bnn.dtype)  # the diagonal, 1 to the bit, so that equals tie
+    weight_bn = relevance_bn.to(unit_bne.dtype).square()
+    left_bn = (unit_bne != 0).any(-1).to(unit_bne.dtype)  # the diagonal, 1 to the bit, so that equals tie
     free_bn = torch.ones_like(left_bn, dtype=torch.bool)
     factor_btn = left_bn.new_zeros(len(left_bn), count, left_bn.shape[1])
     picks: list[Tensor] = []
@@ -38,7 +38,8 @@ def dpp(compared_bne: Tensor, score_bn: Tensor, count: int) -> Tensor:
         own_b1 = left_bn.gather(1, pick_b1)
         scale_b1 = torch.where(own_b1 > SPENT, own_b1, torch.inf).rsqrt()
         before_bt1 = factor_btn[:, :t].take_along_dim(pick_b1[:, None], 2)
-        row_bn = cosine_bnn.take_along_dim(pick_b1[..., None], 1)[:, 0] - (before_bt1.mT @ factor_btn[:, :t])[:, 0]
+        cosine_bn = (pick(unit_bne, pick_b1) @ unit_bne.mT)[:, 0]
+        row_bn = cosine_bn - (before_bt1.mT @ factor_btn[:, :t])[:, 0]
         factor_btn[:, t] = row_bn * scale_b1
         left_bn = left_bn - factor_btn[:, t].square()
     return torch.cat(picks, 1)
