@@ -91,14 +91,13 @@ def reduce_flops(site: SiteSpec, tokens: int, width: int, key_width: int, text_p
         compares = transfer.support.kind == "nearest" and transfer.metric == "cosine"
         return cost + 2 * kept * tokens * (compared * compares + width)
     gives, takes = _givers(site, tokens), _receivers(site, tokens)
-    even = math.isinf(transfer.tau)
-    if even and transfer.support.kind == "all":
+    if math.isinf(transfer.tau) and transfer.support.kind == "all":
         return cost + 2 * gives * width  # one weighted sum serves all
-    # an even split inside windows needs no similarities, and distances are no products
-    compares = not (even and transfer.support.kind == "window") and transfer.metric == "cosine"
-    compares = compares and not compared_once(site, tokens)
-    adds = transfer.tau > 0  # what is merged is added up in place: no product
-    return cost + 2 * gives * takes * (compared * compares + width * adds)
+    if math.isinf(transfer.tau) and transfer.support.kind == "window":
+        return cost  # added up in place, like what is merged; nothing is compared
+    compares = transfer.metric == "cosine" and not compared_once(site, tokens)  # distances are no products
+    multiplies = transfer.tau > 0  # what is merged is added up in place
+    return cost + 2 * gives * takes * (compared * compares + width * multiplies)
 
 
 def all_pairs(selector: str, tokens: Number, width: int) -> Number:

@@ -37,6 +37,8 @@ def received(
     if importance_bq is not None:
         mass_bq = mass_bq * importance_bq
     x_bqd = wide(dropped.x_bnd)
+    if math.isinf(transfer.tau) and transfer.support.kind == "window":
+        return _pooled(transfer.support, kept, dropped.origin_bn, mass_bq, x_bqd, grid)
     if math.isinf(transfer.tau) and transfer.support.kind == "all":
         # everyone gets the same: one weighted sum, no similarity
         r = kept.x_bnd.shape[1]
@@ -114,16 +116,32 @@ def _merged(
     t_bq = mass_bq / pick(size_br, best_bq)
     if allowed_bqr is not None:
         t_bq = t_bq * allowed_bqr.gather(-1, best_bq[..., None])[..., 0]
-    place_bqd, t_bqd = best_bq[..., None].expand_as(x_bqd), t_bq[..., None].to(x_bqd.dtype) * x_bqd
-    sum_brd = x_bqd.new_zeros(*size_br.shape, x_bqd.shape[-1]).scatter_add(1, place_bqd, t_bqd)
-    return sum_brd, t_bq.new_zeros(size_br.shape).scatter_add(1, best_bq, t_bq)
+    return _added_up(best_bq, t_bq, x_bqd, size_br.shape[1])
+
+
+def _pooled(
+    support: Support, kept: Tokens, origin_bq: Tensor, mass_bq: Tensor, x_bqd: Tensor, grid: tuple[int, int]
+) -> tuple[Tensor, Tensor]:
+    """``received`` where each window's dropped tokens are spread evenly over those kept of it: no product either."""
+    assert support.size is not None
+    window_of = window_table(grid, support.size, origin_bq.device)
+    from_bq, to_br = window_of[origin_bq], window_of[kept.origin_bn]
+    sum_bwd, total_bw = _added_up(from_bq, mass_bq, x_bqd, support.size)
+    takers_bw = torch.zeros_like(total_bw).scatter_add(1, to_br, torch.ones_like(to_br, dtype=total_bw.dtype))
+    each_br = 1 / (pick(takers_bw, to_br) * kept.size_bn)
+    return pick(sum_bwd, to_br) * each_br[..., None].to(x_bqd.dtype), pick(total_bw, to_br) * each_br
+
+
+def _added_up(place_bq: Tensor, weight_bq: Tensor, x_bqd: Tensor, places: int) -> tuple[Tensor, Tensor]:
+    """At each of so many places, the weighted sum of the tokens that go there (b, places, d), and of their weights."""
+    total = weight_bq.new_zeros(len(x_bqd), places).scatter_add(1, place_bq, weight_bq)
+    x_bqd = weight_bq[..., None].to(x_bqd.dtype) * x_bqd
+    sums = x_bqd.new_zeros(len(x_bqd), places, x_bqd.shape[-1])
+    return sums.scatter_add(1, place_bq[..., None].expand_as(x_bqd), x_bqd), total
 
 
 def _shares(transfer: Transfer, compared_bre: Tensor, compared_bqe: Tensor, allowed_bqr: Tensor | None) -> Tensor:
     """P (b, q, r) where tau > 0: how each dropped token is shared out; a row of zeros where its support is empty."""
-    if allowed_bqr is not None and math.isinf(transfer.tau):
-        share_bqr = allowed_bqr.to(torch.promote_types(compared_bre.dtype, torch.float32))
-        return share_bqr / share_bqr.sum(-1, keepdim=True).clamp_min(1)
     alike_bqr = similarity(transfer, compared_bqe, compared_bre)
     size = transfer.support.size
     if transfer.support.kind == "nearest" and size is not None and size < alike_bqr.shape[-1]:

@@ -1,8 +1,9 @@
-"""Merging (tau 0) against its dense form, a product with a matrix of zeros and ones; and what it does not compute."""
+"""Merging (tau 0) and pooling in windows against their dense forms, products with a matrix; and what they cost."""
 
 import pytest
 import torch
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from operator_cases import GRIDS, deployed_cases, given_of, tokens_of
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -11,7 +12,7 @@ from eos_platform.operators import choose, transfer
 from eos_platform.operators.designs import DESIGNS, LLAVA
 from eos_platform.operators.reduce import reduce
 from eos_platform.operators.spec import SiteSpec, Support, Target, Transfer
-from eos_platform.operators.tokens import Tokens
+from eos_platform.operators.tokens import Tokens, pick
 
 
 def dense(alike_bqr, allowed_bqr, mass_bq, x_bqd, size_br):
@@ -101,7 +102,7 @@ def counted(site, n, width, keys):
     return counter.get_total_flops()
 
 
-@pytest.mark.parametrize("name", ["tome", "tome-tower", "diffrate", "visionzip", "sparsevlm"])
+@pytest.mark.parametrize("name", ["tome", "tome-tower", "diffrate", "visionzip", "sparsevlm", "pool"])
 @pytest.mark.parametrize("keep", [400, 192, 77, 30, 9])
 def test_a_merge_costs_its_similarities(name, keep):
     """And the similarities of a bipartition once, whatever chooses by them and merges by them."""
@@ -112,8 +113,35 @@ def test_a_merge_costs_its_similarities(name, keep):
         width = 32 if site.similarity == "hidden" else 24
         if name.startswith("tome"):
             assert flops == 2 * width * (n // 2) * (n - n // 2)
-        elif name == "sparsevlm":
-            assert flops == 0  # distances, which are no products
+        elif name in ("sparsevlm", "pool"):
+            assert flops == 0  # distances, which are no products; nothing at all
+
+
+@pytest.mark.parametrize("size", [1, 6, 8, 12])
+@settings(max_examples=50)
+@given(seed=st.integers(0, 10**6), keep=st.integers(1, 20), n=st.integers(20, 24))
+def test_pooling_in_windows_equals_the_dense_form(size, seed, keep, n):
+    grid = GRIDS[4]
+    tokens, found = tokens_of(seed, 2, n, 8, grid), given_of(seed, 2, n, 8)
+    support = Support(kind="window", size=size)
+    moves = Transfer(gamma=0.7, tau=float("inf"), nu=0.5, support=support, source="importance")
+    site = SiteSpec(layer=0, keep=keep, score={"vision": 1.0}, transfer=moves)
+    with FlopCounterMode(display=False) as counter:
+        out = reduce(site, tokens, found, grid)
+    assert counter.get_total_flops() == 0
+    kept, dropped = Tokens(*(pick(v, out.index_br) for v in tokens)), []
+    for row in range(2):
+        dropped.append([i for i in range(n) if i not in out.index_br[row].tolist()])
+    index_bq = torch.tensor(dropped)
+    share_bqr = transfer.permitted(support, kept.origin_bn, pick(tokens.origin_bn, index_bq), grid).double()
+    share_bqr = share_bqr / share_bqr.sum(-1, keepdim=True).clamp_min(1)
+    z_bn = (found["vision"] - found["vision"].mean(-1, keepdim=True)) / found["vision"].std(-1, False)[:, None]
+    mass_bn = 0.7 * tokens.size_bn * torch.softmax(z_bn, -1) * n
+    t_bqr = share_bqr * pick(mass_bn, index_bq)[..., None] / kept.size_bn[:, None]
+    grown_br = 1 + t_bqr.sum(1)
+    y_brd = (kept.x_bnd + t_bqr.mT @ pick(tokens.x_bnd, index_bq)) / grown_br[..., None].sqrt()
+    torch.testing.assert_close(out.tokens.x_bnd, y_brd)
+    torch.testing.assert_close(out.tokens.size_bn, kept.size_bn * grown_br)
 
 
 @pytest.mark.parametrize("name", ["tome", "diffrate", "visionzip"])
