@@ -40,11 +40,6 @@ def read(storage: Path) -> dict[str, RayTrial]:
     return found
 
 
-def folders(storage: Path) -> set[str]:
-    """The names of the folders Tune made for trials: ``trial-NUMBER-RAYID``."""
-    return {path.name for path in storage.glob("tune-*/trial-*")}
-
-
 def close(storage: Path, trials: Iterable[FrozenTrial]) -> int:
     """Give every trial that a dead driver left open the status its outcome in the store has. How many.
 

@@ -39,7 +39,7 @@ REAL = {
 
 def driver(folder: Path, count: int, rng: random.Random) -> Outcome:
     """SIGKILL of the driver, and of Ray with it."""
-    changes = {"trials": max(4, 2 * count), "search": STEPS}
+    changes = {"trials": max(4, 3 * count), "search": STEPS}
     subject = Subject(folder / "hurt", **changes)
     return subject.measure(driver_kills(subject, count, rng), expected_of(**changes))
 
