@@ -18,6 +18,7 @@ class EosError(Exception):
 
 
 _URL = re.compile(r"\b(?!file:|sqlite:)([a-z][a-z0-9+.-]*:)//\S*@", re.IGNORECASE)
+_MISSPELT = re.compile(r"(?<![\w.+-])[\w.+-]+:[^\s/:@]+@(?=[\w.-])")  # name:password@host, where a slash was forgotten
 _SECRET = re.compile(
     r"\b([\w-]*(?:pass(?:w(?:or)?d|phrase|file)?|pwd|secret|token|credential|signature|sas|key)[\w-]*)=[^&;\s'\"<>]+",
     re.IGNORECASE,
@@ -30,7 +31,7 @@ def redact(text: str) -> str:
     Names and passwords of URLs go (all up to the last @, as a password may hold a slash or an @), and values that are
     called a password, key or token (``?password=...``, a driver's ``password=...``).
     """
-    return _SECRET.sub(r"\1=***", _URL.sub(r"\1//***@", text))
+    return _SECRET.sub(r"\1=***", _MISSPELT.sub("***@", _URL.sub(r"\1//***@", text)))
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -29,6 +29,8 @@ def write_atomic(path: str | os.PathLike[str], content: str | bytes, *, private:
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)
+            stream.flush()
+            os.fsync(handle)  # else a machine that loses its power may keep the new name and nothing in it
         if not private:
             umask = os.umask(0)
             os.umask(umask)

@@ -19,6 +19,8 @@ from eos_platform.errors import redact
         "connection failed: host=db user=eos password=hush dbname=optuna",
         "cannot open HTTP://eos:hush@tracking.example: refused",
         "X-Amz-Signature=hush&X-Amz-Date=1",
+        "postgresql:/eos:hush@db/optuna",
+        "eos:hush@db/optuna",
     ],
 )
 def test_secrets_go(text):
@@ -37,6 +39,8 @@ def test_secrets_go(text):
         "postgresql+psycopg://db:5432/optuna?sslmode=require",
         "no such table: studies",
         "mail somebody@example.org",
+        "models:/quickstart@champion",
+        "10:30 @ work",
     ],
 )
 def test_the_rest_stays(text):

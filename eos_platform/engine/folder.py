@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eos_platform.engine import storage
-from eos_platform.engine.study_file import StudyFile, find, load
+from eos_platform.engine.study_file import StudyFile, find, forgets, load
 from eos_platform.errors import EosError
 
 RUNS = "eos-runs"
@@ -87,6 +87,8 @@ class Folder:
             EosError: they cannot.
         """
         storage.check(self.states)
+        if forgets(self.optuna_url):  # from the environment: a study file with such a store is not valid
+            raise EosError(f"EOS_STORES_OPTUNA: '{self.optuna_url}' is kept in memory: a study would be lost with it")
         for path in (self.path, self.storage, *([] if storage.is_url(self.states) else [Path(self.states)])):
             try:
                 if "\0" in str(path):  # "exists" would just say no

@@ -226,12 +226,15 @@ class Study:
     @contextlib.contextmanager
     def _tracked(self, told: optuna.Study) -> Iterator[Recorder]:
         """The MLflow writer, with what an earlier driver left open put in order before and after."""
-        recorder = Recorder(
-            self.folder.mlflow_uri, self.file.name, told.user_attrs[store.UID], self.folder.mlflow_artifacts
-        )
-        lost = agree.mend(self.folder, told, recorder)
         plan = {"trials": self.file.trials, "sampler": self.file.sampler.name, "seed": self.file.sampler.seed}
-        recorder.describe(self.file.to_yaml(), self.file.description, _summary(self.file), plan)
+        try:
+            recorder = Recorder(
+                self.folder.mlflow_uri, self.file.name, told.user_attrs[store.UID], self.folder.mlflow_artifacts
+            )
+            lost = agree.mend(self.folder, told, recorder)
+            recorder.describe(self.file.to_yaml(), self.file.description, _summary(self.file), plan)
+        except MlflowException as error:
+            raise self._untold(error) from None
         done = len(store.finished(told.get_trials(deepcopy=False)))
         if done or lost:
             again = f", {lost} cut off and run again" if lost else ""
@@ -247,12 +250,15 @@ class Study:
                     agree.mend(self.folder, told, recorder)
                     recorder.close("KILLED" if interrupted else "FAILED")
             if isinstance(error, MlflowException):
-                raise EosError(
-                    f"MLflow cannot be written ({first_line(error)}); every finished search is kept, and "
-                    f"eos study resume {self.file.name} completes its runs"
-                ) from None
+                raise self._untold(error) from None
             raise
         recorder.close("FINISHED")
+
+    def _untold(self, error: MlflowException) -> EosError:
+        return EosError(
+            f"MLflow cannot be written ({first_line(error)}); every finished search is kept, and "
+            f"eos study resume {self.file.name} completes its runs"
+        )
 
     def _where(self) -> None:
         """Where to look next: the page, and the command that opens the runs."""

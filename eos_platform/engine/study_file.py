@@ -63,6 +63,11 @@ class Resources(Section):
         return number
 
 
+def forgets(url: str) -> bool:
+    """Whether an Optuna store is kept in memory."""
+    return re.fullmatch(r"sqlite(\+\w+)?://(/?|/:memory:.*)", url) is not None
+
+
 class Stores(Section):
     """Where the study is kept; everything has a place in the runs folder by default."""
 
@@ -73,7 +78,7 @@ class Stores(Section):
     @field_validator("optuna")
     @classmethod
     def _is_kept(cls, url: str | None) -> str | None:
-        if url and re.fullmatch(r"sqlite(\+\w+)?://(/?|/:memory:.*)", url):
+        if url and forgets(url):
             raise ValueError(f"'{url}' is kept in memory: a study would be lost with its driver")
         return url
 

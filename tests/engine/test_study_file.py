@@ -6,6 +6,7 @@ from engine_fakes import study_file
 
 from eos_platform.engine import study_file as files
 from eos_platform.engine.driver import extremes
+from eos_platform.engine.folder import folder_of
 from eos_platform.engine.space import Dimension, corners
 from eos_platform.engine.study_file import StudyFile
 from eos_platform.errors import EosError
@@ -233,3 +234,10 @@ def test_distributions():
     assert (steps.low, steps.high, steps.step, steps.log) == (10, 50, 10, False)
     rate = Dimension.model_validate({"float": [0.1, 1], "log": True}).distribution()
     assert (rate.low, rate.high, rate.log) == (0.1, 1.0, True)
+
+
+def test_a_store_in_memory_is_refused_from_the_environment_too(tmp_path, monkeypatch):
+    study = StudyFile.of({"name": "s", "space": {"budget": {"float": [0.1, 0.5]}}})
+    monkeypatch.setenv("EOS_STORES_OPTUNA", "sqlite:///:memory:")
+    with pytest.raises(EosError, match=r"EOS_STORES_OPTUNA: .* is kept in memory"):
+        folder_of(study, tmp_path).check()
