@@ -7,12 +7,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from html import escape
 
 import pandas as pd
 import plotly.graph_objects as go
 
 from eos_platform.dashboards.palette import BESIDE, GRID, MUTED, Style, theme
+from eos_platform.dashboards.text import escape
 
 ROW = 30  # pixels
 

@@ -8,12 +8,11 @@ and ``matched`` (whether that is the operator's own). ``layers`` has one row a d
 
 from __future__ import annotations
 
-from html import escape
-
 import pandas as pd
 import plotly.graph_objects as go
 
 from eos_platform.dashboards.palette import GRID, INK, MUTED, SEARCHED, rgba, theme
+from eos_platform.dashboards.text import escape
 
 WORSE, BETTER, NEITHER = "#d55e00", "#009e73", "#8c9196"
 OTHERS = ("#8a6d3b", "#b8609a", "#5c6168", "#7aa60a")

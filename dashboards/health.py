@@ -9,13 +9,13 @@ for every (parameter, objective): ``parameter``, ``objective``, ``share`` (0 to 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
 from eos_platform.dashboards.palette import GRID, INK, MUTED, SEARCHED, STATES, rgba, theme
+from eos_platform.dashboards.text import escape
 
 LINES = 600  # of parallel coordinates: more are a smear, and seconds of drawing
 OBJECTIVES = {"accuracy": "#0072b2", "compute ratio": "#d55e00"}

@@ -12,7 +12,6 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from PIL import Image
 
 from eos_platform.dashboards.palette import GRID, INK, MUTED, theme
 from eos_platform.dashboards.skills import menu
+from eos_platform.dashboards.text import escape
 
 CELL, TOP, LEFT = 132, 206, 74  # pixels: a cell with its gap, above the first row, left of the first column
 GAP = 0.16  # of a cell, where captions are

@@ -7,7 +7,6 @@ one row a site, in order: ``place``, ``layer`` (it stands before), ``before``, `
 
 from __future__ import annotations
 
-from html import escape
 from typing import Any
 
 import pandas as pd
@@ -15,6 +14,7 @@ import plotly.graph_objects as go
 
 from eos_platform.dashboards.palette import GRID, INK, MUTED, REGIMES, rgba, theme
 from eos_platform.dashboards.rows import records
+from eos_platform.dashboards.text import escape
 
 
 def operator_figure(

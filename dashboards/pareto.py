@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from html import escape
 from typing import Any
 
 import numpy as np
@@ -34,6 +33,7 @@ from eos_platform.dashboards.palette import (
     theme,
 )
 from eos_platform.dashboards.rows import records
+from eos_platform.dashboards.text import escape
 
 NUMBERS = ("accuracy", "accuracy_low", "accuracy_high", "compute_ratio", "mean_tokens", "tokens_left", "questions")
 COLUMNS = ("name", "family", *NUMBERS, "regime", "trial", "design", "variant", "key", "front", "measured_on")

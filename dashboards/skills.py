@@ -6,13 +6,13 @@ others at a compute of their own), ``accuracy``, and a column ``skill:<name>`` f
 
 from __future__ import annotations
 
-from html import escape
 from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
 
 from eos_platform.dashboards.palette import INK, theme
+from eos_platform.dashboards.text import escape
 
 SCALE = [[0.0, "#fdf3e1"], [0.35, "#f4c58a"], [0.65, "#7fb8a4"], [0.85, "#3a8fb7"], [1.0, "#0b4f86"]]
 ROW, HEAD = 24, 190  # pixels
