@@ -65,6 +65,7 @@ def kept_figure(
     width = _width(columns)
     figure.update_layout(
         title_text="",  # a note, since plotly moves a title that it thinks in the way of something
+        meta=title,
         images=sheets[0][0],
         annotations=sheets[0][1],
         width=LEFT + width + 30,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from html import escape
+from html import escape, unescape
 
 import pandas as pd
 import plotly.graph_objects as go
 
-from eos_platform.dashboards.palette import GRID, INK, MUTED, PAPER
+from eos_platform.dashboards.palette import CONFIG, GRID, INK, MUTED, PAPER
 
 STYLE = f"""
 body {{ margin: 0 auto; padding: 24px 28px 60px; max-width: 1500px; background: {PAPER}; color: {INK};
@@ -23,6 +23,17 @@ th:first-child, td:first-child {{ text-align: left; }}
 @media print {{ section {{ break-inside: avoid; }} }}
 section {{ border-top: 1px solid {GRID}; padding-top: 14px; margin-top: 14px; overflow-x: auto; }}
 """
+
+
+def _title(figure: go.Figure) -> str:
+    """In plain words; ``meta`` has it where it is drawn as a note."""
+    return unescape(re.sub("<[^>]+>", "", figure.layout.title.text or "")) or str(figure.layout.meta or "")
+
+
+def alone(figure: go.Figure) -> str:
+    """One figure as a page: plotly's code is in it, since from elsewhere it would be blank without internet."""
+    html: str = figure.to_html(include_plotlyjs=True, config=CONFIG)
+    return html
 
 
 def page(title: str, lead: str, figures: Sequence[go.Figure], table: pd.DataFrame | None = None) -> str:
@@ -39,10 +50,10 @@ def page(title: str, lead: str, figures: Sequence[go.Figure], table: pd.DataFram
         inner = figure.to_html(
             full_html=False,
             include_plotlyjs=number == 0,
-            config={"displaylogo": False, "responsive": True},
+            config=CONFIG,
             div_id=f"figure-{number}",
         )
-        label = escape(re.sub("<[^>]+>", "", figure.layout.title.text or f"Figure {number + 1}"), quote=True)
+        label = escape(_title(figure) or f"Figure {number + 1}")
         parts.append(f'<section aria-label="{label}">{inner}</section>')
         if number == 0 and table is not None and len(table):
             parts.append(f"<section>{table.to_html(index=False, border=0, na_rep='')}</section>")

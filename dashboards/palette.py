@@ -17,6 +17,9 @@ SEARCHED = "#0072b2"
 UNREDUCED = INK
 FAMILIES = {"searched": SEARCHED, "hand-designed": "#8a6d3b", "unreduced": UNREDUCED}
 
+# of Plotly's buttons, none that uploads a figure to its makers
+CONFIG: dict[str, Any] = {"displaylogo": False, "responsive": True, "showSendToCloud": False}
+
 
 class Style(NamedTuple):
     """How one hand-designed design is drawn: told apart by symbol as well as by hue."""

@@ -86,9 +86,10 @@ def bench(
     console.print(table(rows), highlight=False, soft_wrap=True)
     found = frame(rows)
     write_atomic(out / TABLE, found.to_csv(index=False))
+    from eos_platform.dashboards.page import alone
     from eos_platform.dashboards.speed import speed_figure
 
-    write_atomic(out / PAGE, speed_figure(found).to_html(include_plotlyjs=True))
+    write_atomic(out / PAGE, alone(speed_figure(found)))
     console.print(f"wrote {out / ROWS}, {out / TABLE}, {out / PAGE}", highlight=False, soft_wrap=True)
     if mlflow != "none":
         _log(mlflow, name, found, out)

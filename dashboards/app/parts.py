@@ -10,9 +10,9 @@ import plotly.graph_objects as go
 from dash import dcc, html
 
 from eos_platform.dashboards.app.address import link
-from eos_platform.dashboards.palette import darkened
+from eos_platform.dashboards.palette import CONFIG, darkened
 
-CONFIG: Any = {"displaylogo": False, "responsive": True, "toImageButtonOptions": {"format": "svg"}}
+PLOT: Any = {**CONFIG, "toImageButtonOptions": {"format": "svg"}}
 
 
 def drawn(figure: go.Figure, theme: str | None, keep: str) -> dict[str, Any]:
@@ -25,7 +25,7 @@ def drawn(figure: go.Figure, theme: str | None, keep: str) -> dict[str, Any]:
 
 def graph(name: str, label: str, **more: Any) -> html.Figure:
     """A figure with a name for those who cannot see it."""
-    config: Any = {**CONFIG, **more.pop("config", {})}
+    config: Any = {**PLOT, **more.pop("config", {})}
     inner = dcc.Graph(id=name, config=config, figure=_empty(), responsive=True, **more)
     return html.Figure(inner, className="figure", **aria(label=label))
 
@@ -35,7 +35,7 @@ def shown(figure: go.Figure, theme: str | None, label: str, name: str) -> html.F
     height = figure.layout.height
     plain = drawn(figure, theme, name)
     # a small figure has room for one button, not for a dozen over its title
-    config: Any = {**CONFIG, "modeBarButtons": [["toImage"]]}
+    config: Any = {**PLOT, "modeBarButtons": [["toImage"]]}
     inner = dcc.Graph(id=name, config=config, figure=plain, responsive=True, style={"height": f"{height}px"})
     return html.Figure(inner, className="figure", **aria(label=label))
 

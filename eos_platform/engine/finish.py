@@ -17,6 +17,7 @@ from rich.table import Table
 from eos_platform.analysis.intervals import wilson
 from eos_platform.analysis.match import match
 from eos_platform.analysis.pareto import hypervolume, pareto_mask
+from eos_platform.dashboards.page import alone
 from eos_platform.dashboards.pareto import pareto_figure
 from eos_platform.engine import store
 from eos_platform.engine.cluster import Share
@@ -160,7 +161,7 @@ def finish(
             file = candidate.name.replace(" ", "-")
             candidate.operator.save(folder.operators / f"{file}.json")
     figure = pareto_figure(points, f"{folder.study.name}: accuracy against compute")
-    html = figure.to_html(include_plotlyjs=True)  # inline: a CDN would leave it blank without internet
+    html = alone(figure)
     table = points.to_csv(index=False)
     write_atomic(folder.points, table)
     write_atomic(folder.figure, html)

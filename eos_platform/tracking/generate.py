@@ -21,6 +21,7 @@ from typing import Any
 import pandas as pd
 from mlflow.entities import Metric
 
+from eos_platform.dashboards.page import alone
 from eos_platform.dashboards.pareto import pareto_figure
 from eos_platform.errors import EosError
 from eos_platform.operators.site import Transfer
@@ -109,7 +110,7 @@ def generate_into(uri: str, artifacts: str | None, trials: int, name: str, seed:
         recorder.point(point, operator_json)
     recorder.register(points, {trial: operators[trial].to_json() for _, _, trial in front})
     figure = pareto_figure(pd.DataFrame(points).drop(columns="operator"), f"{name}: accuracy against compute")
-    recorder.summary({"pareto.html": figure.to_html(include_plotlyjs=True)}, {"front_size": float(len(front))})
+    recorder.summary({"pareto.html": alone(figure)}, {"front_size": float(len(front))})
     recorder.close("FINISHED")
 
 

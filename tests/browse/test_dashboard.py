@@ -129,6 +129,8 @@ def test_from_the_list_of_studies_to_the_front(page, served):
     expect(page.get_by_role("heading", level=1)).to_have_text("small")
     expect(page.locator("#front-best")).to_contain_text("searched 91.0 % at 0.350 (trial 5); hand-designed 60.0 %")
     expect(page.locator("#front-picked tbody tr")).to_have_count(4)
+    expect(page.locator("[data-title^='Download plot']")).not_to_have_count(0)
+    expect(page.locator("[data-title^='Share']")).to_have_count(0)  # uploads
 
 
 @needs_chromium

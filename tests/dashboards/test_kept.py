@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from eos_platform.dashboards.kept import GONE, LARGEST, kept_figure, overlay_png, token_values
-from eos_platform.dashboards.page import page
+from eos_platform.dashboards.page import alone, page
+from eos_platform.dashboards.pareto import pareto_figure
 from eos_platform.dashboards.skills import skills_figure
 
 GRID = (4, 6)
@@ -125,3 +126,20 @@ def test_an_overlay_as_a_picture_has_the_figure_s_colours():
     assert abs(pixels[8, 8] - [255, 0, 0]).max() < 6  # stands for itself: clear
     assert pixels[24, 24, 2] > 30  # stands for many: crimson
     assert pixels[8, 40].max() < 90  # gone: dark
+
+
+def test_names_are_shown_as_they_are_and_attributes_stay_whole(kept):
+    name = """a "b" 'c' <d>"""
+    shown = kept_figure(kept.assign(column=name), [picture("red")], name)
+    texts = [note.text for note in shown.layout.annotations]
+    assert texts[0].startswith("""<b>a "b" 'c' &lt;d&gt;</b>""")
+    assert """<b>a "b" 'c' &lt;d&gt;</b>""" in texts[1:]
+    assert """<section aria-label="a &quot;b&quot; &#x27;c&#x27; &lt;d&gt;">""" in page("T", "", [shown])
+    front = pareto_figure(pd.DataFrame([{"name": name, "family": "searched", "accuracy": 0.5, "compute_ratio": 0.5}]))
+    assert front.data[0].customdata[0].startswith("""<b>a "b" 'c' &lt;d&gt;</b>""")
+
+
+def test_no_page_offers_to_upload_a_figure(kept):
+    shown = kept_figure(kept, [picture("red")])
+    for text in (alone(shown), page("T", "", [shown])):
+        assert '"showSendToCloud": false' in text
