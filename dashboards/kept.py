@@ -1,9 +1,10 @@
 """Which visual tokens operators keep, laid over the picture: an operator a column, a compute ratio a row.
 
-``kept`` has one row for every (operator, ratio, picture): ``column`` (the operator's name over its column), ``ratio``,
-``picture`` (a number into ``pictures``), ``origin`` and ``size`` (lists: raster places of the tokens that are there at
-the end, and how many original tokens each stands for), and, where known, ``caption`` (a line under the cell). Each of
-``pictures`` is a mapping: ``png`` (a data URI), ``grid`` (rows, columns of tokens), ``text``, ``answer``.
+``kept`` has one row for every (operator, ratio, picture): ``column`` (the operator's name over its column), ``ratio``
+(0: rows need none), ``picture`` (a number into ``pictures``), ``origin`` and ``size`` (lists: raster places of the
+tokens that are there at the end, and how many original tokens each stands for), and, where known, ``caption`` (a line
+under the cell). Each of ``pictures`` is a mapping: ``png`` (a data URI), ``grid`` (rows, columns of tokens), ``text``,
+``answer``.
 Tokens that went are dark; those that stayed show the picture, the warmer the more tokens they stand for.
 """
 
@@ -224,7 +225,7 @@ def _notes(
         notes.append({**plain, **at, "text": f"<b>{text}</b>", "font": {"size": 13, "color": INK}})
     for at_row, ratio in enumerate(ratios):
         at = {"xref": "paper", "x": 0, "xanchor": "right", "xshift": -10, "y": at_row * down + rows / 2 - 0.5}
-        notes.append({**plain, **at, "text": f"<b>{ratio:g}</b>", "font": {"size": 15, "color": INK}})
+        notes.append({**plain, **at, "text": f"<b>{ratio:g}</b>" if ratio else "", "font": {"size": 15, "color": INK}})
         for place, column in enumerate(columns):
             row = cells.get((number, ratio, column))
             middle = {"x": place * right + across / 2 - 0.5}

@@ -35,8 +35,12 @@ class Overlays:
         except (ValueError, KeyError, TypeError):
             return None
 
-    def get(self, model: str, task: str, operator: OperatorSpec) -> Overlay | str:
-        """The overlay, or in a few words why there is none (yet): "working" while it is worked out."""
+    def get(self, model: str, task: str, operator: OperatorSpec, *, wait: bool = False) -> Overlay | str:
+        """The overlay, or in a few words why there is none (yet).
+
+        Args:
+            wait: until it is worked out; else "working" is the answer meanwhile.
+        """
         if model not in bundled.GRIDS:
             return "Not recorded for this operator; eos explain draws it with the model at hand."
         text = operator.to_json()
@@ -44,7 +48,7 @@ class Overlays:
             if (model, text) not in self._asked:
                 self._asked[model, text] = self._pool.submit(self._work, model, task, operator)
             found = self._asked[model, text]
-        if not found.done():
+        if not wait and not found.done():
             return "working"
         try:
             return found.result()

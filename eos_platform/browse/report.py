@@ -14,6 +14,7 @@ from eos_platform.browse.describe import layers_of, sites_of
 from eos_platform.browse.studies import Studies
 from eos_platform.dashboards.beside import skills_beside, staircases
 from eos_platform.dashboards.health import hypervolume_figure, importance_figure, parallel_figure, states_figure
+from eos_platform.dashboards.kept import kept_figure
 from eos_platform.dashboards.operator import operator_figure
 from eos_platform.dashboards.pareto import pareto_figure
 from eos_platform.dashboards.skills import skills_figure
@@ -54,6 +55,7 @@ def of_study(studies: Studies, study: str) -> Report:
     specs = [(str(row["name"]), studies.operator(study, row["key"])) for row in _spread(front)]
     _operators(report, [(name, spec) for name, spec in specs if spec])
     _skills(report, front)
+    _kept(report, studies, study, front)
     trials = studies.settings(study)
     if len(trials):
         report.figures["hypervolume"] = hypervolume_figure(studies.progress(study))
@@ -72,7 +74,6 @@ def of_comparison(folder: Path) -> Report:
     from eos_platform.analysis.comparison import store
     from eos_platform.analysis.comparison.overlays import kept_of
     from eos_platform.analysis.comparison.points import points_of
-    from eos_platform.dashboards.kept import kept_figure
 
     header, records = store.read_header(folder), store.read_records(folder)
     points = points_of(records)
@@ -120,6 +121,19 @@ def _skills(report: Report, front: pd.DataFrame) -> None:
     ]
     if rows:
         report.figures["skills"] = skills_beside(pd.DataFrame(rows))
+
+
+def _kept(report: Report, studies: Studies, study: str, front: pd.DataFrame) -> None:
+    """The pictures of the operators drawn above, or a sentence in the lead where there are none."""
+    keys = [row["key"] for row in _spread(front)]
+    rows, pictures, why = studies.kept(study, keys, wait=True)
+    if len(rows):
+        ratios = dict(zip(front["name"], front["compute_ratio"], strict=True))
+        columns = rows["column"].map(lambda name: f"{name}, compute {ratios[name]:.3f}")
+        report.figures["kept"] = kept_figure(rows.assign(column=columns), pictures)
+    for reason in dict.fromkeys(why.values()):
+        names = ", ".join(name for name, said in why.items() if said == reason)
+        report.lead += f"\nNo pictures of tokens kept by {names}. {reason}"
 
 
 def html(report: Report) -> str:

@@ -162,14 +162,16 @@ class Studies:
         spec = self.operator(study, key)
         return None if spec is None else (layers_of(spec), sites_of(spec))
 
-    def kept(self, study: str, keys: Sequence[str]) -> tuple[pd.DataFrame, list[dict[str, Any]], dict[str, str]]:
+    def kept(
+        self, study: str, keys: Sequence[str], *, wait: bool = False
+    ) -> tuple[pd.DataFrame, list[dict[str, Any]], dict[str, str]]:
         """For ``kept_figure``: rows, pictures; and for each operator without them, why ("working": not yet)."""
         found = self.operators(study).set_index("key")
         rows: list[dict[str, Any]] = []
         pictures: list[dict[str, Any]] = []
         why: dict[str, str] = {}
         for key in keys:
-            name, overlay = str(found.at[key, "name"]), self.overlay(study, key)
+            name, overlay = str(found.at[key, "name"]), self.overlay(study, key, wait=wait)
             if isinstance(overlay, str):
                 why[name] = overlay
             else:
@@ -178,7 +180,7 @@ class Studies:
                 rows += kept_rows(name, on_pictures(overlay, pictures), 0.0)
         return pd.DataFrame(rows, columns=["column", "ratio", "picture", "origin", "size", "caption"]), pictures, why
 
-    def overlay(self, study: str, key: str) -> dict[str, Any] | str:
+    def overlay(self, study: str, key: str, *, wait: bool = False) -> dict[str, Any] | str:
         """Tokens kept on example pictures, or why there is none (yet)."""
         spec = self.operator(study, key)
         if spec is None:
@@ -187,7 +189,7 @@ class Studies:
         file = self._path(self._study(study).runs[key], names.KEPT_FILE)
         if file and file.exists() and (found := self._overlays.recorded(read_text(file, "kept tokens"))):
             return found
-        return self._overlays.get(facts["model"], facts["task"], spec)
+        return self._overlays.get(facts["model"], facts["task"], spec, wait=wait)
 
     def _look(self) -> None:
         with self._lock:

@@ -7,11 +7,12 @@ import sys
 
 import numpy as np
 import pytest
-from browse_store import spec_of
+from browse_store import end_study, spec_of, write_study
 from typer.testing import CliRunner
 
 from eos_platform.analysis.comparison.bits import pack
 from eos_platform.browse import report
+from eos_platform.browse.studies import Studies
 from eos_platform.cli import app
 from eos_platform.errors import EosError
 
@@ -29,6 +30,7 @@ def test_a_study_has_every_figure(of_study):
         "operator-3",
         "tokens",
         "skills",
+        "kept",
         "hypervolume",
         "trials",
         "importance",
@@ -36,6 +38,28 @@ def test_a_study_has_every_figure(of_study):
     ]
     assert "7 trials done of 8, 4 on the front" in of_study.lead
     assert of_study.front["name"].tolist() == ["trial 0", "trial 1", "trial 3", "trial 5"]
+
+
+def test_the_tokens_kept_by_the_drawn_operators_are_in_it(of_study):
+    shown = of_study.figures["kept"]
+    above = [note.text for note in shown.layout.annotations]
+    for heading in ("trial 0<br>compute 0.100", "trial 3<br>compute 0.250", "trial 5<br>compute 0.350"):
+        assert f"<b>{heading}</b>" in above
+    assert "<b>0</b>" not in above  # rows by ratio are another figure's
+    assert len(shown.data) == 4  # pictures
+    assert len(shown.to_json()) < 500_000
+    assert '<section aria-label="Tokens kept at the end">' in report.html(of_study)
+
+
+def test_without_the_model_the_pictures_are_left_out_and_it_says_so(tmp_path, monkeypatch):
+    end_study(write_study(tmp_path))
+    found = Studies(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    facts = found.facts("small")
+    monkeypatch.setattr(found, "facts", lambda study: {**facts, "model": "/gone/llava"})
+    made = report.of_study(found, "small")
+    assert "kept" not in made.figures
+    said = made.lead.splitlines()[-1]
+    assert said.startswith("No pictures of tokens kept by trial 0, trial 3, trial 5. Not recorded")
 
 
 def test_the_page_is_one_file_that_asks_for_nothing(of_study):
