@@ -16,7 +16,7 @@ COLUMNS = ("study", "what", "model", "state", "trials", "operators", "on the fro
 
 def layout() -> list[Any]:
     """The page."""
-    return [html.Div(id="listing")]
+    return [html.Div(html.P("Reading the studies …", className="note working"), id="listing")]
 
 
 def register(app: dash.Dash, studies: Any) -> None:

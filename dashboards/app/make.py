@@ -54,7 +54,12 @@ def _layout(pulse: int) -> html.Div:
                     dcc.Link("EOS Platform", href="/", className="brand", title="All studies"),
                     html.H1(id="heading", children="Studies"),
                     html.Nav(id="nav", **aria(label="Views of the study")),
-                    html.Span(id="live", role="status", **aria(live="polite")),
+                    html.Span(
+                        html.Span("Reading the store …", className="working"),
+                        id="live",
+                        role="status",
+                        **aria(live="polite"),
+                    ),
                     html.Button("Dark", id="theme-button", n_clicks=0, title="Change between light and dark"),
                 ]
             ),
@@ -99,32 +104,38 @@ def _navigation(app: dash.Dash, studies: Any) -> None:
             links.append(_nav_link(label, link({**where, "view": name}), here))
         return where, f"show-{where['view']}", where["study"], links
 
-    @app.callback(
-        Output("version", "data"),
-        Output("live", "children"),
-        Input("tick", "n_intervals"),
-        Input("where", "data"),
-        State("version", "data"),
-    )
-    def _pulse(ticks: int | None, where: dict[str, Any] | None, seen: str) -> tuple[Any, Any]:
-        """The cheap question, asked over and over: nothing is sent, and nothing drawn, while the answer is the same."""
+    busy: set[str] = set()
+
+    def ask(study: str) -> tuple[str, str]:
+        busy.add(study)
+        try:
+            return _news(studies, study)
+        finally:
+            busy.discard(study)
+
+    @app.callback(Output("version", "data"), Output("live", "children"), Input("where", "data"))
+    def _arrive(where: dict[str, Any] | None) -> tuple[str, str]:
         if not where:
             raise dash.exceptions.PreventUpdate
-        study = where["study"]
-        if not study:
-            names = studies.names()
-            now = f"all:{','.join(names)}:{sum(studies.version(name) for name in names)}"
-            said = f"{len(names)} studies" if len(names) != 1 else "1 study"
-        else:
-            now = f"{study}:{studies.version(study)}"
-            counts = studies.remaining(study)
-            of = f" of {counts['target']}" if counts["target"] else ""
-            parts = [f"{counts['done']}{of} trials done"] if counts["done"] or counts["target"] else []
-            parts += [f"{counts['running']} running"] if counts["running"] else []
-            said = ", ".join(parts)
+        return ask(where["study"])
+
+    @app.callback(
+        Input("tick", "n_intervals"), State("where", "data"), State("version", "data"), prevent_initial_call=True
+    )
+    def _pulse(ticks: int | None, where: dict[str, Any] | None, seen: str) -> None:
+        """The cheap question, asked over and over: nothing is sent, and nothing drawn, while the answer is the same.
+
+        No outputs: Dash drops an answer that the next tick overtakes, and a page over a store slower than the pulse
+        would wait for ever. For the same reason a study is not asked again before it has answered.
+        """
+        study = where["study"] if where else ""
+        if not where or study in busy:
+            raise dash.exceptions.PreventUpdate
+        now, said = ask(study)
         if now == seen:
             raise dash.exceptions.PreventUpdate
-        return now, said
+        dash.set_props("version", {"data": now})
+        dash.set_props("live", {"children": said})
 
     app.clientside_callback(
         ClientsideFunction("eos", "theme"),
@@ -140,6 +151,19 @@ def _navigation(app: dash.Dash, studies: Any) -> None:
         Input("content", "className"),
         prevent_initial_call=True,
     )
+
+
+def _news(studies: Any, study: str) -> tuple[str, str]:
+    """What changes when the study does (or the list of them, for none), and how things stand in words."""
+    if not study:
+        names = studies.names()
+        said = f"{len(names)} studies" if len(names) != 1 else "1 study"
+        return f"all:{','.join(names)}:{sum(studies.version(name) for name in names)}", said
+    version, counts = studies.version(study), studies.remaining(study)
+    of = f" of {counts['target']}" if counts["target"] else ""
+    parts = [f"{counts['done']}{of} trials done"] if counts["done"] or counts["target"] else []
+    parts += [f"{counts['running']} running"] if counts["running"] else []
+    return f"{study}:{version}", ", ".join(parts)
 
 
 def _nav_link(label: str, href: str, here: dict[str, Any]) -> html.Span:

@@ -307,23 +307,24 @@ def test_bad_input_is_one_line(tmp_path, store):
 def test_nothing_is_sent_while_nothing_changed(store):
     app = make(f"sqlite:///{store / 'mlflow.db'}", "http://127.0.0.1:5000")
     client = app.server.test_client()
-    pulse = next(call for call in client.get("/_dash-dependencies").json if "live.children" in call["output"])
+    calls = client.get("/_dash-dependencies").json
+    pulse = next(call for call in calls if [part["id"] for part in call["inputs"]] == ["tick"])
 
     def ask(seen):
-        inputs = [
-            {"id": "tick", "property": "n_intervals", "value": 1},
-            {"id": "where", "property": "data", "value": {"study": "small", "view": "front", "run": "", "with": []}},
-        ]
+        where = {"study": "small", "view": "front", "run": "", "with": []}
         body = {
             "output": pulse["output"],
-            "outputs": [{"id": "version", "property": "data"}, {"id": "live", "property": "children"}],
-            "inputs": inputs,
+            "outputs": [],
+            "inputs": [{"id": "tick", "property": "n_intervals", "value": 1}],
             "changedPropIds": ["tick.n_intervals"],
-            "state": [{"id": "version", "property": "data", "value": seen}],
+            "state": [
+                {"id": "where", "property": "data", "value": where},
+                {"id": "version", "property": "data", "value": seen},
+            ],
         }
         return client.post("/_dash-update-component", json=body)
 
     first = ask("")
     assert first.status_code == 200
-    version = first.json["response"]["version"]["data"]
+    version = first.json["sideUpdate"]["version"]["data"]
     assert ask(version).status_code == 204
