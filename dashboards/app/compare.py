@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import dash
+import numpy as np
 import pandas as pd
 from dash import Input, Output, State, dcc, html
 
@@ -14,6 +16,7 @@ from eos_platform.dashboards.app.parts import aria, interval, number, percent, p
 from eos_platform.dashboards.beside import skills_beside, staircases
 from eos_platform.dashboards.operator import operator_figure
 
+NEAR = math.log(1.25)  # of compute, so far that two operators are still compared
 OFFERED = 150  # operators in the list at once
 
 
@@ -38,14 +41,16 @@ def layout() -> list[Any]:
 
 
 def first_choice(found: pd.DataFrame) -> list[str]:
-    """A front operator from the middle, and the best hand-designed one at about its compute."""
+    """A front operator from the middle, and the best hand-designed one at about its compute, else the nearest."""
     front = found[found["front"]].sort_values("compute_ratio")
     if front.empty:
         return []
     mine = front.iloc[len(front) // 2]
-    designed = found[(found["family"] == "hand-designed") & found["accuracy"].notna()]
-    near = designed[designed["compute_ratio"].div(mine["compute_ratio"]).between(0.8, 1.25)]
-    best = (near if len(near) else designed).sort_values("accuracy")["key"].tolist()[-1:]
+    placed = found["accuracy"].notna() & (found["compute_ratio"] > 0)
+    designed = found[placed & (found["family"] == "hand-designed")]
+    apart = np.log(designed["compute_ratio"] / mine["compute_ratio"]).abs()
+    near = designed[apart <= max(NEAR, apart.min())]
+    best = near.sort_values("accuracy")["key"].tolist()[-1:]
     return list(dict.fromkeys([mine["key"], *(best or front["key"].tolist()[-1:])]))
 
 
