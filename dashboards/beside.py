@@ -21,6 +21,14 @@ def _styles(names: Iterable[str]) -> dict[str, Style]:
     return {name: BESIDE[place % len(BESIDE)] for place, name in enumerate(dict.fromkeys(names))}
 
 
+def _head(names: Iterable[str]) -> int:
+    """Pixels for the title and a legend under it, in as many rows as half a laptop's page needs for it."""
+    known = list(names)
+    column = 46 + 7.5 * max(map(len, known), default=1)
+    rows = -(-len(known) // max(1, int(560 // column)))
+    return 64 + 20 * max(1, rows)
+
+
 def skills_beside(skills: pd.DataFrame, title: str = "Accuracy by skill", names: Sequence[str] = ()) -> go.Figure:
     """A line a skill, a mark an operator; operators told apart by symbol and colour, a thin line between the marks."""
     figure = go.Figure()
@@ -66,11 +74,12 @@ def skills_beside(skills: pd.DataFrame, title: str = "Accuracy by skill", names:
                 cliponaxis=False,
             )
         )
-    height = 150 + ROW * len(order)
+    head = 84 if only else _head(styles)
+    height = 66 + head + ROW * len(order)
     low = max(0.0, 100 * float(skills["accuracy"].min()) - 8)
     figure.update_layout(
         height=height,
-        margin={"l": 20, "r": 46, "t": 84, "b": 60},
+        margin={"l": 20, "r": 46, "t": head, "b": 60},
         showlegend=not only,
         legend={"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "font": {"size": 13}},
         title={"y": 1 - 20 / height, "yref": "container"},
@@ -100,12 +109,14 @@ def staircases(
                 hovertemplate="layer %{x}: %{y} tokens<extra>%{fullData.name}</extra>",
             )
         )
+    head = _head(styles)
+    height = 276 + head
     figure.update_layout(
-        height=360,
-        margin={"l": 70, "r": 20, "t": 84, "b": 60},
+        height=height,
+        margin={"l": 70, "r": 20, "t": head, "b": 60},
         showlegend=True,
         legend={"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "font": {"size": 13}},
-        title={"y": 1 - 20 / 360, "yref": "container"},
+        title={"y": 1 - 20 / height, "yref": "container"},
     )
     last = int(layers["layer"].max()) if len(layers) else 1
     figure.update_xaxes(title_text="decoder layer", dtick=max(1, round((last + 1) / 16)), range=[-0.5, last + 0.5])

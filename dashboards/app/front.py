@@ -16,6 +16,7 @@ from eos_platform.dashboards.pareto import pareto_figure
 
 FAMILIES = ("searched", "hand-designed", "unreduced")
 SHOWN = 15  # rows of the table below; the Table view has all: every cell slows Dash's page a little
+OPENS = ": a name opens its operator, as a click on the point does"
 
 
 def layout() -> list[Any]:
@@ -57,15 +58,24 @@ def layout() -> list[Any]:
                 ),
                 html.Div(
                     [
-                        html.P(id="front-best", role="status", className="best", **aria(live="polite")),
+                        html.P(
+                            html.Span("Reading the study …", className="working"),
+                            id="front-best",
+                            role="status",
+                            className="best",
+                            **aria(live="polite"),
+                        ),
+                        html.A("Skip the plot, to the table of its operators", href="#front-picked", className="skip"),
                         graph(
                             "front-graph",
-                            "Accuracy against compute ratio; the table below holds the same operators",
+                            "Accuracy against compute ratio. The names in the table below open the operators of the "
+                            "front, those of the Table view every one",
                             config={"modeBarButtonsToAdd": ["select2d", "lasso2d"]},
                             style={"height": "clamp(430px, calc(100vh - 190px), 760px)"},
                         ),
                         html.P(
-                            "Click a point for its operator. Drag to zoom, double-click to zoom out; "
+                            "Click a point for its operator; by keyboard, the names in the table below open the same "
+                            "pages. Drag to zoom, double-click to zoom out; "
                             "box or lasso (top right) to pick points for the table and a comparison. Faded points that "
                             "were asked no held-out questions stand at their validation accuracy, at times above the "
                             "front.",
@@ -77,7 +87,7 @@ def layout() -> list[Any]:
             ],
             className="with-filters",
         ),
-        html.Div(id="front-picked"),
+        html.Div(id="front-picked", tabIndex="-1"),
         dcc.Store(id="front-zoom"),
         dcc.Store(id="front-drawn"),
     ]
@@ -215,9 +225,9 @@ def register(app: dash.Dash, studies: Any) -> None:
         picked = found[found["key"].isin(keys)]
         if picked.empty:
             rows = found[found["front"]].sort_values("compute_ratio")
-            caption = "The Pareto front, cheapest first"
+            caption = f"The Pareto front, cheapest first{OPENS}"
             if len(rows) > SHOWN:
-                caption = f"Of the Pareto front {SHOWN} of {len(rows)}, cheapest first; the Table view has all"
+                caption = f"Of the Pareto front {SHOWN} of {len(rows)}, cheapest first{OPENS}; the Table view has all"
                 rows = rows.iloc[np.linspace(0, len(rows) - 1, SHOWN).astype(int)]
             return operators_table(rows.to_dict("records"), where, caption)
         rows = picked.sort_values(["compute_ratio", "accuracy"])
@@ -229,7 +239,7 @@ def register(app: dash.Dash, studies: Any) -> None:
                     f"Compare {len(some)} of them side by side", href=link(where, view="compare", **{"with": some})
                 )
             ),
-            operators_table(rows.head(SHOWN).to_dict("records"), where, f"{len(rows)} operators picked{more}"),
+            operators_table(rows.head(SHOWN).to_dict("records"), where, f"{len(rows)} operators picked{more}{OPENS}"),
         ]
 
 

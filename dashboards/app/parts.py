@@ -116,7 +116,9 @@ def plain_table(
     return html.Div(
         html.Table([html.Caption(caption), html.Thead(html.Tr(head)), html.Tbody(body)]),
         className="table",
+        role="region",  # what can be scrolled can be reached, and has a name
         tabIndex="0",
+        **aria(label=caption),
     )
 
 

@@ -30,7 +30,7 @@ def layout() -> list[Any]:
                             id="table-find", type="search", debounce=0.3, placeholder="name, family, regime, state"
                         ),
                     ],
-                    className="field",
+                    className="field find",
                 ),
                 html.Div(
                     [

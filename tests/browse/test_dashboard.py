@@ -1,11 +1,14 @@
 """The dashboard in a real browser that can reach nothing but it: what is there, what clicks do, what is live."""
 
 import logging
+import math
 import re
 import shutil
 import sys
 import threading
+import time
 
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 from werkzeug.serving import make_server
@@ -283,6 +286,91 @@ def test_the_unreduced_model_has_a_colour_but_no_diagram(page, served, studies):
     expect(page.locator("#compare-kept")).to_contain_text(
         "Tokens kept by unreduced on example pictures: This run has no"
     )
+
+
+@needs_chromium
+def test_a_store_slower_than_the_pulse_is_waited_for(page, store):
+    served = Served(store)
+    names = served.studies.names
+
+    def slow():
+        time.sleep(1.0)  # three pulses
+        return names()
+
+    served.studies.names = slow
+    try:
+        page.goto(served.address)
+        expect(page.locator("#listing")).to_have_text("Reading the studies …")
+        expect(page.locator("#listing tbody tr")).to_have_count(1)
+        expect(page.locator("#live")).to_have_text("1 study")
+    finally:
+        page.goto("about:blank")
+        served.stop()
+
+
+@needs_chromium
+def test_from_the_filters_on_by_keyboard_alone_to_an_operator(page, served):
+    page.goto(f"{served.address}/?study=small")
+    wait_for(page, ALL)
+    table = page.get_by_role("region", name="The Pareto front, cheapest first: a name opens its operator")
+    expect(table.get_by_role("link")).to_have_text(["trial 0", "trial 1", "trial 3", "trial 5"])
+    slider = page.get_by_role("slider", name="Budget (compute ratio at most)")
+    slider.focus()
+    for _ in range(3):  # two boxes to tick, and past the plot's own buttons
+        page.keyboard.press("Tab")
+    expect(page.locator(":focus")).to_have_text("Skip the plot, to the table of its operators")
+    page.keyboard.press("Enter")
+    for _ in range(3):  # the table, its first two rows
+        page.keyboard.press("Tab")
+    expect(page.locator(":focus")).to_have_text("trial 1")
+    page.keyboard.press("Enter")
+    expect(page.locator("#operator-body h2")).to_contain_text("trial 1")
+
+
+@needs_chromium
+def test_the_fields_of_the_table_have_one_border_and_room(page, served):
+    page.goto(f"{served.address}/?study=small&view=table")
+    find = page.get_by_label("Find")
+    expect(find).to_be_visible()
+    assert find.evaluate("field => getComputedStyle(field).borderTopWidth") == "0px"
+    words = "field => { const c = document.createElement('canvas').getContext('2d'); const s = getComputedStyle(field);"
+    words += " c.font = `${s.fontSize} ${s.fontFamily}`; return c.measureText(field.placeholder).width"
+    words += " - (field.clientWidth - parseFloat(s.paddingLeft) - parseFloat(s.paddingRight)); }"
+    assert find.evaluate(words) < 0
+
+
+@needs_chromium
+def test_six_operators_side_by_side_keep_title_and_legend_apart(page, store):
+    served = Served(store)
+    found = served.studies.operators
+    served.studies.operators = lambda *asked: found(*asked).assign(name=lambda rows: "a long name, " + rows["name"])
+    keys = ",".join(found("small")["key"].tolist()[:6])
+    try:
+        page.goto(f"{served.address}/?study=small&view=compare&with={keys}")
+        for part in ("#compare-stairs", "#compare-skills"):
+            page.locator(f"{part} .legend").wait_for()
+            title, legend = (page.locator(f"{part} {name}").bounding_box() for name in (".gtitle", ".legend"))
+            assert title["y"] + title["height"] <= legend["y"]
+    finally:
+        page.goto("about:blank")
+        served.stop()
+
+
+def operators(*rows):
+    columns = ["key", "family", "front", "accuracy", "compute_ratio"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def test_the_first_choice_is_compared_at_its_compute_or_the_nearest():
+    from eos_platform.dashboards.app.compare import first_choice
+
+    mine = ("mine", "searched", True, 0.9, 0.134)
+    near = [("a", "hand-designed", False, 0.70, 0.12), ("b", "hand-designed", False, 0.75, 0.15)]
+    far = [("c", "hand-designed", False, 0.95, 0.400), ("d", "hand-designed", False, 0.60, 0.200)]
+    assert first_choice(operators(mine, *near, *far)) == ["mine", "b"]
+    assert first_choice(operators(mine, *far)) == ["mine", "d"]
+    assert first_choice(operators(mine, ("e", "hand-designed", False, 0.6, math.nan))) == ["mine"]
+    assert first_choice(operators(*far)) == []
 
 
 def test_without_dash_it_says_what_to_install(store, monkeypatch):

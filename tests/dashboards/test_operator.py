@@ -29,6 +29,12 @@ def test_tokens_fall_in_the_colour_of_the_last_site(layers):
     assert "A &lt;b&gt;" in figure.layout.title.text
 
 
+def test_a_late_site_s_label_is_left_of_it(layers):
+    sites = pd.DataFrame([SITE, {**SITE, "layer": 3, "before": 40, "after": 10}])
+    marks = [trace for trace in operator_figure(layers, sites).data if trace.type == "scatter"]
+    assert [mark.textposition for mark in marks] == ["top right", "top left"]
+
+
 def test_sites_at_one_place_share_a_label_and_the_legend(layers):
     sites = pd.DataFrame([{**SITE, "after": 60}, {**SITE, "before": 60}])
     marks = [trace for trace in operator_figure(layers, sites).data if trace.type == "scatter"]

@@ -52,3 +52,10 @@ document.addEventListener("click", function (event) {
   };
   if (navigator.clipboard) navigator.clipboard.writeText(text).then(done, byHand); else byHand();
 });
+
+// Dash's slider gives its thumb and its number no name: theirs is that of their field
+new MutationObserver(function (changes, watch) {
+  const parts = document.querySelectorAll("#front-budget [role=slider], #front-budget input");
+  for (const part of parts) part.setAttribute("aria-labelledby", "label-front-budget");
+  if (parts.length) watch.disconnect();
+}).observe(document.documentElement, { childList: true, subtree: true });
