@@ -8,6 +8,10 @@ Example:
 
 from __future__ import annotations
 
+import os
+import shlex
+import shutil
+import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -121,7 +125,16 @@ def open_command(uri: str) -> str:
     """What to type, or open, to look at the runs."""
     if uri.startswith(("http://", "https://")):
         return redact(uri)
-    return f"mlflow ui --backend-store-uri {redact(uri)} --workers 1"
+    return f"{_mlflow()} ui --backend-store-uri {shlex.quote(redact(uri))} --workers 1"
+
+
+def _mlflow() -> str:
+    """MLflow's command as the shell finds it; by its path where its environment is not the shell's."""
+    found, ours = shutil.which("mlflow"), Path(sys.executable).with_name("mlflow")
+    if not ours.exists() or (found and Path(found).samefile(ours)):
+        return "mlflow"
+    near = os.path.relpath(ours)
+    return shlex.quote(str(ours) if near.startswith("..") else os.path.join(".", near))
 
 
 def front_url(uri: str, study: str, key: str = FRONT) -> str:

@@ -5,6 +5,7 @@ import io
 import json
 import math
 import re
+import shlex
 import time
 from pathlib import Path
 
@@ -196,7 +197,21 @@ def test_reading_a_store_that_is_away_is_said_at_once(uri):
 def test_how_to_look():
     assert open_command("http://tracker:5000") == "http://tracker:5000"
     assert front_url("sqlite:///none.db", "s") == ""
-    assert open_command("sqlite:///a/mlflow.db").startswith("mlflow ui --backend-store-uri sqlite:///a/mlflow.db")
+    assert "mlflow ui --backend-store-uri sqlite:///a/mlflow.db" in open_command("sqlite:///a/mlflow.db")
+    assert shlex.split(open_command("sqlite:///my runs/mlflow.db"))[3] == "sqlite:///my runs/mlflow.db"
+
+
+def test_the_command_is_one_that_the_shell_finds(tmp_path, monkeypatch):
+    ours = tmp_path / ".venv" / "bin" / "mlflow"
+    ours.parent.mkdir(parents=True)
+    ours.write_text("#!/bin/sh\n")
+    ours.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(ours.with_name("python")))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", "")
+    assert open_command("sqlite:///a.db").startswith("./.venv/bin/mlflow ui ")
+    monkeypatch.chdir(ours.parent)
+    assert open_command("sqlite:///a.db").startswith("./mlflow ui ")
 
 
 @pytest.mark.parametrize(
