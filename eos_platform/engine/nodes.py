@@ -138,13 +138,8 @@ def _marked(place: str, mark: str) -> Any:
     if not place:
         yield
         return
+    storage.put(place, mark, mark)
     there, path = storage.filesystem(place)
-    try:
-        there.create_dir(path, recursive=True)
-        with there.open_output_stream(f"{path}/{mark}") as stream:
-            stream.write(mark.encode())
-    except OSError as error:
-        raise EosError(f"cannot write the storage {redact(place)}: {_line(error)}") from None
     try:
         yield
     finally:

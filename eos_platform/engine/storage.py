@@ -178,11 +178,20 @@ def claim(place: str, uid: str) -> None:
             f"stores.storage: {redact(place)} is in use by another study of this name, from another Optuna store; "
             "give this one another name or another storage, or delete what is left there if that study is gone"
         )
+    put(place, STUDY, uid)
+
+
+def put(place: str, name: str, text: str) -> None:
+    """Write a small file at ``place``, which is made if it is not there.
+
+    Raises:
+        EosError: it cannot be written.
+    """
     there, path = filesystem(place)
     try:
         there.create_dir(path, recursive=True)
-        with there.open_output_stream(f"{path}/{STUDY}") as stream:
-            stream.write(uid.encode())
+        with there.open_output_stream(f"{path}/{name}") as stream:
+            stream.write(text.encode())
     except OSError as error:
         raise EosError(f"cannot write the storage {redact(place)}: {_line(error)}") from None
 
