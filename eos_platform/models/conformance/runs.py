@@ -17,6 +17,7 @@ from eos_platform.operators.rescale import sites_for
 from eos_platform.operators.spec import OperatorSpec
 
 NEW = 3
+CLOSE: dict[str, Any] = {"atol": 2e-4, "rtol": 1e-4}
 
 
 @torch.no_grad()
@@ -35,6 +36,13 @@ def uncached(model: Any, sample: Sample, inputs: dict[str, Any], new_bt: Tensor)
     for count in range(new_bt.shape[1]):
         logits.append(model(**lengthened(sample, inputs, new_bt[:, :count]), use_cache=False).logits[:, -1])
     return torch.stack(logits, 1)
+
+
+def same_as_uncached(sample: Sample, model: Any, inputs: dict[str, Any], times: int = 1) -> None:
+    """``generate`` with its cache gives what runs of the whole give, and again, as calls in a row share nothing."""
+    for _ in range(times):
+        new_bt, logits_btv = cached(model, inputs)
+        assert torch.allclose(logits_btv, uncached(model, sample, inputs, new_bt), **CLOSE), "cache differs"
 
 
 def lengthened(sample: Sample, inputs: dict[str, Any], new_bt: Tensor) -> dict[str, Any]:

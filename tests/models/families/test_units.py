@@ -12,7 +12,7 @@ from eos_platform.errors import EosError
 from eos_platform.models.asked import shapes_tell
 from eos_platform.models.attach import attach, attached
 from eos_platform.models.cache import cache_of
-from eos_platform.models.conformance.checks import built
+from eos_platform.models.conformance.subjects import built
 from eos_platform.models.conformance.zoo import SAMPLES, prompts
 from eos_platform.models.families import FAMILIES, family_of
 from eos_platform.models.families.anyres import _piece, _shown

@@ -1,0 +1,49 @@
+"""What checks try: a sample's models, operators for them, prompts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from eos_platform.models.conformance.operators import operators
+from eos_platform.models.conformance.zoo import Sample, prompts
+from eos_platform.models.families import family_of
+from eos_platform.models.llava import target_of
+from eos_platform.operators.spec import OperatorSpec
+
+_BUILT: dict[tuple[str, str], Any] = {}
+
+
+def built(sample: Sample, attention: str = "sdpa") -> Any:
+    """A model of the sample, the same one at every call."""
+    key = (sample.name, attention)
+    if key not in _BUILT:
+        _BUILT[key] = fresh(sample, attention)
+    return _BUILT[key]
+
+
+def fresh(sample: Sample, attention: str = "sdpa") -> Any:
+    """A model of its own, with the same weights at every call."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return sample.build(attention)
+
+
+def specs(model: Any) -> dict[str, OperatorSpec]:
+    """The operators tried on a model."""
+    return operators(target_of(model), family_of(model).axes)
+
+
+def batches(sample: Sample) -> dict[str, dict[str, Any]]:
+    """Prompts: one picture, a padded batch (of different pictures, where they may differ), several in a prompt."""
+    first, last = sample.sizes[0], sample.sizes[-1]
+    found = {
+        "one": prompts(sample, [[first]]),
+        "padded": prompts(sample, [[first], [last]], (3, 7)),
+        "several": prompts(sample, [[last, first], [first], []], (5, 3, 6)),
+    }
+    if sample.video:
+        found["film"] = prompts(sample, [[], []], (4, 6), films=2)
+        found["film and picture"] = prompts(sample, [[last]], films=2)
+    return found
