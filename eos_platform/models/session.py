@@ -4,11 +4,12 @@ Every decoder layer is handed the same full-length mask, positions and rotary em
 the first site on each layer's hook hands over those of the tokens present instead. Sites at layer 0, and the dropping
 of places whose visual tokens never left the vision tower, act before the language model: the cache length of layer 0
 is what the model takes for "tokens seen". The choice made for a prompt is kept on its cache, for the steps that decode
-from it or from a copy; a call without cache is a prompt of its own.
+from it or from a copy; a call without cache is a prompt of its own. What a call of the whole model tells before the
+language model is reached, the listener keeps.
 
 Nothing here waits for the device (but to count the images of several prompts, as transformers does itself), loops over
 tokens, or changes a class.
-Legend: b batch, s prompt, k tokens present, q new tokens, d width.
+Legend: b batch, s prompt, k tokens present, d width.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ import torch
 from torch import Tensor, nn
 
 from eos_platform.errors import EosError
-from eos_platform.models.asked import Asked, asked_of, one_each, units_of
+from eos_platform.models.asked import Asked
 from eos_platform.models.cache import cache_of
-from eos_platform.models.crowd import Crowd, apply_sites, assemble, opened
+from eos_platform.models.crowd import Crowd, apply_sites, opened
 from eos_platform.models.fused import fused_site
-from eos_platform.models.images import layout_of_call
 from eos_platform.models.layout import Layout, check_layout
+from eos_platform.models.listener import Listener
 from eos_platform.models.masks import close, take
 from eos_platform.models.needs import decoder_needs, working_sites
 from eos_platform.models.parts import Parts, renamed
@@ -47,21 +48,14 @@ from eos_platform.models.prompt import (
 )
 from eos_platform.models.rope import Rope
 from eos_platform.models.scores import take_tokens
-from eos_platform.models.tower import Tower
 from eos_platform.models.units import Grid
 from eos_platform.operators.rescale import sites_for
 from eos_platform.operators.spec import OperatorSpec, SiteSpec
-
-LATELY = 2  # calls of the vision tower remembered: images, then films
 
 
 class _Local(threading.local):
     """What one thread is in the middle of."""
 
-    asked: Layout | Asked | None = None
-    answer_bs: Tensor | None = None
-    valid_bs: Tensor | None = None  # the mask a step of the whole model came with
-    heard: tuple[Any, ...] = ()  # what the vision tower was told of its images
     now: Pass | None = None
 
 
@@ -92,21 +86,20 @@ class Session:
         self._by_grid: dict[Grid, tuple[SiteSpec, ...]] = {}
         self._local = _Local()
         self._hooks: list[Any] = []
-        reaches = layout is None and parts.family is not None and parts.family.reads_tower
-        self.tower = Tower(parts, operator) if reaches else None
+        self.listener = Listener(parts, operator) if layout is None else None
         if self.sites or operator.sees_less:
             self._install(model)
 
     def _install(self, model: nn.Module) -> None:
         parts = self.parts
-        if self.layout is None:
-            self._before(model, self._read_answers)
-            self._before(parts.body, self._read_call)
+        if self.listener is not None:
+            self._before(model, self._begin_call)
+            self._before(parts.body, self.listener.read_call)
             # a call that fails must not be taken for the next one of the language model
             self._hooks.append(parts.body.register_forward_hook(self._end_call, always_call=True))
             source = None if parts.family is None else parts.family.listens(parts)
             if source is not None:
-                self._before(source, self._hear)
+                self._before(source, self.listener.hear)
         self._before(parts.language_model, self._enter)
         first = 0 if self.entering < self.tokens else min(self.sites)
         levels = len(getattr(getattr(parts.tower, "config", None), "deepstack_visual_indexes", None) or ())
@@ -131,8 +124,8 @@ class Session:
         for hook in self._hooks:
             hook.remove()
         self._hooks.clear()
-        if self.tower is not None:
-            self.tower.remove()
+        if self.listener is not None:
+            self.listener.remove()
 
     # A copied or pickled model takes its operator along, not what it is in the middle of
 
@@ -142,63 +135,26 @@ class Session:
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, _local=_Local())
 
-    # What a call of the whole model tells
+    # Around a call of the whole model; what it tells is the listener's
 
-    def _read_answers(self, module: Any, call: Call) -> None:
-        labels, rows = call.get("labels"), call.get("logits_to_keep")
-        self._local.answer_bs = None if labels is None else labels != -100
-        if labels is None and isinstance(rows, int) and rows > 1:  # an answer to be scored, or drafts to be verified
-            given = call["inputs_embeds"] if call.get("input_ids") is None else call["input_ids"]
-            place_s = torch.arange(given.shape[1], device=given.device)
-            self._local.answer_bs = (place_s > len(place_s) - rows).expand(given.shape[:2])
-
-    def _hear(self, module: Any, call: Call) -> None:
-        assert self.parts.family is not None
-        self._local.heard = (*self._local.heard, self.parts.family.heard(call))[-LATELY:]
-
-    def _read_call(self, module: Any, call: Call) -> None:
-        local, parts = self._local, self.parts
-        answer_bs, local.answer_bs, local.asked = local.answer_bs, None, None
-        mask = call.get("attention_mask")
-        local.valid_bs = mask if isinstance(mask, Tensor) and mask.dim() == 2 else None
-        assert parts.family is not None
-        local.asked = asked_of(call, answer_bs)
-        if local.asked is not None and parts.family.reads_tower and one_each(parts, call):
-            local.asked = layout_of_call(parts, self.tokens, call, answer_bs)
-        if local.asked is None:
-            self._count_on(call)
+    def _begin_call(self, module: Any, call: Call) -> None:
+        # not the listener's own hook: by the session behind it, ``attach`` knows that a copied model has an operator on
+        assert self.listener is not None
+        self.listener.read_answers(call)
 
     @torch.compiler.disable
     def _end_call(self, module: Any, args: Any, output: Any) -> None:
-        local = self._local
-        local.asked = local.valid_bs = local.now = None
-
-    def _count_on(self, call: Call) -> None:
-        """Before a later step of a prompt that layer 0 holds only in part: positions the body would count wrongly."""
-        cache, family = cache_of(call), self.parts.family
-        if cache is None or cache.get_seq_length() == 0:
-            return
-        prompt = recall(cache)
-        if prompt is None or 0 not in prompt.stages or call.get("position_ids") is not None:
-            return
-        given = call["inputs_embeds"] if call.get("input_ids") is None else call["input_ids"]
-        seen, new = cache.get_seq_length() + prompt.length - prompt.stages[0].present.count, given.shape[1]
-        assert family is not None
-        if family.axes > 1 and call.get("attention_mask") is None:
-            call["attention_mask"] = torch.ones(len(given), seen + new, dtype=torch.long, device=given.device)
-        elif family.axes == 1 and family.own_masks:
-            position_bq = torch.arange(seen, seen + new, device=given.device)[None]
-            if self._local.valid_bs is not None:
-                position_bq = (self._local.valid_bs.cumsum(1) - 1).clamp(min=0)[:, -new:]
-            call["position_ids"] = family.positions_of(call, position_bq)
+        assert self.listener is not None
+        self.listener.take()
+        self._local.now = None
 
     # What happens in the language model
 
     def _enter(self, module: Any, call: Call) -> None:
         """Before the language model: begin a prompt (with its sites at layer 0), or go on with one."""
         local, cache = self._local, cache_of(call)
-        asked, local.asked, local.now = self.layout or local.asked, None, None
-        valid_bs, local.valid_bs = local.valid_bs, None
+        asked, valid_bs = (self.layout, None) if self.listener is None else self.listener.take()
+        local.now = None
         past = 0 if cache is None else cache.get_seq_length()
         if past > 0:
             prompt = recall(cache)
@@ -233,33 +189,13 @@ class Session:
     def _begin(self, asked: Layout | Asked, x_bsd: Tensor, position: Tensor) -> Step | None:
         """What enters the language model; None where the prompts hold no unit to reduce."""
         if isinstance(asked, Layout):
-            if asked is not self.layout:
-                self._tell(asked, len(x_bsd))
+            if self.listener is not None:
+                self.listener.put_into(asked, len(x_bsd))
             check_layout(asked, x_bsd, self.tokens, self.entering)
             return enter(asked, position, x_bsd, self.names)
-        kinds = units_of(self.parts, asked, self._local.heard)
-        if not any(units.groups for _, units in kinds):
-            return None
-        sight = self.tower.sight if self.tower else None
-        if self.operator.sees_less or (sight is not None and sight.seen is not None):
-            raise EosError("an operator that reduces inside the vision tower needs one image a prompt")
-        valid_bs = torch.ones_like(kinds[0][0]) if asked.mask_bs is None else asked.mask_bs.bool()
-        told = sight.told if sight else None
-        crowd = assemble(kinds, valid_bs, position, asked.answer_bs, told)
-        return Step(opened(crowd, x_bsd, self.names), x_bsd, crowd.slot_bk)
-
-    def _tell(self, layout: Layout, prompts: int) -> None:
-        """Add to a layout what the vision tower said about the images; beams share one that went through it once."""
-        sight = self.tower.sight if self.tower else None
-        if sight is None:
-            return
-
-        def each(tensor: Tensor) -> Tensor:
-            if prompts % len(tensor):
-                raise EosError(f"{len(tensor)} encoded images for {prompts} prompts")
-            return tensor.repeat_interleave(prompts // len(tensor), 0)
-
-        sight.rows(each).put_into(layout)
+        assert self.listener is not None
+        crowd = self.listener.crowd_of(asked, position)
+        return None if crowd is None else Step(opened(crowd, x_bsd, self.names), x_bsd, crowd.slot_bk)
 
     @property
     def _own_masks(self) -> bool:

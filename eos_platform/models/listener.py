@@ -1,0 +1,148 @@
+"""What a call of the whole model tells of its prompts, kept until the language model is reached.
+
+Labels come to the model, images and masks to its body, their sizes to the vision tower; what enters the language model
+follows from all of it. Each thread has what its own call told.
+Legend: b batch, s prompt, q new tokens.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from eos_platform.errors import EosError
+from eos_platform.models.asked import Asked, asked_of, one_each, units_of
+from eos_platform.models.cache import cache_of
+from eos_platform.models.crowd import Crowd, assemble
+from eos_platform.models.images import layout_of_call
+from eos_platform.models.layout import Layout
+from eos_platform.models.parts import Parts
+from eos_platform.models.prompt import Call, recall
+from eos_platform.models.tower import Tower
+from eos_platform.operators.spec import OperatorSpec
+
+LATELY = 2  # calls of the vision tower remembered: images, then films
+
+
+class _Local(threading.local):
+    """What one thread's call has told so far."""
+
+    asked: Layout | Asked | None = None
+    answer_bs: Tensor | None = None
+    valid_bs: Tensor | None = None  # the mask a step of the whole model came with
+    heard: tuple[Any, ...] = ()  # what the vision tower was told of its images
+
+
+class Listener:
+    """Follows the calls of one model, through a session's hooks; those in the vision tower are its own."""
+
+    def __init__(self, parts: Parts, operator: OperatorSpec) -> None:
+        self.parts = parts
+        self.operator = operator
+        self.tokens = operator.target.tokens
+        self._local = _Local()
+        self.tower = Tower(parts, operator) if parts.family is not None and parts.family.reads_tower else None
+
+    def remove(self) -> None:
+        """Take the hooks in the vision tower off again."""
+        if self.tower is not None:
+            self.tower.remove()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_local"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _local=_Local())
+
+    # Before the modules that a call passes through, from the outside in
+
+    def read_answers(self, call: Call) -> None:
+        """Before the model: which tokens are not the prompt's."""
+        labels, rows = call.get("labels"), call.get("logits_to_keep")
+        self._local.answer_bs = None if labels is None else labels != -100
+        if labels is None and isinstance(rows, int) and rows > 1:  # an answer to be scored, or drafts to be verified
+            given = call["inputs_embeds"] if call.get("input_ids") is None else call["input_ids"]
+            place_s = torch.arange(given.shape[1], device=given.device)
+            self._local.answer_bs = (place_s > len(place_s) - rows).expand(given.shape[:2])
+
+    def read_call(self, module: Any, call: Call) -> None:
+        """Before the body: what the prompts hold. A later step is told its positions, if need be."""
+        local, parts = self._local, self.parts
+        answer_bs, local.answer_bs, local.asked = local.answer_bs, None, None
+        mask = call.get("attention_mask")
+        local.valid_bs = mask if isinstance(mask, Tensor) and mask.dim() == 2 else None
+        assert parts.family is not None
+        local.asked = asked_of(call, answer_bs)
+        if local.asked is not None and parts.family.reads_tower and one_each(parts, call):
+            local.asked = layout_of_call(parts, self.tokens, call, answer_bs)
+        if local.asked is None:
+            self._count_on(call)
+
+    def _count_on(self, call: Call) -> None:
+        """Before a later step of a prompt that layer 0 holds only in part: positions the body would count wrongly."""
+        cache, family = cache_of(call), self.parts.family
+        if cache is None or cache.get_seq_length() == 0:
+            return
+        prompt = recall(cache)
+        if prompt is None or 0 not in prompt.stages or call.get("position_ids") is not None:
+            return
+        given = call["inputs_embeds"] if call.get("input_ids") is None else call["input_ids"]
+        seen, new = cache.get_seq_length() + prompt.length - prompt.stages[0].present.count, given.shape[1]
+        assert family is not None
+        if family.axes > 1 and call.get("attention_mask") is None:
+            call["attention_mask"] = torch.ones(len(given), seen + new, dtype=torch.long, device=given.device)
+        elif family.axes == 1 and family.own_masks:
+            position_bq = torch.arange(seen, seen + new, device=given.device)[None]
+            if self._local.valid_bs is not None:
+                position_bq = (self._local.valid_bs.cumsum(1) - 1).clamp(min=0)[:, -new:]
+            call["position_ids"] = family.positions_of(call, position_bq)
+
+    def hear(self, module: Any, call: Call) -> None:
+        """Before the vision tower: sizes of images, which the language model is not told."""
+        assert self.parts.family is not None
+        self._local.heard = (*self._local.heard, self.parts.family.heard(call))[-LATELY:]
+
+    # Once the language model is reached
+
+    def take(self) -> tuple[Layout | Asked | None, Tensor | None]:
+        """What this thread's call asks (None: nothing) and the mask it came with; no later call is taken for it."""
+        local = self._local
+        asked, valid_bs = local.asked, local.valid_bs
+        local.asked = local.valid_bs = None
+        return asked, valid_bs
+
+    def put_into(self, layout: Layout, prompts: int) -> None:
+        """Add to a layout what the vision tower said about the images; beams share one that went through it once.
+
+        Raises:
+            EosError: the images are not those of the prompts.
+        """
+        sight = self.tower.sight if self.tower else None
+        if sight is None:
+            return
+
+        def each(tensor: Tensor) -> Tensor:
+            if prompts % len(tensor):
+                raise EosError(f"{len(tensor)} encoded images for {prompts} prompts")
+            return tensor.repeat_interleave(prompts // len(tensor), 0)
+
+        sight.rows(each).put_into(layout)
+
+    def crowd_of(self, asked: Asked, position: Tensor) -> Crowd | None:
+        """What enters of prompts with any number of images; None where they hold no unit to reduce.
+
+        Raises:
+            EosError: the operator also reduces inside the vision tower, or the images are not those of the prompts.
+        """
+        kinds = units_of(self.parts, asked, self._local.heard)
+        if not any(units.groups for _, units in kinds):
+            return None
+        sight = self.tower.sight if self.tower else None
+        if self.operator.sees_less or (sight is not None and sight.seen is not None):
+            raise EosError("an operator that reduces inside the vision tower needs one image a prompt")
+        valid_bs = torch.ones_like(kinds[0][0]) if asked.mask_bs is None else asked.mask_bs.bool()
+        told = sight.told if sight else None
+        return assemble(kinds, valid_bs, position, asked.answer_bs, told)
