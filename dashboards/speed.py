@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from eos_platform.dashboards.palette import FAMILIES, GRID, INK, MUTED, design_styles, theme
+from eos_platform.dashboards.text import escape
 
 BEST_FIRST = ("compiled", "captured", "eager")  # the mode that is drawn: the fastest that was timed
 
@@ -30,10 +31,10 @@ def speed_figure(rows: pd.DataFrame) -> go.Figure:
         figure.add_scatter(
             x=x,
             y=y,
-            name=name,
+            name=escape(name),
             legendgroup=name,
             showlegend=name not in shown,
-            hovertemplate=f"{name}: %{{x:.0f}} tokens, %{{y:.2f}} ms<extra></extra>",
+            hovertemplate=f"{escape(name)}: %{{x:.0f}} tokens, %{{y:.2f}} ms<extra></extra>",
             row=1,
             col=column,
             **look,
