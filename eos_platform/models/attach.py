@@ -162,6 +162,9 @@ def attached(model: Model, operator: OperatorSpec | str | Path, *, rescale: bool
 def reducing(model: Model, operator: OperatorSpec | str | Path, layout: Layout) -> Iterator[Model]:
     """The same for direct calls of the language model.
 
+    To compile such calls, compile a function that makes them: of a compiled module, torch runs the outermost hooks
+    outside of what it compiled, where the others do not see what they say.
+
     Args:
         layout: of the sequences that ``model.model.language_model(inputs_embeds=...)`` is called with. What the
             operator does in the vision tower has been done (``encode_images``); ``layout.seen`` says what is left.
