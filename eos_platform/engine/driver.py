@@ -12,6 +12,7 @@ from typing import Any
 import optuna
 import ray
 from ray import tune
+from ray.air.execution._internal.actor_manager import RayActorManager
 from rich.console import Console
 
 from eos_platform.engine import store
@@ -134,7 +135,7 @@ def run_trials(
             verbose=0,
         ),
     )
-    with board, mirror, _stop_is_heard(board):
+    with board, mirror, _stop_is_heard(board), ray_errors_are_deaths():
         _fit(tuner, board)
     patience(lambda: store.settle(told))
     if searcher.stopped:
@@ -166,6 +167,27 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
+
+
+@contextmanager
+def ray_errors_are_deaths() -> Iterator[None]:
+    """Let Tune take a worker that Ray gave up, for want of memory say, for one that died.
+
+    Ray Tune 2.60 knows actors that died and tasks that raised; any other error of Ray's would end the whole study.
+    """
+    tell = RayActorManager._actor_task_failed
+
+    def told(self: Any, tracked_actor_task: Any, exception: Exception) -> None:
+        known = (ray.exceptions.RayActorError, ray.exceptions.RayTaskError)
+        if isinstance(exception, ray.exceptions.RayError) and not isinstance(exception, known):
+            exception = ray.exceptions.RayActorError(error_msg=str(exception))
+        tell(self, tracked_actor_task, exception)
+
+    RayActorManager._actor_task_failed = told  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        RayActorManager._actor_task_failed = tell  # type: ignore[method-assign]
 
 
 class _StopSignal(logging.Handler):
