@@ -29,7 +29,7 @@ from eos_platform.engine.study import Study
 from eos_platform.engine.study_file import StudyFile
 from eos_platform.engine.tables import plain_table
 from eos_platform.errors import EosError
-from eos_platform.files import write_atomic
+from eos_platform.files import check_writable, write_atomic
 
 RUNS = Path("eos-runs")
 
@@ -101,6 +101,8 @@ def main(
     lines: list[dict[str, Any]] = []
     try:
         study = load_study(source, sets or (), runs)
+        if out:
+            check_writable(out)
         for seed in range(seeds):
             steps = 0
             for kind, one in pair(study, seed).items():

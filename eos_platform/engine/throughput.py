@@ -3,8 +3,9 @@
     python -m eos_platform.engine.throughput --model bundled --at-once 1,2,4
 
 Each number at once is a study of its own on Ray, of searches that differ in their seed alone, so that all are the same
-work. The clock runs from the beginning of its first search to the end of its last, loading of the model included;
-efficiency is searches a minute over those of one at a time, shared among them.
+work. The clock runs from the beginning of its first search to the end of its last, loading of the model included. One
+search beforehand does not count: it leaves in the cache what the vision tower makes of the pictures, for all alike.
+Efficiency is searches a minute over those of one at a time, shared among them.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from eos_platform.engine.study import Study
 from eos_platform.engine.study_file import StudyFile
 from eos_platform.engine.tables import plain_table
 from eos_platform.errors import EosError
-from eos_platform.files import write_atomic
+from eos_platform.files import check_writable, write_atomic
 
 
 class Rate(NamedTuple):
@@ -86,7 +87,11 @@ def main(
     lines: list[dict[str, Any]] = []
     try:
         numbers = numbers_of(at_once, gpus)
+        if out:
+            check_writable(out)
         with tempfile.TemporaryDirectory(prefix="eos-throughput-") as scratch:
+            first = study_of(model, budget, steps, 1, 1, gpus).model_copy(update={"name": "throughput-first"})
+            Study(first, runs=scratch, console=console).run()
             for number in numbers:
                 study = study_of(model, budget, steps, number, rounds, gpus)
                 Study(study, runs=scratch, console=console).run()
