@@ -100,7 +100,9 @@ def _changes(operator: OperatorSpec, number: int) -> Iterator[Change]:
 
 def _ranked(site: SiteSpec) -> Iterator[Change]:
     if any(site.probe):
-        yield "probe off", "on", {"probe": ()}, {}
+        yield "probe off", "on", {"probe": (), "steering": None}, {}
+    if site.steering:
+        yield "steering off", f"rank {site.steering.rank}", {"steering": None}, {}
     weights = {name: weight for name, weight in site.score.items() if weight}
     for name, weight in weights.items():
         rest = {other: value for other, value in weights.items() if other != name}

@@ -91,7 +91,8 @@ class Space:
             EosError: a budget nothing reaches.
         """
         self.workload = workload
-        self.config = config.model_copy(update={"budget_rule": "exact"})
+        # what a question turns would be thousands of numbers more, to which such search is blind
+        self.config = config.model_copy(update={"budget_rule": "exact", "steer": 0})
         check(workload, self.config)
         # on the CPU whatever the model is on: these are few numbers, and read one by one
         self.parameters = Parameters(self.config, workload.target, workload.shape.hidden).requires_grad_(False)

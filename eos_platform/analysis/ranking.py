@@ -100,15 +100,13 @@ class _Listening(Session):
         weights = weights_of(site) if site.ranks else {}
         tokens = present.visual_bn.shape[1]
         if len(weights) > 1 and not site.is_noop(tokens):
-            sequence = present.sequence(
-                x_bkd, rope, lambda: Rope(*self.parts.language_model.rotary_emb(x_bkd.float(), present.position_bk))
-            )
+            sequence = present.sequence(x_bkd, rope, lambda: self.parts.rope(x_bkd.float(), present.position_bk))
             names = tuple(weights)
             given = layer_features({*names, *needed(site, tokens)} - {PROBE}, layer, sequence, present.given)
             x_bnd = take_tokens(x_bkd, present.visual_bn)
             features = with_token_features(given, x_bnd, names)
             parts = [
-                probed(site, x_bnd) if name == PROBE else weight * combine(features, {name: 1.0})
+                probed(site, x_bnd, given.get("question")) if name == PROBE else weight * combine(features, {name: 1.0})
                 for name, weight in weights.items()
             ]
             self.note(site, torch.stack([part.float() for part in parts]))

@@ -34,6 +34,9 @@ FIXED: dict[str, dict[str, Any]] = {
     "penalty": {"budget_rule": "penalty"},
     "two-sided": {"budget_rule": "two-sided"},
     # operator
+    "no-steering": {"steer": 0},
+    "rank-4": {"steer": 4},
+    "rank-16": {"steer": 16},
     "no-probe": {"probe": False},
     "by-score": {"selector": "score"},
     "no-probe-by-score": {"probe": False, "selector": "score"},

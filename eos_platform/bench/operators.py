@@ -1,7 +1,8 @@
 """Which operators are timed: files, hand-designed ones, and what searches find, at a mean number of visual tokens.
 
 Time needs the shape of a searched operator only, so one stands in for it where nothing was searched: two sites as
-searches place them, with the selectors, features and transfer they choose, and random directions as probes.
+searches place them, with the selectors, features and transfer they choose, and random directions as probes, which the
+question turns.
 """
 
 from __future__ import annotations
@@ -10,9 +11,12 @@ import math
 import random
 from pathlib import Path
 
+import torch
+
 from eos_platform.errors import EosError, unknown
 from eos_platform.operators.designs import DESIGNS, get_design
-from eos_platform.operators.spec import OperatorSpec, SiteSpec, Target, Transfer
+from eos_platform.operators.spec import OperatorSpec, SiteSpec, Steering, Target, Transfer
+from eos_platform.search.config import SearchConfig
 
 SEARCHED = "searched-like"
 LATER = 0.88  # of the first site's tokens, those that the second keeps
@@ -37,6 +41,7 @@ def searched_like(target: Target, tokens: float, width: int) -> OperatorSpec:
             spread=1.5,
             score={"norm": 0.05, "uniqueness": 0.05},
             probe=_direction(width, 0),
+            steering=_steering(width, 0),
             transfer=moved,
             beta=0.97,
         ),
@@ -46,6 +51,7 @@ def searched_like(target: Target, tokens: float, width: int) -> OperatorSpec:
             selector="score",
             score={"last_text": 0.2, "mean_text": 0.2, "norm": 0.05, "uniqueness": 0.05},
             probe=_direction(width, 1),
+            steering=_steering(width, 1),
             transfer=moved,
             beta=0.97,
         ),
@@ -56,6 +62,11 @@ def searched_like(target: Target, tokens: float, width: int) -> OperatorSpec:
 def _direction(width: int, seed: int) -> tuple[float, ...]:
     draw = random.Random(seed)
     return tuple(round(draw.gauss(0.0, 1.0), 4) for _ in range(width))
+
+
+def _steering(width: int, seed: int) -> Steering:
+    chance = torch.Generator().manual_seed(seed)
+    return Steering.of(*torch.randn(2, SearchConfig.model_fields["steer"].default, width, generator=chance))
 
 
 def operators_for(names: list[str], target: Target, tokens: float, width: int) -> list[tuple[str, OperatorSpec]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from eos_platform.operators.spec import OperatorSpec
+from eos_platform.operators.spec import OperatorSpec, SiteSpec
 
 
 def layers_of(spec: OperatorSpec) -> pd.DataFrame:
@@ -30,7 +30,7 @@ def sites_of(spec: OperatorSpec) -> pd.DataFrame:
             "after": site.keep,
             "regime": regime,
             "selector": site.selector,
-            "what": _words(site.score, site.probe),
+            "what": _words(site),
             "transfer": f"gamma {site.transfer.gamma:.2g}, tau {site.transfer.tau:.2g}, nu {site.transfer.nu:.2g}",
             "compensation": f"beta {site.beta:.2g}, positions {site.positions}",
         }
@@ -40,7 +40,11 @@ def sites_of(spec: OperatorSpec) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=columns)
 
 
-def _words(score: dict[str, float], probe: tuple[float, ...]) -> str:
-    weights = sorted(((name, weight) for name, weight in score.items() if weight), key=lambda pair: -abs(pair[1]))
+def _words(site: SiteSpec) -> str:
+    weights = sorted(((name, weight) for name, weight in site.score.items() if weight), key=lambda pair: -abs(pair[1]))
     words = [f"{name} {weight:+.2g}" for name, weight in weights[:4]]
-    return ", ".join([*words, *(["a learned direction"] if any(probe) else [])])
+    if site.steering:
+        words.append("a learned direction that the question turns")
+    elif any(site.probe):
+        words.append("a learned direction")
+    return ", ".join(words)

@@ -67,6 +67,9 @@ def parameters_of(operator: OperatorSpec, config: SearchConfig, target: Target, 
         parameters.weights[row] = torch.tensor([scale * site.score.get(name, 0.0) for name in FEATURES])
         if parameters.probe.shape[1]:
             parameters.probe[row] = scale * torch.tensor(site.probe) if site.probe else 0.0
+        if site.steering:
+            parameters.read[row], turn_kd = site.steering.tensors()
+            parameters.turn[row] = scale * turn_kd
         parameters.gamma[row] = _logit(site.transfer.gamma)
         parameters.log_tau[row] = math.log(min(max(site.transfer.tau, TAU_RANGE[0]), TAU_RANGE[1]))
         parameters.nu[row] = _logit(site.transfer.nu)
@@ -88,6 +91,8 @@ def _learnable(site: SiteSpec, parameters: Parameters, row: int) -> bool:
     if not used <= {name for name, allowed in zip(FEATURES, parameters.mask[row].tolist(), strict=True) if allowed}:
         return False
     if site.probe and len(site.probe) != parameters.probe.shape[1]:
+        return False
+    if site.steering and site.steering.rank != parameters.read.shape[1]:
         return False
     learned = {name: getattr(site.transfer, name) for name in ("gamma", "tau", "nu", "support")}
     if site.transfer.gamma == 0:  # nothing is handed on: by which rule does not matter

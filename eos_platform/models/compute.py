@@ -16,7 +16,14 @@ from torch import Tensor
 from eos_platform.errors import EosError
 from eos_platform.models.needs import arrivals, decoder_needs
 from eos_platform.models.shapes import DecoderShape, VisionShape, shape_of, vision_shape_of
-from eos_platform.models.site_cost import all_pairs, feature_flops, opening_flops, site_flops
+from eos_platform.models.site_cost import (
+    all_pairs,
+    feature_flops,
+    opening_flops,
+    question_flops,
+    site_flops,
+    steering_flops,
+)
 from eos_platform.models.vision_cost import vision_flops
 from eos_platform.operators.cover import products
 from eos_platform.operators.relaxed_site import RelaxedSite
@@ -100,6 +107,8 @@ def soft_compute_ratio(
     """
     # made on the device: a copy from the host could not be captured
     total = torch.full((), float(2 * shape.hidden * shape.vocab), device=counts[0].device if counts else None)
+    if any(site.steering is not None for site in sites):
+        total = total + question_flops(shape, text_tokens)
     here = torch.full_like(total, float(tokens))
     after: dict[int, Tensor] = {}
     for site, count in zip(sites, counts, strict=True):
@@ -111,6 +120,8 @@ def soft_compute_ratio(
             cost = cost + 2 * shape.hidden * products(here, count, shape.hidden)
         if site.probe is not None:
             cost = cost + 2 * shape.hidden * here
+        if site.steering is not None:
+            cost = cost + steering_flops(shape, len(site.steering[0]))
         cost = cost + 4 * shape.hidden * gone * count
         total = total + cost * gone / (gone + 1)
         here = after[site.layer] = count

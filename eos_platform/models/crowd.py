@@ -19,7 +19,7 @@ from torch import Tensor
 
 from eos_platform.models.needs import OPENING, RATED, needed
 from eos_platform.models.parts import Parts
-from eos_platform.models.raters import choose_raters, relevance
+from eos_platform.models.raters import choose_raters, question, relevance
 from eos_platform.models.rope import Rope
 from eos_platform.models.scores import GIVEN, layer_features, take_tokens
 from eos_platform.models.scores import Sequence as Tokens_
@@ -65,6 +65,7 @@ class Crowd:
     bias_bk: Tensor | None = None
     shift: Any = 0  # how far renumbering moved what follows the prompt: 0, or (b, 1)
     rater_bt: Tensor | None = None
+    question_bd: Tensor | None = None  # mean direction of each prompt's text
     mask: Tensor | None = None  # of the layer a site stands before, where attention is not simply causal
 
     @property
@@ -83,7 +84,7 @@ class Crowd:
         visual_bk = ~self.other_bk if self.alive_bk is None else ~self.other_bk & self.alive_bk
         return Tokens_(
             x_bkd, rope, self.valid_bk, self.bias_bk, place_bk, self.other_bt, self.text_bk, self.last_b, self.rater_bt,
-            wide_rope, visual_bk, self.mask,
+            wide_rope, visual_bk, self.mask, self.question_bd,
         )  # fmt: skip
 
     def keeping(self, kept: Sequence[Tensor]) -> tuple[Crowd, Tensor]:
@@ -228,6 +229,8 @@ def opened(crowd: Crowd, x_bkd: Tensor, names: Collection[str]) -> Crowd:
         crowd = replace(crowd, groups=tuple(groups))
     if RATED & set(names):
         crowd = replace(crowd, rater_bt=choose_raters(x_bkd, text_btd, asks_bt, visual_bk))
+    if "question" in names:
+        crowd = replace(crowd, question_bd=question(text_btd, asks_bt))
     return crowd
 
 
@@ -251,13 +254,12 @@ def apply_sites(
 
     wanted = {name for group in crowd.groups for name in needed(sites[group.grid], group.place_un.shape[1])}
     told = layer_features(wanted - set(GIVEN), layer, crowd.sequence(x_bkd, rope, wide_rope), {})
-    pivots_bpd = told.pop("text_pivots", None)
+    whole = {name: told.pop(name) for name in ("text_pivots", "question") if name in told}  # of a prompt, not a token
     reduced, kept = [], []
     for group in crowd.groups:
         found = {name: group.of(feature_bk) for name, feature_bk in told.items()}
         found |= {name: values.float() for name, values in group.given.items() if name in wanted}
-        if pivots_bpd is not None:
-            found["text_pivots"] = pivots_bpd[group.row_u]
+        found |= {name: values[group.row_u] for name, values in whole.items()}
         x_und = x_bkd[group.row_u[:, None], group.place_un]
         done = reduce(sites[group.grid], Tokens(x_und, group.size_un, group.origin_un), found, group.grid)
         reduced.append(done.tokens)

@@ -6,7 +6,7 @@ from eos_platform.operators.reduce import needed as read_by_reduce
 from eos_platform.operators.spec import OperatorSpec, SiteSpec
 
 RATED = {"raters", "corrected"}  # features that need to know which text tokens rate visual ones
-OPENING = RATED | {"relevance"}  # features that rest on what enters the language model
+OPENING = RATED | {"relevance", "question"}  # features that rest on what enters the language model
 
 
 def needed(site: SiteSpec, tokens: int) -> tuple[str, ...]:

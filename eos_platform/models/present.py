@@ -15,7 +15,7 @@ from torch import Tensor
 from eos_platform.models.layout import Layout
 from eos_platform.models.needs import OPENING, RATED, needed
 from eos_platform.models.parts import Parts
-from eos_platform.models.raters import choose_raters, relevance
+from eos_platform.models.raters import choose_raters, question, relevance
 from eos_platform.models.rope import Rope
 from eos_platform.models.scores import Sequence, layer_features, take_tokens
 from eos_platform.operators.reduce import reduce
@@ -43,6 +43,7 @@ class Present:
     # what was known of each visual token before the decoder (b, n) or (b, n, e), by name
     given: Mapping[str, Tensor] = field(default_factory=dict)
     rater_bt: Tensor | None = None  # which of the other tokens rate visual ones
+    question_bd: Tensor | None = None  # mean direction of the text
 
     @classmethod
     def all(cls, layout: Layout, position_bs: Tensor) -> Present:
@@ -86,6 +87,7 @@ class Present:
             self.last_b,
             self.rater_bt,
             wide_rope,
+            question_bd=self.question_bd,
         )
 
     def keeping(self, index_br: Tensor) -> tuple[Present, Tensor]:
@@ -145,7 +147,7 @@ def enter(layout: Layout, position_bs: Tensor, x_bsd: Tensor, names: Collection[
     if layout.seen is not None:
         present, keep_bk = present.keeping(layout.seen.index_br)
         present, x_bkd = replace(present, size_bn=layout.seen.size_br), take_tokens(x_bsd, keep_bk)
-    given, rater_bt = layout.told(), None
+    given, rater_bt, question_bd = layout.told(), None, None
     if OPENING & set(names):
         visual_bnd, text_btd = take_tokens(x_bkd, present.visual_bn), take_tokens(x_bkd, present.other_bt)
         asks_bt = present.text_bk.gather(1, present.other_bt)
@@ -153,7 +155,9 @@ def enter(layout: Layout, position_bs: Tensor, x_bsd: Tensor, names: Collection[
             given["relevance"] = relevance(visual_bnd, text_btd, asks_bt)
         if RATED & set(names):
             rater_bt = choose_raters(visual_bnd, text_btd, asks_bt)
-    return Step(replace(present, given=given, rater_bt=rater_bt), x_bkd, keep_bk)
+        if "question" in names:
+            question_bd = question(text_btd, asks_bt)
+    return Step(replace(present, given=given, rater_bt=rater_bt, question_bd=question_bd), x_bkd, keep_bk)
 
 
 def apply_site(site: SiteSpec, present: Present, x_bkd: Tensor, rope: Rope, layer: Any, parts: Parts) -> Step:
@@ -169,7 +173,7 @@ def apply_site(site: SiteSpec, present: Present, x_bkd: Tensor, rope: Rope, laye
     """
 
     def wide_rope() -> Rope:
-        return Rope(*parts.language_model.rotary_emb(wide(x_bkd), present.position_bk))
+        return parts.rope(wide(x_bkd), present.position_bk, parts.kind(site.layer))
 
     sequence = present.sequence(x_bkd, rope, wide_rope)
     found = layer_features(needed(site, present.visual_bn.shape[1]), layer, sequence, present.given)

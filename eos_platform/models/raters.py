@@ -41,9 +41,13 @@ def choose_raters(visual_bnd: Tensor, text_btd: Tensor, asks_bt: Tensor, counted
 
 def relevance(visual_bnd: Tensor, text_btd: Tensor, asks_bt: Tensor) -> Tensor:
     """Mean cosine of each visual token to the text that may ask (b, n), of what enters the language model."""
+    return torch.einsum("bnd,bd->bn", unit(visual_bnd), question(text_btd, asks_bt)).float()
+
+
+def question(text_btd: Tensor, asks_bt: Tensor) -> Tensor:
+    """Mean direction of the text that may ask (b, d): what a prompt is about, as far as its words tell."""
     weight_bt = asks_bt / asks_bt.sum(1, keepdim=True).clamp(min=1)
-    mean_bd = torch.einsum("bt,btd->bd", weight_bt.to(wide(text_btd).dtype), unit(text_btd))
-    return torch.einsum("bnd,bd->bn", unit(visual_bnd), mean_bd).float()
+    return torch.einsum("bt,btd->bd", weight_bt.to(wide(text_btd).dtype), unit(text_btd))
 
 
 def mean_rows(row_btn: Tensor, asks_bt: Tensor) -> Tensor:

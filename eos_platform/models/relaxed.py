@@ -26,6 +26,7 @@ from eos_platform.models.layout import Layout
 from eos_platform.models.llava import ATTENTION, Parts, parts_of, renamed
 from eos_platform.models.masks import add_bias, take
 from eos_platform.models.present import Present
+from eos_platform.models.raters import question
 from eos_platform.models.rope import Rope
 from eos_platform.models.scores import layer_features, take_tokens
 from eos_platform.operators.relax import relax
@@ -73,12 +74,14 @@ class _Relaxation:
         for site in sites:
             self.sites.setdefault(site.layer, []).append(site)
         self.trace = Trace()
+        self.steers = any(site.steering is not None for site in sites)
+        self.question_bd: Tensor | None = None
         self.state: _State | None = None
-        first = min(self.sites, default=len(parts.layers))
+        self.first = first = min(self.sites, default=len(parts.layers))
         self.hooks = [
             layer.register_forward_pre_hook(renamed(partial(self._layer, index, index == first)), with_kwargs=True)
             for index, layer in enumerate(parts.layers)
-            if index >= first
+            if index >= first or (index == 0 and self.steers)
         ]
         if candidates is not None:
             self.hooks.append(parts.language_model.norm.register_forward_hook(self._leave))
@@ -90,6 +93,10 @@ class _Relaxation:
         self.hooks.clear()
 
     def _layer(self, index: int, starts: bool, module: Any, call: dict[str, Any]) -> None:
+        if index == 0 and self.steers:  # what enters the language model
+            self.question_bd = question(call["hidden_states"], self.layout.text_bs)
+        if index < self.first:
+            return
         if starts:
             self._begin(call)
         if index in self.sites:
@@ -107,6 +114,8 @@ class _Relaxation:
         self.trace.counts.clear()
         self.trace.presence.clear()
         present = replace(Present.all(layout, call["position_ids"]), given=layout.told())
+        if self.steers:
+            present = replace(present, question_bd=self.question_bd)
         cos, sin = call["position_embeddings"]
         rope = Rope(cos.expand(batch, -1, -1), sin.expand(batch, -1, -1))
         self.state = _State(present, None, torch.ones_like(present.size_bn), present.position_bk, rope, None)
@@ -130,6 +139,7 @@ class _Relaxation:
         present = state.present
         # every feature, as a weight of zero may be on its way somewhere; asking would also stall the device
         names = [name for name in site.features if name != "vision" or name in present.given]
+        names += ["question"] * (site.steering is not None)
         found = layer_features(names, module, present.sequence(x_bkd, state.rope), present.given)
         x_bnd = take_tokens(x_bkd, present.visual_bn)
         tokens = RelaxedTokens(x_bnd, present.size_bn, present.origin_bn, state.presence_bn)

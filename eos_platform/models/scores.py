@@ -34,6 +34,7 @@ class Sequence(NamedTuple):
     wide_rope: Callable[[], Rope] | None = None  # the same embeddings in float32
     counted_bn: Tensor | None = None  # bool, which of the "visual" tokens are; the others are asked about for nothing
     mask: Tensor | None = None  # of the layer, where attention is not simply causal
+    question_bd: Tensor | None = None  # mean direction of the text
 
 
 def take_tokens(x_bkd: Tensor, place_bq: Tensor) -> Tensor:
@@ -97,8 +98,8 @@ def layer_features(
 ) -> dict[str, Tensor]:
     """What a model says about the visual tokens present, by name: (b, n) float32 each.
 
-    Two more are no features: ``keys`` (b, n, e), and ``text_pivots`` (b, p, d), hidden states of text tokens. What is
-    named but follows from the tokens alone is left out.
+    Three more are no features: ``keys`` (b, n, e), ``text_pivots`` (b, p, d), hidden states of text tokens, and
+    ``question`` (b, d), the mean direction of the text. What is named but follows from the tokens alone is left out.
 
     Args:
         names: some of ``ALL_FEATURES``, ``keys``, ``text_pivots``.
@@ -115,6 +116,8 @@ def layer_features(
             if name not in given:
                 raise EosError(f"'{name}' comes from before the decoder (the vision tower), and was not given")
             found[name] = given[name].float()
+    if "question" in names and sequence.question_bd is not None:
+        found["question"] = sequence.question_bd
     rows = [name for name in ("last_text", "mean_text", "raters", "corrected") if name in names]
     loud = [name for name in ("key_norm", "text_pivots") if name in names]
     if not rows and not loud:

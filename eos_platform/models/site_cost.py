@@ -46,9 +46,21 @@ def opening_flops(shape: DecoderShape, names: Collection[str], tokens: int, text
     cost = 0.0
     if "relevance" in names:
         cost += 2 * shape.hidden * (tokens + text_tokens)
+    if "question" in names:
+        cost += question_flops(shape, text_tokens)
     if RATED & set(names):
         cost += 2 * shape.hidden * tokens * text_tokens
     return cost
+
+
+def question_flops(shape: DecoderShape, text_tokens: int) -> float:
+    """The mean direction of the text."""
+    return 2 * shape.hidden * text_tokens
+
+
+def steering_flops(shape: DecoderShape, rank: int) -> float:
+    """A question that turns a probe."""
+    return 4 * rank * shape.hidden
 
 
 def site_flops(shape: DecoderShape, site: SiteSpec, tokens: int, text_tokens: int) -> float:
@@ -57,6 +69,8 @@ def site_flops(shape: DecoderShape, site: SiteSpec, tokens: int, text_tokens: in
     asking = float(feature_flops(shape, names, tokens, text_tokens))
     if site.probe and not site.is_noop(tokens):
         asking += 2 * shape.hidden * tokens
+        if "question" in names and site.steering:
+            asking += steering_flops(shape, site.steering.rank)
     return asking + reduce_flops(site, tokens, shape.hidden, shape.key_width, TEXT_PIVOTS)
 
 

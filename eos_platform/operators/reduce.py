@@ -18,6 +18,7 @@ from eos_platform.operators.choose import Choice, choose
 from eos_platform.operators.score import combine, plain, probe_feature, with_token_features
 from eos_platform.operators.site import SCORED
 from eos_platform.operators.spec import SiteSpec
+from eos_platform.operators.steering import steered, unpacked
 from eos_platform.operators.tokens import Tokens, pick, wide
 from eos_platform.operators.transfer import collected, received
 
@@ -44,6 +45,8 @@ def needed(site: SiteSpec, tokens: int) -> tuple[str, ...]:
         names.append("keys")
     if site.selector == "pivots" and site.keep < tokens:
         names.append("text_pivots")
+    if site.steering and _ranks(site, tokens):
+        names.append("question")
     return tuple(names)
 
 
@@ -53,7 +56,8 @@ def reduce(site: SiteSpec, tokens: Tokens, given: Mapping[str, Tensor], grid: tu
     Args:
         given: what the model says of them (which of it is read: ``needed``). Features by name, each (b, n), of which
             ``norm`` and ``uniqueness`` are computed when not given; ``keys`` (b, n, e), compared where the site's
-            similarity is that; ``text_pivots`` (b, p, d), hidden states of text tokens for the selector ``pivots``.
+            similarity is that; ``text_pivots`` (b, p, d), hidden states of text tokens for the selector ``pivots``;
+            ``question`` (b, d), the mean direction of the text, where it turns the probe.
         grid: rows and columns of the original grid, which ``tokens.origin_bn`` indexes.
 
     Raises:
@@ -75,7 +79,7 @@ def _reduce(site: SiteSpec, tokens: Tokens, given: Mapping[str, Tensor], grid: t
     features = with_token_features(given, tokens.x_bnd, needed(site, n))
     score_bn: Tensor | None = None
     if _ranks(site, n):
-        probed_bn = probed(site, tokens.x_bnd) if site.probe else None
+        probed_bn = probed(site, tokens.x_bnd, given.get("question")) if site.probe else None
         score_bn = combine(features, site.score, probed_bn=probed_bn).to(wide(tokens.x_bnd).dtype)
     if site.keep == n:
         everyone_bn = torch.arange(n, device=tokens.x_bnd.device).expand(tokens.x_bnd.shape[:2])
@@ -100,15 +104,33 @@ def _reduce(site: SiteSpec, tokens: Tokens, given: Mapping[str, Tensor], grid: t
     return Reduced(kept, choice.kept_br)
 
 
-def probed(site: SiteSpec, x_bnd: Tensor) -> Tensor:
+def probed(site: SiteSpec, x_bnd: Tensor, question_bd: Tensor | None = None) -> Tensor:
     """What the site's learned direction says of each token (b, n).
 
+    Args:
+        site: with a probe.
+        x_bnd: the tokens.
+        question_bd: mean direction of the text, where it turns the probe.
+
     Raises:
-        EosError: the direction is one of another hidden space.
+        EosError: the direction is one of another hidden space, or the question that turns it is not given.
     """
     if len(site.probe) != x_bnd.shape[-1]:
         raise EosError(f"a probe of {len(site.probe)} numbers does not fit tokens of width {x_bnd.shape[-1]}")
-    return probe_feature(x_bnd, _direction(site.probe, x_bnd.device))
+    probe_d = _direction(site.probe, x_bnd.device)
+    if site.steering is None:
+        return probe_feature(x_bnd, probe_d)
+    if question_bd is None:
+        raise EosError("the question turns this site's probe, and no question is given here")
+    text_kd, visual_kd = (
+        _matrix(packed, site.steering.rank, x_bnd.device) for packed in (site.steering.text, site.steering.visual)
+    )
+    return probe_feature(x_bnd, steered(probe_d, text_kd, visual_kd, question_bd))
+
+
+@torch.compiler.assume_constant_result
+def _matrix(packed: str, rank: int, device: torch.device) -> Tensor:
+    return unpacked(packed, rank, device)
 
 
 @torch.compiler.assume_constant_result

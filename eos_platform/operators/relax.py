@@ -19,6 +19,7 @@ from eos_platform.operators.cover import cover
 from eos_platform.operators.relaxed_site import TAU_FLOOR, RelaxedSite
 from eos_platform.operators.score import combine, probe_feature, with_token_features
 from eos_platform.operators.select import first, priority, stay
+from eos_platform.operators.steering import steered
 from eos_platform.operators.threshold import soft_keep
 from eos_platform.operators.tokens import RelaxedTokens, pick, unit, wide
 from eos_platform.operators.transfer import permitted
@@ -46,7 +47,8 @@ def relax(
     """Apply ``site`` without removing a token that might have stayed.
 
     Args:
-        features: name -> (b, n); those not given count nothing, but ``norm`` and ``uniqueness`` are computed.
+        features: name -> (b, n); those not given count nothing, but ``norm`` and ``uniqueness`` are computed. Where a
+            question turns the probe, ``question`` (b, d).
         grid: rows and columns of the original grid, which ``tokens.origin_bn`` indexes.
         temperature: of the selection, > 0.
         hard: run the deployed selection of round(count) tokens forward, the gradient of the soft one backward.
@@ -55,7 +57,7 @@ def relax(
     """
     with torch.autocast(tokens.x_bnd.device.type, enabled=False):
         full = with_token_features(features, tokens.x_bnd, site.features, tokens.presence_bn)
-        probed_bn = None if site.probe is None else probe_feature(tokens.x_bnd, site.probe)
+        probed_bn = None if site.probe is None else probe_feature(tokens.x_bnd, _direction(site, full))
         score_bn = combine(full, site.weights, tokens.presence_bn, probed_bn).to(wide(tokens.x_bnd).dtype)
         line_bn, index_bm = _line(site, tokens, score_bn, candidates)
         if index_bm is None:
@@ -64,6 +66,12 @@ def relax(
             few = RelaxedTokens(*(pick(values, index_bm) for values in tokens))
             keep_bm = _keep(site, few, line_bn.gather(1, index_bm), grid, temperature, hard)
         return Relaxed(_transfer(site, tokens, score_bn, keep_bm, index_bm, grid), index_bm)
+
+
+def _direction(site: RelaxedSite, given: Mapping[str, Tensor]) -> Tensor:
+    """The probe (d,), or as each prompt's question turns it (b, d)."""
+    assert site.probe is not None
+    return site.probe if site.steering is None else steered(site.probe, *site.steering, given["question"])
 
 
 def _line(

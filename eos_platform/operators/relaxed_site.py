@@ -34,6 +34,7 @@ class RelaxedSite:
     seed: int = 0
     features: tuple[str, ...] = FEATURES  # those it may weigh; the others count nothing
     probe: Tensor | None = None  # (d,), a learned direction
+    steering: tuple[Tensor, Tensor] | None = None  # (k, d) each, how the question turns it
     spread: Tensor | None = None  # 0-dim, of the selector "cover"
 
     @classmethod
@@ -65,6 +66,7 @@ class RelaxedSite:
             positions=site.positions,
             seed=site.seed,
             probe=tensor(list(site.probe)) if site.probe else None,
+            steering=site.steering.tensors(device) if site.steering else None,
             spread=tensor(site.spread) if site.selector == "cover" else None,
         )
 

@@ -162,7 +162,7 @@ def _shrunk(image: Grid, old: Grid, new: Grid) -> Grid:
 
 def _without_probe(site: SiteSpec, where: str) -> dict[str, Any]:
     if any(site.score.values()) or not site.ranks:
-        return {"probe": ()}
+        return {"probe": (), "steering": None}
     if site.selector in SCORED:
         raise EosError(
             f"{where}: ranks by a learned direction alone, which lives in one model's hidden space and cannot travel"

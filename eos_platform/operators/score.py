@@ -35,10 +35,15 @@ def uniqueness_feature(x_bnd: Tensor, presence_bn: Tensor | None = None) -> Tens
     return 1 - (torch.einsum("bnd,bd->bn", unit_bnd, total_bd) - own_bn) / others_bn.clamp_min(1e-2)
 
 
-def probe_feature(x_bnd: Tensor, probe_d: Tensor) -> Tensor:
-    """What a learned direction says of each token (b, n): its cosine with it, times the direction's length."""
+def probe_feature(x_bnd: Tensor, probe: Tensor) -> Tensor:
+    """What a learned direction says of each token (b, n): its cosine with it, times the direction's length.
+
+    Args:
+        x_bnd: the tokens.
+        probe: the direction (d,), or one for each prompt (b, d).
+    """
     unit_bnd = unit(x_bnd)
-    return unit_bnd @ probe_d.to(unit_bnd.dtype)
+    return (unit_bnd @ probe.to(unit_bnd.dtype)[..., None])[..., 0]
 
 
 def combine(

@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from eos_platform.errors import unknown
+from eos_platform.operators.steering import Steering
 
 FEATURES = ("last_text", "mean_text", "vision", "norm", "uniqueness")  # what a search mixes
 DESIGN_FEATURES = ("raters", "corrected", "next_vision", "relevance", "key_norm")  # what some published methods add
@@ -92,6 +93,7 @@ class SiteSpec(Spec):
     score: dict[str, Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]] = {}
     # learned: each token's cosine with this direction of the model's hidden space, times its length, joins the score
     probe: tuple[Annotated[float, Field(allow_inf_nan=False)], ...] = ()
+    steering: Steering | None = None  # how the question turns the probe
     spread: float = Field(default=0.0, ge=0.0, le=100.0)  # of the selector "cover": how much unlikeness counts
     similarity: Literal["hidden", "keys"] = "hidden"  # what tokens are compared by: themselves, or the tower's keys
     seed: int = Field(default=0, ge=0, lt=2**32)  # of the selector "random"
@@ -128,7 +130,11 @@ class SiteSpec(Spec):
                 raise ValueError(
                     "support 'overlap' needs selector 'grid', as many kept as windows, and none beside them"
                 )
-        if self.ranks and not (any(self.score.values()) or any(self.probe)):
+        if self.steering is not None and self.place == "tower":
+            raise ValueError("no question is known inside the vision tower, and none can turn a probe there")
+        if self.steering is not None and self.steering.width != len(self.probe):
+            raise ValueError(f"steering of width {self.steering.width} turns no probe of {len(self.probe)} numbers")
+        if self.ranks and not (any(self.score.values()) or any(self.probe) or self.steering):
             raise ValueError("'score' must weigh at least one feature here (or a probe be given)")
         return self
 

@@ -3,8 +3,9 @@
 An operator is an ordered list of sites (``site.py``), in the vision tower or the decoder. At a site before decoder
 layer ``l`` (0: between projector and language model) the visual tokens x_1..x_N, with sizes m_i, are
 
-1. selected:    s_i = sum_k w_k z_k(i) + probe . x_i / |x_i|, brought to unit spread. The ``keep`` best stay (selector
-                ``score``), or those that score well and are unlike each other (``cover``), or a rule chooses;
+1. selected:    s_i = sum_k w_k z_k(i) + probe . x_i / |x_i|, brought to unit spread; the question may turn the probe
+                (``steering.py``). The ``keep`` best stay (selector ``score``), or those that score well and are unlike
+                each other (``cover``), or a rule chooses;
 2. transferred: y_j = u_j (x_j + R_j) / (1 + S_j)^nu with R_j = sum_i t_ij x_i / S_j^mu, S_j = sum_i t_ij,
                 t_ij = gamma P_ij a_i m_i / m_j and P_ij = softmax over kept j in the support of cos(x_i, x_j) / tau;
                 m_j <- m_j (1 + S_j);
@@ -37,6 +38,7 @@ from eos_platform.operators.site import (
     Support,
     Transfer,
 )
+from eos_platform.operators.steering import Steering
 
 __all__ = [
     "ALL_FEATURES",
@@ -46,6 +48,7 @@ __all__ = [
     "SelectorName",
     "SiteSpec",
     "Spec",
+    "Steering",
     "Support",
     "Target",
     "Transfer",
@@ -249,6 +252,7 @@ _KEYS = {
     "": OperatorSpec.model_fields,
     "target": Target.model_fields,
     "sites.*": SiteSpec.model_fields,
+    "sites.*.steering": Steering.model_fields,
     "sites.*.transfer": Transfer.model_fields,
     "sites.*.transfer.support": Support.model_fields,
 }

@@ -31,6 +31,9 @@ class SearchConfig(BaseModel):
         default="cover", description="of the first site: what matters and is unlike the rest, or what matters alone"
     )
     probe: bool = Field(default=True, description="learn a direction of the hidden space as a feature of each site")
+    steer: int = Field(
+        default=8, ge=0, le=1024, description="rank by which the question turns the probes; 0: the question has no say"
+    )
     task_weight: Weight = 1.0
     distill_weight: Weight = 1.0
     align_weight: Weight = 0.1

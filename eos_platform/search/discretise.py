@@ -7,7 +7,7 @@ from torch import Tensor
 
 from eos_platform.errors import EosError
 from eos_platform.models.compute import DecoderShape, compute_ratio
-from eos_platform.operators.spec import FEATURES, OperatorSpec, SiteSpec, Target, Transfer
+from eos_platform.operators.spec import FEATURES, OperatorSpec, SiteSpec, Steering, Target, Transfer
 from eos_platform.search.config import SearchConfig
 from eos_platform.search.parameters import Parameters
 
@@ -37,9 +37,11 @@ def to_operator(parameters: Parameters, counts: tuple[int, ...], target: Target,
             continue
         before = keep
         weights = site.weights * mask[number]
-        probe = site.probe if site.probe is not None and bool(site.probe.any()) else None
+        steers = site.steering is not None and bool(site.steering[1].any())
+        probe = site.probe if site.probe is not None and (steers or bool(site.probe.any())) else None
         # the score is brought to unit spread anyway: only proportions count
-        size = weights.norm() if probe is None else torch.cat([weights, probe]).norm()
+        learned = [] if probe is None else [probe, site.steering[1].flatten()] if site.steering else [probe]
+        size = torch.cat([weights, *learned]).norm()
         size = size.clamp_min(1e-12)
         rho = float(site.rho)
         sites.append(
@@ -49,6 +51,7 @@ def to_operator(parameters: Parameters, counts: tuple[int, ...], target: Target,
                 selector="cover" if site.selector == "cover" else "score",
                 score={f: _number(w) for f, w in zip(FEATURES, (weights / size).tolist(), strict=True) if w},
                 probe=() if probe is None else tuple(map(_number, (probe / size).tolist())),
+                steering=Steering.of(site.steering[0], site.steering[1] / size) if steers and site.steering else None,
                 spread=0.0 if site.spread is None else _number(float(site.spread)),
                 transfer=Transfer(
                     gamma=_number(float(site.gamma)),

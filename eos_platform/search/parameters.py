@@ -39,6 +39,10 @@ class Parameters(nn.Module):
         self.keep = nn.Parameter(torch.full((sites,), STAY))  # logit of the share of arriving tokens that stays
         self.weights = nn.Parameter(torch.tensor([[WEIGHTS[name] for name in FEATURES]] * sites))
         self.probe = nn.Parameter(torch.zeros(sites, width if config.probe else 0))
+        rank, chance = config.steer if config.probe else 0, torch.Generator().manual_seed(config.seed)
+        # a question is read at random at first, and turns nothing
+        self.read = nn.Parameter(torch.randn(sites, rank, width if rank else 0, generator=chance))
+        self.turn = nn.Parameter(torch.zeros_like(self.read))
         self.spread = nn.Parameter(torch.ones(()))
         self.gamma = nn.Parameter(torch.full((sites,), 2.5))
         self.log_tau = nn.Parameter(torch.full((sites,), math.log(config.tau_start)))
@@ -107,6 +111,7 @@ class Parameters(nn.Module):
                     positions=self.positions,
                     features=FEATURES if layer else EARLY,
                     probe=self.probe[number] if self.probe.shape[1] else None,
+                    steering=(self.read[number], self.turn[number]) if self.read.shape[1] else None,
                     spread=self.spread.clamp(0.0, SPREAD_MOST) if selector == "cover" else None,
                 )
             )

@@ -30,7 +30,8 @@ def check(workload: Workload, config: SearchConfig) -> None:
     if not layers or list(layers) != sorted(set(layers)):
         raise EosError(f"layers: {list(layers)} must be different and in ascending order, at least one")
     parameters = Parameters(config.model_copy(update={"layers": layers[:1]}), target, workload.shape.hidden)
-    parameters.probe.data.fill_(1.0)  # all that may cost something
+    for costly in (parameters.probe, parameters.turn):  # all that may cost something
+        costly.data.fill_(1.0)
     least = to_operator(parameters, (1,), target, "least")
     ratio = compute_ratio(least, workload.shape, workload.text_tokens)
     if ratio > config.budget:

@@ -14,7 +14,7 @@ from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForCon
 from eos_platform.models.attach import reducing
 from eos_platform.models.encoding import encode_images
 from eos_platform.models.layout import Layout
-from eos_platform.operators.spec import OperatorSpec, SiteSpec, Target
+from eos_platform.operators.spec import OperatorSpec, SiteSpec, Steering, Target
 
 IMAGE, PAD, VOCAB = 99, 0, 100
 SIDE = 8
@@ -171,6 +171,22 @@ WIDER: dict[str, tuple[tuple[int, int] | None, list[dict[str, Any]]]] = {
                 "positions": "renumber",
             },
             {"layer": 3, "keep": 12, "score": {"corrected": 1.0}},
+        ],
+    ),
+    "steered": (
+        None,
+        [
+            {
+                "layer": layer,
+                "keep": keep,
+                "selector": selector,
+                "score": {"norm": 0.3},
+                "probe": [0.5, -0.5] * 32,
+                "steering": Steering.of(*torch.randn(2, 3, 64, generator=torch.Generator().manual_seed(layer))),
+                "transfer": {"gamma": 0.9, "tau": 0.1},
+                "beta": 0.7,
+            }
+            for layer, keep, selector in ((0, 25, "cover"), (2, 10, "score"))
         ],
     ),
     "pivots": (None, [{"layer": 1, "keep": 29, "score": {"key_norm": 1.0}, "selector": "pivots"}]),

@@ -21,7 +21,7 @@ from eos_platform.models.compute import (
 )
 from eos_platform.models.counted import counted_flops, counted_vision_flops
 from eos_platform.operators.relaxed_site import RelaxedSite
-from eos_platform.operators.spec import FEATURES, OperatorSpec, Target
+from eos_platform.operators.spec import FEATURES, OperatorSpec, Steering, Target
 
 TEXT = 11
 LLAMA_7B = DecoderShape(32, 4096, 32, 32, 128, 11008, 32000)
@@ -37,6 +37,9 @@ def test_analytic_agrees_with_counted(
     full = counted_flops(model, None, TEXT)
     assert prefill_flops(shape, TEXT, None, small.tokens) == pytest.approx(full, rel=0.01)
     assert compute_ratio(spec, shape, TEXT) == pytest.approx(counted_flops(model, spec, TEXT) / full, rel=0.01)
+
+
+STEERING = Steering.of(torch.ones(9, 64), torch.ones(9, 64))
 
 
 @pytest.mark.parametrize(
@@ -66,6 +69,16 @@ def test_analytic_agrees_with_counted(
         {"layer": 1, "keep": 31, "score": {"key_norm": 1.0}, "selector": "pivots"},
         {"layer": 0, "keep": 31, "score": {"relevance": 1.0}, "selector": "dpp"},
         {"layer": 0, "keep": 31, "score": {"relevance": 1.0}, "selector": "cover", "spread": 0.5},
+        {"layer": 0, "keep": 31, "probe": [0.5] * 64, "selector": "cover", "spread": 0.5},
+        {
+            "layer": 0,
+            "keep": 31,
+            "score": {"norm": 1.0},
+            "probe": [0.5] * 64,
+            "steering": STEERING,
+            "selector": "cover",
+        },
+        {"layer": 2, "keep": 31, "probe": [0.5] * 64, "steering": STEERING},
         {"layer": 0, "keep": 31, "important": 16, "score": {"vision": 1.0}, "selector": "bipartite"},
         {
             "layer": 0,

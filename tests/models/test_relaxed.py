@@ -11,7 +11,7 @@ from eos_platform.errors import EosError
 from eos_platform.models.attach import attached, reducing
 from eos_platform.models.relaxed import relaxed, soft_rope
 from eos_platform.operators.relaxed_site import RelaxedSite
-from eos_platform.operators.spec import FEATURES, OperatorSpec
+from eos_platform.operators.spec import FEATURES, OperatorSpec, Steering
 
 TEXT = (9, 5)
 
@@ -135,10 +135,11 @@ def test_refusals(small: Any, model: Any) -> None:
 
 @pytest.mark.parametrize("first", [0, 2])
 @pytest.mark.parametrize("selector", ["score", "cover"])
-@pytest.mark.parametrize("positions", ["keep", "renumber"])
+@pytest.mark.parametrize(("positions", "steered"), [("keep", False), ("renumber", False), ("keep", True)])
 def test_with_few_candidates_it_still_agrees_with_deployed(
-    small: Any, model: Any, first: int, selector: str, positions: str
+    small: Any, model: Any, first: int, selector: str, positions: str, steered: bool
 ) -> None:
+    matrices = torch.randn(2, 3, 64, generator=torch.Generator().manual_seed(first))
     transfer = {"gamma": 0.9, "tau": 0.1}
     spec = small.operator(
         {
@@ -148,6 +149,7 @@ def test_with_few_candidates_it_still_agrees_with_deployed(
             "score": {"norm": 1.0},
             "spread": 1.5,
             "probe": [0.5, -0.5] * 32,
+            "steering": Steering.of(*matrices) if steered else None,
             "transfer": transfer,
             "beta": 0.7,
             "positions": positions,

@@ -4,7 +4,7 @@ import torch
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from eos_platform.operators.spec import SiteSpec, Support, Transfer
+from eos_platform.operators.spec import SiteSpec, Steering, Support, Transfer
 from eos_platform.operators.tokens import Tokens
 
 DEPLOYED = (
@@ -36,7 +36,8 @@ def given_of(seed, b, n, d, dtype=torch.float64, texts=3):
     more = {name: torch.rand(b, n, generator=g, dtype=torch.float64) - 0.2 for name in ("relevance", "key_norm")}
     keys = torch.randn(b, n, 5, generator=g, dtype=torch.float64).to(dtype)
     text = torch.randn(b, texts, d, generator=g, dtype=torch.float64).to(dtype)
-    return features_of(seed, b, n) | more | {"keys": keys, "text_pivots": text}
+    question = torch.randn(b, d, generator=g, dtype=torch.float64).to(dtype)
+    return features_of(seed, b, n) | more | {"keys": keys, "text_pivots": text, "question": question}
 
 
 def factors_of(grid):
@@ -143,7 +144,9 @@ def deployed_cases(draw, **kwargs):
     site = draw(deployed_sites(n, grid, **kwargs))
     seed, b, d = draw(st.integers(0, 10**6)), draw(st.integers(1, 3)), draw(st.integers(3, 9))
     if draw(st.booleans()):
-        site = site.model_copy(update={"probe": tuple((-1.0) ** k * (1 + k % 3) for k in range(d))})
+        probe = tuple((-1.0) ** k * (1 + k % 3) for k in range(d))
+        steering = Steering.of(*torch.randn(2, 2, d, generator=torch.Generator().manual_seed(seed)))
+        site = site.model_copy(update={"probe": probe, "steering": steering if draw(st.booleans()) else None})
     return site, tokens_of(seed, b, n, d, grid), given_of(seed, b, n, d, texts=draw(st.integers(0, 4))), grid
 
 

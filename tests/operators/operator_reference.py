@@ -23,6 +23,17 @@ def with_own(features, x):
     } | dict(features)
 
 
+def direction(site, features):
+    """The probe as the question turns it."""
+    if site.steering is None:
+        return site.probe
+    text, visual = (matrix.double().numpy() for matrix in site.steering.tensors())
+    turned = np.array(site.probe)
+    for reads, adds in zip(text, visual, strict=True):
+        turned = turned + adds * np.dot(reads, np.asarray(features["question"], dtype=np.float64))
+    return tuple(turned)
+
+
 def score(weights, features, x, probe=()):
     own, total = with_own(features, x), np.zeros(len(x))
     for name, weight in weights.items():
@@ -121,7 +132,7 @@ def reduce_one(site, x, size, origin, features, grid):
     """One image: (kept indices, y, sizes)."""
     x, size = np.asarray(x, dtype=np.float64), np.asarray(size, dtype=np.float64)
     n, t = len(x), site.transfer
-    s = score(site.score, features, x, site.probe) if site.score else np.zeros(n)
+    s = score(site.score, features, x, direction(site, features)) if site.score else np.zeros(n)
     c = x if site.similarity == "hidden" else np.asarray(features["keys"], dtype=np.float64)
     stay, destinations, givers = kept(site, x, c, s, features, grid)
     dropped = [i for i in range(n) if i not in stay]

@@ -97,5 +97,14 @@ def test_the_operator_holds_what_the_parameters_say(small: Workload, tiny: Searc
     assert first.score["uniqueness"] / first.score["vision"] == pytest.approx(2.5, rel=1e-3)
     size = direction.square().sum() + sum(weight**2 for weight in first.score.values())
     assert float(size) == pytest.approx(1.0, rel=1e-3)
+    assert first.steering is None  # nothing is turned yet
+    with torch.no_grad():
+        run.parameters.turn[0] = torch.linspace(-1.0, 1.0, 8 * small.shape.hidden).view(8, -1)
+    steered = run.deployed.operator().sites[0]
+    read, turn = steered.steering.tensors()
+    torch.testing.assert_close(read, run.parameters.read[0].detach(), rtol=1e-3, atol=1e-3)
+    probe = run.parameters.probe.detach()[0]
+    proportion = torch.tensor(steered.probe).norm() / turn.norm()
+    assert proportion == pytest.approx(float(probe.norm() / run.parameters.turn.detach()[0].norm()), rel=1e-3)
     still = _Search(small, SearchConfig(**{**tiny.model_dump(), "probe": False}), None, None, {}).deployed.operator()
     assert all(site.probe == () for site in still.sites)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from eos_platform.operators.spec import OperatorSpec, SiteSpec, Target
+import torch
+
+from eos_platform.operators.spec import OperatorSpec, SiteSpec, Steering, Target
 
 # shares of the visual tokens, and what else a site is
 SHAPES: dict[str, list[tuple[float, dict[str, Any]]]] = {
@@ -32,6 +34,13 @@ SHAPES: dict[str, list[tuple[float, dict[str, Any]]]] = {
         (0.2, {"layer": 2, "score": {"raters": 1.0}}),
         (0.1, {"layer": 3, "score": {"corrected": 1.0}}),
     ],
+    "steered": [
+        (
+            0.5,
+            {"layer": 0, "selector": "cover", "spread": 0.5, "steered": True, "transfer": {"gamma": 0.9}, "beta": 1.0},
+        ),
+        (0.3, {"layer": 2, "score": {"mean_text": 0.1}, "steered": True}),
+    ],
     "withdraw": [(0.0, {"layer": 2, "selector": "withdraw"})],
     "withdraw at 0": [(0.0, {"layer": 0, "selector": "withdraw"})],
 }
@@ -47,16 +56,19 @@ RENUMBERED: dict[str, list[tuple[float, dict[str, Any]]]] = {
 }
 
 
-def operators(target: Target, axes: int) -> dict[str, OperatorSpec]:
-    """Every one of them, for a model; renumbering only where positions have one axis."""
+def operators(target: Target, axes: int, width: int) -> dict[str, OperatorSpec]:
+    """Every one of them, for a model of hidden states so wide; renumbering only where positions have one axis."""
     shapes = SHAPES if axes > 1 else SHAPES | RENUMBERED
-    return {name: _made(name, target, sites) for name, sites in shapes.items()}
+    return {name: _made(name, target, sites, width) for name, sites in shapes.items()}
 
 
-def _made(name: str, target: Target, sites: list[tuple[float, dict[str, Any]]]) -> OperatorSpec:
+def _made(name: str, target: Target, sites: list[tuple[float, dict[str, Any]]], width: int) -> OperatorSpec:
     made = []
     for share, fields in sites:
         fields = {**fields, "keep": round(share * target.tokens)}
+        if fields.pop("steered", False):
+            probe_d, *matrices = torch.randn(5, width, generator=torch.Generator().manual_seed(0)).split([1, 2, 2])
+            fields |= {"probe": probe_d[0].tolist(), "steering": Steering.of(*matrices)}
         support = fields.get("transfer", {}).get("support")
         if support:
             size = round(support["size"] * target.tokens)

@@ -32,7 +32,8 @@ def fresh(sample: Sample, attention: str = "sdpa") -> Any:
 
 def specs(model: Any) -> dict[str, OperatorSpec]:
     """The operators tried on a model."""
-    return operators(target_of(model), family_of(model).axes)
+    width = model.get_input_embeddings().embedding_dim
+    return operators(target_of(model), family_of(model).axes, width)
 
 
 def batches(sample: Sample) -> dict[str, dict[str, Any]]:
