@@ -14,6 +14,7 @@ from eos_platform.files import check_writable, write_atomic
 
 if TYPE_CHECKING:
     import pandas as pd
+    from plotly.graph_objects import Figure
     from rich.console import Console
     from rich.table import Table
 
@@ -165,12 +166,43 @@ def _page(found: Explanation) -> str:
             for site in _apart(sites)
         ]
         figures.append(kept_figure(pd.DataFrame(rows), found.examples, "Tokens kept after each site"))
+    if found.asked:
+        figures.append(_asked(found))
     lines = summary_lines(found)
     for site in found.sites:
         told = [*site["words"], ranking_line(site)]
         lines.append(f"site {site['site']}, {site_head(site)}: {'; '.join(line for line in told if line)}")
     lead = "\n".join(f"{line[:1].upper()}{line[1:]}." for line in lines)
     return page(f"{found.operator.name}: {found.operator.regime}, on {found.model}", lead, figures)
+
+
+def _asked(found: Explanation) -> Figure:
+    """What is kept of one picture for several questions."""
+    import pandas as pd
+
+    from eos_platform.dashboards.kept import kept_figure
+
+    rows = [
+        {
+            "column": _two_lines(question["text"].rstrip("?")),
+            "ratio": round(found.compute_ratio, 3),
+            "picture": 0,
+            "origin": sites[-1]["origin"],
+            "size": sites[-1]["size"],
+            "caption": f"{question['answer']}: {'right' if question['right'] else 'wrong'}",
+        }
+        for question, sites in zip(found.asked, found.kept_asked, strict=True)
+    ]
+    left = f"{len(found.kept_asked[0][-1]['origin'])} of {found.operator.target.tokens} tokens stay"
+    picture = {**found.asked[0], "text": f"the same picture, {len(rows)} questions", "answer": left}
+    return kept_figure(pd.DataFrame(rows), [picture], "The question decides which tokens stay")
+
+
+def _two_lines(text: str) -> str:
+    """Over a column: cut where the longer line is shortest (headings break at ``, ``)."""
+    words = text.replace(",", "").split()
+    cuts = [(" ".join(words[:at]), " ".join(words[at:])) for at in range(1, len(words))]
+    return ", ".join(min(cuts, key=lambda lines: max(map(len, lines)))) if cuts else text
 
 
 def _apart(sites: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -13,22 +13,26 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from eos_platform.analysis.ablations import Ablation, ablations
-from eos_platform.analysis.comparison.pictures import examples, kept_on
+from eos_platform.analysis.comparison.pictures import about_one, example, examples, kept_on
 from eos_platform.analysis.intervals import paired_difference, wilson
 from eos_platform.analysis.nearest import Near, nearest
 from eos_platform.analysis.ranking import ranking, weights_of
 from eos_platform.analysis.words import place_words, site_words
 from eos_platform.errors import EosError
+from eos_platform.models.attach import reducing
 from eos_platform.models.bundled import GRIDS
 from eos_platform.models.compute import compute_ratio, whole_model_ratio
 from eos_platform.models.llava import check_fits, parts_of
 from eos_platform.operators.spec import OperatorSpec
+from eos_platform.tasks.encode import Encoded, answer_states, exact
 from eos_platform.tasks.evaluate import evaluate
 from eos_platform.tasks.workload import Workload
 
 MATCHED = 0.025  # compute ratios that differ by less than this share of the operator's are the same
+ASKED = 5  # questions about one picture
 SHOWN_ON = 64  # questions that pictures are chosen from, and scores measured on
 Advance = Callable[[int, int, str], None]  # done, of how many, what is next
 
@@ -51,6 +55,9 @@ class Explanation:
     ablations: pd.DataFrame  # largest loss first
     examples: list[dict[str, Any]] = field(repr=False)
     kept: list[list[dict[str, Any]]] = field(repr=False)  # for each example, what each site keeps
+    # where the question turns what is kept: questions about one picture, and what each site keeps for each
+    asked: list[dict[str, Any]] = field(repr=False)
+    kept_asked: list[list[dict[str, Any]]] = field(repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for JSON; without the pictures."""
@@ -127,6 +134,9 @@ def explain(
     encoded = workload.encoded("heldout", SHOWN_ON)
     shown = examples(workload, encoded, pictures)
     kept = kept_on(workload, operator, encoded.seen_by(operator), [example["question"] for example in shown])
+    steers = pictures > 0 and any(site.steering for site in operator.sites)
+    asked = about_one(encoded, ASKED) if steers else []
+    kept_asked = kept_on(workload, operator, encoded.seen_by(operator), asked)
     near = nearest(operator, ratios[0], workload.target, workload.shape, workload.text_tokens)
     rows = []
     for number, ablation in enumerate(changed):
@@ -149,7 +159,23 @@ def explain(
         ablations=frame,
         examples=shown,
         kept=kept,
+        asked=[
+            {**example(workload, encoded, number), "right": right}
+            for number, right in zip(asked, _answered(workload, operator, encoded, asked), strict=True)
+        ],
+        kept_asked=kept_asked,
     )
+
+
+@torch.no_grad()
+def _answered(workload: Workload, operator: OperatorSpec, encoded: Encoded, numbers: list[int]) -> list[bool]:
+    """Which of these questions are answered right."""
+    if not numbers:
+        return []
+    batch = encoded.seen_by(operator).batch(torch.tensor(numbers, device=workload.model.device))
+    with reducing(workload.model, operator, batch.layout):
+        right: list[bool] = exact(workload.model.lm_head(answer_states(workload.model, batch)), batch).tolist()
+    return right
 
 
 COLUMNS = (

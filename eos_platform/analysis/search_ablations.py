@@ -36,13 +36,14 @@ FIXED: dict[str, dict[str, Any]] = {
     # operator
     "no-steering": {"steer": 0},
     "rank-4": {"steer": 4},
-    "rank-16": {"steer": 16},
+    "rank-32": {"steer": 32},
     "no-probe": {"probe": False},
     "by-score": {"selector": "score"},
     "no-probe-by-score": {"probe": False, "selector": "score"},
     "renumber": {"positions": "renumber"},
     # relaxation
     "no-straight-through": {"straight_through": 0.0},
+    "straight-through-.4": {"straight_through": 0.4},
     "cool-start": {"temperature_start": 0.03},
     "hot-start": {"temperature_start": 1.0},
     # optimiser
@@ -58,10 +59,11 @@ def variants(depth: int) -> dict[str, dict[str, Any]]:
     quarter, middle, deep = depth // 4, depth // 2, 5 * depth // 8
     placed = {
         "site-0": {"layers": [0]},
+        f"sites-0-{quarter}": {"layers": sorted({0, quarter})},
         f"sites-{quarter}-{deep}": {"layers": [quarter, deep]},
         f"sites-0-{quarter}-{middle}-{deep}": {"layers": sorted({0, quarter, middle, deep})},
     }
-    return FIXED | placed | {f"steps-{steps}": {"steps": steps} for steps in (30, 60, 120, 240)}
+    return FIXED | placed | {f"steps-{steps}": {"steps": steps} for steps in (30, 60, 120, 240, 960)}
 
 
 def ablate(

@@ -43,6 +43,11 @@ def site_words(operator: OperatorSpec, number: int) -> list[str]:
             return [f"identity: {kept} as it is"]
         return [f"reweight: {kept} and scales each by exp({_n(site.rho)} score) (rho), the mean of that being 1"]
     said = [_picks(site)]
+    if site.steering is not None and site.ranks:
+        said.append(
+            f"the question turns the learned direction of the score (steering, rank {site.steering.rank}): other"
+            " questions keep other tokens"
+        )
     if site.keep:
         said.append(_transfer(site))
     said.append(_why(site, arriving))

@@ -13,12 +13,13 @@ from eos_platform.analysis.match import match
 from eos_platform.analysis.nearest import AXES, distances, nearest
 from eos_platform.analysis.ranking import ranking, shares
 from eos_platform.analysis.words import site_words
+from eos_platform.cli_explain import _page
 from eos_platform.errors import EosError
 from eos_platform.models.compute import compute_ratio
 from eos_platform.operators.designs import DESIGNS
 from eos_platform.operators.reduce import probed
 from eos_platform.operators.score import combine, norm_feature, uniqueness_feature
-from eos_platform.operators.spec import OperatorSpec, SiteSpec, Target, Transfer
+from eos_platform.operators.spec import OperatorSpec, SiteSpec, Steering, Target, Transfer
 from eos_platform.tasks import evaluate
 
 PROBE = tuple(math.sin(number) for number in range(192))
@@ -209,6 +210,21 @@ def test_it_is_plain_data_and_markdown(found):
 
 def test_pictures_show_what_each_site_keeps(found):
     assert [[len(one["origin"]) for one in sites] for sites in found.kept] == [[20, 12]] * 2
+
+
+def test_a_question_that_turns_the_probe_is_shown_at_work(small):
+    width = small.shape.hidden
+    matrices = torch.randn(2, 4, width, generator=torch.Generator().manual_seed(1))
+    site = SiteSpec(layer=0, keep=12, probe=(0.01,) * width, steering=Steering.of(*matrices))
+    operator = OperatorSpec(target=small.target, sites=(site,))
+    found = explain(small, operator, questions=8, pictures=1)
+    assert len({question["png"] for question in found.asked}) == 1
+    assert len({question["text"] for question in found.asked}) == len(found.asked) == len(found.kept_asked) == 5
+    assert len({tuple(sites[-1]["origin"]) for sites in found.kept_asked}) > 1
+    assert {type(question["right"]) for question in found.asked} == {bool}
+    assert "steering off" in set(found.ablations["name"])
+    assert any("the question turns the learned direction" in words for words in found.sites[0]["words"])
+    assert _page(found).count("The question decides which tokens stay") > 0
 
 
 def test_an_operator_of_no_sites(small):

@@ -12,6 +12,8 @@ from eos_platform.bench.shapes import SHAPES, random_model
 from eos_platform.bench.work import Bench
 from eos_platform.dashboards.speed import speed_figure
 from eos_platform.errors import EosError
+from eos_platform.models.conformance.subjects import fresh
+from eos_platform.models.conformance.zoo import SAMPLES
 
 GRID, TEXT = (8, 8), 12
 
@@ -137,3 +139,13 @@ def test_bad_input_is_one_line(words, says, tmp_path):
     assert done.exit_code == 2
     assert says in done.stderr
     assert not (tmp_path / "b" / "bench.jsonl").exists()
+
+
+@pytest.mark.parametrize("name", [SEARCHED, "sparsevlm-v2", "pyramiddrop", "tome", "divprune"])
+def test_positions_of_several_axes_are_timed_too(name):
+    model = fresh(SAMPLES["Qwen2.5-VL"])
+    setup = Bench.of(model, GRID, batch=2, text=TEXT)
+    operator = operators_for([name], setup.target, 20, setup.x_bsd.shape[-1])[0][1]
+    with torch.inference_mode(), setup.reduced(operator):
+        state_bsd = setup.prefill()[0]
+    assert state_bsd.isfinite().all()

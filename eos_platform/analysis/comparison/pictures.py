@@ -35,23 +35,33 @@ def chosen(encoded: Encoded, count: int) -> list[int]:
     return sorted(found)
 
 
+def about_one(encoded: Encoded, count: int) -> list[int]:
+    """Numbers of questions about one picture, the first of those asked most: spread over them, at most ``count``."""
+    about: dict[int, list[int]] = {}
+    for number, picture in enumerate(encoded.picture_q.tolist()):
+        about.setdefault(picture, []).append(number)
+    numbers = max(about.values(), key=len)
+    count = min(count, len(numbers))
+    return [numbers[(2 * place + 1) * len(numbers) // (2 * count)] for place in range(count)]
+
+
 def examples(workload: Workload, encoded: Encoded, count: int) -> list[dict[str, Any]]:
     """The pictures with their questions, as plain data."""
-    found = []
-    for number in chosen(encoded, count):
-        question = encoded.questions[number]
-        pixels = render(make_scene("heldout", int(encoded.picture_q[number]), workload.config))
-        found.append(
-            {
-                "question": number,
-                "skill": question.skill,
-                "text": question.text,
-                "answer": question.answer,
-                "grid": list(workload.target.grid),
-                "png": png_uri(Image.fromarray(pixels), workload.target.grid),
-            }
-        )
-    return found
+    return [example(workload, encoded, number) for number in chosen(encoded, count)]
+
+
+def example(workload: Workload, encoded: Encoded, number: int) -> dict[str, Any]:
+    """A held-out picture with one of its questions, as plain data."""
+    question = encoded.questions[number]
+    pixels = render(make_scene("heldout", int(encoded.picture_q[number]), workload.config))
+    return {
+        "question": number,
+        "skill": question.skill,
+        "text": question.text,
+        "answer": question.answer,
+        "grid": list(workload.target.grid),
+        "png": png_uri(Image.fromarray(pixels), workload.target.grid),
+    }
 
 
 def png_uri(picture: Image.Image, grid: tuple[int, int]) -> str:
