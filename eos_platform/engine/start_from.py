@@ -16,6 +16,7 @@ from eos_platform.models.compute import compute_ratio
 from eos_platform.operators.spec import FEATURES, OperatorSpec, SiteSpec, Target, Transfer
 from eos_platform.search.config import SearchConfig
 from eos_platform.search.parameters import RHO_MOST, SPREAD_MOST, TAU_RANGE, WEIGHTS, Parameters
+from eos_platform.search.start import usual_question
 
 EDGE = 0.01  # shares start no nearer to 0 or 1: from there a gradient moves nothing
 
@@ -27,9 +28,12 @@ def nearest(starts: Sequence[str], config: SearchConfig, workload: Any) -> dict[
         starts: operator files' text.
     """
     found: tuple[float, dict[str, Tensor]] | None = None
-    for text in starts:
-        operator = OperatorSpec.from_json(text, "warm_start")
-        parameters = parameters_of(operator, config, workload.target, workload.shape.hidden)
+    operators = [OperatorSpec.from_json(text, "warm_start") for text in starts]
+    usual = None
+    if any(site.steering for operator in operators for site in operator.sites):
+        usual = usual_question(workload.encoded("search", config.search_questions)).cpu()
+    for operator in operators:
+        parameters = parameters_of(operator, config, workload.target, workload.shape.hidden, usual)
         if parameters is None:
             continue
         ratio = float(compute_ratio(operator, workload.shape, workload.text_tokens))
@@ -40,8 +44,12 @@ def nearest(starts: Sequence[str], config: SearchConfig, workload: Any) -> dict[
 
 
 @torch.no_grad()
-def parameters_of(operator: OperatorSpec, config: SearchConfig, target: Target, width: int) -> dict[str, Tensor] | None:
+def parameters_of(
+    operator: OperatorSpec, config: SearchConfig, target: Target, width: int, usual: Tensor | None = None
+) -> dict[str, Tensor] | None:
     """The parameters of a search (``search(start=...)``) that deploy to about ``operator``.
+
+    ``usual`` is the mean direction of the questions of that search, on the CPU.
 
     None when no parameters do: another model's operator, a site where the search has none, a rule it does not learn.
     """
@@ -70,6 +78,9 @@ def parameters_of(operator: OperatorSpec, config: SearchConfig, target: Target, 
         if site.steering:
             parameters.read[row], turn_kd = site.steering.tensors()
             parameters.turn[row] = scale * turn_kd
+            if usual is not None:
+                parameters.usual.copy_(usual)
+                parameters.probe[row] += parameters.usual_turn(row)
         parameters.gamma[row] = _logit(site.transfer.gamma)
         parameters.log_tau[row] = math.log(min(max(site.transfer.tau, TAU_RANGE[0]), TAU_RANGE[1]))
         parameters.nu[row] = _logit(site.transfer.nu)

@@ -41,7 +41,8 @@ class Parameters(nn.Module):
         self.probe = nn.Parameter(torch.zeros(sites, width if config.probe else 0))
         rank, chance = config.steer if config.probe else 0, torch.Generator().manual_seed(config.seed)
         # a question is read at random at first, and turns nothing
-        self.read = nn.Parameter(torch.randn(sites, rank, width if rank else 0, generator=chance))
+        first = torch.randn(sites, rank, width if rank else 0, generator=chance)
+        self.read = nn.Parameter(first / max(1, rank) ** 0.5)
         self.turn = nn.Parameter(torch.zeros_like(self.read))
         self.spread = nn.Parameter(torch.ones(()))
         self.gamma = nn.Parameter(torch.full((sites,), 2.5))
@@ -49,6 +50,9 @@ class Parameters(nn.Module):
         self.nu = nn.Parameter(torch.full((sites,), 2.5))
         self.rho = nn.Parameter(torch.full((sites,), -4.0))
         self.beta = nn.Parameter(torch.full((sites,), 2.5))
+        # what questions have in common turns nothing, so that the probe alone learns what holds for all of them
+        self.register_buffer("usual", torch.zeros(width if rank else 0), persistent=False)
+        self.usual: Tensor
         # which features may count at all, and in the end: which do
         allowed = [[float(layer > 0 or name in EARLY) for name in FEATURES] for layer in self.layers]
         self.register_buffer("mask", torch.tensor(allowed), persistent=False)
@@ -110,12 +114,20 @@ class Parameters(nn.Module):
                     support=self.support,
                     positions=self.positions,
                     features=FEATURES if layer else EARLY,
-                    probe=self.probe[number] if self.probe.shape[1] else None,
+                    probe=self.direction(number) if self.probe.shape[1] else None,
                     steering=(self.read[number], self.turn[number]) if self.read.shape[1] else None,
                     spread=self.spread.clamp(0.0, SPREAD_MOST) if selector == "cover" else None,
                 )
             )
         return made
+
+    def direction(self, site: int) -> Tensor:
+        """The probe of a site, to which a whole question adds its turn (d,)."""
+        return self.probe[site] - self.usual_turn(site) if self.read.shape[1] else self.probe[site]
+
+    def usual_turn(self, site: int) -> Tensor:
+        """By how much the mean of all questions turns the probe (d,)."""
+        return (self.read[site] @ self.usual) @ self.turn[site]
 
     def whole(self) -> Tensor:
         """The fixed counts on the device."""

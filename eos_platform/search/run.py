@@ -31,7 +31,7 @@ from eos_platform.search.deployed import COMPARED, Deployed
 from eos_platform.search.discretise import feature_mask
 from eos_platform.search.objective import excess, teacher_states
 from eos_platform.search.parameters import Parameters
-from eos_platform.search.start import check, start_at_budget, take_over
+from eos_platform.search.start import check, start_at_budget, take_over, usual_question
 from eos_platform.search.step import Stepper
 from eos_platform.tasks.evaluate import evaluate
 from eos_platform.tasks.workload import Workload
@@ -101,6 +101,8 @@ class _Search:
         take_over(self.parameters, start)
         start_at_budget(self.parameters, workload, config)
         self.encoded = workload.encoded("search", config.search_questions)
+        if len(self.parameters.usual):
+            self.parameters.usual.copy_(usual_question(self.encoded))
         teacher_qad = teacher_states(workload.model, self.encoded)
         self.stepper = Stepper(workload, config, self.parameters, self.encoded, teacher_qad)
         self.progress = Progress(multiplier=config.budget_weight)

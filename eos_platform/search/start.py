@@ -9,10 +9,12 @@ from torch import Tensor
 
 from eos_platform.errors import EosError
 from eos_platform.models.compute import compute_ratio, soft_compute_ratio
+from eos_platform.models.raters import question
 from eos_platform.operators.relaxed_site import RelaxedSite
 from eos_platform.search.config import SearchConfig
 from eos_platform.search.discretise import impossible, to_operator
 from eos_platform.search.parameters import STAY, Parameters, candidate_layers
+from eos_platform.tasks.encode import Encoded
 from eos_platform.tasks.workload import Workload
 
 
@@ -36,6 +38,16 @@ def check(workload: Workload, config: SearchConfig) -> None:
     ratio = compute_ratio(least, workload.shape, workload.text_tokens)
     if ratio > config.budget:
         raise impossible(config.budget, ratio)
+
+
+@torch.no_grad()
+def usual_question(encoded: Encoded) -> Tensor:
+    """The mean direction of all questions' text (d,)."""
+    embed, found = encoded.model.get_input_embeddings(), []
+    step_t = torch.arange(encoded.text_qt.shape[1], device=encoded.text_qt.device)
+    for text_bt, prompt_b in zip(encoded.text_qt.split(1024), encoded.prompt_q.split(1024), strict=True):
+        found.append(question(embed(text_bt), step_t < prompt_b[:, None]).float())
+    return torch.cat(found).mean(0)
 
 
 @torch.no_grad()

@@ -4,6 +4,7 @@ import engine_fakes
 import optuna
 import pytest
 import stopping_fakes as fakes
+import torch
 from engine_fakes import SHAPE, TARGET, study_file
 from optuna.trial import TrialState
 from rich.console import Console
@@ -13,7 +14,7 @@ from eos_platform.engine.start_from import nearest, parameters_of, texts
 from eos_platform.engine.study import Study
 from eos_platform.engine.trial import Facts
 from eos_platform.errors import EosError
-from eos_platform.operators.spec import OperatorSpec, SiteSpec, Transfer
+from eos_platform.operators.spec import OperatorSpec, SiteSpec, Steering, Transfer
 from eos_platform.search.config import SearchConfig
 from eos_platform.search.discretise import to_operator
 from eos_platform.search.parameters import Parameters
@@ -105,8 +106,11 @@ def test_bad_plans():
         warm.check(study_file(space={"seed": {"int": [0, 9]}}, warm_start={"designs": ["fastv"]}), None)
 
 
-def test_parameters_deploy_to_the_operator_they_come_from():
+@pytest.mark.parametrize("steered", [False, True])
+def test_parameters_deploy_to_the_operator_they_come_from(steered):
     config = SearchConfig(layers=(0, 5))
+    chance = torch.Generator().manual_seed(0)
+    matrices, usual = torch.randn(2, 8, 60, generator=chance), torch.randn(60, generator=chance)
     sites = (
         SiteSpec(
             layer=0,
@@ -114,6 +118,7 @@ def test_parameters_deploy_to_the_operator_they_come_from():
             selector="cover",
             score={"vision": 0.6, "norm": 0.2},
             probe=tuple([0.1] * 60),
+            steering=Steering.of(*matrices) if steered else None,
             spread=1.5,
             transfer=Transfer(gamma=0.8, tau=0.2, nu=0.9),
             rho=0.5,
@@ -122,9 +127,10 @@ def test_parameters_deploy_to_the_operator_they_come_from():
         SiteSpec(layer=5, keep=30, score={"last_text": 0.9, "norm": -0.3}, transfer=Transfer(gamma=0.5, tau=1.0)),
     )
     operator = OperatorSpec(target=TARGET, sites=sites)
-    found = parameters_of(operator, config, TARGET, 60)
+    found = parameters_of(operator, config, TARGET, 60, usual)
     assert found is not None
     parameters = Parameters(config, TARGET, 60)
+    parameters.usual.copy_(usual)
     for name, value in parameters.named_parameters():
         value.data.copy_(found[name])
     again = to_operator(parameters, (120, 30), TARGET, "again")
@@ -132,7 +138,14 @@ def test_parameters_deploy_to_the_operator_they_come_from():
         weights = [one.score.get(name, 0.0) for name in other.score]
         scale = weights[0] / next(iter(other.score.values()))
         assert weights == pytest.approx([scale * value for value in other.score.values()], rel=1e-3)
-        assert one.probe == pytest.approx([scale * value for value in other.probe], rel=1e-3)
+        assert one.probe == pytest.approx([scale * value for value in other.probe], rel=1e-3, abs=1e-5)
+        assert (one.steering is None) == (other.steering is None)
+        if one.steering and other.steering:
+            for mine, theirs in zip(one.steering.tensors(), other.steering.tensors(), strict=True):
+                torch.testing.assert_close(mine / mine.norm(), theirs / theirs.norm(), rtol=2e-3, atol=1e-5)
+            torch.testing.assert_close(
+                one.steering.tensors()[1], scale * other.steering.tensors()[1], rtol=2e-3, atol=1e-5
+            )
         assert one.transfer.gamma == pytest.approx(other.transfer.gamma, abs=0.02)
         assert one.transfer.tau == pytest.approx(other.transfer.tau, rel=1e-3)
         assert (one.transfer.nu, one.beta) == pytest.approx((other.transfer.nu, other.beta), abs=0.02)
@@ -151,6 +164,7 @@ def test_parameters_deploy_to_the_operator_they_come_from():
         OperatorSpec(target=TARGET.model_copy(update={"layers": 9}), sites=searched(50).sites),
         OperatorSpec(target=TARGET),
         searched(50, selector="cover", important=3),
+        searched(50, selector="cover", probe=(0.1,) * 64, steering=Steering.of(*torch.ones(2, 3, 64))),
         searched(50, selector="cover", score={"last_text": 1.0}),
     ],
 )
