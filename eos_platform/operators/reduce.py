@@ -117,25 +117,27 @@ def probed(site: SiteSpec, x_bnd: Tensor, question_bd: Tensor | None = None) -> 
     """
     if len(site.probe) != x_bnd.shape[-1]:
         raise EosError(f"a probe of {len(site.probe)} numbers does not fit tokens of width {x_bnd.shape[-1]}")
-    probe_d = _direction(site.probe, x_bnd.device)
+    (probe_d,) = _direction(site.probe, x_bnd.device)
     if site.steering is None:
         return probe_feature(x_bnd, probe_d)
     if question_bd is None:
         raise EosError("the question turns this site's probe, and no question is given here")
-    text_kd, visual_kd = (
-        _matrix(packed, site.steering.rank, x_bnd.device) for packed in (site.steering.text, site.steering.visual)
-    )
+    text_kd, visual_kd = _matrices(site.steering.text, site.steering.visual, site.steering.rank, x_bnd.device)
     return probe_feature(x_bnd, steered(probe_d, text_kd, visual_kd, question_bd))
 
 
-@torch.compiler.assume_constant_result
-def _matrix(packed: str, rank: int, device: torch.device) -> Tensor:
-    return unpacked(packed, rank, device)
+# tuples, even of one: Dynamo names a constant tensor after the function that made it, and what compiles its graph takes
+# no two of one name (two sites with probes, say); those in a tuple get names of their own
 
 
 @torch.compiler.assume_constant_result
-def _direction(probe: tuple[float, ...], device: torch.device) -> Tensor:
-    return _made(probe, device)
+def _matrices(text: str, visual: str, rank: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    return unpacked(text, rank, device), unpacked(visual, rank, device)
+
+
+@torch.compiler.assume_constant_result
+def _direction(probe: tuple[float, ...], device: torch.device) -> tuple[Tensor]:
+    return (_made(probe, device),)
 
 
 @lru_cache(maxsize=64)

@@ -63,12 +63,12 @@ def test_the_oracle_has_as_many_tokens_at_each_layer_as_the_operator(setup, name
 
 
 def test_fused_sites_answer_as_plain_ones(setup, monkeypatch):
-    # traced by Dynamo, and run as traced: code generation is the compiler's own affair, and takes a minute here
+    # traced as ever, and run as traced: code generation is the compiler's own affair, and takes a minute here
     from eos_platform.models import fused
 
     fused.fused_site.cache_clear()
     compile_ = torch.compile
-    monkeypatch.setattr(fused.torch, "compile", lambda act, **given: compile_(act, **given, backend="eager"))
+    monkeypatch.setattr(fused.torch, "compile", lambda act, **given: compile_(act, **given, backend="aot_eager"))
     operator = searched_like(setup.target, 20, 64)
     with torch.inference_mode():
         with setup.reduced(operator):

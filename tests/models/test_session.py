@@ -366,3 +366,24 @@ def test_a_cache_that_nobody_finds_is_an_error(small: Any, model: Any, monkeypat
     monkeypatch.setattr("eos_platform.models.cache.NAMES", ("some_other_name",))
     with attached(model, small.operator(*small.sites["many"])), pytest.raises(EosError, match="no cache"):
         model.generate(**small.prompts(), max_new_tokens=2)
+
+
+@pytest.mark.filterwarnings("ignore:Dynamo detected a call to a .functools.lru_cache:UserWarning")
+@pytest.mark.parametrize("steered", [True, False])
+def test_a_whole_call_compiles_where_several_sites_have_probes(small: Any, model: Any, steered: bool) -> None:
+    sites = [dict(site) for site in small.wider["steered"][1]]
+    for site in sites:
+        site["steering"] = site["steering"] if steered else None
+        site["probe"] = [value + site["layer"] for value in site["probe"]]
+    spec, inputs = small.operator(*sites), small.prompts(2, (9, 5))
+    with torch.no_grad():
+        x, layout = small.embed(model, inputs)
+
+    def run(x_bsd: Tensor, mask_bs: Tensor) -> Tensor:
+        return model.model.language_model(inputs_embeds=x_bsd, attention_mask=mask_bs, use_cache=False)[0]
+
+    with torch.no_grad(), reducing(model, spec, layout):
+        expected = run(x, inputs["attention_mask"])
+        found = torch.compile(run, backend="aot_eager")(x, inputs["attention_mask"])
+    assert torch.allclose(found, expected, atol=1e-5)
+    torch.compiler.reset()
