@@ -59,23 +59,29 @@ class Steering(BaseModel):
 
     @classmethod
     def of(cls, text_kd: Tensor, visual_kd: Tensor) -> Steering:
-        """Pack two matrices (k, d)."""
+        """Pack two matrices (k, d).
+
+        Raises:
+            ValueError: they differ in shape, or a number is none that float16 holds.
+        """
+        if text_kd.shape != visual_kd.shape:
+            raise ValueError(f"text {tuple(text_kd.shape)} and visual {tuple(visual_kd.shape)} differ in shape")
         return cls(rank=len(text_kd), text=_packed(text_kd), visual=_packed(visual_kd))
 
     def tensors(self, device: torch.device | str | None = None) -> tuple[Tensor, Tensor]:
-        """The two matrices (k, d), float32."""
+        """The two matrices (k, d), float32, to do with as one likes."""
         where = torch.device("cpu" if device is None else device)
-        return unpacked(self.text, self.rank, where), unpacked(self.visual, self.rank, where)
+        return unpacked(self.text, self.rank, where).clone(), unpacked(self.visual, self.rank, where).clone()
 
 
 def _packed(values_kd: Tensor) -> str:
-    numbers = values_kd.detach().float().flatten().tolist()
-    return base64.b64encode(struct.pack(f"<{len(numbers)}e", *numbers)).decode()
+    half_kd = values_kd.detach().to("cpu", torch.float16)  # what is too large becomes infinite, and is refused
+    return base64.b64encode(half_kd.numpy().astype("<f2").tobytes()).decode()
 
 
 @lru_cache(maxsize=64)
 def unpacked(text: str, rank: int, device: torch.device) -> Tensor:
-    """One of the matrices of a ``Steering`` (k, d), float32; kept, as every prompt asks for it."""
+    """One of the matrices of a ``Steering`` (k, d), float32; kept, as every prompt asks for it: never change it."""
     data = base64.b64decode(text)
     with torch.inference_mode(False):  # cached, see grid.py
         flat = torch.tensor(struct.unpack(f"<{len(data) // BYTES}e", data), dtype=torch.float32)

@@ -155,3 +155,22 @@ def test_gradients_reach_both_matrices():
         return (out.presence_bn * slopes).sum()
 
     assert torch.autograd.gradcheck(function, (text, visual), atol=1e-5, rtol=1e-4)
+
+
+def test_what_cannot_be_packed_is_refused():
+    text, visual = matrices()
+    with pytest.raises(ValueError, match="visual holds numbers that are not finite"):
+        Steering.of(text, visual * 1e6)
+    with pytest.raises(ValueError, match=r"text \(3, 6\) and visual \(6, 3\) differ in shape"):
+        Steering.of(text, visual.view(6, 3))
+
+
+def test_whoever_changes_the_matrices_changes_no_operator():
+    site, tokens, told = spec("score"), tokens_of(5, 2, N, D, GRID), given_of(5, 2, N, D)
+    before = reduce(site, tokens, told, GRID)
+    for matrix in (*site.steering.tensors(), *RelaxedSite.of(site).steering):
+        matrix.zero_()
+        matrix.requires_grad_()
+    again = reduce(site, tokens, told, GRID)
+    assert torch.equal(again.index_br, before.index_br)
+    assert not again.tokens.x_bnd.requires_grad
