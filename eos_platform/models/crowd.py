@@ -223,14 +223,15 @@ def opened(crowd: Crowd, x_bkd: Tensor, names: Collection[str]) -> Crowd:
         return crowd
     other_bt, visual_bk = crowd.other_bt, ~crowd.other_bk
     text_btd, asks_bt = take_tokens(x_bkd, other_bt), crowd.text_bk.gather(1, other_bt)
-    if "relevance" in names:
-        told_bk = relevance(x_bkd, text_btd, asks_bt)
-        groups = (replace(group, given={**group.given, "relevance": group.of(told_bk)}) for group in crowd.groups)
-        crowd = replace(crowd, groups=tuple(groups))
-    if RATED & set(names):
-        crowd = replace(crowd, rater_bt=choose_raters(x_bkd, text_btd, asks_bt, visual_bk))
-    if "question" in names:
-        crowd = replace(crowd, question_bd=question(text_btd, asks_bt))
+    with torch.autocast(x_bkd.device.type, enabled=False):
+        if "relevance" in names:
+            told_bk = relevance(x_bkd, text_btd, asks_bt)
+            groups = (replace(group, given={**group.given, "relevance": group.of(told_bk)}) for group in crowd.groups)
+            crowd = replace(crowd, groups=tuple(groups))
+        if RATED & set(names):
+            crowd = replace(crowd, rater_bt=choose_raters(x_bkd, text_btd, asks_bt, visual_bk))
+        if "question" in names:
+            crowd = replace(crowd, question_bd=question(text_btd, asks_bt))
     return crowd
 
 

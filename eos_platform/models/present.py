@@ -151,12 +151,13 @@ def enter(layout: Layout, position_bs: Tensor, x_bsd: Tensor, names: Collection[
     if OPENING & set(names):
         visual_bnd, text_btd = take_tokens(x_bkd, present.visual_bn), take_tokens(x_bkd, present.other_bt)
         asks_bt = present.text_bk.gather(1, present.other_bt)
-        if "relevance" in names:
-            given["relevance"] = relevance(visual_bnd, text_btd, asks_bt)
-        if RATED & set(names):
-            rater_bt = choose_raters(visual_bnd, text_btd, asks_bt)
-        if "question" in names:
-            question_bd = question(text_btd, asks_bt)
+        with torch.autocast(x_bkd.device.type, enabled=False):
+            if "relevance" in names:
+                given["relevance"] = relevance(visual_bnd, text_btd, asks_bt)
+            if RATED & set(names):
+                rater_bt = choose_raters(visual_bnd, text_btd, asks_bt)
+            if "question" in names:
+                question_bd = question(text_btd, asks_bt)
     return Step(replace(present, given=given, rater_bt=rater_bt, question_bd=question_bd), x_bkd, keep_bk)
 
 

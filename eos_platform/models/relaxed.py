@@ -94,7 +94,8 @@ class _Relaxation:
 
     def _layer(self, index: int, starts: bool, module: Any, call: dict[str, Any]) -> None:
         if index == 0 and self.steers:  # what enters the language model
-            self.question_bd = question(call["hidden_states"], self.layout.text_bs)
+            with torch.autocast(call["hidden_states"].device.type, enabled=False):
+                self.question_bd = question(call["hidden_states"], self.layout.text_bs)
         if index < self.first:
             return
         if starts:

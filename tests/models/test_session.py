@@ -18,6 +18,7 @@ from eos_platform.models.conformance.subjects import built, specs
 from eos_platform.models.conformance.zoo import SAMPLES, prompts
 from eos_platform.models.encoding import encode_images
 from eos_platform.models.layout import Layout
+from eos_platform.models.raters import question
 from eos_platform.models.relaxed import relaxed
 from eos_platform.operators.relaxed_site import RelaxedSite
 from eos_platform.operators.spec import OperatorSpec
@@ -387,3 +388,47 @@ def test_a_whole_call_compiles_where_several_sites_have_probes(small: Any, model
         found = torch.compile(run, backend="aot_eager")(x, inputs["attention_mask"])
     assert torch.allclose(found, expected, atol=1e-5)
     torch.compiler.reset()
+
+
+def test_the_question_is_the_prompts_and_never_in_half_precision(
+    small: Any, model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same whatever the padding, with an answer behind it, and under autocast; without text, nothing is turned."""
+    found: list[Tensor] = []
+
+    def heard(text_btd: Tensor, asks_bt: Tensor) -> Tensor:
+        found.append(question(text_btd, asks_bt))
+        return found[-1]
+
+    monkeypatch.setattr("eos_platform.models.present.question", heard)
+    inputs = small.prompts(2, (9, 5))
+    ids, mask, pixels = inputs["input_ids"], inputs["attention_mask"], inputs["pixel_values"]
+    order = mask.argsort(dim=1, descending=True, stable=True)
+    right = {"input_ids": ids.gather(1, order), "attention_mask": mask.gather(1, order), "pixel_values": pixels}
+    answer = torch.tensor([[11, 12, 13]] * 2)
+    longer = {
+        "input_ids": torch.cat([ids, answer], 1),
+        "attention_mask": torch.cat([mask, torch.ones_like(answer)], 1),
+        "pixel_values": pixels,
+    }
+    labels = torch.cat([torch.full_like(ids, -100), answer], 1)
+    with torch.no_grad(), attached(model, small.operator(*small.wider["steered"][1])):
+        model(**inputs)
+        model(**right)
+        model(**longer, labels=labels)
+        with torch.autocast("cpu", torch.bfloat16):
+            model(**inputs)
+        model.generate(**inputs, max_new_tokens=2, num_beams=2)
+        assert [len(q_bd) for q_bd in found] == [2, 2, 2, 2, 4]
+        expected = found[0]
+        assert float(expected.norm(dim=1).min()) > 0.1
+        for q_bd in (*found[1:4], found[4][::2], found[4][1::2]):
+            assert q_bd.dtype == torch.float32
+            torch.testing.assert_close(q_bd, expected, rtol=1e-5, atol=1e-6)
+        end = int((ids[0] == small.image).nonzero()[-1]) + 1
+        alone = model(input_ids=ids[:1, :end], attention_mask=mask[:1, :end], pixel_values=pixels[:1]).logits
+    assert not found[-1].any()
+    static = [{**site, "steering": None} for site in small.wider["steered"][1]]
+    with torch.no_grad(), attached(model, small.operator(*static)):
+        plain = model(input_ids=ids[:1, :end], attention_mask=mask[:1, :end], pixel_values=pixels[:1]).logits
+    assert torch.equal(alone, plain)
