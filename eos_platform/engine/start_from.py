@@ -76,8 +76,9 @@ def parameters_of(
         if parameters.probe.shape[1]:
             parameters.probe[row] = scale * torch.tensor(site.probe) if site.probe else 0.0
         if site.steering:
-            parameters.read[row], turn_kd = site.steering.tensors()
-            parameters.turn[row] = scale * turn_kd
+            read_kd, turn_kd = site.steering.tensors()
+            parameters.read[row, : len(read_kd)] = read_kd  # what the search has beyond that turns nothing yet
+            parameters.turn[row, : len(turn_kd)] = scale * turn_kd
             if usual is not None:
                 parameters.usual.copy_(usual)
                 parameters.probe[row] += parameters.usual_turn(row)
@@ -103,7 +104,7 @@ def _learnable(site: SiteSpec, parameters: Parameters, row: int) -> bool:
         return False
     if site.probe and len(site.probe) != parameters.probe.shape[1]:
         return False
-    if site.steering and site.steering.rank != parameters.read.shape[1]:
+    if site.steering and site.steering.rank > parameters.read.shape[1]:
         return False
     learned = {name: getattr(site.transfer, name) for name in ("gamma", "tau", "nu", "support")}
     if site.transfer.gamma == 0:  # nothing is handed on: by which rule does not matter

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor
 
@@ -67,6 +69,14 @@ def to_operator(parameters: Parameters, counts: tuple[int, ...], target: Target,
     return OperatorSpec(name=name, target=target, sites=tuple(sites))
 
 
+def costliest(parameters: Parameters) -> Parameters:
+    """A copy all of whose learned directions are there: a search begins with zeros, which cost nothing deployed."""
+    found = copy.deepcopy(parameters).requires_grad_(False)
+    for value in (found.probe, found.turn):
+        value.fill_(1.0)
+    return found
+
+
 def _number(value: float) -> float:
     """Enough digits to compute with, few enough to read."""
     return float(f"{value:.5g}")
@@ -112,9 +122,10 @@ def whole_counts(
             counts.append(before)
         return tuple(counts)
 
-    # what a site costs does not depend on its parameters' values: one operator serves every trial
+    # what a site costs does not depend on its parameters' values but for zeros, which later steps may change: one
+    # operator serves every trial
     everywhere = to_operator(
-        parameters, tuple(range(target.tokens - 1, target.tokens - 1 - len(soft), -1)), target, "t"
+        costliest(parameters), tuple(range(target.tokens - 1, target.tokens - 1 - len(soft), -1)), target, "t"
     )
 
     def ratio(counts: tuple[int, ...]) -> float:

@@ -12,7 +12,7 @@ from eos_platform.models.compute import compute_ratio, soft_compute_ratio
 from eos_platform.models.raters import question
 from eos_platform.operators.relaxed_site import RelaxedSite
 from eos_platform.search.config import SearchConfig
-from eos_platform.search.discretise import impossible, to_operator
+from eos_platform.search.discretise import costliest, impossible, to_operator
 from eos_platform.search.parameters import STAY, Parameters, candidate_layers
 from eos_platform.tasks.encode import Encoded
 from eos_platform.tasks.workload import Workload
@@ -32,9 +32,7 @@ def check(workload: Workload, config: SearchConfig) -> None:
     if not layers or list(layers) != sorted(set(layers)):
         raise EosError(f"layers: {list(layers)} must be different and in ascending order, at least one")
     parameters = Parameters(config.model_copy(update={"layers": layers[:1]}), target, workload.shape.hidden)
-    for costly in (parameters.probe, parameters.turn):  # all that may cost something
-        costly.data.fill_(1.0)
-    least = to_operator(parameters, (1,), target, "least")
+    least = to_operator(costliest(parameters), (1,), target, "least")
     ratio = compute_ratio(least, workload.shape, workload.text_tokens)
     if ratio > config.budget:
         raise impossible(config.budget, ratio)
@@ -55,12 +53,14 @@ def take_over(parameters: Parameters, start: Mapping[str, Tensor]) -> None:
     """Begin from the parameters of another search.
 
     Raises:
-        EosError: that one had other sites or another model.
+        EosError: that one had other sites, another rank of steering, or another model.
     """
     for name, value in parameters.named_parameters():
         if name in start:
             if start[name].shape != value.shape:
-                raise EosError("a search can start from another's parameters only with the same sites and model")
+                raise EosError(
+                    "a search can start from another's parameters only with the same sites, steering and model"
+                )
             value.copy_(start[name])
 
 

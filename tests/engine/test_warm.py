@@ -154,6 +154,27 @@ def test_parameters_deploy_to_the_operator_they_come_from(steered):
     assert share == pytest.approx(30 / 120, rel=1e-3), "counts keep their proportion"
 
 
+@pytest.mark.parametrize("rank", [1, 3, 8])
+def test_steering_is_taken_over_up_to_the_rank_of_the_search(rank):
+    matrices = torch.randn(2, rank, 60, generator=torch.Generator().manual_seed(rank))
+    site = {"selector": "cover", "probe": tuple([0.1] * 60), "steering": Steering.of(*matrices)}
+    operator, config = searched(50, **site), SearchConfig(layers=(0,))
+    found = parameters_of(operator, config, TARGET, 60)
+    assert found is not None
+    parameters = Parameters(config, TARGET, 60)
+    for name, value in parameters.named_parameters():
+        value.data.copy_(found[name])
+    (again,) = to_operator(parameters, (50,), TARGET, "again").sites
+    read, turn = again.steering.tensors()
+    told, turned = operator.sites[0].steering.tensors()
+    assert torch.equal(read[:rank], told)
+    assert not turn[rank:].any()
+    scale = again.probe[0] / 0.1
+    torch.testing.assert_close(turn[:rank], scale * turned, rtol=2e-3, atol=1e-4)
+    for config in (SearchConfig(layers=(0,), steer=rank - 1), SearchConfig(layers=(0,), probe=False)):
+        assert parameters_of(operator, config, TARGET, 60) is None
+
+
 @pytest.mark.parametrize(
     "operator",
     [

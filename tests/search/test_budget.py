@@ -86,6 +86,19 @@ def test_whole_counts_use_the_budget_up_from_any_soft_ones(small: Workload, soft
     assert 0.95 * budget <= ratio <= budget
 
 
+@pytest.mark.parametrize("steepness", [1.0, 0.0])
+@pytest.mark.parametrize("budget", [0.2, 0.29, 0.35, 0.5, 0.61])
+def test_whole_counts_leave_room_for_what_is_learned_later(small: Workload, budget: float, steepness: float) -> None:
+    """Such as when all steps are on deployed counts, which are then fixed before the first probe is learned."""
+    config = SearchConfig(budget=budget)
+    parameters = begun(small, config)
+    counts, _ = whole(small, config, parameters, counts_now(parameters, small, config), steepness)
+    for value in (parameters.probe, parameters.turn):
+        value.data.fill_(0.1)
+    ratio = compute_ratio(to_operator(parameters, counts, small.target, "x"), small.shape, small.text_tokens)
+    assert 0.95 * budget <= ratio <= budget
+
+
 def test_a_site_that_hardly_reduces_is_left_out(small: Workload) -> None:
     config = SearchConfig(budget=0.4, layers=(0, 2, 4))
     parameters = begun(small, config)

@@ -35,5 +35,5 @@ def test_what_cannot_be_is_refused_before_anything_is_searched(small: Workload) 
     with pytest.raises(EosError, match=r"budget 0\.001 is impossible"):
         next(front(small, (0.4, 0.001), TINY))
     other = search(small, TINY.model_copy(update={"layers": (0,), "steps": 4}))
-    with pytest.raises(EosError, match="the same sites and model"):
+    with pytest.raises(EosError, match="the same sites, steering and model"):
         search(small, TINY, start=other.parameters)
