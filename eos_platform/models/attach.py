@@ -108,6 +108,7 @@ def _fitted(model: Any, operator: OperatorSpec | str | Path, rescale: bool) -> O
         target = target.model_copy(update={"vision_layers": spec.target.vision_layers})
     one_axis = parts.family is None or parts.family.axes == 1
     width = parts.language_model.config.hidden_size
+    target = target.model_copy(update={"model": spec.target.model})  # a name for people: the model itself has none
     probes = all(len(site.probe) in (0, width) for site in spec.sites) and spec.target == target
     return spec.rescaled(target, probes=probes, positions=one_axis)
 

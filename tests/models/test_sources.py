@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import eos_platform as eos
 from eos_platform.errors import EosError
 from eos_platform.models.sources import operator_from, save_operator
-from eos_platform.operators.spec import OperatorSpec, SiteSpec, Target
+from eos_platform.operators.spec import OperatorSpec, SiteSpec, Steering, Target
 
 
 def made(layers: int = 4, grid: tuple[int, int] = (8, 8), **more: Any) -> OperatorSpec:
@@ -52,6 +53,15 @@ def test_an_operator_of_another_model_is_rescaled_when_asked(small: Any, model: 
             "sites.0: keeps 144 of 576 -> 16 of 64",
         ]
         model(**small.prompts())
+
+
+@pytest.mark.parametrize("name", ["", "llava-1.5"])
+def test_an_operator_of_this_very_model_is_as_good_as_not_rescaled(model: Any, name: str) -> None:
+    matrices = torch.randn(2, 2, 64, generator=torch.Generator().manual_seed(0))
+    spec = made(probe=(0.5,) * 64, steering=Steering.of(*matrices))
+    spec = spec.model_copy(update={"target": spec.target.model_copy(update={"model": name})})
+    with eos.attached(model, spec, rescale=True):
+        assert eos.attached_operator(model) == spec
 
 
 def test_the_registry_gives_operators(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
