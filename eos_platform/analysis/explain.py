@@ -226,5 +226,6 @@ def _site(operator: OperatorSpec, number: int, parts: dict[str, float | None]) -
         "regime": site.regime(arriving),
         "words": site_words(operator, number),
         "weights": weights,
+        "steering": site.steering.rank if site.ranks and site.steering else 0,
         "variance_explained": parts,
     }

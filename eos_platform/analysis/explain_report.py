@@ -65,7 +65,8 @@ def ranking_line(site: dict[str, Any]) -> str:
     told = []
     for name in order:
         share = "" if shares[name] is None else f" {_percent(shares[name])}"
-        told.append(f"{name}{share} ({'length' if name == 'probe' else 'weight'} {site['weights'][name]:.2f})")
+        turned = ", turned by the question" if name == "probe" and site["steering"] else ""
+        told.append(f"{name}{share} ({'length' if name == 'probe' else 'weight'} {site['weights'][name]:.2f}{turned})")
     line = "ranked by " + ", ".join(told)
     probe = shares.get("probe")
     if probe is not None and len(shares) > 1:

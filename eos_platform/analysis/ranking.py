@@ -33,9 +33,9 @@ BATCH = 32
 
 
 def weights_of(site: SiteSpec) -> dict[str, float]:
-    """What a site's score is made of: weights by feature, and the probe's length."""
+    """What a site's score is made of: weights by feature, and the probe's length, before a question turns it."""
     found = {name: site.score[name] for name in ALL_FEATURES if site.score.get(name)}
-    if any(site.probe):
+    if any(site.probe) or site.steering:
         found[PROBE] = math.sqrt(sum(part**2 for part in site.probe))
     return found
 

@@ -16,6 +16,7 @@ from eos_platform.analysis.words import site_words
 from eos_platform.cli_explain import _page
 from eos_platform.errors import EosError
 from eos_platform.models.compute import compute_ratio
+from eos_platform.models.raters import question
 from eos_platform.operators.designs import DESIGNS
 from eos_platform.operators.reduce import probed
 from eos_platform.operators.score import combine, norm_feature, uniqueness_feature
@@ -169,6 +170,28 @@ def test_ranking_is_that_of_the_tokens_that_arrive(small, operator):
     parts.append(probed(operator.sites[0], x_bnd))
     expected = shares(torch.stack(parts)).mean(1).tolist()
     assert list(found[0].values()) == pytest.approx(expected, abs=1e-4)
+
+
+def test_ranking_is_of_the_probe_as_each_question_turns_it(small, operator):
+    width = small.shape.hidden
+    steering = Steering.of(*torch.randn(2, 3, width, generator=torch.Generator().manual_seed(0)))
+    sites = [site.model_dump() for site in operator.sites]
+    sites[0] |= {"steering": steering, "probe": (0.0,) * width}  # all of the direction is the question's
+    turned = OperatorSpec.model_validate(operator.model_dump() | {"sites": sites})
+    encoded = small.encoded("validation", 8)
+    found = ranking(small.model, turned, encoded, 8)
+    assert list(found[0]) == ["norm", "uniqueness", "probe"]
+    batch = encoded.batch(torch.arange(8))
+    x_bnd = batch.x_bsd[:, 1:145]
+    features = {"norm": norm_feature(x_bnd), "uniqueness": uniqueness_feature(x_bnd)}
+    parts = [weight * combine(features, {name: 1.0}) for name, weight in operator.sites[0].score.items()]
+    parts.append(probed(turned.sites[0], x_bnd, question(batch.x_bsd, batch.layout.text_bs)))
+    assert list(found[0].values()) == pytest.approx(shares(torch.stack(parts)).mean(1).tolist(), abs=1e-4)
+    names = {one.name for one in ablations(turned)}
+    assert "steering off, site 1" in names
+    assert "steering off, site 2" not in names
+    line = ranking_line(explain(small, turned, questions=4, pictures=0).sites[0])
+    assert "(length 0.00, turned by the question)" in line
 
 
 # All of it
