@@ -185,7 +185,7 @@ def test_steering_is_taken_over_up_to_the_rank_of_the_search(rank):
         OperatorSpec(target=TARGET.model_copy(update={"layers": 9}), sites=searched(50).sites),
         OperatorSpec(target=TARGET),
         searched(50, selector="cover", important=3),
-        searched(50, selector="cover", probe=(0.1,) * 64, steering=Steering.of(*torch.ones(2, 3, 64))),
+        searched(50, selector="cover", probe=(0.1,) * 64, steering=Steering.of(*torch.ones(2, 9, 64))),
         searched(50, selector="cover", score={"last_text": 1.0}),
     ],
 )
