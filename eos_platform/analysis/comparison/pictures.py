@@ -42,7 +42,7 @@ def about_one(encoded: Encoded, count: int) -> list[int]:
         about.setdefault(picture, []).append(number)
     numbers = max(about.values(), key=len)
     count = min(count, len(numbers))
-    return [numbers[(2 * place + 1) * len(numbers) // (2 * count)] for place in range(count)]
+    return [numbers[place * (len(numbers) - 1) // max(1, count - 1)] for place in range(count)]
 
 
 def examples(workload: Workload, encoded: Encoded, count: int) -> list[dict[str, Any]]:
