@@ -16,9 +16,9 @@ import torch
 from eos_platform.errors import EosError, unknown
 from eos_platform.operators.designs import DESIGNS, get_design
 from eos_platform.operators.spec import OperatorSpec, SiteSpec, Steering, Target, Transfer
-from eos_platform.search.config import SearchConfig
 
 SEARCHED = "searched-like"
+RANK = 8  # by which searches let the question turn a probe
 LATER = 0.88  # of the first site's tokens, those that the second keeps
 
 
@@ -66,7 +66,7 @@ def _direction(width: int, seed: int) -> tuple[float, ...]:
 
 def _steering(width: int, seed: int) -> Steering:
     chance = torch.Generator().manual_seed(seed)
-    return Steering.of(*torch.randn(2, SearchConfig.model_fields["steer"].default, width, generator=chance))
+    return Steering.of(*torch.randn(2, RANK, width, generator=chance))
 
 
 def operators_for(names: list[str], target: Target, tokens: float, width: int) -> list[tuple[str, OperatorSpec]]:

@@ -14,6 +14,7 @@ from eos_platform.dashboards.speed import speed_figure
 from eos_platform.errors import EosError
 from eos_platform.models.conformance.subjects import fresh
 from eos_platform.models.conformance.zoo import SAMPLES
+from eos_platform.search.config import SearchConfig
 
 GRID, TEXT = (8, 8), 12
 
@@ -33,6 +34,7 @@ def test_a_searched_like_operator_has_the_mean_it_is_asked_for(setup, tokens):
     operator = searched_like(setup.target, tokens, 64)
     assert operator.mean_tokens == pytest.approx(tokens, abs=1)
     assert [site.layer for site in operator.sites] == [0, 5 * setup.target.layers // 8]
+    assert {site.steering.rank for site in operator.sites if site.steering} == {SearchConfig().steer}
 
 
 @pytest.mark.parametrize("name", [SEARCHED, "fastv", "pyramiddrop", "tome"])
