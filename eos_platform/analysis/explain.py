@@ -26,6 +26,7 @@ from eos_platform.models.attach import reducing
 from eos_platform.models.bundled import GRIDS
 from eos_platform.models.compute import compute_ratio, whole_model_ratio
 from eos_platform.models.llava import check_fits, parts_of
+from eos_platform.models.needs import decoder_needs
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.tasks.encode import Encoded, answer_states, exact
 from eos_platform.tasks.evaluate import evaluate
@@ -134,8 +135,8 @@ def explain(
     encoded = workload.encoded("heldout", SHOWN_ON)
     shown = examples(workload, encoded, pictures)
     kept = kept_on(workload, operator, encoded.seen_by(operator), [example["question"] for example in shown])
-    steers = pictures > 0 and any(site.steering for site in operator.sites)
-    asked = about_one(encoded, ASKED) if steers else []
+    steered = pictures > 0 and "question" in decoder_needs(operator)
+    asked = about_one(encoded, ASKED) if steered else []
     kept_asked = kept_on(workload, operator, encoded.seen_by(operator), asked)
     near = nearest(operator, ratios[0], workload.target, workload.shape, workload.text_tokens)
     rows = []

@@ -250,6 +250,14 @@ def test_a_question_that_turns_the_probe_is_shown_at_work(small):
     assert _page(found).count("The question decides which tokens stay") > 0
 
 
+def test_a_steered_site_that_keeps_every_token_has_no_picture(small):
+    width = small.shape.hidden
+    steering = Steering.of(*torch.ones(2, 2, width))
+    site = SiteSpec(layer=0, keep=small.target.tokens, probe=(0.1,) * width, steering=steering)
+    found = explain(small, OperatorSpec(target=small.target, sites=(site,)), questions=4, pictures=1)
+    assert "The question decides" not in _page(found)
+
+
 def test_an_operator_of_no_sites(small):
     told = []
     found = explain(
