@@ -102,14 +102,14 @@ def main(
                 table.add_row(
                     str(number), str(took.searches), f"{took.seconds:.1f}", f"{took.a_minute:.2f}", f"{share:.0%}"
                 )
+                if out:  # after each: hours may lie between
+                    write_atomic(out, json.dumps(lines, indent=1))
     except EosError as error:
         typer.echo(f"eos: {error}", err=True)
         raise typer.Exit(2) from None
     except (Interrupted, KeyboardInterrupt):
         raise typer.Exit(130) from None
     console.print(table)
-    if out:
-        write_atomic(out, json.dumps(lines, indent=1))
 
 
 def numbers_of(text: str, gpus: int) -> list[int]:

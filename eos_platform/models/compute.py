@@ -25,7 +25,7 @@ from eos_platform.models.site_cost import (
     steering_flops,
 )
 from eos_platform.models.vision_cost import vision_flops
-from eos_platform.operators.cover import products
+from eos_platform.operators.cover import at_once, products
 from eos_platform.operators.relaxed_site import RelaxedSite
 from eos_platform.operators.site import SCORED
 from eos_platform.operators.spec import OperatorSpec
@@ -122,7 +122,8 @@ def soft_compute_ratio(
             cost = cost + 2 * shape.hidden * here
         if site.steering is not None:
             cost = cost + steering_flops(shape, len(site.steering[0]))
-        cost = cost + 4 * shape.hidden * gone * count
+        known = site.selector == "cover" and at_once(shape.hidden)  # how alike they are
+        cost = cost + (2 if known else 4) * shape.hidden * gone * count
         total = total + cost * gone / (gone + 1)
         here = after[site.layer] = count
     here = torch.full_like(total, float(tokens))

@@ -51,7 +51,7 @@ class Present:
         batch, length = layout.valid_bs.shape
         tokens = layout.visual_bn.shape[1]
         device = layout.visual_bn.device
-        visual_bs = torch.zeros(batch, length, dtype=torch.uint8, device=device).scatter(1, layout.visual_bn, 1)
+        visual_bs = torch.zeros(batch, length, dtype=torch.bool, device=device).scatter(1, layout.visual_bn, True)
         position_bk = position_bs.expand(batch, -1)
         return cls(
             slot_bk=torch.arange(length, device=device).expand(batch, -1),
@@ -60,7 +60,7 @@ class Present:
             text_bk=layout.text_bs,
             last_b=layout.last_b,
             visual_bn=layout.visual_bn,
-            other_bt=torch.argsort(visual_bs, dim=1, stable=True)[:, : length - tokens],
+            other_bt=partition(~visual_bs, length - tokens)[0],
             size_bn=torch.ones(batch, tokens, device=device),
             origin_bn=torch.arange(tokens, device=device).expand(batch, -1),
             bias_bk=None,
@@ -148,13 +148,13 @@ def enter(layout: Layout, position_bs: Tensor, x_bsd: Tensor, names: Collection[
         present, keep_bk = present.keeping(layout.seen.index_br)
         present, x_bkd = replace(present, size_bn=layout.seen.size_br), take_tokens(x_bsd, keep_bk)
     given, rater_bt, question_bd = layout.told(), None, None
-    if OPENING & set(names):
+    if any(name in OPENING for name in names):
         visual_bnd, text_btd = take_tokens(x_bkd, present.visual_bn), take_tokens(x_bkd, present.other_bt)
         asks_bt = present.text_bk.gather(1, present.other_bt)
         with torch.autocast(x_bkd.device.type, enabled=False):
             if "relevance" in names:
                 given["relevance"] = relevance(visual_bnd, text_btd, asks_bt)
-            if RATED & set(names):
+            if any(name in RATED for name in names):
                 rater_bt = choose_raters(visual_bnd, text_btd, asks_bt)
             if "question" in names:
                 question_bd = question(text_btd, asks_bt)

@@ -27,7 +27,7 @@ from eos_platform.errors import EosError
 from eos_platform.models.asked import Asked
 from eos_platform.models.cache import cache_of
 from eos_platform.models.crowd import Crowd, apply_sites, opened
-from eos_platform.models.fused import fused_site
+from eos_platform.models.fused import fused
 from eos_platform.models.layout import Layout, check_layout
 from eos_platform.models.listener import Listener
 from eos_platform.models.masks import close, take
@@ -76,7 +76,7 @@ class Session:
         self.operator = operator
         self.tokens = operator.target.tokens
         self.entering = operator.entering
-        self.names = decoder_needs(operator)
+        self.names = tuple(sorted(decoder_needs(operator)))
         self.layout = layout
         self.watch = watch
         self.compiled = compiled
@@ -192,7 +192,8 @@ class Session:
             if self.listener is not None:
                 self.listener.put_into(asked, len(x_bsd))
             check_layout(asked, x_bsd, self.tokens, self.entering)
-            return enter(asked, position, x_bsd, self.names)
+            opens = fused(enter) if self.compiled else enter
+            return opens(asked, position, x_bsd, self.names)
         assert self.listener is not None
         crowd = self.listener.crowd_of(asked, position)
         return None if crowd is None else Step(opened(crowd, x_bsd, self.names), x_bsd, crowd.slot_bk)
@@ -235,7 +236,7 @@ class Session:
                 sites, present, x_bkd, rope, layer, self.parts, self.parts.kind(site.layer)
             )
             return Step(after, x_bkd, keep_bk)
-        apply = fused_site() if self.compiled else apply_site
+        apply = fused(apply_site) if self.compiled else apply_site
         step = apply(site, present, x_bkd, rope, layer, self.parts)
         if self.watch is not None:
             self.watch(site, step.present)

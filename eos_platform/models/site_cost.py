@@ -109,7 +109,7 @@ def reduce_flops(site: SiteSpec, tokens: int, width: int, key_width: int, text_p
         return cost + 2 * gives * width  # one weighted sum serves all
     if math.isinf(transfer.tau) and transfer.support.kind == "window":
         return cost  # added up in place, like what is merged; nothing is compared
-    compares = transfer.metric == "cosine" and not compared_once(site, tokens)  # distances are no products
+    compares = transfer.metric == "cosine" and not compared_once(site, tokens, compared)  # distances are no products
     multiplies = transfer.tau > 0  # what is merged is added up in place
     return cost + 2 * gives * takes * (compared * compares + width * multiplies)
 

@@ -17,14 +17,14 @@ from torch import Tensor
 
 from eos_platform.errors import EosError
 from eos_platform.operators.bipartite import bipartite
-from eos_platform.operators.cover import cover
+from eos_platform.operators.cover import at_once, cover
 from eos_platform.operators.density import density
 from eos_platform.operators.dpp import dpp
 from eos_platform.operators.grid import overlap_anchors
 from eos_platform.operators.pivots import pivots
 from eos_platform.operators.select import alternate, crossing, first, priority
 from eos_platform.operators.spec import SiteSpec
-from eos_platform.operators.tokens import partition, pick
+from eos_platform.operators.tokens import cosine_of_all, partition, pick
 
 
 class Choice(NamedTuple):
@@ -69,10 +69,14 @@ def choose(
         stays_bn = stays_bn.scatter(1, first(_ranked(score_bn), site.important), True)
         rest_bm = partition(~stays_bn, n - site.important)[0]
         rest = _Rest(rest_bm, pick(compared_bne, rest_bm), pick(_ranked(score_bn), rest_bm))
-    cosine_bij: Tensor | None = None
+    width = compared_bne.shape[-1]
+    cosine_bij: Tensor | None = None  # of those at even and odd places, or of all
     if site.selector == "alternate" and count:
         cosine_bij = crossing(rest.compared_bme)
         picks_bc = first(alternate(cosine_bij), count)
+    elif site.selector == "cover" and count and at_once(width):
+        cosine_bij = cosine_of_all(rest.compared_bme)
+        picks_bc = _covering(site, rest, count, cosine_bij)
     elif site.selector == "density":
         candidates_bk = _candidates(rest, count, site.transfer.among)
         picks_bc = candidates_bk.gather(1, density(pick(rest.compared_bme, candidates_bk), count))
@@ -102,19 +106,38 @@ def choose(
         give_bq = partition(gives_bn.gather(1, dropped_bq), givers)[0]
 
     alike_bqr: Tensor | None = None
-    if cosine_bij is not None and compared_once(site, n):  # all that go stand at even places, none of the odd ones does
-        goes_bi = torch.ones_like(rest.index_bm, dtype=torch.bool).scatter(1, picks_bc, False)[:, 0::2]
-        alike_bqr = pick(cosine_bij, partition(goes_bi, n - keep)[0])
-        alike_bqr = alike_bqr if give_bq is None else pick(alike_bqr, give_bq)
+    if cosine_bij is not None and compared_once(site, n, width):
+        if site.selector == "alternate":  # all that go stand at even places, none of the odd ones does
+            goes_bi = torch.ones_like(rest.index_bm, dtype=torch.bool).scatter(1, picks_bc, False)[:, 0::2]
+            alike_bqr = pick(cosine_bij, partition(goes_bi, n - keep)[0])
+            alike_bqr = alike_bqr if give_bq is None else pick(alike_bqr, give_bq)
+        else:
+            from_bq = dropped_bq if give_bq is None else dropped_bq.gather(1, give_bq)
+            alike_bqr = pick(cosine_bij, from_bq).gather(2, kept_br[:, None].expand(-1, from_bq.shape[1], -1))
     return Choice(kept_br, dropped_bq, receive_br, give_bq, alike_bqr)
 
 
-def compared_once(site: SiteSpec, tokens: int) -> bool:
-    """Whether the transfer merges by the very similarities that chose which of ``tokens`` tokens stay."""
-    transfer = site.transfer
-    merges = transfer.gamma > 0 and transfer.tau == 0 and transfer.metric == "cosine" and transfer.to == "destinations"
-    rest = tokens - site.important
+def compared_once(site: SiteSpec, tokens: int, width: int) -> bool:
+    """Whether the transfer goes by the very similarities that chose which of ``tokens`` tokens stay.
+
+    Args:
+        site: the site.
+        tokens: that arrive.
+        width: of what they are compared by.
+    """
+    transfer, rest = site.transfer, tokens - site.important
+    if transfer.gamma == 0 or transfer.metric != "cosine":
+        return False
+    if site.selector == "cover":
+        graded = not math.isinf(transfer.tau) or transfer.support.kind == "nearest"
+        return at_once(width) and graded and transfer.by == "source" and not site.important
+    merges = transfer.tau == 0 and transfer.to == "destinations"
     return site.selector == "alternate" and merges and site.keep - site.summary - site.important >= rest // 2
+
+
+def _covering(site: SiteSpec, rest: _Rest, count: int, cosine_bmm: Tensor | None = None) -> Tensor:
+    spread = torch.full((), site.spread, device=rest.compared_bme.device)
+    return cover(rest.compared_bme, _ranked(rest.score_bm), spread, count, cosine_bmm)[0]
 
 
 def _picks(site: SiteSpec, rest: _Rest, count: int, text_bpd: Tensor | None, grid: tuple[int, int]) -> Tensor:
@@ -126,8 +149,7 @@ def _picks(site: SiteSpec, rest: _Rest, count: int, text_bpd: Tensor | None, gri
     if site.transfer.support.kind == "overlap":
         return overlap_anchors(grid, count, device).expand(b, count)
     if site.selector == "cover":
-        spread = torch.full((), site.spread, device=device)
-        return cover(rest.compared_bme, _ranked(rest.score_bm), spread, count)[0]
+        return _covering(site, rest, count)
     if site.selector == "spaced":
         return (torch.arange(count, device=device) * (m // count)).expand(b, count)
     if site.selector == "bipartite":

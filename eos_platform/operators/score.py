@@ -16,7 +16,7 @@ from torch import Tensor
 
 from eos_platform.errors import EosError
 from eos_platform.operators.spec import ALL_FEATURES, FEATURES
-from eos_platform.operators.tokens import unit, wide
+from eos_platform.operators.tokens import along, unit, wide
 
 
 def norm_feature(x_bnd: Tensor, presence_bn: Tensor | None = None) -> Tensor:
@@ -32,7 +32,7 @@ def uniqueness_feature(x_bnd: Tensor, presence_bn: Tensor | None = None) -> Tens
     own_bn = presence_bn * unit_bnd.square().sum(-1)
     others_bn = presence_bn.sum(-1, keepdim=True) - presence_bn
     # a token alone has no others: the floor keeps its 0 / 0 at 0
-    return 1 - (torch.einsum("bnd,bd->bn", unit_bnd, total_bd) - own_bn) / others_bn.clamp_min(1e-2)
+    return 1 - (along(unit_bnd, total_bd) - own_bn) / others_bn.clamp_min(1e-2)
 
 
 def probe_feature(x_bnd: Tensor, probe: Tensor) -> Tensor:
@@ -43,7 +43,7 @@ def probe_feature(x_bnd: Tensor, probe: Tensor) -> Tensor:
         probe: the direction (d,), or one for each prompt (b, d).
     """
     unit_bnd = unit(x_bnd)
-    return (unit_bnd @ probe.to(unit_bnd.dtype)[..., None])[..., 0]
+    return along(unit_bnd, probe.to(unit_bnd.dtype).expand(len(x_bnd), -1))
 
 
 def combine(

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from eos_platform.operators.products import HALF, products
 
+TINY = 1e-12  # a token shorter than this is like no other
+
 
 class Tokens(NamedTuple):
     """Deployed: only the tokens still present, in raster order."""
@@ -60,12 +62,26 @@ def unit(x_bnd: Tensor) -> Tensor:
     return torch.nn.functional.normalize(wide(x_bnd), dim=-1)
 
 
+def along(x_bnd: Tensor, y_bd: Tensor) -> Tensor:
+    """x_i . y of each token (b, n)."""
+    if torch.compiler.is_compiling():  # summed while x is made; a product would have it written out before
+        return (x_bnd * y_bd[:, None]).sum(-1)
+    return torch.einsum("bnd,bd->bn", x_bnd, y_bd)
+
+
 def cosine(x_bqe: Tensor, x_bre: Tensor) -> Tensor:
     """Of every pair (b, q, r), at least float32."""
     if x_bqe.dtype in HALF and x_bqe.is_cuda and not torch.is_grad_enabled():
-        length_bq1, length_br1 = (wide(x).norm(dim=-1, keepdim=True).clamp_min(1e-12) for x in (x_bqe, x_bre))
+        length_bq1, length_br1 = (wide(x).norm(dim=-1, keepdim=True).clamp_min(TINY) for x in (x_bqe, x_bre))
         return products(x_bqe, x_bre) / (length_bq1 * length_br1.mT)
     return unit(x_bqe) @ unit(x_bre).mT
+
+
+def cosine_of_all(x_bne: Tensor) -> Tensor:
+    """Of every pair of the same tokens (b, n, n); what they are scaled by stands on the diagonal of their products."""
+    pair_bnn = products(x_bne, x_bne)
+    scale_bn = pair_bnn.diagonal(dim1=1, dim2=2).clamp_min(TINY**2).rsqrt()
+    return pair_bnn * (scale_bn[..., None] * scale_bn[:, None])
 
 
 def partition(mask_bn: Tensor, count: int) -> tuple[Tensor, Tensor]:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from eos_platform.operators.grid import overlap_table, window_table
+from eos_platform.operators.products import weighted_sums
 from eos_platform.operators.spec import Support, Transfer
 from eos_platform.operators.tokens import Tokens, cosine, distance, pick, wide
 
@@ -36,23 +37,23 @@ def received(
     mass_bq = transfer.gamma * wide(dropped.size_bn)
     if importance_bq is not None:
         mass_bq = mass_bq * importance_bq
-    x_bqd = wide(dropped.x_bnd)
     if math.isinf(transfer.tau) and transfer.support.kind == "window":
-        return _pooled(transfer.support, kept, dropped.origin_bn, mass_bq, x_bqd, grid)
+        return _pooled(transfer.support, kept, dropped.origin_bn, mass_bq, wide(dropped.x_bnd), grid)
     if math.isinf(transfer.tau) and transfer.support.kind == "all":
         # everyone gets the same: one weighted sum, no similarity
         r = kept.x_bnd.shape[1]
         each_br = mass_bq.sum(-1, keepdim=True) / (r * kept.size_bn)
+        x_bqd = wide(dropped.x_bnd)
         pooled_bd = torch.einsum("bq,bqd->bd", mass_bq.to(x_bqd.dtype), x_bqd)
         return pooled_bd[:, None] / (r * kept.size_bn[..., None]), each_br
     allowed_bqr = permitted(transfer.support, kept.origin_bn, dropped.origin_bn, grid)
+    if alike_bqr is None:
+        alike_bqr = similarity(transfer, compared_bqe, compared_bre)
     if transfer.tau == 0:
-        if alike_bqr is None:
-            alike_bqr = similarity(transfer, compared_bqe, compared_bre)
-        return _merged(alike_bqr, allowed_bqr, mass_bq, x_bqd, kept.size_bn)
-    share_bqr = _shares(transfer, compared_bre, compared_bqe, allowed_bqr)
+        return _merged(alike_bqr, allowed_bqr, mass_bq, wide(dropped.x_bnd), kept.size_bn)
+    share_bqr = _shares(transfer, alike_bqr, allowed_bqr)
     t_bqr = share_bqr * mass_bq[..., None] / kept.size_bn[:, None]
-    return t_bqr.mT.to(x_bqd.dtype) @ x_bqd, t_bqr.sum(1)
+    return weighted_sums(t_bqr, dropped.x_bnd), t_bqr.sum(1)
 
 
 def collected(
@@ -84,8 +85,7 @@ def collected(
         near_brk = alike_brn.sort(dim=-1, descending=True, stable=True).indices[..., : min(size, n - 1)]
         taken_brn = torch.zeros_like(self_brn).scatter_(-1, near_brk, True)
     t_brn = taken_brn * mass_bn[:, None] / pick(tokens.size_bn, index_br)[..., None]
-    x_bnd = wide(tokens.x_bnd)
-    return t_brn.to(x_bnd.dtype) @ x_bnd, t_brn.sum(-1)
+    return weighted_sums(t_brn.mT, tokens.x_bnd), t_brn.sum(-1)
 
 
 def similarity(transfer: Transfer, compared_bqe: Tensor, compared_bre: Tensor) -> Tensor:
@@ -140,9 +140,8 @@ def _added_up(place_bq: Tensor, weight_bq: Tensor, x_bqd: Tensor, places: int) -
     return sums.scatter_add(1, place_bq[..., None].expand_as(x_bqd), x_bqd), total
 
 
-def _shares(transfer: Transfer, compared_bre: Tensor, compared_bqe: Tensor, allowed_bqr: Tensor | None) -> Tensor:
+def _shares(transfer: Transfer, alike_bqr: Tensor, allowed_bqr: Tensor | None) -> Tensor:
     """P (b, q, r) where tau > 0: how each dropped token is shared out; a row of zeros where its support is empty."""
-    alike_bqr = similarity(transfer, compared_bqe, compared_bre)
     size = transfer.support.size
     if transfer.support.kind == "nearest" and size is not None and size < alike_bqr.shape[-1]:
         near_bqr = alike_bqr.sort(dim=-1, descending=True, stable=True).indices[..., :size]

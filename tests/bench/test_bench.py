@@ -68,7 +68,7 @@ def test_fused_sites_answer_as_plain_ones(setup, monkeypatch):
     # traced as ever, and run as traced: code generation is the compiler's own affair, and takes a minute here
     from eos_platform.models import fused
 
-    fused.fused_site.cache_clear()
+    fused.fused.cache_clear()
     compile_ = torch.compile
     monkeypatch.setattr(fused.torch, "compile", lambda act, **given: compile_(act, **given, backend="aot_eager"))
     operator = searched_like(setup.target, 20, 64)
@@ -77,7 +77,7 @@ def test_fused_sites_answer_as_plain_ones(setup, monkeypatch):
             plain = setup.prefill()[0]
         with setup.reduced(operator, compiled=True):
             assert torch.equal(setup.prefill()[0], plain)
-    fused.fused_site.cache_clear()
+    fused.fused.cache_clear()
 
 
 def test_every_shape_has_a_configuration_of_its_size():

@@ -138,6 +138,14 @@ def test_a_site_costs_what_it_costs(small: Any, model: Any, site: Any) -> None:
     assert analytic == pytest.approx(counted, rel=0.01)
 
 
+def test_a_site_of_wide_tokens_costs_what_it_costs(small: Any, model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eos_platform.operators.cover.WIDE", 8)
+    moved = {"gamma": 0.8, "tau": 0.1, "nu": 0.5}
+    for transfer in ({}, moved, {**moved, "tau": 0.0}):
+        site = {"layer": 0, "keep": 31, "score": {"norm": 1.0}, "selector": "cover", "transfer": transfer}
+        test_a_site_costs_what_it_costs(small, model, site)
+
+
 TOWER: dict[str, tuple[tuple[int, int] | None, list[dict[str, Any]]]] = {
     "image": ((5, 4), []),
     "tower": (None, [{"place": "tower", "layer": 1, "keep": 30, "score": {"vision": 1.0, "uniqueness": 0.5}}]),
