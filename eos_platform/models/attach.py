@@ -123,8 +123,9 @@ def attach(
         operator: itself, its file, a folder with an ``operator.json``, or ``models:/NAME@ALIAS`` in MLflow's registry.
         rescale: one made for a model of other depth or image size is made to fit (``OperatorSpec.rescaled``); what was
             changed stands in the ``provenance`` of ``attached_operator(model)``.
-        compiled: what a site does is fused by ``torch.compile``: seconds to a minute at the first prompt of every
-            length, then a fraction of the time. For prompts of one image; others run as they are.
+        compiled: what is done at a site, and where tokens enter, is fused by ``torch.compile``: seconds to a minute at
+            the first prompt of every length, then a fraction of the time. For prompts of one image; others run as they
+            are.
 
     Raises:
         EosError: one is attached already, or the operator was made for another model.

@@ -71,7 +71,8 @@ class Session:
         watch: Callable[[SiteSpec, Present], None] | None = None,
         compiled: bool = False,
     ) -> None:
-        """``watch`` is told what is present after each site of a prompt; ``compiled`` fuses what sites do."""
+        """``watch`` is told what is present after each site of a prompt; ``compiled`` fuses what is done there and
+        where tokens enter."""
         self.parts = parts
         self.operator = operator
         self.tokens = operator.target.tokens

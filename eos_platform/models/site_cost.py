@@ -92,7 +92,7 @@ def reduce_flops(site: SiteSpec, tokens: int, width: int, key_width: int, text_p
     cost = 0.0
     if picked:
         cost += all_pairs(site.selector, rest, compared)
-    if site.selector == "cover":
+    if site.selector == "cover" and picked:
         cost += 2 * compared * products(rest, picked, compared)
     if site.selector == "dpp":
         cost += rest * picked * (2 * compared + picked - 1)  # a row of cosines a pick, less what earlier ones hold

@@ -3,8 +3,8 @@
 All counts follow from the site and the number of tokens, so every shape is known without asking the device.
 
 Legend: b batch, n tokens present, m those that are not important, c picked of these, k candidates, r kept, q dropped,
-g giving, e width of what tokens are compared by, p text tokens, d width, i even
-places of the rest, j odd ones.
+g giving, e width of what tokens are compared by, p text tokens, d width, i and j places of the rest (of ``alternate``
+even and odd ones).
 """
 
 from __future__ import annotations

@@ -102,7 +102,7 @@ def _flops(x_shape: Any, score_shape: Any, spread_shape: Any, picks: int, **kwar
 
 def log_distance(cosine: Tensor) -> Tensor:
     """Of tokens with these cosines."""
-    return (1 - cosine).clamp_min(NEAR).log()
+    return (1 - cosine).clamp_min_(NEAR).log_()
 
 
 @torch.no_grad()

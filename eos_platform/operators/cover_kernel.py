@@ -97,7 +97,8 @@ def _walk(  # type: ignore[no-untyped-def]
         pick, after = tl.minimum(pick, n - 1), tl.minimum(after, n - 1)  # not beyond, even where values are no numbers
         row = tl.load(gap_bnn + (image * n + pick) * n + token, mask=real, other=0.0)
         next_row = tl.load(gap_bnn + (image * n + after) * n + token, mask=real, other=0.0)
-        # nothing rises: where the pick leaves the next best as good as it was, that is the pick after it
+        # nothing rises (a spread is never below 0): where the pick leaves the next best as good as it was, that is the
+        # pick after it
         between = tl.load(gap_bnn + (image * n + pick) * n + after)
         own = tl.maximum(tl.load(score_bn + image * n + after), absent)
         twin = tl.where(own + weight * between >= second, after, -1)

@@ -35,7 +35,8 @@ def _(x_bqe: Tensor, y_bre: Tensor) -> Tensor:
     if x_bqe.dtype in HALF and y_bre.dtype == x_bqe.dtype and SUMS_WIDE:
         # tensor cores multiply halves exactly into wide sums, many times faster than wide numbers, if rows are aligned
         r = y_bre.shape[1]
-        y_bre = torch.nn.functional.pad(y_bre, (0, 0, 0, -r % ALIGNED))
+        if r % ALIGNED:
+            y_bre = torch.nn.functional.pad(y_bre, (0, 0, 0, -r % ALIGNED))
         return torch.bmm(x_bqe, y_bre.mT, out_dtype=torch.float32)[..., :r].contiguous()
     wide = torch.promote_types(x_bqe.dtype, torch.float32)
     return torch.bmm(x_bqe.to(wide), y_bre.to(wide).mT)
@@ -54,11 +55,12 @@ def weighted_sums(t_bqr: Tensor, x_bqd: Tensor) -> Tensor:
         t_bqr: weights, at least float32.
         x_bqd: tokens, of any precision.
     """
-    halves = x_bqd.dtype in HALF and x_bqd.is_cuda and SUMS_WIDE and not torch.is_grad_enabled()
+    # float16 does not reach far enough: a large weight would be infinite, of a small one too little would be left
+    halves = x_bqd.dtype == torch.bfloat16 and x_bqd.is_cuda and SUMS_WIDE and not torch.is_grad_enabled()
     if not halves or t_bqr[0].numel() < MANY:
         wide = torch.promote_types(x_bqd.dtype, torch.float32)
         return t_bqr.mT.to(wide) @ x_bqd.to(wide)
-    # a weight as the sum of two halves, which is 16 bits of it or more
+    # a weight as the sum of two halves, which is 16 bits of it
     high_bqr = t_bqr.to(x_bqd.dtype)
     low_bqr = (t_bqr - high_bqr).to(x_bqd.dtype)
     r = t_bqr.shape[2]

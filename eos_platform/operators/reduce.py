@@ -188,6 +188,8 @@ def _shared_out(
         taking = Tokens(*(pick(values, choice.receive_br) for values in kept))
     if 0 in (giving_bq.shape[1], taking_br.shape[1]):  # nobody gives, or nobody receives: the dropped are discarded
         return torch.zeros_like(wide(kept.x_bnd)), torch.zeros_like(kept.size_bn)
+    # chosen by similarities without gradient: where one may flow through them, they are computed once more
+    flows = torch.is_grad_enabled() and tokens.x_bnd.requires_grad and 0 < site.transfer.tau < math.inf
     sum_brd, share_br = received(
         site.transfer,
         taking,
@@ -195,7 +197,7 @@ def _shared_out(
         None if importance_bn is None else pick(importance_bn, giving_bq),
         grid,
         None if compared_bne is tokens.x_bnd else (pick(compared_bne, taking_br), pick(compared_bne, giving_bq)),
-        choice.alike_bqr,
+        None if flows else choice.alike_bqr,
     )
     if choice.receive_br is not None:
         place_brd = choice.receive_br[..., None].expand_as(sum_brd)

@@ -77,11 +77,12 @@ def cosine(x_bqe: Tensor, x_bre: Tensor) -> Tensor:
     return unit(x_bqe) @ unit(x_bre).mT
 
 
+@torch.no_grad()
 def cosine_of_all(x_bne: Tensor) -> Tensor:
     """Of every pair of the same tokens (b, n, n); what they are scaled by stands on the diagonal of their products."""
     pair_bnn = products(x_bne, x_bne)
     scale_bn = pair_bnn.diagonal(dim1=1, dim2=2).clamp_min(TINY**2).rsqrt()
-    return pair_bnn * (scale_bn[..., None] * scale_bn[:, None])
+    return pair_bnn.mul_(scale_bn[..., None]).mul_(scale_bn[:, None])  # in place: there may be many pairs
 
 
 def partition(mask_bn: Tensor, count: int) -> tuple[Tensor, Tensor]:

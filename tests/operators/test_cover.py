@@ -39,6 +39,7 @@ SITES = {
     "destinations": site(transfer=Transfer(gamma=1.0, tau=0.1, to="destinations")),
     "important first": site(important=4),
     "with a summary": site(summary=True),
+    "important alone": site(keep=4, important=4),
     "by distance": site(transfer=Transfer(gamma=1.0, metric="distance")),
     "by anchor": site(
         transfer=Transfer(gamma=1.0, by="anchor", tau=float("inf"), support=Support(kind="nearest", size=3))
@@ -90,3 +91,14 @@ def test_cosines_of_all_pairs_and_a_token_of_length_nothing():
     x_bnd = tokens_of(7, 2, N, D, GRID).x_bnd
     x_bnd[0, 3] = 0
     torch.testing.assert_close(cosine_of_all(x_bnd), unit(x_bnd) @ unit(x_bnd).mT, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("tau", [0.0, 0.05])
+def test_gradients_flow_through_the_similarities_too(wide, tau):
+    x_bnd = tokens_of(8, 2, N, D, GRID).x_bnd.requires_grad_()
+    one, told = site(transfer=Transfer(gamma=0.9, tau=tau, nu=0.7)), features_of(8, 2, N)
+
+    def moved(x_bnd):
+        return reduce(one, Tokens.of(x_bnd), told, GRID).tokens.x_bnd
+
+    assert torch.autograd.gradcheck(moved, x_bnd, fast_mode=True)

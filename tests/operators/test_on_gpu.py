@@ -40,6 +40,7 @@ def test_products_and_sums_of_halves_are_wide(dtype, tokens):
         unit = [torch.nn.functional.normalize(x.float(), dim=-1) for x in (x_bqe, y_bre)]
         torch.testing.assert_close(cosine(x_bqe.cuda(), y_bre.cuda()).cpu(), unit[0] @ unit[1].mT, rtol=0, atol=1e-5)
         torch.testing.assert_close(cosine_of_all(x_bqe.cuda()).cpu(), unit[0] @ unit[0].mT, rtol=0, atol=1e-5)
-        exact = t_bqr.double().mT @ x_bqe.double()
-        found = weighted_sums(t_bqr.cuda(), x_bqe.cuda()).cpu().double()
-        assert (found - exact).abs().max() < 1e-3  # one half a weight alone would be off by ten times as much
+        for size in (1e-6, 1.0, 1e5):
+            exact = size * t_bqr.double().mT @ x_bqe.double()
+            found = weighted_sums(size * t_bqr.cuda(), x_bqe.cuda()).cpu().double()
+            assert (found - exact).abs().max() < 1e-3 * size  # one half a weight alone: off by ten times as much
