@@ -119,7 +119,7 @@ def attach(
     """Put an operator on ``model``, in place.
 
     Args:
-        model: of a known family.
+        model: of a known family; on sdpa, eager or, where no site has a beta, flash attention.
         operator: itself, its file, a folder with an ``operator.json``, or ``models:/NAME@ALIAS`` in MLflow's registry.
         rescale: one made for a model of other depth or image size is made to fit (``OperatorSpec.rescaled``); what was
             changed stands in the ``provenance`` of ``attached_operator(model)``.
@@ -128,7 +128,7 @@ def attach(
             are.
 
     Raises:
-        EosError: one is attached already, or the operator was made for another model.
+        EosError: one is attached already, the operator was made for another model, or attention cannot carry it.
     """
     _ON[model] = start(model, _fitted(model, operator, rescale), compiled=compiled)
     return model

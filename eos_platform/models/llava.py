@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from eos_platform.errors import EosError
+from eos_platform.models.attention import check_attention
 from eos_platform.models.families import family_of
 from eos_platform.models.needs import decoder_needs
-from eos_platform.models.parts import ATTENTION, Hook, Parts, parameters, renamed
+from eos_platform.models.parts import Hook, Parts, parameters, renamed
 from eos_platform.operators.spec import OperatorSpec, Target
 
-__all__ = ["ATTENTION", "IN_TOWER", "Hook", "Parts", "check_fits", "parts_of", "renamed", "target_of"]
+__all__ = ["IN_TOWER", "Hook", "Parts", "check_fits", "parts_of", "renamed", "target_of"]
 
 REMEDY = "; operator.rescaled(target_of(model)), or attach(..., rescale=True), makes one that fits"
 IN_TOWER = ("vision", "norm", "uniqueness")  # the features there are inside the vision tower
@@ -36,7 +37,7 @@ def check_fits(parts: Parts, operator: OperatorSpec) -> None:
     """Refuse an operator made for another model.
 
     Raises:
-        EosError: other number of decoder layers, other grid, or an attention that cannot be masked per key.
+        EosError: other number of decoder layers, other grid, or an attention that cannot carry it.
     """
     last = len(parts.layers) - 1
     for number, site in enumerate(operator.sites):
@@ -61,12 +62,7 @@ def check_fits(parts: Parts, operator: OperatorSpec) -> None:
             f"operator '{operator.name}' is for {operator.target.layers} decoder layers; the model has {last + 1}"
             + REMEDY
         )
-    kinds = [parts.language_model.config._attn_implementation]
-    if any(site.beta > 0 for site in operator.tower_sites):
-        kinds.append(parts.tower.config._attn_implementation)
-    for kind in kinds:
-        if kind not in ATTENTION:
-            raise EosError(f"attention '{kind}' is not supported; load the model with attn_implementation='sdpa'")
+    check_attention(parts, operator)
     _check_tower(parts, operator)
 
 

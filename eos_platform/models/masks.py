@@ -1,7 +1,8 @@
 """Attention masks of decoder layers: cut to the tokens present, and with a bias per key added.
 
 A mask is what the model hands its layers: ``None`` (plain causal), bool (True: attend) or float (added to the logits),
-of shape (b or 1, h or 1, q, k). Legend: b batch, h heads, q queries, k keys.
+of shape (b or 1, h or 1, q, k); on flash attention, ``None`` or which keys are there (b or 1, k).
+Legend: b batch, h heads, q queries, k keys.
 """
 
 from __future__ import annotations
@@ -11,14 +12,18 @@ from torch import Tensor
 
 
 def take_keys(mask: Tensor, key_bk: Tensor) -> Tensor:
-    """The columns ``key_bk`` of a mask (b|1, h|1, q, any): (b, h|1, q, k)."""
+    """The columns ``key_bk`` of a mask (b|1, h|1, q, any): (b, h|1, q, k); or of (b|1, any): (b, k)."""
+    if mask.dim() == 2:
+        return mask.expand(key_bk.shape[0], -1).gather(1, key_bk)
     heads, queries = mask.shape[1], mask.shape[2]
     index = key_bk[:, None, None, :].expand(-1, heads, queries, -1)
     return mask.expand(key_bk.shape[0], -1, -1, -1).gather(3, index)
 
 
 def take(mask: Tensor, present_bk: Tensor) -> Tensor:
-    """The rows and columns ``present_bk`` of a square mask: (b, h|1, k, k)."""
+    """The rows and columns ``present_bk`` of a square mask: (b, h|1, k, k); of one without rows: (b, k)."""
+    if mask.dim() == 2:
+        return take_keys(mask, present_bk)
     batch, heads, keys = present_bk.shape[0], mask.shape[1], mask.shape[3]
     rows = mask.expand(batch, -1, -1, -1).gather(2, present_bk[:, None, :, None].expand(-1, heads, -1, keys))
     return take_keys(rows, present_bk)
@@ -40,6 +45,18 @@ def add_bias(mask: Tensor | None, bias_bk: Tensor, queries: int, dtype: torch.dt
     if mask.dtype == torch.bool:
         return torch.where(mask, bias, torch.finfo(dtype).min)
     return mask + bias
+
+
+def cut(
+    mask: Tensor | None, present_bk: Tensor, alive_bk: Tensor | None, dtype: torch.dtype, flash: bool
+) -> Tensor | None:
+    """A prefill's mask of the tokens present only, to none of which that is not alive (a filler) anyone attends."""
+    mask = None if mask is None else take(mask, present_bk)
+    if alive_bk is None:
+        return mask
+    if flash or (mask is not None and mask.dim() == 2):
+        return alive_bk if mask is None else mask * alive_bk
+    return close(mask, alive_bk, dtype)
 
 
 def close(mask: Tensor | None, alive_bk: Tensor, dtype: torch.dtype) -> Tensor:

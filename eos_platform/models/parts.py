@@ -17,7 +17,6 @@ from eos_platform.models.rope import Rope
 if TYPE_CHECKING:
     from eos_platform.models.families.base import Family
 
-ATTENTION = ("sdpa", "eager")
 FULL = "full_attention"
 
 

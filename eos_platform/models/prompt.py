@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from eos_platform.errors import EosError
+from eos_platform.models.attention import is_flash
 from eos_platform.models.cache import cache_of
 from eos_platform.models.crowd import Crowd
 from eos_platform.models.masks import add_bias, as_float, take_keys
@@ -182,8 +183,11 @@ def later_call(parts: Parts, now: Pass, stage: Stage, call: Call, index: int) ->
     if parts.family is not None and parts.family.own_masks:
         mask, bias_bk = _own_mask(parts, now, stage, call, index, keys), None
     elif isinstance(present, Crowd) and present.alive_bk is not None and stage.column_bk is not None:
-        mask = _rebuilt(present, now.valid_bs, keys, new, None)[:, None]
-        mask = as_float(mask[:, 0], x_bqd.dtype) if _eager(parts) else mask
+        seen_bqc = _rebuilt(present, now.valid_bs, keys, new, None)
+        if is_flash(parts):
+            mask = seen_bqc[:, -1]  # the latest token sees every key that is there
+        else:
+            mask = as_float(seen_bqc, x_bqd.dtype) if _eager(parts) else seen_bqc[:, None]
     elif mask is not None and stage.column_bk is not None:
         columns = entered.count if entered else prompt.length
         mask = take_keys(mask, _with_new(stage.column_bk, columns, mask.shape[-1]))

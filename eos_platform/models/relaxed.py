@@ -22,8 +22,9 @@ from torch import Tensor
 
 from eos_platform.errors import EosError
 from eos_platform.models.attach import check_free, holding
+from eos_platform.models.attention import check_relaxed
 from eos_platform.models.layout import Layout
-from eos_platform.models.llava import ATTENTION, Parts, parts_of, renamed
+from eos_platform.models.llava import Parts, parts_of, renamed
 from eos_platform.models.masks import add_bias, take
 from eos_platform.models.present import Present
 from eos_platform.models.raters import question
@@ -226,7 +227,8 @@ def relaxed(
         candidates: how many visual tokens the first site hands on; default: all. The others leave there for good.
 
     Raises:
-        EosError: an operator is attached, a site is beyond the last layer or out of order, or the layout does not fit.
+        EosError: an operator is attached, a site is beyond the last layer or out of order, the layout does not
+            fit, or attention takes no bias.
     """
     parts = parts_of(model)
     check_free(model)
@@ -240,9 +242,7 @@ def relaxed(
         raise EosError(f"layout has {layout.visual_bn.shape[1]} visual tokens; the model has {rows[0] * rows[1]}")
     if layout.seen is not None:
         raise EosError("relaxed sites need every visual token; these pictures were reduced inside the vision tower")
-    kind = parts.language_model.config._attn_implementation
-    if kind not in ATTENTION:
-        raise EosError(f"attention '{kind}' is not supported; load the model with attn_implementation='sdpa'")
+    check_relaxed(parts)
     if candidates is not None and candidates >= rows[0] * rows[1]:
         candidates = None
     relaxation = _Relaxation(parts, sites, layout, temperature, hard, candidates)

@@ -7,8 +7,8 @@ is what the model takes for "tokens seen". The choice made for a prompt is kept 
 from it or from a copy; a call without cache is a prompt of its own. What a call of the whole model tells before the
 language model is reached, the listener keeps.
 
-Nothing here waits for the device (but to count the images of several prompts, as transformers does itself), loops over
-tokens, or changes a class.
+Nothing here waits for the device (but to count the images of several prompts, and on flash attention without mask to
+see that a row is one sequence, as transformers does itself), loops over tokens, or changes a class.
 Legend: b batch, s prompt, k tokens present, d width.
 """
 
@@ -25,12 +25,13 @@ from torch import Tensor, nn
 
 from eos_platform.errors import EosError
 from eos_platform.models.asked import Asked
+from eos_platform.models.attention import check_unpacked, is_flash
 from eos_platform.models.cache import cache_of
 from eos_platform.models.crowd import Crowd, apply_sites, opened
 from eos_platform.models.fused import fused
 from eos_platform.models.layout import Layout, check_layout
 from eos_platform.models.listener import Listener
-from eos_platform.models.masks import close, take
+from eos_platform.models.masks import cut, take
 from eos_platform.models.needs import decoder_needs, working_sites
 from eos_platform.models.parts import Parts, renamed
 from eos_platform.models.present import Present, Step, apply_site, enter
@@ -168,6 +169,8 @@ class Session:
             forget(cache)
         if asked is None:
             return
+        if is_flash(self.parts):
+            check_unpacked(call)
         if getattr(cache, "is_compileable", False):
             raise EosError("static caches are not supported with an operator; use the default dynamic cache")
         x_bsd, position = call["inputs_embeds"], call.get("position_ids")
@@ -221,14 +224,14 @@ class Session:
             # without mask and cache, gaps in the positions would be taken for packed sequences
             mask = torch.ones(x_bkd.shape[:2], dtype=torch.long, device=x_bkd.device)
         elif isinstance(mask, dict):
-            mask = {name: _cut(one, present.slot_bk, alive_bk, x_bkd) for name, one in mask.items()}
-        elif mask is not None and mask.dim() == 2:
-            mask = mask.gather(1, present.slot_bk)
-            mask = mask if alive_bk is None else mask * alive_bk
+            mask = {name: self._cut(one, present.slot_bk, alive_bk, x_bkd) for name, one in mask.items()}
         elif mask is not None:
-            mask = _cut(mask, present.slot_bk, alive_bk, x_bkd)
+            mask = self._cut(mask, present.slot_bk, alive_bk, x_bkd)
         call.update(inputs_embeds=x_bkd, attention_mask=mask, position_ids=present.position_bk)
         now.stage = now.prompt.stages[0] = Stage(present, None)
+
+    def _cut(self, mask: Tensor | None, column_bk: Tensor, alive_bk: Tensor | None, x_bkd: Tensor) -> Tensor | None:
+        return cut(mask, column_bk, alive_bk, x_bkd.dtype, is_flash(self.parts))
 
     def _apply(self, site: SiteSpec, present: Any, x_bkd: Tensor, rope: Rope, layer: Any) -> Step:
         if isinstance(present, Crowd):
@@ -264,6 +267,8 @@ class Session:
             self._prefill(now, module, call, index)
         else:
             self._decode(now, call, index)
+        if is_flash(self.parts):  # of no use but to tell packed sequences apart, for which it would take the gaps
+            call["position_ids"] = None
 
     def _prefill(self, now: Pass, module: Any, call: Call, index: int) -> None:
         if 0 < index <= len(now.deep):
@@ -289,7 +294,7 @@ class Session:
             mask, rope = call.get("attention_mask"), Rope(*call["position_embeddings"])
             if stage.column_bk is not None:
                 alive_bk = present.alive_bk if isinstance(present, Crowd) else None
-                mask = _cut(mask, stage.column_bk, alive_bk, x_bkd)
+                mask = self._cut(mask, stage.column_bk, alive_bk, x_bkd)
                 if stage.renumbered:
                     rope = self.parts.rope(x_bkd, present.position_bk, kind)
                 else:
@@ -348,9 +353,3 @@ class Session:
         batch, _, width = output_bkd.shape
         whole_bsd = output_bkd.new_zeros(batch, now.prompt.length, width)
         return whole_bsd.scatter(1, present.slot_bk[:, :, None].expand(-1, -1, width), output_bkd)
-
-
-def _cut(mask: Tensor | None, column_bk: Tensor, alive_bk: Tensor | None, x_bkd: Tensor) -> Tensor | None:
-    """A square mask of the tokens present only."""
-    mask = None if mask is None else take(mask, column_bk)
-    return mask if alive_bk is None else close(mask, alive_bk, x_bkd.dtype)
