@@ -121,7 +121,7 @@ class Space:
         """What is deployed at this point of the space: the most whole tokens that its shares and the budget allow."""
         self.fill(values)
         parameters, config, workload = self.parameters, self.config, self.workload
-        soft = counts_now(parameters, workload, config)
+        soft = counts_now(parameters, workload, config.budget)
         counts = whole_counts(soft, parameters, config, workload.target, workload.shape, workload.text_tokens)
         return to_operator(parameters, counts, workload.target, name)
 

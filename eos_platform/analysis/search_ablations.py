@@ -41,7 +41,10 @@ FIXED: dict[str, dict[str, Any]] = {
     "by-score": {"selector": "score"},
     "no-probe-by-score": {"probe": False, "selector": "score"},
     "renumber": {"positions": "renumber"},
+    "no-sizes": {"sizes": False},
     # relaxation
+    "not-eased": {"ease": 1.0},
+    "eased-4": {"ease": 4.0},
     "no-straight-through": {"straight_through": 0.0},
     "straight-through-.4": {"straight_through": 0.4},
     "cool-start": {"temperature_start": 0.03},

@@ -46,7 +46,8 @@ def check_attention(parts: Parts, operator: OperatorSpec) -> None:
         if _flash(kind):
             raise EosError(
                 f"operator '{operator.name}': sites.{number}: beta {site.beta:g} adds sizes to the logits of attention,"
-                f" and attention '{kind}' takes none; {REMEDY}, or take an operator whose sites have beta 0"
+                f" and attention '{kind}' takes none; {REMEDY}, or take an operator whose sites have beta 0 (a search"
+                " with sizes: false finds one)"
             )
 
 

@@ -148,6 +148,7 @@ def enter(layout: Layout, position_bs: Tensor, x_bsd: Tensor, names: Collection[
         present, keep_bk = present.keeping(layout.seen.index_br)
         present, x_bkd = replace(present, size_bn=layout.seen.size_br), take_tokens(x_bsd, keep_bk)
     given, rater_bt, question_bd = layout.told(), None, None
+    # not by set operations: Dynamo of torch 2.11, which fuses this, cannot follow them
     if any(name in OPENING for name in names):
         visual_bnd, text_btd = take_tokens(x_bkd, present.visual_bn), take_tokens(x_bkd, present.other_bt)
         asks_bt = present.text_bk.gather(1, present.other_bt)

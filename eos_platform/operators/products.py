@@ -57,7 +57,7 @@ def weighted_sums(t_bqr: Tensor, x_bqd: Tensor) -> Tensor:
     """
     # float16 does not reach far enough: a large weight would be infinite, of a small one too little would be left
     halves = x_bqd.dtype == torch.bfloat16 and x_bqd.is_cuda and SUMS_WIDE and not torch.is_grad_enabled()
-    if not halves or t_bqr[0].numel() < MANY:
+    if not halves or t_bqr.shape[1] * t_bqr.shape[2] < MANY:
         wide = torch.promote_types(x_bqd.dtype, torch.float32)
         return t_bqr.mT.to(wide) @ x_bqd.to(wide)
     # a weight as the sum of two halves, which is 16 bits of it

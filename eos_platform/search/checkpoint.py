@@ -17,7 +17,7 @@ from eos_platform.search.config import SearchConfig
 from eos_platform.search.parameters import Parameters
 
 FILE = "search.safetensors"
-FORMAT = "3"  # rises when what is kept, or what it means, changes
+FORMAT = "4"  # rises when what is kept, or what it means, changes
 
 
 class Unusable(EosError):

@@ -47,12 +47,21 @@ class SearchConfig(BaseModel):
     )
     budget_growth: Weight = Field(default=1.0, description="how fast that multiplier rises while violated")
     cost_weight: Weight = Field(default=0.0, description="price of compute below the budget, under a penalty")
+    ease: float = Field(
+        default=2.5,
+        ge=1.0,
+        le=100.0,
+        description="budgets from .1 to .25 begin at so many times as much, under an exact rule",
+    )
     temperature_start: Positive = 0.3
     temperature_end: Positive = 0.03
     tau_start: float = Field(default=0.05, ge=1e-3, le=10.0, description="how softly dropped tokens spread, at first")
     straight_through: float = Field(default=0.2, ge=0.0, le=0.9, description="last share of steps, on deployed counts")
     support: Literal["all", "window", "nearest"] = "all"
     positions: Literal["keep", "renumber"] = "keep"
+    sizes: bool = Field(
+        default=True, description="tokens that stand for several weigh more in attention; flash attention takes none"
+    )
     search_questions: int = Field(
         default=8192, ge=1, le=10_000_000, description="questions of the search split it may see"
     )

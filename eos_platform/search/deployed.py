@@ -56,22 +56,22 @@ class Deployed:
         self.tried_on = tried_on(config)
 
     @torch.no_grad()
-    def counts(self) -> Tensor:
-        """Tokens left after each candidate site (sites,), soft until they are fixed."""
+    def counts(self, budget: float) -> Tensor:
+        """Tokens left after each candidate site (sites,), soft until they are fixed; ``budget`` is what they meet."""
         if self.parameters.fixed is not None:
             return self.parameters.whole()
-        return counts_now(self.parameters, self.workload, self.config)
+        return counts_now(self.parameters, self.workload, budget)
 
-    def candidates(self) -> int:
+    def candidates(self, budget: float) -> int:
         """How many tokens the first site lets compete."""
         factor, more, step = CANDIDATES
-        wanted = factor * float(self.counts().amax()) + more
+        wanted = factor * float(self.counts(budget).amax()) + more
         return min(self.workload.target.tokens, math.ceil(wanted / step) * step)
 
     def whole_counts(self, steepness: float = 1.0) -> tuple[int, ...]:
         """What the soft counts are when deployed."""
         parameters, workload = self.parameters, self.workload
-        soft = counts_now(parameters, workload, self.config).detach()
+        soft = counts_now(parameters, workload, self.config.budget).detach()
         shape, text = workload.shape, workload.text_tokens
         return whole_counts(soft, parameters, self.config, workload.target, shape, text, steepness)
 
@@ -121,8 +121,8 @@ class Deployed:
     def relaxed_accuracy(self) -> float:
         """Accuracy of the relaxed form at the end of annealing, only to be held against the deployed one."""
         config, model = self.config, self.workload.model
-        sites = self.parameters.sites(self.counts())
-        few, soft, found = self.candidates(), config.temperature_end, []
+        sites = self.parameters.sites(self.counts(config.budget))
+        few, soft, found = self.candidates(config.budget), config.temperature_end, []
         for batch in self.workload.encoded("validation", config.eval_questions).batches(config.batch_size):
             with relaxed(model, sites, batch.layout, temperature=soft, hard=False, candidates=few):
                 found.append(exact(model.lm_head(answer_states(model, batch)), batch))

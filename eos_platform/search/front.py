@@ -58,6 +58,6 @@ def configs_of(config: SearchConfig, budgets: Sequence[float]) -> list[SearchCon
         values = config.model_dump() | {"budget": budget}
         if number:
             soft = max(config.temperature_end, min(config.temperature_start, COOL))
-            values |= {"steps": max(4, config.steps // PART), "temperature_start": soft}
+            values |= {"steps": max(4, config.steps // PART), "temperature_start": soft, "ease": 1.0}
         found.append(SearchConfig.of(values, "front"))
     return found

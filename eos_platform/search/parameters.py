@@ -35,6 +35,7 @@ class Parameters(nn.Module):
         self.selector = config.selector
         self.support = support_of(config, target)
         self.exact = config.budget_rule == "exact"
+        self.sizes = float(config.sizes)
         sites = len(self.layers)
         self.keep = nn.Parameter(torch.full((sites,), STAY))  # logit of the share of arriving tokens that stays
         self.weights = nn.Parameter(torch.tensor([[WEIGHTS[name] for name in FEATURES]] * sites))
@@ -68,7 +69,7 @@ class Parameters(nn.Module):
             log_stay = torch.cat([torch.zeros_like(log_stay[:1]), log_stay[1:]])
         return log_stay.cumsum(0).exp()
 
-    def counts(self, ratio: Callable[[Tensor], Tensor], budget: float) -> Tensor:
+    def counts(self, ratio: Callable[[Tensor], Tensor], budget: float | Tensor) -> Tensor:
         """Soft tokens left after each site (sites,), at least one.
 
         Args:
@@ -109,7 +110,7 @@ class Parameters(nn.Module):
                     tau=tau[number],
                     nu=torch.sigmoid(self.nu[number]),
                     rho=F.softplus(self.rho[number]).clamp_max(RHO_MOST),
-                    beta=torch.sigmoid(self.beta[number]),
+                    beta=self.sizes * torch.sigmoid(self.beta[number]),
                     selector=selector,
                     support=self.support,
                     positions=self.positions,

@@ -31,6 +31,7 @@ from eos_platform.search.deployed import COMPARED, Deployed
 from eos_platform.search.discretise import feature_mask
 from eos_platform.search.objective import excess, teacher_states
 from eos_platform.search.parameters import Parameters
+from eos_platform.search.schedule import Schedule
 from eos_platform.search.start import check, start_at_budget, take_over, usual_question
 from eos_platform.search.step import Stepper
 from eos_platform.tasks.evaluate import evaluate
@@ -112,7 +113,8 @@ class _Search:
             if found is not None:
                 self.progress, self.best = found
         self.deployed = Deployed(workload, config, self.parameters, self.progress, self.encoded, teacher_qad)
-        self.soft_steps = config.steps - round(config.straight_through * config.steps)
+        self.schedule = Schedule(config)
+        self.soft_steps = self.schedule.soft_steps
         self.good = [value.detach().clone() for value in self.state()]
 
     def run(self) -> SearchResult:
@@ -144,18 +146,20 @@ class _Search:
     def step(self) -> None:
         """One optimiser step on a batch that depends on seed and step alone."""
         config, progress = self.config, self.progress
+        budget, temperature = self.schedule.budget(progress.step), self.schedule.temperature(progress.step)
         if progress.step >= self.soft_steps and progress.fixed is None:
             self.parameters.mask.copy_(feature_mask(self.parameters))
             progress.fixed = self.parameters.fixed = self.deployed.best_counts()
         if progress.candidates == 0 or progress.step % LOOK == 0 or progress.step == self.soft_steps:
-            progress.candidates = self.deployed.candidates()
+            progress.candidates = self.deployed.candidates(budget)  # falling: enough until the next look
         rng = np.random.default_rng([config.seed, progress.step])
         size = min(config.batch_size, len(self.encoded))
         chosen = torch.from_numpy(rng.choice(len(self.encoded), size, replace=False))
         hard = progress.fixed is not None
         self.curves = self.stepper.run(
             chosen,
-            temperature=self.temperature(),
+            budget=budget,
+            temperature=temperature,
             multiplier=0.0 if hard else progress.multiplier,  # whole counts hit the budget already
             rate=self.rate(),
             candidates=progress.candidates,
@@ -165,10 +169,14 @@ class _Search:
             self.restart()
         elif not hard:
             ratio = torch.tensor(self.curves["soft_compute_ratio"])
-            progress.multiplier += config.budget_growth * float(excess(ratio, config.budget))
+            progress.multiplier += config.budget_growth * float(excess(ratio, budget))
         progress.step += 1
-        self.curves |= {"multiplier": progress.multiplier, "temperature": self.temperature()}
+        self.curves |= {"multiplier": progress.multiplier, "temperature": self.schedule.temperature(progress.step)}
         self.compare()
+
+    def rate(self) -> float:
+        """Half of what it would be for each restart."""
+        return self.schedule.rate(self.progress.step) * 0.5**self.progress.restarts
 
     def state(self) -> list[Tensor]:
         """Everything a step changes."""
@@ -188,18 +196,6 @@ class _Search:
             value.copy_(good)
         self.curves = {name: value for name, value in self.curves.items() if math.isfinite(value)}
         self.curves["restarts"] = float(self.progress.restarts)
-
-    def rate(self) -> float:
-        """Warm-up over a few steps, then a cosine to a tenth."""
-        done = self.progress.step / self.config.steps
-        warm = min(1.0, (self.progress.step + 1) / 10)
-        most = self.config.learning_rate * 0.5**self.progress.restarts
-        return most * warm * (0.55 + 0.45 * math.cos(math.pi * done))
-
-    def temperature(self) -> float:
-        """Geometric from start to end over the soft stage."""
-        done = min(1.0, self.progress.step / max(1, self.soft_steps - 1))
-        return self.config.temperature_start * (self.config.temperature_end / self.config.temperature_start) ** done
 
     def compare(self) -> None:
         """Now and then in the straight-through stage: keep the parameters that deploy best."""

@@ -70,9 +70,9 @@ def soft_ratio(sites: list[RelaxedSite], workload: Workload) -> Tensor:
     return soft_compute_ratio(sites, counts, workload.shape, workload.target.tokens, workload.text_tokens)
 
 
-def counts_now(parameters: Parameters, workload: Workload, config: SearchConfig) -> Tensor:
-    """The soft counts (sites,)."""
-    return parameters.counts(lambda tried: soft_ratio(parameters.sites(tried), workload), config.budget)
+def counts_now(parameters: Parameters, workload: Workload, budget: float) -> Tensor:
+    """The soft counts (sites,), under an exact rule those that meet ``budget``."""
+    return parameters.counts(lambda tried: soft_ratio(parameters.sites(tried), workload), budget)
 
 
 @torch.no_grad()
@@ -87,7 +87,7 @@ def start_at_budget(parameters: Parameters, workload: Workload, config: SearchCo
     def ratio(logit: float) -> float:
         parameters.keep.fill_(logit / 2 + STAY)
         parameters.keep[0] = logit
-        return float(soft_ratio(parameters.sites(counts_now(parameters, workload, config)), workload))
+        return float(soft_ratio(parameters.sites(counts_now(parameters, workload, config.budget)), workload))
 
     low, high = -12.0, 12.0
     for _ in range(40):

@@ -35,6 +35,7 @@ class Stepper:
         self.on_gpu = device.type == "cuda"
         self.optimiser = new_optimiser(parameters, config)
         self.index_b = torch.zeros(min(config.batch_size, len(encoded)), dtype=torch.long, device=device)
+        self.budget = torch.full((), config.budget, device=device)
         self.temperature = torch.ones((), device=device)
         self.multiplier = torch.zeros((), device=device)
         self.fixed_counts: Tensor | None = None
@@ -43,10 +44,11 @@ class Stepper:
         self._captured: tuple[bool, int] | None = None
 
     def run(
-        self, index_b: Tensor, *, temperature: float, multiplier: float, rate: float, candidates: int
+        self, index_b: Tensor, *, budget: float, temperature: float, multiplier: float, rate: float, candidates: int
     ) -> dict[str, float]:
         """One step on the questions ``index_b``; the curves (``CURVES``) as they were before it."""
         self.index_b.copy_(index_b)
+        self.budget.fill_(budget)
         self.temperature.fill_(temperature)
         self.multiplier.fill_(multiplier)
         for group in self.optimiser.param_groups:
@@ -91,7 +93,7 @@ class Stepper:
         batch = self.encoded.batch(self.index_b)
         counts = self.fixed_counts
         if counts is None:
-            counts = parameters.counts(lambda tried: soft_ratio(parameters.sites(tried), workload), config.budget)
+            counts = parameters.counts(lambda tried: soft_ratio(parameters.sites(tried), workload), self.budget)
         sites = parameters.sites(counts)
         mask = _causal(batch.layout.valid_bs) if self.on_gpu else None
         layout, soft = batch.layout, self.temperature

@@ -39,7 +39,7 @@ def drawn(space, seed):
 def test_it_starts_exactly_where_a_gradient_search_does(small, settings):
     space = Space(small, config(**settings))
     parameters = Parameters(config(**settings), small.target, small.shape.hidden)
-    soft = counts_now(parameters, small, config(**settings)).detach()
+    soft = counts_now(parameters, small, config(**settings).budget).detach()
     counts = whole_counts(soft, parameters, config(**settings), small.target, small.shape, small.text_tokens)
     assert space.operator(space.start, "x") == to_operator(parameters, counts, small.target, "x")
 

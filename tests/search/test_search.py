@@ -60,6 +60,7 @@ def test_the_same_seed_gives_the_same_operator_and_another_another(small: Worklo
         {"probe": False},
         {"steer": 0},
         {"steer": 2},
+        {"sizes": False},
         {"probe": False, "selector": "score", "layers": (0,)},
         {"budget_rule": "penalty", "cost_weight": 0.1},
         {"budget_rule": "two-sided"},
@@ -75,6 +76,7 @@ def test_settings_reach_the_operator(small: Workload, tiny: SearchConfig, settin
         assert site.transfer.support.kind == config.support
         assert site.layer in (config.layers or (0, 4))
         assert bool(site.probe) == config.probe
+        assert (site.beta > 0) == config.sizes
         assert (site.steering.rank if site.steering else 0) == (config.steer if config.probe else 0)
         first = site.layer == (config.layers or (0,))[0]
         assert site.selector == (config.selector if first else "score")
