@@ -5,8 +5,8 @@
     detach(model)
 
 Families: ``eos_platform/models/families``. It modifies: forward pre-hooks (and forward hooks on the body, the final
-norm and the projector) of this instance's modules; a copied or pickled model takes them along, and a copied cache what
-was chosen for it.
+norm and the projector) of this instance's modules, and where flash attention carries sizes, which config its modules of
+attention point to; a copied or pickled model takes them along, and a copied cache what was chosen for it.
 What decides is the prompt: not what follows the first label, nor, where ``logits_to_keep`` asks for several last rows
 (scoring an answer, assisted generation), the tokens that these foretell. Of one fed in pieces (``prefill_chunk_size``)
 it is the first piece, which must hold the images.
@@ -119,7 +119,8 @@ def attach(
     """Put an operator on ``model``, in place.
 
     Args:
-        model: of a known family; on sdpa, eager or, where no site has a beta, flash attention.
+        model: of a known family; on sdpa, eager or flash attention (not Gemma 3 and PaliGemma, nor a beta in a tower
+            that is on it).
         operator: itself, its file, a folder with an ``operator.json``, or ``models:/NAME@ALIAS`` in MLflow's registry.
         rescale: one made for a model of other depth or image size is made to fit (``OperatorSpec.rescaled``); what was
             changed stands in the ``provenance`` of ``attached_operator(model)``.

@@ -1,8 +1,8 @@
 """The kinds of attention that operators run on.
 
 Flash attention's kernels take no mask but one of padding, (b, k) over the keys (True: attend; None: all of them). So
-nothing can be added to the logits of a key, a token sees all those before it and no other, and windows are counted in
-tokens that are there.
+a token sees all those before it and no other, windows are counted in tokens that are there, and what is added to the
+logits of a key goes another way (``spare.py``).
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import torch
 
 from eos_platform.errors import EosError
 from eos_platform.models.parts import FULL, Parts
-from eos_platform.operators.spec import OperatorSpec
+from eos_platform.models.spare import SPARE, WIDEST
+from eos_platform.operators.spec import OperatorSpec, SiteSpec
 
 MASKED = ("sdpa", "eager")  # take a mask of queries and keys, bool or float
 REMEDY = "load the model with attn_implementation='sdpa'"
@@ -32,7 +33,7 @@ def check_attention(parts: Parts, operator: OperatorSpec) -> None:
     """Refuse an operator that a model's kind of attention cannot carry.
 
     Raises:
-        EosError: it adds sizes to what takes none, or attention is of a kind not known here.
+        EosError: it adds sizes to attention that takes none, or attention is of a kind not known here.
     """
     decoder = parts.language_model.config._attn_implementation
     _check_known(decoder)
@@ -43,12 +44,33 @@ def check_attention(parts: Parts, operator: OperatorSpec) -> None:
             continue
         kind = decoder if site.place == "decoder" else parts.tower.config._attn_implementation
         _check_known(kind)
-        if _flash(kind):
+        why = _takes_no_sizes(parts, site) if _flash(kind) else ""
+        if why:
             raise EosError(
                 f"operator '{operator.name}': sites.{number}: beta {site.beta:g} adds sizes to the logits of attention,"
-                f" and attention '{kind}' takes none; {REMEDY}, or take an operator whose sites have beta 0 (a search"
-                " with sizes: false finds one)"
+                f" and attention '{kind}' {why}; {REMEDY}"
             )
+
+
+def _takes_no_sizes(parts: Parts, site: SiteSpec) -> str:
+    """Why flash attention cannot carry the sizes of a site; empty: it can."""
+    if site.place == "tower":
+        return "takes none inside the vision tower"
+    width = parts.layers[0].self_attn.head_dim
+    return f"takes none where heads have {width} dimensions: {SPARE} more must fit" if width > WIDEST else ""
+
+
+def check_kept(parts: Parts, kind: str) -> None:
+    """Refuse to run an operator that adds sizes to attention where that was changed to or from flash attention.
+
+    Raises:
+        EosError: it was of another kind when the operator was attached.
+    """
+    now = parts.language_model.config._attn_implementation
+    if now != kind and (_flash(now) or _flash(kind)):
+        raise EosError(
+            f"attention is '{now}' and was '{kind}' when the operator was attached; detach it before the change"
+        )
 
 
 def check_relaxed(parts: Parts) -> None:

@@ -19,6 +19,7 @@ from eos_platform.models.masks import add_bias, as_float, take_keys
 from eos_platform.models.parts import FULL, Parts
 from eos_platform.models.present import Present
 from eos_platform.models.rope import Rope
+from eos_platform.models.spare import BIAS
 
 Call = dict[str, Any]
 
@@ -191,9 +192,10 @@ def later_call(parts: Parts, now: Pass, stage: Stage, call: Call, index: int) ->
     elif mask is not None and stage.column_bk is not None:
         columns = entered.count if entered else prompt.length
         mask = take_keys(mask, _with_new(stage.column_bk, columns, mask.shape[-1]))
-    if bias_bk is not None:
+    spare = spare_bias(parts, present)
+    if bias_bk is not None and not spare:
         mask = add_bias(mask, nn.functional.pad(bias_bk, (0, keys - present.count)), new, x_bqd.dtype)
-    handed: Call = {"attention_mask": mask, "position_embeddings": call["position_embeddings"]}
+    handed: Call = {"attention_mask": mask, "position_embeddings": call["position_embeddings"], **spare}
     if "position_ids" in call:
         handed["position_ids"] = call["position_ids"]
     if stage.renumbered:
@@ -247,6 +249,11 @@ def biased(mask: Tensor | None, present: Present | Crowd, x_bkd: Tensor) -> Tens
     if present.bias_bk is None:
         return mask
     return add_bias(mask, present.bias_bk, x_bkd.shape[1], x_bkd.dtype)
+
+
+def spare_bias(parts: Parts, present: Present | Crowd) -> Call:
+    """The bias of the tokens present as flash attention is handed it; empty: there is none, or it is in the mask."""
+    return {} if present.bias_bk is None or not is_flash(parts) else {BIAS: present.bias_bk}
 
 
 def _with_new(column_bk: Tensor, old: int, total: int) -> Tensor:

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from eos_platform.errors import EosError
 from eos_platform.models.asked import Asked
-from eos_platform.models.attention import check_unpacked, is_flash
+from eos_platform.models.attention import check_kept, check_unpacked, is_flash
 from eos_platform.models.cache import cache_of
 from eos_platform.models.crowd import Crowd, apply_sites, opened
 from eos_platform.models.fused import fused
@@ -46,9 +46,11 @@ from eos_platform.models.prompt import (
     recall,
     remember,
     shorten,
+    spare_bias,
 )
 from eos_platform.models.rope import Rope
 from eos_platform.models.scores import take_tokens
+from eos_platform.models.spare import Carrier
 from eos_platform.models.units import Grid
 from eos_platform.operators.rescale import sites_for
 from eos_platform.operators.spec import OperatorSpec, SiteSpec
@@ -85,6 +87,8 @@ class Session:
         self.sites: dict[int, list[SiteSpec]] = {}
         for site in working_sites(operator, "decoder"):
             self.sites.setdefault(site.layer, []).append(site)
+        self.sized = [layer for layer, sites in self.sites.items() if any(site.beta > 0 for site in sites)]
+        self.kind: str = parts.language_model.config._attn_implementation
         self._by_grid: dict[Grid, tuple[SiteSpec, ...]] = {}
         self._local = _Local()
         self._hooks: list[Any] = []
@@ -114,6 +118,8 @@ class Session:
                 self._before(layer, partial(self._layer, index))
         leave = self._leave if self.layout is not None else self._leave_untraced
         self._hooks.append(parts.language_model.norm.register_forward_hook(leave))
+        if self.sized and is_flash(parts):
+            self._hooks += [Carrier(layer.self_attn) for layer in parts.layers[min(self.sized) :]]
 
     def _before(self, module: Any, act: Callable[[Any, Call], None]) -> None:
         # called as a whole, hooks run as they are even where the model is compiled: what one call tells the next in
@@ -154,6 +160,8 @@ class Session:
 
     def _enter(self, module: Any, call: Call) -> None:
         """Before the language model: begin a prompt (with its sites at layer 0), or go on with one."""
+        if self.sized:
+            check_kept(self.parts, self.kind)
         local, cache = self._local, cache_of(call)
         asked, valid_bs = (self.layout, None) if self.listener is None else self.listener.take()
         local.now = None
@@ -282,7 +290,7 @@ class Session:
         if stage is None:
             return
         mask, rope = self._handed(stage, call, index)
-        call.update(attention_mask=mask, position_embeddings=tuple(rope))
+        call.update(attention_mask=mask, position_embeddings=tuple(rope), **spare_bias(self.parts, stage.present))
         position = stage.present.position_bk
         if call.get("position_ids") is not None or position.dim() == 2:
             call["position_ids"] = position if position.dim() == 2 else position[0]
@@ -299,7 +307,7 @@ class Session:
                     rope = self.parts.rope(x_bkd, present.position_bk, kind)
                 else:
                     rope = Rope(*(part.expand(len(x_bkd), -1, -1) for part in rope)).at(stage.column_bk)
-            stage.handed[kind] = biased(mask, present, x_bkd), rope
+            stage.handed[kind] = mask if is_flash(self.parts) else biased(mask, present, x_bkd), rope
         return stage.handed[kind]
 
     def _reduce(self, now: Pass, module: Any, call: Call, index: int) -> None:

@@ -100,7 +100,7 @@ class SiteSpec(Spec):
     transfer: Transfer = Transfer()
     summary: bool = False  # one of those kept is the sum of all dropped, each times its a_i, in the last one's place
     rho: float = Field(default=0.0, ge=0.0, le=100.0)  # reweighting of kept tokens: u_j = exp(rho s_j) / mean
-    beta: Unit = 0.0  # log-size bias of later attention; flash attention takes none
+    beta: Unit = 0.0  # log-size bias of later attention
     positions: Literal["keep", "renumber"] = "keep"
 
     @field_validator("score")

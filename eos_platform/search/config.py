@@ -59,9 +59,7 @@ class SearchConfig(BaseModel):
     straight_through: float = Field(default=0.2, ge=0.0, le=0.9, description="last share of steps, on deployed counts")
     support: Literal["all", "window", "nearest"] = "all"
     positions: Literal["keep", "renumber"] = "keep"
-    sizes: bool = Field(
-        default=True, description="tokens that stand for several weigh more in attention; flash attention takes none"
-    )
+    sizes: bool = Field(default=True, description="tokens that stand for several weigh more in later attention")
     search_questions: int = Field(
         default=8192, ge=1, le=10_000_000, description="questions of the search split it may see"
     )

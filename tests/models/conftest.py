@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +17,8 @@ from eos_platform.models.attach import reducing
 from eos_platform.models.encoding import encode_images
 from eos_platform.models.layout import Layout
 from eos_platform.operators.spec import OperatorSpec, SiteSpec, Steering, Target
+
+sys.path.insert(0, str(Path(__file__).parent))  # for helpers: pytest's importlib mode puts no folder on the path
 
 IMAGE, PAD, VOCAB = 99, 0, 100
 SIDE = 8

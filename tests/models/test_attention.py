@@ -6,24 +6,18 @@ from typing import Any
 
 import pytest
 import torch
+from flash_kernels import flash
 from transformers import MistralConfig
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
 
 from eos_platform.errors import EosError
 from eos_platform.models.attach import attached
-from eos_platform.models.conformance.subjects import fresh
+from eos_platform.models.conformance.subjects import batches, specs
 from eos_platform.models.conformance.zoo import SAMPLES
 from eos_platform.models.layout import Layout
 from eos_platform.models.llava import target_of
 from eos_platform.models.relaxed import relaxed
 from eos_platform.operators.spec import OperatorSpec, SiteSpec
-
-
-def flash(family: str, kind: str = "flash_attention_2") -> Any:
-    """A model on flash attention, which nobody calls here."""
-    model = fresh(SAMPLES[family])
-    model.config._attn_implementation = kind
-    return model
 
 
 def refused(model: Any, operator: OperatorSpec, *words: str) -> None:
@@ -33,19 +27,37 @@ def refused(model: Any, operator: OperatorSpec, *words: str) -> None:
         assert word in str(told.value)
 
 
-def test_sizes_in_attention_are_refused() -> None:
+def test_sizes_in_the_tower_are_refused() -> None:
     model = flash("LLaVA-1.5")
-    target = target_of(model)
-    sites = [SiteSpec(layer=1, keep=20, score={"norm": 1.0}), SiteSpec(layer=2, keep=9, beta=0.5, score={"norm": 1.0})]
-    operator = OperatorSpec(name="sized", target=target, sites=tuple(sites))
-    refused(model, operator, "'sized'", "sites.1: beta 0.5", "'flash_attention_2'", "beta 0")
     inside = SiteSpec(place="tower", layer=1, keep=9, beta=1.0, score={"norm": 1.0})
-    operator = OperatorSpec(target=target, sites=(inside,))
-    model.model.language_model.config._attn_implementation = "sdpa"
-    refused(model, operator, "sites.0: beta 1", "'flash_attention_2'")
+    operator = OperatorSpec(name="sized", target=target_of(model), sites=(inside,))
+    refused(model, operator, "'sized'", "sites.0: beta 1", "'flash_attention_2'", "inside the vision tower")
     model.model.vision_tower.config._attn_implementation = "sdpa"
     with attached(model, operator):
         pass
+
+
+def test_sizes_in_heads_without_room_are_refused() -> None:
+    model = flash("LLaVA-1.5")
+    sites = [SiteSpec(layer=1, keep=20, score={"norm": 1.0}), SiteSpec(layer=2, keep=9, beta=0.5, score={"norm": 1.0})]
+    operator = OperatorSpec(target=target_of(model), sites=tuple(sites))
+    attention = model.model.language_model.layers[0].self_attn
+    attention.head_dim = 256
+    refused(model, operator, "sites.1: beta 0.5", "'flash_attention_2'", "256 dimensions: 8 more")
+    attention.head_dim = 248
+    with attached(model, operator):
+        pass
+
+
+@pytest.mark.parametrize("kinds", [("flash_attention_2", "sdpa"), ("sdpa", "flash_attention_2")])
+def test_a_change_of_attention_under_sizes_is_refused(kinds: tuple[str, str]) -> None:
+    model = flash("LLaVA-1.5", "sdpa")
+    config = model.model.language_model.config
+    config._attn_implementation = kinds[0]
+    with attached(model, specs(model)["pool"]):
+        config._attn_implementation = kinds[1]
+        with pytest.raises(EosError, match=f"is '{kinds[1]}' and was '{kinds[0]}'"):
+            model(**batches(SAMPLES["LLaVA-1.5"])["one"])
 
 
 def test_relaxed_sites_are_refused() -> None:

@@ -1,4 +1,4 @@
-"""Models on flash attention: transformers' own code around the kernels runs, and a plain stand-in for the kernels."""
+"""Models on flash attention, with a stand-in for its kernels: they do what they do on sdpa."""
 
 from __future__ import annotations
 
@@ -7,83 +7,30 @@ from typing import Any
 
 import pytest
 import torch
+from flash_kernels import KERNEL, flash, stand_in
 from torch import Tensor
-from transformers import masking_utils, modeling_flash_attention_utils
-from transformers.integrations.flash_attention import flash_attention_forward
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from eos_platform.errors import EosError
 from eos_platform.models.attach import attached, reducing
 from eos_platform.models.cache import cache_of, with_cache
 from eos_platform.models.conformance.runs import CLOSE, NEW, cached
-from eos_platform.models.conformance.subjects import batches, built, fresh, specs
+from eos_platform.models.conformance.subjects import batches, built, specs
 from eos_platform.models.conformance.zoo import SAMPLES, prompts
 from eos_platform.models.llava import target_of
 from eos_platform.operators.designs import get_design
-from eos_platform.operators.spec import OperatorSpec
+from eos_platform.operators.spec import OperatorSpec, SiteSpec
 
 FAMILIES = ("LLaVA-1.5", "LLaVA-NeXT", "Qwen2.5-VL", "SmolVLM")
-KERNEL = "kernels-community/flash-attn2"
-NAMES = ("prune", "prune at 0", "pool", "many", "two at 2", "renumber", "renumber at 0", "withdraw")
+OTHERS = ("LLaVA-OneVision", "Qwen2-VL", "Qwen3-VL", "Idefics3", "InternVL")
+NAMES = ("prune", "prune at 0", "merge at 0", "pool", "many", "two at 2", "renumber", "renumber at 0", "withdraw")
 # positions of several axes are never renumbered
 CASES = [(family, name) for family in FAMILIES for name in NAMES if "Qwen" not in family or "renumber" not in name]
-
-
-def attend(q_bqhe: Tensor, k_bkge: Tensor, v_bkge: Tensor, causal: bool, softmax_scale: float) -> Tensor:
-    """What the kernel computes: the last query sees every key where it is causal, and keys are as they are."""
-    queries, keys = q_bqhe.shape[1], k_bkge.shape[1]
-    share = q_bqhe.shape[2] // k_bkge.shape[2]
-    k_bkhe, v_bkhe = (each.repeat_interleave(share, 2) for each in (k_bkge, v_bkge))
-    logits_bhqk = torch.einsum("bqhe,bkhe->bhqk", q_bqhe, k_bkhe) * softmax_scale
-    if causal:
-        later_qk = torch.ones(queries, keys, dtype=torch.bool).triu(keys - queries + 1)
-        logits_bhqk = logits_bhqk.masked_fill(later_qk, -torch.inf)
-    return torch.einsum("bhqk,bkhe->bqhe", logits_bhqk.softmax(-1), v_bkhe)
 
 
 @pytest.fixture(autouse=True)
 def called(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """How often each of the stand-in's kernels was called."""
-    count: Counter[str] = Counter()
-
-    def plain(q: Tensor, k: Tensor, v: Tensor, causal: bool, softmax_scale: float) -> Tensor:
-        count["plain"] += 1
-        return attend(q, k, v, causal, softmax_scale)
-
-    def varlen(
-        q: Tensor, k: Tensor, v: Tensor, cu_seqlens_q: Tensor, cu_seqlens_k: Tensor, max_seqlen_q: int,
-        max_seqlen_k: int, causal: bool, softmax_scale: float,
-    ) -> Tensor:  # fmt: skip
-        count["varlen"] += 1
-        lengths = cu_seqlens_q.diff().tolist(), cu_seqlens_k.diff().tolist(), cu_seqlens_k.diff().tolist()
-        rows = zip(*(each.split(length) for each, length in zip((q, k, v), lengths, strict=True)), strict=True)
-        return torch.cat([attend(*(each[None] for each in row), causal, softmax_scale)[0] for row in rows])
-
-    utils = modeling_flash_attention_utils
-    kernels = plain, varlen, None, utils._pad_input, utils._unpad_input
-    monkeypatch.setattr(utils, "_lazy_imports", lambda *args, **more: kernels)
-    for name in ("loaded_implementation", "flash_fn", "flash_varlen_fn", "flash_with_kvcache_fn", "pad_fn", "unpad_fn"):
-        monkeypatch.setattr(utils, f"_{name}", None)
-    for name in ("_process_flash_kwargs_fn", "_process_with_kvcache_kwargs_fn"):
-        monkeypatch.setattr(utils, name, None)
-    # as transformers registers a kernel that it loads
-    masks = masking_utils.ALL_MASK_ATTENTION_FUNCTIONS._global_mapping
-    monkeypatch.setitem(ALL_ATTENTION_FUNCTIONS._global_mapping, KERNEL, flash_attention_forward)
-    monkeypatch.setitem(masks, KERNEL, masking_utils.flash_attention_mask)
-    return count
-
-
-def flash(family: str, kind: str = "flash_attention_2") -> Any:
-    """The model that ``built(SAMPLES[family])`` is, on flash attention."""
-    model = fresh(SAMPLES[family])
-    model.config._attn_implementation = kind  # loading it so would look for the package
-    return model
-
-
-def unbiased(operator: OperatorSpec) -> OperatorSpec:
-    """The same without sizes in attention."""
-    sites = tuple(site.model_copy(update={"beta": 0.0}) for site in operator.sites)
-    return operator.model_copy(update={"sites": sites})
+    return stand_in(monkeypatch)
 
 
 def on_the_right(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -112,14 +59,19 @@ def same(family: str, operator: OperatorSpec, kind: str = "flash_attention_2") -
 
 @pytest.mark.parametrize(("family", "name"), CASES)
 def test_as_on_sdpa(called: Counter[str], family: str, name: str) -> None:
-    same(family, unbiased(specs(built(SAMPLES[family]))[name]))
+    same(family, specs(built(SAMPLES[family]))[name])
     assert called["plain"]
     assert called["varlen"]
 
 
+@pytest.mark.parametrize("family", OTHERS)
+def test_other_families(family: str) -> None:
+    same(family, specs(built(SAMPLES[family]))["many"])
+
+
 @pytest.mark.parametrize("kind", ["flash_attention_3", KERNEL])
 def test_other_kernels(called: Counter[str], kind: str) -> None:
-    same("SmolVLM", unbiased(specs(built(SAMPLES["SmolVLM"]))["many"]), kind)
+    same("SmolVLM", specs(built(SAMPLES["SmolVLM"]))["many"], kind)
     assert called["varlen"]
 
 
@@ -128,6 +80,15 @@ def test_hand_designed(called: Counter[str], design: str) -> None:
     operator = get_design(design).build(target_of(built(SAMPLES["LLaVA-1.5"])), 18)
     same("LLaVA-1.5", operator)
     assert called["plain"]
+
+
+def test_sizes_change_from_site_to_site() -> None:
+    target, merged = target_of(built(SAMPLES["LLaVA-NeXT"])), {"score": {"norm": 1.0}, "transfer": {"gamma": 1.0}}
+    sites = [
+        SiteSpec.model_validate({**merged, "layer": layer, "keep": round(share * target.tokens), "beta": beta})
+        for layer, share, beta in ((0, 0.6, 1.0), (1, 0.4, 0.5), (2, 0.2, 0.0), (3, 0.1, 1.0))
+    ]
+    same("LLaVA-NeXT", OperatorSpec(target=target, sites=tuple(sites)))
 
 
 @torch.no_grad()
@@ -143,7 +104,7 @@ def test_identity() -> None:
 @pytest.mark.parametrize("name", ["prune", "prune at 0", "two at 2"])
 def test_gaps_in_positions_are_no_packed_sequences(called: Counter[str], name: str) -> None:
     model, inputs = flash("LLaVA-1.5"), batches(SAMPLES["LLaVA-1.5"])["one"]
-    with attached(model, unbiased(specs(model)[name])), torch.no_grad():
+    with attached(model, specs(model)[name]), torch.no_grad():
         model(**inputs, use_cache=False)
         model(**{key: value for key, value in inputs.items() if key != "attention_mask"}, use_cache=False)
         cached(model, inputs)
@@ -159,7 +120,7 @@ def test_second_turn_after_fillers(family: str) -> None:
     mask = torch.nn.functional.pad(inputs["attention_mask"], (0, NEW + 3), value=1)
     found = []
     for model in (built(sample), flash(family)):
-        with attached(model, unbiased(specs(model)["many"])), torch.no_grad():
+        with attached(model, specs(model)["many"]), torch.no_grad():
             first = model.generate(**inputs, max_new_tokens=NEW, do_sample=False, return_dict_in_generate=True)
             late = torch.cat((first.sequences[:, -1:], turn), 1)  # the last token of the answer was not fed yet
             found.append(
@@ -173,10 +134,11 @@ def test_second_turn_after_fillers(family: str) -> None:
 @torch.no_grad()
 def test_direct_calls_and_the_tower(small: Any, name: str) -> None:
     image, sites = small.wider.get(name) or (None, small.sites[name])
-    operator, found = unbiased(small.operator(*sites, image=image)), []
+    operator, found = small.operator(*sites, image=image), []
     for kind in ("sdpa", "flash_attention_2"):
         model = small.build()
         model.config._attn_implementation = kind
+        model.model.vision_tower.config._attn_implementation = "sdpa"  # a beta in there asks for it
         x_bsd, layout = small.embed(model, small.prompts(2, (9, 5)), operator)
         with reducing(model, operator, layout):
             found.append(model.model.language_model(inputs_embeds=x_bsd, attention_mask=layout.valid_bs.long())[0])
@@ -188,7 +150,7 @@ def test_packed_rows_are_refused() -> None:
     length = inputs["input_ids"].shape[1]
     del inputs["attention_mask"]
     restarts = {"position_ids": torch.cat((torch.arange(length - 3), torch.arange(3)))[None]}
-    with attached(model, unbiased(specs(model)["prune"])):
+    with attached(model, specs(model)["prune"]):
         for packed in (restarts, {"cu_seq_lens_q": torch.tensor([0, length - 3, length], dtype=torch.int32)}):
             with pytest.raises(EosError, match="packed into one row"):
                 model(**inputs, **packed)
