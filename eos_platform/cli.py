@@ -96,7 +96,7 @@ def search(
     model: Model = "bundled",
     task: Task = "scenes",
     budget: Annotated[float, typer.Option(help="Target compute ratio; the deployed operator stays within it.")] = 0.2,
-    steps: Annotated[int, typer.Option(help="Optimiser steps.")] = 240,
+    steps: Annotated[int | None, typer.Option(help="Optimiser steps; default 480.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the search.")] = 0,
     sets: Sets = None,
     state: Annotated[Path | None, typer.Option(help="A folder to keep the search's state in, to go on from.")] = None,
@@ -113,7 +113,8 @@ def search(
     from eos_platform.tasks import load_workload
 
     fields = dict(map(parse_override, sets or ()))
-    config = SearchConfig.of({"budget": budget, "steps": steps, "seed": seed, **fields})
+    asked = {} if steps is None else {"steps": steps}
+    config = SearchConfig.of({"budget": budget, "seed": seed, **asked, **fields})
     check_writable(output)
     if state is not None:
         check_writable(state / "search.safetensors")

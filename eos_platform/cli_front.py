@@ -22,7 +22,8 @@ def front(
 ) -> None:
     """Find operators for many budgets, for little more than one search.
 
-    The largest budget is searched whole; each smaller one starts from its neighbour and takes a quarter of the steps.
+    The largest budget is searched whole; each smaller one starts from its neighbour, takes a quarter of the steps,
+    starts cooler and is not eased.
 
     Example: [bold]eos front --model bundled --budgets .3,.2,.1,.05[/bold]
     """

@@ -24,6 +24,7 @@ from eos_platform.search.config import SearchConfig
 from eos_platform.search.run import search
 from eos_platform.tasks import Workload, evaluate, load_workload
 
+UNASKED = ("steps-", "not-eased")  # of variants that are run when named only
 FIXED: dict[str, dict[str, Any]] = {
     "default": {},
     # objective
@@ -43,8 +44,6 @@ FIXED: dict[str, dict[str, Any]] = {
     "renumber": {"positions": "renumber"},
     "no-sizes": {"sizes": False},
     # relaxation
-    "not-eased": {"ease": 1.0},
-    "eased-4": {"ease": 4.0},
     "no-straight-through": {"straight_through": 0.0},
     "straight-through-.4": {"straight_through": 0.4},
     "cool-start": {"temperature_start": 0.03},
@@ -66,7 +65,7 @@ def variants(depth: int) -> dict[str, dict[str, Any]]:
         f"sites-{quarter}-{deep}": {"layers": [quarter, deep]},
         f"sites-0-{quarter}-{middle}-{deep}": {"layers": sorted({0, quarter, middle, deep})},
     }
-    return FIXED | placed | {f"steps-{steps}": {"steps": steps} for steps in (30, 60, 120, 240, 960)}
+    return FIXED | placed | {"not-eased": {"ease": 1.0}} | {f"steps-{n}": {"steps": n} for n in (30, 60, 120, 240, 960)}
 
 
 def ablate(
@@ -135,7 +134,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--model", default="bundled")
     parser.add_argument("--budgets", default=".05", help="compute ratios, with commas between")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--variants", nargs="+", metavar="NAME", help="default: all but the steps-N")
+    parser.add_argument("--variants", nargs="+", metavar="NAME", help="default: all but the steps-N and not-eased")
     parser.add_argument("--questions", type=int, default=4096, help="held-out")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of every search")
     parser.add_argument("--device", help="default: the GPU if there is one")
@@ -148,7 +147,7 @@ def main(words: list[str] | None = None) -> int:
         done = {(row["model"], row["variant"], row["budget"], row["seed"], row["questions"]) for row in rows}
         workload = load_workload(given.model, device=given.device)
         known = variants(workload.target.layers)
-        names = given.variants or [name for name in known if not name.startswith("steps-")]
+        names = given.variants or [name for name in known if not name.startswith(UNASKED)]
         for name in names:
             if name not in known:
                 raise unknown("variant", name, known)

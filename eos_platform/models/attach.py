@@ -166,7 +166,8 @@ def reducing(model: Model, operator: OperatorSpec | str | Path, layout: Layout) 
     """The same for direct calls of the language model.
 
     To compile such calls, compile a function that makes them: of a compiled module, torch runs the outermost hooks
-    outside of what it compiled, where the others do not see what they say.
+    outside of what it compiled, where the others do not see what they say. On flash attention, whose
+    code torch may compile in pieces, that is refused.
 
     Args:
         layout: of the sequences that ``model.model.language_model(inputs_embeds=...)`` is called with. What the

@@ -13,7 +13,7 @@ import torch
 
 from eos_platform.errors import EosError
 from eos_platform.models.parts import FULL, Parts
-from eos_platform.models.spare import SPARE, WIDEST
+from eos_platform.models.spare import SPARE, widest
 from eos_platform.operators.spec import OperatorSpec, SiteSpec
 
 MASKED = ("sdpa", "eager")  # take a mask of queries and keys, bool or float
@@ -56,18 +56,23 @@ def _takes_no_sizes(parts: Parts, site: SiteSpec) -> str:
     """Why flash attention cannot carry the sizes of a site; empty: it can."""
     if site.place == "tower":
         return "takes none inside the vision tower"
-    width = parts.layers[0].self_attn.head_dim
-    return f"takes none where heads have {width} dimensions: {SPARE} more must fit" if width > WIDEST else ""
+    config = parts.language_model.config
+    if getattr(config, "attn_logit_softcapping", None):
+        return "takes none where logits are capped"
+    width, most = getattr(parts.layers[0].self_attn, "head_dim", None), widest(config._attn_implementation)
+    if width is None:
+        return "does not say how wide its heads are"
+    return f"takes none where heads have {width} dimensions: {SPARE} more must fit" if width > most else ""
 
 
 def check_kept(parts: Parts, kind: str) -> None:
-    """Refuse to run an operator that adds sizes to attention where that was changed to or from flash attention.
+    """Refuse to run an operator where attention was changed since, other than between sdpa and eager.
 
     Raises:
         EosError: it was of another kind when the operator was attached.
     """
     now = parts.language_model.config._attn_implementation
-    if now != kind and (_flash(now) or _flash(kind)):
+    if now != kind and not {now, kind} <= set(MASKED):
         raise EosError(
             f"attention is '{now}' and was '{kind}' when the operator was attached; detach it before the change"
         )
@@ -95,8 +100,11 @@ def check_unpacked(call: dict[str, Any]) -> None:
     """
     packed = any(call.get(name) is not None for name in ("cu_seq_lens_q", "cu_seq_lens_k"))
     position, mask = call.get("position_ids"), call.get("attention_mask")
-    if mask is None and position is not None and position.shape[-2] == 1 and not torch.compiler.is_compiling():
+    plain = mask is None or mask.dim() == 2  # one of all ones is as good as none to flash attention
+    if plain and position is not None and position.shape[-2] == 1 and not torch.compiler.is_compiling():
         first_s = position.flatten(0, -2)[0]  # of four axes, that of text
+        if mask is not None:
+            first_s = first_s[mask[0].bool()]  # padding has positions of its own
         packed = packed or bool((first_s.diff() < 0).any())
     if packed:
         raise EosError(f"several sequences packed into one row cannot be reduced on flash attention; {REMEDY}")

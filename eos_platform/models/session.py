@@ -119,7 +119,8 @@ class Session:
         leave = self._leave if self.layout is not None else self._leave_untraced
         self._hooks.append(parts.language_model.norm.register_forward_hook(leave))
         if self.sized and is_flash(parts):
-            self._hooks += [Carrier(layer.self_attn) for layer in parts.layers[min(self.sized) :]]
+            for layer in parts.layers[min(self.sized) :]:
+                self._hooks.append(Carrier(layer.self_attn))
 
     def _before(self, module: Any, act: Callable[[Any, Call], None]) -> None:
         # called as a whole, hooks run as they are even where the model is compiled: what one call tells the next in
@@ -160,8 +161,7 @@ class Session:
 
     def _enter(self, module: Any, call: Call) -> None:
         """Before the language model: begin a prompt (with its sites at layer 0), or go on with one."""
-        if self.sized:
-            check_kept(self.parts, self.kind)
+        check_kept(self.parts, self.kind)
         local, cache = self._local, cache_of(call)
         asked, valid_bs = (self.layout, None) if self.listener is None else self.listener.take()
         local.now = None
@@ -262,10 +262,12 @@ class Session:
         return self._by_grid[grid][number]
 
     def _layer(self, index: int, module: Any, call: Call) -> None:
-        now = self._local.now
+        now, cache = self._local.now, cache_of(call)
         if now is None:
+            if self.layout is not None and (cache is None or cache.get_seq_length(index) == 0):
+                # compiled in pieces, as flash attention may be, one piece does not see what another said
+                raise EosError("the operator is at work in pieces of this call: it cannot be compiled like that")
             return
-        cache = cache_of(call)
         if cache is None and index == 0 and call.get("use_cache"):  # later steps would not know what was chosen
             raise EosError("this version of transformers hands its decoder layers no cache that operators know of")
         if cache is not None and not now.keeps:

@@ -16,11 +16,17 @@ import torch
 from torch import Tensor, nn
 
 SPARE = 8  # the kernels' widths go in steps of 8
-WIDEST = 256 - SPARE  # of heads that they take
+WIDEST = 256 - SPARE  # of heads that they take, but those of the fourth generation
+WIDEST_4 = 128 - SPARE  # which on some devices end there
 UNIT = 8.0  # what queries hold in every spare dimension, so that keys hold nothing large (at most some tens)
 PARTS = 3  # of a share, each of bfloat16's 8 bits: together those of single precision, whatever the kernel runs in
 BIAS = "eos_bias_bp"  # the keyword that decoder layers hand down to it
 _OURS = "eos|"
+
+
+def widest(kind: str) -> int:
+    """Dimensions of a head that a kind of flash attention has spare ones beside."""
+    return WIDEST_4 if "flash_attention_4" in kind or "flash-attn4" in kind else WIDEST
 
 
 class Carrier:

@@ -50,8 +50,9 @@ class SearchConfig(BaseModel):
     ease: float = Field(
         default=2.5,
         ge=1.0,
-        le=100.0,
-        description="budgets from .1 to .25 begin at so many times as much, under an exact rule",
+        le=4.0,
+        allow_inf_nan=False,
+        description="under an exact rule, budgets from .1 to .25 begin at so many times as much, at most at .375",
     )
     temperature_start: Positive = 0.3
     temperature_end: Positive = 0.03

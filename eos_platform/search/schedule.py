@@ -41,5 +41,6 @@ class Schedule:
         start = min(EASIEST, self.config.ease * budget)
         if self.config.budget_rule != "exact" or not EASED[0] <= budget <= EASED[1] or start <= budget:
             return budget
-        left = 1 - min(1.0, step / max(1.0, COMING_DOWN * self.soft_steps))
+        steps = COMING_DOWN * self.soft_steps
+        left = 1 - min(1.0, step / steps) if steps >= 1 else 0.0
         return budget * (start / budget) ** left

@@ -47,14 +47,25 @@ def test_sizes_in_heads_without_room_are_refused() -> None:
     attention.head_dim = 248
     with attached(model, operator):
         pass
+    model.config._attn_implementation = "flash_attention_4"  # whose kernels end sooner on some devices
+    attention.head_dim = 128
+    refused(model, operator, "128 dimensions: 8 more")
+    attention.head_dim = 64
+    with attached(model, operator):
+        pass
+    del attention.head_dim
+    refused(model, operator, "how wide its heads are")
+    model.model.language_model.config.attn_logit_softcapping = 30.0
+    refused(model, operator, "logits are capped")
 
 
+@pytest.mark.parametrize("name", ["pool", "prune"])
 @pytest.mark.parametrize("kinds", [("flash_attention_2", "sdpa"), ("sdpa", "flash_attention_2")])
-def test_a_change_of_attention_under_sizes_is_refused(kinds: tuple[str, str]) -> None:
+def test_a_change_of_attention_under_an_operator_is_refused(name: str, kinds: tuple[str, str]) -> None:
     model = flash("LLaVA-1.5", "sdpa")
     config = model.model.language_model.config
     config._attn_implementation = kinds[0]
-    with attached(model, specs(model)["pool"]):
+    with attached(model, specs(model)[name]):
         config._attn_implementation = kinds[1]
         with pytest.raises(EosError, match=f"is '{kinds[1]}' and was '{kinds[0]}'"):
             model(**batches(SAMPLES["LLaVA-1.5"])["one"])

@@ -16,6 +16,7 @@ from eos_platform.models.cache import cache_of, with_cache
 from eos_platform.models.conformance.runs import CLOSE, NEW, cached
 from eos_platform.models.conformance.subjects import batches, built, specs
 from eos_platform.models.conformance.zoo import SAMPLES, prompts
+from eos_platform.models.layout import Layout
 from eos_platform.models.llava import target_of
 from eos_platform.operators.designs import get_design
 from eos_platform.operators.spec import OperatorSpec, SiteSpec
@@ -145,13 +146,35 @@ def test_direct_calls_and_the_tower(small: Any, name: str) -> None:
     assert torch.allclose(found[1][layout.valid_bs], found[0][layout.valid_bs], **CLOSE)
 
 
-def test_packed_rows_are_refused() -> None:
-    model, inputs = flash("LLaVA-1.5"), batches(SAMPLES["LLaVA-1.5"])["one"]
+@pytest.mark.parametrize("masked", [False, True])  # one of all ones is as good as none
+def test_packed_rows_are_refused(masked: bool) -> None:
+    model, inputs = flash("LLaVA-1.5"), dict(batches(SAMPLES["LLaVA-1.5"])["one"])
     length = inputs["input_ids"].shape[1]
-    del inputs["attention_mask"]
+    assert inputs["attention_mask"].all()
+    if not masked:
+        del inputs["attention_mask"]
     restarts = {"position_ids": torch.cat((torch.arange(length - 3), torch.arange(3)))[None]}
     with attached(model, specs(model)["prune"]):
         for packed in (restarts, {"cu_seq_lens_q": torch.tensor([0, length - 3, length], dtype=torch.int32)}):
             with pytest.raises(EosError, match="packed into one row"):
                 model(**inputs, **packed)
         model(**inputs, position_ids=torch.arange(length)[None])
+
+
+@pytest.mark.filterwarnings("ignore:Dynamo detected a call to a .functools.lru_cache:UserWarning")
+def test_calls_compiled_in_pieces_are_refused() -> None:
+    """Transformers' code around the kernels breaks graphs, and one piece does not hear what another said."""
+    model, row = flash("LLaVA-1.5"), torch.ones(1, 40, dtype=torch.bool)
+    asks = row.clone()
+    asks[:, 1:37] = False
+    layout, x_bsd = Layout(torch.arange(1, 37)[None], asks, torch.tensor([39]), row), torch.randn(1, 40, 64)
+
+    def call() -> Tensor:
+        return model.model.language_model(inputs_embeds=x_bsd, use_cache=False)[0]
+
+    torch.compiler.reset()
+    with torch.no_grad(), reducing(model, specs(model)["pool"], layout):
+        call()
+        with pytest.raises(EosError, match="cannot be compiled like that"):
+            torch.compile(call, backend="eager")()
+    torch.compiler.reset()

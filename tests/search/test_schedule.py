@@ -49,8 +49,8 @@ def test_temperature_and_rate_fall() -> None:
     assert rates[99] == pytest.approx(config.learning_rate / 10, rel=0.01)
 
 
-@pytest.mark.parametrize("steps", [4, 5])
-def test_the_shortest_searches_have_one(steps: int) -> None:
-    schedule = Schedule(SearchConfig(steps=steps, straight_through=0.9))
-    assert schedule.budget(steps - 1) == 0.2
+@pytest.mark.parametrize(("steps", "straight_through"), [(4, 0.0), (4, 0.9), (5, 0.9), (10, 0.9), (12, 0.2)])
+def test_the_shortest_searches_take_a_soft_step_at_the_budget(steps: int, straight_through: float) -> None:
+    schedule = Schedule(SearchConfig(steps=steps, straight_through=straight_through))
+    assert schedule.budget(max(0, schedule.soft_steps - 1)) == 0.2
     assert schedule.temperature(0) >= schedule.temperature(steps - 1) > 0
