@@ -12,6 +12,7 @@ from eos_platform import cli
 from eos_platform.engine import store, study_file
 from eos_platform.engine.folder import folder_of
 from eos_platform.operators.spec import OperatorSpec
+from eos_platform.search import SearchConfig
 
 RUNNER = CliRunner()
 QUICK = ["--set", "batch_size=4", "--set", "search_questions=32", "--set", "eval_questions=32"]
@@ -106,6 +107,10 @@ def test_designs_are_listed():
     shown = eos("designs").output
     for name in ("random", "fastv", "tome", "pool"):
         assert name in shown
+
+
+def test_search_takes_as_many_steps_as_it_says():
+    assert f"default {SearchConfig().steps}." in eos("search", "--help").output
 
 
 def test_search_then_evaluate(tmp_path):
