@@ -1,8 +1,9 @@
 """What is present of prompts that hold several images, or images of different size.
 
 Every unit (an image, a tile, a frame) is reduced by itself; units of one grid together. Prompts may then differ in how
-many tokens leave: those that lose more keep some of theirs as fillers, which nobody attends to, so that the batch stays
-a rectangle. All counts are known on the host: shapes are static, and nothing waits for the device.
+many tokens leave. Padding leaves with them, as far as the batch stays a rectangle: a prompt of a small picture must not
+hold up what a larger one beside it saves. A prompt that has too little of it keeps some of what goes as fillers, which
+nobody attends to. All counts are known on the host: shapes are static, and nothing waits for the device.
 
 Legend: b batch, k tokens present, u units of one grid, n visual tokens of each, r those that stay, t other tokens,
 d width.
@@ -59,7 +60,9 @@ class Crowd:
     last_b: Tensor
     groups: tuple[Group, ...]
     alive: tuple[int, ...]  # tokens of each prompt that are no fillers
-    others: int  # the most non-visual tokens a prompt has
+    padding: tuple[int, ...]  # of which so many are padding
+    whole: tuple[int, ...]  # tokens of each whole prompt that are no padding
+    nth_bk: Tensor  # how many of these there are up to each token
     length: int
     alive_bk: Tensor | None = None  # bool; None: there are no fillers
     bias_bk: Tensor | None = None
@@ -72,6 +75,15 @@ class Crowd:
     def count(self) -> int:
         """Tokens present, fillers too."""
         return self.slot_bk.shape[1]
+
+    @property
+    def others(self) -> int:
+        """The most non-visual tokens a prompt has."""
+        found = list(self.alive)
+        for group in self.groups:
+            for unit in group.units:
+                found[unit.row] -= group.place_un.shape[1]
+        return max(found)
 
     @property
     def other_bt(self) -> Tensor:
@@ -102,7 +114,16 @@ class Crowd:
             stays_bk = stays_bk.index_put((row_u1, place_ur), torch.ones_like(place_ur, dtype=torch.bool))
             for unit in group.units:
                 alive[unit.row] += index_ur.shape[1] - group.place_un.shape[1]
-        width = max(alive)
+        full = [count - padding for count, padding in zip(alive, self.padding, strict=True)]
+        width = max(full)
+        padding = tuple(min(had, width - count) for had, count in zip(self.padding, full, strict=True))
+        if padding != self.padding:
+            pad_bk = self.padding_bk
+            rest_b1 = numbers(tuple(self.padding[row] - left for row, left in enumerate(padding)), pad_bk.device)[
+                :, None
+            ]
+            stays_bk = stays_bk & ~(pad_bk & (pad_bk.cumsum(1) <= rest_b1))
+        alive = [count + left for count, left in zip(full, padding, strict=True)]
         keep_bk = torch.argsort((~stays_bk).to(torch.uint8), dim=1, stable=True)[:, :width]
         alive_bk = None
         if min(alive) < width:  # fillers go where they stood
@@ -133,20 +154,31 @@ class Crowd:
             valid_bk=take(self.valid_bk),
             text_bk=take(self.text_bk),
             other_bk=take(self.other_bk),
+            nth_bk=self.nth_bk.gather(1, keep_bk),
             last_b=place_bk.gather(1, self.last_b[:, None])[:, 0],
             groups=tuple(kept_of(group, index) for group, index in zip(self.groups, kept, strict=True)),
             alive=tuple(alive),
+            padding=padding,
             alive_bk=alive_bk,
             bias_bk=None,
             mask=None,
         )
+        if self.rater_bt is not None and padding != self.padding:  # fewer tokens are asked who rates
+            rater_bk = torch.zeros_like(self.slot_bk, dtype=self.rater_bt.dtype)
+            rater_bk = rater_bk.scatter(1, self.other_bt, self.rater_bt)
+            after = replace(after, rater_bt=rater_bk.gather(1, keep_bk).gather(1, after.other_bt))
         return after, keep_bk
 
+    @property
+    def padding_bk(self) -> Tensor:
+        """Which tokens are padding."""
+        return ~self.valid_bk & self.other_bk
+
     def renumbered(self) -> Crowd:
-        """With positions as if what left had never been there."""
-        alive_bk = torch.ones_like(self.valid_bk) if self.alive_bk is None else self.alive_bk
-        gone_bk = self.slot_bk - (alive_bk.long().cumsum(1) - 1)
-        gone_b = numbers(tuple(self.length - alive for alive in self.alive), self.slot_bk.device)
+        """With positions as if the visual tokens that left had never been there; padding that did had none to give."""
+        gone_bk = self.nth_bk - self.valid_bk.long().cumsum(1)
+        left = zip(self.whole, self.alive, self.padding, strict=True)
+        gone_b = numbers(tuple(whole - alive + padding for whole, alive, padding in left), self.slot_bk.device)
         return replace(self, position_bk=self.original_bk - gone_bk, shift=gone_b[:, None])
 
 
@@ -162,6 +194,7 @@ def assemble(
     position: Tensor,
     answer_bs: Tensor | None = None,
     told: Mapping[str, Tensor] | None = None,
+    padding: tuple[int, ...] = (),
 ) -> Crowd:
     """Everything that prompts hold.
 
@@ -171,6 +204,7 @@ def assemble(
         position: of every token (b or 1, s), or with axes in front.
         answer_bs: supervised tokens; what follows the first of them after the images is no prompt.
         told: what a vision tower said of each visual token of each image (m, n), by feature name.
+        padding: how many tokens of each prompt are, where the host knows; such may leave.
     """
     batch, length = valid_bs.shape
     device = valid_bs.device
@@ -178,7 +212,6 @@ def assemble(
     groups: list[Group] = []
     holder_bs = torch.zeros_like(valid_bs)
     visual_bs = torch.zeros_like(valid_bs)
-    visual = [0] * batch
     for placeholder_bs, units in kinds:
         order_bs = torch.argsort((~placeholder_bs).to(torch.uint8), dim=1, stable=True)
         holder_bs = holder_bs | placeholder_bs
@@ -195,8 +228,6 @@ def assemble(
                 given = {name: tensor[image_u] for name, tensor in told.items()}
             ones_un = torch.ones(len(members), n, device=device)
             groups.append(Group(grid, members, row_u, place_un, ones_un, raster_n.expand(len(members), -1), given))
-            for unit in members:
-                visual[unit.row] += n
     after_bs = place_s > torch.where(holder_bs, place_s, -1).amax(1, keepdim=True)
     prompt_bs = valid_bs
     if answer_bs is not None:
@@ -212,7 +243,9 @@ def assemble(
         last_b=torch.where(prompt_bs, place_s, 0).amax(1),
         groups=tuple(groups),
         alive=(length,) * batch,
-        others=length - min(visual),
+        padding=padding or (0,) * batch,
+        whole=tuple(length - pads for pads in padding or (0,) * batch),
+        nth_bk=valid_bs.long().cumsum(1),
         length=length,
     )
 

@@ -143,6 +143,10 @@ class Listener:
         sight = self.tower.sight if self.tower else None
         if self.operator.sees_less or (sight is not None and sight.seen is not None):
             raise EosError("an operator that reduces inside the vision tower needs one image a prompt")
-        valid_bs = torch.ones_like(kinds[0][0]) if asked.mask_bs is None else asked.mask_bs.bool()
+        valid_bs, padding = torch.ones_like(kinds[0][0]), ()
+        if asked.mask_bs is not None:
+            valid_bs = asked.mask_bs.bool()
+            if len(valid_bs) > 1:  # of several prompts something is counted anyway
+                padding = tuple((~valid_bs).sum(1).tolist())
         told = sight.told if sight else None
-        return assemble(kinds, valid_bs, position, asked.answer_bs, told)
+        return assemble(kinds, valid_bs, position, asked.answer_bs, told, padding)
