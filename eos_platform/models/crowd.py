@@ -118,11 +118,10 @@ class Crowd:
         width = max(full)
         padding = tuple(min(had, width - count) for had, count in zip(self.padding, full, strict=True))
         if padding != self.padding:
-            pad_bk = self.padding_bk
-            rest_b1 = numbers(tuple(self.padding[row] - left for row, left in enumerate(padding)), pad_bk.device)[
-                :, None
-            ]
-            stays_bk = stays_bk & ~(pad_bk & (pad_bk.cumsum(1) <= rest_b1))
+            pad_bk = ~self.valid_bk & self.other_bk
+            leaving = tuple(had - left for had, left in zip(self.padding, padding, strict=True))
+            leaves_bk = pad_bk & (pad_bk.cumsum(1) <= numbers(leaving, pad_bk.device)[:, None])
+            stays_bk = stays_bk & ~leaves_bk
         alive = [count + left for count, left in zip(full, padding, strict=True)]
         keep_bk = torch.argsort((~stays_bk).to(torch.uint8), dim=1, stable=True)[:, :width]
         alive_bk = None
@@ -168,11 +167,6 @@ class Crowd:
             rater_bk = rater_bk.scatter(1, self.other_bt, self.rater_bt)
             after = replace(after, rater_bt=rater_bk.gather(1, keep_bk).gather(1, after.other_bt))
         return after, keep_bk
-
-    @property
-    def padding_bk(self) -> Tensor:
-        """Which tokens are padding."""
-        return ~self.valid_bk & self.other_bk
 
     def renumbered(self) -> Crowd:
         """With positions as if the visual tokens that left had never been there; padding that did had none to give."""

@@ -7,8 +7,8 @@ is what the model takes for "tokens seen". The choice made for a prompt is kept 
 from it or from a copy; a call without cache is a prompt of its own. What a call of the whole model tells before the
 language model is reached, the listener keeps.
 
-Nothing here waits for the device (but to count the images of several prompts, and on flash attention without mask to
-see that a row is one sequence, as transformers does itself), loops over tokens, or changes a class.
+Nothing here waits for the device (but to count the images and the padding of several prompts, and on flash attention to
+see that a lone row is one sequence, as transformers does itself), loops over tokens, or changes a class.
 Legend: b batch, s prompt, k tokens present, d width.
 """
 
