@@ -21,7 +21,7 @@ from torch import Tensor
 from eos_platform.models.needs import OPENING, RATED, needed
 from eos_platform.models.parts import Parts
 from eos_platform.models.raters import choose_raters, question, relevance
-from eos_platform.models.rope import Rope
+from eos_platform.models.rope import Rope, own_positions
 from eos_platform.models.scores import GIVEN, layer_features, take_tokens
 from eos_platform.models.scores import Sequence as Tokens_
 from eos_platform.models.units import Grid, Unit, Units, numbers
@@ -90,13 +90,13 @@ class Crowd:
         """Places of the other tokens; behind them, where a prompt has fewer, of tokens that never ask."""
         return torch.argsort((~self.other_bk).to(torch.uint8), dim=1, stable=True)[:, : self.others]
 
-    def sequence(self, x_bkd: Tensor, rope: Rope, wide_rope: Any = None) -> Tokens_:
+    def sequence(self, x_bkd: Tensor, rope: Rope, wide_rope: Any = None, own_rope: Any = None) -> Tokens_:
         """These tokens as attention sees them, every one of them asked about."""
         place_bk = torch.arange(self.count, device=x_bkd.device).expand(len(x_bkd), -1)
         visual_bk = ~self.other_bk if self.alive_bk is None else ~self.other_bk & self.alive_bk
         return Tokens_(
             x_bkd, rope, self.valid_bk, self.bias_bk, place_bk, self.other_bt, self.text_bk, self.last_b, self.rater_bt,
-            wide_rope, visual_bk, self.mask, self.question_bd,
+            wide_rope, visual_bk, self.mask, self.question_bd, own_rope,
         )  # fmt: skip
 
     def keeping(self, kept: Sequence[Tensor]) -> tuple[Crowd, Tensor]:
@@ -280,8 +280,11 @@ def apply_sites(
     def wide_rope() -> Rope:
         return parts.rope(wide(x_bkd), crowd.position_bk, kind)
 
+    def own_rope() -> Rope:
+        return parts.rope(x_bkd, own_positions(crowd.position_bk, crowd.valid_bk), kind)
+
     wanted = {name for group in crowd.groups for name in needed(sites[group.grid], group.place_un.shape[1])}
-    told = layer_features(wanted - set(GIVEN), layer, crowd.sequence(x_bkd, rope, wide_rope), {})
+    told = layer_features(wanted - set(GIVEN), layer, crowd.sequence(x_bkd, rope, wide_rope, own_rope), {})
     whole = {name: told.pop(name) for name in ("text_pivots", "question") if name in told}  # of a prompt, not a token
     reduced, kept = [], []
     for group in crowd.groups:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from eos_platform.errors import EosError
 from eos_platform.models.cache import cache_of
+from eos_platform.models.devices import moved
 from eos_platform.models.layout import Layout, find_layout
 from eos_platform.models.parts import Parts
 
@@ -49,8 +50,8 @@ def layout_of_call(parts: Parts, tokens: int, call: dict[str, Any], answer_bs: T
         raise EosError(
             "an operator needs a 2-D attention mask; static caches, which bring their own, are not supported"
         )
-    valid_bs = torch.ones_like(image_bs) if mask is None else mask.bool()
-    return find_layout(image_bs, valid_bs, tokens, answer_bs)
+    valid_bs = torch.ones_like(image_bs) if mask is None else moved(mask, image_bs.device).bool()
+    return find_layout(image_bs, valid_bs, tokens, moved(answer_bs, image_bs.device))
 
 
 def placeholders(parts: Parts, call: dict[str, Any], token: int) -> Tensor:
@@ -60,5 +61,6 @@ def placeholders(parts: Parts, call: dict[str, Any], token: int) -> Tensor:
         return ids == token
     x_bsd = call["inputs_embeds"]
     index = torch.full((), token, dtype=torch.long, device=x_bsd.device)
-    found: Tensor = (x_bsd == parts.language_model.get_input_embeddings()(index)).all(-1)
+    image_d = moved(parts.language_model.get_input_embeddings()(index), x_bsd.device)
+    found: Tensor = (x_bsd == image_d).all(-1)
     return found

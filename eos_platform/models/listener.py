@@ -17,6 +17,7 @@ from eos_platform.errors import EosError
 from eos_platform.models.asked import Asked, asked_of, one_each, units_of
 from eos_platform.models.cache import cache_of
 from eos_platform.models.crowd import Crowd, assemble
+from eos_platform.models.devices import moved
 from eos_platform.models.images import layout_of_call
 from eos_platform.models.layout import Layout
 from eos_platform.models.parts import Parts
@@ -140,13 +141,14 @@ class Listener:
         kinds = units_of(self.parts, asked, self._local.heard)
         if not any(units.groups for _, units in kinds):
             return None
-        sight = self.tower.sight if self.tower else None
+        device = kinds[0][0].device  # of the prompts; the vision tower may be on another
+        sight = moved(self.tower.sight if self.tower else None, device)
         if self.operator.sees_less or (sight is not None and sight.seen is not None):
             raise EosError("an operator that reduces inside the vision tower needs one image a prompt")
         valid_bs, padding = torch.ones_like(kinds[0][0]), ()
         if asked.mask_bs is not None:
-            valid_bs = asked.mask_bs.bool()
+            valid_bs = moved(asked.mask_bs, device).bool()
             if len(valid_bs) > 1:  # of several prompts something is counted anyway
                 padding = tuple((~valid_bs).sum(1).tolist())
         told = sight.told if sight else None
-        return assemble(kinds, valid_bs, position, asked.answer_bs, told, padding)
+        return assemble(kinds, valid_bs, moved(position, device), moved(asked.answer_bs, device), told, padding)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from eos_platform.errors import EosError
+from eos_platform.models.devices import moved
 from eos_platform.models.rope import Rope
 
 if TYPE_CHECKING:
@@ -60,7 +61,8 @@ class Parts:
             position = position.expand(self.family.axes, *position.shape)
         by_kind = self.family is not None and self.family.rope_by_kind
         extra = (kind,) if by_kind else ()
-        return Rope(*self.language_model.rotary_emb(x_bkd, position, *extra))
+        # a module on a device of its own answers there
+        return moved(Rope(*self.language_model.rotary_emb(x_bkd, position, *extra)), x_bkd.device)
 
 
 Act = Callable[[Any, dict[str, Any]], None]

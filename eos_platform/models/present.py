@@ -16,7 +16,7 @@ from eos_platform.models.layout import Layout
 from eos_platform.models.needs import OPENING, RATED, needed
 from eos_platform.models.parts import Parts
 from eos_platform.models.raters import choose_raters, question, relevance
-from eos_platform.models.rope import Rope
+from eos_platform.models.rope import Rope, own_positions
 from eos_platform.models.scores import Sequence, layer_features, take_tokens
 from eos_platform.operators.reduce import reduce
 from eos_platform.operators.spec import SiteSpec
@@ -74,7 +74,13 @@ class Present:
         """Tokens present."""
         return self.slot_bk.shape[1]
 
-    def sequence(self, x_bkd: Tensor, rope: Rope, wide_rope: Callable[[], Rope] | None = None) -> Sequence:
+    def sequence(
+        self,
+        x_bkd: Tensor,
+        rope: Rope,
+        wide_rope: Callable[[], Rope] | None = None,
+        own_rope: Callable[[], Rope] | None = None,
+    ) -> Sequence:
         """These tokens as attention sees them."""
         return Sequence(
             x_bkd,
@@ -88,6 +94,7 @@ class Present:
             self.rater_bt,
             wide_rope,
             question_bd=self.question_bd,
+            own_rope=own_rope,
         )
 
     def keeping(self, index_br: Tensor) -> tuple[Present, Tensor]:
@@ -177,7 +184,10 @@ def apply_site(site: SiteSpec, present: Present, x_bkd: Tensor, rope: Rope, laye
     def wide_rope() -> Rope:
         return parts.rope(wide(x_bkd), present.position_bk, parts.kind(site.layer))
 
-    sequence = present.sequence(x_bkd, rope, wide_rope)
+    def own_rope() -> Rope:
+        return parts.rope(x_bkd, own_positions(present.position_bk, present.valid_bk), parts.kind(site.layer))
+
+    sequence = present.sequence(x_bkd, rope, wide_rope, own_rope)
     found = layer_features(needed(site, present.visual_bn.shape[1]), layer, sequence, present.given)
     tokens = Tokens(take_tokens(x_bkd, present.visual_bn), present.size_bn, present.origin_bn)
     reduced, index_br = reduce(site, tokens, found, parts.grid)

@@ -15,6 +15,7 @@ from eos_platform.errors import EosError
 from eos_platform.models.attention import is_flash
 from eos_platform.models.cache import cache_of
 from eos_platform.models.crowd import Crowd
+from eos_platform.models.devices import moved
 from eos_platform.models.masks import add_bias, as_float, take_keys
 from eos_platform.models.parts import FULL, Parts
 from eos_platform.models.present import Present
@@ -33,6 +34,25 @@ class Stage:
     renumbered: bool = False  # by a site before a layer, so that the model's own rotary embeddings are not theirs
     # what layers are handed during the prefill, by kind of attention
     handed: dict[str, tuple[Tensor | None, Rope]] = field(default_factory=dict)
+    # the same for layers on another device, beside what of this it was made from
+    elsewhere: dict[torch.device, tuple[tuple[Any, Any], Stage]] = field(default_factory=dict)
+
+    def on(self, device: torch.device) -> Stage:
+        """The same for layers on a device: moved there once."""
+        if self.present.slot_bk.device == device:
+            return self
+        source, stage = self.elsewhere.get(device, ((None, None), self))
+        if source[0] is not self.present or source[1] is not self.column_bk:
+            present, column_bk = moved((self.present, self.column_bk), device)
+            stage = Stage(present, column_bk, self.renumbered)
+            self.elsewhere[device] = (self.present, self.column_bk), stage
+        return stage
+
+    def done(self) -> None:
+        """After the prefill."""
+        self.handed.clear()
+        for _, stage in self.elsewhere.values():
+            stage.handed.clear()
 
 
 @dataclass
@@ -54,9 +74,10 @@ class Pass:
     keeps: bool = False  # the prompt is already beside the cache
     deep: list[Tensor] = field(default_factory=list)  # added to the hidden states behind each of the first layers
     valid_bs: Tensor | None = None  # the attention mask of prompt and answer that the whole model was given
-    decode: dict[tuple[int, str], Call] = field(default_factory=dict)
+    decode: dict[tuple[int, str, torch.device], Call] = field(default_factory=dict)
 
 
+_TOLD = ("hidden_states", "attention_mask", "position_ids", "position_embeddings")
 KEPT = "_eos_prompt"  # the attribute of a cache that holds it: a copied cache takes it along
 
 
@@ -108,15 +129,24 @@ def _cropped(prompt: Prompt, gone: int) -> Prompt:
     return Prompt(length, stages)
 
 
+def on(call: Call, device: torch.device) -> Call:
+    """What a layer is handed, but for its cache, on its own device."""
+    told = {name: moved(value, device) for name, value in call.items() if name in _TOLD}
+    return {**call, **told}
+
+
 def shorten(parts: Parts, now: Pass, call: Call, past: int) -> None:
     """Take from a later step's mask and positions the tokens that layer 0 never saw.
 
     Raises:
         EosError: tokens that the cache already holds are fed again.
     """
-    prompt, present, x_bqd = now.prompt, now.prompt.stages[0].present, call.get("inputs_embeds")
+    prompt, x_bqd = now.prompt, call.get("inputs_embeds")
     if x_bqd is None:
         x_bqd = call["inputs_embeds"] = parts.language_model.get_input_embeddings()(call.pop("input_ids"))
+    present = prompt.stages[0].on(x_bqd.device).present
+    call.update(on(call, x_bqd.device))
+    now.valid_bs = moved(now.valid_bs, x_bqd.device)
     new = x_bqd.shape[1]
     seen = past + prompt.length - present.count
     mask, position_bq = call.get("attention_mask"), call.get("position_ids")
@@ -179,7 +209,7 @@ def later_call(parts: Parts, now: Pass, stage: Stage, call: Call, index: int) ->
     mask, x_bqd, cache = call.get("attention_mask"), call["hidden_states"], cache_of(call)
     new = x_bqd.shape[1]
     keys = cache.get_seq_length(index) + new
-    entered = prompt.stages[0].present if 0 in prompt.stages else None
+    entered = prompt.stages[0].on(x_bqd.device).present if 0 in prompt.stages else None
     bias_bk = present.bias_bk
     if parts.family is not None and parts.family.own_masks:
         mask, bias_bk = _own_mask(parts, now, stage, call, index, keys), None
@@ -234,7 +264,7 @@ def _rebuilt(present: Crowd, valid_bs: Tensor | None, keys: int, new: int, windo
     if window is not None:
         seen_bqc = seen_bqc & (slot_bc[:, -new:, None] - slot_bc[:, None] < window)
     if valid_bs is not None:
-        seen_bqc = seen_bqc & valid_bs.bool().gather(1, slot_bc)[:, None]
+        seen_bqc = seen_bqc & moved(valid_bs, slot_bc.device).bool().gather(1, slot_bc)[:, None]
     if present.alive_bk is not None:
         seen_bqc = seen_bqc & nn.functional.pad(present.alive_bk, (0, after), value=True)[:, None]
     return seen_bqc

@@ -23,6 +23,18 @@ class Rope(NamedTuple):
         return Rope(self.cos_bke.gather(1, index), self.sin_bke.gather(1, index))
 
 
+def own_positions(position: Tensor, valid_bk: Tensor) -> Tensor:
+    """Positions from 0 at each prompt's first token present: a plain call counts the padding on the left, too.
+
+    Args:
+        position: of every token (b or 1, k), or with axes in front.
+        valid_bk: not padding.
+    """
+    first_b1 = valid_bk.to(torch.uint8).argmax(1, keepdim=True)
+    position = position.expand(*position.shape[:-2], *valid_bk.shape)
+    return position - position.gather(-1, first_b1.expand(*position.shape[:-1], 1))
+
+
 def rotate(x_bqhe: Tensor, rope: Rope) -> Tensor:
     """Queries or keys, turned by their positions."""
     first, second = x_bqhe.chunk(2, dim=-1)

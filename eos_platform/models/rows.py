@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from eos_platform.models.devices import moved
+
 READ = ("vision", "next_vision", "keys")  # what is read in the tower for sites in the decoder
 
 
@@ -33,8 +35,8 @@ def read_block(
     if not wanted:
         return found
     width = attention.head_dim
-    key_mkd = attention.k_proj(x_mkd)
-    query_m1d = attention.q_proj(x_mkd[:, :1]) if wanted != ["keys"] else None
+    key_mkd = moved(attention.k_proj(x_mkd), x_mkd.device)
+    query_m1d = moved(attention.q_proj(x_mkd[:, :1]), x_mkd.device) if wanted != ["keys"] else None
     for name in wanted:
         if query_m1d is None or name == "keys":
             found[name] = key_mkd[:, 1:].unflatten(-1, (-1, width)).float().mean(2)

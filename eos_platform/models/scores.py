@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from eos_platform.errors import EosError
+from eos_platform.models.devices import check_weights, loaded, moved
 from eos_platform.models.raters import mean_rows, pivot_places, without_decay
 from eos_platform.models.rope import Rope, rotate
 
@@ -35,6 +36,7 @@ class Sequence(NamedTuple):
     counted_bn: Tensor | None = None  # bool, which of the "visual" tokens are; the others are asked about for nothing
     mask: Tensor | None = None  # of the layer, where attention is not simply causal
     question_bd: Tensor | None = None  # mean direction of the text
+    own_rope: Callable[[], Rope] | None = None  # embeddings at positions that start at 0 with each prompt
 
 
 def take_tokens(x_bkd: Tensor, place_bq: Tensor) -> Tensor:
@@ -43,11 +45,17 @@ def take_tokens(x_bkd: Tensor, place_bq: Tensor) -> Tensor:
 
 
 def layer_keys(layer: Any, sequence: Sequence) -> tuple[Tensor, Tensor]:
-    """The input of a decoder layer after its norm (b, k, d), and its keys there, turned by position (b, k, g, e)."""
+    """The input of a decoder layer after its norm (b, k, d), and its keys there, not yet turned (b, k, g, e).
+
+    Raises:
+        EosError: the layer's weights are not there.
+    """
     attention = layer.self_attn
-    normed_bkd = layer.input_layernorm(sequence.x_bkd)
+    check_weights(attention.k_proj)
+    device = sequence.x_bkd.device
+    normed_bkd = moved(layer.input_layernorm(sequence.x_bkd), device)
     key_bkge = attention.k_proj(normed_bkd).unflatten(-1, (-1, attention.head_dim))
-    return normed_bkd, rotate(_normed(attention, "k_norm", key_bkge), sequence.rope)
+    return normed_bkd, moved(_normed(attention, "k_norm", key_bkge), device)
 
 
 def _normed(attention: Any, name: str, x_bqhe: Tensor) -> Tensor:
@@ -63,11 +71,12 @@ def attention_rows(layer: Any, sequence: Sequence, query_bq: Tensor, normed_bkd:
         layer: the decoder layer whose q projection is used.
         sequence: the tokens present.
         query_bq: places of the query tokens.
-        normed_bkd, key_bkge: see ``layer_keys``.
+        normed_bkd, key_bkge: see ``layer_keys``; the keys turned by position.
     """
     attention = layer.self_attn
     query_bqhe = attention.q_proj(take_tokens(normed_bkd, query_bq)).unflatten(-1, (-1, attention.head_dim))
-    query_bqhe = rotate(_normed(attention, "q_norm", query_bqhe), sequence.rope.at(query_bq))
+    query_bqhe = moved(_normed(attention, "q_norm", query_bqhe), sequence.x_bkd.device)
+    query_bqhe = rotate(query_bqhe, sequence.rope.at(query_bq))
     query_bqgfe = query_bqhe.unflatten(2, (key_bkge.shape[2], -1))
     logits = torch.einsum("bqgfe,bkge->bgfqk", query_bqgfe, key_bkge).float() * attention.scaling
     cap = getattr(attention, "attn_logit_softcapping", None)
@@ -122,11 +131,14 @@ def layer_features(
     loud = [name for name in ("key_norm", "text_pivots") if name in names]
     if not rows and not loud:
         return found
-    normed_bkd, key_bkge = layer_keys(layer, sequence)
-    if rows:
-        found |= _from_rows(rows, layer, sequence, normed_bkd, key_bkge)
+    with loaded(layer):
+        normed_bkd, key_bkge = layer_keys(layer, sequence)
+        if rows:
+            found |= _from_rows(rows, layer, sequence, normed_bkd, rotate(key_bkge, sequence.rope))
     if loud:
-        norm_bk = key_bkge.float().abs().sum((2, 3))
+        # how long a key is (in L1) depends on its angle: counted from each prompt's first token, whatever its padding
+        rope = sequence.rope if sequence.own_rope is None else sequence.own_rope()
+        norm_bk = rotate(key_bkge, rope).float().abs().sum((2, 3))
         if "key_norm" in loud:
             found["key_norm"] = norm_bk.gather(1, sequence.visual_bn)
         if "text_pivots" in loud:

@@ -28,6 +28,7 @@ from eos_platform.models.asked import Asked
 from eos_platform.models.attention import check_kept, check_unpacked, is_flash
 from eos_platform.models.cache import cache_of
 from eos_platform.models.crowd import Crowd, apply_sites, opened
+from eos_platform.models.devices import device_of, moved
 from eos_platform.models.fused import fused
 from eos_platform.models.layout import Layout, check_layout
 from eos_platform.models.listener import Listener
@@ -43,6 +44,7 @@ from eos_platform.models.prompt import (
     biased,
     forget,
     later_call,
+    on,
     recall,
     remember,
     shorten,
@@ -184,15 +186,16 @@ class Session:
         x_bsd, position = call["inputs_embeds"], call.get("position_ids")
         if position is None:
             position = torch.arange(x_bsd.shape[1], device=x_bsd.device)[None]
+        position = moved(position, x_bsd.device)
         step = self._begin(asked, x_bsd, position)
         if step is None:
             return
         local.now = Pass(Prompt(x_bsd.shape[1]), prefill=True, start=step.present)
         if self.deepens and call.get("deepstack_visual_embeds") is not None:
-            place_bs1 = call["visual_pos_masks"][..., None]
+            place_bs1 = moved(call["visual_pos_masks"], x_bsd.device)[..., None]
             empty_bsd = torch.zeros_like(x_bsd)
             local.now.deep = [
-                empty_bsd.masked_scatter(place_bs1, level.to(x_bsd.dtype)) for level in call["deepstack_visual_embeds"]
+                empty_bsd.masked_scatter(place_bs1, level.to(x_bsd)) for level in call["deepstack_visual_embeds"]
             ]
             call.update(deepstack_visual_embeds=None, visual_pos_masks=None)
         if 0 in self.sites or (isinstance(asked, Layout) and asked.seen is not None):
@@ -203,11 +206,12 @@ class Session:
         if isinstance(asked, Layout):
             if self.listener is not None:
                 self.listener.put_into(asked, len(x_bsd))
+            asked = moved(asked, x_bsd.device)
             check_layout(asked, x_bsd, self.tokens, self.entering)
             opens = fused(enter) if self.compiled else enter
             return opens(asked, position, x_bsd, self.names)
         assert self.listener is not None
-        crowd = self.listener.crowd_of(asked, position)
+        crowd = moved(self.listener.crowd_of(asked, position), x_bsd.device)
         return None if crowd is None else Step(opened(crowd, x_bsd, self.names), x_bsd, crowd.slot_bk)
 
     @property
@@ -215,8 +219,9 @@ class Session:
         return self.parts.family is not None and self.parts.family.own_masks
 
     def _reduce_first(self, now: Pass, step: Step, call: Call) -> None:
-        present, x_bkd, _ = step
         layer, kind, mask = self.parts.layers[0], self.parts.kind(0), call.get("attention_mask")
+        device = device_of(layer.input_layernorm, step.x_bkd.device)
+        present, x_bkd, mask = moved((step.present, step.x_bkd, mask), device)
         seen = mask.get(kind) if isinstance(mask, dict) else mask
         for site in self.sites.get(0, ()):
             rope = self.parts.rope(x_bkd, present.position_bk, kind)
@@ -274,23 +279,26 @@ class Session:
             remember(cache, now.prompt)
             now.keeps = True
         if now.prefill:
+            device = device_of(module.input_layernorm, call["hidden_states"].device)
+            call["hidden_states"] = moved(call["hidden_states"], device)
             self._prefill(now, module, call, index)
         else:
-            self._decode(now, call, index)
+            self._decode(now, module, call, index)
         if is_flash(self.parts):  # of no use but to tell packed sequences apart, for which it would take the gaps
             call["position_ids"] = None
 
     def _prefill(self, now: Pass, module: Any, call: Call, index: int) -> None:
         if 0 < index <= len(now.deep):
-            level_bkd = now.deep[index - 1]
+            level_bkd = moved(now.deep[index - 1], call["hidden_states"].device)
             if now.stage is not None:
-                level_bkd = take_tokens(level_bkd, now.stage.present.slot_bk)
+                level_bkd = take_tokens(level_bkd, now.stage.on(level_bkd.device).present.slot_bk)
             call["hidden_states"] = call["hidden_states"] + level_bkd
         if index > 0 and index in self.sites:
             self._reduce(now, module, call, index)
         stage = now.stage
         if stage is None:
             return
+        stage = stage.on(call["hidden_states"].device)
         mask, rope = self._handed(stage, call, index)
         call.update(attention_mask=mask, position_embeddings=tuple(rope), **spare_bias(self.parts, stage.present))
         position = stage.present.position_bk
@@ -301,7 +309,8 @@ class Session:
         """Mask and rotary embeddings of the tokens present, for layers of this one's kind."""
         kind, present, x_bkd = self.parts.kind(index), stage.present, call["hidden_states"]
         if kind not in stage.handed:
-            mask, rope = call.get("attention_mask"), Rope(*call["position_embeddings"])
+            told = call.get("attention_mask"), Rope(*call["position_embeddings"])
+            mask, rope = moved(told, x_bkd.device)
             if stage.column_bk is not None:
                 alive_bk = present.alive_bk if isinstance(present, Crowd) else None
                 mask = self._cut(mask, stage.column_bk, alive_bk, x_bkd)
@@ -317,11 +326,13 @@ class Session:
         column_bk, renumbered = None, False
         if now.stage is None:
             assert now.start is not None
-            present, mask = now.start, call.get("attention_mask")
-            rope = Rope(*(part.expand(len(x_bkd), -1, -1) for part in call["position_embeddings"]))
+            told = now.start, call.get("attention_mask"), tuple(call["position_embeddings"])
+            present, mask, rope = moved(told, x_bkd.device)
+            rope = Rope(*(part.expand(len(x_bkd), -1, -1) for part in rope))
         else:
-            mask, rope = self._handed(now.stage, call, index)
-            present, column_bk, renumbered = now.stage.present, now.stage.column_bk, now.stage.renumbered
+            stage = now.stage.on(x_bkd.device)
+            mask, rope = self._handed(stage, call, index)
+            present, column_bk, renumbered = stage.present, stage.column_bk, stage.renumbered
         for site in self.sites[index]:
             if self._own_masks and isinstance(present, Crowd):
                 present = replace(present, mask=mask)
@@ -336,13 +347,14 @@ class Session:
         call["hidden_states"] = x_bkd
         now.stage = now.prompt.stages[index] = Stage(present, column_bk, renumbered)
 
-    def _decode(self, now: Pass, call: Call, index: int) -> None:
+    def _decode(self, now: Pass, module: Any, call: Call, index: int) -> None:
         begun = [layer for layer in now.prompt.stages if layer <= index]
         if not begun:
             return
-        key = max(begun), self.parts.kind(index)
+        device = device_of(module.input_layernorm, call["hidden_states"].device)
+        key = max(begun), self.parts.kind(index), device
         if key not in now.decode:
-            now.decode[key] = later_call(self.parts, now, now.prompt.stages[key[0]], call, index)
+            now.decode[key] = later_call(self.parts, now, now.prompt.stages[key[0]].on(device), on(call, device), index)
         call.update(now.decode[key])
 
     @torch.compiler.disable
@@ -355,9 +367,9 @@ class Session:
         self._local.now = None
         if now is None or not now.prefill or now.stage is None:
             return None
-        present = now.stage.present
+        present = now.stage.on(output_bkd.device).present
         for stage in now.prompt.stages.values():
-            stage.handed.clear()
+            stage.done()
         if isinstance(present, Crowd) and present.alive_bk is not None:
             output_bkd = output_bkd.masked_fill(~present.alive_bk[:, :, None], 0)
         batch, _, width = output_bkd.shape

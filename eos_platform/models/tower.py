@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from eos_platform.errors import EosError
+from eos_platform.models.devices import device_of, moved
 from eos_platform.models.layout import Layout, Seen
 from eos_platform.models.needs import decoder_needs, needed, working_sites
 from eos_platform.models.parts import Parts, renamed
@@ -146,6 +147,9 @@ class Tower:
     def _block(self, index: int, module: Any, call: dict[str, Any]) -> None:
         local = self._local
         assert local.stage is not None
+        device = device_of(module.layer_norm1, call["hidden_states"].device)
+        call["hidden_states"] = moved(call["hidden_states"], device)
+        local.stage = moved(local.stage, device)
         for site in self.sites.get(index, ()):
             local.stage, call["hidden_states"] = self._apply(site, local.stage, module, call["hidden_states"])
         if local.stage.bias_mk is not None:
@@ -170,12 +174,14 @@ class Tower:
         local = self._local
         assert local.sight is not None
         assert local.stage is not None
-        local.sight.told |= read_block(module, call["hidden_states"], names, local.stage.bias_mk)
+        x_mkd = call["hidden_states"]
+        local.sight.told |= read_block(module, x_mkd, names, moved(local.stage.bias_mk, x_mkd.device))
 
     def _spread(self, module: Any, args: Any, output_mrd: Tensor) -> Tensor:
         local = self._local
         assert local.sight is not None
         assert local.stage is not None
+        local.stage = moved(local.stage, output_mrd.device)
         origin_mr = local.stage.origin_mn
         if output_mrd.shape[:2] != origin_mr.shape:
             raise EosError(f"{tuple(output_mrd.shape[:2])} visual tokens came where {tuple(origin_mr.shape)} should")

@@ -107,8 +107,17 @@ def relevance(run: Run, row: int, visual: Tensor) -> Tensor:
     return torch.stack([torch.cosine_similarity(token[None], text).mean() for token in seen])
 
 
+def own_key(run: Run, row: int, place: int) -> Tensor:
+    """A key (g, e) as it would be without padding in front: turned back by as many places as that takes."""
+    pad = int(run.layout.valid_bs[row].long().argmax())
+    cos_e, sin_e = (part[0, 0] for part in run.model.model.language_model.rotary_emb(run.x, torch.tensor([[pad]])))
+    key = run.keys[row, :, place]
+    first, second = key.chunk(2, -1)
+    return key * cos_e - torch.cat((-second, first), -1) * sin_e
+
+
 def key_norm(run: Run, row: int, visual: Tensor) -> Tensor:
-    return torch.stack([run.keys[row, :, place].abs().sum() for place in run.places(row, visual)[0]])
+    return torch.stack([own_key(run, row, place).abs().sum() for place in run.places(row, visual)[0]])
 
 
 LOOPS: dict[str, Callable[[Run, int, Tensor], Tensor]] = {
