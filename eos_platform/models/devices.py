@@ -59,8 +59,8 @@ def _numbered(device: torch.device) -> torch.device:
 @contextmanager
 def loaded(layer: Any) -> Iterator[None]:
     """While it holds, the weights of a layer that accelerate keeps elsewhere, and loads as a whole, are there."""
-    hook = getattr(layer, "_hf_hook", None)
-    hooks = [
+    hook: Any = getattr(layer, "_hf_hook", None)
+    hooks: list[Any] = [
         one
         for one in getattr(hook, "hooks", (hook,))
         if getattr(one, "offload", False) and getattr(one, "place_submodules", False)

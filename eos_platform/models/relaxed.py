@@ -23,10 +23,12 @@ from torch import Tensor
 from eos_platform.errors import EosError
 from eos_platform.models.attach import check_free, holding
 from eos_platform.models.attention import check_relaxed
+from eos_platform.models.devices import device_of, moved
 from eos_platform.models.layout import Layout
 from eos_platform.models.llava import Parts, parts_of, renamed
 from eos_platform.models.masks import add_bias, take
 from eos_platform.models.present import Present
+from eos_platform.models.prompt import on
 from eos_platform.models.raters import question
 from eos_platform.models.rope import Rope
 from eos_platform.models.scores import layer_features, take_tokens
@@ -94,22 +96,26 @@ class _Relaxation:
         self.hooks.clear()
 
     def _layer(self, index: int, starts: bool, module: Any, call: dict[str, Any]) -> None:
+        device = device_of(module.input_layernorm, call["hidden_states"].device)
+        call.update(on(call, device))
         if index == 0 and self.steers:  # what enters the language model
             with torch.autocast(call["hidden_states"].device.type, enabled=False):
-                self.question_bd = question(call["hidden_states"], self.layout.text_bs)
+                self.question_bd = question(call["hidden_states"], moved(self.layout.text_bs, device))
         if index < self.first:
             return
         if starts:
             self._begin(call)
+        self.state = moved(self.state, device)
         if index in self.sites:
             self._at_sites(module, call, index, self.candidates if starts else None)
         assert self.state is not None
-        state = self.state
+        state = self.state = moved(self.state, device)
         call.update(attention_mask=state.mask, position_ids=state.position_bk, position_embeddings=tuple(state.rope))
 
     def _begin(self, call: dict[str, Any]) -> None:
         """A new call of the language model: every visual token is there."""
-        x_bsd, layout = call["hidden_states"], self.layout
+        x_bsd = call["hidden_states"]
+        layout = moved(self.layout, x_bsd.device)
         if x_bsd.shape[:2] != layout.valid_bs.shape:
             raise EosError(f"layout of {tuple(layout.valid_bs.shape)} tokens for {tuple(x_bsd.shape[:2])} embeddings")
         batch = len(x_bsd)
@@ -117,7 +123,7 @@ class _Relaxation:
         self.trace.presence.clear()
         present = replace(Present.all(layout, call["position_ids"]), given=layout.told())
         if self.steers:
-            present = replace(present, question_bd=self.question_bd)
+            present = replace(present, question_bd=moved(self.question_bd, x_bsd.device))
         cos, sin = call["position_embeddings"]
         rope = Rope(cos.expand(batch, -1, -1), sin.expand(batch, -1, -1))
         self.state = _State(present, None, torch.ones_like(present.size_bn), present.position_bk, rope, None)
@@ -126,7 +132,7 @@ class _Relaxation:
         x_bkd, state = call["hidden_states"], self.state
         assert state is not None
         for site in self.sites[index]:
-            x_bkd, state = self._apply(site, module, x_bkd, state, candidates)
+            x_bkd, state = self._apply(moved(site, x_bkd.device), module, x_bkd, state, candidates)
             candidates = None  # the first site alone lets tokens go
         mask = call.get("attention_mask")
         if mask is not None and state.column_bk is not None:
@@ -150,12 +156,13 @@ class _Relaxation:
             tokens,
             found,
             self.parts.grid,
-            temperature=self.temperature,
+            temperature=moved(self.temperature, x_bkd.device),
             hard=self.hard,
             candidates=candidates,
         )
-        self.trace.counts.append(after.presence_bn.sum(1).mean())
-        self.trace.presence.append(after.presence_bn)
+        home = self.layout.valid_bs.device
+        self.trace.counts.append(moved(after.presence_bn.sum(1).mean(), home))
+        self.trace.presence.append(moved(after.presence_bn, home))
         position_bk, rope, column_bk = state.position_bk, state.rope, state.column_bk
         if index_bm is not None:
             present, keep_bk = present.keeping(index_bm)
@@ -177,7 +184,7 @@ class _Relaxation:
     def _leave(self, module: Any, args: Any, output_bkd: Tensor) -> Tensor | None:
         """After the final norm: as many rows as came in, zeros where a token left."""
         assert self.state is not None
-        present = self.state.present
+        present = moved(self.state.present, output_bkd.device)
         batch, _, width = output_bkd.shape
         whole_bsd = output_bkd.new_zeros(batch, present.length, width)
         return whole_bsd.scatter(1, present.slot_bk[:, :, None].expand(-1, -1, width), output_bkd)
@@ -197,11 +204,13 @@ def soft_rope(rotary: Any, x_bsd: Tensor, position_bs: Tensor) -> Rope:
         position_bs: positions.
     """
     with torch.no_grad():
-        cos_bse, sin_bse = rotary(x_bsd, position_bs)
+        cos_bse, sin_bse = moved(tuple(rotary(x_bsd, position_bs)), x_bsd.device)
     if not position_bs.requires_grad:
         return Rope(cos_bse, sin_bse)
     # zero in value; its slope times that of cos and sin is the gradient the module withheld
-    slope_bse = ((position_bs - position_bs.detach())[:, :, None] * rotary.inv_freq.float()).repeat(1, 1, 2)
+    slope_bse = ((position_bs - position_bs.detach())[:, :, None] * rotary.inv_freq.to(x_bsd.device).float()).repeat(
+        1, 1, 2
+    )
     slope_bse = slope_bse.to(cos_bse.dtype)
     return Rope(cos_bse - sin_bse * slope_bse, sin_bse + cos_bse * slope_bse)
 

@@ -7,11 +7,12 @@ host may take part, and indices of the host may be used, as with CUDA.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
+from spreading import Where, hook, place
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
@@ -127,30 +128,24 @@ def pretending() -> Iterator[None]:
         yield
 
 
-def put(module: nn.Module, device: torch.device) -> None:
-    """Move a module's own weights and buffers (not its submodules') to a pretended device, in place."""
-    for name, weight in module._parameters.items():
-        if weight is not None:
-            made = Pretended(weight.detach(), device)
-            module._parameters[name] = nn.Parameter(made, requires_grad=weight.requires_grad)
-    for name, buffer in module._buffers.items():
-        if buffer is not None:
-            module._buffers[name] = Pretended(buffer, device)
-
-
-def spread(model: nn.Module, where: Callable[[str], torch.device]) -> nn.Module:
-    """A model over pretended devices, with the hooks that accelerate gives one of a ``device_map``.
+def spread(model: nn.Module, where: Where, hooks: str) -> nn.Module:
+    """A model over pretended devices.
 
     Args:
         where: the device of a module, by its name; "" is the model, whose inputs are moved there and outputs back.
+        hooks: ``accelerate``: those it gives a model with a ``device_map``; ``plain``: such as anyone writes.
     """
+    with pretending():
+        place(model, where)
+    if hooks == "plain":
+        hook(model, where)
+        return model
     from accelerate.hooks import AlignDevicesHook, add_hook_to_module
 
     for name, module in model.named_modules():
-        put(module, where(name))
-        if name == "" or next(iter(module.state_dict()), None) is not None:
+        if name == "" or len(module.state_dict()):
             skip = getattr(model, "_skip_keys_device_placement", None)
-            hook = AlignDevicesHook(where(name), io_same_device=name == "", skip_keys=skip)
-            hook.init_hook = lambda module: module  # weights are there already
-            add_hook_to_module(module, hook)
+            align = AlignDevicesHook(where(name), io_same_device=name == "", skip_keys=skip)
+            align.init_hook = lambda module: module  # weights are there already
+            add_hook_to_module(module, align)
     return model
