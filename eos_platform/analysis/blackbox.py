@@ -152,7 +152,7 @@ def _signed(
     operator: OperatorSpec, workload: Workload, config: SearchConfig, sampler: str, trial: int, questions: int
 ) -> OperatorSpec:
     shared = {"model": workload.name, "task": workload.task, "sampler": sampler, "trial": trial, "questions": questions}
-    told = {"budget": config.budget, "probe": config.probe, "seed": config.seed}
+    told = {"budget": config.budget, "probe": config.learns_directions, "seed": config.seed}
     return operator.model_copy(update={"provenance": shared | told})
 
 
@@ -210,7 +210,7 @@ def run(workload: Workload, config: SearchConfig, given: argparse.Namespace) -> 
     given.out.parent.mkdir(parents=True, exist_ok=True)
     with given.out.open("w", encoding="utf-8") as file:
         for name in dict.fromkeys(given.samplers):
-            told = {"model": workload.name, "budget": config.budget, "probe": config.probe, "seed": config.seed}
+            told = {"model": workload.name, "budget": config.budget, "probe": config.learns_directions, "seed": config.seed}
             told |= {"sampler": name, "questions": given.questions}
 
             def write(kind: str, row: dict[str, Any], told: dict[str, Any] = told) -> None:
@@ -222,7 +222,7 @@ def run(workload: Workload, config: SearchConfig, given: argparse.Namespace) -> 
 
             options = {"trials": given.trials, "questions": given.questions, "heldout": given.heldout}
             outcome = found[name] = blackbox(workload, config, name, **options, report=report)
-            kind = "probe" if config.probe else "no-probe"
+            kind = "probe" if config.learns_directions else "no-probe"
             path = given.out.with_name(f"{given.out.stem}-{name}-{kind}-{config.budget:g}-{config.seed}.json")
             outcome.operator.save(path)
             result = {"operator": path.name, "numbers": outcome.numbers, "compute_ratio": outcome.compute_ratio}

@@ -24,7 +24,7 @@ from typing import Any, Protocol, TypeVar
 
 from eos_platform.errors import EosError
 from eos_platform.models.layout import Layout
-from eos_platform.models.llava import check_fits, parts_of, target_of
+from eos_platform.models.llava import absent_of, check_fits, parts_of, target_of
 from eos_platform.models.parts import Renamed
 from eos_platform.models.present import Present
 from eos_platform.models.session import Session
@@ -110,7 +110,7 @@ def _fitted(model: Any, operator: OperatorSpec | str | Path, rescale: bool) -> O
     width = parts.language_model.config.hidden_size
     target = target.model_copy(update={"model": spec.target.model})  # a name for people: the model itself has none
     probes = all(len(site.probe) in (0, width) for site in spec.sites) and spec.target == target
-    return spec.rescaled(target, probes=probes, positions=one_axis)
+    return spec.rescaled(target, probes=probes, positions=one_axis, absent=absent_of(parts))
 
 
 def attach(
@@ -122,8 +122,8 @@ def attach(
         model: of a known family; on sdpa, eager or flash attention (not Gemma 3 and PaliGemma, nor a beta in a tower
             that is on it).
         operator: itself, its file, a folder with an ``operator.json``, or ``models:/NAME@ALIAS`` in MLflow's registry.
-        rescale: one made for a model of other depth or image size is made to fit (``OperatorSpec.rescaled``); what was
-            changed stands in the ``provenance`` of ``attached_operator(model)``.
+        rescale: one made for a model of other depth, image size or family is made to fit (``OperatorSpec.rescaled``);
+            what was changed stands in the ``provenance`` of ``attached_operator(model)``.
         compiled: what is done at a site, and where tokens enter, is fused by ``torch.compile``: seconds to a minute at
             the first prompt of every length, then a fraction of the time. For prompts of one image; others run as they
             are.

@@ -11,7 +11,7 @@ from eos_platform.models.needs import decoder_needs
 from eos_platform.models.parts import Hook, Parts, parameters, renamed
 from eos_platform.operators.spec import OperatorSpec, Target
 
-__all__ = ["IN_TOWER", "Hook", "Parts", "check_fits", "parts_of", "renamed", "target_of"]
+__all__ = ["IN_TOWER", "Hook", "Parts", "absent_of", "check_fits", "parts_of", "renamed", "target_of"]
 
 REMEDY = "; operator.rescaled(target_of(model)), or attach(..., rescale=True), makes one that fits"
 IN_TOWER = ("vision", "norm", "uniqueness")  # the features there are inside the vision tower
@@ -31,6 +31,12 @@ def target_of(model: Any, name: str = "") -> Target:
     """What an operator made for this model refers to."""
     parts = parts_of(model)
     return Target(layers=len(parts.layers), grid=parts.grid, model=name, vision_layers=parts.used)
+
+
+def absent_of(parts: Parts) -> tuple[str, ...]:
+    """What sites in the decoder may read elsewhere, and not of this model."""
+    reads = parts.family is None or (parts.family.reads_tower and parts.used > 0)
+    return () if reads else FROM_TOWER
 
 
 def check_fits(parts: Parts, operator: OperatorSpec) -> None:

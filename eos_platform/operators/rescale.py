@@ -1,11 +1,13 @@
 """An operator searched on one model, made to fit another: of other depth, other image size, or other width.
 
 Layers keep their relative depth, counts their share of the visual tokens. What cannot travel is said: a learned
-direction (``probe``) lives in one model's hidden space, and no other's.
+direction (``probe``) lives in one model's hidden space, and no other's; what is read in a vision tower, not every model
+gives.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +54,14 @@ def relative(operator: OperatorSpec) -> list[dict[str, Any]]:
     ]
 
 
-def rescale(operator: OperatorSpec, target: Target, *, probes: bool = False, positions: bool = True) -> Rescaled:
+def rescale(
+    operator: OperatorSpec,
+    target: Target,
+    *,
+    probes: bool = False,
+    positions: bool = True,
+    absent: Collection[str] = (),
+) -> Rescaled:
     """``operator`` made to fit ``target``.
 
     Args:
@@ -60,18 +69,23 @@ def rescale(operator: OperatorSpec, target: Target, *, probes: bool = False, pos
         target: the model it is to fit; ``models.llava.target_of`` gives a model's own.
         probes: learned directions stay (the hidden space is the same: same model, other pictures).
         positions: whether the model can renumber positions; if not, they are kept.
+        absent: features (and ``keys``) that the model does not give. They are left out of a score; one made of nothing
+            else takes what is nearest to them.
 
     Raises:
         EosError: a site would lose all that it ranks by, or has no place in the other model.
     """
     old, changes = operator.target, list[str]()
-    if (old.layers, old.grid, old.vision_layers) == (target.layers, target.grid, target.vision_layers) and probes:
+    same = (old.layers, old.grid, old.vision_layers) == (target.layers, target.grid, target.vision_layers)
+    if same and probes and not absent:
         return Rescaled(operator, ())
     image = operator.image and _shrunk(operator.image, old.grid, target.grid)
     tokens = image[0] * image[1] if image else target.tokens
     sites: list[SiteSpec] = []
     for number, site in enumerate(operator.sites):
         at = f"sites.{number}"
+        site, said = _given(site, absent)
+        changes += [f"{at}: {one}" for one in said]
         layer = _layer(site, old, target, at)
         if sites and sites[-1].place == site.place:
             layer = max(layer, sites[-1].layer)
@@ -84,6 +98,7 @@ def rescale(operator: OperatorSpec, target: Target, *, probes: bool = False, pos
         if site.positions == "renumber" and not positions:
             fields["positions"] = "keep"
             changes.append(f"{at}: positions are kept, as 3-D positions cannot be renumbered")
+        fields |= {"score": site.score, "similarity": site.similarity}
         made = SiteSpec.model_validate({**site.model_dump(), **fields, "layer": layer})
         if made.layer != site.layer:
             changes.append(f"{at}: {site.place} layer {site.layer} -> {made.layer}")
@@ -107,6 +122,29 @@ def sites_for(operator: OperatorSpec, grid: Grid) -> tuple[SiteSpec, ...]:
         return operator.decoder_sites
     target = operator.target.model_copy(update={"grid": grid})
     return rescale(operator, target, probes=True).operator.decoder_sites
+
+
+def _given(site: SiteSpec, absent: Collection[str]) -> tuple[SiteSpec, list[str]]:
+    """A site of the decoder without what the model does not give, and what was changed."""
+    if site.place == "tower":  # where the model is not reached into, it has no such site
+        return site, []
+    said = list[str]()
+    score = {name: weight for name, weight in site.score.items() if name not in absent}
+    gone = {name: weight for name, weight in site.score.items() if name in absent and weight}
+    if gone:
+        names = " and ".join(f"'{name}' ({weight:g})" for name, weight in gone.items())
+        said.append(f"its score is without {names}, which the model does not give")
+    if gone and not any(score.values()):
+        # the class token looks at what stands out. In the decoder the last token of the text, which sums up as it does,
+        # does the same; before it, tokens that stand out have large norms
+        instead = "last_text" if site.layer else "norm"
+        score[instead] = sum(gone.values()) or next(iter(gone.values()))
+        said.append(f"it had no other feature, and goes by '{instead}' instead")
+    similarity = site.similarity
+    if similarity == "keys" and "keys" in absent:
+        similarity = "hidden"
+        said.append("tokens are compared by themselves, as the model does not give the keys of its vision tower")
+    return site.model_copy(update={"score": score, "similarity": similarity}), said
 
 
 def _layer(site: SiteSpec, old: Target, target: Target, at: str) -> int:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -183,18 +184,21 @@ class OperatorSpec(Spec):
             return "identity"
         return kinds.pop() if len(kinds) == 1 else "hybrid"
 
-    def rescaled(self, target: Target, *, probes: bool = False, positions: bool = True) -> OperatorSpec:
+    def rescaled(
+        self, target: Target, *, probes: bool = False, positions: bool = True, absent: Collection[str] = ()
+    ) -> OperatorSpec:
         """This operator made to fit another model (``rescale.rescale``, which also says what it changed).
 
         Args:
             target: the other model.
             probes: learned directions stay, as the hidden space is the same.
             positions: whether the model can renumber positions; if not, they are kept.
+            absent: features that the model does not give.
 
         Raises:
             EosError: something that a site needs cannot travel.
         """
-        return rescale(self, target, probes=probes, positions=positions).operator
+        return rescale(self, target, probes=probes, positions=positions, absent=absent).operator
 
     def to_json(self) -> str:
         """JSON text; ``from_json`` gives back an equal operator. Relative depths and shares stand beside, to read."""

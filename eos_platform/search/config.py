@@ -34,6 +34,11 @@ class SearchConfig(BaseModel):
     steer: int = Field(
         default=8, ge=0, le=1024, description="rank by which the question turns the probes; 0: the question has no say"
     )
+    portable: bool = Field(
+        default=False,
+        description="keep to what models of every family have, so that the operator found goes on others as it is: no"
+        " feature of the vision tower, no learned direction (probe, steer)",
+    )
     task_weight: Weight = 1.0
     distill_weight: Weight = 1.0
     align_weight: Weight = 0.1
@@ -74,6 +79,18 @@ class SearchConfig(BaseModel):
         if self.temperature_end > self.temperature_start:
             raise ValueError("temperature_end must not be above temperature_start")
         return self
+
+    @model_validator(mode="after")
+    def _travels(self) -> SearchConfig:
+        asked = [name for name in ("probe", "steer") if name in self.model_fields_set and getattr(self, name)]
+        if self.portable and asked:
+            raise ValueError(f"portable leaves {' and '.join(asked)} out, as no learned direction fits another model")
+        return self
+
+    @property
+    def learns_directions(self) -> bool:
+        """Whether sites have probes."""
+        return self.probe and not self.portable
 
     @classmethod
     def of(cls, values: dict[str, Any], where: str = "search") -> SearchConfig:

@@ -39,8 +39,8 @@ class Parameters(nn.Module):
         sites = len(self.layers)
         self.keep = nn.Parameter(torch.full((sites,), STAY))  # logit of the share of arriving tokens that stays
         self.weights = nn.Parameter(torch.tensor([[WEIGHTS[name] for name in FEATURES]] * sites))
-        self.probe = nn.Parameter(torch.zeros(sites, width if config.probe else 0))
-        rank, chance = config.steer if config.probe else 0, torch.Generator().manual_seed(config.seed)
+        self.probe = nn.Parameter(torch.zeros(sites, width if config.learns_directions else 0))
+        rank, chance = config.steer if config.learns_directions else 0, torch.Generator().manual_seed(config.seed)
         # a question is read at random at first, and turns nothing
         first = torch.randn(sites, rank, width if rank else 0, generator=chance)
         self.read = nn.Parameter(first / max(1, rank) ** 0.5)
@@ -55,11 +55,16 @@ class Parameters(nn.Module):
         self.register_buffer("usual", torch.zeros(width if rank else 0), persistent=False)
         self.usual: Tensor
         # which features may count at all, and in the end: which do
-        allowed = [[float(layer > 0 or name in EARLY) for name in FEATURES] for layer in self.layers]
+        self.features = tuple(name for name in FEATURES if not (config.portable and name == "vision"))
+        allowed = [[float(name in self.at(layer)) for name in FEATURES] for layer in self.layers]
         self.register_buffer("mask", torch.tensor(allowed), persistent=False)
         self.mask: Tensor
         # set when counts are fixed: whole numbers, as numbers and on the device
         self.fixed: tuple[int, ...] | None = None
+
+    def at(self, layer: int) -> tuple[str, ...]:
+        """The features that a site there may weigh."""
+        return tuple(name for name in self.features if layer or name in EARLY)
 
     def shares(self) -> Tensor:
         """Tokens left after each site, over those left after the first (an exact rule) or over all."""
@@ -114,7 +119,7 @@ class Parameters(nn.Module):
                     selector=selector,
                     support=self.support,
                     positions=self.positions,
-                    features=FEATURES if layer else EARLY,
+                    features=self.at(layer),
                     probe=self.direction(number) if self.probe.shape[1] else None,
                     steering=(self.read[number], self.turn[number]) if self.read.shape[1] else None,
                     spread=self.spread.clamp(0.0, SPREAD_MOST) if selector == "cover" else None,
