@@ -210,7 +210,12 @@ def run(workload: Workload, config: SearchConfig, given: argparse.Namespace) -> 
     given.out.parent.mkdir(parents=True, exist_ok=True)
     with given.out.open("w", encoding="utf-8") as file:
         for name in dict.fromkeys(given.samplers):
-            told = {"model": workload.name, "budget": config.budget, "probe": config.learns_directions, "seed": config.seed}
+            told = {
+                "model": workload.name,
+                "budget": config.budget,
+                "probe": config.learns_directions,
+                "seed": config.seed,
+            }
             told |= {"sampler": name, "questions": given.questions}
 
             def write(kind: str, row: dict[str, Any], told: dict[str, Any] = told) -> None:

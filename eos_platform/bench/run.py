@@ -13,6 +13,8 @@ import torch
 from eos_platform.bench.operators import operators_for
 from eos_platform.bench.timing import Way, captured, peak_mb, ratio, rounds
 from eos_platform.bench.work import Bench
+from eos_platform.models.needs import decoder_needs
+from eos_platform.models.rows import READ
 from eos_platform.operators.spec import OperatorSpec
 
 Row = dict[str, Any]
@@ -56,6 +58,9 @@ def bench(model: Any, grid: tuple[int, int], plan: Plan, tell: Callable[[str], N
         for asked in plan.tokens
         for name, operator in operators_for(plan.operators, first.target, asked, width)
     ]
+    for _, _, operator in operators:  # what does not fit is told before anything is timed
+        with first.reading(operator):
+            pass
     for batch in plan.batches:
         setup = Bench.of(model, grid, batch, plan.text)
         modes = [mode for mode in plan.modes if mode == "eager" or setup.device.type == "cuda"]
@@ -69,7 +74,10 @@ def bench(model: Any, grid: tuple[int, int], plan: Plan, tell: Callable[[str], N
             for asked, name, operator in operators:
                 tell(f"{name} at {operator.mean_tokens:.0f} tokens, batch {batch}")
                 row = {**whole, "operator": name, "asked_tokens": asked, "tokens": operator.mean_tokens}
-                yield _until_first(row | _compared(setup, operator, plan, modes), encode)
+                seen = setup.seen_by(operator)
+                reads = decoder_needs(operator) & set(READ)
+                first_token = _encoding(seen, plan, operator) if reads else encode
+                yield _until_first(row | _compared(seen, operator, plan, modes), first_token)
 
 
 def _alone(setup: Bench, plan: Plan, modes: Sequence[str]) -> Row:
@@ -110,11 +118,12 @@ def _compared(setup: Bench, operator: OperatorSpec, plan: Plan, modes: Sequence[
     return row | _throughput(row, setup, plan)
 
 
-def _encoding(setup: Bench, plan: Plan) -> float | None:
-    """Milliseconds of vision tower and projector, eager: operators of the decoder leave them as they are."""
+def _encoding(setup: Bench, plan: Plan, operator: OperatorSpec | None = None) -> float | None:
+    """Milliseconds of vision tower and projector, eager, and of what an operator of the decoder reads there."""
     if setup.encode() is None:
         return None
-    return statistics.median(rounds({"it": Way(setup.encode)}, setup.device, plan.repeats)["it"])
+    ways = {"it": Way(setup.encode, nullcontext if operator is None else lambda: setup.reading(operator))}
+    return statistics.median(rounds(ways, setup.device, plan.repeats)["it"])
 
 
 def _until_first(row: Row, encode: float | None) -> Row:

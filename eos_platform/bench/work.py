@@ -17,11 +17,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from eos_platform.errors import EosError
 from eos_platform.models.cache import cache_of, with_cache
 from eos_platform.models.layout import Layout
 from eos_platform.models.llava import parts_of
+from eos_platform.models.needs import decoder_needs
 from eos_platform.models.parts import Parts
+from eos_platform.models.rows import READ
 from eos_platform.models.session import Session
+from eos_platform.models.tower import Sight, Tower
 from eos_platform.operators.spec import OperatorSpec, Target
 
 BEFORE = 35  # tokens of the text that come before the image, if there are so many
@@ -88,8 +92,47 @@ class Bench:
         vision = self.model.config.vision_config
         each = max(1, self.target.tokens // (vision.image_size // vision.patch_size) ** 2)  # pictures, or tiles of one
         shape = (each * len(self.x_bsd), 3, vision.image_size, vision.image_size)
-        pixels = torch.zeros(shape, device=self.device, dtype=self.x_bsd.dtype)
+        generator = torch.Generator(self.device).manual_seed(0)
+        pixels = torch.rand(shape, generator=generator, device=self.device, dtype=self.x_bsd.dtype)
         return self.model.get_image_features(pixel_values=pixels)
+
+    @contextmanager
+    def reading(self, operator: OperatorSpec) -> Iterator[Tower]:
+        """While it holds, ``encode`` also reads what the operator's sites ask of the vision tower.
+
+        Raises:
+            EosError: the family's vision tower is not reached into.
+        """
+        names, family = decoder_needs(operator) & set(READ), self.parts.family
+        if names and (family is None or not family.reads_tower):
+            of = "this model" if family is None else family.name
+            raise EosError(
+                f"operator '{operator.name}': {', '.join(sorted(names))}: not for {of}, whose vision tower is not"
+                " reached into"
+            )
+        tower = Tower(self.parts, None, names)
+        try:
+            yield tower
+        finally:
+            tower.remove()
+
+    def seen_by(self, operator: OperatorSpec) -> Bench:
+        """The same prompts with what the operator's sites read in the vision tower, read there.
+
+        Raises:
+            EosError: the family's vision tower is not reached into.
+        """
+        with self.reading(operator) as tower, torch.inference_mode():
+            if not tower.names:
+                return self
+            self.encode()
+            assert tower.sight is not None
+            # a prompt may hold several pictures, or tiles of one, as a single grid
+            told = {name: tensor.reshape(len(self.x_bsd), -1, *tensor.shape[2:]) for name, tensor in
+                    tower.sight.told.items()}  # fmt: skip
+        layout = replace(self.layout)
+        Sight(told).put_into(layout)
+        return replace(self, layout=layout)
 
     def decode(self, cache: Any) -> Tensor:
         """Logits of one token more."""

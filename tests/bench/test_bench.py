@@ -1,6 +1,7 @@
 """``eos bench`` on a tiny model: that it times what it says, not how long it takes."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,12 +9,15 @@ from typer.testing import CliRunner
 
 from eos_platform import cli
 from eos_platform.bench.operators import SEARCHED, operators_for, searched_like
+from eos_platform.bench.run import Plan, bench
 from eos_platform.bench.shapes import SHAPES, random_model
 from eos_platform.bench.work import Bench
 from eos_platform.dashboards.speed import speed_figure
 from eos_platform.errors import EosError
 from eos_platform.models.conformance.subjects import fresh
 from eos_platform.models.conformance.zoo import SAMPLES
+from eos_platform.models.scores import GIVEN
+from eos_platform.operators.spec import OperatorSpec, SiteSpec
 from eos_platform.search.config import SearchConfig
 
 GRID, TEXT = (8, 8), 12
@@ -151,3 +155,49 @@ def test_positions_of_several_axes_are_timed_too(name):
     with torch.inference_mode(), setup.reduced(operator):
         state_bsd = setup.prefill()[0]
     assert state_bsd.isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["vision", "next_vision", "relevance", "keys"])
+@pytest.mark.parametrize("grid", [GRID, (8, 16)])  # one picture a prompt, and two as one grid
+def test_operators_are_given_what_the_vision_tower_says(tiny, name, grid):
+    assert name in GIVEN
+    setup = Bench.of(tiny, grid, batch=2, text=TEXT)
+    scored = (
+        {"score": {"norm": 1.0}, "similarity": "keys", "selector": "dpp"} if name == "keys" else {"score": {name: 1}}
+    )
+    site = SiteSpec.model_validate({"layer": 1, "keep": 9, **scored})
+    operator = OperatorSpec(target=setup.target, sites=(site,))
+    seen, (whole, _) = setup.seen_by(operator), setup.prefill()
+    told = seen.layout.told()
+    assert set(told) == {name} - {"relevance"}
+    for tensor in told.values():
+        assert tensor.shape[:2] == (2, grid[0] * grid[1])
+        assert tensor.std() > 0
+    with torch.inference_mode(), seen.reduced(operator):
+        _, cache = seen.prefill()
+    assert cache.get_seq_length(3) == TEXT + 9
+    assert setup.layout.told() == {}
+    assert whole.isfinite().all()
+
+
+def test_searched_operators_that_read_the_tower_are_timed(tmp_path):
+    """Those that are shipped, and designs."""
+    shipped = sorted((Path(__file__).parents[2] / "studies" / "results" / "operators").glob("*.json"))
+    model, grid = random_model("tiny", torch.device("cpu")), GRID
+    target = Bench.of(model, grid, 1, TEXT).target
+    files = [OperatorSpec.load(path).rescaled(target).save(tmp_path / path.name) for path in shipped]
+    assert any("vision" in site.score for path in files for site in OperatorSpec.load(path).sites)
+    names = [*map(str, files), "visionzip", "vispruner"]
+    plan = Plan(operators=names, tokens=[20], batches=[1], text=TEXT, repeats=1, modes=("eager",), decode=False)
+    rows = list(bench(model, grid, plan))
+    assert [row["operator"] for row in rows] == ["unreduced", *(path.stem for path in files), "visionzip", "vispruner"]
+    assert all(row["eager_first_token_ms"] > row["eager_prefill_ms"] for row in rows)
+
+
+def test_a_tower_that_is_not_reached_into_is_told_before_anything_is_timed():
+    sample = SAMPLES["Qwen2.5-VL"]
+    plan = Plan(operators=["visionzip"], tokens=[100], batches=[1], text=TEXT, repeats=1, modes=("eager",))
+    told = []
+    with pytest.raises(EosError, match="vision tower is not reached into"):
+        list(bench(fresh(sample), (16, 16), plan, told.append))
+    assert told == []
