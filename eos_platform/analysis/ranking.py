@@ -23,6 +23,7 @@ from eos_platform.models.present import Present, Step
 from eos_platform.models.rope import Rope
 from eos_platform.models.scores import layer_features, take_tokens
 from eos_platform.models.session import Session
+from eos_platform.models.unwrap import unwrapped
 from eos_platform.operators.reduce import probed
 from eos_platform.operators.score import combine, with_token_features
 from eos_platform.operators.spec import ALL_FEATURES, OperatorSpec, SiteSpec
@@ -61,6 +62,7 @@ def ranking(model: Any, operator: OperatorSpec, encoded: Encoded, questions: int
     def note(site: SiteSpec, parts_pbn: Tensor) -> None:
         sums.setdefault(numbers[id(site)], []).append(shares(parts_pbn))
 
+    model = unwrapped(model)
     known = [weights_of(site) if site.ranks else {} for site in operator.sites]
     if any(len(parts) > 1 for parts in known):
         check_free(model)

@@ -26,6 +26,7 @@ from eos_platform.models.parts import Parts
 from eos_platform.models.rows import READ
 from eos_platform.models.session import Session
 from eos_platform.models.tower import Sight, Tower
+from eos_platform.models.unwrap import unwrapped
 from eos_platform.operators.spec import OperatorSpec, Target
 
 BEFORE = 35  # tokens of the text that come before the image, if there are so many
@@ -48,6 +49,7 @@ class Bench:
             grid: rows and columns of the visual tokens.
             text: tokens that are not visual.
         """
+        model = unwrapped(model)
         parts = replace(parts_of(model), grid=grid)
         config = parts.language_model.config
         tokens, before = grid[0] * grid[1], min(BEFORE, text // 2)

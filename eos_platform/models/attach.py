@@ -29,6 +29,7 @@ from eos_platform.models.parts import Renamed
 from eos_platform.models.present import Present
 from eos_platform.models.session import Session
 from eos_platform.models.sources import operator_from
+from eos_platform.models.unwrap import unwrapped
 from eos_platform.operators.spec import OperatorSpec, SiteSpec
 
 Model = TypeVar("Model")
@@ -51,6 +52,7 @@ def check_free(model: Any) -> None:
     Raises:
         EosError: it has.
     """
+    model = unwrapped(model)
     if model in _ON or _carried(model) is not None:
         raise EosError("an operator is already attached to this model; detach it first")
 
@@ -66,6 +68,7 @@ def _carried(model: Any) -> Session | None:
 @contextmanager
 def holding(model: Any, session: Removable) -> Iterator[None]:
     """Note that ``session`` is on ``model`` while the block runs."""
+    model = unwrapped(model)
     _ON[model] = session
     try:
         yield
@@ -86,7 +89,7 @@ def start(
     Raises:
         EosError: an operator is attached already, or this one was made for another model or other sequences.
     """
-    spec = operator_from(operator)
+    spec, model = operator_from(operator), unwrapped(model)
     parts = parts_of(model)
     check_free(model)
     check_fits(parts, spec)
@@ -119,8 +122,9 @@ def attach(
     """Put an operator on ``model``, in place.
 
     Args:
-        model: of a known family; on sdpa, eager or flash attention (not Gemma 3 and PaliGemma, nor a beta in a tower
-            that is on it).
+        model: of a known family, itself or in what peft, ``torch.compile`` or parallel training wraps around it (then
+            the operator is on the model inside, and found from either); on sdpa, eager or flash attention (not Gemma 3
+            and PaliGemma, nor a beta in a tower that is on it).
         operator: itself, its file, a folder with an ``operator.json``, or ``models:/NAME@ALIAS`` in MLflow's registry.
         rescale: one made for a model of other depth, image size or family is made to fit (``OperatorSpec.rescaled``);
             what was changed stands in the ``provenance`` of ``attached_operator(model)``.
@@ -131,7 +135,7 @@ def attach(
     Raises:
         EosError: one is attached already, the operator was made for another model, or attention cannot carry it.
     """
-    _ON[model] = start(model, _fitted(model, operator, rescale), compiled=compiled)
+    _ON[unwrapped(model)] = start(model, _fitted(model, operator, rescale), compiled=compiled)
     return model
 
 
@@ -141,7 +145,8 @@ def detach(model: Model) -> Model:
     Raises:
         EosError: none is attached.
     """
-    session = _ON.pop(model, None) or _carried(model)
+    inner = unwrapped(model)
+    session = _ON.pop(inner, None) or _carried(inner)
     if session is None:
         raise EosError("no operator is attached to this model")
     session.remove()
@@ -150,6 +155,7 @@ def detach(model: Model) -> Model:
 
 def attached_operator(model: Any) -> OperatorSpec | None:
     """The operator that is on a model; None: there is none."""
+    model = unwrapped(model)
     session = _ON.get(model) or _carried(model)
     return session.operator if isinstance(session, Session) else None
 

@@ -17,6 +17,7 @@ from eos_platform.models.attach import reducing
 from eos_platform.models.layout import Layout, Seen
 from eos_platform.models.llava import parts_of
 from eos_platform.models.tower import Tower
+from eos_platform.models.unwrap import unwrapped
 from eos_platform.operators.spec import OperatorSpec
 
 
@@ -36,6 +37,7 @@ def counted_flops(model: Any, operator: OperatorSpec | None, text_tokens: int) -
     """
     if text_tokens < 2:
         raise EosError(f"a prompt needs text before and after the image; got {text_tokens} text tokens")
+    model = unwrapped(model)
     parts = parts_of(model)
     tokens = parts.grid[0] * parts.grid[1]
     entering = operator.entering if operator else tokens
@@ -66,6 +68,7 @@ def counted_flops(model: Any, operator: OperatorSpec | None, text_tokens: int) -
 @torch.no_grad()
 def counted_vision_flops(model: Any, operator: OperatorSpec | None = None) -> int:
     """FLOPs of vision tower and projector for one image, with what the operator does and reads there."""
+    model = unwrapped(model)
     vision = model.config.vision_config
     pixels = torch.zeros(1, vision.num_channels, vision.image_size, vision.image_size, device=model.device)
     tower = Tower(parts_of(model), operator)

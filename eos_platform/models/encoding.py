@@ -14,6 +14,7 @@ from torch import Tensor
 from eos_platform.models.attach import check_free
 from eos_platform.models.llava import check_fits, parts_of
 from eos_platform.models.tower import Sight, Tower
+from eos_platform.models.unwrap import unwrapped
 from eos_platform.operators.spec import OperatorSpec
 
 
@@ -31,6 +32,7 @@ def encode_images(
     Raises:
         EosError: an operator is attached, or the given one was made for another model.
     """
+    model = unwrapped(model)
     parts = parts_of(model)
     check_free(model)
     if operator is not None:

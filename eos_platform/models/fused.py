@@ -11,6 +11,14 @@ import torch._dynamo
 
 from eos_platform.models.present import Step
 
+# what is compiled must see hooks that come and go: by default, Dynamo takes those of the first call for all there will
+# ever be, and a model compiled before an operator was attached would go on without it
+_config: Any = torch._dynamo.config
+if _config.skip_nnmodule_hook_guards:
+    _config.skip_nnmodule_hook_guards = False
+    if torch._dynamo.utils.counters["frames"]:  # compiled until now without looking
+        torch.compiler.reset()
+
 GRAPHS = 256  # one for each site and shape of a prompt; by default, Dynamo gives up after 8
 
 

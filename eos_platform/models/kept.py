@@ -15,6 +15,7 @@ from eos_platform.models.attach import holding, start
 from eos_platform.models.layout import Layout
 from eos_platform.models.needs import working_sites
 from eos_platform.models.present import Present
+from eos_platform.models.unwrap import unwrapped
 from eos_platform.operators.spec import OperatorSpec, SiteSpec
 
 
@@ -49,6 +50,7 @@ def kept_places(model: Any, operator: OperatorSpec, x_bsd: Tensor, layout: Layou
         EosError: one is attached, or the operator was made for another model.
     """
     found: list[Kept] = []
+    model = unwrapped(model)
     b, n = layout.visual_bn.shape
     place_bn = torch.arange(n, device=x_bsd.device).expand(b, n)
     if layout.seen is not None:

@@ -9,6 +9,7 @@ from eos_platform.models.attention import check_attention
 from eos_platform.models.families import family_of
 from eos_platform.models.needs import decoder_needs
 from eos_platform.models.parts import Hook, Parts, parameters, renamed
+from eos_platform.models.unwrap import unwrapped
 from eos_platform.operators.spec import OperatorSpec, Target
 
 __all__ = ["IN_TOWER", "Hook", "Parts", "absent_of", "check_fits", "parts_of", "renamed", "target_of"]
@@ -19,11 +20,12 @@ FROM_TOWER = ("vision", "next_vision", "keys")  # what sites in the decoder may 
 
 
 def parts_of(model: Any) -> Parts:
-    """The parts of a model.
+    """The parts of a model, whatever is wrapped around it.
 
     Raises:
         EosError: of no family known here, or not built as its family is.
     """
+    model = unwrapped(model)
     return family_of(model).parts(model)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from eos_platform.models.llava import parts_of
+from eos_platform.models.unwrap import unwrapped
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class VisionShape:
 
 def shape_of(model: Any) -> DecoderShape:
     """The sizes of a model's decoder."""
+    model = unwrapped(model)
     parts = parts_of(model)
     config, vision = parts.language_model.config, model.config.vision_config
     return DecoderShape(
@@ -55,6 +57,7 @@ def shape_of(model: Any) -> DecoderShape:
 
 def vision_shape_of(model: Any) -> VisionShape:
     """The sizes of a model's vision tower and projector."""
+    model = unwrapped(model)
     parts, config = parts_of(model), model.config
     vision, used = config.vision_config, config.vision_feature_layer
     return VisionShape(

@@ -15,6 +15,7 @@ from eos_platform.models.bundled import GRIDS, folder
 from eos_platform.models.compute import DecoderShape, VisionShape, shape_of, vision_shape_of
 from eos_platform.models.devices import find_device
 from eos_platform.models.llava import target_of
+from eos_platform.models.unwrap import unwrapped
 from eos_platform.operators.spec import Target
 from eos_platform.tasks.encode import Encoded
 from eos_platform.tasks.questions import SKILLS
@@ -33,6 +34,10 @@ class Workload:
     processor: Any
     config: SceneConfig
     _encoded: dict[Split, Encoded] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Of what is wrapped around the model, searches and evaluations need nothing."""
+        self.model = unwrapped(self.model)
 
     @property
     def skills(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Models spread over several devices, real or pretended: by accelerate's hooks, or by plain ones where it is not there."""
+"""Models spread over several devices, real or pretended: by accelerate's hooks, or by plain ones."""
 
 from __future__ import annotations
 

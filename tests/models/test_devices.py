@@ -59,14 +59,16 @@ def test_tensors_of_two_devices_do_not_meet() -> None:
     """What the tests below rest on."""
     with pretending():
         a, b, host = torch.arange(3.0, device=FIRST), torch.ones(3, device=SECOND), torch.ones(3)
-        assert isinstance(a, Pretended) and a.device == FIRST != b.device == SECOND
+        assert isinstance(a, Pretended)
+        assert (a.device, b.device) == (FIRST, SECOND)
         for mixed in (lambda: a + b, lambda: a @ b, lambda: torch.cat((a, b)), lambda: a + host, lambda: a.add_(b),
                       lambda: torch.where(b > 0, a, a), lambda: b.gather(0, a.long())):  # fmt: skip
             with pytest.raises(RuntimeError, match="same device"):
                 mixed()
         assert (a + b.to(FIRST)).tolist() == [1, 2, 3]
         assert (2 * a[torch.tensor([1, 2])] + torch.tensor(1)).tolist() == [3, 5]
-        assert a.cpu().device == torch.device("cpu") and type(a.cpu()) is torch.Tensor
+        assert a.cpu().device == torch.device("cpu")
+        assert type(a.cpu()) is torch.Tensor
 
 
 @pytest.mark.parametrize("family", SAMPLES)

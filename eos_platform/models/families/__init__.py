@@ -10,6 +10,7 @@ from eos_platform.models.families.base import Family
 from eos_platform.models.families.fixed import Gemma3, InternVL, PaliGemma, SmolVLM
 from eos_platform.models.families.llava import Llava
 from eos_platform.models.families.qwen import Qwen
+from eos_platform.models.unwrap import inside_named
 
 FAMILIES: dict[str, Family] = {}
 
@@ -31,12 +32,26 @@ def family_of(model: Any) -> Family:
     Raises:
         EosError: none is known, and how one is added.
     """
-    kind = getattr(getattr(model, "config", None), "model_type", None)
+
+    def known(one: Any) -> bool:
+        return str(_kind(one)) in FAMILIES and hasattr(one, "model")
+
+    kind = _kind(model)
     family = FAMILIES.get(str(kind))
     if family is None or not hasattr(model, "model"):
         named = f" (model type '{kind}')" if kind else ""
+        inner = inside_named(model, known)
+        if inner is not None:
+            raise EosError(
+                f"operators attach to the model itself: {type(model).__name__} holds a {type(inner[1]).__name__} as"
+                f" '.{inner[0]}'"
+            )
         raise EosError(
             f"operators attach to {', '.join(sorted(FAMILIES))}, not to {type(model).__name__}{named}; how to add a"
             " family: eos_platform/models/families/README.md"
         )
     return family
+
+
+def _kind(model: Any) -> Any:
+    return getattr(getattr(model, "config", None), "model_type", None)
