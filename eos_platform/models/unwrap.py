@@ -28,8 +28,9 @@ def _inside(model: Any) -> Any:
     """What a wrapper wraps; None: it is none."""
     if not isinstance(model, nn.Module):
         return None
-    if callable(getattr(type(model), "get_base_model", None)):  # peft
-        return model.get_base_model()
+    base: Any = getattr(type(model), "get_base_model", None)
+    if callable(base):  # peft
+        return base(model)
     for name in ("_orig_mod", "_fsdp_wrapped_module", "module"):
         inner = model._modules.get(name)
         if inner is not None:
