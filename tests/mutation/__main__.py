@@ -29,10 +29,11 @@ def main() -> None:
     chosen = _chosen(options)
     print(f"{len(chosen)} mutants; results in {out}", flush=True)
     forks.warm(_modules(), out / "scratch")
-    found = contexts.measure(out, options.jobs, options.again == "survivors", lambda text: print(text, flush=True))
+    files = targets.test_files({mutant.package for mutant in chosen})
+    found = contexts.measure(files, out, options.jobs, options.again == "survivors", _say)
     if found.failed:
         print("fail without any mutant, and are left out:", *sorted(found.failed), sep="\n  ")
-    results = Results(out / "results.jsonl", options.again)
+    results = Results(out / "results.jsonl", options.again, files)
     _run(chosen, found, results, out, options.jobs)
     _controls(chosen[: options.controls], found, results, out, options.jobs)
     _report(chosen, results, out, time.monotonic() - began)
@@ -44,6 +45,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=1, help="processes at a time")
     parser.add_argument("--only", default="", help="a regular expression on 'package path:function'")
+    parser.add_argument("--packages", nargs="*", default=list(targets.PACKAGES), help="of those drawn, only these")
     parser.add_argument("--out", default=".mutation", help="folder for results; the same again goes on where it was")
     parser.add_argument("--again", choices=("changed", "survivors"), default="changed")
     parser.add_argument("--controls", type=int, default=10, help="runs without a mutant, which must pass")
@@ -57,9 +59,10 @@ def _chosen(options: argparse.Namespace) -> list[Mutant]:
         for package in targets.PACKAGES
         for path in targets.sources(package)
         for mutant in mutants(package, path)
-        if re.search(options.only, _place(mutant))
+        if mutant.where not in targets.NEEDS_GPU and re.search(options.only, _place(mutant))
     )
-    return sorted(every, key=lambda mutant: _digest(f"{options.seed} {mutant.key}"))[: options.mutants]
+    drawn = sorted(every, key=lambda mutant: _digest(f"{options.seed} {mutant.key}"))[: options.mutants]
+    return [mutant for mutant in drawn if mutant.package in options.packages]
 
 
 class Results:
@@ -68,8 +71,8 @@ class Results:
     What was found with other code or tests is found again; with ``again="survivors"`` what was killed stays so.
     """
 
-    def __init__(self, file: Path, again: str) -> None:
-        self.file, self.again, self.state = file, again, contexts.state(*targets.test_files())
+    def __init__(self, file: Path, again: str, tests: list[str]) -> None:
+        self.file, self.again, self.state = file, again, contexts.state(*tests)
         lines = file.read_text().splitlines() if file.exists() else []
         self.known = {entry["key"]: entry for entry in map(json.loads, lines)}
 
@@ -207,6 +210,10 @@ def _modules() -> list[str]:
             if parts[-1] != "__main__":
                 names.append(".".join(parts).removesuffix(".__init__"))
     return [*names, "hypothesis", "hypothesis.strategies", "pytest", "coverage"]
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
 
 
 def _digest(text: str) -> str:

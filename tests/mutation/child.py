@@ -18,6 +18,8 @@ from typing import Any
 
 import pytest
 
+from tests.mutation import targets
+
 MEMORY = 6 * 2**30  # bytes beyond what the process has when it starts; a mutant may ask for any amount
 
 
@@ -70,6 +72,7 @@ class Plugin:
         hypothesis.settings.load_profile("mutation")
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items[:] = [item for item in items if not targets.LEFT_OUT_FIXTURES & set(getattr(item, "fixturenames", ()))]
         for item in items:
             known = getattr(item, "_fixtureinfo", None)
             definitions = (found[-1] for found in known.name2fixturedefs.values()) if known else ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,13 +41,13 @@ class Contexts:
         return chosen
 
 
-def measure(out: Path, jobs: int, trust: bool, say: Callable[[str], None]) -> Contexts:
-    """Runs every test file once under coverage, or reads what an earlier run of the same code and tests found.
+def measure(files: Sequence[str], out: Path, jobs: int, trust: bool, say: Callable[[str], None]) -> Contexts:
+    """Runs each of the test files once under coverage, or reads what an earlier run of the same code and tests found.
 
     Args:
         trust: read it though code or tests have changed since, as while one writes a test.
     """
-    parts = {file: out / "contexts" / f"{_digest(file)}.json" for file in targets.test_files()}
+    parts = {file: out / "contexts" / f"{_digest(file)}.json" for file in files}
     missing = {file: path for file, path in parts.items() if not path.exists() or not (trust or _fresh(file, path))}
 
     def work(file: str, path: Path) -> Callable[[], int]:

@@ -5,7 +5,7 @@ Paths are relative to the repository; a folder stands for the Python files below
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,12 +47,12 @@ PACKAGES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
 }
 
-TESTS = (
-    "tests/operators",
-    "tests/search",
-    "tests/models",
-    "tests/analysis",
-    *(
+# package: tests that are measured when something of it is mutated; each may kill mutants of any package
+TESTS: dict[str, tuple[str, ...]] = {
+    "operators": ("tests/operators",),
+    "models": ("tests/models",),
+    "search": ("tests/search",),
+    "engine": tuple(
         f"tests/engine/test_{name}.py"
         for name in (
             "conditions",
@@ -68,7 +68,14 @@ TESTS = (
             "warm",
         )
     ),
-)
+    "analysis": ("tests/analysis",),
+}
+
+# tests that ask for one of these fixtures take long, and work in processes that no mutant reaches
+LEFT_OUT_FIXTURES = {"ray_local"}
+
+# functions that only a GPU runs; what they compute is compared with the CPU's by tests that need one
+NEEDS_GPU = {"Stepper._capture", "_causal", "_in_graph"}
 
 
 def python_files(path: str) -> Iterator[Path]:
@@ -86,7 +93,8 @@ def sources(package: str) -> list[Path]:
     return [file for path in chosen for file in python_files(path) if file not in without]
 
 
-def test_files() -> list[str]:
-    """The test files, relative to the repository; those not written yet are passed over."""
-    found = [file for path in TESTS if (ROOT / path).exists() for file in python_files(path)]
+def test_files(packages: Collection[str]) -> list[str]:
+    """The test files of these packages, relative to the repository; those not written yet are passed over."""
+    paths = [path for package in TESTS if package in packages for path in TESTS[package]]
+    found = [file for path in paths if (ROOT / path).exists() for file in python_files(path)]
     return [str(file.relative_to(ROOT)) for file in found if file.name.startswith("test_")]
