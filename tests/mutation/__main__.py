@@ -10,6 +10,7 @@ import re
 import time
 import tomllib
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -116,8 +117,10 @@ def _run(chosen: list[Mutant], found: contexts.Contexts, results: Results, out: 
             fate, by = "killed", "time ran out"
         elif code in (1, 2) or told.get("failed"):
             fate, by = "killed", next(iter(f"{name}: {why}" for name, why in told.get("failed", {}).items()), "import")
-        else:  # pytest did not come to an end: a crash of the process, or a fault of ours
-            fate, by = "killed", f"exit status {code}"
+        elif code < 0:
+            fate, by = "killed", f"the process ended with signal {-code}"
+        else:  # nothing was learned: not counted as a kill
+            fate, by = "survived", f"the run failed, with {code}: {folder / 'log'}"
         results.add(by_key[key], fate, by, seconds, len(tests[key]))
         _tell(results.known[key])
 
@@ -130,15 +133,16 @@ def _run(chosen: list[Mutant], found: contexts.Contexts, results: Results, out: 
                 _tell(results.known[key])
                 continue
             allowed = 30.0 + 5 * sum(found.seconds.get(test, 0.0) for test in tests[key])
-            yield key, lambda mutant=mutant, tests=tests[key]: _tried(mutant, tests, out / "scratch"), allowed
+            rounds = found.rounds(tests[key], mutant)
+            yield key, partial(_tried, mutant, rounds, out / "scratch"), allowed
 
     forks.run_all(work(), jobs, done)
 
 
-def _tried(mutant: Mutant, tests: list[str], scratch: Path) -> int:
+def _tried(mutant: Mutant, rounds: list[list[str]], scratch: Path) -> int:
     child.limit_memory()
     child.put_in(mutant.path, mutant.source)
-    return child.run(tests, scratch / mutant.key, child.Plugin(), stop_early=True)
+    return child.run(rounds, scratch / mutant.key, child.Plugin(), stop_early=True)
 
 
 def _controls(chosen: list[Mutant], found: contexts.Contexts, results: Results, out: Path, jobs: int) -> None:
@@ -156,7 +160,7 @@ def _controls(chosen: list[Mutant], found: contexts.Contexts, results: Results, 
         tests = found.chosen(mutant)
         same = Mutant(**{**vars(mutant), "source": mutant.path.read_text("utf-8"), "copy": -1})
         allowed = 60.0 + 10 * sum(found.seconds.get(test, 0.0) for test in tests)
-        work.append((same.key, lambda same=same, tests=tests: _tried(same, tests, out / "scratch"), allowed))
+        work.append((same.key, partial(_tried, same, found.rounds(tests, mutant), out / "scratch"), allowed))
     forks.run_all(work, jobs, done)
     print(f"controls without a mutant: {len(killed) - len(failed)} of {len(killed)} pass", *failed)
 

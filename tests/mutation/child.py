@@ -112,8 +112,11 @@ def _called(fixturedef: Any) -> str:
     return f"fixture {fixturedef.argname} of {fixturedef.baseid}"
 
 
-def run(tests: list[str], folder: Path, plugin: Plugin, stop_early: bool) -> int:
-    """Runs pytest on ``tests``; what it says goes to ``folder``/log, what was found to ``folder``/result.json."""
+def run(rounds: list[list[str]], folder: Path, plugin: Plugin, stop_early: bool) -> int:
+    """Runs pytest on one list of tests after the other; with ``stop_early`` until something fails.
+
+    What it says goes to ``folder``/log, what was found to ``folder``/result.json.
+    """
     shutil.rmtree(folder, ignore_errors=True)  # of a run that was broken off
     folder.mkdir(parents=True)
     os.environ["EOS_CACHE"] = str(folder / "cache")
@@ -123,10 +126,18 @@ def run(tests: list[str], folder: Path, plugin: Plugin, stop_early: bool) -> int
     os.dup2(log, 2)
     arguments = ["-q", "-p", "no:cacheprovider", f"--basetemp={folder / 'base'}", "--tb=short"]
     arguments += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # imported before pytest began, as is meant
-    code = pytest.main([*arguments, *(["-x"] if stop_early else []), *tests], plugins=[plugin])
-    found = {"code": int(code), "seconds": plugin.seconds, "failed": plugin.failed, "shared": plugin.shared}
+    code = 0
+    for tests in rounds:
+        options = [*arguments, *(["-x"] if stop_early else [])]
+        code = int(pytest.main([*options, *tests], plugins=[plugin]))
+        if code == pytest.ExitCode.USAGE_ERROR:  # the mutant gave some test other parameters, and so another name
+            files = dict.fromkeys(test.split("::")[0] for test in tests)
+            code = int(pytest.main([*options, *files], plugins=[plugin]))
+        if code and stop_early:
+            break
+    found = {"code": code, "seconds": plugin.seconds, "failed": plugin.failed, "shared": plugin.shared}
     (folder / "result.json").write_text(json.dumps(found))
-    return int(code)
+    return code
 
 
 def limit_memory() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from tests.mutation import child, forks, targets
 from tests.mutation.mutants import Mutant
 
+FEW = 3  # test files in the first round
 SECONDS = 40.0  # of tests a mutant, at most, by the time they took when measured
 
 
@@ -39,6 +40,22 @@ class Contexts:
                 break
             chosen.append(test)
         return chosen
+
+    def rounds(self, tests: list[str], mutant: Mutant) -> list[list[str]]:
+        """These tests in two rounds, so that most mutants die before many files are imported.
+
+        First those of a few files: the ones named after the mutant's, then the quickest.
+        """
+        files: dict[str, list[str]] = defaultdict(list)
+        for test in tests:
+            files[test.split("::")[0]].append(test)
+        seconds = {file: sum(self.seconds.get(test, 0.0) for test in own) for file, own in files.items()}
+        order = sorted(files, key=lambda file: (mutant.path.stem not in Path(file).stem, seconds[file]))
+        early = order[:FEW]
+        while len(early) > 1 and sum(seconds[file] for file in early) > SECONDS / 4:
+            early.pop()
+        rounds = [[test for file in part for test in files[file]] for part in (early, order[len(early) :])]
+        return [part for part in rounds if part]
 
 
 def measure(files: Sequence[str], out: Path, jobs: int, trust: bool, say: Callable[[str], None]) -> Contexts:
@@ -93,7 +110,7 @@ def _measured(file: str, path: Path, folder: Path) -> int:
     plugin = child.Plugin(cover)
     cover.start()
     began = state(file)
-    child.run([file], folder, plugin, stop_early=False)
+    child.run([[file]], folder, plugin, stop_early=False)
     cover.stop()
     data: Any = cover.get_data()
     tests = {
