@@ -30,7 +30,8 @@ def record(number, name, family, ratio, share, **more):
         "status": "measured", "key": f"key {number}", "name": name, "family": family, "variant": "", "design": "",
         "ratio": ratio, "seed": None, "accuracy": accuracy, "compute_ratio": cost, "mean_tokens": 576.0 * cost,
         "tokens_left": int(500 * cost), "regime": "prune", "questions": QUESTIONS, "flops": 1e9 * cost,
-        "counted_flops": 1.01e9 * cost + number, "whole_model_ratio": 0.2 + 0.8 * cost, "prefill_ms": 3.25 * cost + 1, "memory_mb": 900.6 * cost,
+        "counted_flops": 1.01e9 * cost + number, "whole_model_ratio": 0.2 + 0.8 * cost, "prefill_ms": 3.25 * cost + 1, 
+        "memory_mb": 900.6 * cost,
         "samples": 10 * number, "validation": accuracy - 0.01, "seconds": 5.0, "knobs": {}, "correct": pack(correct),
         "per_skill": {"counting": accuracy / 2, "naming": min(1.0, accuracy * 1.1)}, **more,
     }  # fmt: skip

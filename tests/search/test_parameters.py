@@ -131,3 +131,11 @@ def test_a_steered_probe_leaves_out_what_all_questions_have_in_common():
                 * float(parameters.usual[axis])
             )
         torch.testing.assert_close(parameters.direction(site).detach(), parameters.probe[site].detach() - usual)
+
+
+@pytest.mark.parametrize("rank", [1, 2, 9])
+def test_what_a_question_reads_at_first_is_scaled_by_the_rank(rank):
+    parameters = Parameters(SearchConfig(layers=(0, 4), steer=rank, seed=3), TARGET, 6)
+    drawn = torch.randn(2, rank, 6, generator=torch.Generator().manual_seed(3))
+    torch.testing.assert_close(parameters.read.detach(), drawn / math.sqrt(rank))
+    assert not parameters.turn.any()
