@@ -7,6 +7,8 @@ import hashlib
 import json
 import os
 import re
+import signal
+import sys
 import time
 import tomllib
 from collections.abc import Callable, Iterator
@@ -25,6 +27,7 @@ def main() -> None:
     options = _options()
     os.environ["OMP_NUM_THREADS"] = "1"
     os.nice(10)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as Ctrl-C does: what was started ends too
     out, began = Path(options.out).resolve(), time.monotonic()
     (out / "scratch").mkdir(parents=True, exist_ok=True)
     chosen = _chosen(options)

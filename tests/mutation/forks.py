@@ -79,6 +79,7 @@ def _fork(function: Callable[[], int]) -> int:
     code = 70
     try:
         os.setsid()
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         code = function()
     except BaseException:
         traceback.print_exc()
