@@ -1,6 +1,9 @@
 """The whole report of a comparison whose records are made up, so that every cell can be told."""
 
+from types import SimpleNamespace
+
 import numpy as np
+import pytest
 
 from eos_platform.analysis.comparison import progress
 from eos_platform.analysis.comparison.bits import pack
@@ -95,3 +98,14 @@ def test_time_left_is_what_is_left_at_the_pace_so_far(monkeypatch, capsys):
     assert [line.rpartition("about ")[2] for line in told[1:4]] == ["30 s left", "30 s left", "10 s left"]
     assert told[4].startswith("[6/6] tome at 0.3, tuned: ")
     assert "left" not in told[4]
+
+
+@pytest.mark.parametrize(("terminal", "kind"), [("stderr", progress.Bar), ("stdout", progress.Lines)])
+def test_a_bar_is_drawn_where_errors_go_to_a_terminal(monkeypatch, terminal, kind):
+    monkeypatch.setattr(f"sys.{terminal}", SimpleNamespace(isatty=lambda: True, write=len, flush=int, encoding="utf-8"))
+    monkeypatch.setenv("TERM", "xterm")
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)
+    made = progress.make_progress(5, 2)
+    assert type(made) is kind
+    assert (made.total, made.done) == (5, 2)
