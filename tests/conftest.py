@@ -30,7 +30,7 @@ RECORDED = Path(__file__).parent / "recorded"
 
 @pytest.fixture
 def recorded() -> Callable[[str, dict[str, Any]], None]:
-    """Compares a mapping of plain values with the record of that name; numbers to six digits."""
+    """Compares a mapping of plain values with the record of that name; numbers to two in a million."""
 
     def compare(name: str, found: dict[str, Any]) -> None:
         file, found = RECORDED / f"{name}.json", json.loads(json.dumps(found))
@@ -48,7 +48,7 @@ def recorded() -> Callable[[str, dict[str, Any]], None]:
 
 def _same(found: Any, known: Any, where: str) -> None:
     if isinstance(known, float) and isinstance(found, float):
-        assert found == pytest.approx(known, rel=1e-6, abs=1e-9), where
+        assert found == pytest.approx(known, rel=2e-6, abs=1e-9), where
     elif isinstance(known, list) and isinstance(found, list):
         assert len(found) == len(known), where
         for number, (one, other) in enumerate(zip(found, known, strict=True)):

@@ -18,7 +18,7 @@ TARGET = Target(layers=16, grid=(6, 10))
 
 def plain(value):
     if isinstance(value, torch.Tensor):
-        few = value.detach().flatten()
+        few = value.detach().double().flatten()  # sums that cancel must not depend on the order
         return few.tolist() if len(few) <= 12 else [few.sum().item(), few.norm().item(), few[1].item()]
     if isinstance(value, tuple):
         return [plain(entry) for entry in value]
