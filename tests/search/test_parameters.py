@@ -25,10 +25,8 @@ def plain(value):
     return value.model_dump(mode="json") if hasattr(value, "model_dump") else value
 
 
-@pytest.mark.parametrize("name", variants(8))
-def test_recorded_variant(name, recorded):
-    """Each variant of a search at its first step: the sites it begins with, its schedule, its optimiser."""
-    settings = variants(8)[name]
+def begun(settings):
+    """A search at its first step: the sites it begins with, its schedule, its optimiser."""
     config = SearchConfig.of({"budget": 0.2, **settings})
     parameters = Parameters(config, TARGET.model_copy(update={"layers": 8}), 6)
     for number, value in enumerate(parameters.parameters()):
@@ -44,7 +42,11 @@ def test_recorded_variant(name, recorded):
     found["mask"] = plain(parameters.mask)
     found["schedule"] = [[schedule.rate(s), schedule.temperature(s), schedule.budget(s)] for s in steps]
     found["optimiser"] = [group["lr"], *group["betas"], schedule.soft_steps]
-    recorded(f"search-{name}", {"settings": settings, **found})
+    return {"settings": settings, **found}
+
+
+def test_recorded_variants(recorded):
+    recorded("search-variants", {name: begun(settings) for name, settings in variants(8).items()})
 
 
 @pytest.mark.parametrize(("a", "b", "c"), [(1e-5, 0.002, 0.05), (0.0, 0.004, 0.1), (3e-5, 0.0, 0.1)])
