@@ -66,6 +66,7 @@ TESTS: dict[str, tuple[str, ...]] = {
             "start_from",
             "study_file",
             "warm",
+            "warm_start",
         )
     ),
     "analysis": ("tests/analysis",),
