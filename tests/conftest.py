@@ -1,10 +1,19 @@
-"""One thread (several test runs share a machine), and property tests that draw the same examples every time."""
+"""One thread (several test runs share a machine), property tests that draw the same examples every time, and records.
+
+A record is what something gave when it was last looked at by a person: tests/recorded/NAME.json. Where a change is
+meant, ``EOS_RECORD=1 python -m pytest -k recorded`` writes it anew, and the difference is what there is to review.
+"""
 
 import atexit
+import json
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
+import pytest
 import torch
 from hypothesis import settings
 
@@ -15,3 +24,38 @@ if "EOS_CACHE" not in os.environ:  # one for all processes of this run, and gone
 torch.set_num_threads(1)
 settings.register_profile("eos", deadline=None, derandomize=True, max_examples=25)
 settings.load_profile("eos")
+
+RECORDED = Path(__file__).parent / "recorded"
+
+
+@pytest.fixture
+def recorded() -> Callable[[str, dict[str, Any]], None]:
+    """Compares a mapping of plain values with the record of that name; numbers to two in a million."""
+
+    def compare(name: str, found: dict[str, Any]) -> None:
+        file, found = RECORDED / f"{name}.json", json.loads(json.dumps(found))
+        if os.environ.get("EOS_RECORD"):
+            lines = (f" {json.dumps(key)}: {json.dumps(value)}" for key, value in found.items())
+            file.parent.mkdir(exist_ok=True)
+            file.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+        known = json.loads(file.read_text("utf-8"))
+        assert list(found) == list(known)
+        for key, value in found.items():
+            _same(value, known[key], f"{name}: {key}")
+
+    return compare
+
+
+def _same(found: Any, known: Any, where: str) -> None:
+    if isinstance(known, float) and isinstance(found, float):
+        assert found == pytest.approx(known, rel=2e-6, abs=1e-9), where
+    elif isinstance(known, list) and isinstance(found, list):
+        assert len(found) == len(known), where
+        for number, (one, other) in enumerate(zip(found, known, strict=True)):
+            _same(one, other, f"{where}, {number}")
+    elif isinstance(known, dict) and isinstance(found, dict):
+        assert list(found) == list(known), where
+        for key in known:
+            _same(found[key], known[key], f"{where}, {key}")
+    else:
+        assert found == known, where

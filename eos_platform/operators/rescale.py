@@ -181,16 +181,17 @@ def _counts(site: SiteSpec, old: Grid, new: Grid, tokens: int, arriving: int) ->
 
 
 def _pooled(grid: Grid, keep: int) -> int:
-    """The number of windows nearest to ``keep`` that pooling can make of a grid."""
-    for away in range(grid[0] * grid[1]):
-        for size in (keep - away, keep + away):
-            if 1 <= size <= grid[0] * grid[1]:
-                try:
-                    overlap_layout(grid, size)
-                except EosError:
-                    continue
-                return size
-    return grid[0] * grid[1]
+    """The number of windows nearest to ``keep`` that pooling can make of a grid; of two as near the lower."""
+
+    def possible(size: int) -> bool:
+        try:
+            overlap_layout(grid, size)
+        except EosError:
+            return False
+        return True
+
+    nearest = sorted(range(1, grid[0] * grid[1] + 1), key=lambda size: (abs(size - keep), size))
+    return next(size for size in nearest if possible(size))  # one window there always can be
 
 
 def _shrunk(image: Grid, old: Grid, new: Grid) -> Grid:

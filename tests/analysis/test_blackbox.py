@@ -191,3 +191,36 @@ def test_a_missing_package_is_named(missing, monkeypatch):
 def test_the_table_has_a_row_a_sampler(small):
     outcome = blackbox(small, config(probe=False), "random", **FEW)
     assert table({"random": outcome, "again": outcome}).count("\n") == 2
+
+
+def test_seconds_add_up_and_held_out_questions_are_in_nobodys_time(small, monkeypatch):
+    from types import SimpleNamespace
+
+    from eos_platform.analysis import blackbox as module
+
+    clock = iter(range(0, 10_000, 3))  # read four times a trial: begun, drawn, judged, ended
+    monkeypatch.setattr(module.time, "perf_counter", lambda: float(next(clock)))
+    monkeypatch.setattr(module.Judge, "accuracy", lambda self, operator: 0.5)
+    asked = []
+    monkeypatch.setattr(module, "evaluate", lambda *words: asked.append(words) or SimpleNamespace(accuracy=0.25))
+    outcome = blackbox(small, config(probe=False), "random", trials=11, questions=8, heldout=16)
+    assert [point.seconds for point in outcome.curve] == [9.0 * number for number in range(1, 12)]
+    assert [point.sampler_seconds for point in outcome.curve] == [6.0 * number for number in range(1, 12)]
+    assert [point.trials for point in outcome.curve if point.heldout == 0.25] == [10, 11]
+    assert len(asked) == 1  # the best is still the first: it was measured already
+    assert outcome.operator.provenance["trial"] == 1
+    assert outcome.numbers == len(Space(small, config(probe=False)).entries)
+
+
+@pytest.mark.parametrize("missing", ["optuna", "cmaes"])
+def test_only_what_is_asked_for_must_be_there(missing, monkeypatch):
+    monkeypatch.setattr(blackbox_samplers, "find_spec", lambda name: None if name == missing else object())
+    if missing == "optuna":
+        with pytest.raises(EosError, match="pip install optuna"):
+            blackbox_samplers.check_samplers(["tpe"])
+    else:
+        blackbox_samplers.check_samplers(["tpe"])
+
+
+def test_nothing_of_the_space_asks_for_a_gradient(small):
+    assert not any(value.requires_grad for value in Space(small, config()).parameters.parameters())

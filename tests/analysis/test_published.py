@@ -105,3 +105,12 @@ def test_the_table_shows_them_all(capsys, monkeypatch):
     assert all(len(line) <= 100 for line in shown.splitlines()[:-1])
     assert len([line for line in shown.splitlines() if "authors" in line]) == len(ALL)
     assert "no counts published: random" in shown
+
+
+def test_flops_of_the_literature_count_visual_tokens_alone_unless_told():
+    operator = OperatorSpec(target=LLAVA)
+    one = 2 * 4096 * (4 * 4096 + 3 * 11008)  # a token through the projections of a layer, a multiply-add as 2
+    layers = 32 * (576 * one + 4 * 4096 * 576**2)
+    assert tera(operator) == tera(operator, 0) == pytest.approx(layers / 2 / 1e12)
+    longer = 32 * (600 * one + 4 * 4096 * 600**2)
+    assert tera(operator, 24) == pytest.approx(longer / 2 / 1e12)

@@ -7,7 +7,7 @@ import torch
 
 from eos_platform.analysis.reducer_cost import Bench, main, squarest, table
 from eos_platform.operators.designs import DESIGNS
-from eos_platform.operators.spec import OperatorSpec, SiteSpec
+from eos_platform.operators.spec import OperatorSpec, SiteSpec, Target
 
 torch.set_num_threads(1)
 
@@ -68,3 +68,20 @@ def test_grids_and_bad_words(capsys):
     assert "did you mean 'tome'" in capsys.readouterr().err
     assert main(["--device", "nowhere"]) == 2
     assert capsys.readouterr().err.startswith("reducer_cost: device 'nowhere' cannot be used: ")
+
+
+def test_prompts_are_a_first_token_then_visual_ones_then_text():
+    bench = Bench(64, 36, 10, 2, torch.device("cpu"))
+    assert bench.target == Target(layers=32, grid=(6, 6), vision_layers=23)
+    layout = bench.layout(OperatorSpec(target=bench.target))
+    assert layout.valid_bs.all()
+    assert layout.valid_bs.shape == (2, 46)
+    assert layout.visual_bn.tolist() == [list(range(1, 37))] * 2
+    assert layout.text_bs.tolist() == [[place > 36 for place in range(46)]] * 2
+    assert layout.last_b.tolist() == [45, 45]
+    assert layout.seen is None
+    less = bench.layout(OperatorSpec(target=bench.target, image=(3, 4)))
+    assert less.seen is not None
+    assert less.seen.size_br.tolist() == [[3.0] * 12] * 2
+    assert less.seen.index_br[0, [0, -1]].tolist() == [0, 35]
+    assert (less.vision_bn.shape, less.keys_bne.shape) == ((2, 12), (2, 12, 64))

@@ -127,3 +127,12 @@ def test_kinds_of_knobs():
     assert distribution(Knob("a", "x", choices=("x", "y"))).choices == (0, 1)
     with pytest.raises(EosError, match="neither choices nor bounds"):
         distribution(Knob("a", 3))
+
+
+@pytest.mark.parametrize(("trials", "random"), [(3, 4), (11, 4), (12, 4), (15, 5), (29, 9), (30, 10), (60, 10)])
+def test_a_third_of_the_trials_within_bounds_is_drawn_at_random(asked, monkeypatch, trials, random):
+    told = []
+    real = optuna.samplers.TPESampler
+    monkeypatch.setattr(optuna.samplers, "TPESampler", lambda **words: told.append(words) or real(**words))
+    tune(WORKLOAD, DESIGN, 0.4, trials=trials, samples=10 * trials, seed=7)
+    assert told == [{"seed": 7, "n_startup_trials": random}]

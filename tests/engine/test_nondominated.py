@@ -80,3 +80,45 @@ def test_equal_points_go_by_their_keys(tie_break):
 
 def test_nothing_is_in_order():
     assert best_first(np.empty((0, 2)), []) == []
+
+
+def taken_farthest_first(points):
+    """The greedy choice written out: the best in the first objective, then whoever is furthest from all taken."""
+    low, high = np.min(points, 0), np.max(points, 0)
+    scaled = [tuple((p - low) / np.where(high > low, high - low, 1.0)) for p in points]
+    order = [min(range(len(points)), key=lambda row: (*points[row], row))]
+    while len(order) < len(points):
+        left = [row for row in range(len(points)) if row not in order]
+        order.append(max(left, key=lambda row: (min(math.dist(scaled[row], scaled[t]) for t in order), -row)))
+    return order
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 10**6), st.integers(1, 12), st.sampled_from([2, 3]))
+def test_a_long_front_is_taken_farthest_first(seed, count, objectives):
+    """No point dominates another, units differ by far, and no two distances are equal."""
+    rng = np.random.default_rng(seed)
+    simplex = rng.dirichlet(np.ones(objectives), size=count)  # what one objective gains another loses
+    points = simplex * np.array([1.0, 300.0, 0.02])[:objectives] + np.array([5.0, -7.0, 0.0])[:objectives]
+    assert layers(points).tolist() == [0] * count
+    assert best_first(points, range(count)) == taken_farthest_first(points)
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 10**6), st.integers(1, 12))
+def test_a_long_front_is_taken_by_the_room_between_neighbours(seed, count):
+    """Crowding distance: over all objectives, the gap between a point's neighbours as a share of the whole range."""
+    rng = np.random.default_rng(seed)
+    ahead = np.sort(rng.random(count)) * 40
+    points = np.stack([ahead, -3 * ahead + 0.01 * np.sort(rng.random(count))[::-1]], 1)
+    room = []
+    for row in range(count):
+        gaps = []
+        for column in points.T:
+            place = sorted(column).index(column[row])
+            inside = 0 < place < count - 1
+            gap = sorted(column)[place + 1] - sorted(column)[place - 1] if inside else math.inf
+            gaps.append(gap / (np.ptp(column) or 1.0))
+        room.append(sum(gaps))
+    order = best_first(points, range(count), "crowding")
+    assert order == sorted(range(count), key=lambda row: (-room[row], row))

@@ -1,5 +1,7 @@
 """Many budgets from one search: each meets its own, and starts from its neighbour."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -37,3 +39,27 @@ def test_what_cannot_be_is_refused_before_anything_is_searched(small: Workload) 
     other = search(small, TINY.model_copy(update={"layers": (0,), "steps": 4}))
     with pytest.raises(EosError, match="the same sites, steering and model"):
         search(small, TINY, start=other.parameters)
+
+
+def test_nobody_need_listen(small: Workload, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a report the searches run in silence; each is told its predecessor's parameters."""
+    seen = []
+
+    def stand_in(workload, config, *, report, start):
+        seen.append((config.budget, report, start))
+        return SimpleNamespace(parameters=config.budget)
+
+    monkeypatch.setattr(f"{front.__module__}.search", stand_in)
+    list(front(small, (0.4, 0.15, 0.25), TINY))
+    assert seen == [(0.4, None, None), (0.25, None, 0.4), (0.15, None, 0.25)]
+
+
+@pytest.mark.parametrize(("start", "end", "soft"), [(0.3, 0.03, 0.1), (0.05, 0.03, 0.05), (0.3, 0.2, 0.2)])
+def test_later_searches_are_short_and_cool(start: float, end: float, soft: float) -> None:
+    config = TINY.model_copy(update={"steps": 42, "temperature_start": start, "temperature_end": end, "ease": 2.0})
+    first, *later = configs_of(config, (0.1, 0.3, 0.2, 0.3))
+    assert first == config.model_copy(update={"budget": 0.3})
+    assert [one.budget for one in later] == [0.2, 0.1]
+    for one in later:
+        assert (one.steps, one.temperature_start, one.ease) == (10, soft, 1.0)
+        assert one.batch_size == config.batch_size

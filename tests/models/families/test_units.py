@@ -102,3 +102,28 @@ def test_shares_hold_for_every_size_of_picture() -> None:
             cache = cache_of(model(**inputs, use_cache=True))
         others = inputs["input_ids"].shape[1] - picture[0] * picture[1]
         assert [cache.get_seq_length(layer) - others for layer in range(4)] == [picture[0] * picture[1], *[kept] * 3]
+
+
+def test_the_prompt_that_is_not_filled_is_named() -> None:
+    small, large = Piece(((2, 2),)), Piece(((2, 3),), rest=1)
+    assert (small.tokens, large.tokens) == (4, 7)
+    with pytest.raises(EosError, match=r"do not fill the 7 places of prompt 2$"):
+        share_out([small, small, small, large], [4, 7, 8])
+    with pytest.raises(EosError, match="9 places for visual tokens in the prompts, and 4 visual tokens came"):
+        share_out([small], [9])
+    assert share_out([], [0, 0]).groups == ()
+
+
+@pytest.mark.parametrize(
+    ("pieces", "counts", "plain"),
+    [
+        ([Piece(((2, 2),))] * 2, [4, 4], True),
+        ([Piece(((2, 2),))], [4], True),
+        ([Piece(((2, 2),))] * 2, [8], False),
+        ([Piece(((2, 2),)), Piece(((1, 4),))], [4, 4], False),
+        ([Piece(((2, 2),), rest=1)], [5], False),
+        ([Piece(((2, 2),))], [4, 0], False),
+    ],
+)
+def test_plain_is_one_unit_a_prompt_and_nothing_else(pieces: list[Piece], counts: list[int], plain: bool) -> None:
+    assert share_out(pieces, counts).plain is plain

@@ -6,6 +6,7 @@ import math
 import pytest
 
 from eos_platform.operators.designs import LLAVA, get_design
+from eos_platform.operators.designs.schedule import between
 from eos_platform.operators.designs.tome import rounds
 from eos_platform.operators.spec import Target
 
@@ -66,3 +67,13 @@ def test_tome_in_a_short_tower_takes_more_rounds_a_block_and_halves_at_most():
     assert [site.layer for site in sites] == [1, 1, 2, 2, 3, 3]
     counts = (576, *(site.keep for site in sites))
     assert all(after >= before / 2 for before, after in itertools.pairwise(counts))
+
+
+def test_fractions_go_straight_from_nothing_through_each_list_to_everything():
+    for lists in ([[30, 10]], [[20, 8], [40, 30]], [[10, 1, 1], [20, 15, 2], [30, 30, 29]]):
+        fractions = between(lists, 40)
+        points = [[0.0] * len(lists[0]), *([count / 40 for count in one] for one in lists), [1.0] * len(lists[0])]
+        for at, (low, high) in enumerate(itertools.pairwise(points)):
+            for part in (0.0, 0.25, 1.0):
+                wanted = [a + part * (b - a) for a, b in zip(low, high, strict=True)]
+                assert fractions((at + part) / (len(points) - 1)) == pytest.approx(wanted)

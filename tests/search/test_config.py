@@ -1,0 +1,46 @@
+"""The bounds and defaults of every setting of a search, and that each bound is where it says."""
+
+import pytest
+from pydantic import ValidationError
+
+from eos_platform.errors import EosError
+from eos_platform.search import SearchConfig
+
+
+def bare(schema):
+    """A JSON schema without its words."""
+    if isinstance(schema, dict):
+        return {key: bare(value) for key, value in schema.items() if key not in ("title", "description")}
+    return [bare(entry) for entry in schema] if isinstance(schema, list) else schema
+
+
+def test_recorded_settings(recorded):
+    recorded("settings", bare(SearchConfig.model_json_schema())["properties"])
+
+
+@pytest.mark.parametrize(
+    ("field", "inside", "outside"),
+    [
+        ("budget", (1e-9, 1.0), (0.0, 1.0001)),
+        ("steps", (4, 1_000_000), (3, 1_000_001)),
+        ("batch_size", (1, 65_536), (0, 65_537)),
+        ("learning_rate", (1e-9, 1.0), (0.0, 1.01)),
+        ("seed", (0, 2**32 - 1), (-1, 2**32)),
+        ("steer", (0, 1024), (-1, 1025)),
+        ("task_weight", (0.0, 1e9), (-1e-9, float("inf"))),
+        ("ease", (1.0, 4.0), (0.99, 4.01)),
+        ("straight_through", (0.0, 0.9), (-0.01, 0.91)),
+        ("tau_start", (1e-3, 10.0), (9e-4, 10.1)),
+        ("temperature_end", (1e-9, 0.3), (0.0, 0.31)),
+        ("search_questions", (1, 10_000_000), (0, 10_000_001)),
+        ("eval_every", (0, 10), (-1, 0.5)),
+    ],
+)
+def test_bounds(field, inside, outside):
+    for value in inside:
+        assert getattr(SearchConfig.of({field: value}), field) == value
+    for value in outside:
+        with pytest.raises(EosError, match=field):
+            SearchConfig.of({field: value})
+    with pytest.raises(ValidationError, match="frozen"):
+        setattr(SearchConfig(), field, inside[0])
