@@ -90,7 +90,7 @@ def start(
     parts = parts_of(model)
     check_free(model)
     check_fits(parts, spec)
-    if layout is not None and layout.visual_bn.shape[1] != spec.target.tokens:
+    if layout is not None and not layout.units and layout.visual_bn.shape[1] != spec.target.tokens:
         raise EosError(
             f"layout has {layout.visual_bn.shape[1]} visual tokens; the operator is for {spec.target.tokens}"
         )

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from eos_platform.models.layout import Layout
 from eos_platform.models.needs import OPENING, RATED, needed
 from eos_platform.models.parts import Parts
 from eos_platform.models.raters import choose_raters, question, relevance
@@ -240,6 +241,46 @@ def assemble(
         padding=padding or (0,) * batch,
         whole=tuple(length - pads for pads in padding or (0,) * batch),
         nth_bk=valid_bs.long().cumsum(1),
+        length=length,
+    )
+
+
+def of_layout(layout: Layout, position: Tensor) -> Crowd:
+    """Everything that prompts hold which are all alike in their units.
+
+    Args:
+        layout: of the prompts, with ``units``.
+        position: of every token (b or 1, s), or with axes in front.
+    """
+    batch, length = layout.valid_bs.shape
+    device = layout.valid_bs.device
+    place_s = torch.arange(length, device=device)
+    visual_bs = torch.zeros_like(layout.valid_bs).scatter(1, layout.visual_bn, True)
+    groups: list[Group] = []
+    start = 0
+    for grid, many in layout.units:
+        n = grid[0] * grid[1]
+        place_un = layout.visual_bn[:, start : start + many * n].reshape(batch * many, n)
+        start += many * n
+        members = tuple(Unit(row, 0, row * many + number) for row in range(batch) for number in range(many))
+        row_u = torch.arange(batch, device=device).repeat_interleave(many)
+        raster_un = torch.arange(n, device=device).expand(batch * many, -1)
+        ones_un = torch.ones(batch * many, n, device=device)
+        groups.append(Group(grid, members, row_u, place_un, ones_un, raster_un))
+    position = at(position, place_s.expand(batch, -1))
+    return Crowd(
+        slot_bk=place_s.expand(batch, -1),
+        position_bk=position,
+        original_bk=position,
+        valid_bk=layout.valid_bs,
+        text_bk=layout.text_bs,
+        other_bk=~visual_bs,
+        last_b=layout.last_b,
+        groups=tuple(groups),
+        alive=(length,) * batch,
+        padding=(0,) * batch,
+        whole=(length,) * batch,
+        nth_bk=layout.valid_bs.long().cumsum(1),
         length=length,
     )
 

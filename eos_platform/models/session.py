@@ -27,7 +27,8 @@ from eos_platform.errors import EosError
 from eos_platform.models.asked import Asked
 from eos_platform.models.attention import check_kept, check_unpacked, is_flash
 from eos_platform.models.cache import cache_of
-from eos_platform.models.crowd import Crowd, apply_sites, opened
+from eos_platform.models.crowd import Crowd, apply_sites, of_layout, opened
+from eos_platform.models.deep import dense, levels_of
 from eos_platform.models.fused import fused
 from eos_platform.models.layout import Layout, check_layout
 from eos_platform.models.listener import Listener
@@ -108,13 +109,11 @@ class Session:
                 self._before(source, self.listener.hear)
         self._before(parts.language_model, self._enter)
         first = 0 if self.entering < self.tokens else min(self.sites)
-        levels = len(getattr(getattr(parts.tower, "config", None), "deepstack_visual_indexes", None) or ())
-        self.deepens = first <= levels
-        if self.deepens and levels >= len(parts.layers):
-            raise EosError(f"{len(parts.layers)} decoder layers, and deepstack features for {levels} of them")
+        levels = levels_of(parts, first)
+        self.deepens = levels > 0
         for index, layer in enumerate(parts.layers):
             # layer 0 always: it is where the cache is first seen
-            if index >= first or index == 0 or (self.deepens and index <= levels):
+            if index >= first or index <= levels:
                 self._before(layer, partial(self._layer, index))
         leave = self._leave if self.layout is not None else self._leave_untraced
         self._hooks.append(parts.language_model.norm.register_forward_hook(leave))
@@ -188,13 +187,8 @@ class Session:
         if step is None:
             return
         local.now = Pass(Prompt(x_bsd.shape[1]), prefill=True, start=step.present)
-        if self.deepens and call.get("deepstack_visual_embeds") is not None:
-            place_bs1 = call["visual_pos_masks"][..., None]
-            empty_bsd = torch.zeros_like(x_bsd)
-            local.now.deep = [
-                empty_bsd.masked_scatter(place_bs1, level.to(x_bsd.dtype)) for level in call["deepstack_visual_embeds"]
-            ]
-            call.update(deepstack_visual_embeds=None, visual_pos_masks=None)
+        if self.deepens:
+            local.now.deep = dense(call)
         if 0 in self.sites or (isinstance(asked, Layout) and asked.seen is not None):
             self._reduce_first(local.now, step, call)
 
@@ -204,6 +198,9 @@ class Session:
             if self.listener is not None:
                 self.listener.put_into(asked, len(x_bsd))
             check_layout(asked, x_bsd, self.tokens, self.entering)
+            if asked.units:
+                crowd = of_layout(asked, position)
+                return Step(opened(crowd, x_bsd, self.names), x_bsd, crowd.slot_bk)
             opens = fused(enter) if self.compiled else enter
             return opens(asked, position, x_bsd, self.names)
         assert self.listener is not None
