@@ -70,7 +70,7 @@ class Prefill:
         )
 
 
-class _Reached(Exception):  # noqa: N818
+class _Reached(Exception):
     """The language model is reached; not an error."""
 
 

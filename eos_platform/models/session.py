@@ -199,8 +199,8 @@ class Session:
                 self.listener.put_into(asked, len(x_bsd))
             check_layout(asked, x_bsd, self.tokens, self.entering)
             if asked.units:
-                crowd = of_layout(asked, position)
-                return Step(opened(crowd, x_bsd, self.names), x_bsd, crowd.slot_bk)
+                whole = of_layout(asked, position)
+                return Step(opened(whole, x_bsd, self.names), x_bsd, whole.slot_bk)
             opens = fused(enter) if self.compiled else enter
             return opens(asked, position, x_bsd, self.names)
         assert self.listener is not None

@@ -82,14 +82,8 @@ def relax_units(
         done = found[0][0]
         return RelaxedUnits(done.tokens, done.index_bm, (done.tokens.x_bnd.shape[1],))
     kept = tuple(done.tokens.x_bnd.shape[1] for done, *_ in found)
-    joined = RelaxedTokens(
-        *(
-            torch.cat(
-                [_back(values, many) for values, many in zip(parts, (many for _, many, *_ in found), strict=True)], 1
-            )
-            for parts in zip(*(done.tokens for done, *_ in found), strict=True)
-        )
-    )
+    each = [[_back(values, many) for values in done.tokens] for done, many, *_ in found]
+    joined = RelaxedTokens(*(torch.cat(parts, 1) for parts in zip(*each, strict=True)))
     if all(done.index_bm is None for done, *_ in found):
         return RelaxedUnits(joined, None, kept)
     return RelaxedUnits(joined, torch.cat([_index(*one) for one in found], 1), kept)
