@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from eos_platform.models.adapter import adapter_of
 from eos_platform.models.attach import check_free, holding
 from eos_platform.models.llava import parts_of
 from eos_platform.models.needs import needed
@@ -71,9 +72,7 @@ def ranking(model: Any, operator: OperatorSpec, encoded: Encoded, questions: int
             session = _Listening(model, parts_of(model), operator, batch.layout)
             session.note = note
             with holding(model, session):
-                model.model.language_model(
-                    inputs_embeds=batch.x_bsd, attention_mask=batch.layout.valid_bs.long(), use_cache=False
-                )
+                adapter_of(model).forward(batch.prefill)
     found: list[dict[str, float | None]] = []
     for number, parts in enumerate(known):
         measured = torch.cat(sums[number], 1).mean(1).tolist() if number in sums else None

@@ -11,9 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from eos_platform.models.adapter import adapter_of
 from eos_platform.models.attach import holding, start
 from eos_platform.models.layout import Layout
 from eos_platform.models.needs import working_sites
+from eos_platform.models.prefill import Prefill
 from eos_platform.models.present import Present
 from eos_platform.operators.spec import OperatorSpec, SiteSpec
 
@@ -62,5 +64,5 @@ def kept_places(model: Any, operator: OperatorSpec, x_bsd: Tensor, layout: Layou
         found.append(Kept("decoder", site.layer, present.origin_bn, present.size_bn))
 
     with holding(model, start(model, operator, layout, watch)):
-        model.model.language_model(inputs_embeds=x_bsd, attention_mask=layout.valid_bs.long(), use_cache=False)
+        adapter_of(model).forward(Prefill.plain(x_bsd, layout))
     return found
