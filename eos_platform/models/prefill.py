@@ -130,13 +130,15 @@ def joined_outputs(outputs: Sequence[Any]) -> Any:
         outputs: of ``get_image_features``, with ``pooler_output`` and, where a model has them, ``deepstack_features``.
     """
     first = outputs[0]
-    pooled = [one.pooler_output for one in outputs]
-    found: dict[str, Any] = {}
-    if isinstance(pooled[0], Tensor):
-        found["pooler_output"] = torch.cat(pooled)
-    else:
-        found["pooler_output"] = [features for one in pooled for features in one]
+    found: dict[str, Any] = {"pooler_output": _joined([one.pooler_output for one in outputs])}
     if getattr(first, "deepstack_features", None) is not None:
         levels = zip(*(one.deepstack_features for one in outputs), strict=True)
-        found["deepstack_features"] = [torch.cat(level) for level in levels]
+        found["deepstack_features"] = [_joined(level) for level in levels]
     return type(first)(**found)
+
+
+def _joined(parts: Sequence[Any]) -> Any:
+    """Features of pictures of one size in one tensor, others one by one."""
+    if isinstance(parts[0], Tensor):
+        return torch.cat(list(parts))
+    return [features for one in parts for features in one]

@@ -27,6 +27,8 @@ class Family:
     reads_tower: ClassVar[bool] = False  # attention inside the vision tower, sites there, shrunk pictures
     rope_by_kind: ClassVar[bool] = False  # rotary embeddings differ by kind of attention
     relaxable: ClassVar[bool] = True  # a search can run on it
+    answers_typed: ClassVar[Mapping[str, int]] = {}  # what inputs of types of token say of an answer's, if not 0
+    answer_lead: ClassVar[str] = " "  # between a prompt without chat template and its answer
     own_masks: ClassVar[bool] = False  # attention is not simply causal: windows, or both ways among some tokens
     towers: ClassVar[tuple[str, ...]] = ("vision_tower", "visual", "vision_model")
     texts: ClassVar[tuple[str, ...]] = ("language_model", "text_model")

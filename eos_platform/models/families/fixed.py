@@ -80,6 +80,8 @@ class PaliGemma(Fixed):
     name = "PaliGemma"
     model_types = ("paligemma",)
     own_masks = True
+    answer_lead = ""  # a line's end stands there already
+    answers_typed = {"token_type_ids": 1}  # noqa: RUF012
 
     def grid(self, config: Any) -> Grid:
         """The tower's patches."""
