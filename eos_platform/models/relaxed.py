@@ -144,9 +144,10 @@ class _Relaxation:
             position = torch.arange(x_bsd.shape[1], device=x_bsd.device)[None]
         present = replace(Present.all(layout, position), given=layout.told())
         if layout.units:
-            raster = [torch.arange(rows * columns).repeat(many) for (rows, columns), many in layout.units]
-            origin_n = torch.cat(raster).to(x_bsd.device)
-            present = replace(present, origin_bn=origin_n.expand(len(x_bsd), -1))
+            raster = [
+                torch.arange(rows * columns, device=x_bsd.device).repeat(many) for (rows, columns), many in layout.units
+            ]
+            present = replace(present, origin_bn=torch.cat(raster).expand(len(x_bsd), -1))
         if self.steers:
             present = replace(present, question_bd=self.question_bd)
         lengths = tuple(rows * columns for (rows, columns), _ in self.units)

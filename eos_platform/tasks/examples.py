@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from eos_platform.errors import EosError, unknown
 from eos_platform.models.adapter import Adapter, adapter_of
+from eos_platform.models.compute import DecoderShape, shape_of
 from eos_platform.models.llava import target_of
 from eos_platform.models.needs import acts_in_tower
 from eos_platform.models.prefill import joined_outputs
@@ -187,6 +188,7 @@ class Examples(Subject):
             raise EosError("examples: none to search on; give some as 'search'")
         self.model = model.eval().requires_grad_(False)
         self.name, self.task, self.processor = name or type(model).__name__, task, processor
+        self._named = name
         self.examples = examples
         self._encoded: dict[tuple[Split, int], EncodedExamples] = {}
         if not self.adapter.capabilities.relaxable:
@@ -210,11 +212,16 @@ class Examples(Subject):
     @cached_property
     def target(self) -> Target:
         """The model, and pictures as most prompts have them; where sizes vary, all units of a prompt are one row."""
-        found, units = target_of(self.model, self.name), self.usual_units
+        found, units = target_of(self.model, self._named), self.usual_units
         if not self.adapter.capabilities.varies:
             return found
         one = len(units) == 1 and units[0][1] == 1
         return found.model_copy(update={"grid": units[0][0] if one else (1, _tokens(units))})
+
+    @cached_property
+    def shape(self) -> DecoderShape:
+        """Sizes of the decoder, which most prompts hand so many units."""
+        return replace(shape_of(self.model), units=max(1, round(_tokens(self.usual_units) / self.target.tokens)))
 
     @cached_property
     def text_tokens(self) -> int:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
 from eos_platform.errors import EosError
-from eos_platform.models.attach import attached
+from eos_platform.models.attach import attached, reducing
+from eos_platform.models.compute import prefill_flops
 from eos_platform.models.conformance.subjects import fresh
 from eos_platform.models.conformance.zoo import SAMPLES, Picture, Sample, prompts
 from eos_platform.operators.spec import OperatorSpec, SiteSpec
@@ -138,12 +142,36 @@ def test_by_a_processor_the_bundled_model_answers_as_it_does_on_its_task(small: 
         assert expected.correct.any()
 
 
+def test_several_units_a_prompt_are_counted() -> None:
+    """Two tiles cost what counting their tokens says, with an operator and without."""
+    sample = SAMPLES["SmolVLM"]
+    asked = [
+        Prompt(prompts(sample, [[(1, 1), (1, 1)]], (5,), seed=number), (7,), picture=number) for number in range(3)
+    ]
+    subject = Examples(fresh(sample), None, {"search": asked, "validation": asked})
+    assert (subject.target.grid, subject.shape.units) == ((4, 4), 2)
+    site = SiteSpec.model_validate({"layer": 1, "keep": 4, "score": {"norm": 1.0}, "transfer": {"gamma": 1.0}})
+    operator = OperatorSpec(target=subject.target, sites=(site,))
+    batch = subject.encoded("search", 3).batch(torch.tensor([0]))
+    prefill, adapter = batch.prefill.until(int(batch.layout.last_b[0]) + 1), subject.adapter
+    counted = []
+    for one in (None, operator):
+        working = nullcontext() if one is None else reducing(subject.model, one, prefill.layout)
+        with working, sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter, torch.no_grad():
+            adapter.start(prefill)
+        counted.append(counter.get_total_flops())
+    text = prefill.x_bsd.shape[1] - 32
+    assert subject.text_tokens == text
+    said = [prefill_flops(subject.shape, text, one, 16) for one in (None, operator)]
+    assert said == pytest.approx(counted, rel=0.01)
+
+
 def test_what_cannot_be_asked_is_refused() -> None:
     sample = SAMPLES["LLaVA-1.5"]
     model, asked = fresh(sample), ready(sample, 2, sample.sizes)
     with pytest.raises(EosError, match="none to search on"):
         Examples(model, None, {"validation": asked})
-    with pytest.raises(EosError, match="unknown split 'serach'.*search"):
+    with pytest.raises(EosError, match=r"unknown split 'serach'.*search"):
         Examples(model, None, {"serach": asked})  # type: ignore[dict-item]
     subject = Examples(model, None, {"search": asked})
     with pytest.raises(EosError, match="none of the split 'validation', only of search"):
