@@ -85,6 +85,11 @@ class Adapter:
         """Of a token's hidden state."""
         return int(self.parts.language_model.config.hidden_size)
 
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of what ``encode`` takes."""
+        return parameters(type(self.parts.body).forward)
+
     @torch.no_grad()
     def encode(self, inputs: Mapping[str, Any], answer_bs: Tensor | None = None) -> Prefill:
         """What the model's own body makes of prompts, up to the language model, which does not run.
@@ -98,8 +103,7 @@ class Adapter:
             EosError: an operator is attached, or the prompts of the batch are not alike in their images.
         """
         check_free(self.model)
-        names = parameters(type(self.parts.body).forward)
-        call = {name: value for name, value in inputs.items() if name in names and value is not None}
+        call = {name: value for name, value in inputs.items() if name in self.inputs and value is not None}
         layout = self.layout(call, answer_bs)
         return caught_prefill(self.parts, call, layout, lambda given: self.parts.body(**given, use_cache=False))
 

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from eos_platform.errors import EosError
+from eos_platform.models.crowd import Crowd
 from eos_platform.models.layout import Layout
 from eos_platform.models.llava import check_fits, parts_of, target_of
 from eos_platform.models.parts import Renamed
@@ -78,7 +79,7 @@ def start(
     model: Any,
     operator: OperatorSpec | str | Path,
     layout: Layout | None = None,
-    watch: Callable[[SiteSpec, Present], None] | None = None,
+    watch: Callable[[SiteSpec, Present | Crowd], None] | None = None,
     compiled: bool = False,
 ) -> Session:
     """Hooks on ``model``, which nobody keeps account of yet (see ``holding``).

@@ -100,6 +100,20 @@ class Crowd:
             wide_rope, visual_bk, self.mask, self.question_bd,
         )  # fmt: skip
 
+    def by_prompt(self) -> tuple[Tensor, Tensor]:
+        """Origins and sizes of the visual tokens present (b, n), of prompts alike in their units: origins count on from
+        unit to unit, group by group."""
+        origins, sizes, start = [], [], 0
+        batch = len(self.slot_bk)
+        for group in self.groups:
+            whole = group.grid[0] * group.grid[1]
+            many = len(group.units) // batch
+            first_u = start + whole * torch.arange(many, device=self.slot_bk.device)
+            origins.append((group.origin_un.unflatten(0, (batch, many)) + first_u[:, None]).flatten(1))
+            sizes.append(group.size_un.unflatten(0, (batch, many)).flatten(1))
+            start += many * whole
+        return torch.cat(origins, 1), torch.cat(sizes, 1)
+
     def keeping(self, kept: Sequence[Tensor]) -> tuple[Crowd, Tensor]:
         """What is left with only these visual tokens, and which of the tokens of before that is (b, k).
 

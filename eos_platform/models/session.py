@@ -72,7 +72,7 @@ class Session:
         parts: Parts,
         operator: OperatorSpec,
         layout: Layout | None = None,
-        watch: Callable[[SiteSpec, Present], None] | None = None,
+        watch: Callable[[SiteSpec, Present | Crowd], None] | None = None,
         compiled: bool = False,
     ) -> None:
         """``watch`` is told what is present after each site of a prompt; ``compiled`` fuses what is done there and
@@ -244,6 +244,8 @@ class Session:
             after, x_bkd, keep_bk = apply_sites(
                 sites, present, x_bkd, rope, layer, self.parts, self.parts.kind(site.layer)
             )
+            if self.watch is not None:
+                self.watch(site, after)
             return Step(after, x_bkd, keep_bk)
         apply = fused(apply_site) if self.compiled else apply_site
         step = apply(site, present, x_bkd, rope, layer, self.parts)

@@ -58,8 +58,10 @@ class EncodedExamples(Asked):
             inputs = {name: value.to(self.device) for name, value in prompt.inputs.items()}
             if prompt.picture not in self.seen:
                 self.seen[prompt.picture] = joined_outputs([self.adapter.images(inputs)])
-            self.prompts.append(replace(prompt, inputs=_without_pictures(prompt.inputs)))
-            layout = self.adapter.layout(self._with_pictures(_without_pictures(inputs), [prompt]))
+            rest = self._asked(prompt.inputs)
+            self.prompts.append(replace(prompt, inputs=rest))
+            inputs = {name: inputs[name] for name in rest}
+            layout = self.adapter.layout(self._with_pictures(inputs, [prompt]))
             self.units.append(layout.units)
         if not self.prompts:
             raise EosError("there are no questions")
@@ -74,6 +76,10 @@ class EncodedExamples(Asked):
 
     def __len__(self) -> int:
         return len(self.prompts)
+
+    def _asked(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Those inputs that the model is still to be given: no pictures, and nothing that only its loss is made of."""
+        return {name: value for name, value in inputs.items() if name in self.adapter.inputs and name not in PIXELS}
 
     def _with_pictures(self, inputs: dict[str, Any], prompts: Sequence[Prompt]) -> dict[str, Any]:
         """Inputs with what was made of the pictures instead of these."""
@@ -255,7 +261,3 @@ class Examples(Subject):
 
 def _tokens(units: Units) -> int:
     return sum(rows * columns * many for (rows, columns), many in units)
-
-
-def _without_pictures(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value for name, value in inputs.items() if name not in PIXELS}
