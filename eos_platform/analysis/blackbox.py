@@ -31,7 +31,7 @@ from eos_platform.models.compute import compute_ratio
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.search.config import SearchConfig
 from eos_platform.tasks import Workload, evaluate, load_workload
-from eos_platform.tasks.encode import answer_states, exact
+from eos_platform.tasks.batch import answered
 
 MARKS = (10, 30, 100, 300)  # trials after which the best so far is measured on held-out questions, and at the end
 
@@ -73,7 +73,7 @@ class Judge:
         found = []
         for batch in self.batches:
             with reducing(self.model, operator, batch.layout):
-                found.append(exact(self.model.lm_head(answer_states(self.model, batch)), batch))
+                found.append(answered(self.model, batch))
         return float(torch.cat(found).float().mean())
 
 

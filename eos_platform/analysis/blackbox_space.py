@@ -95,7 +95,9 @@ class Space:
         self.config = config.model_copy(update={"budget_rule": "exact", "steer": 0})
         check(workload, self.config)
         # on the CPU whatever the model is on: these are few numbers, and read one by one
-        self.parameters = Parameters(self.config, workload.target, workload.shape.hidden).requires_grad_(False)
+        self.parameters = Parameters(
+            self.config, workload.target, workload.shape.hidden, workload.features
+        ).requires_grad_(False)
         self.entries = tuple(_entries(self.parameters))
         self.start = self.values()
 

@@ -28,7 +28,8 @@ from eos_platform.models.compute import compute_ratio, whole_model_ratio
 from eos_platform.models.llava import check_fits, parts_of
 from eos_platform.models.needs import decoder_needs
 from eos_platform.operators.spec import OperatorSpec
-from eos_platform.tasks.encode import Encoded, answer_states, exact
+from eos_platform.tasks.batch import answered
+from eos_platform.tasks.encode import Encoded
 from eos_platform.tasks.evaluate import evaluate
 from eos_platform.tasks.workload import Workload
 
@@ -175,7 +176,7 @@ def _answered(workload: Workload, operator: OperatorSpec, encoded: Encoded, numb
         return []
     batch = encoded.seen_by(operator).batch(torch.tensor(numbers, device=workload.model.device))
     with reducing(workload.model, operator, batch.layout):
-        right: list[bool] = exact(workload.model.lm_head(answer_states(workload.model, batch)), batch).tolist()
+        right: list[bool] = answered(workload.model, batch).tolist()
     return right
 
 

@@ -10,24 +10,26 @@ Legend: b batch, k tokens present in the sequence, n visual tokens present, p pa
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from eos_platform.models.adapter import adapter_of
 from eos_platform.models.attach import check_free, holding
+from eos_platform.models.crowd import Crowd
 from eos_platform.models.llava import parts_of
 from eos_platform.models.needs import needed
-from eos_platform.models.present import Present, Step
+from eos_platform.models.present import Step
 from eos_platform.models.rope import Rope
-from eos_platform.models.scores import layer_features, take_tokens
+from eos_platform.models.scores import GIVEN, Sequence, layer_features, take_tokens
 from eos_platform.models.session import Session
 from eos_platform.models.unwrap import unwrapped
 from eos_platform.operators.reduce import probed
 from eos_platform.operators.score import combine, with_token_features
 from eos_platform.operators.spec import ALL_FEATURES, OperatorSpec, SiteSpec
-from eos_platform.tasks.encode import Encoded
+from eos_platform.tasks.batch import Asked
 
 PROBE = "probe"
 BATCH = 32
@@ -42,7 +44,7 @@ def weights_of(site: SiteSpec) -> dict[str, float]:
 
 
 @torch.no_grad()
-def ranking(model: Any, operator: OperatorSpec, encoded: Encoded, questions: int = 64) -> list[dict[str, float | None]]:
+def ranking(model: Any, operator: OperatorSpec, encoded: Asked, questions: int = 64) -> list[dict[str, float | None]]:
     """For each site, the share of the score's variance that each of its parts explains (mean over questions).
 
     Empty where nothing is ranked; None where it is not measured (several parts inside the vision tower).
@@ -51,7 +53,7 @@ def ranking(model: Any, operator: OperatorSpec, encoded: Encoded, questions: int
         model: with no operator on it.
         operator: the operator.
         encoded: the questions, as its vision tower sees them.
-        questions: so many of them.
+        questions: so many of them, and what is left of a batch.
 
     Raises:
         EosError: an operator is attached to the model, or this one is made for another.
@@ -66,16 +68,15 @@ def ranking(model: Any, operator: OperatorSpec, encoded: Encoded, questions: int
     known = [weights_of(site) if site.ranks else {} for site in operator.sites]
     if any(len(parts) > 1 for parts in known):
         check_free(model)
-        count = min(questions, len(encoded))
-        for start in range(0, count, BATCH):
-            index_b = torch.arange(start, min(start + BATCH, count), device=encoded.text_qt.device)
-            batch = encoded.batch(index_b)
+        left = min(questions, len(encoded))
+        for batch in encoded.batches(min(BATCH, left)):
             session = _Listening(model, parts_of(model), operator, batch.layout)
             session.note = note
             with holding(model, session):
-                model.model.language_model(
-                    inputs_embeds=batch.x_bsd, attention_mask=batch.layout.valid_bs.long(), use_cache=False
-                )
+                adapter_of(model).forward(batch.prefill)
+            left -= len(batch.index_b)
+            if left <= 0:
+                break
     found: list[dict[str, float | None]] = []
     for number, parts in enumerate(known):
         measured = torch.cat(sums[number], 1).mean(1).tolist() if number in sums else None
@@ -98,18 +99,44 @@ class _Listening(Session):
 
     note: Callable[[SiteSpec, Tensor], None]
 
-    def _apply(self, site: SiteSpec, present: Present, x_bkd: Tensor, rope: Rope, layer: Any) -> Step:
+    def _apply(self, site: SiteSpec, present: Any, x_bkd: Tensor, rope: Rope, layer: Any) -> Step:
         weights = weights_of(site) if site.ranks else {}
-        tokens = present.visual_bn.shape[1]
-        if len(weights) > 1 and not site.is_noop(tokens):
-            sequence = present.sequence(x_bkd, rope, lambda: self.parts.rope(x_bkd.float(), present.position_bk))
-            names = tuple(weights)
-            given = layer_features({*names, *needed(site, tokens)} - {PROBE}, layer, sequence, present.given)
-            x_bnd = take_tokens(x_bkd, present.visual_bn)
-            features = with_token_features(given, x_bnd, names)
-            parts = [
-                probed(site, x_bnd, given.get("question")) if name == PROBE else weight * combine(features, {name: 1.0})
-                for name, weight in weights.items()
-            ]
-            self.note(site, torch.stack([part.float() for part in parts]))
+        if len(weights) > 1:
+            if isinstance(present, Crowd):
+                self._note_units(site, present, x_bkd, rope, layer, tuple(weights))
+            elif not site.is_noop(present.visual_bn.shape[1]):
+                names = {*weights, *needed(site, present.visual_bn.shape[1])} - {PROBE}
+                sequence = self._seen(present, x_bkd, rope, site)
+                given = layer_features(names, layer, sequence, present.given)
+                self.note(site, _parts(site, take_tokens(x_bkd, present.visual_bn), given))
         return super()._apply(site, present, x_bkd, rope, layer)
+
+    def _seen(self, present: Any, x_bkd: Tensor, rope: Rope, site: SiteSpec) -> Sequence:
+        kind = self.parts.kind(site.layer)
+        found: Sequence = present.sequence(
+            x_bkd, rope, lambda: self.parts.rope(x_bkd.float(), present.position_bk, kind)
+        )
+        return found
+
+    def _note_units(
+        self, site: SiteSpec, crowd: Crowd, x_bkd: Tensor, rope: Rope, layer: Any, names: tuple[str, ...]
+    ) -> None:
+        """Of every unit by itself."""
+        wanted = {*names, *needed(site, self.tokens)} - {PROBE, *GIVEN}
+        told = layer_features(wanted, layer, self._seen(crowd, x_bkd, rope, site), {})
+        whole = {name: told.pop(name) for name in ("text_pivots", "question") if name in told}
+        for group in crowd.groups:
+            given = {name: group.of(values) for name, values in told.items()} | dict(group.given)
+            given |= {name: values[group.row_u] for name, values in whole.items()}
+            self.note(site, _parts(site, x_bkd[group.row_u[:, None], group.place_un], given))
+
+
+def _parts(site: SiteSpec, x_bnd: Tensor, given: Mapping[str, Tensor]) -> Tensor:
+    """What a site's score is the sum of (p, b, n)."""
+    weights = weights_of(site)
+    features = with_token_features(given, x_bnd, tuple(weights))
+    parts = [
+        probed(site, x_bnd, given.get("question")) if name == PROBE else weight * combine(features, {name: 1.0})
+        for name, weight in weights.items()
+    ]
+    return torch.stack([part.float() for part in parts])

@@ -18,11 +18,12 @@ import torch
 from torch import Tensor
 
 from eos_platform.errors import EosError
-from eos_platform.models.cache import cache_of, with_cache
+from eos_platform.models.adapter import adapter_of
 from eos_platform.models.layout import Layout
 from eos_platform.models.llava import parts_of
 from eos_platform.models.needs import decoder_needs
 from eos_platform.models.parts import Parts
+from eos_platform.models.prefill import Prefill
 from eos_platform.models.rows import READ
 from eos_platform.models.session import Session
 from eos_platform.models.tower import Sight, Tower
@@ -51,13 +52,12 @@ class Bench:
         """
         model = unwrapped(model)
         parts = replace(parts_of(model), grid=grid)
-        config = parts.language_model.config
+        embedding = adapter_of(model).embed(torch.zeros(1, dtype=torch.long, device=model.device))
         tokens, before = grid[0] * grid[1], min(BEFORE, text // 2)
         length = tokens + text
-        device = next(parts.language_model.parameters()).device
-        dtype = next(parts.language_model.parameters()).dtype
+        device, dtype, width = embedding.device, embedding.dtype, embedding.shape[-1]
         generator = torch.Generator(device).manual_seed(seed)
-        x_bsd = torch.randn(batch, length, config.hidden_size, generator=generator, device=device, dtype=dtype)
+        x_bsd = torch.randn(batch, length, width, generator=generator, device=device, dtype=dtype)
         place_s = torch.arange(length, device=device)
         layout = Layout(
             visual_bn=(before + torch.arange(tokens, device=device)).repeat(batch, 1),
@@ -84,8 +84,7 @@ class Bench:
 
     def prefill(self) -> tuple[Tensor, Any]:
         """Logits of the last position, and the cache."""
-        output = self.parts.language_model(inputs_embeds=self.x_bsd, use_cache=True)
-        return self.model.lm_head(output.last_hidden_state[:, -1:]), cache_of(output)
+        return adapter_of(self.model).start(Prefill(self.x_bsd, self.layout))
 
     def encode(self) -> Any:
         """The prompts' pictures through vision tower and projector; None where the family takes no one size of them."""
@@ -138,10 +137,7 @@ class Bench:
 
     def decode(self, cache: Any) -> Tensor:
         """Logits of one token more."""
-        output = self.parts.language_model(
-            inputs_embeds=self.x_bsd[:, -1:], use_cache=True, **with_cache(self.parts.language_model, cache)
-        )
-        return torch.as_tensor(self.model.lm_head(output.last_hidden_state[:, -1:]))
+        return adapter_of(self.model).step(self.x_bsd[:, -1:], cache)
 
     @contextmanager
     def reduced(self, operator: OperatorSpec, compiled: bool = False) -> Iterator[None]:

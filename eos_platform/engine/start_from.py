@@ -16,7 +16,6 @@ from eos_platform.models.compute import compute_ratio
 from eos_platform.operators.spec import FEATURES, OperatorSpec, SiteSpec, Target, Transfer
 from eos_platform.search.config import SearchConfig
 from eos_platform.search.parameters import RHO_MOST, SPREAD_MOST, TAU_RANGE, WEIGHTS, Parameters
-from eos_platform.search.start import usual_question
 
 EDGE = 0.01  # shares start no nearer to 0 or 1: from there a gradient moves nothing
 
@@ -31,7 +30,7 @@ def nearest(starts: Sequence[str], config: SearchConfig, workload: Any) -> dict[
     operators = [OperatorSpec.from_json(text, "warm_start") for text in starts]
     usual = None
     if any(site.steering for operator in operators for site in operator.sites):
-        usual = usual_question(workload.encoded("search", config.search_questions)).cpu()
+        usual = workload.encoded("search", config.search_questions).usual_question().cpu()
     for operator in operators:
         parameters = parameters_of(operator, config, workload.target, workload.shape.hidden, usual)
         if parameters is None:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from eos_platform.errors import EosError
+from eos_platform.models.crowd import Crowd
 from eos_platform.models.layout import Layout
 from eos_platform.models.llava import absent_of, check_fits, parts_of, target_of
 from eos_platform.models.parts import Renamed
@@ -81,7 +82,7 @@ def start(
     model: Any,
     operator: OperatorSpec | str | Path,
     layout: Layout | None = None,
-    watch: Callable[[SiteSpec, Present], None] | None = None,
+    watch: Callable[[SiteSpec, Present | Crowd], None] | None = None,
     compiled: bool = False,
 ) -> Session:
     """Hooks on ``model``, which nobody keeps account of yet (see ``holding``).
@@ -93,7 +94,7 @@ def start(
     parts = parts_of(model)
     check_free(model)
     check_fits(parts, spec)
-    if layout is not None and layout.visual_bn.shape[1] != spec.target.tokens:
+    if layout is not None and not layout.units and layout.visual_bn.shape[1] != spec.target.tokens:
         raise EosError(
             f"layout has {layout.visual_bn.shape[1]} visual tokens; the operator is for {spec.target.tokens}"
         )

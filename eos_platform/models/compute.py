@@ -60,14 +60,14 @@ def prefill_flops(shape: DecoderShape, text_tokens: int, operator: OperatorSpec 
         shape: of the decoder.
         text_tokens: tokens that are not visual.
         operator: what reduces the visual tokens on the way, if anything.
-        tokens: visual tokens that arrive.
+        tokens: visual tokens that arrive, of each unit.
 
     Raises:
         EosError: the operator is for another number of layers or tokens.
     """
     logits = 2 * shape.hidden * shape.vocab
     if operator is None:
-        return float(shape.layers * layer_flops(shape, tokens + text_tokens) + logits)
+        return float(shape.layers * layer_flops(shape, shape.units * tokens + text_tokens) + logits)
     target = operator.target
     if (target.layers, target.tokens) != (shape.layers, tokens):
         raise EosError(
@@ -78,7 +78,7 @@ def prefill_flops(shape: DecoderShape, text_tokens: int, operator: OperatorSpec 
     total += opening_flops(shape, decoder_needs(operator), operator.entering, text_tokens)
     for site, incoming in arrivals(operator, "decoder"):
         total += site_flops(shape, site, incoming, text_tokens)
-    return total + sum(layer_flops(shape, count + text_tokens) for count in operator.counts)
+    return total + sum(layer_flops(shape, shape.units * count + text_tokens) for count in operator.counts)
 
 
 def compute_ratio(operator: OperatorSpec, shape: DecoderShape, text_tokens: int) -> float:
@@ -115,21 +115,21 @@ def soft_compute_ratio(
         gone = (here - count).clamp_min(0.0)
         names = site.features if site.selector in SCORED else ()
         cost = feature_flops(shape, names, here, text_tokens)
-        cost = cost + all_pairs(site.selector, here, shape.hidden)
+        cost = cost + shape.units * all_pairs(site.selector, here, shape.hidden)
         if site.selector == "cover":
-            cost = cost + 2 * shape.hidden * products(here, count, shape.hidden)
+            cost = cost + shape.units * 2 * shape.hidden * products(here, count, shape.hidden)
         if site.probe is not None:
-            cost = cost + 2 * shape.hidden * here
+            cost = cost + shape.units * 2 * shape.hidden * here
         if site.steering is not None:
             cost = cost + steering_flops(shape, len(site.steering[0]))
         known = site.selector == "cover" and at_once(shape.hidden)  # how alike they are
-        cost = cost + (2 if known else 4) * shape.hidden * gone * count
+        cost = cost + shape.units * (2 if known else 4) * shape.hidden * gone * count
         total = total + cost * gone / (gone + 1)
         here = after[site.layer] = count
     here = torch.full_like(total, float(tokens))
     for layer in range(shape.layers):
         here = after.get(layer, here)
-        total = total + layer_flops(shape, here + text_tokens)
+        total = total + layer_flops(shape, shape.units * here + text_tokens)
     return total / prefill_flops(shape, text_tokens, None, tokens)
 
 

@@ -13,9 +13,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from eos_platform.errors import EosError
+from eos_platform.models.adapter import adapter_of
 from eos_platform.models.attach import reducing
 from eos_platform.models.layout import Layout, Seen
 from eos_platform.models.llava import parts_of
+from eos_platform.models.prefill import Prefill
 from eos_platform.models.tower import Tower
 from eos_platform.models.unwrap import unwrapped
 from eos_platform.operators.spec import OperatorSpec
@@ -60,8 +62,7 @@ def counted_flops(model: Any, operator: OperatorSpec | None, text_tokens: int) -
     x_bsd = torch.randn(1, length, width, device=device, dtype=model.dtype)
     working = nullcontext() if operator is None else reducing(model, operator, layout)
     with working, _countable(device), FlopCounterMode(display=False) as counter:
-        output = parts.language_model(inputs_embeds=x_bsd, use_cache=True)
-        model.lm_head(output.last_hidden_state[:, -1:])
+        adapter_of(model).start(Prefill(x_bsd, layout))
     return int(counter.get_total_flops())
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from eos_platform.models.layout import Layout
 from eos_platform.models.needs import OPENING, RATED, needed
 from eos_platform.models.parts import Parts
 from eos_platform.models.raters import choose_raters, question, relevance
@@ -98,6 +99,20 @@ class Crowd:
             x_bkd, rope, self.valid_bk, self.bias_bk, place_bk, self.other_bt, self.text_bk, self.last_b, self.rater_bt,
             wide_rope, visual_bk, self.mask, self.question_bd, own_rope,
         )  # fmt: skip
+
+    def by_prompt(self) -> tuple[Tensor, Tensor]:
+        """Origins and sizes of the visual tokens present (b, n), of prompts alike in their units: origins count on from
+        unit to unit, group by group."""
+        origins, sizes, start = [], [], 0
+        batch = len(self.slot_bk)
+        for group in self.groups:
+            whole = group.grid[0] * group.grid[1]
+            many = len(group.units) // batch
+            first_u = start + whole * torch.arange(many, device=self.slot_bk.device)
+            origins.append((group.origin_un.unflatten(0, (batch, many)) + first_u[:, None]).flatten(1))
+            sizes.append(group.size_un.unflatten(0, (batch, many)).flatten(1))
+            start += many * whole
+        return torch.cat(origins, 1), torch.cat(sizes, 1)
 
     def keeping(self, kept: Sequence[Tensor]) -> tuple[Crowd, Tensor]:
         """What is left with only these visual tokens, and which of the tokens of before that is (b, k).
@@ -240,6 +255,46 @@ def assemble(
         padding=padding or (0,) * batch,
         whole=tuple(length - pads for pads in padding or (0,) * batch),
         nth_bk=valid_bs.long().cumsum(1),
+        length=length,
+    )
+
+
+def of_layout(layout: Layout, position: Tensor) -> Crowd:
+    """Everything that prompts hold which are all alike in their units.
+
+    Args:
+        layout: of the prompts, with ``units``.
+        position: of every token (b or 1, s), or with axes in front.
+    """
+    batch, length = layout.valid_bs.shape
+    device = layout.valid_bs.device
+    place_s = torch.arange(length, device=device)
+    visual_bs = torch.zeros_like(layout.valid_bs).scatter(1, layout.visual_bn, True)
+    groups: list[Group] = []
+    start = 0
+    for grid, many in layout.units:
+        n = grid[0] * grid[1]
+        place_un = layout.visual_bn[:, start : start + many * n].reshape(batch * many, n)
+        start += many * n
+        members = tuple(Unit(row, 0, row * many + number) for row in range(batch) for number in range(many))
+        row_u = torch.arange(batch, device=device).repeat_interleave(many)
+        raster_un = torch.arange(n, device=device).expand(batch * many, -1)
+        ones_un = torch.ones(batch * many, n, device=device)
+        groups.append(Group(grid, members, row_u, place_un, ones_un, raster_un))
+    position = at(position, place_s.expand(batch, -1))
+    return Crowd(
+        slot_bk=place_s.expand(batch, -1),
+        position_bk=position,
+        original_bk=position,
+        valid_bk=layout.valid_bs,
+        text_bk=layout.text_bs,
+        other_bk=~visual_bs,
+        last_b=layout.last_b,
+        groups=tuple(groups),
+        alive=(length,) * batch,
+        padding=(0,) * batch,
+        whole=(length,) * batch,
+        nth_bk=layout.valid_bs.long().cumsum(1),
         length=length,
     )
 

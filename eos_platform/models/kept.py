@@ -11,9 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from eos_platform.models.adapter import adapter_of
 from eos_platform.models.attach import holding, start
+from eos_platform.models.crowd import Crowd
 from eos_platform.models.layout import Layout
 from eos_platform.models.needs import working_sites
+from eos_platform.models.prefill import Prefill
 from eos_platform.models.present import Present
 from eos_platform.models.unwrap import unwrapped
 from eos_platform.operators.spec import OperatorSpec, SiteSpec
@@ -26,7 +29,8 @@ class Kept:
     Attributes:
         place: ``tower`` (all of its sites, and a shrunk picture, together) or ``decoder``.
         layer: the site stands before; the last one's in the tower.
-        origin_br: long, ascending: raster index of each in the unreduced picture.
+        origin_br: long, ascending: raster index of each in the unreduced picture; of prompts of several units, which
+            of their layout's visual tokens each is.
         size_br: how many original tokens each stands for.
     """
 
@@ -36,33 +40,42 @@ class Kept:
     size_br: Tensor
 
 
-@torch.no_grad()
 def kept_places(model: Any, operator: OperatorSpec, x_bsd: Tensor, layout: Layout) -> list[Kept]:
+    """What each site keeps, in operator order, of sequences that are masked by padding alone (see ``kept_of``)."""
+    return kept_of(model, operator, Prefill.plain(x_bsd, layout))
+
+
+@torch.no_grad()
+def kept_of(model: Any, operator: OperatorSpec, prefill: Prefill) -> list[Kept]:
     """What each site keeps, in operator order.
 
     Args:
-        model: a LLaVA with no operator attached.
+        model: with no operator attached.
         operator: what reduces the visual tokens.
-        x_bsd: what the language model is given; the operator's part in the vision tower has been done.
-        layout: of those sequences.
+        prefill: what the language model is given; the operator's part in the vision tower has been done.
 
     Raises:
         EosError: one is attached, or the operator was made for another model.
     """
     found: list[Kept] = []
     model = unwrapped(model)
+    layout, device = prefill.layout, prefill.x_bsd.device
     b, n = layout.visual_bn.shape
-    place_bn = torch.arange(n, device=x_bsd.device).expand(b, n)
+    place_bn = torch.arange(n, device=device).expand(b, n)
     if layout.seen is not None:
         layer = max((site.layer for site in operator.tower_sites), default=0)
         found.append(Kept("tower", layer, layout.seen.index_br, layout.seen.size_br))
     idle = len(operator.decoder_sites) - len(working_sites(operator, "decoder"))
     for site in operator.decoder_sites[:idle]:  # these keep every token
-        found.append(Kept("decoder", site.layer, place_bn, torch.ones(b, n, device=x_bsd.device)))
+        found.append(Kept("decoder", site.layer, place_bn, torch.ones(b, n, device=device)))
 
-    def watch(site: SiteSpec, present: Present) -> None:
-        found.append(Kept("decoder", site.layer, present.origin_bn, present.size_bn))
+    def watch(site: SiteSpec, present: Present | Crowd) -> None:
+        if isinstance(present, Crowd):
+            origin_br, size_br = present.by_prompt()
+        else:
+            origin_br, size_br = present.origin_bn, present.size_bn
+        found.append(Kept("decoder", site.layer, origin_br, size_br))
 
     with holding(model, start(model, operator, layout, watch)):
-        model.model.language_model(inputs_embeds=x_bsd, attention_mask=layout.valid_bs.long(), use_cache=False)
+        adapter_of(model).forward(prefill)
     return found

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from eos_platform.errors import EosError
+from eos_platform.models.units import Grid
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class Layout:
         keys_bne: the tower's keys of each visual token, mean over heads.
         seen: which visual tokens came out of the tower, when not all did; the other places hold nothing, and are
             dropped before anything else.
+        units: what every prompt alike holds, each reduced by itself: grids, and how many units of each; ``visual_bn``
+            lists their tokens in this order, unit by unit. Empty: one unit, of the model's usual grid.
     """
 
     visual_bn: Tensor
@@ -52,6 +55,7 @@ class Layout:
     next_vision_bn: Tensor | None = None
     keys_bne: Tensor | None = None
     seen: Seen | None = None
+    units: tuple[tuple[Grid, int], ...] = ()
 
     def told(self) -> dict[str, Tensor]:
         """What the vision tower says about the visual tokens, by feature name (and ``keys``)."""
@@ -93,6 +97,8 @@ def check_layout(layout: Layout, x_bsd: Tensor, tokens: int, entering: int) -> N
     """
     if x_bsd.shape[:2] != layout.valid_bs.shape:
         raise EosError(f"layout of {tuple(layout.valid_bs.shape)} tokens for {tuple(x_bsd.shape[:2])} embeddings")
+    if layout.units:  # each of them is reduced by its share, whatever its grid
+        return
     seen = tokens if layout.seen is None else layout.seen.index_br.shape[1]
     if seen != entering:
         raise EosError(

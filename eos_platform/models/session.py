@@ -27,7 +27,8 @@ from eos_platform.errors import EosError
 from eos_platform.models.asked import Asked
 from eos_platform.models.attention import check_kept, check_unpacked, is_flash
 from eos_platform.models.cache import cache_of
-from eos_platform.models.crowd import Crowd, apply_sites, opened
+from eos_platform.models.crowd import Crowd, apply_sites, of_layout, opened
+from eos_platform.models.deep import dense, levels_of
 from eos_platform.models.devices import device_of, moved
 from eos_platform.models.fused import fused
 from eos_platform.models.layout import Layout, check_layout
@@ -73,7 +74,7 @@ class Session:
         parts: Parts,
         operator: OperatorSpec,
         layout: Layout | None = None,
-        watch: Callable[[SiteSpec, Present], None] | None = None,
+        watch: Callable[[SiteSpec, Present | Crowd], None] | None = None,
         compiled: bool = False,
     ) -> None:
         """``watch`` is told what is present after each site of a prompt; ``compiled`` fuses what is done there and
@@ -110,13 +111,11 @@ class Session:
                 self._before(source, self.listener.hear)
         self._before(parts.language_model, self._enter)
         first = 0 if self.entering < self.tokens else min(self.sites)
-        levels = len(getattr(getattr(parts.tower, "config", None), "deepstack_visual_indexes", None) or ())
-        self.deepens = first <= levels
-        if self.deepens and levels >= len(parts.layers):
-            raise EosError(f"{len(parts.layers)} decoder layers, and deepstack features for {levels} of them")
+        levels = levels_of(parts, first)
+        self.deepens = levels > 0
         for index, layer in enumerate(parts.layers):
             # layer 0 always: it is where the cache is first seen
-            if index >= first or index == 0 or (self.deepens and index <= levels):
+            if index >= first or index <= levels:
                 self._before(layer, partial(self._layer, index))
         leave = self._leave if self.layout is not None else self._leave_untraced
         self._hooks.append(parts.language_model.norm.register_forward_hook(leave))
@@ -191,13 +190,8 @@ class Session:
         if step is None:
             return
         local.now = Pass(Prompt(x_bsd.shape[1]), prefill=True, start=step.present)
-        if self.deepens and call.get("deepstack_visual_embeds") is not None:
-            place_bs1 = moved(call["visual_pos_masks"], x_bsd.device)[..., None]
-            empty_bsd = torch.zeros_like(x_bsd)
-            local.now.deep = [
-                empty_bsd.masked_scatter(place_bs1, level.to(x_bsd)) for level in call["deepstack_visual_embeds"]
-            ]
-            call.update(deepstack_visual_embeds=None, visual_pos_masks=None)
+        if self.deepens:
+            local.now.deep = dense(call)
         if 0 in self.sites or (isinstance(asked, Layout) and asked.seen is not None):
             self._reduce_first(local.now, step, call)
 
@@ -208,6 +202,9 @@ class Session:
                 self.listener.put_into(asked, len(x_bsd))
             asked = moved(asked, x_bsd.device)
             check_layout(asked, x_bsd, self.tokens, self.entering)
+            if asked.units:
+                whole = of_layout(asked, position)
+                return Step(opened(whole, x_bsd, self.names), x_bsd, whole.slot_bk)
             opens = fused(enter) if self.compiled else enter
             return opens(asked, position, x_bsd, self.names)
         assert self.listener is not None
@@ -252,6 +249,8 @@ class Session:
             after, x_bkd, keep_bk = apply_sites(
                 sites, present, x_bkd, rope, layer, self.parts, self.parts.kind(site.layer)
             )
+            if self.watch is not None:
+                self.watch(site, after)
             return Step(after, x_bkd, keep_bk)
         apply = fused(apply_site) if self.compiled else apply_site
         step = apply(site, present, x_bkd, rope, layer, self.parts)

@@ -21,6 +21,7 @@ class DecoderShape:
     intermediate: int
     vocab: int
     key_width: int = 64  # of the vision tower's keys, which tokens may be compared by
+    units: int = 1  # of as many visual tokens as an operator is for, in a prompt; each is reduced by itself
 
 
 @dataclass(frozen=True)

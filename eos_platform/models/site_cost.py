@@ -26,7 +26,9 @@ ROWS = {"mean_text", "raters", "corrected"}  # features for which every text tok
 
 
 def feature_flops(shape: DecoderShape, names: Collection[str], tokens: Number, text_tokens: int) -> Number:
-    """What a decoder layer is asked about ``tokens`` visual tokens; what comes from the vision tower costs there."""
+    """What a decoder layer is asked about ``tokens`` visual tokens of each unit; what comes from the vision tower costs
+    there."""
+    tokens = shape.units * tokens
     asked = text_tokens if ROWS & set(names) else 0
     rows = ("last_text" in names) + asked
     present = tokens + text_tokens
@@ -43,7 +45,7 @@ def feature_flops(shape: DecoderShape, names: Collection[str], tokens: Number, t
 
 def opening_flops(shape: DecoderShape, names: Collection[str], tokens: int, text_tokens: int) -> float:
     """What is found once, of what enters the language model."""
-    cost = 0.0
+    cost, tokens = 0.0, shape.units * tokens
     if "relevance" in names:
         cost += 2 * shape.hidden * (tokens + text_tokens)
     if "question" in names:
@@ -68,10 +70,10 @@ def site_flops(shape: DecoderShape, site: SiteSpec, tokens: int, text_tokens: in
     names = needed(site, tokens)
     asking = float(feature_flops(shape, names, tokens, text_tokens))
     if site.probe and not site.is_noop(tokens):
-        asking += 2 * shape.hidden * tokens
+        asking += shape.units * 2 * shape.hidden * tokens
         if "question" in names and site.steering:
             asking += steering_flops(shape, site.steering.rank)
-    return asking + reduce_flops(site, tokens, shape.hidden, shape.key_width, TEXT_PIVOTS)
+    return asking + shape.units * reduce_flops(site, tokens, shape.hidden, shape.key_width, TEXT_PIVOTS)
 
 
 def reduce_flops(site: SiteSpec, tokens: int, width: int, key_width: int, text_pivots: int = 0) -> float:

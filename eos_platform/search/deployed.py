@@ -16,8 +16,8 @@ from eos_platform.search.discretise import to_operator, whole_counts
 from eos_platform.search.objective import losses
 from eos_platform.search.parameters import Parameters
 from eos_platform.search.start import counts_now
-from eos_platform.tasks.encode import Encoded, answer_states, exact
-from eos_platform.tasks.workload import Workload
+from eos_platform.tasks.base import Subject
+from eos_platform.tasks.batch import Asked, answer_states, answered
 
 STEEPNESS = (1.0, 0.0, 0.35, 0.7, 1.4)
 TRIED_BATCHES, TRIED_LEAST, TRIED_MOST = 16, 128, 1024
@@ -43,11 +43,11 @@ class Deployed:
 
     def __init__(
         self,
-        workload: Workload,
+        workload: Subject,
         config: SearchConfig,
         parameters: Parameters,
         progress: Progress,
-        encoded: Encoded,
+        encoded: Asked,
         teacher_qad: Tensor,
     ) -> None:
         """``progress``: where the questions asked here are counted."""
@@ -90,7 +90,7 @@ class Deployed:
         """Answers' loss of the operator with these counts, deployed, on some of the search's questions."""
         config, workload = self.config, self.workload
         operator = to_operator(self.parameters, counts, workload.target, "trial")
-        total, answers = 0.0, 0.0
+        total, answers, tried = 0.0, 0.0, 0
         for batch in self.encoded.batches(min(4 * config.batch_size, self.tried_on)):
             with reducing(workload.model, operator, batch.layout):
                 state_bad = answer_states(workload.model, batch)
@@ -101,7 +101,8 @@ class Deployed:
             )
             answers += weight
             self.progress.samples += len(batch.index_b)
-            if int(batch.index_b[-1]) + 1 >= self.tried_on:
+            tried += len(batch.index_b)
+            if tried >= self.tried_on:
                 break
         return total / answers
 
@@ -123,7 +124,8 @@ class Deployed:
         config, model = self.config, self.workload.model
         sites = self.parameters.sites(self.counts(config.budget))
         few, soft, found = self.candidates(config.budget), config.temperature_end, []
+        tokens = self.workload.target.tokens
         for batch in self.workload.encoded("validation", config.eval_questions).batches(config.batch_size):
-            with relaxed(model, sites, batch.layout, temperature=soft, hard=False, candidates=few):
-                found.append(exact(model.lm_head(answer_states(model, batch)), batch))
+            with relaxed(model, sites, batch.layout, temperature=soft, hard=False, candidates=few, tokens=tokens):
+                found.append(answered(model, batch))
         return float(torch.cat(found).float().mean())

@@ -12,14 +12,14 @@ from eos_platform.errors import EosError
 from eos_platform.search.config import SearchConfig
 from eos_platform.search.run import Report, SearchResult, search
 from eos_platform.search.start import check
-from eos_platform.tasks.workload import Workload
+from eos_platform.tasks.base import Subject
 
 PART = 4  # a search that starts from its neighbour takes one step in so many
 COOL = 0.1  # and its selection starts no softer than this: which tokens matter is known already
 
 
 def front(
-    workload: Workload,
+    workload: Subject,
     budgets: Sequence[float],
     config: SearchConfig,
     *,

@@ -11,28 +11,34 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from eos_platform.models.adapter import adapter_of
 from eos_platform.models.attach import check_free
 from eos_platform.search.config import SearchConfig
-from eos_platform.tasks.encode import Batch, Encoded, answer_states
+from eos_platform.tasks.batch import Asked, Batch, answer_states, in_order
 
 TEACHER_BATCH = 64  # always the same, so that whoever asks first gets the same numbers
 
 
 @torch.no_grad()
-def teacher_states(model: Any, encoded: Encoded) -> Tensor:
+def teacher_states(model: Any, encoded: Asked) -> Tensor:
     """Answer states of the unreduced model for every question (q, a, d); what the search aligns with. Found once."""
     check_free(model)
     if encoded.teacher_qad is None:
-        encoded.teacher_qad = torch.cat([answer_states(model, batch) for batch in encoded.batches(TEACHER_BATCH)])
+        found, numbers = [], []
+        for batch in encoded.batches(TEACHER_BATCH):
+            found.append(answer_states(model, batch))
+            numbers.append(batch.index_b)
+        encoded.teacher_qad = in_order(found, numbers)
     return encoded.teacher_qad
 
 
 def losses(model: Any, state_bad: Tensor, teacher_bad: Tensor, batch: Batch) -> dict[str, Tensor]:
     """Means over answer tokens: ``task_loss`` (cross entropy), ``distill_loss`` (KL from the unreduced model's answers)
     and ``align_loss`` (one minus the cosine to the unreduced model's last hidden states)."""
-    logits_bav = model.lm_head(state_bad).float()
+    adapter = adapter_of(model)
+    logits_bav = adapter.logits(state_bad).float()
     with torch.no_grad():
-        wise_bav = model.lm_head(teacher_bad).float().log_softmax(-1)
+        wise_bav = adapter.logits(teacher_bad).float().log_softmax(-1)
     wanted_ba = batch.wanted_ba.float()
     total = wanted_ba.sum()
     task_ba = F.cross_entropy(logits_bav.flatten(0, 1), batch.target_ba.flatten(), reduction="none").view_as(wanted_ba)

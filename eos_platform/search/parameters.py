@@ -6,7 +6,7 @@ All unbounded inside; the bounds are in how they are read.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import torch
 import torch.nn.functional as F
@@ -26,8 +26,8 @@ STAY = 2.5  # logit of the share that stays at each later site, at first
 class Parameters(nn.Module):
     """One entry a candidate site in each tensor; the sites reduce one after the other."""
 
-    def __init__(self, config: SearchConfig, target: Target, width: int) -> None:
-        """``width``: of a token."""
+    def __init__(self, config: SearchConfig, target: Target, width: int, features: Collection[str] = FEATURES) -> None:
+        """``width``: of a token; ``features``: those that the model has."""
         super().__init__()
         self.layers = candidate_layers(config, target)
         self.tokens = target.tokens
@@ -55,7 +55,7 @@ class Parameters(nn.Module):
         self.register_buffer("usual", torch.zeros(width if rank else 0), persistent=False)
         self.usual: Tensor
         # which features may count at all, and in the end: which do
-        self.features = tuple(name for name in FEATURES if not (config.portable and name == "vision"))
+        self.features = tuple(name for name in features if not (config.portable and name == "vision"))
         allowed = [[float(name in self.at(layer)) for name in FEATURES] for layer in self.layers]
         self.register_buffer("mask", torch.tensor(allowed), persistent=False)
         self.mask: Tensor

@@ -32,10 +32,10 @@ from eos_platform.search.discretise import feature_mask
 from eos_platform.search.objective import excess, teacher_states
 from eos_platform.search.parameters import Parameters
 from eos_platform.search.schedule import Schedule
-from eos_platform.search.start import check, start_at_budget, take_over, usual_question
+from eos_platform.search.start import check, start_at_budget, take_over
 from eos_platform.search.step import Stepper
+from eos_platform.tasks.base import Subject
 from eos_platform.tasks.evaluate import evaluate
-from eos_platform.tasks.workload import Workload
 
 Report = Callable[[int, dict[str, float]], None]
 REPORTS = 50  # step reports of a whole search, about
@@ -64,7 +64,7 @@ class SearchDiverged(EosError):
 
 
 def search(
-    workload: Workload,
+    workload: Subject,
     config: SearchConfig,
     *,
     report: Report | None = None,
@@ -88,7 +88,7 @@ def search(
 class _Search:
     def __init__(
         self,
-        workload: Workload,
+        workload: Subject,
         config: SearchConfig,
         report: Report | None,
         folder: Path | None,
@@ -98,12 +98,13 @@ class _Search:
         self.subject = f"{workload.name} on {workload.task}"
         check(workload, config)
         torch.manual_seed(config.seed)
-        self.parameters = Parameters(config, workload.target, workload.shape.hidden).to(workload.model.device)
+        self.parameters = Parameters(config, workload.target, workload.shape.hidden, workload.features)
+        self.parameters.to(workload.model.device)
         take_over(self.parameters, start)
         start_at_budget(self.parameters, workload, config)
         self.encoded = workload.encoded("search", config.search_questions)
         if len(self.parameters.usual):
-            self.parameters.usual.copy_(usual_question(self.encoded))
+            self.parameters.usual.copy_(self.encoded.usual_question())
         teacher_qad = teacher_states(workload.model, self.encoded)
         self.stepper = Stepper(workload, config, self.parameters, self.encoded, teacher_qad)
         self.progress = Progress(multiplier=config.budget_weight)
@@ -154,7 +155,7 @@ class _Search:
             progress.candidates = self.deployed.candidates(budget)  # falling: enough until the next look
         rng = np.random.default_rng([config.seed, progress.step])
         size = min(config.batch_size, len(self.encoded))
-        chosen = torch.from_numpy(rng.choice(len(self.encoded), size, replace=False))
+        chosen = torch.from_numpy(self.encoded.draw(rng, size))
         hard = progress.fixed is not None
         self.curves = self.stepper.run(
             chosen,

@@ -9,16 +9,14 @@ from torch import Tensor
 
 from eos_platform.errors import EosError
 from eos_platform.models.compute import compute_ratio, soft_compute_ratio
-from eos_platform.models.raters import question
 from eos_platform.operators.relaxed_site import RelaxedSite
 from eos_platform.search.config import SearchConfig
 from eos_platform.search.discretise import costliest, impossible, to_operator
 from eos_platform.search.parameters import STAY, Parameters, candidate_layers
-from eos_platform.tasks.encode import Encoded
-from eos_platform.tasks.workload import Workload
+from eos_platform.tasks.base import Subject
 
 
-def check(workload: Workload, config: SearchConfig) -> None:
+def check(workload: Subject, config: SearchConfig) -> None:
     """Refuse what cannot be searched, before anything is loaded or written.
 
     Raises:
@@ -31,21 +29,13 @@ def check(workload: Workload, config: SearchConfig) -> None:
             raise EosError(f"layers: site {layer} is beyond the last decoder layer ({last}) of '{workload.name}'")
     if not layers or list(layers) != sorted(set(layers)):
         raise EosError(f"layers: {list(layers)} must be different and in ascending order, at least one")
-    parameters = Parameters(config.model_copy(update={"layers": layers[:1]}), target, workload.shape.hidden)
+    parameters = Parameters(
+        config.model_copy(update={"layers": layers[:1]}), target, workload.shape.hidden, workload.features
+    )
     least = to_operator(costliest(parameters), (1,), target, "least")
     ratio = compute_ratio(least, workload.shape, workload.text_tokens)
     if ratio > config.budget:
         raise impossible(config.budget, ratio)
-
-
-@torch.no_grad()
-def usual_question(encoded: Encoded) -> Tensor:
-    """The mean direction of all questions' text (d,)."""
-    embed, found = encoded.model.get_input_embeddings(), []
-    step_t = torch.arange(encoded.text_qt.shape[1], device=encoded.text_qt.device)
-    for text_bt, prompt_b in zip(encoded.text_qt.split(1024), encoded.prompt_q.split(1024), strict=True):
-        found.append(question(embed(text_bt), step_t < prompt_b[:, None]).float())
-    return torch.cat(found).mean(0)
 
 
 @torch.no_grad()
@@ -64,19 +54,19 @@ def take_over(parameters: Parameters, start: Mapping[str, Tensor]) -> None:
             value.copy_(start[name])
 
 
-def soft_ratio(sites: list[RelaxedSite], workload: Workload) -> Tensor:
+def soft_ratio(sites: list[RelaxedSite], workload: Subject) -> Tensor:
     """The sites' compute ratio, differentiable in their counts."""
     counts = [site.count for site in sites]
     return soft_compute_ratio(sites, counts, workload.shape, workload.target.tokens, workload.text_tokens)
 
 
-def counts_now(parameters: Parameters, workload: Workload, budget: float) -> Tensor:
+def counts_now(parameters: Parameters, workload: Subject, budget: float) -> Tensor:
     """The soft counts (sites,), under an exact rule those that meet ``budget``."""
     return parameters.counts(lambda tried: soft_ratio(parameters.sites(tried), workload), budget)
 
 
 @torch.no_grad()
-def start_at_budget(parameters: Parameters, workload: Workload, config: SearchConfig) -> None:
+def start_at_budget(parameters: Parameters, workload: Subject, config: SearchConfig) -> None:
     """Begin where the budget is just met: the first site reduces most, the others by the same smaller share each.
 
     An exact rule is there anyway.

@@ -1,5 +1,6 @@
 """One optimiser step of a search. On a GPU it is captured as a CUDA graph and replayed: launching its thousands of
-small kernels one by one would take far longer than running them.
+small kernels one by one would take far longer than running them. Where making a batch waits for the device, as a
+model's own body does, steps run as they are.
 
 Legend: b batch, s sequence, q questions, a answer tokens, d width.
 """
@@ -16,8 +17,8 @@ from eos_platform.search.config import SearchConfig
 from eos_platform.search.objective import losses, total_loss
 from eos_platform.search.parameters import Parameters
 from eos_platform.search.start import soft_ratio
-from eos_platform.tasks.encode import Encoded, answer_states
-from eos_platform.tasks.workload import Workload
+from eos_platform.tasks.base import Subject
+from eos_platform.tasks.batch import Asked, answer_states
 
 CLIP = 5.0  # of the gradient's length
 CURVES = ("loss", "task_loss", "distill_loss", "align_loss", "soft_compute_ratio")
@@ -27,12 +28,13 @@ class Stepper:
     """Runs steps on questions of its ``encoded``; what changes from step to step lives in tensors of its own."""
 
     def __init__(
-        self, workload: Workload, config: SearchConfig, parameters: Parameters, encoded: Encoded, teacher_qad: Tensor
+        self, workload: Subject, config: SearchConfig, parameters: Parameters, encoded: Asked, teacher_qad: Tensor
     ) -> None:
         self.workload, self.config, self.parameters = workload, config, parameters
         self.encoded, self.teacher_qad = encoded, teacher_qad
         device = parameters.keep.device
         self.on_gpu = device.type == "cuda"
+        self.captures = self.on_gpu and not encoded.waits
         self.optimiser = new_optimiser(parameters, config)
         self.index_b = torch.zeros(min(config.batch_size, len(encoded)), dtype=torch.long, device=device)
         self.budget = torch.full((), config.budget, device=device)
@@ -59,7 +61,7 @@ class Stepper:
         hard = self.parameters.fixed is not None
         if hard and self.fixed_counts is None:
             self.fixed_counts = self.parameters.whole()
-        if not self.on_gpu:
+        if not self.captures:
             self._body(hard, candidates)
         else:
             if self._captured != (hard, candidates):
@@ -95,9 +97,11 @@ class Stepper:
         if counts is None:
             counts = parameters.counts(lambda tried: soft_ratio(parameters.sites(tried), workload), self.budget)
         sites = parameters.sites(counts)
-        mask = _causal(batch.layout.valid_bs) if self.on_gpu else None
-        layout, soft = batch.layout, self.temperature
-        with relaxed(workload.model, sites, layout, temperature=soft, hard=hard, candidates=candidates):
+        mask = _causal(batch.layout.valid_bs) if self.captures else None
+        soft, tokens = self.temperature, workload.target.tokens
+        with relaxed(
+            workload.model, sites, batch.layout, temperature=soft, hard=hard, candidates=candidates, tokens=tokens
+        ):
             state_bad = answer_states(workload.model, batch, mask)
         parts = losses(workload.model, state_bad, self.teacher_qad[self.index_b], batch)
         ratio = soft_ratio(sites, workload) if sites else torch.ones_like(self.multiplier)

@@ -1,7 +1,7 @@
-"""Questions as tensors: pictures encoded once, prompts with their answers behind them, what the full model thinks.
+"""The questions of ``scenes`` as tensors: pictures encoded once, prompts with their answers behind them.
 
-A sequence is <s>, the n visual tokens, the prompt, the answer, padding. Answers are judged teacher-forced: if every
-answer token is the most likely one after the right beginning, greedy decoding writes exactly that answer.
+A sequence is <s>, the n visual tokens, the prompt, the answer, padding: made on the device, so that a search's step
+that begins with it waits for nothing.
 
 Legend: m pictures, q questions, b a batch of them, n visual tokens, t text after the picture, a answer tokens, d width,
 s = 1 + n + t.
@@ -11,23 +11,28 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from copy import copy
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from eos_platform.models.adapter import adapter_of
 from eos_platform.models.encoding import encode_images
 from eos_platform.models.layout import Layout
 from eos_platform.models.needs import acts_in_tower, decoder_needs, working_sites
+from eos_platform.models.prefill import Prefill
+from eos_platform.models.raters import question
 from eos_platform.models.rows import READ
 from eos_platform.models.tower import Sight, joined
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.tasks import cache
+from eos_platform.tasks.batch import Asked, Batch, answer_states, exact
 from eos_platform.tasks.questions import Question, ask
 from eos_platform.tasks.render import render
 from eos_platform.tasks.scenes import SCENE_VERSION, SPLITS, SceneConfig, Split, make_scene
+
+__all__ = ["Batch", "Encoded", "answer_states", "exact", "first_questions", "questions_of"]
 
 
 def questions_of(split: Split, index: int, config: SceneConfig) -> list[Question]:
@@ -49,33 +54,11 @@ def first_questions(split: Split, count: int, config: SceneConfig) -> tuple[list
     return pictures, questions
 
 
-@dataclass
-class Batch:
-    """Some questions, ready for the language model.
-
-    Attributes:
-        x_bsd: input embeddings.
-        layout: where things are; its ``valid_bs`` is the attention mask.
-        place_ba: places whose hidden state predicts an answer token.
-        target_ba: those answer tokens.
-        wanted_ba: which of them exist (answers differ in length).
-        index_b: question numbers.
-    """
-
-    x_bsd: Tensor
-    layout: Layout
-    place_ba: Tensor
-    target_ba: Tensor
-    wanted_ba: Tensor
-    index_b: Tensor
-
-
-class Encoded:
+class Encoded(Asked):
     """The first questions of a split, with the pictures' features on the model's device."""
 
     def __init__(self, model: Any, tokenizer: Any, split: Split, count: int, config: SceneConfig) -> None:
         self.model = model
-        self.teacher_qad: Tensor | None = None  # answer states of the unreduced model, once a search has asked
         self.split, self.config = split, config
         pictures, self.questions = first_questions(split, count, config)
         self.skills = [question.skill for question in self.questions]
@@ -115,7 +98,7 @@ class Encoded:
         """The questions of these numbers."""
         text_bt, prompt_b, answer_b = self.text_qt[index_b], self.prompt_q[index_b], self.answer_q[index_b]
         picture_b = self.picture_q[index_b]
-        embed = self.model.get_input_embeddings()
+        embed = adapter_of(self.model).embed
         bos_b1d = embed(torch.full_like(text_bt[:, :1], self.bos))
         x_bsd = torch.cat([bos_b1d, self.features_mnd[picture_b], embed(text_bt)], 1)
         b, n, t = len(index_b), self.features_mnd.shape[1], text_bt.shape[1]
@@ -133,7 +116,17 @@ class Encoded:
         step_a = torch.arange(self.target_qa.shape[1], device=text_bt.device)
         wanted_ba = step_a < answer_b[:, None]
         place_ba = torch.where(wanted_ba, (n + prompt_b)[:, None] + step_a, 0)
-        return Batch(x_bsd, layout, place_ba, self.target_qa[index_b], wanted_ba, index_b)
+        prefill = Prefill.plain(x_bsd, layout)
+        return Batch(prefill, place_ba, self.target_qa[index_b], wanted_ba, index_b)
+
+    @torch.no_grad()
+    def usual_question(self) -> Tensor:
+        """The mean direction of all questions' text (d,)."""
+        embed, found = adapter_of(self.model).embed, []
+        step_t = torch.arange(self.text_qt.shape[1], device=self.text_qt.device)
+        for text_bt, prompt_b in zip(self.text_qt.split(1024), self.prompt_q.split(1024), strict=True):
+            found.append(question(embed(text_bt), step_t < prompt_b[:, None]).float())
+        return torch.cat(found).mean(0)
 
     def batches(self, size: int) -> Iterator[Batch]:
         """All questions in order."""
@@ -170,8 +163,8 @@ class Encoded:
 
     def _first_sight(self) -> tuple[Tensor, Sight]:
         """What the tower says of the pictures, from this machine's cache if it was asked before."""
-        body = self.model.model
-        weights = [*body.vision_tower.parameters(), *body.multi_modal_projector.parameters()]
+        adapter = adapter_of(self.model)
+        weights = adapter.family.sees_with(adapter.parts)
         key = cache.key_of(weights, SCENE_VERSION, self.split, self.pictures, self.config)
         found = cache.load(key)
         if found is None:
@@ -196,21 +189,3 @@ class Encoded:
         if self._pixels is not None:
             return self._pixels[start:stop]
         return np.stack([render(make_scene(self.split, k, self.config)) for k in range(start, stop)])
-
-
-def answer_states(model: Any, batch: Batch, mask: Tensor | None = None) -> Tensor:
-    """Hidden states that predict the answer tokens (b, a, d), from one pass of the language model.
-
-    Runs with whatever operator is on the model (``reducing`` or ``relaxed`` with ``batch.layout``).
-    """
-    hidden_bsd = model.model.language_model(
-        inputs_embeds=batch.x_bsd,
-        attention_mask=batch.layout.valid_bs.long() if mask is None else mask,
-        use_cache=False,
-    ).last_hidden_state
-    return hidden_bsd.gather(1, batch.place_ba[..., None].expand(-1, -1, hidden_bsd.shape[-1]))
-
-
-def exact(logits_bav: Tensor, batch: Batch) -> Tensor:
-    """Which questions are answered exactly (b,)."""
-    return ((logits_bav.argmax(-1) == batch.target_ba) | ~batch.wanted_ba).all(-1)

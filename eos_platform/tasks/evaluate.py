@@ -10,9 +10,9 @@ import torch
 
 from eos_platform.models.attach import reducing
 from eos_platform.operators.spec import OperatorSpec
-from eos_platform.tasks.encode import answer_states, exact
+from eos_platform.tasks.base import Subject
+from eos_platform.tasks.batch import answered, in_order
 from eos_platform.tasks.scenes import Split
-from eos_platform.tasks.workload import Workload
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Evaluation:
 
 @torch.no_grad()
 def evaluate(
-    workload: Workload,
+    workload: Subject,
     operator: OperatorSpec | None = None,
     split: Split = "heldout",
     questions: int = 4096,
@@ -57,8 +57,9 @@ def evaluate(
         encoded = encoded.seen_by(operator)
     model = workload.model
     size = batch_size or (256 if model.device.type == "cuda" else 32)
-    found = []
+    found, numbers = [], []
     for batch in encoded.batches(size):
         with reducing(model, operator, batch.layout) if operator else nullcontext():
-            found.append(exact(model.lm_head(answer_states(model, batch)), batch))
-    return Evaluation(torch.cat(found).cpu().numpy(), tuple(encoded.skills))
+            found.append(answered(model, batch))
+        numbers.append(batch.index_b)
+    return Evaluation(in_order(found, numbers).cpu().numpy(), tuple(encoded.skills))

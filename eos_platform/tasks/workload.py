@@ -12,11 +12,10 @@ from safetensors import SafetensorError
 
 from eos_platform.errors import EosError, did_you_mean, unknown
 from eos_platform.models.bundled import GRIDS, folder
-from eos_platform.models.compute import DecoderShape, VisionShape, shape_of, vision_shape_of
 from eos_platform.models.devices import find_device
 from eos_platform.models.llava import target_of
 from eos_platform.models.unwrap import unwrapped
-from eos_platform.operators.spec import Target
+from eos_platform.tasks.base import Subject
 from eos_platform.tasks.encode import Encoded
 from eos_platform.tasks.questions import SKILLS
 from eos_platform.tasks.scenes import CONFIGS, SPLITS, SceneConfig, Split
@@ -25,7 +24,7 @@ TASKS = ("scenes",)
 
 
 @dataclass
-class Workload:
+class Workload(Subject):
     """A frozen model on a task. Encoded questions are kept: the next search or evaluation starts at once."""
 
     name: str
@@ -43,21 +42,6 @@ class Workload:
     def skills(self) -> tuple[str, ...]:
         """The task's skills."""
         return tuple(SKILLS)
-
-    @cached_property
-    def target(self) -> Target:
-        """What operators for this model refer to."""
-        return target_of(self.model, self.name)
-
-    @cached_property
-    def shape(self) -> DecoderShape:
-        """Sizes of the decoder."""
-        return shape_of(self.model)
-
-    @cached_property
-    def vision_shape(self) -> VisionShape:
-        """Sizes of the vision tower."""
-        return vision_shape_of(self.model)
 
     @cached_property
     def text_tokens(self) -> int:

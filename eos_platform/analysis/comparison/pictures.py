@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from eos_platform.models.kept import kept_places
+from eos_platform.models.kept import kept_of
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.tasks.encode import Encoded
 from eos_platform.tasks.render import render
@@ -84,7 +84,7 @@ def kept_on(
     if not questions:
         return []
     batch = encoded.batch(torch.tensor(questions, device=encoded.text_qt.device))
-    sites = kept_places(workload.model, operator, batch.x_bsd, batch.layout)
+    sites = kept_of(workload.model, operator, batch.prefill)
     return [
         [
             {

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from eos_platform.models.adapter import adapter_of
 from eos_platform.models.attach import reducing
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.tasks.encode import Batch, Encoded
@@ -57,10 +58,10 @@ def prefill_cost(workload: Workload, operator: OperatorSpec | None, encoded: Enc
         encoded: questions as the operator's vision tower sees them.
     """
     model, asked = workload.model, typical(encoded, batch)
+    adapter = adapter_of(model)
 
     def work() -> None:
-        output = model.model.language_model(inputs_embeds=asked.x_bsd, use_cache=True)
-        model.lm_head(output.last_hidden_state[:, -1:])
+        adapter.start(asked.prefill)
 
     with reducing(model, operator, asked.layout) if operator else nullcontext():
         found = {"prefill_ms": median_ms(work, model.device)}
@@ -80,5 +81,5 @@ def typical(encoded: Encoded, batch: int) -> Batch:
     middle = torch.argsort(lengths, stable=True)[len(lengths) // 2]
     found = encoded.batch(middle.repeat(batch))
     length = int(found.layout.last_b[0]) + 1
-    layout = replace(found.layout, text_bs=found.layout.text_bs[:, :length], valid_bs=found.layout.valid_bs[:, :length])
-    return replace(found, x_bsd=found.x_bsd[:, :length], layout=layout)
+    # no mask, as of a prompt without padding
+    return replace(found, prefill=replace(found.prefill.until(length), mask=None))

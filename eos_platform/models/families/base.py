@@ -26,9 +26,13 @@ class Family:
     axes: ClassVar[int] = 1  # of a token's position
     reads_tower: ClassVar[bool] = False  # attention inside the vision tower, sites there, shrunk pictures
     rope_by_kind: ClassVar[bool] = False  # rotary embeddings differ by kind of attention
+    relaxable: ClassVar[bool] = True  # a search can run on it
+    answers_typed: ClassVar[Mapping[str, int]] = {}  # what inputs of types of token say of an answer's, if not 0
+    answer_lead: ClassVar[str] = " "  # between a prompt without chat template and its answer
     own_masks: ClassVar[bool] = False  # attention is not simply causal: windows, or both ways among some tokens
     towers: ClassVar[tuple[str, ...]] = ("vision_tower", "visual", "vision_model")
     texts: ClassVar[tuple[str, ...]] = ("language_model", "text_model")
+    projectors: ClassVar[tuple[str, ...]] = ("multi_modal_projector", "connector")
 
     def parts(self, model: Any) -> Parts:
         """The parts of a model of this family.
@@ -79,6 +83,20 @@ class Family:
             heard: what ``listens`` told lately, latest last.
         """
         return {"image": None}
+
+    def sizes(self, call: Call) -> Sequence[Any]:
+        """What ``heard`` would tell of a call of the body, from its own arguments."""
+        return ()
+
+    def logits(self, model: Any, hidden_bsd: Tensor) -> Tensor:
+        """What the model itself makes of hidden states after the final norm: scaled or capped if it does so."""
+        found: Tensor = model.lm_head(hidden_bsd)
+        return found
+
+    def sees_with(self, parts: Parts) -> list[Tensor]:
+        """The weights that make visual tokens of pictures."""
+        projector = _first(parts.body, self.projectors)
+        return [*parts.tower.parameters(), *(() if projector is None else projector.parameters())]
 
     def alone(self, parts: Parts, call: Call) -> bool:
         """Whether, as far as shapes tell, every prompt of a call has one image of the usual size and no more."""

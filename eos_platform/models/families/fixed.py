@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from eos_platform.models.families.base import Call, Family, encoded
@@ -79,6 +80,8 @@ class PaliGemma(Fixed):
     name = "PaliGemma"
     model_types = ("paligemma",)
     own_masks = True
+    answer_lead = ""  # a line's end stands there already
+    answers_typed = {"token_type_ids": 1}  # noqa: RUF012
 
     def grid(self, config: Any) -> Grid:
         """The tower's patches."""
@@ -88,6 +91,12 @@ class PaliGemma(Fixed):
     def positions_of(self, call: Call, position: Tensor) -> Tensor:
         """From 1."""
         return position + 1
+
+    def logits(self, model: Any, hidden_bsd: Tensor) -> Tensor:
+        """Capped where the language model's are (Gemma 3, although its configuration has a cap, does not)."""
+        logits_bsv = super().logits(model, hidden_bsd)
+        cap = getattr(model.config.get_text_config(), "final_logit_softcapping", None)
+        return logits_bsv if cap is None else torch.tanh(logits_bsv / cap) * cap
 
 
 def _two(size: Any) -> tuple[int, int]:

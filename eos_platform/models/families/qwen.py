@@ -32,6 +32,11 @@ class Qwen(Family):
         """Grids of patches (the model itself reads them on the host, too)."""
         return call["grid_thw"].tolist()
 
+    def sizes(self, call: Call) -> Sequence[Any]:
+        """The same, as the model's processor says."""
+        given = (call.get(name) for name in ("image_grid_thw", "video_grid_thw"))
+        return [grids.tolist() for grids in given if grids is not None]
+
     def pieces(self, parts: Parts, call: Call, heard: Sequence[Any]) -> Mapping[str, Sequence[Piece]]:
         """Of each image, and of each frame of each film; films were encoded last."""
         merge = parts.tower.spatial_merge_size

@@ -1,0 +1,126 @@
+"""Questions as tensors, whatever the task: batches ready for the language model, and what it answers.
+
+Answers are judged teacher-forced: if every answer token is the most likely one after the right beginning, greedy
+decoding writes exactly that answer.
+
+Legend: b batch, s sequence, a answer tokens, d width, v vocabulary.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from eos_platform.models.adapter import adapter_of
+from eos_platform.models.layout import Layout
+from eos_platform.models.prefill import Mask, Prefill
+from eos_platform.operators.spec import OperatorSpec
+
+
+@dataclass
+class Batch:
+    """Some questions, ready for the language model.
+
+    Attributes:
+        prefill: what the language model is handed.
+        place_ba: places whose hidden state predicts an answer token.
+        target_ba: those answer tokens.
+        wanted_ba: which of them exist (answers differ in length).
+        index_b: question numbers.
+    """
+
+    prefill: Prefill
+    place_ba: Tensor
+    target_ba: Tensor
+    wanted_ba: Tensor
+    index_b: Tensor
+
+    @property
+    def x_bsd(self) -> Tensor:
+        """Input embeddings."""
+        return self.prefill.x_bsd
+
+    @property
+    def layout(self) -> Layout:
+        """Where things are."""
+        return self.prefill.layout
+
+
+class Asked(ABC):
+    """Questions of a task, encoded for a model.
+
+    Attributes:
+        model: they are for.
+        skills: of each question, what it is about.
+        text_tokens: of a typical prompt, those that are not visual.
+        teacher_qad: answer states of the unreduced model, once a search has asked.
+        waits: whether making a batch waits for the device, so that it cannot be captured.
+    """
+
+    model: Any
+    skills: list[str]
+    text_tokens: int
+    teacher_qad: Tensor | None = None
+    waits = False
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """How many questions."""
+
+    @abstractmethod
+    def batch(self, index_b: Tensor) -> Batch:
+        """The questions of these numbers, which must be alike in their pictures' sizes."""
+
+    @abstractmethod
+    def batches(self, size: int) -> Iterator[Batch]:
+        """All questions, each once; in order, as far as they are alike in their pictures' sizes."""
+
+    @abstractmethod
+    def usual_question(self) -> Tensor:
+        """The mean direction of all questions' text (d,)."""
+
+    def draw(self, rng: np.random.Generator, size: int) -> np.ndarray:
+        """Numbers of ``size`` questions for one batch."""
+        return rng.choice(len(self), size, replace=False)
+
+    def seen_by(self, operator: OperatorSpec) -> Asked:
+        """These questions with the pictures as the operator has them leave the vision tower, ready for its sites."""
+        return self
+
+
+def in_order(parts: list[Tensor], batches: list[Tensor]) -> Tensor:
+    """Rows of several batches, by the numbers of their questions.
+
+    Args:
+        parts: (b, ...) each.
+        batches: the questions' numbers (b,) of each.
+    """
+    rows = torch.cat(parts)
+    found = torch.empty_like(rows)
+    found[torch.cat(batches)] = rows
+    return found
+
+
+def answer_states(model: Any, batch: Batch, mask: Mask = None) -> Tensor:
+    """Hidden states that predict the answer tokens (b, a, d), from one pass of the language model.
+
+    Runs with whatever operator is on the model (``reducing`` or ``relaxed`` with ``batch.layout``).
+    """
+    hidden_bsd = adapter_of(model).forward(batch.prefill, mask)
+    return hidden_bsd.gather(1, batch.place_ba[..., None].expand(-1, -1, hidden_bsd.shape[-1]))
+
+
+def exact(logits_bav: Tensor, batch: Batch) -> Tensor:
+    """Which questions are answered exactly (b,)."""
+    return ((logits_bav.argmax(-1) == batch.target_ba) | ~batch.wanted_ba).all(-1)
+
+
+def answered(model: Any, batch: Batch) -> Tensor:
+    """Which questions the model answers exactly (b,), with whatever operator is on it."""
+    return exact(adapter_of(model).logits(answer_states(model, batch)), batch)

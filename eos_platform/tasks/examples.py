@@ -1,0 +1,263 @@
+"""Questions about pictures, for any model: prompts encoded by the model's own body, its pictures seen once.
+
+    subject = Examples(model, processor, {"search": examples, "validation": more, "heldout": others})
+    result = eos_platform.search(subject, SearchConfig(budget=0.3))
+
+Batches are made of questions that are alike in the sizes of their pictures, so that every shape is static.
+Legend: b batch, s sequence, a answer tokens, d width.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from eos_platform.errors import EosError, unknown
+from eos_platform.models.adapter import Adapter, adapter_of
+from eos_platform.models.compute import DecoderShape, shape_of
+from eos_platform.models.llava import target_of
+from eos_platform.models.needs import acts_in_tower
+from eos_platform.models.prefill import joined_outputs
+from eos_platform.models.raters import question
+from eos_platform.operators.spec import FEATURES, OperatorSpec, Target
+from eos_platform.tasks.base import FROM_TOWER, Subject
+from eos_platform.tasks.batch import Asked, Batch
+from eos_platform.tasks.prompts import Example, Prompt, made_by
+from eos_platform.tasks.scenes import SPLITS, Split
+
+Units = tuple[tuple[tuple[int, int], int], ...]
+PIXELS = ("pixel_values", "pixel_attention_mask")  # of no use once seen
+TYPICAL = 256  # questions that tell what prompts usually are
+A_TOKEN = ("input_ids", "attention_mask")  # inputs of one number a token, beside those of types
+
+
+class EncodedExamples(Asked):
+    """Prompts, with what the model's vision tower made of their pictures."""
+
+    waits = True
+
+    def __init__(self, model: Any, prompts: Iterable[Prompt]) -> None:
+        """Every picture goes through the tower here, once; the pictures themselves are not kept.
+
+        Raises:
+            EosError: there are no prompts, or one without pictures.
+        """
+        self.model, self.device = model, model.device
+        self.adapter: Adapter = adapter_of(model)
+        self.prompts: list[Prompt] = []
+        self.seen: dict[int, Any] = {}
+        self.units: list[Units] = []
+        for prompt in prompts:
+            inputs = {name: value.to(self.device) for name, value in prompt.inputs.items()}
+            if prompt.picture not in self.seen:
+                self.seen[prompt.picture] = joined_outputs([self.adapter.images(inputs)])
+            rest = self._asked(prompt.inputs)
+            self.prompts.append(replace(prompt, inputs=rest))
+            inputs = {name: inputs[name] for name in rest}
+            layout = self.adapter.layout(self._with_pictures(inputs, [prompt]))
+            self.units.append(layout.units)
+        if not self.prompts:
+            raise EosError("there are no questions")
+        self.skills = [prompt.skill for prompt in self.prompts]
+        self.lengths = [prompt.inputs["input_ids"].shape[1] for prompt in self.prompts]
+        visual = [_tokens(units) for units in self.units]
+        self.text_tokens = round((sum(self.lengths) - sum(visual)) / len(visual))
+        self.longest = max(len(prompt.answer) for prompt in self.prompts)
+        self.groups: dict[Units, list[int]] = {}
+        for number, units in enumerate(self.units):
+            self.groups.setdefault(units, []).append(number)
+
+    def __len__(self) -> int:
+        return len(self.prompts)
+
+    def _asked(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Those inputs that the model is still to be given: no pictures, and nothing that only its loss is made of."""
+        return {name: value for name, value in inputs.items() if name in self.adapter.inputs and name not in PIXELS}
+
+    def _with_pictures(self, inputs: dict[str, Any], prompts: Sequence[Prompt]) -> dict[str, Any]:
+        """Inputs with what was made of the pictures instead of these."""
+        seen = joined_outputs([self.seen[prompt.picture] for prompt in prompts])
+        return {**inputs, "mm_encoder_outputs": {"image": seen}}
+
+    def batch(self, index_b: Tensor) -> Batch:
+        """The questions of these numbers, padded behind their answers."""
+        numbers = index_b.tolist()
+        prompts = [self.prompts[number] for number in numbers]
+        whole = [length + len(prompt.answer) for length, prompt in zip(self._of(numbers), prompts, strict=True)]
+        longest = max(whole)
+        inputs: dict[str, Any] = {}
+        for name in prompts[0].inputs:
+            values = [prompt.inputs[name] for prompt in prompts]
+            if not self._a_token(name, prompts[0]):
+                inputs[name] = torch.cat(values).to(self.device)
+                continue
+            rows = []
+            for value, prompt in zip(values, prompts, strict=True):
+                row_s = torch.cat((value[0], self._answer(name, prompt, value)))
+                rows.append(nn.functional.pad(row_s, (0, longest - len(row_s))))
+            inputs[name] = torch.stack(rows).to(self.device)
+        place_s = torch.arange(longest, device=self.device)
+        prompt_b = torch.tensor(self._of(numbers), device=self.device)
+        whole_b = torch.tensor(whole, device=self.device)
+        answer_bs = (place_s >= prompt_b[:, None]) & (place_s < whole_b[:, None])
+        inputs["attention_mask"] = (place_s < whole_b[:, None]).long()
+        prefill = self.adapter.encode(self._with_pictures(inputs, prompts), answer_bs)
+        target_ba = torch.tensor(
+            [[*prompt.answer, *[0] * (self.longest - len(prompt.answer))] for prompt in prompts], device=self.device
+        )
+        step_a = torch.arange(self.longest, device=self.device)
+        wanted_ba = step_a < (whole_b - prompt_b)[:, None]
+        place_ba = torch.where(wanted_ba, (prompt_b - 1)[:, None] + step_a, 0)
+        return Batch(prefill, place_ba, target_ba, wanted_ba, index_b.to(self.device))
+
+    def _of(self, numbers: Sequence[int]) -> list[int]:
+        return [self.lengths[number] for number in numbers]
+
+    def _a_token(self, name: str, prompt: Prompt) -> bool:
+        """Whether an input has a number for every token."""
+        return name in A_TOKEN or (name.endswith("type_ids") and prompt.inputs[name].dim() == 2)
+
+    def _answer(self, name: str, prompt: Prompt, like: Tensor) -> Tensor:
+        """What an input holds for the tokens of an answer."""
+        if name == "input_ids":
+            return torch.tensor(prompt.answer, dtype=like.dtype)
+        value = 1 if name == "attention_mask" else self.adapter.family.answers_typed.get(name, 0)
+        return torch.full((len(prompt.answer),), value, dtype=like.dtype)
+
+    def batches(self, size: int) -> Iterator[Batch]:
+        """All questions, those of pictures of one size together."""
+        for members in self.groups.values():
+            for start in range(0, len(members), size):
+                yield self.batch(torch.tensor(members[start : start + size]))
+
+    def draw(self, rng: np.random.Generator, size: int) -> np.ndarray:
+        """Numbers of ``size`` questions about pictures of one size, which is drawn first; again where it has fewer."""
+        members = list(self.groups.values())
+        if len(members) == 1:
+            return rng.choice(len(self), size, replace=False)
+        share = np.asarray([len(one) for one in members]) / len(self)
+        mine = np.asarray(members[rng.choice(len(members), p=share)])
+        return mine[rng.choice(len(mine), size, replace=len(mine) < size)]
+
+    @torch.no_grad()
+    def usual_question(self) -> Tensor:
+        """The mean direction of all questions' text (d,)."""
+        found = [question(batch.x_bsd, batch.layout.text_bs).float() for batch in self.batches(64)]
+        return torch.cat(found).mean(0)
+
+    def seen_by(self, operator: OperatorSpec) -> Asked:
+        """Themselves: what is reduced in the tower, or read there, is not for them.
+
+        Raises:
+            EosError: the operator does either.
+        """
+        if acts_in_tower(operator):
+            raise EosError(
+                f"operator '{operator.name}' acts in the vision tower; pictures of this task are seen without"
+            )
+        return self
+
+
+class Examples(Subject):
+    """A model on questions of the user's own."""
+
+    def __init__(
+        self,
+        model: Any,
+        processor: Any,
+        examples: Mapping[Split, Sequence[Example] | Sequence[Prompt]],
+        *,
+        name: str = "",
+        task: str = "examples",
+    ) -> None:
+        """The model is frozen.
+
+        Args:
+            model: of any family that can be relaxed.
+            processor: its own; None where the examples are prompts already.
+            examples: by split: a search needs ``search`` and ``validation``.
+
+        Raises:
+            EosError: no examples to search on, an unknown split, or a model no search can run on.
+        """
+        for split in examples:
+            if split not in SPLITS:
+                raise unknown("split", split, SPLITS)
+        if not examples.get("search"):
+            raise EosError("examples: none to search on; give some as 'search'")
+        self.model = model.eval().requires_grad_(False)
+        self.name, self.task, self.processor = name or type(model).__name__, task, processor
+        self._named = name
+        self.examples = examples
+        self._encoded: dict[tuple[Split, int], EncodedExamples] = {}
+        if not self.adapter.capabilities.relaxable:
+            raise EosError(f"a search cannot run on {self.adapter.family.name} models")
+
+    @property
+    def skills(self) -> tuple[str, ...]:
+        """As the examples name them."""
+        return tuple(dict.fromkeys(example.skill for example in self.examples["search"]))
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """All but those that are read inside the vision tower."""
+        return tuple(name for name in FEATURES if name not in FROM_TOWER)
+
+    @cached_property
+    def usual_units(self) -> Units:
+        """What most prompts hold."""
+        return Counter[Units](self._typical.units).most_common(1)[0][0]
+
+    @cached_property
+    def target(self) -> Target:
+        """The model, and pictures as most prompts have them; where sizes vary, all units of a prompt are one row."""
+        found, units = target_of(self.model, self._named), self.usual_units
+        if not self.adapter.capabilities.varies:
+            return found
+        one = len(units) == 1 and units[0][1] == 1
+        return found.model_copy(update={"grid": units[0][0] if one else (1, _tokens(units))})
+
+    @cached_property
+    def shape(self) -> DecoderShape:
+        """Sizes of the decoder, which most prompts hand so many units."""
+        return replace(shape_of(self.model), units=max(1, round(_tokens(self.usual_units) / self.target.tokens)))
+
+    @cached_property
+    def text_tokens(self) -> int:
+        """Tokens of a typical prompt that are not visual."""
+        return self._typical.text_tokens
+
+    @property
+    def _typical(self) -> EncodedExamples:
+        return self.encoded("search", TYPICAL)
+
+    def encoded(self, split: Split, questions: int) -> EncodedExamples:
+        """The first ``questions`` of a split, or all there are.
+
+        Raises:
+            EosError: there are none.
+        """
+        given = self.examples.get(split, ())
+        if not given:
+            raise EosError(f"examples: there are none of the split '{split}', only of {', '.join(self.examples)}")
+        key = split, min(questions, len(given))
+        if key not in self._encoded:
+            self._encoded[key] = EncodedExamples(self.model, self._prompts(given[: key[1]]))
+        return self._encoded[key]
+
+    def _prompts(self, given: Sequence[Example] | Sequence[Prompt]) -> Iterator[Prompt]:
+        lead = self.adapter.family.answer_lead
+        yield from (one for one in given if isinstance(one, Prompt))
+        if questions := [one for one in given if isinstance(one, Example)]:
+            yield from made_by(self.processor, questions, lead)
+
+
+def _tokens(units: Units) -> int:
+    return sum(rows * columns * many for (rows, columns), many in units)
