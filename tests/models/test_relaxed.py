@@ -97,7 +97,7 @@ def test_soft_positions_have_the_gradient_of_rotation(model: Any) -> None:
 
 def test_soft_counts_are_those_wanted(small: Any, model: Any) -> None:
     spec = small.operator({"layer": 1, "keep": 20, "score": {"norm": 1.0}})
-    _, layout = small.embed(model, small.prompts())
+    x, layout = small.embed(model, small.prompts())
     site = RelaxedSite.of(spec.sites[0])
     site.count = torch.tensor(23.5)
     with torch.no_grad(), relaxed(model, [site], layout, temperature=0.2, hard=False) as trace:
@@ -107,7 +107,7 @@ def test_soft_counts_are_those_wanted(small: Any, model: Any) -> None:
 
 def test_nothing_is_left_behind(small: Any, model: Any) -> None:
     spec = small.operator({"layer": 1, "keep": 20, "score": {"norm": 1.0}})
-    _, layout = small.embed(model, small.prompts())
+    x, layout = small.embed(model, small.prompts())
     before = model.model.language_model(inputs_embeds=x).last_hidden_state
     with (
         pytest.raises(RuntimeError, match="stop"),
@@ -121,7 +121,7 @@ def test_nothing_is_left_behind(small: Any, model: Any) -> None:
 def test_refusals(small: Any, model: Any) -> None:
     spec = small.operator({"layer": 1, "keep": 20, "score": {"norm": 1.0}})
     site = RelaxedSite.of(spec.sites[0])
-    _, layout = small.embed(model, small.prompts())
+    x, layout = small.embed(model, small.prompts())
     with attached(model, spec), pytest.raises(EosError, match="already attached"):
         relaxed(model, [site], layout, temperature=0.1, hard=True).__enter__()
     late = RelaxedSite.of(spec.sites[0])
