@@ -121,7 +121,7 @@ def test_nothing_is_left_behind(small: Any, model: Any) -> None:
 def test_refusals(small: Any, model: Any) -> None:
     spec = small.operator({"layer": 1, "keep": 20, "score": {"norm": 1.0}})
     site = RelaxedSite.of(spec.sites[0])
-    x, layout = small.embed(model, small.prompts())
+    _x, layout = small.embed(model, small.prompts())
     with attached(model, spec), pytest.raises(EosError, match="already attached"):
         relaxed(model, [site], layout, temperature=0.1, hard=True).__enter__()
     late = RelaxedSite.of(spec.sites[0])
