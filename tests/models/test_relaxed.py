@@ -11,7 +11,7 @@ from eos_platform.errors import EosError
 from eos_platform.models.attach import attached, reducing
 from eos_platform.models.relaxed import relaxed, soft_rope
 from eos_platform.operators.relaxed_site import RelaxedSite
-from eos_platform.operators.spec import FEATURES, OperatorSpec, Steering
+from eos_platform.operators.spec import FEATURES, OperatorSpec, SiteSpec, Steering
 
 TEXT = (9, 5)
 
@@ -121,7 +121,7 @@ def test_nothing_is_left_behind(small: Any, model: Any) -> None:
 def test_refusals(small: Any, model: Any) -> None:
     spec = small.operator({"layer": 1, "keep": 20, "score": {"norm": 1.0}})
     site = RelaxedSite.of(spec.sites[0])
-    _, layout = small.embed(model, small.prompts())
+    _x, layout = small.embed(model, small.prompts())
     with attached(model, spec), pytest.raises(EosError, match="already attached"):
         relaxed(model, [site], layout, temperature=0.1, hard=True).__enter__()
     late = RelaxedSite.of(spec.sites[0])
@@ -170,3 +170,11 @@ def test_with_few_candidates_it_still_agrees_with_deployed(
     assert [presence.shape[1] for presence in trace.presence] == [20, 20]
     assert torch.allclose(found[layout.text_bs], expected[layout.text_bs], atol=1e-4)
     assert [float(count) for count in few.counts] == pytest.approx([float(count) for count in whole.counts], abs=0.02)
+
+
+def test_sites_out_of_order_are_named(small: Any, model: Any) -> None:
+    _, layout = small.embed(model, small.prompts())
+    sites = [RelaxedSite.of(SiteSpec(layer=layer, keep=20, score={"norm": 1.0})) for layer in (3, 1)]
+    with pytest.raises(EosError, match=r"sites\.1: layer 1 comes after layer 3"):  # noqa: SIM117
+        with relaxed(model, sites, layout, temperature=1.0, hard=False):
+            pass

@@ -9,6 +9,8 @@ from eos_platform.models.attach import attached
 from eos_platform.models.cache import cache_of, with_cache
 from eos_platform.models.conformance.subjects import batches, built, specs
 from eos_platform.models.conformance.zoo import SAMPLES, prompts
+from eos_platform.models.llava import target_of
+from eos_platform.operators.spec import OperatorSpec, SiteSpec
 
 FAMILIES = ["LLaVA-1.5", "SmolVLM", "Gemma 3", "PaliGemma"]
 
@@ -80,3 +82,14 @@ def test_films_are_reduced_like_pictures(batch: str) -> None:
     visual = (inputs["input_ids"] == model.config.video_token_id) | (inputs["input_ids"] == model.config.image_token_id)
     assert whole == inputs["input_ids"].shape[1]
     assert left <= whole - 0.3 * visual.sum(1).max()
+
+
+@torch.no_grad()
+def test_what_the_tower_says_reaches_prompts_with_several_pictures() -> None:
+    sample = SAMPLES["LLaVA-1.5"]
+    model, inputs = built(sample), batches(sample)["several"]
+    target = target_of(model)
+    spec = OperatorSpec(target=target, sites=(SiteSpec(layer=1, keep=target.tokens // 2, score={"vision": 1.0}),))
+    with attached(model, spec):
+        cache = cache_of(model(**inputs, use_cache=True))
+    assert cache.get_seq_length(0) - cache.get_seq_length(2) >= target.tokens // 2

@@ -62,10 +62,10 @@ def measure(files: Sequence[str], out: Path, jobs: int, trust: bool, say: Callab
     """Runs each of the test files once under coverage, or reads what an earlier run of the same code and tests found.
 
     Args:
-        trust: read it though code or tests have changed since, as while one writes a test.
+        trust: read it though other files have changed since, as while one writes a test.
     """
     parts = {file: out / "contexts" / f"{_digest(file)}.json" for file in files}
-    missing = {file: path for file, path in parts.items() if not path.exists() or not (trust or _fresh(file, path))}
+    missing = {file: path for file, path in parts.items() if not path.exists() or not _fresh(file, path, trust)}
 
     def work(file: str, path: Path) -> Callable[[], int]:
         path.unlink(missing_ok=True)
@@ -82,8 +82,10 @@ def measure(files: Sequence[str], out: Path, jobs: int, trust: bool, say: Callab
     return _merged([json.loads(path.read_text()) for path in parts.values()])
 
 
-def _fresh(file: str, path: Path) -> bool:
-    return bool(json.loads(path.read_text())["state"] == state(file))
+def _fresh(file: str, path: Path, trust: bool) -> bool:
+    found = json.loads(path.read_text())
+    same = found.get("file") == _digest((targets.ROOT / file).read_text("utf-8"))
+    return same and (trust or found["state"] == state(file))
 
 
 def state(*test_files: str) -> str:
@@ -109,7 +111,7 @@ def _measured(file: str, path: Path, folder: Path) -> int:
     cover = coverage.Coverage(data_file=None, include=[f"{kept}/*"], config_file=False)
     plugin = child.Plugin(cover)
     cover.start()
-    began = state(file)
+    began = {"state": state(file), "file": _digest((targets.ROOT / file).read_text("utf-8"))}
     child.run([[file]], folder, plugin, stop_early=False)
     cover.stop()
     data: Any = cover.get_data()
@@ -124,7 +126,7 @@ def _measured(file: str, path: Path, folder: Path) -> int:
     found = {"tests": tests, "seconds": plugin.seconds, "failed": plugin.failed, "shared": plugin.shared}
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps({"state": began, **found}))
+    partial.write_text(json.dumps({**began, **found}))
     partial.rename(path)
     return 0
 
