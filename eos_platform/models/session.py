@@ -28,18 +28,21 @@ from eos_platform.models.asked import Asked
 from eos_platform.models.attention import check_kept, check_unpacked, is_flash
 from eos_platform.models.cache import cache_of
 from eos_platform.models.crowd import Crowd, apply_sites, opened
+from eos_platform.models.foreign import check_origin, check_whole
 from eos_platform.models.fused import fused
 from eos_platform.models.layout import Layout, check_layout
-from eos_platform.models.listener import Listener
+from eos_platform.models.listener import Listener, Told
 from eos_platform.models.masks import cut, take
 from eos_platform.models.needs import decoder_needs, working_sites
 from eos_platform.models.parts import Parts, renamed
 from eos_platform.models.present import Present, Step, apply_site, enter
 from eos_platform.models.prompt import (
     Call,
+    Origin,
     Pass,
     Prompt,
     Stage,
+    ahead,
     biased,
     forget,
     later_call,
@@ -60,6 +63,8 @@ class _Local(threading.local):
     """What one thread is in the middle of."""
 
     now: Pass | None = None
+    cache: Any = None
+    fresh: bool = False  # the cache was empty
 
 
 class Session:
@@ -78,6 +83,7 @@ class Session:
         where tokens enter."""
         self.parts = parts
         self.operator = operator
+        self.origin = Origin(operator)
         self.tokens = operator.target.tokens
         self.entering = operator.entering
         self.names = tuple(sorted(decoder_needs(operator)))
@@ -149,13 +155,13 @@ class Session:
     def _begin_call(self, module: Any, call: Call) -> None:
         # not the listener's own hook: by the session behind it, ``attach`` knows that a copied model has an operator on
         assert self.listener is not None
-        self.listener.read_answers(call)
+        self.listener.read_answers(module, call)
 
     @torch.compiler.disable
     def _end_call(self, module: Any, args: Any, output: Any) -> None:
         assert self.listener is not None
         self.listener.take()
-        self._local.now = None
+        self._local.now = self._local.cache = None
 
     # What happens in the language model
 
@@ -163,13 +169,18 @@ class Session:
         """Before the language model: begin a prompt (with its sites at layer 0), or go on with one."""
         check_kept(self.parts, self.kind)
         local, cache = self._local, cache_of(call)
-        asked, valid_bs = (self.layout, None) if self.listener is None else self.listener.take()
-        local.now = None
+        told = Told(self.layout) if self.listener is None else self.listener.take()
+        asked = told.asked
+        local.now = local.cache = None
         past = 0 if cache is None else cache.get_seq_length()
         if past > 0:
             prompt = recall(cache)
-            if prompt is not None:
-                local.now = Pass(prompt, prefill=False, keeps=True, valid_bs=valid_bs)
+            if prompt is None:
+                check_whole(cache, self.operator, call, told.valid_bs)
+                remember(cache, Prompt(0))
+            elif prompt.stages:
+                check_origin(prompt, self.origin)
+                local.now = Pass(prompt, prefill=False, valid_bs=told.valid_bs, refed=told.refed)
                 if 0 in prompt.stages:
                     shorten(self.parts, local.now, call, past)
             return
@@ -187,7 +198,10 @@ class Session:
         step = self._begin(asked, x_bsd, position)
         if step is None:
             return
-        local.now = Pass(Prompt(x_bsd.shape[1]), prefill=True, start=step.present)
+        prompt = Prompt(x_bsd.shape[1], self.origin, fed=[] if told.ids_bs is None else [told.ids_bs])
+        if position.dim() > 2:
+            prompt.ahead_b1 = ahead(position, told.valid_bs)
+        local.now = Pass(prompt, prefill=True, start=step.present)
         if self.deepens and call.get("deepstack_visual_embeds") is not None:
             place_bs1 = call["visual_pos_masks"][..., None]
             empty_bsd = torch.zeros_like(x_bsd)
@@ -263,6 +277,8 @@ class Session:
 
     def _layer(self, index: int, module: Any, call: Call) -> None:
         now, cache = self._local.now, cache_of(call)
+        if index == 0 and cache is not None:
+            self._local.cache, self._local.fresh = cache, cache.get_seq_length() == 0
         if now is None:
             if self.layout is not None and (cache is None or cache.get_seq_length(index) == 0):
                 # compiled in pieces, as flash attention may be, one piece does not see what another said
@@ -270,9 +286,6 @@ class Session:
             return
         if cache is None and index == 0 and call.get("use_cache"):  # later steps would not know what was chosen
             raise EosError("this version of transformers hands its decoder layers no cache that operators know of")
-        if cache is not None and not now.keeps:
-            remember(cache, now.prompt)
-            now.keeps = True
         if now.prefill:
             self._prefill(now, module, call, index)
         else:
@@ -351,8 +364,13 @@ class Session:
 
     def _leave(self, module: Any, args: Any, output_bkd: Tensor) -> Tensor | None:
         """After the final norm: as many rows as came in, zeros where a token was removed."""
-        now = self._local.now
-        self._local.now = None
+        local = self._local
+        now, cache = local.now, local.cache
+        local.now = local.cache = None
+        if cache is not None and (now is not None or local.fresh):
+            remember(cache, Prompt(0) if now is None else now.prompt)
+        if now is not None and now.refed:
+            return nn.functional.pad(output_bkd, (0, 0, now.refed, 0))
         if now is None or not now.prefill or now.stage is None:
             return None
         present = now.stage.present
