@@ -109,6 +109,7 @@ class Pass:
     refed: int = 0  # tokens in front that the cache already held, and which are not fed again
     deep: list[Tensor] = field(default_factory=list)  # added to the hidden states behind each of the first layers
     valid_bs: Tensor | None = None  # the attention mask of prompt and answer that the whole model was given
+    later_bqq: Tensor | None = None  # which later ones of its tokens each sees, where attention is not simply causal
     decode: dict[tuple[int, str], Call] = field(default_factory=dict)
 
 
@@ -288,7 +289,9 @@ def _own_mask(parts: Parts, now: Pass, stage: Stage, call: Call, index: int, key
     window = None if kind == FULL else parts.language_model.config.sliding_window
     assert isinstance(present, Crowd)
     new = x_bqd.shape[1]
-    mask_bqc = _among_new(_rebuilt(present, now.valid_bs, keys, new, window), call.get("attention_mask"), new)
+    mask_bqc = _rebuilt(present, now.valid_bs, keys, new, window)
+    if now.later_bqq is not None:
+        mask_bqc = mask_bqc | nn.functional.pad(now.later_bqq, (keys - new, 0))
     bias_bk = present.bias_bk
     if bias_bk is not None:
         bias_bk = nn.functional.pad(bias_bk, (0, keys - present.count))
@@ -315,14 +318,17 @@ def _rebuilt(present: Crowd, valid_bs: Tensor | None, keys: int, new: int, windo
     return seen_bqc
 
 
-def _among_new(seen_bqc: Tensor, mask: Tensor | None, new: int) -> Tensor:
-    """Among themselves new tokens see what the model's own mask says: both ways, those of a picture may."""
+def sees_later(mask: Tensor | None, new: int) -> Tensor | None:
+    """Which later ones of several new tokens each sees (b, q, q), as the tokens of a picture may; None: none can.
+
+    Args:
+        mask: that the model hands layer 0, whose cache its kinds of tokens are told for.
+        new: q.
+    """
     if mask is None or new == 1 or mask.dim() != 4:
-        return seen_bqc
+        return None
     own_bqq = mask[:, 0, :, -new:]
-    if own_bqq.dtype != torch.bool:
-        own_bqq = own_bqq > torch.finfo(own_bqq.dtype).min / 2
-    return torch.cat((seen_bqc[..., :-new], own_bqq.expand(len(seen_bqc), -1, -1)), -1)
+    return (own_bqq if own_bqq.dtype == torch.bool else own_bqq > torch.finfo(own_bqq.dtype).min / 2).triu(1)
 
 
 def _eager(parts: Parts) -> bool:

@@ -55,10 +55,17 @@ def take_refed(prompt: Prompt, call: Call) -> int:
 
 
 def _present_kinds(prompt: Prompt, call: Call, total: int) -> None:
-    """Kinds of all ``total`` tokens, where they are given, as kinds of those in layer 0's cache and the new ones."""
+    """Kinds of all ``total`` tokens, where they are given, as kinds of those in layer 0's cache and the new ones.
+
+    The model counts kinds from the first token on. Given for new tokens alone they are of old ones to it, which is of
+    no consequence in a whole cache, but would be in a shortened one.
+    """
     kinds = call.get("token_type_ids")
-    if prompt.gone and isinstance(kinds, Tensor) and kinds.shape[-1] == total:
-        call["token_type_ids"] = kinds.gather(1, with_new(prompt.stages[0].present.slot_bk, prompt.length, total))
+    if not prompt.gone or not isinstance(kinds, Tensor):
+        return
+    whole = kinds.shape[-1] == total
+    column_bk = with_new(prompt.stages[0].present.slot_bk, prompt.length, total)
+    call["token_type_ids"] = kinds.expand(len(column_bk), -1).gather(1, column_bk) if whole else None
 
 
 def _again(prompt: Prompt, call: Call, past: int, fed: int) -> bool:

@@ -48,6 +48,7 @@ from eos_platform.models.prompt import (
     later_call,
     recall,
     remember,
+    sees_later,
     shorten,
     spare_bias,
 )
@@ -350,6 +351,8 @@ class Session:
         now.stage = now.prompt.stages[index] = Stage(present, column_bk, renumbered)
 
     def _decode(self, now: Pass, call: Call, index: int) -> None:
+        if index == 0 and self._own_masks:
+            now.later_bqq = sees_later(call.get("attention_mask"), call["hidden_states"].shape[1])
         begun = [layer for layer in now.prompt.stages if layer <= index]
         if not begun:
             return

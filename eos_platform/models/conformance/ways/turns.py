@@ -116,7 +116,8 @@ def _placed(case: Case, inputs: dict[str, Any], later: dict[str, Any], mask: Ten
 def _one_by_one(case: Case, said: Said) -> Tensor:
     """The same turn from a copy of the cache, one embedding after another, as far as a family allows that."""
     parts = family_of(case.model).parts(case.model)
-    if family_of(case.model).own_masks or "qwen3" in case.model.config.model_type:  # both ways within a picture; deepstack
+    # both ways within a picture; deepstack
+    if family_of(case.model).own_masks or "qwen3" in case.model.config.model_type:
         return said.logits_btv
     entered: list[dict[str, Any]] = []
     watch = parts.language_model.register_forward_pre_hook(lambda _, __, call: entered.append(call), with_kwargs=True)
