@@ -211,8 +211,8 @@ def _add(name: str, move: Move, index: list[int], **more: Any) -> None:
 
 for _name, (_move, _index) in MOVES.items():
     _add(_name, _move, _index)
-_add("copied in place", _in_place, [1, 0], may_refuse="changed in place")
-_add("rebuilt from keys", _rebuilt, [1, 0], may_refuse="nothing is known of how this cache was filled")
+_add("copied in place (refused)", _in_place, [1, 0], may_refuse="changed in place")
+_add("rebuilt from keys (refused)", _rebuilt, [1, 0], may_refuse="nothing is known of how this cache was filled")
 
 
 @WAYS.way("cropped and gone on")

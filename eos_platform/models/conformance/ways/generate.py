@@ -107,7 +107,6 @@ def sampled(case: Case) -> Said:
     return Said(_twice(inputs, 3), said.new_bt, said.logits_btv)
 
 
-@WAYS.way("generate by beams")
 def beams(case: Case) -> Said:
     inputs = case.two()
     best = case.model.generate(
@@ -175,7 +174,7 @@ def chunked(case: Case) -> Said:
     return generated(case, inputs, prefill_chunk_size=inputs["input_ids"].shape[1] - LATER)
 
 
-@WAYS.way("generate in chunks that part an image", may_refuse="fed in chunks")
+@WAYS.way("generate in chunks that part an image (refused)", may_refuse="fed in chunks")
 def parted(case: Case) -> Said:
     return generated(case, case.one(), prefill_chunk_size=7)
 
@@ -195,7 +194,7 @@ def dynamic(case: Case) -> Said:
     return generated(case, case.two(), cache_implementation="dynamic")
 
 
-@WAYS.way("generate, static cache", may_refuse="static caches")
+@WAYS.way("generate, static cache (refused)", may_refuse="static caches")
 def static(case: Case) -> Said:
     return generated(case, case.two(), cache_implementation="static", disable_compile=True)
 
@@ -203,12 +202,12 @@ def static(case: Case) -> Said:
 EIGHT: dict[str, Any] = {"cache_implementation": "quantized", "cache_config": {"backend": "fp8"}}
 
 
-@WAYS.way("generate, quantized cache", close={"atol": 0.5, "rtol": 0.2})
+@WAYS.way("generate, quantized cache (8 bits)", close={"atol": 0.5, "rtol": 0.2})
 def quantized(case: Case) -> Said:
     return generated(case, case.two(), **EIGHT)
 
 
-@WAYS.way("generate, quantized cache, by beams", reference=_scored, close={"atol": 1.0, "rtol": 0.2})
+@WAYS.way("generate by beams, quantized cache (8 bits)", reference=_scored, close={"atol": 1.0, "rtol": 0.2})
 def quantized_beams(case: Case) -> Said:
     found = case.model.generate(
         **case.two(),
