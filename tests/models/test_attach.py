@@ -12,7 +12,7 @@ from torch import nn
 
 from eos_platform.errors import EosError
 from eos_platform.models.attach import attach, attached, detach
-from eos_platform.models.cache import cache_of, with_cache
+from eos_platform.models.cache import cache_of
 from eos_platform.operators.spec import OperatorSpec, SiteSpec, Target
 
 PRUNE = {"layer": 1, "keep": 20, "score": {"last_text": 1.0}}

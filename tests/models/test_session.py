@@ -13,7 +13,6 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from eos_platform.errors import EosError
 from eos_platform.models.attach import attached, reducing
 from eos_platform.models.cache import cache_of, with_cache
-from eos_platform.models.conformance.runs import cached
 from eos_platform.models.conformance.subjects import built, specs
 from eos_platform.models.conformance.zoo import SAMPLES, prompts
 from eos_platform.models.encoding import encode_images
