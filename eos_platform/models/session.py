@@ -4,11 +4,12 @@ Every decoder layer is handed the same full-length mask, positions and rotary em
 the first site on each layer's hook hands over those of the tokens present instead. Sites at layer 0, and the dropping
 of places whose visual tokens never left the vision tower, act before the language model: the cache length of layer 0
 is what the model takes for "tokens seen". The choice made for a prompt is kept with its cache (``follow.py``), for the
-steps that decode from it or from a copy; a call without cache is a prompt of its own. What a call of the whole model tells before the
-language model is reached, the listener keeps.
+steps that decode from it or from a copy; a call without cache is a prompt of its own. What a call of the whole model
+tells before the language model is reached, the listener keeps.
 
-Nothing here waits for the device (but to count the images and the padding of several prompts, and on flash attention to
-see that a lone row is one sequence, as transformers does itself), loops over tokens, or changes a class.
+Nothing here waits for the device (but to count the images and the padding of several prompts, to follow rows of a cache
+that were moved, and on flash attention to see that a lone row is one sequence, as transformers does itself), loops over
+tokens, or changes a class.
 Legend: b batch, s prompt, k tokens present, d width.
 """
 

@@ -180,7 +180,7 @@ def _joined(cache: Any) -> Any:
     from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 
     both_ = EncoderDecoderCache(cache, DynamicCache())
-    both_.self_attention_cache.reorder_cache(torch.tensor([1, 0]))
+    both_.self_attention_cache.reorder_cache(torch.tensor([1, 0]))  # type: ignore[arg-type]
     return both_.self_attention_cache
 
 
