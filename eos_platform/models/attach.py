@@ -13,8 +13,9 @@ rows (scoring an answer, assisted generation), the tokens that these foretell; a
 what was generated so far. A plain call without labels and cache is all prompt. Of one fed in pieces
 (``prefill_chunk_size``) the first piece decides, which must hold its images whole.
 The choice is kept with the cache and follows its rows, however they are moved (``follow.py``); where it cannot, the
-next step is refused. Images that come to a cache that is already filled (a later turn, a cached prefix, a later chunk) are
-kept whole. Not supported, and refused: static caches, and caches rebuilt from the keys and values of others.
+next step is refused. Images that come to a cache that is already filled (in a later turn, behind a cached prefix, in a
+later piece) are kept whole; an operator that reduces inside the vision tower refuses them. Static caches are refused,
+and caches rebuilt from the keys and values of others.
 Outputs keep the prompt's length; rows of removed tokens are zeros. An operator that changes nothing installs nothing.
 Hidden states and attentions asked for from inside are of the tokens present.
 """

@@ -19,11 +19,12 @@ from eos_platform.models.answers import answer_of
 from eos_platform.models.asked import Asked, asked_of, one_each, units_of, whole_images
 from eos_platform.models.cache import cache_of
 from eos_platform.models.crowd import Crowd, assemble
+from eos_platform.models.families.base import brings
 from eos_platform.models.images import layout_of_call
 from eos_platform.models.layout import Layout
 from eos_platform.models.parts import Parts
 from eos_platform.models.prompt import Call, Prompt, recall
-from eos_platform.models.refed import positions_ahead, take_refed
+from eos_platform.models.refed import images_ahead, positions_ahead, take_refed
 from eos_platform.models.tower import Tower
 from eos_platform.operators.spec import OperatorSpec
 
@@ -83,6 +84,11 @@ class Listener:
         told = local.told = Told(valid_bs=mask if isinstance(mask, Tensor) and mask.dim() == 2 else None)
         cache = cache_of(call)
         if cache is not None and cache.get_seq_length() > 0:  # images that come now are not reduced
+            if brings(call) and (self.operator.sees_less or self.operator.tower_sites):
+                raise EosError(
+                    "an image in a later turn or piece of a prompt is kept whole, and this operator reduces it inside"
+                    " the vision tower: detach it, or begin with an empty cache"
+                )
             prompt = recall(cache)
             if prompt is not None and 0 in prompt.stages:
                 told.refed = take_refed(prompt, call)
@@ -99,12 +105,14 @@ class Listener:
         """Before a later step of a prompt that layer 0 holds only in part: positions the body would count wrongly."""
         cache, family = cache_of(call), self.parts.family
         assert family is not None
+        given = call["inputs_embeds"] if call.get("input_ids") is None else call["input_ids"]
+        seen, new = cache.get_seq_length() + prompt.gone, given.shape[1]
         if call.get("position_ids") is not None:
-            if family.axes > 1:
+            if family.axes > 1 and brings(call):
+                images_ahead(prompt, call["position_ids"], seen + new if valid_bs is None else valid_bs.sum(1, True))
+            elif family.axes > 1:
                 positions_ahead(prompt, call)
             return
-        given = call["inputs_embeds"] if call.get("input_ids") is None else call["input_ids"]
-        seen, new = cache.get_seq_length() + prompt.length - prompt.stages[0].present.count, given.shape[1]
         if family.axes > 1 and prompt.ahead_b1 is not None:
             count_bq = torch.arange(seen, seen + new, device=given.device)[None]
             if valid_bs is not None:

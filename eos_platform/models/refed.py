@@ -105,3 +105,8 @@ def positions_ahead(prompt: Prompt, call: Call) -> None:
         return
     text_bq = position[:1]
     call["position_ids"] = torch.cat((text_bq, (text_bq + prompt.ahead_b1).expand(3, -1, -1)))
+
+
+def images_ahead(prompt: Prompt, position: Tensor, count: Any) -> None:
+    """Note how far positions (a, b, q) are ahead of the ``count`` of tokens, behind images of a later turn."""
+    prompt.ahead_b1 = position[-3:, :, -1].amax(0)[:, None] + 1 - count

@@ -17,6 +17,8 @@ from eos_platform.models.conformance.subjects import built, specs
 from eos_platform.models.conformance.ways import CHECKS
 from eos_platform.models.conformance.zoo import SAMPLES, prompts
 from eos_platform.models.follow import layer_of, look, moved
+from eos_platform.models.llava import target_of
+from eos_platform.operators.spec import OperatorSpec, SiteSpec
 
 MOVES = [name for name in CHECKS if name.startswith("call: rows") or ("cache" in name and "generate" not in name)]
 FOLLOW = "LLaVA-1.5", "Qwen2-VL"
@@ -144,3 +146,15 @@ def test_rows_that_hold_the_same_must_have_been_chosen_the_same() -> None:
     assert moved(seen, layer, [torch.tensor([[1, 2], [1, 2]])]) is None
     with pytest.raises(EosError, match="cannot be told apart"):
         moved(seen, layer, [torch.tensor([[1, 2], [1, 3]])])
+
+
+def test_an_image_in_a_later_turn_is_refused_where_the_tower_reduces() -> None:
+    sample = SAMPLES["LLaVA-1.5"]
+    model = built(sample)
+    inputs = prompts(sample, [[sample.sizes[0]]])
+    target = target_of(model)
+    inside = OperatorSpec(target=target, sites=(SiteSpec(layer=1, place="tower", keep=20, score={"norm": 1.0}),))
+    with torch.no_grad(), attached(model, inside):
+        cache = cache_of(model(**inputs, use_cache=True))
+        with pytest.raises(EosError, match="kept whole"):
+            model(input_ids=inputs["input_ids"], pixel_values=inputs["pixel_values"], **with_cache(model, cache))
