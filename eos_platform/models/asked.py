@@ -5,7 +5,8 @@ Legend: b batch, s sequence.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,18 +34,34 @@ def asked_of(call: Call, answer_bs: Tensor | None) -> Asked | None:
     """What a call asks; None where no image comes with it (text, or a decode step).
 
     Raises:
-        EosError: a prefill in pieces, or a mask that tells no padding.
+        EosError: a mask that tells no padding.
     """
     if not brings(call):
         return None
-    cache, mask = cache_of(call), call.get("attention_mask")
-    if cache is not None and cache.get_seq_length() > 0:
-        raise EosError("an image after the first part of a prompt (a continued or chunked prefill) is not supported")
+    mask = call.get("attention_mask")
     if mask is not None and (not isinstance(mask, Tensor) or mask.dim() != 2):
         raise EosError(
             "an operator needs a 2-D attention mask; static caches, which bring their own, are not supported"
         )
     return Asked(dict(call), mask, answer_bs)
+
+
+@contextmanager
+def whole_images(call: Call) -> Iterator[None]:
+    """While images are counted: of a prompt fed in chunks, which come with what was encoded before, say what is wrong.
+
+    Raises:
+        EosError: the images are not those of the prompts.
+    """
+    try:
+        yield
+    except EosError as error:
+        if call.get("mm_encoder_outputs") is None or cache_of(call) is None:
+            raise
+        raise EosError(
+            f"{error}; if the prompt is fed in chunks, the first must hold its images whole, and where images may be of"
+            " any size only one"
+        ) from None
 
 
 def shapes_tell(placeholder_bs: Tensor) -> bool:

@@ -7,9 +7,15 @@
 Families: ``eos_platform/models/families``. It modifies: forward pre-hooks (and forward hooks on the body, the final
 norm and the projector) of this instance's modules, and where flash attention carries sizes, which config its modules of
 attention point to; a copied or pickled model takes them along, and a copied cache what was chosen for it.
-What decides is the prompt: not what follows the first label, nor, where ``logits_to_keep`` asks for several last rows
-(scoring an answer, assisted generation), the tokens that these foretell. Of one fed in pieces (``prefill_chunk_size``)
-it is the first piece, which must hold the images.
+What decides is the prompt: all tokens of the call that first fills a cache, or of a call without cache, but for those
+that answer it. These are what follows the first label behind the images; where ``logits_to_keep`` asks for several last
+rows (scoring an answer, assisted generation), the tokens that these foretell; and in ``generate(use_cache=False)``,
+what was generated so far. A plain call without labels and cache is all prompt. Of one fed in pieces
+(``prefill_chunk_size``) the first piece decides, which must hold its images whole.
+The choice is kept with the cache and follows its rows, however they are moved (``follow.py``); where it cannot, the
+next step is refused. Images that come to a cache that is already filled (in a later turn, behind a cached prefix, in a
+later piece) are kept whole; an operator that reduces inside the vision tower refuses them. Static caches are refused,
+and caches rebuilt from the keys and values of others.
 Outputs keep the prompt's length; rows of removed tokens are zeros. An operator that changes nothing installs nothing.
 Hidden states and attentions asked for from inside are of the tokens present.
 """

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from eos_platform.errors import EosError
-from eos_platform.models.cache import cache_of
 from eos_platform.models.devices import moved
 from eos_platform.models.layout import Layout, find_layout
 from eos_platform.models.parts import Parts
@@ -27,7 +26,7 @@ def layout_of_call(parts: Parts, tokens: int, call: dict[str, Any], answer_bs: T
         answer_bs: bool, supervised tokens.
 
     Raises:
-        EosError: not one image a prompt, or a prefill in pieces.
+        EosError: not one image a prompt, or a mask that tells no padding.
     """
     images = call.get("pixel_values")
     if images is None:
@@ -35,9 +34,7 @@ def layout_of_call(parts: Parts, tokens: int, call: dict[str, Any], answer_bs: T
         if encoded is None:
             return None
         images = encoded.pooler_output
-    cache, mask = cache_of(call), call.get("attention_mask")
-    if cache is not None and cache.get_seq_length() > 0:
-        raise EosError("an image after the first part of a prompt (a continued or chunked prefill) is not supported")
+    mask = call.get("attention_mask")
     image_bs = placeholders(parts, call, parts.image_token)
     if len(images) != len(image_bs):
         raise EosError(f"operators need one image a prompt; {len(images)} images came with {len(image_bs)} prompts")

@@ -8,32 +8,45 @@ Legend: b batch, s prompt, q new tokens.
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from eos_platform.errors import EosError
-from eos_platform.models.asked import Asked, asked_of, one_each, units_of
+from eos_platform.models.answers import answer_of
+from eos_platform.models.asked import Asked, asked_of, one_each, units_of, whole_images
 from eos_platform.models.cache import cache_of
 from eos_platform.models.crowd import Crowd, assemble
 from eos_platform.models.devices import moved
+from eos_platform.models.families.base import brings
 from eos_platform.models.images import layout_of_call
 from eos_platform.models.layout import Layout
 from eos_platform.models.parts import Parts
-from eos_platform.models.prompt import Call, recall
+from eos_platform.models.prompt import Call, Prompt, recall
+from eos_platform.models.refed import images_ahead, positions_ahead, take_refed
 from eos_platform.models.tower import Tower
 from eos_platform.operators.spec import OperatorSpec
 
 LATELY = 2  # calls of the vision tower remembered: images, then films
 
 
+@dataclass
+class Told:
+    """What a call of the whole model told before the language model was reached."""
+
+    asked: Layout | Asked | None = None  # None: it brings no image
+    valid_bs: Tensor | None = None  # the mask it came with
+    refed: int = 0  # tokens in front that its cache held already, and which were taken off
+    ids_bs: Tensor | None = None
+
+
 class _Local(threading.local):
     """What one thread's call has told so far."""
 
-    asked: Layout | Asked | None = None
     answer_bs: Tensor | None = None
-    valid_bs: Tensor | None = None  # the mask a step of the whole model came with
+    told: Told | None = None
     heard: tuple[Any, ...] = ()  # what the vision tower was told of its images
 
 
@@ -60,45 +73,54 @@ class Listener:
 
     # Before the modules that a call passes through, from the outside in
 
-    def read_answers(self, call: Call) -> None:
+    def read_answers(self, model: Any, call: Call) -> None:
         """Before the model: which tokens are not the prompt's."""
-        labels, rows = call.get("labels"), call.get("logits_to_keep")
-        self._local.answer_bs = None if labels is None else labels != -100
-        if labels is None and isinstance(rows, int) and rows > 1:  # an answer to be scored, or drafts to be verified
-            given = call["inputs_embeds"] if call.get("input_ids") is None else call["input_ids"]
-            place_s = torch.arange(given.shape[1], device=given.device)
-            self._local.answer_bs = (place_s > len(place_s) - rows).expand(given.shape[:2])
+        self._local.answer_bs = answer_of(model, call)
 
     def read_call(self, module: Any, call: Call) -> None:
         """Before the body: what the prompts hold. A later step is told its positions, if need be."""
         local, parts = self._local, self.parts
-        answer_bs, local.answer_bs, local.asked = local.answer_bs, None, None
+        answer_bs, local.answer_bs = local.answer_bs, None
         mask = call.get("attention_mask")
-        local.valid_bs = mask if isinstance(mask, Tensor) and mask.dim() == 2 else None
+        told = local.told = Told(valid_bs=mask if isinstance(mask, Tensor) and mask.dim() == 2 else None)
+        cache = cache_of(call)
+        if cache is not None and cache.get_seq_length() > 0:  # images that come now are not reduced
+            if brings(call) and (self.operator.sees_less or self.operator.tower_sites):
+                raise EosError(
+                    "an image in a later turn or piece of a prompt is kept whole, and this operator reduces it inside"
+                    " the vision tower: detach it, or begin with an empty cache"
+                )
+            prompt = recall(cache)
+            if prompt is not None and 0 in prompt.stages:
+                told.refed = take_refed(prompt, call)
+                self._count_on(call, prompt, told.valid_bs)
+            return
         assert parts.family is not None
-        local.asked = asked_of(call, answer_bs)
-        if local.asked is not None and parts.family.reads_tower and one_each(parts, call):
-            local.asked = layout_of_call(parts, self.tokens, call, answer_bs)
-        if local.asked is None:
-            self._count_on(call)
+        told.ids_bs = call.get("input_ids")
+        told.asked = asked_of(call, answer_bs)
+        with whole_images(call):
+            if told.asked is not None and parts.family.reads_tower and one_each(parts, call):
+                told.asked = layout_of_call(parts, self.tokens, call, answer_bs)
 
-    def _count_on(self, call: Call) -> None:
+    def _count_on(self, call: Call, prompt: Prompt, valid_bs: Tensor | None) -> None:
         """Before a later step of a prompt that layer 0 holds only in part: positions the body would count wrongly."""
         cache, family = cache_of(call), self.parts.family
-        if cache is None or cache.get_seq_length() == 0:
-            return
-        prompt = recall(cache)
-        if prompt is None or 0 not in prompt.stages or call.get("position_ids") is not None:
-            return
-        given = call["inputs_embeds"] if call.get("input_ids") is None else call["input_ids"]
-        seen, new = cache.get_seq_length() + prompt.length - prompt.stages[0].present.count, given.shape[1]
         assert family is not None
-        if family.axes > 1 and call.get("attention_mask") is None:
-            call["attention_mask"] = torch.ones(len(given), seen + new, dtype=torch.long, device=given.device)
+        given = call["inputs_embeds"] if call.get("input_ids") is None else call["input_ids"]
+        seen, new = cache.get_seq_length() + prompt.gone, given.shape[1]
+        if call.get("position_ids") is not None:
+            if family.axes > 1 and brings(call):
+                images_ahead(prompt, call["position_ids"], seen + new if valid_bs is None else valid_bs.sum(1, True))
+            elif family.axes > 1:
+                positions_ahead(prompt, call)
+            return
+        if family.axes > 1 and prompt.ahead_b1 is not None:
+            count_bq = torch.arange(seen, seen + new, device=given.device)[None]
+            if valid_bs is not None:
+                count_bq = (valid_bs.cumsum(1) - 1).clamp(min=0)[:, -new:]
+            call["position_ids"] = (count_bq + prompt.ahead_b1)[None].expand(family.axes, -1, -1)
         elif family.axes == 1 and family.own_masks:
             position_bq = torch.arange(seen, seen + new, device=given.device)[None]
-            if self._local.valid_bs is not None:
-                position_bq = (self._local.valid_bs.cumsum(1) - 1).clamp(min=0)[:, -new:]
             call["position_ids"] = family.positions_of(call, position_bq)
 
     def hear(self, module: Any, call: Call) -> None:
@@ -108,12 +130,10 @@ class Listener:
 
     # Once the language model is reached
 
-    def take(self) -> tuple[Layout | Asked | None, Tensor | None]:
-        """What this thread's call asks (None: nothing) and the mask it came with; no later call is taken for it."""
-        local = self._local
-        asked, valid_bs = local.asked, local.valid_bs
-        local.asked = local.valid_bs = None
-        return asked, valid_bs
+    def take(self) -> Told:
+        """What this thread's call told; no later call is taken for it."""
+        told, self._local.told = self._local.told, None
+        return told or Told()
 
     def put_into(self, layout: Layout, prompts: int) -> None:
         """Add to a layout what the vision tower said about the images; beams share one that went through it once.
@@ -138,7 +158,8 @@ class Listener:
         Raises:
             EosError: the operator also reduces inside the vision tower, or the images are not those of the prompts.
         """
-        kinds = units_of(self.parts, asked, self._local.heard)
+        with whole_images(asked.call):
+            kinds = units_of(self.parts, asked, self._local.heard)
         if not any(units.groups for _, units in kinds):
             return None
         device = kinds[0][0].device  # of the prompts; the vision tower may be on another

@@ -16,11 +16,13 @@ from eos_platform.models.attention import is_flash
 from eos_platform.models.cache import cache_of
 from eos_platform.models.crowd import Crowd
 from eos_platform.models.devices import moved
+from eos_platform.models.follow import KEPT, Seen, layer_of, look, row_order
 from eos_platform.models.masks import add_bias, as_float, take_keys
 from eos_platform.models.parts import FULL, Parts
 from eos_platform.models.present import Present
 from eos_platform.models.rope import Rope
 from eos_platform.models.spare import BIAS
+from eos_platform.operators.spec import OperatorSpec
 
 Call = dict[str, Any]
 
@@ -55,12 +57,65 @@ class Stage:
             stage.handed.clear()
 
 
+@dataclass(frozen=True, eq=False)
+class Origin:
+    """The operator that chose; copies of a cache share it."""
+
+    operator: OperatorSpec
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Origin:
+        return self
+
+
 @dataclass
 class Prompt:
     """What was chosen for one prompt, by the first decoder layer it holds for."""
 
     length: int
+    origin: Origin | None = None  # None: nothing was removed
     stages: dict[int, Stage] = field(default_factory=dict)
+    ahead_b1: Tensor | None = None  # how far positions of several axes are ahead of the count of tokens, at its end
+    seen: Seen | None = None  # its cache after the latest step
+    fed: list[Tensor] = field(default_factory=list)  # ids (b, any) so far, where visual tokens left before layer 0
+
+    @property
+    def gone(self) -> int:
+        """Tokens that layer 0 never saw."""
+        return self.length - self.stages[0].present.count if 0 in self.stages else 0
+
+    def ids(self) -> Tensor | None:
+        """All ids fed so far (b, s); None: not known."""
+        return torch.cat(self.fed, 1) if self.fed else None
+
+    def choice(self) -> list[Tensor]:
+        """All that was chosen row by row (b, ...)."""
+        found = [] if self.ahead_b1 is None else [self.ahead_b1]
+        for stage in self.stages.values():
+            present = stage.present
+            rows = present.slot_bk, present.bias_bk, getattr(present, "alive_bk", None), stage.column_bk, present.shift
+            found += [one for one in rows if isinstance(one, Tensor)]
+        return found
+
+    def at(self, index_b: Tensor) -> Prompt:
+        """The same for some of its rows, as far as later steps ask about it."""
+        stages = {layer: _rows(stage, index_b) for layer, stage in self.stages.items()}
+        fed = [_row(ids, index_b) for ids in self.fed]
+        return replace(self, stages=stages, ahead_b1=_row(self.ahead_b1, index_b), fed=fed)
+
+
+def _rows(stage: Stage, index_b: Tensor) -> Stage:
+    present = stage.present
+    original = present.original_bk
+    original = original.expand(*original.shape[:-2], *present.slot_bk.shape)
+    fields: dict[str, Any] = {name: _row(getattr(present, name), index_b) for name in ("slot_bk", "bias_bk", "shift")}
+    fields["original_bk"] = original.index_select(-2, index_b.to(original.device))
+    if isinstance(present, Crowd):
+        fields["alive_bk"] = _row(present.alive_bk, index_b)
+    return Stage(replace(present, **fields), _row(stage.column_bk, index_b), stage.renumbered)
+
+
+def _row(rows: Any, index_b: Tensor) -> Any:
+    return rows[index_b.to(rows.device)] if isinstance(rows, Tensor) else rows
 
 
 @dataclass
@@ -71,39 +126,52 @@ class Pass:
     prefill: bool
     start: Present | Crowd | None = None  # what entered the language model
     stage: Stage | None = None
-    keeps: bool = False  # the prompt is already beside the cache
+    refed: int = 0  # tokens in front that the cache already held, and which are not fed again
     deep: list[Tensor] = field(default_factory=list)  # added to the hidden states behind each of the first layers
     valid_bs: Tensor | None = None  # the attention mask of prompt and answer that the whole model was given
+    later_bqq: Tensor | None = None  # which later ones of its tokens each sees, where attention is not simply causal
     decode: dict[tuple[int, str, torch.device], Call] = field(default_factory=dict)
 
 
 _TOLD = ("hidden_states", "attention_mask", "position_ids", "position_embeddings")
-KEPT = "_eos_prompt"  # the attribute of a cache that holds it: a copied cache takes it along
 
 
 def remember(cache: Any, prompt: Prompt) -> None:
-    """Keep what was chosen for a prompt with the cache that decodes from it."""
-    setattr(cache, KEPT, prompt)
+    """Keep what was chosen for a prompt with the cache that decodes from it, after each of its steps."""
+    layer = layer_of(cache)
+    if layer is None:
+        return
+    prompt.seen = None
+    if prompt.stages and not torch.compiler.is_compiling():
+        prompt.seen = look(layer, len(next(iter(prompt.stages.values())).present.slot_bk))
+    setattr(layer, KEPT, prompt)
 
 
 def forget(cache: Any) -> None:
     """Before a cache is filled anew."""
-    vars(cache).pop(KEPT, None)
+    vars(layer_of(cache) or cache).pop(KEPT, None)
 
 
 def recall(cache: Any) -> Prompt | None:
-    """What was chosen for the prompt in a cache; None: nothing was.
+    """What was chosen for the prompts in a cache, in the order of its rows; None: the operator did not see it filled.
 
     Raises:
-        EosError: the cache was cropped to somewhere before the end of the visual tokens.
+        EosError: the cache was cropped to somewhere before the end of the visual tokens, or its rows are not known.
     """
-    prompt: Prompt | None = getattr(cache, KEPT, None)
-    if prompt is None:
-        return None
+    layer = layer_of(cache)
+    prompt: Prompt | None = getattr(layer, KEPT, None)
+    if prompt is None or not prompt.stages:
+        return prompt
+    was = prompt
+    if prompt.seen is not None and not torch.compiler.is_compiling():
+        index_b = row_order(prompt.seen, layer, prompt.choice())
+        if index_b is not None:
+            prompt = prompt.at(index_b)
     first = prompt.stages.get(0)
     gone = (first.present.count if first else prompt.length) - int(cache.get_seq_length())
     if gone > 0:  # drafts of assisted generation that were not accepted, say
         prompt = _cropped(prompt, gone)
+    if prompt is not was:
         remember(cache, prompt)
     return prompt
 
@@ -126,7 +194,7 @@ def _cropped(prompt: Prompt, gone: int) -> Prompt:
         if isinstance(present, Crowd):
             fields["alive_bk"] = cut(present.alive_bk)
         stages[layer] = Stage(replace(present, **fields), cut(stage.column_bk), stage.renumbered)
-    return Prompt(length, stages)
+    return replace(prompt, length=length, stages=stages)
 
 
 def on(call: Call, device: torch.device) -> Call:
@@ -156,14 +224,14 @@ def shorten(parts: Parts, now: Pass, call: Call, past: int) -> None:
     if whole is not None:
         fits = whole.shape[-1] == seen + new
     elif position_bq is not None and new > 1 and not torch.compiler.is_compiling():
-        fits = _follows(position_bq, prompt, seen)
+        fits = lead(position_bq, prompt, seen) in (0, None)
     if not fits:
         raise EosError(
             f"{new} tokens after {seen} are not what mask and positions say; to go on from a cache whose prompt was"
             " reduced before the language model, pass the new tokens only, and the attention mask of the whole"
         )
     if mask is not None and not ready:
-        column_bk = _with_new(present.slot_bk, prompt.length, mask.shape[-1])
+        column_bk = with_new(present.slot_bk, prompt.length, mask.shape[-1])
         mask = mask.gather(1, column_bk)
         call["attention_mask"] = _without_fillers(mask, present)
     elif mask is None and isinstance(present, Crowd) and present.alive_bk is not None:
@@ -172,20 +240,30 @@ def shorten(parts: Parts, now: Pass, call: Call, past: int) -> None:
         )
     elif ready and not isinstance(mask, dict) and not (parts.family and parts.family.own_masks):
         assert mask is not None
-        call["attention_mask"] = take_keys(mask, _with_new(present.slot_bk, prompt.length, mask.shape[-1]))
+        call["attention_mask"] = take_keys(mask, with_new(present.slot_bk, prompt.length, mask.shape[-1]))
     if position_bq is None:
         position_bq = torch.arange(seen, seen + new, device=x_bqd.device)[None]
     call["position_ids"] = position_bq - present.shift
 
 
-def _follows(position: Tensor, prompt: Prompt, seen: int) -> bool:
-    """Whether, without padding, positions go on where ``seen`` tokens ended. It stalls the device, once a turn."""
-    present = prompt.stages[0].present
-    if int(present.slot_bk[0, -1]) != prompt.length - 1:  # it ended in a visual token that left
-        return True
-    last = present.original_bk.flatten(0, -3)[-1] if present.original_bk.dim() > 2 else present.original_bk
-    first = position.flatten(0, -3)[-1] if position.dim() > 2 else position
-    return int(first[0, 0]) == int(last[0, -1]) + 1 + seen - prompt.length
+def lead(position: Tensor, prompt: Prompt, seen: int) -> int | None:
+    """How far positions, without padding, are ahead of those that follow ``seen`` tokens; None: that is not known.
+
+    It stalls the device, once a turn.
+    """
+    original, slot_bk = prompt.stages[0].present.original_bk, prompt.stages[0].present.slot_bk
+    if position.dim() > 2:  # the axis in front of four counts tokens
+        axis = 0 if len(position) == 4 and len(original) == 4 else -1
+        position, original = position[axis], original[axis]
+        if axis == -1 and int(slot_bk[0, -1]) != prompt.length - 1:  # it ended in a visual token that left
+            return None
+    return int(position[0, 0] - original[0, -1] + slot_bk[0, -1]) - seen
+
+
+def ahead(position: Tensor, valid_bs: Tensor | None) -> Tensor:
+    """How far what follows a prompt is, on each of several axes (a, b, s), ahead of the count of tokens (b, 1)."""
+    count = position.shape[-1] if valid_bs is None else valid_bs.long().sum(1, keepdim=True)
+    return position[-3:].amax((0, 2))[:, None] + 1 - count
 
 
 def _without_fillers(mask_bc: Tensor, present: Present | Crowd) -> Tensor:
@@ -221,7 +299,7 @@ def later_call(parts: Parts, now: Pass, stage: Stage, call: Call, index: int) ->
             mask = as_float(seen_bqc, x_bqd.dtype) if _eager(parts) else seen_bqc[:, None]
     elif mask is not None and stage.column_bk is not None:
         columns = entered.count if entered else prompt.length
-        mask = take_keys(mask, _with_new(stage.column_bk, columns, mask.shape[-1]))
+        mask = take_keys(mask, with_new(stage.column_bk, columns, mask.shape[-1]))
     spare = spare_bias(parts, present)
     if bias_bk is not None and not spare:
         mask = add_bias(mask, nn.functional.pad(bias_bk, (0, keys - present.count)), new, x_bqd.dtype)
@@ -244,6 +322,9 @@ def _own_mask(parts: Parts, now: Pass, stage: Stage, call: Call, index: int, key
     assert isinstance(present, Crowd)
     new = x_bqd.shape[1]
     mask_bqc = _rebuilt(present, now.valid_bs, keys, new, window)
+    if now.later_bqq is not None:
+        later_bqq = moved(now.later_bqq, mask_bqc.device)
+        mask_bqc = mask_bqc | nn.functional.pad(later_bqq, (keys - new, 0))
     bias_bk = present.bias_bk
     if bias_bk is not None:
         bias_bk = nn.functional.pad(bias_bk, (0, keys - present.count))
@@ -259,7 +340,7 @@ def _own_mask(parts: Parts, now: Pass, stage: Stage, call: Call, index: int, key
 def _rebuilt(present: Crowd, valid_bs: Tensor | None, keys: int, new: int, window: int | None) -> Tensor:
     """Which cached and new tokens each new token sees (b, q, c), bool."""
     after = keys - present.count
-    slot_bc = _with_new(present.slot_bk, present.length, present.length + after)
+    slot_bc = with_new(present.slot_bk, present.length, present.length + after)
     seen_bqc = slot_bc[:, None] <= slot_bc[:, -new:, None]
     if window is not None:
         seen_bqc = seen_bqc & (slot_bc[:, -new:, None] - slot_bc[:, None] < window)
@@ -268,6 +349,19 @@ def _rebuilt(present: Crowd, valid_bs: Tensor | None, keys: int, new: int, windo
     if present.alive_bk is not None:
         seen_bqc = seen_bqc & nn.functional.pad(present.alive_bk, (0, after), value=True)[:, None]
     return seen_bqc
+
+
+def sees_later(mask: Tensor | None, new: int) -> Tensor | None:
+    """Which later ones of several new tokens each sees (b, q, q), as the tokens of a picture may; None: none can.
+
+    Args:
+        mask: that the model hands layer 0, whose cache its kinds of tokens are told for.
+        new: q.
+    """
+    if mask is None or new == 1 or mask.dim() != 4:
+        return None
+    own_bqq = mask[:, 0, :, -new:]
+    return (own_bqq if own_bqq.dtype == torch.bool else own_bqq > torch.finfo(own_bqq.dtype).min / 2).triu(1)
 
 
 def _eager(parts: Parts) -> bool:
@@ -286,7 +380,7 @@ def spare_bias(parts: Parts, present: Present | Crowd) -> Call:
     return {} if present.bias_bk is None or not is_flash(parts) else {BIAS: present.bias_bk}
 
 
-def _with_new(column_bk: Tensor, old: int, total: int) -> Tensor:
+def with_new(column_bk: Tensor, old: int, total: int) -> Tensor:
     """Columns of the prompt, then all columns that came after its ``old`` ones."""
     new_q = torch.arange(old, total, device=column_bk.device)
     return torch.cat((column_bk, new_q.expand(len(column_bk), -1)), 1)

@@ -3,12 +3,13 @@
 Every decoder layer is handed the same full-length mask, positions and rotary embeddings by its model's loop, so from
 the first site on each layer's hook hands over those of the tokens present instead. Sites at layer 0, and the dropping
 of places whose visual tokens never left the vision tower, act before the language model: the cache length of layer 0
-is what the model takes for "tokens seen". The choice made for a prompt is kept on its cache, for the steps that decode
-from it or from a copy; a call without cache is a prompt of its own. What a call of the whole model tells before the
-language model is reached, the listener keeps.
+is what the model takes for "tokens seen". The choice made for a prompt is kept with its cache (``follow.py``), for the
+steps that decode from it or from a copy; a call without cache is a prompt of its own. What a call of the whole model
+tells before the language model is reached, the listener keeps.
 
-Nothing here waits for the device (but to count the images and the padding of several prompts, and on flash attention to
-see that a lone row is one sequence, as transformers does itself), loops over tokens, or changes a class.
+Nothing here waits for the device (but to count the images and the padding of several prompts, to follow rows of a cache
+that were moved, and on flash attention to see that a lone row is one sequence, as transformers does itself), loops over
+tokens, or changes a class.
 Legend: b batch, s prompt, k tokens present, d width.
 """
 
@@ -30,24 +31,28 @@ from eos_platform.models.cache import cache_of
 from eos_platform.models.crowd import Crowd, apply_sites, of_layout, opened
 from eos_platform.models.deep import dense, levels_of
 from eos_platform.models.devices import device_of, moved
+from eos_platform.models.foreign import check_origin, check_whole
 from eos_platform.models.fused import fused
 from eos_platform.models.layout import Layout, check_layout
-from eos_platform.models.listener import Listener
+from eos_platform.models.listener import Listener, Told
 from eos_platform.models.masks import cut, take
 from eos_platform.models.needs import decoder_needs, working_sites
 from eos_platform.models.parts import Parts, renamed
 from eos_platform.models.present import Present, Step, apply_site, enter
 from eos_platform.models.prompt import (
     Call,
+    Origin,
     Pass,
     Prompt,
     Stage,
+    ahead,
     biased,
     forget,
     later_call,
     on,
     recall,
     remember,
+    sees_later,
     shorten,
     spare_bias,
 )
@@ -63,6 +68,8 @@ class _Local(threading.local):
     """What one thread is in the middle of."""
 
     now: Pass | None = None
+    cache: Any = None
+    fresh: bool = False  # the cache was empty
 
 
 class Session:
@@ -81,6 +88,7 @@ class Session:
         where tokens enter."""
         self.parts = parts
         self.operator = operator
+        self.origin = Origin(operator)
         self.tokens = operator.target.tokens
         self.entering = operator.entering
         self.names = tuple(sorted(decoder_needs(operator)))
@@ -150,13 +158,13 @@ class Session:
     def _begin_call(self, module: Any, call: Call) -> None:
         # not the listener's own hook: by the session behind it, ``attach`` knows that a copied model has an operator on
         assert self.listener is not None
-        self.listener.read_answers(call)
+        self.listener.read_answers(module, call)
 
     @torch.compiler.disable
     def _end_call(self, module: Any, args: Any, output: Any) -> None:
         assert self.listener is not None
         self.listener.take()
-        self._local.now = None
+        self._local.now = self._local.cache = None
 
     # What happens in the language model
 
@@ -164,13 +172,18 @@ class Session:
         """Before the language model: begin a prompt (with its sites at layer 0), or go on with one."""
         check_kept(self.parts, self.kind)
         local, cache = self._local, cache_of(call)
-        asked, valid_bs = (self.layout, None) if self.listener is None else self.listener.take()
-        local.now = None
+        told = Told(self.layout) if self.listener is None else self.listener.take()
+        asked = told.asked
+        local.now = local.cache = None
         past = 0 if cache is None else cache.get_seq_length()
         if past > 0:
             prompt = recall(cache)
-            if prompt is not None:
-                local.now = Pass(prompt, prefill=False, keeps=True, valid_bs=valid_bs)
+            if prompt is None:
+                check_whole(cache, self.operator, call, told.valid_bs)
+                remember(cache, Prompt(0))
+            elif prompt.stages:
+                check_origin(prompt, self.origin)
+                local.now = Pass(prompt, prefill=False, valid_bs=told.valid_bs, refed=told.refed)
                 if 0 in prompt.stages:
                     shorten(self.parts, local.now, call, past)
             return
@@ -189,7 +202,10 @@ class Session:
         step = self._begin(asked, x_bsd, position)
         if step is None:
             return
-        local.now = Pass(Prompt(x_bsd.shape[1]), prefill=True, start=step.present)
+        prompt = Prompt(x_bsd.shape[1], self.origin, fed=[] if told.ids_bs is None else [told.ids_bs])
+        if position.dim() > 2:
+            prompt.ahead_b1 = ahead(position, told.valid_bs)
+        local.now = Pass(prompt, prefill=True, start=step.present)
         if self.deepens:
             local.now.deep = dense(call)
         if 0 in self.sites or (isinstance(asked, Layout) and asked.seen is not None):
@@ -267,6 +283,8 @@ class Session:
 
     def _layer(self, index: int, module: Any, call: Call) -> None:
         now, cache = self._local.now, cache_of(call)
+        if index == 0 and cache is not None:
+            self._local.cache, self._local.fresh = cache, cache.get_seq_length() == 0
         if now is None:
             if self.layout is not None and (cache is None or cache.get_seq_length(index) == 0):
                 # compiled in pieces, as flash attention may be, one piece does not see what another said
@@ -274,9 +292,6 @@ class Session:
             return
         if cache is None and index == 0 and call.get("use_cache"):  # later steps would not know what was chosen
             raise EosError("this version of transformers hands its decoder layers no cache that operators know of")
-        if cache is not None and not now.keeps:
-            remember(cache, now.prompt)
-            now.keeps = True
         if now.prefill:
             device = device_of(module.input_layernorm, call["hidden_states"].device)
             call["hidden_states"] = moved(call["hidden_states"], device)
@@ -347,6 +362,8 @@ class Session:
         now.stage = now.prompt.stages[index] = Stage(present, column_bk, renumbered)
 
     def _decode(self, now: Pass, module: Any, call: Call, index: int) -> None:
+        if index == 0 and self._own_masks:
+            now.later_bqq = sees_later(call.get("attention_mask"), call["hidden_states"].shape[1])
         begun = [layer for layer in now.prompt.stages if layer <= index]
         if not begun:
             return
@@ -362,8 +379,13 @@ class Session:
 
     def _leave(self, module: Any, args: Any, output_bkd: Tensor) -> Tensor | None:
         """After the final norm: as many rows as came in, zeros where a token was removed."""
-        now = self._local.now
-        self._local.now = None
+        local = self._local
+        now, cache = local.now, local.cache
+        local.now = local.cache = None
+        if cache is not None and (now is not None or local.fresh):
+            remember(cache, Prompt(0) if now is None else now.prompt)
+        if now is not None and now.refed:
+            return nn.functional.pad(output_bkd, (0, 0, now.refed, 0))
         if now is None or not now.prefill or now.stage is None:
             return None
         present = now.stage.on(output_bkd.device).present

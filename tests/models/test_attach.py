@@ -12,7 +12,7 @@ from torch import nn
 
 from eos_platform.errors import EosError
 from eos_platform.models.attach import attach, attached, detach
-from eos_platform.models.cache import cache_of, with_cache
+from eos_platform.models.cache import cache_of
 from eos_platform.operators.spec import OperatorSpec, SiteSpec, Target
 
 PRUNE = {"layer": 1, "keep": 20, "score": {"last_text": 1.0}}
@@ -161,9 +161,3 @@ def test_refusals(small: Any, model: Any) -> None:
     with attached(model, small.operator(PRUNE)):
         held = cache_of(model(**uneven, use_cache=True))
         assert [held.get_seq_length(layer) for layer in range(4)] == [128] * 4  # as long as the prompt that holds none
-    early = small.operator({"layer": 0, "keep": 20, "score": {"norm": 1.0}})
-    with attached(model, early):
-        found = model.generate(**inputs, max_new_tokens=2, do_sample=False, return_dict_in_generate=True)
-        again = torch.cat((found.sequences, torch.tensor([[5, 6]])), 1)
-        with pytest.raises(EosError, match="pass the new tokens only"):
-            model.generate(input_ids=again, **with_cache(model, cache_of(found)), max_new_tokens=2)

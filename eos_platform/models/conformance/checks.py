@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from eos_platform.models.conformance import attachment, generation, relaxation, rescaling
+from eos_platform.models.conformance import attachment, generation, relaxation, rescaling, ways
 from eos_platform.models.conformance.registry import Check
 
-CHECKS: dict[str, Check] = {**generation.CHECKS, **attachment.CHECKS, **rescaling.CHECKS, **relaxation.CHECKS}
+CHECKS: dict[str, Check] = {
+    **generation.CHECKS,
+    **ways.CHECKS,
+    **attachment.CHECKS,
+    **rescaling.CHECKS,
+    **relaxation.CHECKS,
+}

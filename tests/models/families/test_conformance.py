@@ -12,13 +12,31 @@ from eos_platform.models.conformance.zoo import SAMPLES
 
 torch.set_num_threads(1)
 QUICK = ("dropped by hand", "cache lengths", *relaxation.CHECKS)
-NONE = {("PaliGemma", "assisted")}  # to the untouched model too, drafts are part of a prompt that attends both ways
+NONE = {
+    ("PaliGemma", "assisted"),  # to the untouched model too, drafts are part of a prompt that attends both ways
+    # what the untouched model itself refuses or fails at
+    *((family, "call: second turn, all ids, with a picture") for family in ("Qwen2-VL", "Qwen2.5-VL", "Qwen3-VL")),
+    *((family, "call: generate from embeddings") for family in ("Gemma 3", "PaliGemma")),
+    ("Gemma 3", "call: rows rebuilt from keys (refused)"),
+    ("Gemma 3", "call: cropped and gone on"),
+    ("Gemma 3", "call: generate, quantized cache (8 bits)"),
+    ("Gemma 3", "call: generate by beams, quantized cache (8 bits)"),
+}
 
 
 @pytest.mark.parametrize("check", [*QUICK])
 @pytest.mark.parametrize("family", SAMPLES)
 def test_quick(family: str, check: str) -> None:
     assert (CHECKS[check](SAMPLES[family]) > 0) != ((family, check) in NONE)
+
+
+WAYS = ("generate without cache", "generate by beams", "second turn, all ids, padded", "second turn, with a picture")
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("family", ["LLaVA-1.5", "Qwen2-VL", "Gemma 3", "PaliGemma"])
+def test_quick_ways(family: str, way: str) -> None:
+    assert CHECKS[f"call: {way}"](SAMPLES[family]) == 3
 
 
 @pytest.mark.slow  # some 20 operators x batches x runs without cache, a family: minutes
