@@ -29,9 +29,7 @@ def check(workload: Subject, config: SearchConfig) -> None:
             raise EosError(f"layers: site {layer} is beyond the last decoder layer ({last}) of '{workload.name}'")
     if not layers or list(layers) != sorted(set(layers)):
         raise EosError(f"layers: {list(layers)} must be different and in ascending order, at least one")
-    parameters = Parameters(
-        config.model_copy(update={"layers": layers[:1]}), target, workload.shape.hidden, workload.features
-    )
+    parameters = Parameters(config.model_copy(update={"layers": layers[:1]}), target, workload.shape.hidden)
     least = to_operator(costliest(parameters), (1,), target, "least")
     ratio = compute_ratio(least, workload.shape, workload.text_tokens)
     if ratio > config.budget:
