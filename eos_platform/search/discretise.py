@@ -151,12 +151,15 @@ def whole_counts(
             low, counts = middle, tried
         else:
             high = middle
-    for number in range(len(more)):  # what rounding down left over
-        more[number] += 1
-        while ratio(tried := scaled(low)) <= config.budget and tried != counts:
-            counts = tried
+    settled: tuple[int, ...] | None = None
+    while settled != counts:  # what rounding down left over; a site that drops out makes room for the ones before it
+        settled = counts
+        for number in range(len(more)):
             more[number] += 1
-        more[number] -= 1
+            while ratio(tried := scaled(low)) <= config.budget and tried != counts:
+                counts = tried
+                more[number] += 1
+            more[number] -= 1
     return counts
 
 
