@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from eos_platform import strict_json
 from eos_platform.errors import EosError
 from eos_platform.files import check_writable, write_atomic
 
@@ -82,7 +82,7 @@ def bench(
         for row in run_bench(loaded, grid, plan, lambda what: progress.update(task, description=what)):
             rows.append({"model": name, **row})
             progress.advance(task)
-            write_atomic(out / ROWS, "".join(json.dumps(one) + "\n" for one in rows))
+            write_atomic(out / ROWS, "".join(strict_json.dumps(strict_json.plain(one)) + "\n" for one in rows))
     console.print(table(rows), highlight=False, soft_wrap=True)
     found = frame(rows)
     write_atomic(out / TABLE, found.to_csv(index=False))

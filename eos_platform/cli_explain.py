@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from eos_platform import strict_json
 from eos_platform.files import check_writable, write_atomic
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def explain(
 def _texts(found: Explanation) -> tuple[str, str, str, str]:
     from eos_platform.analysis.explain_report import markdown
 
-    data = json.dumps(found.to_dict(), indent=2, allow_nan=False) + "\n"
+    data = strict_json.dumps(found.to_dict(), indent=2) + "\n"
     return markdown(found), found.ablations.to_csv(index=False), data, _page(found)
 
 

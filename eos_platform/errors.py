@@ -82,6 +82,10 @@ def _lookup(fields: Mapping[str, Iterable[str]], parent: tuple[int | str, ...]) 
     return fields.get(".".join("*" if isinstance(part, int) else part for part in parent), ())
 
 
+def shorten(text: str, most: int = 60) -> str:
+    """``text``, its end cut off where it is longer than ``most`` characters."""
+    return text if len(text) <= most else text[: most - 3] + "..."
+
+
 def _short(value: Any) -> str:
-    text = redact(repr(value).replace("\n", " "))  # before it is cut: half a URL is not known for one
-    return text if len(text) <= 60 else text[:57] + "..."
+    return shorten(redact(repr(value).replace("\n", " ")))  # before it is cut: half a URL is not known for one

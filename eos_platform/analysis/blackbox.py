@@ -12,7 +12,6 @@ held-out questions. Held-out measurements count neither as samples nor as second
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -22,6 +21,7 @@ from typing import Any
 
 import torch
 
+from eos_platform import strict_json
 from eos_platform.analysis.blackbox_samplers import SAMPLERS, check_samplers, make_study
 from eos_platform.analysis.blackbox_space import Space
 from eos_platform.errors import EosError
@@ -214,7 +214,7 @@ def run(workload: Workload, config: SearchConfig, given: argparse.Namespace) -> 
             told |= {"sampler": name, "questions": given.questions}
 
             def write(kind: str, row: dict[str, Any], told: dict[str, Any] = told) -> None:
-                file.write(json.dumps({"kind": kind, **told, **row}) + "\n")
+                file.write(strict_json.dumps(strict_json.plain({"kind": kind, **told, **row})) + "\n")
                 file.flush()
 
             def report(point: Point, write: Callable[[str, dict[str, Any]], None] = write) -> None:

@@ -16,7 +16,6 @@ Legend: b batch, s prompt, n visual tokens.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -27,6 +26,7 @@ from typing import Any
 import torch
 from transformers import LlamaConfig, LlamaModel
 
+from eos_platform import strict_json
 from eos_platform.analysis.comparison.timing import median_ms
 from eos_platform.errors import EosError
 from eos_platform.files import check_writable, write_atomic
@@ -245,7 +245,7 @@ def main(words: list[str] | None = None) -> int:
                     print(line(row), flush=True)
                     rows.append(row)
                     if given.out:
-                        write_atomic(given.out, json.dumps(rows, indent=1) + "\n")
+                        write_atomic(given.out, strict_json.dumps(strict_json.plain(rows), indent=1) + "\n")
     except EosError as error:
         print(f"reducer_cost: {error}", file=sys.stderr)
         return 2

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import statistics
 import sys
 import time
@@ -19,6 +18,7 @@ from typing import Any
 
 import torch
 
+from eos_platform import strict_json
 from eos_platform.analysis.comparison.settings import parse_search
 from eos_platform.analysis.comparison.timing import median_ms
 from eos_platform.errors import EosError
@@ -80,7 +80,7 @@ def main(words: list[str] | None = None) -> int:
     given = parser.parse_args(words)
     try:
         config = SearchConfig.of({**parse_search(given.set), "budget": given.budget}, "--set")
-        print(json.dumps(step_time(load_workload(given.model, device=given.device), config)))
+        print(strict_json.dumps(step_time(load_workload(given.model, device=given.device), config)))
     except EosError as error:
         print(f"step_time: {error}", file=sys.stderr)
         return 2

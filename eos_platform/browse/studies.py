@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import tempfile
 import threading
@@ -17,6 +16,7 @@ import pandas as pd
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
+from eos_platform import strict_json
 from eos_platform.browse import frames
 from eos_platform.browse.describe import layers_of, sites_of
 from eos_platform.browse.overlays import Overlays, kept_rows, on_pictures
@@ -151,7 +151,7 @@ class Studies:
         file = str(path) if path else names.OPERATOR_FILE
         lead = "" if path else f"MLFLOW_TRACKING_URI={shlex.quote(self.uri)} {fetch} && "
         return {
-            "attach": f"model = eos_platform.attach(model, {json.dumps(file)})",
+            "attach": f"model = eos_platform.attach(model, {strict_json.dumps(file)})",
             "cli": f"{lead}eos evaluate {shlex.quote(file)} --model {shlex.quote(model)}",
             "explain": f"eos explain {shlex.quote(file)} --model {shlex.quote(model)} --out explained",
             "link": self._link(self._study(study).runs[key]),

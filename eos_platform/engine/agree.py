@@ -6,7 +6,6 @@ does not fit; it mends nothing.
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -16,6 +15,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Param, Run
 from optuna.trial import FrozenTrial, TrialState
 
+from eos_platform import strict_json
 from eos_platform.engine import snapshots, store
 from eos_platform.engine.folder import Folder
 from eos_platform.engine.status import row_of, rows_of
@@ -158,7 +158,7 @@ def _unequal(what: str, wanted: Mapping[str, Any], there: Mapping[str, Any]) -> 
 
 
 def _text(value: Any) -> str:
-    return json.dumps(value) if isinstance(value, (list, tuple, dict)) else str(value)
+    return strict_json.dumps(value) if isinstance(value, (list, tuple, dict)) else str(value)
 
 
 def _in_ray(folder: Folder, trials: list[FrozenTrial]) -> Iterator[str]:

@@ -7,11 +7,11 @@ one that gets on may lose as many workers as it likes.
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from eos_platform import strict_json
 from eos_platform.errors import EosError
 from eos_platform.files import write_atomic
 from eos_platform.search.checkpoint import FILE as STATE
@@ -29,7 +29,7 @@ class Attempts:
     """
 
     def __init__(self, folder: Path, search: dict[str, Any]) -> None:
-        self.folder, self.search = folder, json.loads(json.dumps(search))
+        self.folder, self.search = folder, strict_json.loads(strict_json.dumps(search))
 
     def result(self) -> dict[str, Any] | None:
         """What an earlier attempt found, if it came to its end."""
@@ -67,10 +67,10 @@ class Attempts:
 
     def _read(self, name: str) -> dict[str, Any]:
         with suppress(OSError, ValueError):
-            found = json.loads((self.folder / name).read_text())
+            found = strict_json.loads((self.folder / name).read_text())
             return found if isinstance(found, dict) else {}
         return {}
 
     def _write(self, name: str, values: dict[str, Any]) -> None:
         with suppress(EosError):
-            write_atomic(self.folder / name, json.dumps(values))
+            write_atomic(self.folder / name, strict_json.dumps(values))

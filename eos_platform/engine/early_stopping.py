@@ -9,7 +9,6 @@ With a strategy that does not learn (qmc, random, grid) both are proposed the sa
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -19,6 +18,7 @@ import typer
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 
+from eos_platform import strict_json
 from eos_platform.analysis.pareto import hypervolume
 from eos_platform.engine import store
 from eos_platform.engine.driver import Interrupted
@@ -121,7 +121,7 @@ def main(
         raise typer.Exit(130) from None
     console.print(table)
     if out:
-        write_atomic(out, json.dumps(lines, indent=1))
+        write_atomic(out, strict_json.dumps(lines, indent=1))
 
 
 if __name__ == "__main__":

@@ -6,22 +6,12 @@ from typing import Any
 
 import yaml
 
+from eos_platform import strict_yaml
 from eos_platform.errors import EosError
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(strict_yaml.Loader):
     """Plain data; the last of two equal keys does not silently win."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:merge":
-                continue
-            if (key.tag, key.value) in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key '{key.value}' is given twice", key.start_mark)
-            seen.add((key.tag, key.value))
-        made: dict[Any, Any] = super().construct_mapping(node, deep)
-        return made
 
 
 def parse(text: str, where: str) -> Any:

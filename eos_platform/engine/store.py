@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import uuid
 from collections.abc import Container, Iterable, Iterator, Mapping
@@ -19,10 +18,12 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from eos_platform import strict_json, strict_yaml
 from eos_platform.engine.folder import Folder
 from eos_platform.engine.patience import StoreAway, quiet_outages, reason
 from eos_platform.engine.study_file import StudyFile
 from eos_platform.errors import EosError, redact
+from eos_platform.strict_types import WORDS
 
 # user attributes of the study
 IDENTITY, DIGEST, UID, COMPARED = "identity", "identity_digest", "uid", "compared"
@@ -59,7 +60,7 @@ class NotRun(EosError):
 
 def digest(identity: dict[str, Any]) -> str:
     """A short fingerprint of what makes a study this one."""
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(strict_json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
 
 @contextmanager
@@ -141,7 +142,10 @@ def refuse_another(told: optuna.Study, study: StudyFile) -> None:
     attrs = told.user_attrs
     if attrs.get(DIGEST) == digest(study.identity()):
         return
-    difference = next(_differences(attrs.get(IDENTITY, {}), study.identity()), "its identity is missing")
+    identity = attrs.get(IDENTITY)
+    difference = next(_differences(identity, study.identity()), "") if identity else "its identity is missing"
+    if not difference:
+        return
     raise EosError(
         f"the store of '{study.name}' belongs to another study ({difference}); "
         "give this one another name, or put the other's folder away"
@@ -152,8 +156,16 @@ def _differences(stored: Any, given: Any, path: str = "") -> Iterator[str]:
     if isinstance(stored, dict) and isinstance(given, dict):
         for key in [*stored, *(key for key in given if key not in stored)]:
             yield from _differences(stored.get(key), given.get(key), f"{path}.{key}" if path else str(key))
-    elif json.dumps(stored) != json.dumps(given):
-        yield f"{path} was {json.dumps(stored)}, not {json.dumps(given)}"
+    elif strict_json.dumps(stored) != strict_json.dumps(given) and not _said_alike(stored, given):
+        yield f"{path} was {strict_json.dumps(stored)}, not {strict_json.dumps(given)}"
+
+
+def _said_alike(stored: Any, given: Any) -> bool:
+    """Whether the same word of a file was read in two ways: once ``1e-3`` was a word, and ``yes`` was none."""
+    if isinstance(stored, bool) and isinstance(given, str):
+        return WORDS.get(given.lower()) is stored
+    number = strict_yaml.scalar(stored) if isinstance(stored, str) else stored
+    return type(number) is type(given) and bool(number == given)
 
 
 def _first_line(error: Exception) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -10,9 +9,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import Field, ValidationError, field_validator
 
+from eos_platform import strict_yaml
 from eos_platform.engine.safe_yaml import parse
 from eos_platform.engine.sections import Constraints, Sampler, Scheduler, Section, WarmStart
 from eos_platform.engine.space import Dimension, check_space
@@ -20,6 +19,7 @@ from eos_platform.engine.study_checks import check_together
 from eos_platform.errors import EosError, did_you_mean, explain, redact, unknown
 from eos_platform.files import read_text
 from eos_platform.search.config import SearchConfig
+from eos_platform.strict_types import Int, Real
 
 OBJECTIVES = {"accuracy": "maximise", "compute_ratio": "minimise"}
 LONGEST = 100  # characters of a name
@@ -29,10 +29,10 @@ RESERVED = ("mlflow.db", "mlflow-artifacts")  # beside the studies in the runs f
 class Resources(Section):
     """What one search takes. ``gpu: auto`` shares the GPUs there are among ``concurrent`` searches."""
 
-    cpu: float = Field(default=1.0, gt=0.0, allow_inf_nan=False)
-    gpu: Literal["auto"] | Annotated[float, Field(ge=0.0, allow_inf_nan=False)] = "auto"
+    cpu: Real = Field(default=1.0, gt=0.0, allow_inf_nan=False)
+    gpu: Literal["auto"] | Annotated[Real, Field(ge=0.0, allow_inf_nan=False)] = "auto"
 
-    memory: int | None = Field(default=None, gt=0)  # bytes; written as 4GiB, 500MB or a number
+    memory: Int | None = Field(default=None, gt=0)  # bytes; written as 4GiB, 500MB or a number
     labels: dict[str, str] = Field(
         default_factory=dict
     )  # of the nodes that may be used, in Ray's words: {ray.io/accelerator-type: H100}
@@ -54,13 +54,10 @@ class Resources(Section):
         """A union would complain of 'auto' alone."""
         if value == "auto":
             return value
-        try:
-            number = float(value)
-        except (TypeError, ValueError):
-            number = math.nan
-        if not 0.0 <= number < math.inf:
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not number or not 0.0 <= value < math.inf:
             raise ValueError(f"must be a number of GPUs (0 or more) or 'auto', not '{value}'")
-        return number
+        return float(value)
 
 
 def forgets(url: str) -> bool:
@@ -86,9 +83,9 @@ class Stores(Section):
 class Final(Section):
     """The comparison at the end, on questions no search has seen."""
 
-    questions: int = Field(default=4096, ge=1)
+    questions: Int = Field(default=4096, ge=1)
     baselines: tuple[str, ...] = ("random", "fastv", "tome", "pool")
-    ratios: int = Field(default=6, ge=1, description="at most so many compute ratios of the front are matched")
+    ratios: Int = Field(default=6, ge=1, description="at most so many compute ratios of the front are matched")
 
 
 class StudyFile(Section):
@@ -105,8 +102,8 @@ class StudyFile(Section):
     scheduler: Scheduler = Scheduler()
     constraints: Constraints = Constraints()
     warm_start: WarmStart = WarmStart()
-    trials: int = Field(default=20, ge=1, le=1_000_000)
-    concurrent: int = Field(default=2, ge=1, le=10_000)
+    trials: Int = Field(default=20, ge=1, le=1_000_000)
+    concurrent: Int = Field(default=2, ge=1, le=10_000)
     resources: Resources = Resources()
     stores: Stores = Stores()
     final: Final = Final()
@@ -157,10 +154,10 @@ class StudyFile(Section):
         Args:
             secrets: keep the passwords in the stores' URLs, which are masked otherwise.
         """
-        data = json.loads(self.model_dump_json(by_alias=True, exclude_none=True, exclude_defaults=True))
+        data = self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
         if not secrets and "stores" in data:
             data["stores"] = {name: redact(url) for name, url in data["stores"].items()}
-        return yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
+        return strict_yaml.dump(data)
 
     @classmethod
     def of(cls, values: Any, where: str = "study") -> StudyFile:

@@ -10,7 +10,6 @@ Efficiency is searches a minute over those of one at a time, shared among them.
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ import typer
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 
+from eos_platform import strict_json
 from eos_platform.engine import store
 from eos_platform.engine.driver import Interrupted
 from eos_platform.engine.folder import folder_of
@@ -103,7 +103,7 @@ def main(
                     str(number), str(took.searches), f"{took.seconds:.1f}", f"{took.a_minute:.2f}", f"{share:.0%}"
                 )
                 if out:  # after each: hours may lie between
-                    write_atomic(out, json.dumps(lines, indent=1))
+                    write_atomic(out, strict_json.dumps(lines, indent=1))
     except EosError as error:
         typer.echo(f"eos: {error}", err=True)
         raise typer.Exit(2) from None

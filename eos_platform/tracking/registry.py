@@ -8,7 +8,6 @@ of the unreduced model's (the most accurate where there is none); ``ratio-0_20``
 from __future__ import annotations
 
 import hashlib
-import json
 import time
 import warnings
 from collections.abc import Iterator, Sequence
@@ -23,7 +22,8 @@ from mlflow.entities import LoggedModelOutput, Metric
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from eos_platform.operators.spec import OperatorSpec
+from eos_platform import strict_json
+from eos_platform.operators.spec import INFINITE, OperatorSpec
 from eos_platform.tracking import names
 from eos_platform.tracking.environment import environment
 from eos_platform.tracking.load import STUDY, STUDY_RUN
@@ -193,4 +193,6 @@ def _alias(ratio: float) -> str:
 
 
 def _digest(operator: str) -> str:
-    return hashlib.sha256(json.dumps(json.loads(operator), sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(
+        strict_json.dumps(strict_json.loads(operator, infinity=INFINITE), sort_keys=True).encode()
+    ).hexdigest()[:16]

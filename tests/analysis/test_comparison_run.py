@@ -169,7 +169,7 @@ def test_words_of_the_command_line():
         "steps": 480,
         "support": "nearest",
         "layers": [0, 2],
-        "learning_rate": ".1",
+        "learning_rate": 0.1,
     }
     assert of(search=parse_search(["learning_rate=.1"])).search_config(0.2, 0).learning_rate == 0.1
     with pytest.raises(EosError, match="expected key=value"):

@@ -116,7 +116,9 @@ def test_broken_yaml_names_the_line(tmp_path):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("description: 2020-13-45", "month must be in 1..12"),
+        ("trials: .inf", r"\.inf is not a finite number"),
+        ("search: {ease: 1e999}", "1e999 is not a finite number"),
+        ("search: {probe: true, probe: false}", "key 'probe' is given twice"),
         ("trials: !!int zz", "invalid literal"),
         ("trials: !!bool foo", "no value for 'foo'"),
         ("trials: " + "9" * 6000, "limit"),
@@ -221,7 +223,7 @@ def test_identity_is_what_makes_another_study():
 
 def test_choices_take_the_types_of_their_fields():
     study = StudyFile.of(
-        {"name": "a", "space": {"budget": {"choice": ["1e-1", 1]}, "layers": {"choice": [[0, 2], None]}}}
+        {"name": "a", "space": {"budget": {"choice": [1e-1, 1]}, "layers": {"choice": [[0, 2], None]}}}
     )
     assert study.space["budget"].choice == (0.1, 1.0)
     layers = study.space["layers"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shlex
 from collections.abc import Iterable, Sequence
@@ -10,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from eos_platform import strict_json
 from eos_platform.analysis.comparison.points import skills
 
 METHOD = """\
@@ -165,7 +165,7 @@ def reproduce(header: dict[str, Any]) -> str:
     words += ["--questions", str(told["questions"])]
     words += [] if told["seeds"] is None else ["--seeds", str(told["seeds"])]
     for key, value in told["search"].items():
-        words += ["--set", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
+        words += ["--set", f"{key}={value if isinstance(value, str) else strict_json.dumps(value)}"]
     return shlex.join(map(str, words))
 
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from eos_platform import strict_json, strict_yaml
 from eos_platform.errors import EosError, explain
 from eos_platform.operators.designs import DESIGNS, get_design
 from eos_platform.search.config import SearchConfig
 from eos_platform.search.deployed import most_samples
+from eos_platform.strict_types import Int, Real
 
 RATIOS = (0.33, 0.22, 0.15, 0.11, 0.05)
-Ratio = Annotated[float, Field(gt=0.0, le=1.0)]
+Ratio = Annotated[Real, Field(gt=0.0, le=1.0)]
 
 
 class Settings(BaseModel):
@@ -30,12 +31,12 @@ class Settings(BaseModel):
         default=None, description="compute ratios; default: those of the operator files, else RATIOS"
     )
     designs: tuple[str, ...] | None = None  # default: all
-    tune: int = Field(default=0, ge=0, le=100_000, description="Optuna trials for every design at every ratio")
-    questions: int = Field(default=4096, ge=1, le=10_000_000, description="held-out questions")
-    seeds: int | None = Field(default=None, ge=0, le=1000, description="searches a ratio; default: 1, none with files")
+    tune: Int = Field(default=0, ge=0, le=100_000, description="Optuna trials for every design at every ratio")
+    questions: Int = Field(default=4096, ge=1, le=10_000_000, description="held-out questions")
+    seeds: Int | None = Field(default=None, ge=0, le=1000, description="searches a ratio; default: 1, none with files")
     search: dict[str, Any] = {}
-    batch: int = Field(default=8, ge=1, le=4096, description="prompts in the prefill that is timed")
-    pictures: int = Field(default=3, ge=0, le=24, description="example pictures to show kept tokens on")
+    batch: Int = Field(default=8, ge=1, le=4096, description="prompts in the prefill that is timed")
+    pictures: Int = Field(default=3, ge=0, le=24, description="example pictures to show kept tokens on")
     out: Path = Path("eos-compare")
 
     @field_validator("designs")
@@ -100,9 +101,9 @@ def parse_search(texts: Iterable[str]) -> dict[str, Any]:
         if not sign or not key.strip():
             raise EosError(f"--set {text}: expected key=value, such as steps=480")
         try:
-            found[key.strip()] = json.loads(value)
-        except ValueError:
-            found[key.strip()] = value.strip()  # a word, or .5, which pydantic reads
+            found[key.strip()] = strict_json.loads(value)
+        except strict_json.NotJson:
+            found[key.strip()] = strict_yaml.scalar(value)  # a word, or .5, which is no JSON
     return found
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import uuid
@@ -11,10 +10,12 @@ from typing import Any, BinaryIO
 
 import torch
 
+from eos_platform import strict_json
 from eos_platform.analysis.comparison.measure import Record
 from eos_platform.analysis.comparison.settings import Settings
 from eos_platform.errors import EosError
 from eos_platform.files import read_text, write_atomic
+from eos_platform.operators.spec import INFINITE
 from eos_platform.tasks.workload import Workload
 
 HEADER, RESULTS = "comparison.json", "results.jsonl"
@@ -58,7 +59,7 @@ def begin(folder: Path, header: dict[str, Any]) -> dict[str, Any]:
                     f"{folder} holds a comparison with {name} {before.get(name)}, not {header[name]}; use another --out"
                 )
         header = {**header, "uid": before["uid"], "examples": before["examples"]}
-    write_atomic(path, json.dumps(header, indent=1) + "\n")
+    write_atomic(path, strict_json.dumps(header, indent=1) + "\n")
     return header
 
 
@@ -70,7 +71,7 @@ def read_header(folder: Path) -> dict[str, Any]:
     """
     path = folder / HEADER
     try:
-        header = json.loads(read_text(path, "comparison"))
+        header = strict_json.loads(read_text(path, "comparison"))
     except ValueError:
         header = None
     if not isinstance(header, dict) or "uid" not in header:
@@ -93,7 +94,7 @@ def read_records(folder: Path) -> list[Record]:
         if not text.strip():
             continue
         try:
-            record = json.loads(text)
+            record = strict_json.loads(text, infinity=rf"operator\.{INFINITE}")
             found[record["key"]] = record
         except (ValueError, KeyError, TypeError):
             if number == len(lines):  # no newline after it
@@ -112,7 +113,7 @@ def append(folder: Path, record: Record) -> None:
     try:
         with path.open("a+b") as stream:
             _cut_torn_line(stream)
-            stream.write(json.dumps(record).encode() + b"\n")
+            stream.write(strict_json.dumps(record).encode() + b"\n")
             stream.flush()
             os.fsync(stream.fileno())
     except OSError as error:

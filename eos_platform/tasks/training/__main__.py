@@ -7,7 +7,6 @@ On several:   torchrun --nproc-per-node 2 -m eos_platform.tasks.training --grid 
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 import time
@@ -21,6 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 
+from eos_platform import strict_json
 from eos_platform.models.bundled.build import new_model, new_tokenizer
 from eos_platform.tasks.questions import SKILLS, ask
 from eos_platform.tasks.scenes import CONFIGS, make_scene
@@ -96,8 +96,8 @@ def main() -> None:
         model.bfloat16()
         model.save_pretrained(options.out, max_shard_size="10MB")
         tokenizer.save_pretrained(options.out)
-        (options.out / "training.json").write_text(json.dumps(accuracy, indent=2) + "\n")
-        print(json.dumps(accuracy), flush=True)
+        (options.out / "training.json").write_text(strict_json.dumps(accuracy, indent=2) + "\n")
+        print(strict_json.dumps(accuracy), flush=True)
     if world > 1:
         dist.barrier()
         dist.destroy_process_group()
