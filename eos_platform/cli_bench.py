@@ -97,16 +97,17 @@ def bench(
 
 def _log(uri: str, name: str, found: Any, out: Path) -> None:
     """One run with the table and the page."""
-    from mlflow import MlflowClient
+    from eos_platform.addresses import shown
+    from eos_platform.tracking.client import TROUBLE, connect, experiment_of, first_line
 
-    client = MlflowClient(tracking_uri=uri)
-    title = "eos bench"
-    experiment = client.get_experiment_by_name(title)
-    experiment_id = experiment.experiment_id if experiment else client.create_experiment(title)
-    run = client.create_run(experiment_id, run_name=name)
-    client.log_table(run.info.run_id, found, artifact_file="bench.json")
-    client.log_artifact(run.info.run_id, str(out / PAGE))
-    client.set_terminated(run.info.run_id)
+    try:
+        client = connect(uri)
+        run = client.create_run(experiment_of(client, "eos bench", None).experiment_id, run_name=name)
+        client.log_table(run.info.run_id, found, artifact_file="bench.json")
+        client.log_artifact(run.info.run_id, str(out / PAGE))
+        client.set_terminated(run.info.run_id)
+    except TROUBLE as error:
+        raise EosError(f"cannot write the MLflow store {shown(uri)}: {first_line(error)}") from None
 
 
 def _words(text: str, option: str) -> tuple[str, ...]:

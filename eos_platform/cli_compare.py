@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from eos_platform.errors import EosError
+from eos_platform.addresses import sqlite_path
+from eos_platform.errors import EosError, redact
 from eos_platform.files import check_writable, write_atomic
 
 if TYPE_CHECKING:
@@ -196,8 +197,8 @@ def _ready(uri: str) -> None:
     """Find out before the long work, not after it, whether there will be a store."""
     from eos_platform.tracking.recorder import probe
 
-    if uri.startswith("sqlite:///"):
-        path = Path(uri.removeprefix("sqlite:///"))
+    path = sqlite_path(uri)
+    if path is not None:
         check_writable(path)
         path.parent.mkdir(parents=True, exist_ok=True)
     else:
@@ -206,10 +207,9 @@ def _ready(uri: str) -> None:
 
 def _artifacts(uri: str) -> str | None:
     """Beside the database; a server decides by itself."""
-    if not uri.startswith("sqlite:///"):
-        return None
-    return (Path(uri.removeprefix("sqlite:///")).absolute().parent / "mlflow-artifacts").as_uri()
+    path = sqlite_path(uri)
+    return None if path is None else (path.absolute().parent / "mlflow-artifacts").as_uri()
 
 
 def _command() -> str:
-    return shlex.join(["eos", *sys.argv[1:]])
+    return redact(shlex.join(["eos", *sys.argv[1:]]))

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from eos_platform.addresses import of_sqlite
 from eos_platform.errors import EosError
 
 
@@ -25,7 +26,7 @@ def dashboard(
 
     Example: [bold]eos dashboard --studies eos-runs[/bold]
     """
-    app = make(tracking or f"sqlite:///{studies / 'mlflow.db'}", interface)
+    app = make(tracking or of_sqlite(studies / "mlflow.db"), interface)
     port = free_port(host, port)
     typer.echo(f"dashboard at http://{host}:{port} (Ctrl-C stops it)")
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line a request is no news

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from eos_platform.addresses import of_sqlite
 from eos_platform.errors import EosError
 from eos_platform.files import check_writable, write_atomic
 
@@ -35,7 +36,7 @@ def report(
     else:
         from eos_platform.browse.studies import Studies
 
-        found = made.of_study(Studies(tracking or f"sqlite:///{studies / 'mlflow.db'}"), source)
+        found = made.of_study(Studies(tracking or of_sqlite(studies / "mlflow.db")), source)
     written = [write_atomic(out, made.html(found))]
     if figures is not None:
         written += made.export(found, figures, form)

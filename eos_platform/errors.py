@@ -3,35 +3,20 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import ValidationError
+
+from eos_platform.addresses import mask
+from eos_platform.addresses import redact as redact
 
 
 class EosError(Exception):
     """Bad input. The message is one line; the command line prints it and leaves with exit code 2."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.split()))
-
-
-_URL = re.compile(r"\b(?!file:|sqlite:)([a-z][a-z0-9+.-]*:)//\S*@", re.IGNORECASE)
-_MISSPELT = re.compile(r"(?<![\w.+-])[\w.+-]+:[^\s/:@]+@(?=[\w.-])")  # name:password@host, where a slash was forgotten
-_SECRET = re.compile(
-    r"\b([\w-]*(?:pass(?:w(?:or)?d|phrase|file)?|pwd|secret|token|credential|signature|sas|key)[\w-]*)=[^&;\s'\"<>]+",
-    re.IGNORECASE,
-)
-
-
-def redact(text: str) -> str:
-    """``text`` without what opens a store, to be shown or sent.
-
-    Names and passwords of URLs go (all up to the last @, as a password may hold a slash or an @), and values that are
-    called a password, key or token (``?password=...``, a driver's ``password=...``).
-    """
-    return _SECRET.sub(r"\1=***", _MISSPELT.sub("***@", _URL.sub(r"\1//***@", text)))
+        super().__init__(mask(" ".join(message.split())))
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

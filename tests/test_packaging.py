@@ -17,10 +17,11 @@ from eos_platform.models import bundled
 PACKAGE = Path(eos_platform.__file__).parent
 
 # what each part may import of the package beside itself
-COMMON = {"errors", "files", "strict_json", "strict_types", "strict_yaml"}
+COMMON = {"addresses", "errors", "files", "strict_json", "strict_types", "strict_yaml"}
 CORE = COMMON | {"operators", "models", "tasks", "search"}
 MAY_IMPORT = {
-    "errors": set(),
+    "addresses": set(),
+    "errors": {"addresses"},
     "files": {"errors"},
     "strict_json": {"errors"},
     "strict_types": set(),

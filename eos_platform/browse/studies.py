@@ -17,6 +17,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from eos_platform import strict_json
+from eos_platform.addresses import shown
 from eos_platform.browse import frames
 from eos_platform.browse.describe import layers_of, sites_of
 from eos_platform.browse.overlays import Overlays, kept_rows, on_pictures
@@ -56,7 +57,7 @@ class Studies:
 
     def __init__(self, uri: str, interface: str = "http://127.0.0.1:5000") -> None:
         self.uri = uri
-        self.interface = (uri if uri.startswith(("http://", "https://")) else interface).rstrip("/")
+        self.interface = (shown(uri) if uri.startswith(("http://", "https://")) else interface).rstrip("/")
         self._reader = reader(uri)
         self._held: dict[str, _Held] = {}
         self._lock = threading.RLock()
@@ -149,7 +150,7 @@ class Studies:
         path = self._path(self._study(study).runs[key])
         fetch = f"mlflow artifacts download -r {key} -a {names.OPERATOR_FILE} -d ."
         file = str(path) if path else names.OPERATOR_FILE
-        lead = "" if path else f"MLFLOW_TRACKING_URI={shlex.quote(self.uri)} {fetch} && "
+        lead = "" if path else f"MLFLOW_TRACKING_URI={shlex.quote(shown(self.uri))} {fetch} && "
         return {
             "attach": f"model = eos_platform.attach(model, {strict_json.dumps(file)})",
             "cli": f"{lead}eos evaluate {shlex.quote(file)} --model {shlex.quote(model)}",

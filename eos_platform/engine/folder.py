@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from eos_platform.addresses import of_sqlite, remember
 from eos_platform.engine import storage
 from eos_platform.engine.study_file import StudyFile, find, forgets, load
 from eos_platform.errors import EosError
@@ -65,15 +66,17 @@ class Folder:
 
     def _store(self, name: str) -> str | None:
         """What the study file says, else the environment: a cluster's stores need not be in every study file."""
-        return getattr(self.study.stores, name) or os.environ.get(f"EOS_STORES_{name.upper()}") or None
+        address = getattr(self.study.stores, name) or os.environ.get(f"EOS_STORES_{name.upper()}") or None
+        remember(address)
+        return address
 
     @property
     def optuna_url(self) -> str:
-        return self._store("optuna") or f"sqlite:///{self.path / 'optuna.db'}"
+        return self._store("optuna") or of_sqlite(self.path / "optuna.db")
 
     @property
     def mlflow_uri(self) -> str:
-        return self._store("mlflow") or f"sqlite:///{self.runs / 'mlflow.db'}"
+        return self._store("mlflow") or of_sqlite(self.runs / "mlflow.db")
 
     @property
     def mlflow_artifacts(self) -> str | None:

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from eos_platform.addresses import of_sqlite
 from eos_platform.engine import store
 from eos_platform.engine.cluster import machines, share
 from eos_platform.engine.driver import job_of, run_trials
@@ -130,7 +131,7 @@ def shipped(folder: Path, trials: int, slots: int, reuse: bool = False) -> None:
         {"budget": tune.uniform(0.05, 0.5), "learning_rate": tune.uniform(0.01, 0.1)},
         metric=["accuracy", "compute_ratio"],
         mode=["max", "min"],
-        storage=optuna.storages.RDBStorage(f"sqlite:///{folder / 'optuna.db'}"),
+        storage=optuna.storages.RDBStorage(of_sqlite(folder / "optuna.db")),
     )
     tune.Tuner(
         tune.with_resources(train, {"cpu": 1}),

@@ -7,7 +7,6 @@ import math
 import uuid
 from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -19,6 +18,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from eos_platform import strict_json, strict_yaml
+from eos_platform.addresses import shown, sqlite_path
 from eos_platform.engine.folder import Folder
 from eos_platform.engine.patience import StoreAway, quiet_outages, reason
 from eos_platform.engine.study_file import StudyFile
@@ -80,13 +80,14 @@ def open_store(folder: Folder, *, create: bool, another: bool = False) -> Iterat
     try:
         missing = not create and not exists(url)
     except (OSError, ValueError) as error:
-        raise EosError(f"cannot open the Optuna store {redact(url)}: {_first_line(error)}") from None
+        raise EosError(f"cannot open the Optuna store {shown(url)}: {_first_line(error)}") from None
     if missing:
-        raise NotRun(f"study '{study.name}' has not been run: there is no {url.removeprefix('sqlite:///')}")
+        raise NotRun(f"study '{study.name}' has not been run: there is no {sqlite_path(url) or shown(url)}")
     try:
-        storage = RDBStorage(url, engine_kwargs=_engine_options(url))
+        verbatim = url.replace("{", "{{").replace("}", "}}")  # Optuna takes an address for a template
+        storage = RDBStorage(verbatim, engine_kwargs=_engine_options(url))
     except (SQLAlchemyError, ImportError, OSError, RuntimeError, ValueError) as error:
-        raise EosError(f"cannot open the Optuna store {redact(url)}: {_first_line(error)}") from None
+        raise EosError(f"cannot open the Optuna store {shown(url)}: {_first_line(error)}") from None
     quiet_outages()
     try:
         yield _load(storage, study, create, another)
@@ -130,7 +131,8 @@ def engine_of(told: optuna.Study) -> Engine:
 
 def exists(url: str) -> bool:
     """Whether the store is there to be read; opening a missing SQLite file would make it."""
-    return not url.startswith("sqlite:///") or Path(url.removeprefix("sqlite:///")).exists()
+    path = sqlite_path(url)
+    return path is None or path.exists()
 
 
 def refuse_another(told: optuna.Study, study: StudyFile) -> None:

@@ -12,11 +12,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, field_validator
 
 from eos_platform import strict_yaml
+from eos_platform.addresses import in_memory, remember, secret, shown
 from eos_platform.engine.safe_yaml import parse
 from eos_platform.engine.sections import Constraints, Sampler, Scheduler, Section, WarmStart
 from eos_platform.engine.space import Dimension, check_space
 from eos_platform.engine.study_checks import check_together
-from eos_platform.errors import EosError, did_you_mean, explain, redact, unknown
+from eos_platform.errors import EosError, did_you_mean, explain, redact, shorten, unknown
 from eos_platform.files import read_text
 from eos_platform.search.config import SearchConfig
 from eos_platform.strict_types import Int, Real
@@ -62,7 +63,7 @@ class Resources(Section):
 
 def forgets(url: str) -> bool:
     """Whether an Optuna store is kept in memory."""
-    return re.fullmatch(r"sqlite(\+\w+)?://(/?|/:memory:.*)", url) is not None
+    return in_memory(url)
 
 
 class Stores(Section):
@@ -71,6 +72,13 @@ class Stores(Section):
     optuna: str | None = None  # any SQLAlchemy URL
     mlflow: str | None = None  # any MLflow tracking URI
     storage: str | None = None  # a folder or URL (s3://bucket/runs) every node reaches: search states
+
+    @field_validator("optuna", "mlflow", "storage")
+    @classmethod
+    def _is_remembered(cls, url: str | None) -> str | None:
+        """What opens it is masked wherever it is shown from now on."""
+        remember(url)
+        return url
 
     @field_validator("optuna")
     @classmethod
@@ -145,8 +153,8 @@ class StudyFile(Section):
 
     @property
     def secret(self) -> bool:
-        """Whether a store's URL holds a name or a password."""
-        return any(url and redact(url) != url for url in (self.stores.optuna, self.stores.mlflow))
+        """Whether an address of a store holds what nobody else may read."""
+        return any(url and secret(url) for _, url in self.stores)
 
     def to_yaml(self, *, secrets: bool = False) -> str:
         """YAML that reads back as an equal study.
@@ -156,7 +164,7 @@ class StudyFile(Section):
         """
         data = self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
         if not secrets and "stores" in data:
-            data["stores"] = {name: redact(url) for name, url in data["stores"].items()}
+            data["stores"] = {name: shown(url) for name, url in data["stores"].items()}
         return strict_yaml.dump(data)
 
     @classmethod
@@ -227,10 +235,12 @@ def load(path: str | Path, overrides: Iterable[str] = ()) -> StudyFile:
 def parse_override(text: str) -> tuple[str, Any]:
     """``key=value`` as the key and the value read as YAML."""
     key, sign, value = text.partition("=")
-    shown = redact(text)  # before it is cut: half a URL is not known for one
+    if sign and ("://" in value or "@" in value):
+        remember(value.strip(" '\""))
+    told = redact(text)  # before it is cut: half a URL is not known for one
     if not sign or not key.strip():
-        raise EosError(f"--set {shown}: expected key=value, such as trials=20 or search.steps=120")
-    return key.strip(), parse(value, f"--set {shown if len(shown) <= 60 else shown[:57] + '...'}")
+        raise EosError(f"--set {told}: expected key=value, such as trials=20 or search.steps=120")
+    return key.strip(), parse(value, f"--set {shorten(told)}")
 
 
 def _override(values: Any, text: str) -> None:

@@ -13,6 +13,7 @@ from mlflow.store.db.db_types import DATABASE_ENGINES
 from sqlalchemy import create_engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from eos_platform.addresses import remember, shown
 from eos_platform.errors import EosError, redact
 
 # what an MLflow store that is away, full or foreign raises
@@ -30,6 +31,7 @@ def connect(uri: str) -> MlflowClient:
     """A client, with MLflow's chatter turned off."""
     for logger in ("mlflow", "alembic"):
         logging.getLogger(logger).setLevel(logging.ERROR)
+    remember(uri)
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
@@ -39,6 +41,7 @@ def probe(uri: str) -> None:
     Raises:
         EosError: it does not answer.
     """
+    remember(uri)
     patience = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
     before = {name: os.environ.get(name) for name in patience}
     os.environ.update(patience)
@@ -47,7 +50,7 @@ def probe(uri: str) -> None:
             create_engine(uri).connect().close()
         connect(uri).search_experiments(max_results=1)
     except TROUBLE as error:
-        raise EosError(f"cannot open the MLflow store {redact(uri)}: {first_line(error)}") from None
+        raise EosError(f"cannot open the MLflow store {shown(uri)}: {first_line(error)}") from None
     finally:
         for name, value in before.items():
             os.environ.pop(name)

@@ -21,6 +21,7 @@ from typing import Any
 import pandas as pd
 from mlflow.entities import Metric
 
+from eos_platform.addresses import of_sqlite
 from eos_platform.dashboards.page import alone
 from eos_platform.dashboards.pareto import pareto_figure
 from eos_platform.errors import EosError
@@ -54,7 +55,7 @@ def generate(out: Path, trials: int, name: str = "many", seed: int = 0) -> str:
     """
     out = out.absolute()
     out.mkdir(parents=True, exist_ok=True)
-    uri = f"sqlite:///{out / 'mlflow.db'}"
+    uri = of_sqlite(out / "mlflow.db")
     generate_into(uri, (out / "mlflow-artifacts").as_uri(), trials, name, seed)
     return uri
 

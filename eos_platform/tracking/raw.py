@@ -16,11 +16,11 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
-from eos_platform.errors import EosError, redact
+from eos_platform.addresses import shown, sqlite_path
+from eos_platform.errors import EosError
 from eos_platform.tracking import names
 from eos_platform.tracking.client import connect, first_line, probe, search_runs
 
-SQLITE = "sqlite:///"
 CHUNK = 500  # SQLite's limit on variables is 999 in old builds
 INFINITE = 1e308  # MLflow keeps infinity as the largest double
 
@@ -48,7 +48,7 @@ def reader(uri: str) -> SqliteReader | ClientReader:
     Raises:
         EosError: it is not there, or does not answer.
     """
-    if uri.startswith(SQLITE):
+    if sqlite_path(uri) is not None:
         return SqliteReader(uri)
     probe(uri)
     return ClientReader(uri)
@@ -58,7 +58,7 @@ class SqliteReader:
     """Reads the tables of ``sqlite:///...``."""
 
     def __init__(self, uri: str) -> None:
-        self.path = Path(uri.removeprefix(SQLITE))
+        self.path = sqlite_path(uri) or Path(uri)
         if not self.path.exists():
             raise EosError(f"no MLflow store at {self.path}")
 
@@ -159,7 +159,7 @@ class ClientReader:
         try:
             yield
         except (MlflowException, SQLAlchemyError, OSError, ImportError, ValueError) as error:
-            raise EosError(f"cannot read the MLflow store {redact(self.uri)}: {first_line(error)}") from None
+            raise EosError(f"cannot read the MLflow store {shown(self.uri)}: {first_line(error)}") from None
 
     def parents(self) -> list[RawRun]:
         """As ``SqliteReader.parents``."""
