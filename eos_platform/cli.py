@@ -18,6 +18,7 @@ from eos_platform.cli_compare import compare
 from eos_platform.cli_dashboard import dashboard
 from eos_platform.cli_explain import explain
 from eos_platform.cli_front import front
+from eos_platform.cli_options import Missing, Trust
 from eos_platform.cli_report import report
 from eos_platform.errors import EosError
 from eos_platform.files import check_writable
@@ -100,6 +101,8 @@ def search(
     seed: Annotated[int, typer.Option(help="Seed of the search.")] = 0,
     sets: Sets = None,
     state: Annotated[Path | None, typer.Option(help="A folder to keep the search's state in, to go on from.")] = None,
+    trust_remote_code: Trust = False,
+    allow_missing: Missing = False,
 ) -> None:
     """Find one operator by gradient, at one budget.
 
@@ -118,7 +121,7 @@ def search(
     check_writable(output)
     if state is not None:
         check_writable(state / "search.safetensors")
-    workload = load_workload(model, task)
+    workload = load_workload(model, task, trust_remote_code=trust_remote_code, allow_missing=allow_missing)
     console = Console()
     with search_bar(console, config.steps) as report:
         result = run_search(workload, config, report=report, checkpoint=state)
@@ -141,6 +144,8 @@ def evaluate(
     model: Model = "bundled",
     task: Task = "scenes",
     questions: Annotated[int, typer.Option(min=1, help="Held-out questions.")] = 4096,
+    trust_remote_code: Trust = False,
+    allow_missing: Missing = False,
 ) -> None:
     """Measure a deployed operator on held-out questions.
 
@@ -154,7 +159,7 @@ def evaluate(
     from eos_platform.tasks import load_workload
 
     spec = OperatorSpec.load(operator) if operator else None
-    workload = load_workload(model, task)
+    workload = load_workload(model, task, trust_remote_code=trust_remote_code, allow_missing=allow_missing)
     console = Console()
     with console.status(f"asking {questions} questions"):
         found = run_evaluation(workload, spec, split="heldout", questions=questions)
@@ -191,23 +196,39 @@ def study_run(
     ship: Ship = False,
     runs: Runs = RUNS,
     fresh: Fresh = False,
+    trust_remote_code: Trust = False,
+    allow_missing: Missing = False,
 ) -> None:
     """Run a study, or what remains of it: starting the same study again never does a search twice.
 
     Example: [bold]eos study run quickstart --set trials=8[/bold]
     """
-    _drive(source, sets, address, ship, runs, again=False, fresh=fresh)
+    loading = _loading(trust_remote_code, allow_missing)
+    _drive(source, [*(sets or ()), *loading], address, ship, runs, again=False, fresh=fresh)
 
 
 @study_app.command("resume")
 def study_resume(
-    source: Source, sets: Sets = None, address: Address = "local", ship: Ship = False, runs: Runs = RUNS
+    source: Source,
+    sets: Sets = None,
+    address: Address = "local",
+    ship: Ship = False,
+    runs: Runs = RUNS,
+    trust_remote_code: Trust = False,
+    allow_missing: Missing = False,
 ) -> None:
     """Go on with a study that was stopped, or was given more trials.
 
     Example: [bold]eos study resume quickstart --set trials=20[/bold]
     """
-    _drive(source, sets, address, ship, runs, again=True)
+    loading = _loading(trust_remote_code, allow_missing)
+    _drive(source, [*(sets or ()), *loading], address, ship, runs, again=True)
+
+
+def _loading(trust_remote_code: bool, allow_missing: bool) -> list[str]:
+    """The flags as changes to a study file, which workers get; a flag left out leaves what the file says."""
+    flags = {"trust_remote_code": trust_remote_code, "allow_missing": allow_missing}
+    return [f"{name}=true" for name, on in flags.items() if on]
 
 
 @study_app.command("status")

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from eos_platform import strict_json
+from eos_platform.cli_options import Missing, Trust
 from eos_platform.errors import EosError
 from eos_platform.files import check_writable, write_atomic
 
@@ -35,6 +36,8 @@ def bench(
     out: Annotated[Path, typer.Option(help="Folder for the rows, a CSV and a page.")] = Path("eos-bench"),
     mlflow: Annotated[str, typer.Option(metavar="URI|none", help="Also log the table there.")] = "none",
     device: Annotated[str | None, typer.Option(help="Where to run; default: the GPU if there is one.")] = None,
+    trust_remote_code: Trust = False,
+    allow_missing: Missing = False,
 ) -> None:
     """Time prefill and decoding with operators, beside the unreduced model and beside an oracle.
 
@@ -78,7 +81,7 @@ def bench(
     total = plan.measurements
     with Progress(*Progress.get_default_columns(), console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("loading the model", total=total)
-        name, loaded, grid = load(shape, model, where)
+        name, loaded, grid = load(shape, model, where, trust_remote_code=trust_remote_code, allow_missing=allow_missing)
         for row in run_bench(loaded, grid, plan, lambda what: progress.update(task, description=what)):
             rows.append({"model": name, **row})
             progress.advance(task)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from eos_platform.addresses import sqlite_path
+from eos_platform.cli_options import Missing, Trust
 from eos_platform.errors import EosError, redact
 from eos_platform.files import check_writable, write_atomic
 
@@ -52,6 +53,8 @@ def compare(
     batch: Annotated[int, typer.Option(min=1, help="Prompts in the prefill that is timed.")] = 8,
     pictures: Annotated[int, typer.Option(min=0, help="Example pictures to show kept tokens on.")] = 3,
     device: Annotated[str | None, typer.Option(help="Where to run; default: the GPU if there is one.")] = None,
+    trust_remote_code: Trust = False,
+    allow_missing: Missing = False,
 ) -> None:
     """Compare searched operators with hand-designed ones at the same compute, on the same questions.
 
@@ -73,6 +76,8 @@ def compare(
             questions=questions,
             seeds=seeds,
             search=parse_search(sets or ()),
+            trust_remote_code=trust_remote_code,
+            allow_missing=allow_missing,
             batch=batch,
             pictures=pictures,
             out=out,

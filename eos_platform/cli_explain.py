@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from eos_platform import strict_json
+from eos_platform.cli_options import Missing, Trust
 from eos_platform.files import check_writable, write_atomic
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ def explain(
         Path | None, typer.Option(metavar="FOLDER", help="Write explain.md, .csv, .json and .html there.")
     ] = None,
     device: Annotated[str | None, typer.Option(help="Where to run; default: the GPU if there is one.")] = None,
+    trust_remote_code: Trust = False,
+    allow_missing: Missing = False,
 ) -> None:
     """Say what an operator does, which hand-designed one it is nearest to, and what each of its parameters is worth.
 
@@ -57,7 +60,7 @@ def explain(
             check_writable(out / file)
     from eos_platform.tasks import load_workload
 
-    workload = load_workload(name, task, device)
+    workload = load_workload(name, task, device, trust_remote_code=trust_remote_code, allow_missing=allow_missing)
     with _bar() as advance:
         found = look(workload, spec, questions=questions, pictures=pictures, advance=advance)
     console = Console()

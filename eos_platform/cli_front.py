@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from eos_platform.cli_options import Missing, Trust
 from eos_platform.files import check_writable
 
 
@@ -19,6 +20,8 @@ def front(
     sets: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a search setting; may be repeated.")
     ] = None,
+    trust_remote_code: Trust = False,
+    allow_missing: Missing = False,
 ) -> None:
     """Find operators for many budgets, for little more than one search.
 
@@ -43,7 +46,7 @@ def front(
     steps = sum(one.steps for one in configs_of(config, wanted))
     for budget in wanted:
         check_writable(out / _file(budget))
-    workload = load_workload(model, task)
+    workload = load_workload(model, task, trust_remote_code=trust_remote_code, allow_missing=allow_missing)
     console = Console()
     right = ("budget", "ratio", "tokens", "accuracy", "s")
     table = plain_table("validation accuracy, deployed", right=right, left=("operator",))

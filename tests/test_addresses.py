@@ -173,7 +173,8 @@ def test_long_texts_take_no_time(text):
     assert time.perf_counter() - begun < 2
 
 
-NAMES = ["plain", "100%", "a%20b", "what?", "x?mode=memory", "#1", "{braces}", "{SCHEMA_VERSION}", "two words", "ünï", "it's", 'a"b', "a@b:c", "a;b=c", "a&b", "+", ":memory:", "\\"]  # fmt: skip
+NAMES = ["plain", "100%", "a%20b", "what?", "x?mode=memory", "#1", "{braces}", "{SCHEMA_VERSION}", "two words", "ünï"]
+NAMES += ["it's", 'a"b', "a@b:c", "a;b=c", "a&b", "+", ":memory:", "\\"]
 
 
 @pytest.mark.parametrize("name", NAMES)

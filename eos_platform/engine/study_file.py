@@ -20,7 +20,7 @@ from eos_platform.engine.study_checks import check_together
 from eos_platform.errors import EosError, did_you_mean, explain, redact, shorten, unknown
 from eos_platform.files import read_text
 from eos_platform.search.config import SearchConfig
-from eos_platform.strict_types import Int, Real
+from eos_platform.strict_types import Flag, Int, Real
 
 OBJECTIVES = {"accuracy": "maximise", "compute_ratio": "minimise"}
 LONGEST = 100  # characters of a name
@@ -102,6 +102,8 @@ class StudyFile(Section):
     name: str
     description: str = ""
     model: str = "bundled"
+    trust_remote_code: Flag = False  # run Python that lies in the model's folder
+    allow_missing: Flag = False  # draw weights at random that the model's folder lacks
     task: str = "scenes"
     objectives: dict[str, str] = OBJECTIVES
     search: dict[str, Any] = Field(default_factory=dict)

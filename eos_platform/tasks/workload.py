@@ -15,6 +15,7 @@ from eos_platform.models.bundled import GRIDS, folder
 from eos_platform.models.compute import DecoderShape, VisionShape, shape_of, vision_shape_of
 from eos_platform.models.devices import find_device
 from eos_platform.models.llava import target_of
+from eos_platform.models.pretrained import load, load_model
 from eos_platform.operators.spec import Target
 from eos_platform.tasks.encode import Encoded
 from eos_platform.tasks.questions import SKILLS
@@ -74,18 +75,27 @@ class Workload:
         return have
 
 
-def load_workload(model: str | Path = "bundled", task: str = "scenes", device: str | None = None) -> Workload:
+def load_workload(
+    model: str | Path = "bundled",
+    task: str = "scenes",
+    device: str | None = None,
+    *,
+    trust_remote_code: bool = False,
+    allow_missing: bool = False,
+) -> Workload:
     """Load a model for a task.
 
     Args:
         model: ``bundled`` (576 visual tokens), ``bundled-small`` (144), or the folder of a LLaVA trained on the task.
         task: ``scenes``.
         device: where to run; default: the GPU if there is one. On a GPU the model runs in bfloat16.
+        trust_remote_code: run Python that lies in the model's folder, where its ``auto_map`` says so.
+        allow_missing: weights that the folder lacks are drawn at random, and those it has too many left out.
 
     Raises:
         EosError: unknown model or task, a device that is not there, or a model the task has no pictures for.
     """
-    from transformers import AutoConfig, AutoProcessor, LlavaForConditionalGeneration
+    from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, LlavaForConditionalGeneration
     from transformers.utils import logging
 
     if task not in TASKS:
@@ -99,11 +109,14 @@ def load_workload(model: str | Path = "bundled", task: str = "scenes", device: s
     logging.disable_progress_bar()
     dtype = torch.float32 if place.type == "cpu" else torch.bfloat16
     try:
-        config = AutoConfig.from_pretrained(path, local_files_only=True)
+        config = load(AutoConfig, path, trust_remote_code=trust_remote_code)
         if config.model_type != "llava":
             raise EosError(f"model '{name}' is a '{config.model_type}'; operators attach to 'llava' models")
-        loaded: Any = LlavaForConditionalGeneration.from_pretrained(path, dtype=dtype, local_files_only=True)
-        processor = AutoProcessor.from_pretrained(path, local_files_only=True)
+        kind = AutoModelForImageTextToText if trust_remote_code else LlavaForConditionalGeneration
+        loaded: Any = load_model(
+            kind, path, dtype=dtype, trust_remote_code=trust_remote_code, allow_missing=allow_missing
+        )
+        processor = load(AutoProcessor, path, trust_remote_code=trust_remote_code)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise EosError(f"model '{name}' cannot be loaded: {str(error).strip().splitlines()[0]}") from None
     loaded = loaded.to(place).eval().requires_grad_(False)

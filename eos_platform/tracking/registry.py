@@ -182,7 +182,7 @@ def save(operator: OperatorSpec, folder: Path, model: str) -> None:
             str(folder),
             python_model=str(Path(pyfunc_model.__file__)),
             artifacts={pyfunc_model.OPERATOR: str(file)},
-            model_config={"model": model},
+            model_config={"model": model, "trust_remote_code": False},
             signature=ModelSignature(columns, Schema([ColSpec("string")]), limit),
             pip_requirements=[f"eos-platform=={version}" if version else "eos-platform"],
         )

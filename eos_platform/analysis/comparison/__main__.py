@@ -35,6 +35,8 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--batch", type=int, default=8, help=fields["batch"].description)
     parser.add_argument("--pictures", type=int, default=3, help=fields["pictures"].description)
     parser.add_argument("--out", type=Path, default=Path("eos-compare"), help="results folder")
+    parser.add_argument("--trust-remote-code", action="store_true", help=fields["trust_remote_code"].description)
+    parser.add_argument("--allow-missing", action="store_true", help=fields["allow_missing"].description)
     parser.add_argument("--device", help="default: the GPU if there is one")
     given = parser.parse_args(words)
     try:
@@ -51,6 +53,8 @@ def main(words: list[str] | None = None) -> int:
             batch=given.batch,
             pictures=given.pictures,
             out=given.out,
+            trust_remote_code=given.trust_remote_code,
+            allow_missing=given.allow_missing,
         )
         run(settings, given.device)
     except EosError as error:

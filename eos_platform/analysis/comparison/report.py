@@ -166,6 +166,7 @@ def reproduce(header: dict[str, Any]) -> str:
     words += [] if told["seeds"] is None else ["--seeds", str(told["seeds"])]
     for key, value in told["search"].items():
         words += ["--set", f"{key}={value if isinstance(value, str) else strict_json.dumps(value)}"]
+    words += [f"--{name.replace('_', '-')}" for name in ("trust_remote_code", "allow_missing") if told.get(name)]
     return shlex.join(map(str, words))
 
 

@@ -34,7 +34,13 @@ def run(settings: Settings, device: str | None = None) -> list[Record]:
     """
     folder = settings.out
     check_writable(folder / store.RESULTS)
-    workload = load_workload(settings.model, settings.task, device)
+    workload = load_workload(
+        settings.model,
+        settings.task,
+        device,
+        trust_remote_code=settings.trust_remote_code,
+        allow_missing=settings.allow_missing,
+    )
     entries = plan(settings, workload)
     encoded = workload.encoded("heldout", settings.questions)
     header = store.begin(folder, store.describe(settings, workload, examples(workload, encoded, settings.pictures)))

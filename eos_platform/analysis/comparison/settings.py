@@ -13,7 +13,7 @@ from eos_platform.errors import EosError, explain
 from eos_platform.operators.designs import DESIGNS, get_design
 from eos_platform.search.config import SearchConfig
 from eos_platform.search.deployed import most_samples
-from eos_platform.strict_types import Int, Real
+from eos_platform.strict_types import Bool, Int, Real
 
 RATIOS = (0.33, 0.22, 0.15, 0.11, 0.05)
 Ratio = Annotated[Real, Field(gt=0.0, le=1.0)]
@@ -38,6 +38,8 @@ class Settings(BaseModel):
     batch: Int = Field(default=8, ge=1, le=4096, description="prompts in the prefill that is timed")
     pictures: Int = Field(default=3, ge=0, le=24, description="example pictures to show kept tokens on")
     out: Path = Path("eos-compare")
+    trust_remote_code: Bool = Field(default=False, description="run Python that lies in the model's folder")
+    allow_missing: Bool = Field(default=False, description="draw weights at random that the model's folder lacks")
 
     @field_validator("designs")
     @classmethod

@@ -22,6 +22,7 @@ from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 
 from eos_platform import strict_json
 from eos_platform.models.bundled.build import new_model, new_tokenizer
+from eos_platform.models.pretrained import load, load_model
 from eos_platform.tasks.questions import SKILLS, ask
 from eos_platform.tasks.scenes import CONFIGS, make_scene
 from eos_platform.tasks.training.data import BLOCK, NAMES, Pictures
@@ -70,8 +71,8 @@ def main() -> None:
         dist.init_process_group("nccl" if cuda else "gloo")
     torch.manual_seed(0)
     if options.resume:  # with its own tokenizer: the words' numbers must stay
-        tokenizer = PreTrainedTokenizerFast.from_pretrained(options.resume)
-        model = LlavaForConditionalGeneration.from_pretrained(options.resume, dtype=torch.float32)
+        tokenizer = load(PreTrainedTokenizerFast, options.resume)
+        model = load_model(LlavaForConditionalGeneration, options.resume, dtype=torch.float32)
     else:
         tokenizer = new_tokenizer(corpus(options.grid))
         model = new_model(options.grid, len(tokenizer))
