@@ -7,6 +7,7 @@ one that gets on may lose as many workers as it likes.
 
 from __future__ import annotations
 
+import math
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from eos_platform import strict_json
 from eos_platform.errors import EosError
 from eos_platform.files import write_atomic
+from eos_platform.operators.spec import OperatorSpec
 from eos_platform.search.checkpoint import FILE as STATE
 
 RESULT, BEGUN = "result.json", "begun.json"
@@ -34,7 +36,7 @@ class Attempts:
     def result(self) -> dict[str, Any] | None:
         """What an earlier attempt found, if it came to its end."""
         found = self._read(RESULT)
-        return found["result"] if found.get("search") == self.search and isinstance(found.get("result"), dict) else None
+        return found["result"] if found.get("search") == self.search and _sound(found.get("result")) else None
 
     def keep(self, result: dict[str, Any]) -> None:
         """Keep the result until the store has it. A disk that is full costs no more than this safety."""
@@ -74,3 +76,17 @@ class Attempts:
     def _write(self, name: str, values: dict[str, Any]) -> None:
         with suppress(EosError):
             write_atomic(self.folder / name, strict_json.dumps(values))
+
+
+def _sound(result: Any) -> bool:
+    """Whether this can be what a search found: finite numbers, and an operator."""
+    if not isinstance(result, dict) or not isinstance(final := result.get("final"), dict):
+        return False
+    numbers = (isinstance(value, (int, float)) and not isinstance(value, bool) for value in final.values())
+    if not all(numbers) or not all(map(math.isfinite, final.values())):
+        return False
+    try:
+        OperatorSpec.from_json(result["operator"])
+    except (EosError, KeyError, TypeError):
+        return False
+    return isinstance(result.get("kept", ""), str)
