@@ -48,10 +48,10 @@ _known: dict[str, None] = {}  # addresses
 
 
 def of_sqlite(path: Path) -> str:
-    """The address of an SQLite file, for SQLAlchemy, Optuna and MLflow: whatever its path has in it is escaped."""
-    from sqlalchemy import URL
-
-    return URL.create("sqlite", database=str(path)).render_as_string(hide_password=False)
+    """The address of an SQLite file, for SQLAlchemy, Optuna and MLflow: what its path has in it is escaped."""
+    escaped = re.sub("[%?#{}]", lambda found: quote(found[0]), str(path))
+    # MLflow makes the folder of a plain sqlite:/// itself, and does not undo the escapes
+    return f"sqlite{'' if escaped == str(path) else '+pysqlite'}:///{escaped}"
 
 
 def sqlite_path(address: str) -> Path | None:

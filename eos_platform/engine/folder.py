@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from eos_platform.addresses import of_sqlite, remember
+from eos_platform.addresses import of_sqlite, remember, sqlite_path
 from eos_platform.engine import storage
 from eos_platform.engine.study_file import StudyFile, find, forgets, load
 from eos_platform.errors import EosError
@@ -81,7 +81,7 @@ class Folder:
     @property
     def mlflow_artifacts(self) -> str | None:
         """Where MLflow puts artifacts; a server decides by itself."""
-        return (self.runs / "mlflow-artifacts").as_uri() if self.mlflow_uri.startswith("sqlite:") else None
+        return (self.runs / "mlflow-artifacts").as_uri() if sqlite_path(self.mlflow_uri) else None
 
     def check(self) -> None:
         """Whether the folders can be made, without making them.

@@ -100,7 +100,7 @@ def open_store(folder: Folder, *, create: bool, another: bool = False) -> Iterat
 
 def _engine_options(url: str) -> dict[str, Any]:
     """SQLAlchemy's: a server may restart, so connections are tried before they are used."""
-    if url.startswith("sqlite:"):
+    if url.startswith("sqlite"):
         return {"connect_args": {"timeout": 60}}
     patience = {"connect_args": {"connect_timeout": 10}} if url.startswith("postgresql") else {}
     return {"pool_pre_ping": True, **patience}

@@ -13,6 +13,7 @@ import pandas as pd
 from mlflow.exceptions import MlflowException
 from rich.console import Console
 
+from eos_platform.addresses import sqlite_path
 from eos_platform.engine import agree, storage, store, study_file, warm
 from eos_platform.engine.archive import put_away
 from eos_platform.engine.cluster import machines, preflight, ray_session, share
@@ -207,7 +208,7 @@ class Study:
                 raise EosError(f"final.baselines: {unknown('design', design, DESIGNS)}")
         warm.check(self.file, self.folder.runs)
         self.folder.check()
-        if not self.folder.mlflow_uri.startswith("sqlite:"):
+        if sqlite_path(self.folder.mlflow_uri) is None:
             probe(self.folder.mlflow_uri)
         # refuses a store of another study
         with contextlib.suppress(store.NotRun), store.open_store(self.folder, create=False, another=fresh):
