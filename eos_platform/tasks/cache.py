@@ -79,7 +79,7 @@ def checksum(tensors: Mapping[str, Tensor]) -> str:
     for name, value in sorted(tensors.items()):
         told = zlib.crc32(repr((name, str(value.dtype), tuple(value.shape))).encode(), told)
         flat = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-        told = zlib.crc32(memoryview(flat.numpy()), told)
+        told = zlib.crc32(flat.numpy().data, told)
     return f"{told:08x}"
 
 
