@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from eos_platform import terminal
 from eos_platform.errors import EosError
 from eos_platform.files import check_writable, write_atomic
 
@@ -81,10 +82,10 @@ def compare(
         try:
             run(settings, device)
         except KeyboardInterrupt:
-            typer.echo(
+            terminal.say(
                 f"eos: stopped; what is measured is kept. Go on with: {_command()}\n"
                 f"eos: report what there is with: eos compare --report-only --out {shlex.quote(str(out))}",
-                err=True,
+                stderr=True,
             )
             raise typer.Exit(EXIT_INTERRUPTED) from None
     elif not (out / store.HEADER).exists():
@@ -98,8 +99,6 @@ def report(folder: Path, mlflow: str = "none") -> None:
     Raises:
         EosError: no comparison there, or nothing measured yet.
     """
-    from rich.console import Console
-
     from eos_platform.analysis.comparison import differences as statistics
     from eos_platform.analysis.comparison import store
     from eos_platform.analysis.comparison.points import for_csv, points_of, unreachable_of
@@ -118,10 +117,11 @@ def report(folder: Path, mlflow: str = "none") -> None:
     }
     for name, text in files.items():
         write_atomic(folder / name, text)
-    console = Console()
+    terminal.stored()
+    console = terminal.console()
     console.print(points_table(points, gaps))
     for name in files:
-        console.print(f"wrote {folder / name}", highlight=False, soft_wrap=True, markup=False)
+        console.print(f"wrote {folder / name}", soft_wrap=True)
     if mlflow != "none":
         from eos_platform.tracking.comparison import ComparisonLog
         from eos_platform.tracking.read import open_command
@@ -135,7 +135,7 @@ def report(folder: Path, mlflow: str = "none") -> None:
             {f"hypervolume/{family}": value for family, design, value in told if not design},
         )
         log.close("FINISHED")
-        console.print(f"runs  {open_command(mlflow)}", highlight=False, soft_wrap=True, markup=False)
+        console.print(f"runs  {open_command(mlflow)}", soft_wrap=True)
 
 
 def _page(header: dict[str, Any], records: list[dict[str, Any]], points: pd.DataFrame) -> str:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from eos_platform import terminal
 from eos_platform.errors import EosError
 
 
@@ -27,7 +28,7 @@ def dashboard(
     """
     app = make(tracking or f"sqlite:///{studies / 'mlflow.db'}", interface)
     port = free_port(host, port)
-    typer.echo(f"dashboard at http://{host}:{port} (Ctrl-C stops it)")
+    terminal.say(f"dashboard at http://{host}:{port} (Ctrl-C stops it)")
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line a request is no news
     from werkzeug.serving import make_server  # Flask's own, without its banner and its warning
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from eos_platform import terminal
 from eos_platform.files import check_writable
 
 
@@ -27,8 +28,6 @@ def front(
 
     Example: [bold]eos front --model bundled --budgets .3,.2,.1,.05[/bold]
     """
-    from rich.console import Console
-
     from eos_platform.analysis.comparison.settings import parse_ratios
     from eos_platform.engine.progress import search_bar
     from eos_platform.engine.study_file import parse_override
@@ -44,7 +43,7 @@ def front(
     for budget in wanted:
         check_writable(out / _file(budget))
     workload = load_workload(model, task)
-    console = Console()
+    console = terminal.console()
     right = ("budget", "ratio", "tokens", "accuracy", "s")
     table = plain_table("validation accuracy, deployed", right=right, left=("operator",))
     done = 0
@@ -65,10 +64,10 @@ def front(
                 f"{result.accuracy:.1%}",
                 f"{result.seconds:.0f}",
             )
+    terminal.stored()
     console.print(table)
     console.print(
         f"compare them with hand-designed operators: eos compare {out}/*.json --model {model}",
-        highlight=False,
         soft_wrap=True,
     )
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from eos_platform import terminal
 from eos_platform.errors import EosError
 from eos_platform.files import check_writable, write_atomic
 
@@ -39,5 +40,6 @@ def report(
     written = [write_atomic(out, made.html(found))]
     if figures is not None:
         written += made.export(found, figures, form)
+    terminal.stored()
     for path in written:
-        typer.echo(f"wrote {path}")
+        terminal.say(f"wrote {path}")

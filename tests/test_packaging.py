@@ -17,17 +17,19 @@ from eos_platform.models import bundled
 PACKAGE = Path(eos_platform.__file__).parent
 
 # what each part may import of the package beside itself
-COMMON = {"errors", "files"}
+COMMON = {"errors", "files", "printable", "terminal"}
 CORE = COMMON | {"operators", "models", "tasks", "search"}
 MAY_IMPORT = {
-    "errors": set(),
+    "errors": {"printable"},
+    "printable": set(),
+    "terminal": {"printable"},
     "files": {"errors"},
     "operators": COMMON,
     "models": COMMON | {"operators"},
     "tasks": COMMON | {"operators", "models"},
     "search": CORE,
     "bench": COMMON | {"operators", "models"},
-    "dashboards": set(),
+    "dashboards": {"printable"},
     "analysis": CORE,
     "tracking": CORE | {"analysis", "dashboards"},
     "browse": CORE | {"analysis", "dashboards", "tracking"},

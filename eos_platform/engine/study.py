@@ -13,6 +13,7 @@ import pandas as pd
 from mlflow.exceptions import MlflowException
 from rich.console import Console
 
+from eos_platform import terminal
 from eos_platform.engine import agree, storage, store, study_file, warm
 from eos_platform.engine.archive import put_away
 from eos_platform.engine.cluster import machines, preflight, ray_session, share
@@ -68,7 +69,7 @@ class Study:
         self.file = source if isinstance(source, StudyFile) else load_study(source, overrides, runs)
         self.folder: Folder = folder_of(self.file, runs)
         self.address, self.ship_code = address, ship_code
-        self.console = console or Console()
+        self.console = console or terminal.console()
         self._functions, self._scheduler = functions or Functions(), scheduler
 
     def run(self, *, fresh: bool = False) -> pd.DataFrame:

@@ -6,28 +6,32 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from eos_platform.operators.spec import FEATURES, OperatorSpec, SiteSpec
+from eos_platform.printable import NAME, printable
 
 if TYPE_CHECKING:
     from eos_platform.engine.status import Status
     from eos_platform.operators.designs import Design
 
 
+LONGEST = 300  # characters of a cell, such as a study's description
+
+
 class PlainTable(Table):
-    """A table whose cells are shown as they are: a name such as ``[red]`` is no markup."""
+    """A table whose cells are shown as they are: a name such as ``[red]`` is no markup, nor a line end a new line."""
 
     def add_row(self, *cells: Any, **options: Any) -> None:
         """As ``Table.add_row``."""
-        super().add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in cells), **options)
+        shown = (Text(printable(cell, LONGEST)) if isinstance(cell, str) else cell for cell in cells)
+        super().add_row(*shown, **options)
 
 
 def plain_table(title: str = "", right: Iterable[str] = (), left: Iterable[str] = (), gap: int = 2) -> Table:
     """A table without lines; ``left`` columns first."""
-    shown = escape(title) or None
+    shown = Text(printable(title, LONGEST), "table.title") if title else None
     table = PlainTable(title=shown, title_justify="left", box=None, padding=(0, gap, 0, 0), pad_edge=False)
     for column in left:
         table.add_column(column)
@@ -38,7 +42,9 @@ def plain_table(title: str = "", right: Iterable[str] = (), left: Iterable[str] 
 
 def operator_table(operator: OperatorSpec) -> Table:
     """One line a site: where, how many tokens stay, by which weights of the features, and what becomes of the rest."""
-    table = plain_table(f"{operator.name}: {operator.regime}, {operator.mean_tokens:.1f} mean visual tokens", gap=1)
+    table = plain_table(
+        f"{printable(operator.name, NAME)}: {operator.regime}, {operator.mean_tokens:.1f} mean visual tokens", gap=1
+    )
     rho = ("rho",) if any(site.rho for site in operator.sites) else ()
     for column in ("layer", "tokens\nin -> kept", "regime", *_HEADS, "gamma", "tau", "nu", *rho, "beta"):
         table.add_column(
@@ -121,7 +127,7 @@ def status_remarks(status: Status) -> list[str]:
         if not _missing(trial["retry_of"]):
             remarks.append(f"trial {trial['trial']} runs trial {trial['retry_of']} again")
         if trial["state"] == "failed":
-            remarks.append(f"trial {trial['trial']} failed: {trial['failure']}")
+            remarks.append(f"trial {trial['trial']} failed: {printable(trial['failure'], LONGEST)}")
         for name, said in _SAID.items():
             if name in trial and not _missing(trial[name]):
                 remarks.append(f"trial {trial['trial']} {said}: {trial[name]}")
