@@ -13,6 +13,7 @@ import typer
 from eos_platform import terminal
 from eos_platform.errors import EosError
 from eos_platform.files import check_writable, write_atomic
+from eos_platform.printable import NAME
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -179,7 +180,7 @@ def points_table(points: pd.DataFrame, gaps: pd.DataFrame) -> Table:
             gap = ahead.get(row["name"])
             half = "" if gap is None else f" ({100 * gap['low']:+.1f} .. {100 * gap['high']:+.1f})"
             table.add_row(
-                row["name"],
+                terminal.printable(row["name"], NAME),
                 f"{row['accuracy']:.1%}",
                 f"{row['compute_ratio']:.3f}",
                 f"{row['mean_tokens']:.0f}",

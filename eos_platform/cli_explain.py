@@ -12,6 +12,7 @@ import typer
 
 from eos_platform import terminal
 from eos_platform.files import check_writable, write_atomic
+from eos_platform.printable import NAME
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,7 +82,8 @@ def _show(console: Console, found: Explanation) -> None:
     def say(text: str = "", **style: Any) -> None:
         console.print(text, **style)
 
-    say(f"{found.operator.name}: {found.operator.regime}, on {found.model}", style="bold")
+    name = terminal.printable(found.operator.name, NAME)
+    say(f"{name}: {found.operator.regime}, on {terminal.printable(found.model)}", style="bold")
     for line in summary_lines(found):
         say(f"- {line}")
     for site in found.sites:
@@ -173,7 +175,9 @@ def _page(found: Explanation) -> str:
         told = [*site["words"], ranking_line(site)]
         lines.append(f"site {site['site']}, {site_head(site)}: {'; '.join(line for line in told if line)}")
     lead = "\n".join(f"{line[:1].upper()}{line[1:]}." for line in lines)
-    return page(f"{found.operator.name}: {found.operator.regime}, on {found.model}", lead, figures)
+    return page(
+        f"{terminal.printable(found.operator.name, NAME)}: {found.operator.regime}, on {found.model}", lead, figures
+    )
 
 
 def _asked(found: Explanation) -> Figure:

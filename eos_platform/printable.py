@@ -6,6 +6,7 @@ reading direction, or thousands of characters. Everything that shows such text s
 
 from __future__ import annotations
 
+import html
 import re
 import unicodedata
 
@@ -48,6 +49,11 @@ def _visible(character: str) -> str:
 def markdown(text: object, most: int | None = None) -> str:
     """``printable`` text as Markdown shows it: nothing in it is markup, a link, HTML or the end of a table's cell."""
     return _MARKDOWN.sub(r"\\\1", printable(text, most)).replace("\\<", "&lt;").replace("\\&", "&amp;")
+
+
+def unmarked(text: str) -> str:
+    """What ``markdown`` was given."""
+    return html.unescape(re.sub(r"\\([^\w\s])", r"\1", text))
 
 
 def check_label(text: str) -> str:

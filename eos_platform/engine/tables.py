@@ -42,23 +42,24 @@ def plain_table(title: str = "", right: Iterable[str] = (), left: Iterable[str] 
 
 def operator_table(operator: OperatorSpec) -> Table:
     """One line a site: where, how many tokens stay, by which weights of the features, and what becomes of the rest."""
-    table = plain_table(
-        f"{printable(operator.name, NAME)}: {operator.regime}, {operator.mean_tokens:.1f} mean visual tokens", gap=1
-    )
+    name = printable(operator.name, NAME)
+    table = plain_table(f"{name}: {operator.regime}, {operator.mean_tokens:.1f} mean visual tokens", gap=1)
     rho = ("rho",) if any(site.rho for site in operator.sites) else ()
-    for column in ("layer", "tokens\nin -> kept", "regime", *_HEADS, "gamma", "tau", "nu", *rho, "beta"):
-        table.add_column(
-            column, justify="left" if column in ("tokens\nin -> kept", "regime") else "right", no_wrap=True
-        )
+    selectors = [selector(site) for site in operator.sites]
+    used = [place for place in range(len(_HEADS)) if any(cells[place] for cells in selectors)]  # no empty columns
+    heads = [_HEADS[place] for place in used]
+    left = ("tokens\nin -> kept", "regime", _HEADS[0])
+    for column in ("layer", "tokens\nin -> kept", "regime", *heads, "gamma", "tau", "nu", *rho, "beta"):
+        table.add_column(column, justify="left" if column in left else "right", no_wrap=True)
     if operator.image:
         table.add_row("picture", f"{operator.target.tokens} -> {operator.arriving}", "pool")
-    for site, incoming in zip(operator.sites, operator.incoming, strict=True):
+    for site, incoming, cells in zip(operator.sites, operator.incoming, selectors, strict=True):
         transfer = site.transfer
         table.add_row(
             f"tower {site.layer}" if site.place == "tower" else str(site.layer),
             f"{incoming} -> {site.keep}",
             site.regime(incoming),
-            *selector(site),
+            *(cells[place] for place in used),
             f"{transfer.gamma:.2f}",
             "inf" if math.isinf(transfer.tau) else f"{transfer.tau:.2g}",
             f"{transfer.nu:.2f}",
@@ -70,16 +71,17 @@ def operator_table(operator: OperatorSpec) -> Table:
     return table
 
 
-_HEADS = ("last\ntext", "mean\ntext", "vis-\nion", "norm", "uni-\nque")  # FEATURES, in 80 columns
+# a rule, and FEATURES, in 80 columns
+_HEADS = ("selector", "last\ntext", "mean\ntext", "vis-\nion", "norm", "uni-\nque")
 
 
 def selector(site: SiteSpec) -> list[str]:
-    """The features' weights, or the name of the rule that ignores them, or of the feature a design adds."""
+    """The name of a rule that ignores the features, or of the feature a design adds; the features' weights."""
     added = [name for name, weight in site.score.items() if weight and name not in FEATURES]
     if site.selector != "score" or added:
         name = "+".join(added) if site.selector == "score" else site.selector
-        return [f"{site.important} + {name}" if site.important else name, *[""] * (len(FEATURES) - 1)]
-    return [f"{site.score[name]:.2f}" if round(site.score.get(name, 0.0), 2) else "" for name in FEATURES]
+        return [f"{site.important} + {name}" if site.important else name, *[""] * len(FEATURES)]
+    return ["", *(f"{site.score[name]:.2f}" if round(site.score.get(name, 0.0), 2) else "" for name in FEATURES)]
 
 
 def designs_table(designs: Mapping[str, Design]) -> Table:

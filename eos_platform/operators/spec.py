@@ -22,7 +22,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, JsonValue, ValidationError, model_validator
+from pydantic import AfterValidator, Field, JsonValue, ValidationError, model_validator
 
 from eos_platform.errors import EosError, explain
 from eos_platform.files import read_text, write_atomic
@@ -39,6 +39,7 @@ from eos_platform.operators.site import (
     Transfer,
 )
 from eos_platform.operators.steering import Steering
+from eos_platform.printable import check_label
 
 __all__ = [
     "ALL_FEATURES",
@@ -55,6 +56,7 @@ __all__ = [
 ]
 
 SCHEMA_VERSION: Final = 1
+Label = Annotated[str, AfterValidator(check_label)]
 
 
 class Target(Spec):
@@ -62,7 +64,7 @@ class Target(Spec):
 
     layers: int = Field(ge=1)  # decoder layers
     grid: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]  # rows, columns of visual tokens
-    model: str = ""  # a name for people
+    model: Label = ""  # a name for people
     vision_layers: int = Field(default=0, ge=0)  # blocks of the vision tower whose output is used; 0: unknown
 
     @property
@@ -75,7 +77,7 @@ class OperatorSpec(Spec):
     """The whole recipe for one model. ``operator.json`` is its JSON form."""
 
     schema_version: Literal[1] = 1
-    name: str = "operator"
+    name: Label = "operator"
     target: Target
     # pictures are shrunk until the vision tower makes this grid of tokens of them
     image: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] | None = None

@@ -7,6 +7,7 @@ from typing import Any
 
 from eos_platform import terminal
 from eos_platform.analysis.comparison.measure import Record
+from eos_platform.printable import NAME
 
 
 class Lines:
@@ -51,7 +52,7 @@ class Lines:
         if not self.best:
             return ""
         record = self.best[list(self.best)[-1]]
-        return f"best at {record['ratio']:g}: {record['name']} {record['accuracy']:.1%}"
+        return f"best at {record['ratio']:g}: {terminal.printable(record['name'], NAME)} {record['accuracy']:.1%}"
 
 
 class Bar(Lines):
@@ -101,9 +102,10 @@ def make_progress(total: int, done: int) -> Lines:
 
 def line(record: Record) -> str:
     """A record in one line."""
+    name = terminal.printable(record["name"], NAME)
     if record["status"] != "measured":
-        return f"{record['name']}: {record['reason']}"
-    told = f"{record['name']}: {record['accuracy']:.1%} at compute ratio {record['compute_ratio']:.3f}"
+        return f"{name}: {record['reason']}"
+    told = f"{name}: {record['accuracy']:.1%} at compute ratio {record['compute_ratio']:.3f}"
     told += f", {record['mean_tokens']:.0f} tokens, prefill {record['prefill_ms']:.1f} ms"
     if "tuning" in record:
         tuning = record["tuning"]
