@@ -72,6 +72,10 @@ def bench(
         decode=decode,
     )
     check_writable(out / ROWS)
+    if mlflow != "none":
+        from eos_platform.cli_compare import ready
+
+        ready(mlflow)
     where = find_device(device)
     console = terminal.console()
     rows: list[dict[str, Any]] = []

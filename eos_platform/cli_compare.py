@@ -62,7 +62,7 @@ def compare(
     from eos_platform.analysis.comparison.settings import Settings, parse_designs, parse_ratios, parse_search
 
     if mlflow != "none":
-        _ready(mlflow)
+        ready(mlflow)
     if not report_only:
         settings = Settings.of(
             operators=tuple(operators or ()),
@@ -124,6 +124,8 @@ def report(folder: Path, mlflow: str = "none") -> None:
     for name in files:
         console.print(f"wrote {folder / name}", soft_wrap=True)
     if mlflow != "none":
+        if mlflow.startswith("sqlite:///"):
+            Path(mlflow.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
         from eos_platform.tracking.comparison import ComparisonLog
         from eos_platform.tracking.read import open_command
 
@@ -193,14 +195,12 @@ def points_table(points: pd.DataFrame, gaps: pd.DataFrame) -> Table:
     return table
 
 
-def _ready(uri: str) -> None:
+def ready(uri: str) -> None:
     """Find out before the long work, not after it, whether there will be a store."""
     from eos_platform.tracking.recorder import probe
 
     if uri.startswith("sqlite:///"):
-        path = Path(uri.removeprefix("sqlite:///"))
-        check_writable(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        check_writable(Path(uri.removeprefix("sqlite:///")))
     else:
         probe(uri)
 

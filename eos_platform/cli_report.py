@@ -31,6 +31,8 @@ def report(
     check_writable(out)
     if form not in made.FORMATS:
         raise EosError(f"unknown format '{form}'; known: {', '.join(made.FORMATS)}")
+    if figures is not None:
+        made.check_export(figures, form)
     if (Path(source) / "comparison.json").exists():
         found = made.of_comparison(Path(source))
     else:

@@ -176,7 +176,7 @@ def test_status_of_an_unfinished_study(study, tmp_path):
     shown = eos("study", "status", "tiny").output
     for words in ("75.0%", "0.190", "trial 1 failed: ValueError: no", "trial 3 runs trial 2 again", "waiting"):
         assert words in shown
-    assert "tiny: 2 of 2 trials, finished" in shown
+    assert "tiny: 2 of 2 trials, the final comparison is missing; eos study resume tiny makes it" in shown
     other = eos("study", "run", study, "--set", "search.steps=5")
     assert other.exit_code == 2
     assert "belongs to another study (search.steps was 4, not 5)" in other.stderr

@@ -4,6 +4,7 @@ import mlflow
 import pytest
 
 from eos_platform.errors import EosError
+from eos_platform.models.sources import operator_from
 from eos_platform.operators.spec import OperatorSpec, SiteSpec, Target
 from eos_platform.tracking import load_operator, provenance
 from eos_platform.tracking.registry import Entry, aliases_of, default_store
@@ -46,6 +47,20 @@ def test_the_champion_is_the_cheapest_within_a_point_of_the_unreduced_model():
     assert aliases_of(entries, 0.95) == {"champion": 1, "ratio-0_10": 0, "ratio-0_20": 1, "ratio-0_30": 2}
     assert aliases_of(entries, 0.99)["champion"] == 2  # none is near: the most accurate
     assert aliases_of(entries, None)["champion"] == 2
+
+
+def test_attach_finds_the_registry_of_the_studies(recorder, uri, tmp_path, monkeypatch):
+    recorder.register([WHOLE, point(0, 0.8, 0.1)], {0: operator(0, 3).to_json()})
+    (tmp_path / "eos-runs").mkdir()
+    (tmp_path / "eos-runs" / "mlflow.db").symlink_to(uri.removeprefix("sqlite:///"))
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    for reference in ("@champion", "/1", "@ratio-0.10"):
+        assert operator_from(f"models:/{recorder.study}{reference}").sites[0].keep == 3
+    for reference in ("models:/x@y", f"models:/{recorder.study}@none", "models:/", "models:/x"):
+        with pytest.raises(EosError, match="registry"):
+            operator_from(reference)
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_from_a_front_to_versions_and_back(recorder, uri, tmp_path):
