@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -61,11 +63,9 @@ def _registered(address: str) -> OperatorSpec:
     uri = registry()
     name, at, alias = address.partition("@")
     known = name + at + alias.replace(".", "_")  # MLflow allows no dot in an alias
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, _told(uri):
         try:
-            place = mlflow.artifacts.download_artifacts(
-                artifact_uri=known, dst_path=folder, tracking_uri=uri, registry_uri=uri
-            )
+            place = mlflow.artifacts.download_artifacts(artifact_uri=known, dst_path=folder)
         except MlflowException as error:
             raise EosError(f"{address}: not in MLflow's registry at {redact(uri)}: {redact(error.message)}") from None
         except (OSError, SQLAlchemyError) as error:
@@ -75,6 +75,21 @@ def _registered(address: str) -> OperatorSpec:
         if not found:
             raise EosError(f"{address}: registered, but holds no {FILE}")
         return OperatorSpec.from_json(read_text(found[0], "operator file"), address)
+
+
+@contextmanager
+def _told(uri: str) -> Iterator[None]:
+    """MLflow 3.17 asks its default store, whatever it is given, and makes it when it is not there: let that be ours."""
+    import mlflow
+
+    if mlflow.is_tracking_uri_set():
+        yield
+        return
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
 
 
 def registry() -> str:
@@ -92,7 +107,8 @@ def registry() -> str:
     if path is not None and not path.exists():
         hint = "" if told else "; MLFLOW_TRACKING_URI names another"
         raise EosError(f"no MLflow store at {path}{hint}")
-    return uri
+    # absolute: MLflow remembers stores by their address, whatever folder that was said in
+    return f"sqlite:///{path.absolute()}" if uri == STUDIES and path is not None else uri
 
 
 def _path_of(uri: str) -> Path | None:

@@ -71,8 +71,8 @@ def test_the_registry_gives_operators(tmp_path: Path, monkeypatch: pytest.Monkey
     save_operator(spec, folder)
     asked = []
 
-    def download(artifact_uri: str, **where: str) -> str:
-        asked.append((artifact_uri, where["tracking_uri"], where["registry_uri"]))
+    def download(artifact_uri: str, dst_path: str) -> str:
+        asked.append((artifact_uri, mlflow.get_tracking_uri(), mlflow.get_registry_uri()))
         return str(folder)
 
     monkeypatch.setattr(mlflow.artifacts, "download_artifacts", download)
@@ -81,8 +81,8 @@ def test_the_registry_gives_operators(tmp_path: Path, monkeypatch: pytest.Monkey
     store.parent.mkdir()
     store.touch()
     assert operator_from("models:/mine@ratio-0.20") == spec
-    assert asked.pop() == ("models:/mine@ratio-0_20", STUDIES, STUDIES)
-    other = f"sqlite:///{store}"
+    ours, other = f"sqlite:///{store}", f"sqlite:///{folder / 'operator.json'}"
+    assert asked.pop() == ("models:/mine@ratio-0_20", ours, ours)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", other)
     assert operator_from("models:/mine/7") == spec
     assert asked.pop() == ("models:/mine/7", other, other)

@@ -1,5 +1,7 @@
 """The front as a registered model: versions, aliases, and back to an operator."""
 
+from pathlib import Path
+
 import mlflow
 import pytest
 
@@ -51,8 +53,8 @@ def test_the_champion_is_the_cheapest_within_a_point_of_the_unreduced_model():
 
 def test_attach_finds_the_registry_of_the_studies(recorder, uri, tmp_path, monkeypatch):
     recorder.register([WHOLE, point(0, 0.8, 0.1)], {0: operator(0, 3).to_json()})
-    (tmp_path / "eos-runs").mkdir()
-    (tmp_path / "eos-runs" / "mlflow.db").symlink_to(uri.removeprefix("sqlite:///"))
+    assert not mlflow.is_tracking_uri_set(), "a study leaves MLflow as it was"
+    (tmp_path / "eos-runs").symlink_to(Path(uri.removeprefix("sqlite:///")).parent)
     monkeypatch.chdir(tmp_path)
     before = sorted(tmp_path.rglob("*"))
     for reference in ("@champion", "/1", "@ratio-0.10"):
@@ -95,6 +97,7 @@ def test_from_a_front_to_versions_and_back(recorder, uri, tmp_path):
 def test_a_version_is_code_and_data_without_a_pickle(recorder, uri, tmp_path):
     before = mlflow.get_tracking_uri()
     recorder.register([WHOLE, point(0, 0.8, 0.1)], {0: operator(0, 3).to_json()})
+    assert not mlflow.is_tracking_uri_set(), "a study leaves MLflow as it was"
     assert mlflow.get_tracking_uri() == before
     version = recorder.client.get_model_version_by_alias(recorder.study, "champion")
     assert "Trial 0" in version.description
