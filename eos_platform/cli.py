@@ -86,6 +86,7 @@ app.command()(report)
 Model = Annotated[str, typer.Option(help="A bundled model (bundled, bundled-small) or a model folder.")]
 Task = Annotated[str, typer.Option(help="What accuracy means.")]
 Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a field; may be repeated.")]
+Device = Annotated[str | None, typer.Option(help="Where to run; default: the GPU if there is one.")]
 Runs = Annotated[Path, typer.Option(help="The folder studies are kept in.")]
 Source = Annotated[str, typer.Argument(metavar="NAME|FILE", help="A study's name, or a study file.")]
 Address = Annotated[str, typer.Option(help="A Ray cluster to run on, such as auto or ray-head:6379.")]
@@ -121,6 +122,7 @@ def search(
     seed: Annotated[int, typer.Option(help="Seed of the search.")] = 0,
     sets: Sets = None,
     state: Annotated[Path | None, typer.Option(help="A folder to keep the search's state in, to go on from.")] = None,
+    device: Device = None,
 ) -> None:
     """Find one operator by gradient, at one budget.
 
@@ -139,7 +141,7 @@ def search(
     check_writable(output)
     if state is not None:
         check_writable(state / "search.safetensors")
-    workload = load_workload(model, task)
+    workload = load_workload(model, task, device)
     console = terminal.console()
     with search_bar(console, config.steps) as report:
         result = run_search(workload, config, report=report, checkpoint=state)
@@ -160,8 +162,9 @@ def evaluate(
     model: Model = "bundled",
     task: Task = "scenes",
     questions: Annotated[int, typer.Option(min=1, help="Held-out questions.")] = 4096,
+    device: Device = None,
 ) -> None:
-    """Measure a deployed operator on held-out questions.
+    """Measure a deployed operator on held-out questions, beside the unreduced model on the same ones.
 
     Example: [bold]eos evaluate operator.json --model bundled --questions 1024[/bold]
     """
@@ -173,20 +176,24 @@ def evaluate(
     from eos_platform.tasks import load_workload
 
     spec = OperatorSpec.load(operator) if operator else None
-    workload = load_workload(model, task)
+    workload = load_workload(model, task, device)
     console = terminal.console()
     with console.status(f"asking {questions} questions"):
         found = run_evaluation(workload, spec, split="heldout", questions=questions)
+        whole = run_evaluation(workload, None, split="heldout", questions=questions) if spec else found
     deployed = spec or OperatorSpec(name=workload.name, target=workload.target)
     low, high = wilson(found.correct)
     ratio = float(compute_ratio(deployed, workload.shape, workload.text_tokens))
     console.print(operator_table(deployed))
-    console.print(skills_table(found.per_skill))
+    console.print(skills_table(found.per_skill, whole.per_skill if spec else None))
     console.print(
         f"accuracy {found.accuracy:.1%} (95 %: {low:.1%} .. {high:.1%}, {len(found.correct)} questions) "
         f"at compute ratio {ratio:.3f}",
         soft_wrap=True,
     )
+    if spec:
+        low, high = wilson(whole.correct)
+        console.print(f"unreduced model: {whole.accuracy:.1%} (95 %: {low:.1%} .. {high:.1%})", soft_wrap=True)
 
 
 @app.command()

@@ -20,6 +20,7 @@ def front(
     sets: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a search setting; may be repeated.")
     ] = None,
+    device: Annotated[str | None, typer.Option(help="Where to run; default: the GPU if there is one.")] = None,
 ) -> None:
     """Find operators for many budgets, for little more than one search.
 
@@ -42,7 +43,7 @@ def front(
     steps = sum(one.steps for one in configs_of(config, wanted))
     for budget in wanted:
         check_writable(out / _file(budget))
-    workload = load_workload(model, task)
+    workload = load_workload(model, task, device)
     console = terminal.console()
     right = ("budget", "ratio", "tokens", "accuracy", "s")
     table = plain_table("validation accuracy, deployed", right=right, left=("operator",))

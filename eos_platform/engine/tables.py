@@ -92,11 +92,11 @@ def designs_table(designs: Mapping[str, Design]) -> Table:
     return table
 
 
-def skills_table(per_skill: Mapping[str, float]) -> Table:
-    """Accuracy by kind of question."""
-    table = plain_table(left=("skill",), right=("accuracy",))
+def skills_table(per_skill: Mapping[str, float], unreduced: Mapping[str, float] | None = None) -> Table:
+    """Accuracy by kind of question; ``unreduced``: that of the unreduced model, beside it."""
+    table = plain_table(left=("skill",), right=("accuracy", *(() if unreduced is None else ("unreduced",))))
     for skill, accuracy in sorted(per_skill.items()):
-        table.add_row(skill, f"{accuracy:.1%}")
+        table.add_row(skill, f"{accuracy:.1%}", *([] if unreduced is None else [f"{unreduced[skill]:.1%}"]))
     return table
 
 

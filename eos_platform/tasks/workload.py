@@ -14,6 +14,7 @@ from eos_platform.errors import EosError, did_you_mean, unknown
 from eos_platform.models.bundled import GRIDS, folder
 from eos_platform.models.compute import DecoderShape, VisionShape, shape_of, vision_shape_of
 from eos_platform.models.devices import find_device
+from eos_platform.models.families import FAMILIES
 from eos_platform.models.llava import target_of
 from eos_platform.operators.spec import Target
 from eos_platform.tasks.encode import Encoded
@@ -101,7 +102,11 @@ def load_workload(model: str | Path = "bundled", task: str = "scenes", device: s
     try:
         config = AutoConfig.from_pretrained(path, local_files_only=True)
         if config.model_type != "llava":
-            raise EosError(f"model '{name}' is a '{config.model_type}'; operators attach to 'llava' models")
+            known = config.model_type in FAMILIES
+            others = "; operators found on one attach to it all the same (rescale=True)" if known else ""
+            raise EosError(
+                f"model '{name}' is a '{config.model_type}': searches and tasks know 'llava' models alone{others}"
+            )
         loaded: Any = LlavaForConditionalGeneration.from_pretrained(path, dtype=dtype, local_files_only=True)
         processor = AutoProcessor.from_pretrained(path, local_files_only=True)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
