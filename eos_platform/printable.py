@@ -53,7 +53,7 @@ def markdown(text: object, most: int | None = None) -> str:
 
 def unmarked(text: str) -> str:
     """What ``markdown`` was given."""
-    return html.unescape(re.sub(r"\\([^\w\s])", r"\1", text))
+    return html.unescape(re.sub(r"\\([^A-Za-z0-9\s])", r"\1", text))
 
 
 def check_label(text: str) -> str:

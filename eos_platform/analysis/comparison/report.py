@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shlex
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -149,7 +150,11 @@ def skill_table(points: pd.DataFrame) -> str:
 def table(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """A Markdown table."""
     lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join("| " + " | ".join(printable(cell) for cell in line) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
+
+
+def _cell(cell: Any) -> str:
+    return re.sub(r"(?<!\\)\|", r"\|", printable(cell))
 
 
 def p_text(p: float) -> str:
