@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from eos_platform import strict_json
+from eos_platform import strict_json, terminal
 from eos_platform.cli_options import Missing, Trust
 from eos_platform.errors import EosError
 from eos_platform.files import check_writable, write_atomic
@@ -46,7 +46,6 @@ def bench(
 
     Example: [bold]eos bench searched-like fastv --shape llava-1.5-7b --batch 1[/bold]
     """
-    from rich.console import Console
     from rich.progress import Progress
 
     from eos_platform.bench.operators import SEARCHED
@@ -58,7 +57,7 @@ def bench(
 
     if shape == "list":
         for name, known in SHAPES.items():
-            typer.echo(f"{name:16} {known.about}")
+            terminal.say(f"{name:16} {known.about}")
         return
     wanted = _words(modes, "--modes")
     for mode in wanted:
@@ -75,25 +74,30 @@ def bench(
         decode=decode,
     )
     check_writable(out / ROWS)
+    if mlflow != "none":
+        from eos_platform.cli_compare import ready
+
+        ready(mlflow)
     where = find_device(device)
-    console = Console()
+    console = terminal.console()
     rows: list[dict[str, Any]] = []
     total = plan.measurements
-    with Progress(*Progress.get_default_columns(), console=console, disable=not console.is_terminal) as progress:
+    with Progress(*Progress.get_default_columns(), console=console, disable=not terminal.draws(console)) as progress:
         task = progress.add_task("loading the model", total=total)
         name, loaded, grid = load(shape, model, where, trust_remote_code=trust_remote_code, allow_missing=allow_missing)
         for row in run_bench(loaded, grid, plan, lambda what: progress.update(task, description=what)):
             rows.append({"model": name, **row})
             progress.advance(task)
             write_atomic(out / ROWS, "".join(strict_json.dumps(strict_json.plain(one)) + "\n" for one in rows))
-    console.print(table(rows), highlight=False, soft_wrap=True)
+    console.print(table(rows), soft_wrap=True)
     found = frame(rows)
     write_atomic(out / TABLE, found.to_csv(index=False))
     from eos_platform.dashboards.page import alone
     from eos_platform.dashboards.speed import speed_figure
 
     write_atomic(out / PAGE, alone(speed_figure(found)))
-    console.print(f"wrote {out / ROWS}, {out / TABLE}, {out / PAGE}", highlight=False, soft_wrap=True)
+    terminal.stored()
+    console.print(f"wrote {out / ROWS}, {out / TABLE}, {out / PAGE}", soft_wrap=True)
     if mlflow != "none":
         _log(mlflow, name, found, out)
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from eos_platform import terminal
 from eos_platform.addresses import of_sqlite
 from eos_platform.errors import EosError
 from eos_platform.files import check_writable, write_atomic
@@ -31,6 +32,8 @@ def report(
     check_writable(out)
     if form not in made.FORMATS:
         raise EosError(f"unknown format '{form}'; known: {', '.join(made.FORMATS)}")
+    if figures is not None:
+        made.check_export(figures, form)
     if (Path(source) / "comparison.json").exists():
         found = made.of_comparison(Path(source))
     else:
@@ -40,5 +43,6 @@ def report(
     written = [write_atomic(out, made.html(found))]
     if figures is not None:
         written += made.export(found, figures, form)
+    terminal.stored()
     for path in written:
-        typer.echo(f"wrote {path}")
+        terminal.say(f"wrote {path}")

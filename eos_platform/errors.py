@@ -10,13 +10,14 @@ from pydantic import ValidationError
 
 from eos_platform.addresses import mask
 from eos_platform.addresses import redact as redact
+from eos_platform.printable import printable
 
 
 class EosError(Exception):
     """Bad input. The message is one line; the command line prints it and leaves with exit code 2."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(mask(" ".join(message.split())))
+        super().__init__(printable(" ".join(mask(message).split())))
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -17,11 +17,13 @@ from eos_platform.models import bundled
 PACKAGE = Path(eos_platform.__file__).parent
 
 # what each part may import of the package beside itself
-COMMON = {"addresses", "errors", "files", "strict_json", "strict_types", "strict_yaml"}
+COMMON = {"addresses", "errors", "files", "printable", "strict_json", "strict_types", "strict_yaml", "terminal"}
 CORE = COMMON | {"operators", "models", "tasks", "search"}
 MAY_IMPORT = {
     "addresses": set(),
-    "errors": {"addresses"},
+    "errors": {"addresses", "printable"},
+    "printable": set(),
+    "terminal": {"printable"},
     "files": {"errors"},
     "strict_json": {"errors"},
     "strict_types": set(),
@@ -31,7 +33,7 @@ MAY_IMPORT = {
     "tasks": COMMON | {"operators", "models"},
     "search": CORE,
     "bench": COMMON | {"operators", "models"},
-    "dashboards": set(),
+    "dashboards": {"printable"},
     "analysis": CORE,
     "tracking": CORE | {"analysis", "dashboards"},
     "browse": CORE | {"analysis", "dashboards", "tracking"},

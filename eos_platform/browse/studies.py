@@ -24,6 +24,7 @@ from eos_platform.browse.overlays import Overlays, kept_rows, on_pictures
 from eos_platform.errors import EosError, unknown
 from eos_platform.files import read_text
 from eos_platform.operators.spec import OperatorSpec
+from eos_platform.printable import unmarked
 from eos_platform.tracking import names
 from eos_platform.tracking.raw import RawRun, reader
 from eos_platform.tracking.recorder import connect, first_line
@@ -98,7 +99,7 @@ class Studies:
             "model": parent.params.get("model") or study.removeprefix("compare "),
             "task": parent.params.get("task", "scenes"),
             "target": int(plan) if plan.isdigit() else None,
-            "description": parent.tags.get(names.NOTE, "").split("\n")[0].strip("# "),
+            "description": unmarked(parent.tags.get(names.NOTE, "").split("\n")[0].strip("# ")),
             "state": frames.DONE.get(parent.status, "failed"),
             "comparison": study.startswith("compare "),
             "link": self._link(parent),

@@ -19,8 +19,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 
+from eos_platform import terminal
 from eos_platform.addresses import of_sqlite
 from eos_platform.engine import store
 from eos_platform.engine.cluster import machines, share
@@ -107,7 +107,7 @@ def ours(folder: Path, trials: int, slots: int) -> None:
     part = share(file, machines({}))
     with store.open_store(place, create=True) as told:
         recorder = Recorder(place.mlflow_uri, file.name, told.user_attrs[store.UID], place.mlflow_artifacts)
-        run_trials(place, told, recorder, job_of(place, part, functions), part, Console(quiet=True))
+        run_trials(place, told, recorder, job_of(place, part, functions), part, terminal.console(quiet=True))
 
 
 def shipped(folder: Path, trials: int, slots: int, reuse: bool = False) -> None:
@@ -160,7 +160,7 @@ def main() -> None:
     parser.add_argument("--slots", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=0.5, help="the trainable's own time")
     given = parser.parse_args()
-    console = Console()
+    console = terminal.console()
     with tempfile.TemporaryDirectory(prefix="eos-overhead-") as scratch:
         folder = Path(scratch)
         os.environ |= {OWN: str(given.seconds), BEGUN: str(folder / "begun.txt")}
@@ -187,4 +187,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    terminal.run(main)

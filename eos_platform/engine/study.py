@@ -13,6 +13,7 @@ import pandas as pd
 from mlflow.exceptions import MlflowException
 from rich.console import Console
 
+from eos_platform import terminal
 from eos_platform.addresses import sqlite_path
 from eos_platform.engine import agree, storage, store, study_file, warm
 from eos_platform.engine.archive import put_away
@@ -69,7 +70,7 @@ class Study:
         self.file = source if isinstance(source, StudyFile) else load_study(source, overrides, runs)
         self.folder: Folder = folder_of(self.file, runs)
         self.address, self.ship_code = address, ship_code
-        self.console = console or Console()
+        self.console = console or terminal.console()
         self._functions, self._scheduler = functions or Functions(), scheduler
 
     def run(self, *, fresh: bool = False) -> pd.DataFrame:
@@ -115,19 +116,21 @@ class Study:
                 self.folder.lock(),
                 store.open_store(self.folder, create=True) as told,
                 self._lease(told) as lease,
-                self._tracked(told) as recorder,
             ):
-                if self.folder.shared:
-                    storage.claim(self.folder.states, told.user_attrs[store.UID])
-                self._keep_file()
-                if begun := warm.begin(told, self.file, known):
-                    self.console.print(f"warm start: {begun} searches that others found worth it come first")
-                recorder.examples = facts.examples
-                patience = Patience(check=lease.check)
-                run_trials(self.folder, told, recorder, job, part, self.console, self._scheduler, patience)
-                agree.mend(self.folder, told, recorder)
-                store.refuse_failure(told)
-                points = finish(self.folder, told, recorder, job, part, facts, self.console)
+                with self._tracked(told) as recorder:
+                    if self.folder.shared:
+                        storage.claim(self.folder.states, told.user_attrs[store.UID])
+                    self._keep_file()
+                    if begun := warm.begin(told, self.file, known):
+                        self.console.print(f"warm start: {begun} searches that others found worth it come first")
+                    recorder.examples = facts.examples
+                    patience = Patience(check=lease.check)
+                    run_trials(self.folder, told, recorder, job, part, self.console, self._scheduler, patience)
+                    agree.mend(self.folder, told, recorder)
+                    store.refuse_failure(told)
+                    with self._to_the_end():
+                        points = finish(self.folder, told, recorder, job, part, facts, self.console)
+                # last of all: a study without this mark is completed by a resume
                 store.mark_compared(told, self.file)
         self.console.print(points_table(points, f"{self.file.name}, held-out questions"))
         self._where()
@@ -146,7 +149,7 @@ class Study:
     def status(self) -> Status:
         """Where the study stands, from its store."""
         with store.open_store(self.folder, create=False) as told:
-            return status_of(self.file, told)
+            return status_of(self.file, told, written=self.folder.points.exists())
 
     def points(self) -> pd.DataFrame:
         """The points of the final comparison.
@@ -216,7 +219,7 @@ class Study:
 
     def _finished(self) -> bool:
         """Whether every trial ended and the comparison was made after the last of them."""
-        if not self.folder.points.exists():
+        if not (self.folder.points.exists() and self.folder.figure.exists()):
             return False
         try:
             with store.open_store(self.folder, create=False) as told:
@@ -253,7 +256,23 @@ class Study:
             if isinstance(error, MlflowException):
                 raise self._untold(error) from None
             raise
-        recorder.close("FINISHED")
+        try:
+            recorder.close("FINISHED")
+        except MlflowException as error:
+            raise self._untold(error) from None
+
+    @contextlib.contextmanager
+    def _to_the_end(self) -> Iterator[None]:
+        """Say of a final comparison that fails, on a full disk say, that nothing of it is lost but itself."""
+        try:
+            yield
+        except LeaseLost:
+            raise
+        except (EosError, OSError) as error:
+            raise EosError(
+                f"the final comparison is missing ({error}); every search is kept, and "
+                f"eos study resume {self.file.name} makes the comparison"
+            ) from None
 
     def _untold(self, error: MlflowException) -> EosError:
         return EosError(
@@ -282,8 +301,9 @@ def known_studies(runs: str | Path = RUNS) -> list[tuple[str, str, str, str, str
             file = study_file.load(path)
             state, trials = "not run", str(file.trials)
             with contextlib.suppress(store.NotRun), store.open_store(folder_of(file, runs), create=False) as told:
-                status = status_of(file, told)
-                state = "unfinished" if status.remaining else "finished"
+                folder = folder_of(file, runs)
+                status = status_of(file, told, written=folder.points.exists())
+                state = "finished" if status.compared and not status.remaining else "unfinished"
                 trials = f"{status.finished} of {file.trials}"
             lines.append((name, file.model, trials, state, file.description))
         except EosError as error:

@@ -19,6 +19,7 @@ from eos_platform.engine.space import Dimension, check_space
 from eos_platform.engine.study_checks import check_together
 from eos_platform.errors import EosError, did_you_mean, explain, redact, shorten, unknown
 from eos_platform.files import read_text
+from eos_platform.printable import check_characters
 from eos_platform.search.config import SearchConfig
 from eos_platform.strict_types import Flag, Int, Real
 
@@ -128,6 +129,16 @@ class StudyFile(Section):
         if name.lower() in RESERVED:
             raise ValueError(f"'{name}' is taken: the runs folder keeps MLflow's runs under it")
         return name
+
+    @field_validator("description")
+    @classmethod
+    def _shows(cls, text: str) -> str:
+        return check_characters(text, allowed="\n\t")
+
+    @field_validator("model", "task")
+    @classmethod
+    def _is_a_line(cls, text: str) -> str:
+        return check_characters(text)
 
     @field_validator("objectives")
     @classmethod

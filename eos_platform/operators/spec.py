@@ -22,7 +22,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, JsonValue, ValidationError, model_validator
+from pydantic import AfterValidator, Field, JsonValue, ValidationError, model_validator
 
 from eos_platform import strict_json
 from eos_platform.errors import EosError, explain
@@ -40,6 +40,7 @@ from eos_platform.operators.site import (
     Transfer,
 )
 from eos_platform.operators.steering import Steering
+from eos_platform.printable import check_label
 from eos_platform.strict_types import Int
 
 __all__ = [
@@ -58,6 +59,7 @@ __all__ = [
 
 SCHEMA_VERSION: Final = 1
 INFINITE: Final = r"sites\.\d+\.transfer\.tau"  # written bare by earlier versions; a string now
+Label = Annotated[str, AfterValidator(check_label)]
 
 
 class Target(Spec):
@@ -65,7 +67,7 @@ class Target(Spec):
 
     layers: Int = Field(ge=1)  # decoder layers
     grid: tuple[Annotated[Int, Field(ge=1)], Annotated[Int, Field(ge=1)]]  # rows, columns of visual tokens
-    model: str = ""  # a name for people
+    model: Label = ""  # a name for people
     vision_layers: Int = Field(default=0, ge=0)  # blocks of the vision tower whose output is used; 0: unknown
 
     @property
@@ -78,7 +80,7 @@ class OperatorSpec(Spec):
     """The whole recipe for one model. ``operator.json`` is its JSON form."""
 
     schema_version: Literal[1] = 1
-    name: str = "operator"
+    name: Label = "operator"
     target: Target
     # pictures are shrunk until the vision tower makes this grid of tokens of them
     image: tuple[Annotated[Int, Field(ge=1)], Annotated[Int, Field(ge=1)]] | None = None

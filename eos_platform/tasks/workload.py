@@ -14,6 +14,7 @@ from eos_platform.errors import EosError, did_you_mean, unknown
 from eos_platform.models.bundled import GRIDS, folder
 from eos_platform.models.compute import DecoderShape, VisionShape, shape_of, vision_shape_of
 from eos_platform.models.devices import find_device
+from eos_platform.models.families import FAMILIES
 from eos_platform.models.llava import target_of
 from eos_platform.models.pretrained import load, load_model
 from eos_platform.operators.spec import Target
@@ -111,7 +112,11 @@ def load_workload(
     try:
         config = load(AutoConfig, path, trust_remote_code=trust_remote_code)
         if config.model_type != "llava":
-            raise EosError(f"model '{name}' is a '{config.model_type}'; operators attach to 'llava' models")
+            known = config.model_type in FAMILIES
+            others = "; operators found on one attach to it all the same (rescale=True)" if known else ""
+            raise EosError(
+                f"model '{name}' is a '{config.model_type}': searches and tasks know 'llava' models alone{others}"
+            )
         kind = AutoModelForImageTextToText if trust_remote_code else LlavaForConditionalGeneration
         loaded: Any = load_model(
             kind, path, dtype=dtype, trust_remote_code=trust_remote_code, allow_missing=allow_missing

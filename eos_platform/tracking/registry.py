@@ -137,12 +137,12 @@ class Registry:
 @contextmanager
 def default_store(uri: str) -> Iterator[None]:
     """Let MLflow's parts that know of no client find the store, for a while."""
-    before = mlflow.get_tracking_uri()
+    before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None  # none: not its default, made absolute
     mlflow.set_tracking_uri(uri)
     try:
         yield
     finally:
-        mlflow.set_tracking_uri(before)
+        mlflow.set_tracking_uri(before)  # type: ignore[arg-type]
 
 
 def aliases_of(entries: Sequence[Entry], unreduced: float | None) -> dict[str, int]:

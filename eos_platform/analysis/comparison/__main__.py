@@ -7,9 +7,9 @@ eos compare --report-only --out eos-compare    # afterwards, where the whole pla
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
+from eos_platform import terminal
 from eos_platform.analysis.comparison.run import run
 from eos_platform.analysis.comparison.settings import Settings, parse_designs, parse_ratios, parse_search
 from eos_platform.errors import EosError
@@ -58,14 +58,14 @@ def main(words: list[str] | None = None) -> int:
         )
         run(settings, given.device)
     except EosError as error:
-        print(f"compare: {error}", file=sys.stderr)
+        terminal.say(f"compare: {error}", stderr=True)
         return 2
     except KeyboardInterrupt:
-        print("compare: stopped; what is measured is kept. The same command goes on", file=sys.stderr)
+        terminal.say("compare: stopped; what is measured is kept. The same command goes on", stderr=True)
         return 130
-    print(f"measured: {given.out}; report it with: eos compare --report-only --out {given.out}", file=sys.stderr)
+    terminal.say(f"measured: {given.out}; report it with: eos compare --report-only --out {given.out}", stderr=True)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    terminal.run(main)

@@ -23,6 +23,8 @@ from eos_platform.search.run import search
 from eos_platform.tasks import evaluate, load_workload
 from eos_platform.tasks.workload import Workload
 
+LONGEST = 80  # characters of an operator file's name
+
 
 def run(settings: Settings, device: str | None = None) -> list[Record]:
     """Measure, into ``settings.out``; all records of the folder.
@@ -76,7 +78,7 @@ def _record(entry: Entry, workload: Workload, settings: Settings, shown: list[in
         # a ratio a design cannot reach is a result; anything else wrong with the settings was said before
         return {**record, "status": "unreachable", "reason": str(error)}
     if operator is not None:
-        file = re.sub(r"[^\w.+-]+", "-", entry.name.removesuffix(".json)")).strip("-")
+        file = re.sub(r"[^\w.+-]+", "-", entry.name.removesuffix(".json)")).strip("-.")[:LONGEST]
         operator.save(settings.out / "operators" / f"{file}.json")
     measured = measure(workload, operator, questions=settings.questions, batch=settings.batch, shown=shown)
     return {**record, **measured, **found}

@@ -20,7 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 
-from eos_platform import strict_json
+from eos_platform import strict_json, terminal
 from eos_platform.models.bundled.build import new_model, new_tokenizer
 from eos_platform.models.pretrained import load, load_model
 from eos_platform.tasks.questions import SKILLS, ask
@@ -98,7 +98,7 @@ def main() -> None:
         model.save_pretrained(options.out, max_shard_size="10MB")
         tokenizer.save_pretrained(options.out)
         (options.out / "training.json").write_text(strict_json.dumps(accuracy, indent=2) + "\n")
-        print(strict_json.dumps(accuracy), flush=True)
+        terminal.say(strict_json.dumps(accuracy))
     if world > 1:
         dist.barrier()
         dist.destroy_process_group()
@@ -139,16 +139,15 @@ def train(learner: Any, chunks: Any, options: argparse.Namespace, device: torch.
         _count(right, batch["skills"], losses["exact"])
         if started is None:  # compiling is not training
             started = time.monotonic()
-            print("first step done", flush=True)
+            terminal.say("first step done")
         now = time.monotonic() - started
         if rank == 0 and now - told >= 15:
             told = now
             shares = (right[:, 0] / right[:, 1].clamp(min=1)).tolist()
             skills = " ".join(f"{name}:{100 * share:.0f}" for name, share in zip(NAMES, shares, strict=True))
-            print(
+            terminal.say(
                 f"{now:4.0f}s step {step} pictures {seen} ({seen / now:.0f}/s) answer {losses['answer'].item():.3f} "
-                f"auxiliary {losses['auxiliary'].item():.2f} pointing {losses['pointing'].item():.2f} | {skills}",
-                flush=True,
+                f"auxiliary {losses['auxiliary'].item():.2f} pointing {losses['pointing'].item():.2f} | {skills}"
             )
             right.zero_()
 
@@ -182,4 +181,4 @@ def evaluate(learner: Learner, tokenizer: Any, options: argparse.Namespace, devi
 
 
 if __name__ == "__main__":
-    main()
+    terminal.run(main)
