@@ -19,6 +19,7 @@ from eos_platform.cli_dashboard import dashboard
 from eos_platform.cli_explain import explain
 from eos_platform.cli_front import front
 from eos_platform.cli_options import Missing, Trust
+from eos_platform.cli_plugins import plugins
 from eos_platform.cli_report import report
 from eos_platform.errors import EosError
 from eos_platform.files import check_writable
@@ -83,6 +84,7 @@ app.command()(explain)
 app.command()(dashboard)
 app.command()(front)
 app.command()(report)
+app.command()(plugins)
 
 Model = Annotated[str, typer.Option(help="A bundled model (bundled, bundled-small) or a model folder.")]
 Task = Annotated[str, typer.Option(help="What accuracy means.")]

@@ -17,7 +17,9 @@ from eos_platform.models import bundled
 PACKAGE = Path(eos_platform.__file__).parent
 
 # what each part may import of the package beside itself
-COMMON = {"addresses", "errors", "files", "printable", "strict_json", "strict_types", "strict_yaml", "terminal"}
+COMMON = {
+    *("addresses", "errors", "files", "plugins", "printable", "strict_json", "strict_types", "strict_yaml", "terminal"),
+}
 CORE = COMMON | {"operators", "models", "tasks", "search"}
 MAY_IMPORT = {
     "addresses": set(),
@@ -28,6 +30,8 @@ MAY_IMPORT = {
     "strict_json": {"errors"},
     "strict_types": set(),
     "strict_yaml": set(),
+    "plugins": {"errors"},
+    "registries": CORE | {"engine"},
     "operators": COMMON,
     "models": COMMON | {"operators"},
     "tasks": COMMON | {"operators", "models"},

@@ -20,7 +20,7 @@ class Section(BaseModel):
 class Sampler(Section):
     """What proposes the next search. ``sampler: tpe`` is short for ``sampler: {name: tpe}``."""
 
-    name: Literal["tpe", "nsga2", "nsga3", "gp", "qmc", "random", "grid"] = "tpe"
+    name: str = "tpe"  # one of ``engine.samplers.SAMPLERS``, those of plug-ins too
     seed: Int = Field(default=0, ge=0, lt=2**31)  # each proposal adds its number, and NumPy ends at 2**32
 
     @model_validator(mode="before")

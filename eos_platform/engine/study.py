@@ -26,7 +26,7 @@ from eos_platform.engine.patience import Patience
 from eos_platform.engine.status import Status, status_of
 from eos_platform.engine.study_file import StudyFile
 from eos_platform.engine.trial import Functions
-from eos_platform.errors import EosError, unknown
+from eos_platform.errors import EosError
 from eos_platform.files import write_atomic
 from eos_platform.operators.designs import DESIGNS
 from eos_platform.tracking.read import front_url, open_command
@@ -207,8 +207,10 @@ class Study:
     def _check(self, fresh: bool = False) -> None:
         """All that can be wrong without a cluster, before anything is written."""
         for design in self.file.final.baselines:
-            if design not in DESIGNS:
-                raise EosError(f"final.baselines: {unknown('design', design, DESIGNS)}")
+            try:
+                DESIGNS.get_named(design)
+            except EosError as error:
+                raise EosError(f"final.baselines: {error}") from None
         warm.check(self.file, self.folder.runs)
         self.folder.check()
         if sqlite_path(self.folder.mlflow_uri) is None:

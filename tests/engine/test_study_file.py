@@ -46,7 +46,7 @@ def test_written_and_read_back_a_study_is_equal():
         ({"search": {"budget": 0.2}}, "'budget' is both fixed in search and varied in space"),
         ({"search": {"step": 9}}, "search: unknown key 'step'; did you mean 'steps'?"),
         ({"search": {"steps": 0}}, "search: steps: input should be greater than or equal to 4 (got 0)"),
-        ({"sampler": "tpee"}, "sampler.name: unknown value 'tpee'; did you mean 'tpe'?"),
+        ({"sampler": "tpee"}, "sampler.name: unknown sampler 'tpee'; did you mean 'tpe'?"),
         ({"sampler": {"sed": 1}}, "unknown key 'sampler.sed'; did you mean 'seed'?"),
         ({"sampler": {"seed": 2**32}}, "sampler.seed: input should be less than 2147483648"),
         ({"stores": {"optuna": "sqlite://"}}, "stores.optuna: 'sqlite://' is kept in memory"),
