@@ -16,28 +16,11 @@ from eos_platform.cli_check import check
 from eos_platform.cli_cluster import cluster_app
 from eos_platform.cli_compare import compare
 from eos_platform.cli_dashboard import dashboard
+from eos_platform.cli_errors import EXIT_INTERRUPTED, Commands
 from eos_platform.cli_explain import explain
 from eos_platform.cli_front import front
 from eos_platform.cli_report import report
-from eos_platform.errors import EosError
 from eos_platform.files import check_writable
-
-EXIT_BAD_INPUT, EXIT_INTERRUPTED = 2, 130
-
-
-class Commands(typer.core.TyperGroup):
-    """Bad input is one line on stderr and exit code 2, never a traceback."""
-
-    def invoke(self, ctx: Any) -> Any:
-        try:
-            return super().invoke(ctx)
-        except EosError as error:
-            typer.echo(f"eos: {error}", err=True)
-            raise typer.Exit(EXIT_BAD_INPUT) from None
-        except KeyboardInterrupt:
-            typer.echo("eos: stopped", err=True)
-            raise typer.Exit(EXIT_INTERRUPTED) from None
-
 
 app = typer.Typer(
     cls=Commands,

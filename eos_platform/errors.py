@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import reprlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -37,7 +38,7 @@ def redact(text: str) -> str:
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A suffix such as ``; did you mean 'fastv'?``, or the list of known words when none is near."""
     words = sorted(known)
-    near = difflib.get_close_matches(word, words, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(word, words, n=1, cutoff=0.6) if len(word) <= 200 else []
     if near:
         return f"; did you mean '{near[0]}'?"
     return f"; known: {', '.join(words)}" if words else ""
@@ -45,7 +46,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 def unknown(what: str, word: str, known: Iterable[str]) -> EosError:
     """The error for a name that nothing answers to."""
-    return EosError(f"unknown {what} '{word}'{did_you_mean(word, known)}")
+    return EosError(f"unknown {what} {shown(word)}{did_you_mean(word, known)}")
 
 
 def explain(error: ValidationError, where: str, fields: Mapping[str, Iterable[str]] | None = None) -> EosError:
@@ -55,7 +56,7 @@ def explain(error: ValidationError, where: str, fields: Mapping[str, Iterable[st
         where: the file or object that was read.
         fields: for a dotted path ('' is the top), the keys allowed there, for did-you-mean on misspelt keys.
     """
-    first = error.errors()[0]
+    first = error.errors(include_url=False)[0]
     path = _dotted(first["loc"])
     if first["type"] == "extra_forbidden":
         *parent, key = first["loc"]
@@ -67,14 +68,17 @@ def explain(error: ValidationError, where: str, fields: Mapping[str, Iterable[st
     if first["type"] == "literal_error":
         known = [word.strip(" '") for word in str(first["ctx"]["expected"]).replace(" or ", ",").split(",")]
         at = f"{where}: {path}" if path else where
-        return EosError(f"{at}: unknown value '{first['input']}'{did_you_mean(str(first['input']), known)}")
-    shown = "" if first["type"] == "value_error" else f" (got {_short(first['input'])})"
+        given = first["input"]
+        near = did_you_mean(given if isinstance(given, str) else "", known)
+        return EosError(f"{at}: unknown value {shown(given)}{near}")
+    got = "" if first["type"] == "value_error" else f" (got {shown(first['input'])})"
     message = message[:1].lower() + message[1:]
-    return EosError(f"{where}: {path}: {message}{shown}" if path else f"{where}: {message}{shown}")
+    return EosError(f"{where}: {path}: {message}{got}" if path else f"{where}: {message}{got}")
 
 
 def _dotted(loc: tuple[int | str, ...]) -> str:
-    return ".".join(str(part) for part in loc)
+    path = ".".join(str(part)[:_CUT] for part in loc[:20])
+    return path if len(path) <= 100 else path[:97] + "..."
 
 
 def _lookup(fields: Mapping[str, Iterable[str]], parent: tuple[int | str, ...]) -> Iterable[str]:
@@ -82,6 +86,41 @@ def _lookup(fields: Mapping[str, Iterable[str]], parent: tuple[int | str, ...]) 
     return fields.get(".".join("*" if isinstance(part, int) else part for part in parent), ())
 
 
-def _short(value: Any) -> str:
-    text = redact(repr(value).replace("\n", " "))  # before it is cut: half a URL is not known for one
-    return text if len(text) <= 60 else text[:57] + "..."
+_CUT = 2000  # characters of a text that are looked at at all
+_LONG_INT = 10**40
+
+
+class _Brief(reprlib.Repr):
+    """``repr`` whose work is bounded, whatever the value: nothing long is made to be cut afterwards."""
+
+    def __init__(self, length: int) -> None:
+        super().__init__()
+        self.maxlevel, self.maxdict, self.maxother, self.maxstring = 3, 4, length, length
+        self.maxlist = self.maxtuple = self.maxset = self.maxfrozenset = 6
+
+    def repr_str(self, value: str, level: int) -> str:
+        cut = repr(redact(value[:_CUT]))  # masked before it is cut: half a URL is not known for one
+        return cut if len(cut) <= self.maxstring else cut[: self.maxstring - 4] + "..." + cut[0]
+
+    def repr_bytes(self, value: bytes, level: int) -> str:
+        return repr(value[: self.maxstring]) + ("..." if len(value) > self.maxstring else "")
+
+    def repr_int(self, value: int, level: int) -> str:
+        if -_LONG_INT < value < _LONG_INT:
+            return repr(value)
+        return f"a whole number of {value.bit_length()} bits"  # thousands of digits cannot even be written
+
+
+def shown(value: Any, length: int = 60) -> str:
+    """``value`` for a message: its ``repr`` in at most ``length`` printable characters, secrets masked.
+
+    The work is bounded too, so that a value of a file can be shown whatever it is: an alias that names itself a
+    billion times, a number of a million digits, an object whose ``repr`` fails.
+    """
+    text = printable(redact(_Brief(length).repr(value)))
+    return text if len(text) <= length else text[: length - 3] + "..."
+
+
+def printable(text: str) -> str:
+    """``text`` in one line, without characters that a terminal would act on."""
+    return "".join(sign if sign.isprintable() else " " if sign.isspace() else "\ufffd" for sign in text)

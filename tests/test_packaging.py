@@ -17,11 +17,12 @@ from eos_platform.models import bundled
 PACKAGE = Path(eos_platform.__file__).parent
 
 # what each part may import of the package beside itself
-COMMON = {"errors", "files"}
+COMMON = {"errors", "files", "boundary"}
 CORE = COMMON | {"operators", "models", "tasks", "search"}
 MAY_IMPORT = {
     "errors": set(),
     "files": {"errors"},
+    "boundary": {"errors"},
     "operators": COMMON,
     "models": COMMON | {"operators"},
     "tasks": COMMON | {"operators", "models"},

@@ -18,7 +18,7 @@ from eos_platform.engine.sections import Constraints, Sampler, Scheduler, Sectio
 from eos_platform.engine.space import Dimension, check_space
 from eos_platform.engine.study_checks import check_together
 from eos_platform.errors import EosError, did_you_mean, explain, redact, unknown
-from eos_platform.files import read_text
+from eos_platform.files import MEGABYTE, read_text, shown_path
 from eos_platform.search.config import SearchConfig
 
 OBJECTIVES = {"accuracy": "maximise", "compute_ratio": "minimise"}
@@ -216,12 +216,8 @@ def load(path: str | Path, overrides: Iterable[str] = ()) -> StudyFile:
     Raises:
         EosError: missing, not YAML, or not a valid study.
     """
-    where = str(path)
-    try:
-        text = read_text(path, "study file")
-    except ValueError as error:  # a path with a NUL in it
-        raise EosError(f"cannot read study file {where!r}: {error}") from None
-    values = parse(text, where)
+    where = shown_path(path)
+    values = parse(read_text(path, "study file", MEGABYTE), where)
     for override in overrides:
         _override(values, override)
     return StudyFile.of(values, where)
