@@ -50,11 +50,12 @@ class OperatorModel(PythonModel):
             from transformers import AutoModelForImageTextToText, AutoProcessor
 
             import eos_platform
-            from eos_platform.models.bundled import GRIDS, folder
+            from eos_platform.models.opening import opening
 
-            place = folder(self.base) if self.base in GRIDS else Path(self.base)
-            model = AutoModelForImageTextToText.from_pretrained(place).eval()
-            self._loaded = eos_platform.attach(model, self.operator), AutoProcessor.from_pretrained(place)
+            with opening(self.base) as place:
+                model = AutoModelForImageTextToText.from_pretrained(place, local_files_only=True).eval()
+                processor = AutoProcessor.from_pretrained(place, local_files_only=True)
+            self._loaded = eos_platform.attach(model, self.operator), processor
         return self._loaded
 
 

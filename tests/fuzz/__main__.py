@@ -21,7 +21,9 @@ from .kinds import KINDS
 BAD = ("unclear", "traceback", "hang", "accepted wrongly")
 
 
-def outcomes(inputs: int, seed: int, home: Path, only: str = "", number: int | None = None) -> Iterator[runner.Outcome]:
+def outcomes(
+    inputs: int, seed: int, home: Path, valid: Path, only: str = "", number: int | None = None
+) -> Iterator[runner.Outcome]:
     """Run so many inputs; the same for the same seed."""
     kinds = [name for name, (weight, _) in KINDS.items() for _ in range(weight) if only in name]
     for place in range(inputs):
@@ -31,7 +33,7 @@ def outcomes(inputs: int, seed: int, home: Path, only: str = "", number: int | N
             continue
         folder = home / "cases" / str(place)
         folder.mkdir(parents=True)
-        case = KINDS[kind][1](rng, home / "originals", folder)
+        case = KINDS[kind][1](rng, valid, folder)
         yield runner.run(case, folder, stand_ins.put_in)
         runner.clear(folder)
 
@@ -56,16 +58,19 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", help="kinds with this in their name")
     parser.add_argument("--number", type=int, help="this input alone")
+    parser.add_argument("--originals", type=Path, help="a folder to keep the valid files in, for the next time")
     parser.add_argument("--all", action="store_true", help="print clear ones too")
     given = parser.parse_args()
     started, found = time.monotonic(), []
     with tempfile.TemporaryDirectory(prefix="eos-fuzz-") as home:
         _quiet()
         stand_ins.import_all()
-        runner.apart(lambda: originals.make(Path(home) / "originals"))
-        os.environ["EOS_CACHE"] = str(Path(home) / "originals" / "cache")
+        valid = (given.originals or Path(home) / "originals").absolute()
+        if not valid.exists():
+            runner.apart(lambda: originals.make(valid))
+        os.environ["EOS_CACHE"] = str(valid / "cache")
         print(f"originals made in {time.monotonic() - started:.0f} s", file=sys.stderr)
-        for place, outcome in enumerate(outcomes(given.inputs, given.seed, Path(home), given.only, given.number)):
+        for place, outcome in enumerate(outcomes(given.inputs, given.seed, Path(home), valid, given.only, given.number)):
             found.append(outcome)
             if given.all or outcome.verdict in BAD or (outcome.left and outcome.code == 2):
                 said = " / ".join(outcome.said.splitlines()[-4:])[-700:] if outcome.said else ""

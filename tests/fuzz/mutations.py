@@ -46,6 +46,8 @@ ALIENS: tuple[Any, ...] = (
 def places(data: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """The paths of every value in it, long lists by their first entries."""
     found = [path]
+    if len(path) > 8:
+        return found
     if isinstance(data, dict):
         for key, value in data.items():
             found += places(value, (*path, key))
