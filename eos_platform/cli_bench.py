@@ -8,10 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
-from eos_platform.errors import EosError
+from eos_platform.errors import EosError, brief
 from eos_platform.files import check_writable, write_atomic
 
 ROWS, TABLE, PAGE = "bench.jsonl", "bench.csv", "bench.html"
+MOST = 1_000_000  # tokens, or prompts at once
 
 
 def bench(
@@ -46,7 +47,7 @@ def bench(
     from rich.console import Console
     from rich.progress import Progress
 
-    from eos_platform.bench.operators import SEARCHED
+    from eos_platform.bench.operators import SEARCHED, check_named
     from eos_platform.bench.report import frame, table
     from eos_platform.bench.run import MODES, Plan
     from eos_platform.bench.run import bench as run_bench
@@ -60,7 +61,7 @@ def bench(
     wanted = _words(modes, "--modes")
     for mode in wanted:
         if mode not in MODES:
-            raise EosError(f"--modes {mode}: one of {', '.join(MODES)}")
+            raise EosError(f"--modes {brief(mode)}: one of {', '.join(MODES)}")
     plan = Plan(
         operators=operators or [SEARCHED],
         tokens=_numbers(tokens, "--tokens"),
@@ -71,6 +72,7 @@ def bench(
         modes=wanted,
         decode=decode,
     )
+    check_named(plan.operators)
     check_writable(out / ROWS)
     where = find_device(device)
     console = Console()
@@ -120,7 +122,7 @@ def _numbers(text: str, option: str) -> list[float]:
     try:
         found = [float(word) for word in _words(text, option)]
     except ValueError:
-        raise EosError(f"{option} {text}: expected numbers with commas between") from None
-    if any(number < 1 for number in found):
-        raise EosError(f"{option} {text}: every number must be 1 or more")
+        raise EosError(f"{option} {brief(text)}: expected numbers with commas between") from None
+    if not all(1 <= number <= MOST for number in found):
+        raise EosError(f"{option} {brief(text)}: every number must be from 1 to {MOST:,}")
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from eos_platform.errors import EosError
-from eos_platform.files import check_writable, write_atomic
+from eos_platform.files import check_regular, check_writable, write_atomic
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,7 +88,7 @@ def compare(
                 err=True,
             )
             raise typer.Exit(EXIT_INTERRUPTED) from None
-    elif not (out / store.HEADER).exists():
+    elif not os.path.lexists(out / store.HEADER):
         raise EosError(f"{out} holds no comparison")
     report(out, mlflow)
 
@@ -198,6 +199,8 @@ def _ready(uri: str) -> None:
 
     if uri.startswith("sqlite:///"):
         path = Path(uri.removeprefix("sqlite:///"))
+        if path.exists():
+            check_regular(path, "MLflow store")
         check_writable(path)
         path.parent.mkdir(parents=True, exist_ok=True)
     else:

@@ -9,6 +9,7 @@ from typing import Any
 import typer
 
 from eos_platform.boundary import EXIT_BAD_INPUT, tell
+from eos_platform.errors import brief
 
 EXIT_INTERRUPTED = 130
 # typer carries a click of its own since 0.26 and took the installed one before: what all usage errors of either share
@@ -59,7 +60,7 @@ class Commands(typer.core.TyperGroup):
 
 def _line(error: Any) -> str:
     """A misspelt option or a value that is none: what is wrong, and where to read what is right."""
-    text = " ".join(error.format_message().split()).rstrip(".")
+    text = brief(" ".join(error.format_message()[:2000].split()), 200).rstrip(".")
     path = error.ctx.command_path if getattr(error, "ctx", None) is not None else "eos"
     return f"eos: {text[:1].lower()}{text[1:]} (see {path} --help)"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -30,7 +31,7 @@ def report(
     check_writable(out)
     if form not in made.FORMATS:
         raise EosError(f"unknown format '{form}'; known: {', '.join(made.FORMATS)}")
-    if (Path(source) / "comparison.json").exists():
+    if os.path.lexists(Path(source) / "comparison.json"):
         found = made.of_comparison(Path(source))
     else:
         from eos_platform.browse.studies import Studies

@@ -10,12 +10,17 @@ from typing import Any
 
 from pydantic import ValidationError
 
+_CUT = 2000  # characters of a text that are looked at at all
+_LINE = 500  # of a message
+_LIST = 200  # of the names in it that would be right
+
 
 class EosError(Exception):
     """Bad input. The message is one line; the command line prints it and leaves with exit code 2."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.split()))
+        line = printable(" ".join(message[:_CUT].split()))
+        super().__init__(line if len(line) <= _LINE else f"{line[: _LINE - 83]}...{line[-80:]}")
 
 
 _URL = re.compile(r"\b(?!file:|sqlite:)([a-z][a-z0-9+.-]*:)//\S*@", re.IGNORECASE)
@@ -37,11 +42,14 @@ def redact(text: str) -> str:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A suffix such as ``; did you mean 'fastv'?``, or the list of known words when none is near."""
-    words = sorted(known)
+    words = sorted(brief(name) for name in known)
     near = difflib.get_close_matches(word, words, n=1, cutoff=0.6) if len(word) <= 200 else []
     if near:
         return f"; did you mean '{near[0]}'?"
-    return f"; known: {', '.join(words)}" if words else ""
+    if not words:
+        return ""
+    told = 1 + max(at for at in range(len(words)) if at == 0 or len(", ".join(words[: at + 1])) <= _LIST)
+    return f"; known: {', '.join(words[:told])}" + (f" and {len(words) - told} more" if told < len(words) else "")
 
 
 def unknown(what: str, word: str, known: Iterable[str]) -> EosError:
@@ -61,7 +69,7 @@ def explain(error: ValidationError, where: str, fields: Mapping[str, Iterable[st
     if first["type"] == "extra_forbidden":
         *parent, key = first["loc"]
         known = _lookup(fields or {}, tuple(parent))
-        return EosError(f"{where}: unknown key '{_dotted(first['loc'])}'{did_you_mean(str(key), known)}")
+        return EosError(f"{where}: unknown key '{path}'{did_you_mean(str(key), known)}")
     if first["type"] == "missing":
         return EosError(f"{where}: missing key '{path}'")
     message = first["msg"].removeprefix("Value error, ")
@@ -77,8 +85,7 @@ def explain(error: ValidationError, where: str, fields: Mapping[str, Iterable[st
 
 
 def _dotted(loc: tuple[int | str, ...]) -> str:
-    path = ".".join(str(part)[:_CUT] for part in loc[:20])
-    return path if len(path) <= 100 else path[:97] + "..."
+    return brief(".".join(str(part)[:_CUT] for part in loc[:20]), 100)
 
 
 def _lookup(fields: Mapping[str, Iterable[str]], parent: tuple[int | str, ...]) -> Iterable[str]:
@@ -86,7 +93,6 @@ def _lookup(fields: Mapping[str, Iterable[str]], parent: tuple[int | str, ...]) 
     return fields.get(".".join("*" if isinstance(part, int) else part for part in parent), ())
 
 
-_CUT = 2000  # characters of a text that are looked at at all
 _LONG_INT = 10**40
 
 
@@ -119,6 +125,12 @@ def shown(value: Any, length: int = 60) -> str:
     """
     text = printable(redact(_Brief(length).repr(value)))
     return text if len(text) <= length else text[: length - 3] + "..."
+
+
+def brief(text: str, length: int = 60) -> str:
+    """A text that a person typed, for a message: as ``shown``, without quotation marks."""
+    said = printable(redact(text[:_CUT]))
+    return said if len(said) <= length else said[: length - 3] + "..."
 
 
 def printable(text: str) -> str:

@@ -28,7 +28,7 @@ def write_atomic(path: str | os.PathLike[str], content: str | bytes, *, private:
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     except OSError as error:
-        raise EosError(f"cannot write {target}: {error.strerror or error}") from error
+        raise EosError(f"cannot write {shown_path(target)}: {error.strerror or error}") from error
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)
@@ -41,7 +41,7 @@ def write_atomic(path: str | os.PathLike[str], content: str | bytes, *, private:
         os.replace(temporary, target)
     except OSError as error:
         Path(temporary).unlink(missing_ok=True)
-        raise EosError(f"cannot write {target}: {error.strerror or error}") from error
+        raise EosError(f"cannot write {shown_path(target)}: {error.strerror or error}") from error
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
@@ -59,17 +59,17 @@ def check_writable(path: str | os.PathLike[str]) -> None:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             os.lstat(target)  # refuses names that no file can have
         if target.is_dir():
-            raise EosError(f"cannot write {target}: it is a folder")
+            raise EosError(f"cannot write {shown_path(target)}: it is a folder")
         parent = target.absolute().parent
         while not parent.exists():
             parent = parent.parent
         if not parent.is_dir():
-            raise EosError(f"cannot write {target}: {parent} is not a folder")
+            raise EosError(f"cannot write {shown_path(target)}: {shown_path(parent)} is not a folder")
         with tempfile.TemporaryFile(dir=parent):
             pass
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise EosError(f"cannot write {str(target)!r}: {reason}") from None
+        raise EosError(f"cannot write {shown_path(target)}: {reason}") from None
 
 
 MEGABYTE = 1 << 20

@@ -17,10 +17,11 @@ import pandas as pd
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
+from eos_platform.boundary import reading
 from eos_platform.browse import frames
 from eos_platform.browse.describe import layers_of, sites_of
 from eos_platform.browse.overlays import Overlays, kept_rows, on_pictures
-from eos_platform.errors import EosError, unknown
+from eos_platform.errors import EosError, shown, unknown
 from eos_platform.files import read_text
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.tracking import names
@@ -227,7 +228,8 @@ class Studies:
         held = self._study(study)
         with held.lock:
             if what not in held.worked:
-                held.worked[what] = make(held.runs.values())
+                with reading(f"study {shown(study)} cannot be read from its MLflow store"):
+                    held.worked[what] = make(held.runs.values())
             return held.worked[what]
 
     def _line(self, name: str) -> dict[str, Any]:

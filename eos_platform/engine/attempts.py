@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from eos_platform.errors import EosError
-from eos_platform.files import write_atomic
+from eos_platform.files import read_text, write_atomic
 from eos_platform.search.checkpoint import FILE as STATE
 
 RESULT, BEGUN = "result.json", "begun.json"
@@ -52,7 +52,8 @@ class Attempts:
         found = self._read(BEGUN)
         saved = self._saved()
         same = found.get("session") == session and found.get("saved") == saved
-        starts = (int(found.get("starts", 0)) if same else 0) + 1
+        earlier = found.get("starts", 0)
+        starts = (earlier if same and isinstance(earlier, int) else 0) + 1
         if starts > STARTS:
             raise EosError(
                 f"the worker process died {STARTS} times and the search got no further in between (out of memory?)"
@@ -66,8 +67,8 @@ class Attempts:
         return 0
 
     def _read(self, name: str) -> dict[str, Any]:
-        with suppress(OSError, ValueError):
-            found = json.loads((self.folder / name).read_text())
+        with suppress(EosError, ValueError, RecursionError):
+            found = json.loads(read_text(self.folder / name, "attempt"))
             return found if isinstance(found, dict) else {}
         return {}
 

@@ -18,6 +18,7 @@ import ray
 from ray.tune import Callback
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from eos_platform.boundary import words_of
 from eos_platform.engine import storage
 from eos_platform.engine.node_report import reporter
 from eos_platform.errors import EosError, redact
@@ -209,4 +210,4 @@ class NodeWatch(Callback):
 
 
 def _line(error: Exception) -> str:
-    return redact((str(error).strip() or type(error).__name__).splitlines()[0])
+    return words_of(error)

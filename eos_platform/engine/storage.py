@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from eos_platform.boundary import words_of
 from eos_platform.errors import EosError, redact, unknown
 
 SCHEMES = ("s3", "gs", "abfs", "abfss", "hdfs", "file")  # what pyarrow opens by URL
@@ -221,4 +222,4 @@ def forget(place: str) -> None:
 
 
 def _line(error: Exception) -> str:
-    return redact((str(error).strip() or type(error).__name__).splitlines()[0])
+    return words_of(error)

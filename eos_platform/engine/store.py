@@ -19,10 +19,12 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from eos_platform.boundary import words_of
 from eos_platform.engine.folder import Folder
 from eos_platform.engine.patience import StoreAway, quiet_outages, reason
 from eos_platform.engine.study_file import StudyFile
 from eos_platform.errors import EosError, redact
+from eos_platform.files import check_regular
 
 # user attributes of the study
 IDENTITY, DIGEST, UID, COMPARED = "identity", "identity_digest", "uid", "compared"
@@ -88,7 +90,7 @@ def open_store(folder: Folder, *, create: bool, another: bool = False) -> Iterat
         raise EosError(f"cannot open the Optuna store {redact(url)}: {_first_line(error)}") from None
     quiet_outages()
     try:
-        yield _load(storage, study, create, another)
+        yield _load_whole(storage, study, create, another)
     except (StorageInternalError, SQLAlchemyError) as error:  # what nobody waits for, such as taking the lease
         raise StoreAway(f"the Optuna store cannot be used ({reason(error)}); nothing finished is lost") from error
     finally:
@@ -102,6 +104,16 @@ def _engine_options(url: str) -> dict[str, Any]:
         return {"connect_args": {"timeout": 60}}
     patience = {"connect_args": {"connect_timeout": 10}} if url.startswith("postgresql") else {}
     return {"pool_pre_ping": True, **patience}
+
+
+def _load_whole(storage: RDBStorage, study: StudyFile, create: bool, another: bool) -> optuna.Study:
+    """As ``_load``; Optuna trusts its tables, and fails as it will where something else wrote there."""
+    try:
+        return _load(storage, study, create, another)
+    except (EosError, StorageInternalError, SQLAlchemyError):
+        raise
+    except Exception as error:
+        raise EosError(f"study '{study.name}': its Optuna store cannot be read: {words_of(error)}") from error
 
 
 def _load(storage: RDBStorage, study: StudyFile, create: bool, another: bool) -> optuna.Study:
@@ -128,8 +140,15 @@ def engine_of(told: optuna.Study) -> Engine:
 
 
 def exists(url: str) -> bool:
-    """Whether the store is there to be read; opening a missing SQLite file would make it."""
-    return not url.startswith("sqlite:///") or Path(url.removeprefix("sqlite:///")).exists()
+    """Whether the store is there to be read; opening a missing SQLite file would make it.
+
+    Raises:
+        EosError: what is there is no file.
+    """
+    if not url.startswith("sqlite:///"):
+        return True
+    path = Path(url.removeprefix("sqlite:///"))
+    return path.exists() and bool(check_regular(path, "Optuna store"))
 
 
 def refuse_another(told: optuna.Study, study: StudyFile) -> None:
@@ -157,7 +176,7 @@ def _differences(stored: Any, given: Any, path: str = "") -> Iterator[str]:
 
 
 def _first_line(error: Exception) -> str:
-    return redact((str(getattr(error, "orig", None) or error).strip() or type(error).__name__).splitlines()[0])
+    return words_of(getattr(error, "orig", None) or error)
 
 
 def retried(trials: Iterable[FrozenTrial]) -> set[int]:

@@ -13,19 +13,20 @@ import pandas as pd
 from mlflow.exceptions import MlflowException
 from rich.console import Console
 
+from eos_platform.boundary import reading
 from eos_platform.engine import agree, storage, store, study_file, warm
 from eos_platform.engine.archive import put_away
 from eos_platform.engine.cluster import machines, preflight, ray_session, share
 from eos_platform.engine.driver import Interrupted, inspect, job_of, run_trials
 from eos_platform.engine.finish import finish, points_table
-from eos_platform.engine.folder import RUNS, Folder, folder_of, load_study
+from eos_platform.engine.folder import RUNS, Folder, folder_of, load_study, studies_in
 from eos_platform.engine.lease import Lease, LeaseLost
 from eos_platform.engine.patience import Patience
 from eos_platform.engine.status import Status, status_of
 from eos_platform.engine.study_file import StudyFile
 from eos_platform.engine.trial import Functions
 from eos_platform.errors import EosError, unknown
-from eos_platform.files import write_atomic
+from eos_platform.files import check_regular, write_atomic
 from eos_platform.operators.designs import DESIGNS
 from eos_platform.tracking.read import front_url, open_command
 from eos_platform.tracking.recorder import Recorder, first_line, probe
@@ -144,8 +145,12 @@ class Study:
 
     def status(self) -> Status:
         """Where the study stands, from its store."""
-        with store.open_store(self.folder, create=False) as told:
+        with store.open_store(self.folder, create=False) as told, self._reading():
             return status_of(self.file, told)
+
+    def _reading(self) -> contextlib.AbstractContextManager[None]:
+        """A store may hold what neither Optuna nor this package wrote."""
+        return reading(f"study '{self.file.name}': its Optuna store cannot be read")
 
     def points(self) -> pd.DataFrame:
         """The points of the final comparison.
@@ -156,11 +161,14 @@ class Study:
         if not self.folder.points.exists():
             raise EosError(f"study '{self.file.name}' has no results yet; eos study status {self.file.name}")
         try:
+            check_regular(self.folder.points, "points")
             points = pd.read_csv(self.folder.points, keep_default_na=True).astype(dict.fromkeys(NUMBERS, float))
             if missing := [name for name in WORDS if name not in points]:
                 raise KeyError(missing[0])
             return points.astype({"trial": "Int64"}).fillna({"design": ""})
-        except (KeyError, TypeError, ValueError, OSError):
+        except EosError:
+            raise
+        except Exception:  # pandas has many words for a table that is none
             raise EosError(
                 f"{self.folder.points} is damaged; delete it, and eos study run {self.file.name} makes it again"
             ) from None
@@ -193,7 +201,7 @@ class Study:
         Raises:
             EosError: the study has not been run, or a store cannot be read.
         """
-        with store.open_store(self.folder, create=False) as told:
+        with store.open_store(self.folder, create=False) as told, self._reading():
             return agree.differences(self.folder, told)
 
     def _keep_file(self) -> None:
@@ -207,8 +215,11 @@ class Study:
                 raise EosError(f"final.baselines: {unknown('design', design, DESIGNS)}")
         warm.check(self.file, self.folder.runs)
         self.folder.check()
-        if not self.folder.mlflow_uri.startswith("sqlite:"):
-            probe(self.folder.mlflow_uri)
+        uri = self.folder.mlflow_uri
+        if not uri.startswith("sqlite:"):
+            probe(uri)
+        elif (path := Path(uri.removeprefix("sqlite:///"))).exists():
+            check_regular(path, "MLflow store")
         # refuses a store of another study
         with contextlib.suppress(store.NotRun), store.open_store(self.folder, create=False, another=fresh):
             pass
@@ -218,7 +229,7 @@ class Study:
         if not self.folder.points.exists():
             return False
         try:
-            with store.open_store(self.folder, create=False) as told:
+            with store.open_store(self.folder, create=False) as told, self._reading():
                 return store.is_compared(told, self.file)
         except store.NotRun:
             return False
@@ -274,14 +285,15 @@ class Study:
 
 def known_studies(runs: str | Path = RUNS) -> list[tuple[str, str, str, str, str]]:
     """Packaged studies and those run here: name, model, trials, state, description."""
-    files = {**study_file.packaged(), **{path.parent.name: path for path in sorted(Path(runs).glob("*/study.yaml"))}}
+    files = {**study_file.packaged(), **studies_in(runs)}
     lines = []
     for name, path in files.items():
         try:
             file = study_file.load(path)
             state, trials = "not run", str(file.trials)
             with contextlib.suppress(store.NotRun), store.open_store(folder_of(file, runs), create=False) as told:
-                status = status_of(file, told)
+                with reading(f"study '{name}': its Optuna store cannot be read"):
+                    status = status_of(file, told)
                 state = "unfinished" if status.remaining else "finished"
                 trials = f"{status.finished} of {file.trials}"
             lines.append((name, file.model, trials, state, file.description))

@@ -17,7 +17,7 @@ from eos_platform.engine.safe_yaml import parse
 from eos_platform.engine.sections import Constraints, Sampler, Scheduler, Section, WarmStart
 from eos_platform.engine.space import Dimension, check_space
 from eos_platform.engine.study_checks import check_together
-from eos_platform.errors import EosError, did_you_mean, explain, redact, unknown
+from eos_platform.errors import EosError, brief, did_you_mean, explain, redact, shown, unknown
 from eos_platform.files import MEGABYTE, read_text, shown_path
 from eos_platform.search.config import SearchConfig
 
@@ -32,7 +32,7 @@ class Resources(Section):
     cpu: float = Field(default=1.0, gt=0.0, allow_inf_nan=False)
     gpu: Literal["auto"] | Annotated[float, Field(ge=0.0, allow_inf_nan=False)] = "auto"
 
-    memory: int | None = Field(default=None, gt=0)  # bytes; written as 4GiB, 500MB or a number
+    memory: int | None = Field(default=None, gt=0, le=2**60)  # bytes; written as 4GiB, 500MB or a number
     labels: dict[str, str] = Field(
         default_factory=dict
     )  # of the nodes that may be used, in Ray's words: {ray.io/accelerator-type: H100}
@@ -42,9 +42,9 @@ class Resources(Section):
     def _bytes(cls, value: Any) -> Any:
         if not isinstance(value, str):
             return value
-        found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([KMGT])(i?)B", value)
+        found = re.fullmatch(r"([0-9]{1,18}(?:\.[0-9]{1,18})?) ?([KMGT])(i?)B", value)
         if found is None:
-            raise ValueError(f"must be a number of bytes, or such as 4GiB or 500MB, not '{value}'")
+            raise ValueError(f"must be a number of bytes, or such as 4GiB or 500MB, not {shown(value)}")
         number, unit, binary = found.groups()
         return int(float(number) * (1024 if binary else 1000) ** ("KMGT".index(unit) + 1))
 
@@ -56,10 +56,10 @@ class Resources(Section):
             return value
         try:
             number = float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             number = math.nan
         if not 0.0 <= number < math.inf:
-            raise ValueError(f"must be a number of GPUs (0 or more) or 'auto', not '{value}'")
+            raise ValueError(f"must be a number of GPUs (0 or more) or 'auto', not {shown(value)}")
         return number
 
 
@@ -79,7 +79,7 @@ class Stores(Section):
     @classmethod
     def _is_kept(cls, url: str | None) -> str | None:
         if url and forgets(url):
-            raise ValueError(f"'{url}' is kept in memory: a study would be lost with its driver")
+            raise ValueError(f"{shown(url)} is kept in memory: a study would be lost with its driver")
         return url
 
 
@@ -115,7 +115,7 @@ class StudyFile(Section):
     @classmethod
     def _names_a_folder(cls, name: str) -> str:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-            raise ValueError(f"'{name}' must be letters, digits, '.', '_' and '-': it names a folder")
+            raise ValueError(f"{shown(name)} must be letters, digits, '.', '_' and '-': it names a folder")
         if len(name) > LONGEST:
             raise ValueError(f"a name has at most {LONGEST} characters, not {len(name)}: it names a folder")
         if name.lower() in RESERVED:
@@ -130,7 +130,7 @@ class StudyFile(Section):
                 raise ValueError(str(unknown("objective", name, OBJECTIVES)))
             if direction != OBJECTIVES[name]:
                 hint = did_you_mean(direction, [OBJECTIVES[name]])
-                raise ValueError(f"{name} can only be {OBJECTIVES[name]}d, not '{direction}'{hint}")
+                raise ValueError(f"{name} can only be {OBJECTIVES[name]}d, not {shown(direction)}{hint}")
         if len(objectives) != len(OBJECTIVES):
             raise ValueError("both accuracy: maximise and compute_ratio: minimise are needed")
         return OBJECTIVES
@@ -226,10 +226,10 @@ def load(path: str | Path, overrides: Iterable[str] = ()) -> StudyFile:
 def parse_override(text: str) -> tuple[str, Any]:
     """``key=value`` as the key and the value read as YAML."""
     key, sign, value = text.partition("=")
-    shown = redact(text)  # before it is cut: half a URL is not known for one
+    where = f"--set {brief(text)}"
     if not sign or not key.strip():
-        raise EosError(f"--set {shown}: expected key=value, such as trials=20 or search.steps=120")
-    return key.strip(), parse(value, f"--set {shown if len(shown) <= 60 else shown[:57] + '...'}")
+        raise EosError(f"{where}: expected key=value, such as trials=20 or search.steps=120")
+    return key.strip(), parse(value, where)
 
 
 def _override(values: Any, text: str) -> None:
@@ -239,11 +239,11 @@ def _override(values: Any, text: str) -> None:
         inner = values.get(part) if isinstance(values, dict) else None
         if not isinstance(inner, dict):
             if not isinstance(values, dict):
-                raise EosError(f"--set {redact(text)}: '{key}' is no place in the study file")
+                raise EosError(f"--set {brief(text)}: {shown(key)} is no place in the study file")
             # a short form such as "sampler: tpe" gives way to the long one
             inner = {"name": inner} if isinstance(inner, str) else {}
             values[part] = inner
         values = inner
     if not isinstance(values, dict):
-        raise EosError(f"--set {redact(text)}: '{key}' is no place in the study file")
+        raise EosError(f"--set {brief(text)}: {shown(key)} is no place in the study file")
     values[last] = value

@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from eos_platform.boundary import words_of
 from eos_platform.errors import EosError
 from eos_platform.files import write_atomic
 from eos_platform.search.config import SearchConfig
@@ -98,7 +99,7 @@ def load_state(
                     moment.copy_(tensors[f"adam.{key}.{name}"])
             parameters.mask.copy_(tensors["mask"])
     except (SafetensorError, OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
-        raise Unusable(f"{path}: not a search checkpoint: {str(error).splitlines()[0]}") from None
+        raise Unusable(f"{path}: not a search checkpoint: {words_of(error)}") from None
     progress.fixed = parameters.fixed = tuple(progress.fixed) if progress.fixed is not None else None
     best = {key.removeprefix("best."): value for key, value in tensors.items() if key.startswith("best.")}
     return progress, {name: value.to(parameters.keep.device) for name, value in best.items()}

@@ -20,6 +20,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from eos_platform.errors import EosError
+from eos_platform.files import check_regular
+
 FOLDER, LIMIT = "EOS_CACHE", "EOS_CACHE_GB"
 GIGABYTES = 8.0
 SUFFIX = ".features"
@@ -49,9 +52,9 @@ def load(key: str) -> dict[str, Tensor] | None:
         return None
     path = place / (key + SUFFIX)
     try:
-        found = load_file(path)
+        found = load_file(check_regular(path, "features"))
         os.utime(path)  # used just now
-    except (OSError, SafetensorError):
+    except (EosError, OSError, SafetensorError):
         return None
     return found
 

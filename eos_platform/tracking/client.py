@@ -13,6 +13,7 @@ from mlflow.store.db.db_types import DATABASE_ENGINES
 from sqlalchemy import create_engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from eos_platform.boundary import words_of
 from eos_platform.errors import EosError, redact
 
 # what an MLflow store that is away, full or foreign raises
@@ -27,7 +28,12 @@ def refused(error: Exception) -> bool:
 
 
 def connect(uri: str) -> MlflowClient:
-    """A client, with MLflow's chatter turned off."""
+    """A client, with MLflow's chatter turned off.
+
+    Raises:
+        EosError: no address; MLflow would make a store in the folder this runs in.
+    """
+    _check_given(uri)
     for logger in ("mlflow", "alembic"):
         logging.getLogger(logger).setLevel(logging.ERROR)
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
@@ -39,6 +45,7 @@ def probe(uri: str) -> None:
     Raises:
         EosError: it does not answer.
     """
+    _check_given(uri)
     patience = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
     before = {name: os.environ.get(name) for name in patience}
     os.environ.update(patience)
@@ -55,6 +62,11 @@ def probe(uri: str) -> None:
                 os.environ[name] = value
 
 
+def _check_given(uri: str) -> None:
+    if not uri.strip():
+        raise EosError("the address of the MLflow store is empty")
+
+
 def search_runs(client: MlflowClient, experiment_id: str, query: str) -> list[Run]:
     """All runs the query finds, newest first."""
     found: list[Run] = []
@@ -67,8 +79,8 @@ def search_runs(client: MlflowClient, experiment_id: str, query: str) -> list[Ru
 
 
 def first_line(error: Exception) -> str:
-    """The error's first line, without passwords."""
-    return redact((str(error).strip() or type(error).__name__).splitlines()[0])
+    """The error's first line, cut, without passwords."""
+    return words_of(error)
 
 
 def experiment_of(client: MlflowClient, study: str, artifacts: str | None) -> Experiment:

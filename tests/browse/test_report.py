@@ -92,7 +92,12 @@ def record(key, name, family, accuracy, ratio, **changes):
         "seed": None,
         "status": "measured",
         "accuracy": accuracy,
+        "samples": 0,
         "compute_ratio": ratio or 1.0,
+        "flops": 1e6,
+        "counted_flops": 1e6,
+        "whole_model_ratio": 1.0,
+        "seconds": 1.0,
         "mean_tokens": 9.0,
         "tokens_left": 9,
         "regime": "merge",
@@ -107,7 +112,23 @@ def record(key, name, family, accuracy, ratio, **changes):
 
 
 def test_a_comparison_is_reported_from_its_folder(tmp_path):
-    header = {"uid": "u", "model": "bundled-small", "questions": 10, "task": "scenes", "device": "CPU", "examples": []}
+    header = {
+        "uid": "1f",
+        "model": "bundled-small",
+        "questions": 10,
+        "task": "scenes",
+        "device": "CPU",
+        "examples": [],
+        "batch": 1,
+        "dtype": "float32",
+        "torch": "2",
+        "python": "3",
+        "layers": 6,
+        "grid": [12, 12],
+        "text_tokens": 9,
+        "settings": {},
+        "samples": 0,
+    }
     (tmp_path / "comparison.json").write_text(json.dumps(header))
     lines = [
         record("a", "unreduced", "unreduced", 0.9, None),

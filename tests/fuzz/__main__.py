@@ -70,13 +70,18 @@ def main() -> int:
             runner.apart(lambda: originals.make(valid))
         os.environ["EOS_CACHE"] = str(valid / "cache")
         print(f"originals made in {time.monotonic() - started:.0f} s", file=sys.stderr)
-        for place, outcome in enumerate(outcomes(given.inputs, given.seed, Path(home), valid, given.only, given.number)):
+        for place, outcome in enumerate(
+            outcomes(given.inputs, given.seed, Path(home), valid, given.only, given.number)
+        ):
             found.append(outcome)
             if given.all or outcome.verdict in BAD or (outcome.left and outcome.code == 2):
                 said = " / ".join(outcome.said.splitlines()[-4:])[-700:] if outcome.said else ""
                 told = f"{outcome.verdict}: [{outcome.case.kind}] {outcome.case.what}: "
-                print(f"#{place} {told}{' '.join(outcome.case.command)[:160]!r} -> {outcome.code} {said!r}"
-                      + (f" LEFT {outcome.left[:3]}" if outcome.left and outcome.code == 2 else ""), flush=True)
+                print(
+                    f"#{place} {told}{' '.join(outcome.case.command)[:160]!r} -> {outcome.code} {said!r}"
+                    + (f" LEFT {outcome.left[:3]}" if outcome.left and outcome.code == 2 else ""),
+                    flush=True,
+                )
     print(table(found))
     print(f"{len(found)} inputs, seed {given.seed}, {time.monotonic() - started:.0f} s")
     return int(any(outcome.verdict in BAD for outcome in found))

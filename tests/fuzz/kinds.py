@@ -239,7 +239,11 @@ def checkpoint(rng: random.Random, originals: Path, folder: Path) -> Case:
         what, _ = _spoil_text(rng, path)
     else:
         what = _header(rng, path)
-    sets = [word for pair in ("steps=4", "batch_size=4", "search_questions=16", "eval_questions=16") for word in ("--set", pair)]
+    sets = [
+        word
+        for pair in ("steps=4", "batch_size=4", "search_questions=16", "eval_questions=16")
+        for word in ("--set", pair)
+    ]
     command = ["search", *SMALL, "--budget", "0.3", *sets, "--state", "state", "-o", "found.json"]
     return Case("checkpoint", what, command, ("search.safetensors", "state"), False, {"EOS_FUZZ_REAL": "1"})
 
@@ -332,7 +336,9 @@ def optuna_store(rng: random.Random, originals: Path, folder: Path) -> Case:
         what = _spoil_json(rng, path)[0]
     else:
         what, _ = _spoil_text(rng, path)
-    command = rng.choice((["study", "status", "tiny"], ["study", "check", "tiny"], ["study", "list"], ["study", "run", "tiny"]))
+    command = rng.choice(
+        (["study", "status", "tiny"], ["study", "check", "tiny"], ["study", "list"], ["study", "run", "tiny"])
+    )
     names = ("tiny", "optuna", "Optuna", "study", name)
     return Case("study folder", f"{name}: {what}", [*command, "--runs", "runs"], names, False)
 

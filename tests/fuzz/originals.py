@@ -140,5 +140,7 @@ def _study(runs: Path) -> None:
     ]
     (tune / "experiment_state-1.json").write_text(json.dumps({"trial_data": trials}))
     rows = "name,family,regime,trial,design,accuracy,accuracy_low,accuracy_high,compute_ratio,mean_tokens,questions\n"
-    rows += "unreduced,unreduced,identity,,,0.95,0.9,0.97,1.0,144,32\ntrial 0,searched,prune,0,,0.9,0.8,0.95,0.3,20,32\n"
+    rows += (
+        "unreduced,unreduced,identity,,,0.95,0.9,0.97,1.0,144,32\ntrial 0,searched,prune,0,,0.9,0.8,0.95,0.3,20,32\n"
+    )
     folder.points.write_text(rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -85,10 +86,8 @@ def _child(case: Case, folder: Path, out: Path, stand_ins: Callable[[], None]) -
         traceback.print_exc()
     finally:
         for stream in (sys.stdout, sys.stderr):
-            try:
+            with contextlib.suppress(BaseException):
                 stream.flush()
-            except BaseException:
-                pass
         os._exit(code)
 
 
@@ -132,6 +131,8 @@ def judge(case: Case, code: int | None, said: str) -> str:
         return "traceback"
     if code in (0, ACCEPTED):
         return "accepted wrongly" if case.refuse else "valid"
+    if code == 1 and case.command[:2] == ["study", "check"]:
+        return "valid"  # it found differences, which is its work
     lines = [line for line in re.split(r"[\r\n]", said) if line.strip()]
     errors = [line for line in lines if line.startswith("eos: ")]
     if code != 2 or len(lines) != 1 or len(errors) != 1:

@@ -48,7 +48,9 @@ class Example(_Strict):
         if not self.png.startswith(PNG):
             raise ValueError("png: not a PNG as a data URI")
         try:
-            with Image.open(io.BytesIO(base64.b64decode(self.png[len(PNG) :], validate=True)), formats=["PNG"]) as found:
+            with Image.open(
+                io.BytesIO(base64.b64decode(self.png[len(PNG) :], validate=True)), formats=["PNG"]
+            ) as found:
                 if max(found.size) > WIDEST:
                     raise ValueError(f"{found.size[0]}x{found.size[1]} pixels")
                 found.load()
@@ -60,7 +62,7 @@ class Example(_Strict):
 class Header(_Strict):
     """``comparison.json``: what holds for every record."""
 
-    uid: Annotated[str, Field(pattern=r"^[0-9a-f]{1,64}$")]
+    uid: Annotated[str, Field(pattern=r"^[0-9a-z-]{1,64}$")]
     model: Text
     task: Text
     questions: Annotated[int, Field(ge=1, le=10_000_000)]

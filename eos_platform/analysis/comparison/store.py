@@ -52,7 +52,7 @@ def begin(folder: Path, header: dict[str, Any]) -> dict[str, Any]:
         EosError: the folder holds a comparison of something else.
     """
     path = folder / HEADER
-    if path.exists():
+    if path.exists() or path.is_symlink():
         before = read_header(folder)
         for name in FIXED:
             if before[name] != header[name]:
@@ -96,7 +96,7 @@ def read_records(folder: Path) -> list[Record]:
         try:
             record = json.loads(text)
         except (ValueError, RecursionError) as error:
-            if number == len(lines):  # no newline after it
+            if number == len(lines) and text.startswith('{"'):  # no newline after it
                 break
             raise EosError(f"{shown_path(path)}: line {number} is no record: {words_of(error)}") from None
         record = check_record(record, f"{shown_path(path)}: line {number}")
