@@ -1,7 +1,7 @@
 """Where libraries meet bad input: whatever they raise becomes one line, and ``EOS_DEBUG=1`` shows where it came from.
 
-Exit codes of every command: 0 done, 2 bad input (an ``EosError``), 130 stopped by Ctrl-C, and 1 for an error that nobody
-foresaw, which is a defect of this package.
+Exit codes of every command: 0 done, 2 bad input (an ``EosError``), 130 stopped by Ctrl-C, and 1 for an error that
+nobody foresaw, which is a defect of this package.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ WORDS = 160  # characters of a library's own words
 def reading(what: str) -> Iterator[None]:
     """Turn any exception of the block into ``what: the library's words``; an ``EosError`` passes as it is.
 
-    For blocks in which a library reads what a person gave: a model's folder, a store, a file format. Bugs of ours inside
-    such a block are told as bad input too, so keep it small.
+    For blocks in which a library reads what a person gave: a model's folder, a store, a file format. A defect of ours
+    inside such a block is told as bad input too, so keep it small.
 
     Raises:
         EosError: the block failed; the exception is its cause.

@@ -11,8 +11,8 @@ from typing import Any
 from pydantic import ValidationError
 
 _CUT = 2000  # characters of a text that are looked at at all
-_LINE = 500  # of a message
-_LIST = 200  # of the names in it that would be right
+_LINE = 295  # of a message
+_LIST = 180  # of the names in it that would be right
 
 
 class EosError(Exception):
@@ -85,7 +85,7 @@ def explain(error: ValidationError, where: str, fields: Mapping[str, Iterable[st
 
 
 def _dotted(loc: tuple[int | str, ...]) -> str:
-    return brief(".".join(str(part)[:_CUT] for part in loc[:20]), 100)
+    return brief(".".join(str(part)[:_CUT] for part in loc[:20]), 60)
 
 
 def _lookup(fields: Mapping[str, Iterable[str]], parent: tuple[int | str, ...]) -> Iterable[str]:

@@ -37,7 +37,7 @@ class Bounded:
         self._depth -= 1
         if isinstance(event, yaml.AliasEvent):
             if id(node) not in self._sizes:  # not composed to its end yet
-                raise _refusal(f"alias '{event.anchor[:40]}' is inside of what it names", event.start_mark)
+                raise _refusal(f"alias '{(event.anchor or '')[:40]}' is inside of what it names", event.start_mark)
         else:
             self._sizes[id(node)] = 1 + sum(self._sizes[id(child)] for child in _children(node))
             self._kept.append(node)

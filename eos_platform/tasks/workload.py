@@ -130,7 +130,7 @@ def _try_out(model: Any, processor: Any, where: str) -> None:
         seen_1nd, _ = encode_images(model, torch.zeros(1, 3, side, side, dtype=model.dtype, device=model.device))
         if seen_1nd.shape[1] != target_of(model).tokens:
             raise EosError(
-                f"{where}: its vision tower makes {seen_1nd.shape[1]} tokens of a picture of {side} pixels a side"
+                f"{where}: its vision tower makes {seen_1nd.shape[1]} tokens of a picture, not as many as expected"
             )
         text = torch.tensor([ids], device=model.device)
         told = model.model.language_model(input_ids=text, use_cache=False).last_hidden_state

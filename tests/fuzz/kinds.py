@@ -39,6 +39,7 @@ def _spoil_json(rng: random.Random, path: Path) -> tuple[str, str, bool]:
     if rng.random() < 0.1 and isinstance(data, dict) and data:
         name = rng.choice(sorted(data))
         text = "{" + f"{json.dumps(name)}:{mutations.to_json(data[name])}," + text[1:]
+        path.write_bytes(text.encode("utf-8", "surrogatepass"))
         return f"key {name} twice, {what}", str(name), True
     path.write_bytes(text.encode("utf-8", "surrogatepass"))
     if path.is_file() and not text.strip():
@@ -117,8 +118,10 @@ def model(rng: random.Random, originals: Path, folder: Path) -> Case:
     for file in (originals / "model").iterdir():
         os.link(file, place / file.name)
     name = rng.choice(
-        ("config.json", "config.json", "config.json", "tokenizer.json", "tokenizer_config.json")
-        + ("processor_config.json", "generation_config.json", "model.safetensors", "chat_template.jinja")
+        [
+            *("config.json", "config.json", "config.json", "tokenizer.json", "tokenizer_config.json"),
+            *("processor_config.json", "generation_config.json", "model.safetensors", "chat_template.jinja"),
+        ]
     )
     path = place / name
     data = path.read_bytes()
@@ -130,6 +133,7 @@ def model(rng: random.Random, originals: Path, folder: Path) -> Case:
         what = "missing"
     elif name == "model.safetensors":
         what = _weights(rng, path)
+        refuse = what in ("empty", "renamed", "reshaped", "fewer", "header")
     elif name.endswith(".json") and rng.random() < 0.75:
         what, refuse = _model_json(rng, path)
     else:
@@ -205,30 +209,32 @@ def comparison(rng: random.Random, originals: Path, folder: Path) -> Case:
     name = rng.choice(("comparison.json", "results.jsonl", "results.jsonl"))
     path = place / name
     if name == "comparison.json":
-        what, key, refuse = _spoil_json(rng, path)
+        what, _, _ = _spoil_json(rng, path)
     else:
-        what, refuse = _spoil_records(rng, path)
+        what = _spoil_records(rng, path)
     command = rng.choice(
         (
             ["report", "compare", "--out", "report.html"],
             ["compare", "--report-only", "--out", "compare", "--mlflow", "none"],
-            ["compare", "operator.json", *SMALL, "--out", "compare", "--mlflow", "none", "--questions", "24"]
-            + ["--designs", "tome,vtw", "--batch", "1", "--pictures", "1"],
+            [
+                *("compare", "operator.json", *SMALL, "--out", "compare", "--mlflow", "none", "--questions", "24"),
+                *("--designs", "tome,vtw", "--batch", "1", "--pictures", "1"),
+            ],
         )
     )
     shutil.copy(originals / "operator.json", folder / "operator.json")
     return Case("comparison folder", f"{name}: {what}", command, (name, "compar", "result"), False)
 
 
-def _spoil_records(rng: random.Random, path: Path) -> tuple[str, bool]:
+def _spoil_records(rng: random.Random, path: Path) -> str:
     if rng.random() < 0.3:
-        return _spoil_text(rng, path)
+        return _spoil_text(rng, path)[0]
     lines = path.read_text().splitlines()
     place = rng.randrange(len(lines))
     data, what, _ = mutations.structure(rng, json.loads(lines[place]), rng.choice((1, 1, 2)))
     lines[place] = mutations.to_json(data)
     path.write_bytes(("\n".join(lines) + "\n").encode("utf-8", "surrogatepass"))
-    return f"line {place + 1}: {what}", False
+    return f"line {place + 1}: {what}"
 
 
 def checkpoint(rng: random.Random, originals: Path, folder: Path) -> Case:

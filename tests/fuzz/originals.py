@@ -35,13 +35,15 @@ STUDY = {
 }
 
 
-def make(folder: Path, *, models: bool = True) -> None:
+def make(folder: Path, *, search: bool = True) -> None:
     """Write them into ``folder``.
 
     Args:
-        models: with what only a model can make: a comparison, a checkpoint, features.
+        search: with a search's state, and the operator it found; else a hand-designed operator.
     """
     from eos_platform.models import bundled
+    from eos_platform.operators.designs import get_design
+    from eos_platform.operators.spec import Target
 
     folder.mkdir(parents=True, exist_ok=True)
     os.environ["EOS_CACHE"] = str(folder / "cache")
@@ -49,15 +51,12 @@ def make(folder: Path, *, models: bool = True) -> None:
     shutil.copytree(bundled.folder("bundled-small"), folder / "model")
     _store(folder / "runs")
     _study(folder / "runs")
-    if models:
+    if search:
         _searched(folder)
-        _compared(folder)
     else:
-        from eos_platform.operators.designs import get_design
-        from eos_platform.operators.spec import Target
-
         target = Target(layers=6, grid=(12, 12), model="bundled-small", vision_layers=3)
         get_design("fastv").build(target, 40).save(folder / "operator.json")
+    _compared(folder, search)
 
 
 def _searched(folder: Path) -> None:
@@ -71,13 +70,15 @@ def _searched(folder: Path) -> None:
     result.operator.save(folder / "operator.json")
 
 
-def _compared(folder: Path) -> None:
+def _compared(folder: Path, search: bool) -> None:
     from eos_platform.analysis.comparison.run import run
     from eos_platform.analysis.comparison.settings import Settings
 
     run(
         Settings.of(
-            operators=(folder / "operator.json",),
+            operators=(folder / "operator.json",) if search else (),
+            ratios=None if search else (0.3,),
+            seeds=0,
             model="bundled-small",
             designs=("tome", "vtw"),
             questions=24,
