@@ -149,7 +149,7 @@ def _dimension(name: str, values: pd.Series) -> dict[str, object]:
                 "ticktext": [f"{10**tick:.2g}" for tick in ticks],
             }
         return {"label": name, "values": numbers.tolist()}
-    words = values.astype(str)
+    words = values.astype(object).where(values.notna(), "not given").astype(str)
     known = sorted(words.unique())
     places = {word: place for place, word in enumerate(known)}
     shown = [word if len(word) < 16 else word[:14] + "…" for word in known]

@@ -115,7 +115,7 @@ def _check_weights(config: Mapping[str, Any], path: Path) -> None:
     """A configuration of far more numbers than the folder holds would be filled at random before anybody could tell."""
     held = sum(file.stat().st_size for file in path.iterdir() if file.suffix in (".safetensors", ".bin"))
     said = sum(_least(part) for part in (config, *config.values()) if isinstance(part, dict))
-    if held and said > 4 * held + 2**20:  # four bits are the least a number takes
+    if held and said > 4 * held + 2**24:  # four bits are the least a number takes
         raise EosError(
             f"{shown_path(path / CONFIG)}: describes {said:,} numbers or more; the weights beside it are {held:,} bytes"
         )
