@@ -124,5 +124,5 @@ def _numbers(text: str, option: str) -> list[float]:
     except ValueError:
         raise EosError(f"{option} {brief(text)}: expected numbers with commas between") from None
     if not all(1 <= number <= MOST for number in found):
-        raise EosError(f"{option} {brief(text)}: every number must be from 1 to {MOST:,}")
+        raise EosError(f"{option} {brief(text)}: every number must be 1 or more, and {MOST:,} at most")
     return found

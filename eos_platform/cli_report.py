@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from eos_platform.errors import EosError
+from eos_platform.boundary import reading
+from eos_platform.errors import EosError, shown
 from eos_platform.files import check_writable, write_atomic
 
 
@@ -36,7 +37,9 @@ def report(
     else:
         from eos_platform.browse.studies import Studies
 
-        found = made.of_study(Studies(tracking or f"sqlite:///{studies / 'mlflow.db'}"), source)
+        known = Studies(tracking or f"sqlite:///{studies / 'mlflow.db'}")
+        with reading(f"study {shown(source)} cannot be drawn from its MLflow store"):
+            found = made.of_study(known, source)
     written = [write_atomic(out, made.html(found))]
     if figures is not None:
         written += made.export(found, figures, form)
