@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from eos_platform.errors import EosError
-from eos_platform.files import check_regular, check_writable, write_atomic
+from eos_platform.files import check_writable, is_there, write_atomic
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -199,8 +199,7 @@ def _ready(uri: str) -> None:
 
     if uri.startswith("sqlite:///"):
         path = Path(uri.removeprefix("sqlite:///"))
-        if path.exists():
-            check_regular(path, "MLflow store")
+        is_there(path, "MLflow store")
         check_writable(path)
         path.parent.mkdir(parents=True, exist_ok=True)
     else:

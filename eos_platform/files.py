@@ -131,6 +131,19 @@ def _size(count: int) -> str:
     return f"{count:,} {unit}"
 
 
+def is_there(path: str | os.PathLike[str], what: str) -> bool:
+    """Whether something is at ``path`` that may be opened.
+
+    Raises:
+        EosError: no file can have that name, or what is there is no regular file.
+    """
+    try:
+        there = Path(path).exists()
+    except OSError as error:
+        raise EosError(f"cannot read {what} {shown_path(path)}: {error.strerror or error}") from None
+    return there and bool(check_regular(path, what))
+
+
 def check_regular(path: str | os.PathLike[str], what: str, most: int | None = None) -> Path:
     """Make sure a library may open ``path``: it is what ``open_regular`` opens.
 

@@ -26,7 +26,7 @@ from eos_platform.engine.status import Status, status_of
 from eos_platform.engine.study_file import StudyFile
 from eos_platform.engine.trial import Functions
 from eos_platform.errors import EosError, unknown
-from eos_platform.files import check_regular, write_atomic
+from eos_platform.files import check_regular, is_there, write_atomic
 from eos_platform.operators.designs import DESIGNS
 from eos_platform.tracking.read import front_url, open_command
 from eos_platform.tracking.recorder import Recorder, first_line, probe
@@ -218,8 +218,8 @@ class Study:
         uri = self.folder.mlflow_uri
         if not uri.startswith("sqlite:"):
             probe(uri)
-        elif (path := Path(uri.removeprefix("sqlite:///"))).exists():
-            check_regular(path, "MLflow store")
+        else:
+            is_there(uri.removeprefix("sqlite:///"), "MLflow store")
         # refuses a store of another study
         with contextlib.suppress(store.NotRun), store.open_store(self.folder, create=False, another=fresh):
             pass

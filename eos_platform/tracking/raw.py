@@ -17,7 +17,7 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from eos_platform.errors import EosError, redact, shown
-from eos_platform.files import check_regular, shown_path
+from eos_platform.files import is_there, shown_path
 from eos_platform.tracking import names
 from eos_platform.tracking.client import connect, first_line, probe, search_runs
 
@@ -60,9 +60,8 @@ class SqliteReader:
 
     def __init__(self, uri: str) -> None:
         self.path = Path(uri.removeprefix(SQLITE))
-        if not self.path.exists():
+        if not is_there(self.path, "MLflow store"):
             raise EosError(f"no MLflow store at {shown_path(self.path)}")
-        check_regular(self.path, "MLflow store")
 
     def stamp(self) -> str:
         """Changes whenever something was written."""

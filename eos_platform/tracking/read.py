@@ -22,6 +22,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from eos_platform.errors import EosError, redact, unknown
+from eos_platform.files import is_there, shown_path
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.tracking import names
 from eos_platform.tracking.client import TROUBLE, connect, first_line, probe, search_runs
@@ -117,8 +118,8 @@ def check_store(uri: str) -> None:
     path = uri.removeprefix("sqlite:///")
     if path == uri:
         probe(uri)
-    elif not Path(path).exists():
-        raise EosError(f"no MLflow store at {path}")
+    elif not is_there(path, "MLflow store"):
+        raise EosError(f"no MLflow store at {shown_path(path)}")
 
 
 def open_command(uri: str) -> str:

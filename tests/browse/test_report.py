@@ -177,3 +177,13 @@ def test_pictures(of_study, tmp_path, form):
     assert [path.name for path in written] == [f"front.{form}", f"operator-1.{form}"]
     head = written[0].read_bytes()[:200]
     assert head.startswith(b"\x89PNG") if form == "png" else b"<svg" in head
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "/dev/zero", "nowhere.db"])
+def test_a_store_that_no_file_can_be_is_one_line(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, ["report", "small", "--tracking", f"sqlite:///{name}"])
+    assert done.exit_code == 2
+    (line,) = done.stderr.splitlines()
+    assert "MLflow store" in line
+    assert list(tmp_path.iterdir()) == []
