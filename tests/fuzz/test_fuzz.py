@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-INPUTS = 100
+INPUTS = 80
 
 
 def test_malformed_inputs_are_told_in_one_line(tmp_path):
