@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from eos_platform.analysis.comparison.points import skills
+from eos_platform.analysis.comparison.settings import Settings
 
 METHOD = """\
 Every accuracy is of the deployed operator, visual tokens really removed, on the same {questions:,} held-out questions;
@@ -155,7 +156,7 @@ def p_text(p: float) -> str:
 
 def reproduce(header: dict[str, Any]) -> str:
     """The command that makes this comparison."""
-    told = header["settings"]
+    told = Settings.of(**header["settings"]).model_dump(mode="json")  # with the defaults of what is not said
     words = ["eos", "compare", *told["operators"], "--model", told["model"]]
     if told["ratios"]:
         words += ["--ratios", ",".join(f"{ratio:g}" for ratio in told["ratios"])]
