@@ -154,7 +154,7 @@ def _dimension(name: str, values: pd.Series) -> dict[str, object]:
                 "ticktext": [f"{10**tick:.2g}" for tick in ticks],
             }
         return {"label": escape(name), "values": numbers.tolist()}
-    words = values.astype(str)
+    words = values.astype(object).where(values.notna(), "not given").astype(str)
     known = sorted(words.unique())
     places = {word: place for place, word in enumerate(known)}
     shown = [printable(word, 15) for word in known]  # no markup there, unlike in the label

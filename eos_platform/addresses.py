@@ -93,11 +93,11 @@ def remember(address: str | None) -> None:
 
 def secret(address: str) -> bool:
     """Whether ``address`` holds anything that may not be shown."""
-    return shown(address) != address
+    return masked(address) != address
 
 
 @lru_cache(maxsize=256)
-def shown(address: str) -> str:
+def masked(address: str) -> str:
     """``address`` with all masked that is not known to be harmless; a path is shown as it is."""
     found = _SCHEME.match(address)
     if found is None:  # a path, or a slip
@@ -203,9 +203,9 @@ def mask(text: str) -> str:
     for name in ("EOS_STORES_OPTUNA", "EOS_STORES_MLFLOW", "EOS_STORES_STORAGE", "MLFLOW_TRACKING_URI"):
         remember(os.environ.get(name))
     for address in sorted(_known, key=len, reverse=True):
-        text = text.replace(address, shown(address))
+        text = text.replace(address, masked(address))
     if "://" in text:
-        text = "".join(_masked(text))
+        text = "".join(_pieces(text))
     known = {*_secrets, *(value for name in ENVIRONMENT if len(value := os.environ.get(name, "")) >= SHORTEST)}
     for word in sorted(known, key=len, reverse=True):
         if word in text:
@@ -213,7 +213,7 @@ def mask(text: str) -> str:
     return text
 
 
-def _masked(text: str) -> Iterator[str]:
+def _pieces(text: str) -> Iterator[str]:
     """``text`` in pieces, its addresses as they may be shown."""
     at = 0
     for begin in _BEGIN.finditer(text):
@@ -231,7 +231,7 @@ def _masked(text: str) -> Iterator[str]:
             at = _end(text, last) if last >= 0 else at
             word = text[begin.start() : at]
         whole = word.rstrip(".,;:!)]}")
-        yield shown(whole) + word[len(whole) :]
+        yield masked(whole) + word[len(whole) :]
     yield text[at:]
 
 

@@ -16,52 +16,13 @@ from eos_platform.cli_check import check
 from eos_platform.cli_cluster import cluster_app
 from eos_platform.cli_compare import compare
 from eos_platform.cli_dashboard import dashboard
+from eos_platform.cli_errors import EXIT_INTERRUPTED, Commands
 from eos_platform.cli_explain import explain
 from eos_platform.cli_front import front
 from eos_platform.cli_options import Missing, Trust
 from eos_platform.cli_plugins import plugins
 from eos_platform.cli_report import report
-from eos_platform.errors import EosError
 from eos_platform.files import check_writable
-
-EXIT_BAD_INPUT, EXIT_INTERRUPTED = 2, 130
-
-
-UsageError: Any = typer.BadParameter.__mro__[1]  # of a command's words; typer keeps the class to itself
-
-
-@contextmanager
-def usage_in_a_line() -> Iterator[None]:
-    """An option that is unknown, missing or of the wrong kind is said in one line, as every other bad input is."""
-    try:
-        yield
-    except UsageError as error:
-        if type(error).__name__ == "NoArgsIsHelpError":  # a command alone shows its help
-            raise
-        said = terminal.printable(error.format_message()).rstrip(".")
-        command = error.ctx.command_path if error.ctx else "eos"
-        terminal.say(f"eos: {said[:1].lower()}{said[1:]}; see: {command} --help", stderr=True)
-        raise typer.Exit(EXIT_BAD_INPUT) from None
-
-
-class Commands(typer.core.TyperGroup):
-    """Bad input is one line on stderr and exit code 2, never a traceback."""
-
-    def make_context(self, *words: Any, **options: Any) -> Any:
-        with usage_in_a_line():
-            return super().make_context(*words, **options)
-
-    def invoke(self, ctx: Any) -> Any:
-        try:
-            with usage_in_a_line():
-                return super().invoke(ctx)
-        except EosError as error:
-            terminal.say(f"eos: {error}", stderr=True)
-            raise typer.Exit(EXIT_BAD_INPUT) from None
-        except KeyboardInterrupt:
-            terminal.say("eos: stopped", stderr=True)
-            raise typer.Exit(EXIT_INTERRUPTED) from None
-
 
 app = typer.Typer(
     cls=Commands,

@@ -9,10 +9,11 @@ import typer
 
 from eos_platform import strict_json, terminal
 from eos_platform.cli_options import Missing, Trust
-from eos_platform.errors import EosError
+from eos_platform.errors import EosError, brief
 from eos_platform.files import check_writable, write_atomic
 
 ROWS, TABLE, PAGE = "bench.jsonl", "bench.csv", "bench.html"
+MOST = 1_000_000  # tokens, or prompts at once
 
 
 def bench(
@@ -48,7 +49,7 @@ def bench(
     """
     from rich.progress import Progress
 
-    from eos_platform.bench.operators import SEARCHED
+    from eos_platform.bench.operators import SEARCHED, check_named
     from eos_platform.bench.report import frame, table
     from eos_platform.bench.run import MODES, Plan
     from eos_platform.bench.run import bench as run_bench
@@ -62,7 +63,7 @@ def bench(
     wanted = _words(modes, "--modes")
     for mode in wanted:
         if mode not in MODES:
-            raise EosError(f"--modes {mode}: one of {', '.join(MODES)}")
+            raise EosError(f"--modes {brief(mode)}: one of {', '.join(MODES)}")
     plan = Plan(
         operators=operators or [SEARCHED],
         tokens=_numbers(tokens, "--tokens"),
@@ -73,6 +74,7 @@ def bench(
         modes=wanted,
         decode=decode,
     )
+    check_named(plan.operators)
     check_writable(out / ROWS)
     if mlflow != "none":
         from eos_platform.cli_compare import ready
@@ -104,7 +106,7 @@ def bench(
 
 def _log(uri: str, name: str, found: Any, out: Path) -> None:
     """One run with the table and the page."""
-    from eos_platform.addresses import shown
+    from eos_platform.addresses import masked
     from eos_platform.tracking.client import TROUBLE, connect, experiment_of, first_line
 
     try:
@@ -114,7 +116,7 @@ def _log(uri: str, name: str, found: Any, out: Path) -> None:
         client.log_artifact(run.info.run_id, str(out / PAGE))
         client.set_terminated(run.info.run_id)
     except TROUBLE as error:
-        raise EosError(f"cannot write the MLflow store {shown(uri)}: {first_line(error)}") from None
+        raise EosError(f"cannot write the MLflow store {masked(uri)}: {first_line(error)}") from None
 
 
 def _words(text: str, option: str) -> tuple[str, ...]:
@@ -128,7 +130,7 @@ def _numbers(text: str, option: str) -> list[float]:
     try:
         found = [float(word) for word in _words(text, option)]
     except ValueError:
-        raise EosError(f"{option} {text}: expected numbers with commas between") from None
-    if any(number < 1 for number in found):
-        raise EosError(f"{option} {text}: every number must be 1 or more")
+        raise EosError(f"{option} {brief(text)}: expected numbers with commas between") from None
+    if not all(1 <= number <= MOST for number in found):
+        raise EosError(f"{option} {brief(text)}: every number must be 1 or more, and {MOST:,} at most")
     return found

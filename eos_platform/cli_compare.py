@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from eos_platform import terminal
 from eos_platform.addresses import sqlite_path
 from eos_platform.cli_options import Missing, Trust
 from eos_platform.errors import EosError, redact
-from eos_platform.files import check_writable, write_atomic
+from eos_platform.files import check_writable, is_there, write_atomic
 from eos_platform.printable import NAME
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def compare(
                 stderr=True,
             )
             raise typer.Exit(EXIT_INTERRUPTED) from None
-    elif not (out / store.HEADER).exists():
+    elif not os.path.lexists(out / store.HEADER):
         raise EosError(f"{out} holds no comparison")
     report(out, mlflow)
 
@@ -207,6 +208,7 @@ def ready(uri: str) -> None:
 
     path = sqlite_path(uri)
     if path is not None:
+        is_there(path, "MLflow store")
         check_writable(path)
     else:
         probe(uri)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
+
+from eos_platform import terminal
 
 
 def plugins(
@@ -33,11 +34,11 @@ def plugins(
                 continue
             broken += bool(found.problem)
             origin = found.package + (f" ({found.value})" if found.value else "")
-            state = f"[red]broken[/red]: {escape(found.problem)}" if found.problem else "ok"
-            table.add_row(found.kind, escape(found.name), escape(origin), state)
+            state = Text.assemble(("broken", "red"), f": {found.problem}") if found.problem else "ok"
+            table.add_row(found.kind, found.name, origin, state)
     if not table.row_count:
-        typer.echo("no other installed package adds anything; eos plugins --all lists what is built in")
+        terminal.say("no other installed package adds anything; eos plugins --all lists what is built in")
         return
-    Console().print(table)
+    terminal.console().print(table)
     if broken:
-        typer.echo(f"{broken} broken; the rest works without {'it' if broken == 1 else 'them'}")
+        terminal.say(f"{broken} broken; the rest works without {'it' if broken == 1 else 'them'}")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from eos_platform import addresses
-from eos_platform.addresses import mask, of_sqlite, redact, remember, secret, shown, sqlite_path
+from eos_platform.addresses import mask, masked, of_sqlite, redact, remember, secret, sqlite_path
 from eos_platform.engine.study_file import StudyFile, forgets, parse_override
 from eos_platform.errors import EosError
 
@@ -84,14 +84,14 @@ PLAIN = [
 
 @pytest.mark.parametrize(("address", "wanted"), SECRET)
 def test_what_opens_a_store_is_masked(address, wanted):
-    assert shown(address) == wanted
+    assert masked(address) == wanted
     assert secret(address)
-    assert shown(wanted) == wanted
+    assert masked(wanted) == wanted
 
 
 @pytest.mark.parametrize("address", PLAIN)
 def test_what_opens_nothing_is_shown(address):
-    assert shown(address) == address == mask(address)
+    assert masked(address) == address == mask(address)
     assert not secret(address)
 
 

@@ -18,7 +18,8 @@ PACKAGE = Path(eos_platform.__file__).parent
 
 # what each part may import of the package beside itself
 COMMON = {
-    *("addresses", "errors", "files", "plugins", "printable", "strict_json", "strict_types", "strict_yaml", "terminal"),
+    *("addresses", "boundary", "errors", "files", "plugins", "printable"),
+    *("strict_json", "strict_types", "strict_yaml", "terminal"),
 }
 CORE = COMMON | {"operators", "models", "tasks", "search"}
 MAY_IMPORT = {
@@ -27,6 +28,7 @@ MAY_IMPORT = {
     "printable": set(),
     "terminal": {"printable"},
     "files": {"errors"},
+    "boundary": {"errors", "printable", "terminal"},
     "strict_json": {"errors"},
     "strict_types": set(),
     "strict_yaml": set(),

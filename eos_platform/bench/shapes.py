@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from eos_platform.errors import EosError, did_you_mean, unknown
+from eos_platform.errors import EosError, unknown
 from eos_platform.models.pretrained import build, load_model
 
 
@@ -151,28 +151,22 @@ def load(
         name = shape or "llava-1.5-7b"
         return name, random_model(name, device), get_shape(name).grid
     from eos_platform.models.llava import parts_of
+    from eos_platform.models.opening import opening
 
-    loaded = _from_folder(model, device, trust_remote_code, allow_missing)
-    return model, loaded, parts_of(loaded).grid
+    with opening(model) as path:
+        loaded = _from_folder(path, device, trust_remote_code, allow_missing)
+        return model, loaded, parts_of(loaded).grid
 
 
-def _from_folder(model: str, device: torch.device, trust_remote_code: bool, allow_missing: bool) -> Any:
+def _from_folder(path: Path, device: torch.device, trust_remote_code: bool, allow_missing: bool) -> Any:
     from transformers import AutoModelForImageTextToText
 
-    from eos_platform.models.bundled import GRIDS, folder
-
-    path = folder(model) if model in GRIDS else Path(model)
-    if not (path / "config.json").is_file():
-        raise EosError(f"model '{model}' is neither a bundled model nor a folder{did_you_mean(model, GRIDS)}")
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-    try:
-        loaded: Any = load_model(
-            AutoModelForImageTextToText,
-            path,
-            dtype=dtype,
-            trust_remote_code=trust_remote_code,
-            allow_missing=allow_missing,
-        )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise EosError(f"model '{model}' cannot be loaded: {str(error).strip().splitlines()[0]}") from None
+    loaded: Any = load_model(
+        AutoModelForImageTextToText,
+        path,
+        dtype=dtype,
+        trust_remote_code=trust_remote_code,
+        allow_missing=allow_missing,
+    )
     return loaded.to(device).eval().requires_grad_(False)

@@ -88,7 +88,7 @@ def of_comparison(folder: Path) -> Report:
     report.figures["front"] = pareto_figure(points)
     known = {record["key"]: record.get("operator") for record in records}
     specs = [(row["name"], known.get(row["key"])) for row in _spread(searched)]
-    _operators(report, [(name, OperatorSpec.model_validate(spec)) for name, spec in specs if spec])
+    _operators(report, [(name, OperatorSpec.of(spec, name)) for name, spec in specs if spec])
     report.figures["skills"] = skills_figure(points)
     for variant in ("tuned", "published"):
         kept = kept_of(records, points, header["examples"], variant)

@@ -16,7 +16,7 @@ from mlflow.entities import Param, Run
 from optuna.trial import FrozenTrial, TrialState
 
 from eos_platform import strict_json
-from eos_platform.addresses import shown
+from eos_platform.addresses import masked
 from eos_platform.engine import snapshots, store
 from eos_platform.engine.folder import Folder
 from eos_platform.engine.status import row_of, rows_of
@@ -86,7 +86,7 @@ def differences(folder: Folder, told: optuna.Study) -> list[str]:
         client = connect(folder.mlflow_uri)
         in_mlflow = list(_in_mlflow(folder, told, trials, client))
     except TROUBLE as error:
-        raise EosError(f"cannot read the MLflow store {shown(folder.mlflow_uri)}: {first_line(error)}") from None
+        raise EosError(f"cannot read the MLflow store {masked(folder.mlflow_uri)}: {first_line(error)}") from None
     return [*_in_optuna(trials), *in_mlflow, *_in_ray(folder, trials)]
 
 

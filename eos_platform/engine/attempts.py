@@ -14,7 +14,7 @@ from typing import Any
 
 from eos_platform import strict_json
 from eos_platform.errors import EosError
-from eos_platform.files import write_atomic
+from eos_platform.files import read_text, write_atomic
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.search.checkpoint import FILE as STATE
 
@@ -54,7 +54,8 @@ class Attempts:
         found = self._read(BEGUN)
         saved = self._saved()
         same = found.get("session") == session and found.get("saved") == saved
-        starts = (int(found.get("starts", 0)) if same else 0) + 1
+        earlier = found.get("starts", 0)
+        starts = (earlier if same and isinstance(earlier, int) else 0) + 1
         if starts > STARTS:
             raise EosError(
                 f"the worker process died {STARTS} times and the search got no further in between (out of memory?)"
@@ -68,8 +69,8 @@ class Attempts:
         return 0
 
     def _read(self, name: str) -> dict[str, Any]:
-        with suppress(OSError, ValueError):
-            found = strict_json.loads((self.folder / name).read_text())
+        with suppress(EosError):
+            found = strict_json.loads(read_text(self.folder / name, "attempt"))
             return found if isinstance(found, dict) else {}
         return {}
 

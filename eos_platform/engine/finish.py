@@ -18,6 +18,7 @@ from eos_platform import terminal
 from eos_platform.analysis.intervals import wilson
 from eos_platform.analysis.match import match
 from eos_platform.analysis.pareto import hypervolume, pareto_mask
+from eos_platform.boundary import words_of
 from eos_platform.dashboards.page import alone
 from eos_platform.dashboards.pareto import pareto_figure
 from eos_platform.engine import store
@@ -105,7 +106,7 @@ def examine(found: Sequence[Candidate], job: Job, part: Share, questions: int, c
             raise error.cause from None
         raise
     except ray.exceptions.RayError as error:
-        raise EosError(f"a worker died during the final comparison: {str(error).splitlines()[0]}") from None
+        raise EosError(f"a worker died during the final comparison: {words_of(error)}") from None
     finally:
         for reference in open_:
             ray.cancel(reference, force=True)

@@ -14,7 +14,8 @@ from typing import Any
 import ray
 
 import eos_platform
-from eos_platform.errors import EosError, redact
+from eos_platform.boundary import words_of
+from eos_platform.errors import EosError
 from eos_platform.terminal import interrupt
 
 PACKAGE = os.path.dirname(os.path.abspath(eos_platform.__file__))
@@ -148,4 +149,4 @@ def token_wanted() -> bool:
 
 def first_line(error: Exception) -> str:
     """The error's first line, without passwords."""
-    return redact((str(error).strip() or type(error).__name__).splitlines()[0])
+    return words_of(error)

@@ -18,11 +18,12 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from eos_platform import strict_json, strict_yaml
-from eos_platform.addresses import shown, sqlite_path
+from eos_platform.addresses import masked, sqlite_path
+from eos_platform.boundary import words_of
 from eos_platform.engine.folder import Folder
 from eos_platform.engine.patience import StoreAway, quiet_outages, reason
 from eos_platform.engine.study_file import StudyFile
-from eos_platform.errors import EosError, redact
+from eos_platform.errors import EosError
 from eos_platform.strict_types import WORDS
 
 # user attributes of the study
@@ -80,17 +81,17 @@ def open_store(folder: Folder, *, create: bool, another: bool = False) -> Iterat
     try:
         missing = not create and not exists(url)
     except (OSError, ValueError) as error:
-        raise EosError(f"cannot open the Optuna store {shown(url)}: {_first_line(error)}") from None
+        raise EosError(f"cannot open the Optuna store {masked(url)}: {_first_line(error)}") from None
     if missing:
-        raise NotRun(f"study '{study.name}' has not been run: there is no {sqlite_path(url) or shown(url)}")
+        raise NotRun(f"study '{study.name}' has not been run: there is no {sqlite_path(url) or masked(url)}")
     try:
         verbatim = url.replace("{", "{{").replace("}", "}}")  # Optuna takes an address for a template
         storage = RDBStorage(verbatim, engine_kwargs=_engine_options(url))
     except (SQLAlchemyError, ImportError, OSError, RuntimeError, ValueError) as error:
-        raise EosError(f"cannot open the Optuna store {shown(url)}: {_first_line(error)}") from None
+        raise EosError(f"cannot open the Optuna store {masked(url)}: {_first_line(error)}") from None
     quiet_outages()
     try:
-        yield _load(storage, study, create, another)
+        yield _load_whole(storage, study, create, another)
     except (StorageInternalError, SQLAlchemyError) as error:  # what nobody waits for, such as taking the lease
         raise StoreAway(f"the Optuna store cannot be used ({reason(error)}); nothing finished is lost") from error
     finally:
@@ -104,6 +105,16 @@ def _engine_options(url: str) -> dict[str, Any]:
         return {"connect_args": {"timeout": 60}}
     patience = {"connect_args": {"connect_timeout": 10}} if url.startswith("postgresql") else {}
     return {"pool_pre_ping": True, **patience}
+
+
+def _load_whole(storage: RDBStorage, study: StudyFile, create: bool, another: bool) -> optuna.Study:
+    """As ``_load``; Optuna trusts its tables, and fails as it will where something else wrote there."""
+    try:
+        return _load(storage, study, create, another)
+    except (EosError, StorageInternalError, SQLAlchemyError):
+        raise
+    except Exception as error:
+        raise EosError(f"study '{study.name}': its Optuna store cannot be read: {words_of(error)}") from error
 
 
 def _load(storage: RDBStorage, study: StudyFile, create: bool, another: bool) -> optuna.Study:
@@ -130,9 +141,13 @@ def engine_of(told: optuna.Study) -> Engine:
 
 
 def exists(url: str) -> bool:
-    """Whether the store is there to be read; opening a missing SQLite file would make it."""
+    """Whether the store is there to be read; opening a missing SQLite file would make it.
+
+    Raises:
+        EosError: what is there is no file.
+    """
     path = sqlite_path(url)
-    return path is None or path.exists()
+    return path is None or is_there(path, "Optuna store")
 
 
 def refuse_another(told: optuna.Study, study: StudyFile) -> None:
@@ -171,7 +186,7 @@ def _said_alike(stored: Any, given: Any) -> bool:
 
 
 def _first_line(error: Exception) -> str:
-    return redact((str(getattr(error, "orig", None) or error).strip() or type(error).__name__).splitlines()[0])
+    return words_of(getattr(error, "orig", None) or error)
 
 
 def retried(trials: Iterable[FrozenTrial]) -> set[int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Mapping
 from importlib import resources
@@ -12,13 +11,13 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, field_validator
 
 from eos_platform import strict_yaml
-from eos_platform.addresses import in_memory, remember, secret, shown
+from eos_platform.addresses import in_memory, masked, remember, secret
 from eos_platform.engine.safe_yaml import parse
 from eos_platform.engine.sections import Constraints, Sampler, Scheduler, Section, WarmStart
 from eos_platform.engine.space import Dimension, check_space
 from eos_platform.engine.study_checks import check_together
-from eos_platform.errors import EosError, did_you_mean, explain, redact, shorten, unknown
-from eos_platform.files import read_text
+from eos_platform.errors import EosError, brief, did_you_mean, explain, shown, unknown
+from eos_platform.files import MEGABYTE, read_text, shown_path
 from eos_platform.printable import check_characters
 from eos_platform.search.config import SearchConfig
 from eos_platform.strict_types import Flag, Int, Real
@@ -34,7 +33,7 @@ class Resources(Section):
     cpu: Real = Field(default=1.0, gt=0.0, allow_inf_nan=False)
     gpu: Literal["auto"] | Annotated[Real, Field(ge=0.0, allow_inf_nan=False)] = "auto"
 
-    memory: Int | None = Field(default=None, gt=0)  # bytes; written as 4GiB, 500MB or a number
+    memory: Int | None = Field(default=None, gt=0, le=2**60)  # bytes; written as 4GiB, 500MB or a number
     labels: dict[str, str] = Field(
         default_factory=dict
     )  # of the nodes that may be used, in Ray's words: {ray.io/accelerator-type: H100}
@@ -44,9 +43,9 @@ class Resources(Section):
     def _bytes(cls, value: Any) -> Any:
         if not isinstance(value, str):
             return value
-        found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([KMGT])(i?)B", value)
+        found = re.fullmatch(r"([0-9]{1,18}(?:\.[0-9]{1,18})?) ?([KMGT])(i?)B", value)
         if found is None:
-            raise ValueError(f"must be a number of bytes, or such as 4GiB or 500MB, not '{value}'")
+            raise ValueError(f"must be a number of bytes, or such as 4GiB or 500MB, not {shown(value)}")
         number, unit, binary = found.groups()
         return int(float(number) * (1024 if binary else 1000) ** ("KMGT".index(unit) + 1))
 
@@ -57,8 +56,8 @@ class Resources(Section):
         if value == "auto":
             return value
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not number or not 0.0 <= value < math.inf:
-            raise ValueError(f"must be a number of GPUs (0 or more) or 'auto', not '{value}'")
+        if not number or not 0.0 <= value < 2**20:
+            raise ValueError(f"must be a number of GPUs (0 or more) or 'auto', not {shown(value)}")
         return float(value)
 
 
@@ -85,7 +84,7 @@ class Stores(Section):
     @classmethod
     def _is_kept(cls, url: str | None) -> str | None:
         if url and forgets(url):
-            raise ValueError(f"'{url}' is kept in memory: a study would be lost with its driver")
+            raise ValueError(f"{masked(url)} is kept in memory: a study would be lost with its driver")
         return url
 
 
@@ -123,7 +122,7 @@ class StudyFile(Section):
     @classmethod
     def _names_a_folder(cls, name: str) -> str:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-            raise ValueError(f"'{name}' must be letters, digits, '.', '_' and '-': it names a folder")
+            raise ValueError(f"{shown(name)} must be letters, digits, '.', '_' and '-': it names a folder")
         if len(name) > LONGEST:
             raise ValueError(f"a name has at most {LONGEST} characters, not {len(name)}: it names a folder")
         if name.lower() in RESERVED:
@@ -148,7 +147,7 @@ class StudyFile(Section):
                 raise ValueError(str(unknown("objective", name, OBJECTIVES)))
             if direction != OBJECTIVES[name]:
                 hint = did_you_mean(direction, [OBJECTIVES[name]])
-                raise ValueError(f"{name} can only be {OBJECTIVES[name]}d, not '{direction}'{hint}")
+                raise ValueError(f"{name} can only be {OBJECTIVES[name]}d, not {shown(direction)}{hint}")
         if len(objectives) != len(OBJECTIVES):
             raise ValueError("both accuracy: maximise and compute_ratio: minimise are needed")
         return OBJECTIVES
@@ -177,7 +176,7 @@ class StudyFile(Section):
         """
         data = self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
         if not secrets and "stores" in data:
-            data["stores"] = {name: shown(url) for name, url in data["stores"].items()}
+            data["stores"] = {name: masked(url) for name, url in data["stores"].items()}
         return strict_yaml.dump(data)
 
     @classmethod
@@ -234,12 +233,8 @@ def load(path: str | Path, overrides: Iterable[str] = ()) -> StudyFile:
     Raises:
         EosError: missing, not YAML, or not a valid study.
     """
-    where = str(path)
-    try:
-        text = read_text(path, "study file")
-    except ValueError as error:  # a path with a NUL in it
-        raise EosError(f"cannot read study file {where!r}: {error}") from None
-    values = parse(text, where)
+    where = shown_path(path)
+    values = parse(read_text(path, "study file", MEGABYTE), where)
     for override in overrides:
         _override(values, override)
     return StudyFile.of(values, where)
@@ -250,10 +245,10 @@ def parse_override(text: str) -> tuple[str, Any]:
     key, sign, value = text.partition("=")
     if sign and ("://" in value or "@" in value):
         remember(value.strip(" '\""))
-    told = redact(text)  # before it is cut: half a URL is not known for one
+    where = f"--set {brief(text)}"
     if not sign or not key.strip():
-        raise EosError(f"--set {told}: expected key=value, such as trials=20 or search.steps=120")
-    return key.strip(), parse(value, f"--set {shorten(told)}")
+        raise EosError(f"{where}: expected key=value, such as trials=20 or search.steps=120")
+    return key.strip(), parse(value, where)
 
 
 def _override(values: Any, text: str) -> None:
@@ -263,11 +258,11 @@ def _override(values: Any, text: str) -> None:
         inner = values.get(part) if isinstance(values, dict) else None
         if not isinstance(inner, dict):
             if not isinstance(values, dict):
-                raise EosError(f"--set {redact(text)}: '{key}' is no place in the study file")
+                raise EosError(f"--set {brief(text)}: {shown(key)} is no place in the study file")
             # a short form such as "sampler: tpe" gives way to the long one
             inner = {"name": inner} if isinstance(inner, str) else {}
             values[part] = inner
         values = inner
     if not isinstance(values, dict):
-        raise EosError(f"--set {redact(text)}: '{key}' is no place in the study file")
+        raise EosError(f"--set {brief(text)}: {shown(key)} is no place in the study file")
     values[last] = value

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from eos_platform.errors import EosError
+from eos_platform.boundary import words_of
+from eos_platform.errors import EosError, shown
 
 
 def find_device(name: str | None = None) -> torch.device:
@@ -17,5 +18,4 @@ def find_device(name: str | None = None) -> torch.device:
     try:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:  # a build without CUDA asserts
-        told = str(error).strip() or type(error).__name__
-        raise EosError(f"device '{name}' cannot be used: {told.splitlines()[0]}") from None
+        raise EosError(f"device {shown(name)} cannot be used: {words_of(error)}") from None

@@ -63,7 +63,7 @@ def load_model(
     if not allow_missing:
         _check_files(Path(folder))
     try:
-        with _quiet():
+        with quiet():
             model, told = load(kind, folder, trust_remote_code=trust_remote_code, output_loading_info=True, **options)
     except RuntimeError as error:
         if "ignore_mismatched_sizes" in str(error):
@@ -81,11 +81,12 @@ def load_model(
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """No table of missing weights on the terminal: the error says it in a line."""
     from transformers.utils import logging
 
     before = logging.get_verbosity()
+    logging.disable_progress_bar()
     logging.set_verbosity(logging.CRITICAL)
     try:
         yield

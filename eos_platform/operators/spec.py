@@ -25,8 +25,8 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, Field, JsonValue, ValidationError, model_validator
 
 from eos_platform import strict_json
-from eos_platform.errors import EosError, explain
-from eos_platform.files import read_text, write_atomic
+from eos_platform.errors import EosError, explain, shown
+from eos_platform.files import MEGABYTE, read_text, shown_path, write_atomic
 from eos_platform.operators.grid import overlap_layout
 from eos_platform.operators.rescale import relative, rescale
 from eos_platform.operators.site import (
@@ -60,15 +60,17 @@ __all__ = [
 SCHEMA_VERSION: Final = 1
 INFINITE: Final = r"sites\.\d+\.transfer\.tau"  # written bare by earlier versions; a string now
 Label = Annotated[str, AfterValidator(check_label)]
+MOST: Final = 10_000  # layers, and tokens a side: what counts them must come to an end
+Side = Annotated[Int, Field(ge=1, le=MOST)]
 
 
 class Target(Spec):
     """The model an operator's layers and counts refer to."""
 
-    layers: Int = Field(ge=1)  # decoder layers
-    grid: tuple[Annotated[Int, Field(ge=1)], Annotated[Int, Field(ge=1)]]  # rows, columns of visual tokens
+    layers: Int = Field(ge=1, le=MOST)  # decoder layers
+    grid: tuple[Side, Side]  # rows, columns of visual tokens
     model: Label = ""  # a name for people
-    vision_layers: Int = Field(default=0, ge=0)  # blocks of the vision tower whose output is used; 0: unknown
+    vision_layers: Int = Field(default=0, ge=0, le=MOST)  # blocks of the vision tower whose output is used; 0: unknown
 
     @property
     def tokens(self) -> int:
@@ -217,11 +219,20 @@ class OperatorSpec(Spec):
             EosError: not JSON, another schema version, a misspelt key, or a value that cannot be.
         """
         data: Any = strict_json.loads(text, where, infinity=INFINITE)
+        return cls.of(data, where)
+
+    @classmethod
+    def of(cls, data: Any, where: str = "operator") -> OperatorSpec:
+        """Validate plain data, as JSON gives it.
+
+        Raises:
+            EosError: another schema version, a misspelt key, or a value that cannot be.
+        """
         if not isinstance(data, dict):
             raise EosError(f"{where}: an operator is a JSON object with 'target' and 'sites'")
         version = data.get("schema_version", SCHEMA_VERSION)
         if type(version) is not int or version != SCHEMA_VERSION:
-            raise EosError(f"{where}: schema version {version} is not the {SCHEMA_VERSION} read here")
+            raise EosError(f"{where}: schema version {shown(version)} is not the {SCHEMA_VERSION} read here")
         try:
             return cls.model_validate(data)
         except ValidationError as error:
@@ -238,7 +249,7 @@ class OperatorSpec(Spec):
         Raises:
             EosError: missing, unreadable, or not a valid operator.
         """
-        return cls.from_json(read_text(path, "operator file"), str(path))
+        return cls.from_json(read_text(path, "operator file", 64 * MEGABYTE), shown_path(path))
 
 
 def _overlap_fits(site: SiteSpec, at: str, tokens: int, target: Target) -> None:

@@ -15,6 +15,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from eos_platform import strict_json
+from eos_platform.boundary import words_of
 from eos_platform.errors import EosError, explain, shorten
 from eos_platform.files import write_atomic
 from eos_platform.search.config import SearchConfig
@@ -105,7 +106,7 @@ def load_state(
     except Unusable:
         raise
     except (SafetensorError, OSError, KeyError, ValueError, TypeError, RuntimeError, EosError) as error:
-        raise Unusable(f"{path}: not a search checkpoint: {str(error).splitlines()[0]}") from None
+        raise Unusable(f"{path}: not a search checkpoint: {words_of(error)}") from None
     with torch.no_grad():  # only now: a state that is refused has changed nothing
         for name, value in state.items():
             value.copy_(tensors[name])

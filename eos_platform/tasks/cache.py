@@ -13,7 +13,6 @@ import contextlib
 import hashlib
 import os
 import shutil
-import stat
 import tempfile
 import zlib
 from collections.abc import Iterable, Mapping
@@ -23,6 +22,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+
+from eos_platform.errors import EosError
+from eos_platform.files import check_regular
 
 FOLDER, LIMIT = "EOS_CACHE", "EOS_CACHE_GB"
 GIGABYTES = 8.0
@@ -60,15 +62,13 @@ def load(key: str, forms: Mapping[str, Form] | None = None) -> dict[str, Tensor]
         return None
     path = place / (key + SUFFIX)
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for whoever fills it
-            return None
-        with safe_open(path, framework="pt") as saved:
+        with safe_open(check_regular(path, "features"), framework="pt") as saved:
             kept = (saved.metadata() or {}).get(CHECKSUM)
             found = {name: saved.get_tensor(name) for name in saved.keys()}  # noqa: SIM118
         if not _fit(found, forms) or kept != checksum(found):
             return None
         os.utime(path)  # used just now
-    except (OSError, SafetensorError, ValueError, RuntimeError, TypeError):
+    except (EosError, OSError, SafetensorError, ValueError, RuntimeError, TypeError):
         return None
     return found
 

@@ -52,12 +52,12 @@ class OperatorModel(PythonModel):
             from transformers import AutoModelForImageTextToText, AutoProcessor
 
             import eos_platform
-            from eos_platform.models.bundled import GRIDS, folder
+            from eos_platform.models.opening import opening
             from eos_platform.models.pretrained import load, load_model
 
-            place = folder(self.base) if self.base in GRIDS else Path(self.base)
-            model = load_model(AutoModelForImageTextToText, place, trust_remote_code=self.trusted).eval()
-            processor = load(AutoProcessor, place, trust_remote_code=self.trusted)
+            with opening(self.base) as place:
+                model = load_model(AutoModelForImageTextToText, place, trust_remote_code=self.trusted).eval()
+                processor = load(AutoProcessor, place, trust_remote_code=self.trusted)
             self._loaded = eos_platform.attach(model, self.operator), processor
         return self._loaded
 

@@ -11,7 +11,7 @@ from typing import Any
 from mlflow.entities import Metric, Param, Run, RunTag
 
 from eos_platform import strict_json
-from eos_platform.addresses import shown
+from eos_platform.addresses import masked
 from eos_platform.errors import EosError
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.tracking import names
@@ -43,7 +43,7 @@ class Writer:
             self.client = connect(uri)
             self.experiment = experiment_of(self.client, study, artifacts)
         except TROUBLE as error:
-            raise EosError(f"cannot open the MLflow store {shown(uri)}: {first_line(error)}") from None
+            raise EosError(f"cannot open the MLflow store {masked(uri)}: {first_line(error)}") from None
 
     def _search(self, query: str) -> list[Run]:
         return search_runs(self.client, self.experiment.experiment_id, query)

@@ -176,8 +176,9 @@ def test_words_of_the_command_line():
         parse_search(["steps"])
 
 
-def test_a_line_that_is_no_record_is_said(tmp_path):
-    (tmp_path / store.RESULTS).write_text('{"key": "a", "status": "measured"}\nnonsense\n')
+def test_a_line_that_is_no_record_is_said(finished, tmp_path):
+    first = (finished / store.RESULTS).read_text().split("\n")[0]
+    (tmp_path / store.RESULTS).write_text(f"{first}\nnonsense\n")
     with pytest.raises(EosError, match="line 2 is no record"):
         store.read_records(tmp_path)
     (tmp_path / store.HEADER).write_text("[]")

@@ -121,8 +121,8 @@ def test_broken_yaml_names_the_line(tmp_path):
         ("search: {probe: true, probe: false}", "key 'probe' is given twice"),
         ("trials: !!int zz", "invalid literal"),
         ("trials: !!bool foo", "no value for 'foo'"),
-        ("trials: " + "9" * 6000, "limit"),
-        ("trials: " + "[" * 5000, "nested too deeply"),
+        ("trials: " + "9" * 6000, "a number of 6,000 characters"),
+        ("trials: " + "[" * 5000, "nested more than 40 deep"),
         ("trials: 1\nname: a\ntrials: 2", r"key 'trials' is given twice \(line 3\)"),
     ],
 )

@@ -12,6 +12,7 @@ import pandas as pd
 
 from eos_platform import strict_json
 from eos_platform.analysis.comparison.points import skills
+from eos_platform.analysis.comparison.settings import Settings
 from eos_platform.printable import markdown as plain
 from eos_platform.printable import printable
 
@@ -166,7 +167,7 @@ def p_text(p: float) -> str:
 
 def reproduce(header: dict[str, Any]) -> str:
     """The command that makes this comparison."""
-    told = header["settings"]
+    told = Settings.of(**header["settings"]).model_dump(mode="json")  # with the defaults of what is not said
     words = ["eos", "compare", *told["operators"], "--model", told["model"]]
     if told["ratios"]:
         words += ["--ratios", ",".join(f"{ratio:g}" for ratio in told["ratios"])]

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from eos_platform import strict_json, strict_yaml
-from eos_platform.errors import EosError, explain
+from eos_platform.errors import EosError, brief, explain
 from eos_platform.operators.designs import DESIGNS, get_design
 from eos_platform.search.config import SearchConfig
 from eos_platform.search.deployed import most_samples
@@ -101,7 +101,7 @@ def parse_search(texts: Iterable[str]) -> dict[str, Any]:
     for text in texts:
         key, sign, value = text.partition("=")
         if not sign or not key.strip():
-            raise EosError(f"--set {text}: expected key=value, such as steps=480")
+            raise EosError(f"--set {brief(text)}: expected key=value, such as steps=480")
         try:
             found[key.strip()] = strict_json.loads(value)
         except strict_json.NotJson:
@@ -122,7 +122,7 @@ def parse_ratios(text: str | None, option: str = "--ratios") -> tuple[float, ...
     except ValueError:
         found = ()
     if not found:
-        raise EosError(f"{option} {text}: expected numbers with commas between, such as .2,.1")
+        raise EosError(f"{option} {brief(text)}: expected numbers with commas between, such as .2,.1")
     return found
 
 
