@@ -8,9 +8,9 @@ from pathlib import Path
 INPUTS = 80
 
 
-def test_malformed_inputs_are_told_in_one_line(tmp_path):
+def test_malformed_inputs_are_told_in_one_line():
     words = ["-m", "tests.fuzz", "--inputs", str(INPUTS), "--seed", "0", "--short"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "EOS_DEBUG": "", "TMPDIR": str(tmp_path)}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     root = Path(__file__).parents[2]
     done = subprocess.run(
         [sys.executable, *words], cwd=root, env=environment, capture_output=True, text=True, timeout=540, check=False
