@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from eos_platform.errors import EosError
-from eos_platform.models.rope import Rope
+from eos_platform.models.rope import Rope, rotate
 from eos_platform.models.scores import Sequence, attention_rows, layer_features, layer_keys, take_columns, take_tokens
 
 HEADS, GROUPS, WIDTH, HIDDEN, LENGTH = 4, 2, 6, 10, 9
@@ -104,7 +104,8 @@ CASES = {
 def test_rows_are_the_attention_of_the_layer(case):
     layer, sequence = layer_of(**CASES[case][0]), sequence_of(**CASES[case][1])
     query = torch.tensor([[6, 3, 8], [8, 2, 7]])
-    found = attention_rows(layer, sequence, query, *layer_keys(layer, sequence))
+    normed, keys = layer_keys(layer, sequence)
+    found = attention_rows(layer, sequence, query, normed, rotate(keys, sequence.rope))
     for row in range(2):
         for place, at in enumerate(query[row].tolist()):
             for head in range(HEADS):
@@ -120,7 +121,7 @@ def test_features_are_means_of_those_rows(case):
     sequence = sequence._replace(rater_bt=rater)
     found = layer_features({"last_text", "mean_text", "raters", "key_norm", "norm"}, layer, sequence, {})
     assert set(found) == {"last_text", "mean_text", "raters", "key_norm"}
-    _, keys = layer_keys(layer, sequence)
+    keys = rotate(layer_keys(layer, sequence)[1], sequence.rope)
 
     def mean(row, queries, n):
         place = int(VISUAL[row, n])
@@ -148,7 +149,7 @@ def test_features_are_means_of_those_rows(case):
 @torch.no_grad()
 def test_pivots_and_what_is_given():
     layer, sequence = layer_of(), sequence_of(question_bd=torch.ones(2, HIDDEN))
-    _, keys = layer_keys(layer, sequence)
+    keys = rotate(layer_keys(layer, sequence)[1], sequence.rope)
     found = layer_features({"text_pivots", "question", "vision"}, layer, sequence, {"vision": torch.ones(2, 3).half()})
     assert set(found) == {"text_pivots", "question", "vision"}
     assert found["vision"].dtype == torch.float32

@@ -6,6 +6,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from eos_platform.models.conformance.subjects import built
+from eos_platform.models.conformance.zoo import SAMPLES
 from eos_platform.search import SearchConfig
 from eos_platform.search.objective import excess, losses, total_loss
 
@@ -16,10 +18,10 @@ WEIGHED = 1.5 * 2.0 + 0.25 * 0.7 + 4.0 * 0.3
 
 def test_losses_are_means_over_the_answer_tokens_that_exist() -> None:
     g = torch.Generator().manual_seed(0)
-    torch.manual_seed(0)
-    model = SimpleNamespace(lm_head=torch.nn.Linear(5, 7))
-    state, teacher = torch.randn(3, 4, 5, generator=g), torch.randn(3, 4, 5, generator=g)
-    target = torch.randint(0, 7, (3, 4), generator=g)
+    model = built(SAMPLES["LLaVA-1.5"])
+    width, words = model.lm_head.in_features, model.lm_head.out_features
+    state, teacher = torch.randn(3, 4, width, generator=g), torch.randn(3, 4, width, generator=g)
+    target = torch.randint(0, words, (3, 4), generator=g)
     wanted = torch.tensor([[1, 1, 1, 1], [1, 0, 0, 0], [1, 1, 0, 0]], dtype=torch.bool)
     found = losses(model, state, teacher, SimpleNamespace(target_ba=target, wanted_ba=wanted))
     sums, tokens = dict.fromkeys(found, 0.0), 0
@@ -38,8 +40,9 @@ def test_losses_are_means_over_the_answer_tokens_that_exist() -> None:
 
 
 def test_only_the_searched_model_learns() -> None:
-    model = SimpleNamespace(lm_head=torch.nn.Linear(3, 5))
-    state, teacher = torch.randn(2, 2, 3, requires_grad=True), torch.randn(2, 2, 3, requires_grad=True)
+    model = built(SAMPLES["LLaVA-1.5"])
+    width = model.lm_head.in_features
+    state, teacher = torch.randn(2, 2, width, requires_grad=True), torch.randn(2, 2, width, requires_grad=True)
     batch = SimpleNamespace(target_ba=torch.zeros(2, 2, dtype=torch.long), wanted_ba=torch.ones(2, 2, dtype=torch.bool))
     found = losses(model, state, teacher, batch)["distill_loss"]
     found.backward()
