@@ -5,6 +5,7 @@ Legend: b batch, t new tokens, v vocabulary.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -97,7 +98,8 @@ class Ways(dict[str, Check]):
 
         def named(way: Way) -> Way:
             def check(sample: Sample) -> int:
-                with torch.set_grad_enabled(grad):
+                with torch.set_grad_enabled(grad), warnings.catch_warnings():
+                    warnings.simplefilter("ignore", FutureWarning)  # names that transformers means to drop still work
                     return _compare(sample, way, attention, close or CLOSE, reference, may_refuse, real)
 
             self[f"call: {name}"] = check
