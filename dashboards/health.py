@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from eos_platform.common.printable import printable
 from eos_platform.dashboards.palette import GRID, INK, MUTED, SEARCHED, STATES, rgba, theme
 from eos_platform.dashboards.text import escape
-from eos_platform.printable import printable
 
 LINES = 600  # of parallel coordinates: more are a smear, and seconds of drawing
 OBJECTIVES = {"accuracy": "#0072b2", "compute ratio": "#d55e00"}

@@ -9,8 +9,8 @@ from html import escape, unescape
 import pandas as pd
 import plotly.graph_objects as go
 
+from eos_platform.common.printable import LABEL, printable
 from eos_platform.dashboards.palette import CONFIG, GRID, INK, MUTED, PAPER
-from eos_platform.printable import LABEL, printable
 
 STYLE = f"""
 body {{ margin: 0 auto; padding: 24px 28px 60px; max-width: 1500px; background: {PAPER}; color: {INK};

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 
-from eos_platform.printable import LABEL, printable
+from eos_platform.common.printable import LABEL, printable
 
 
 def escape(text: str) -> str:

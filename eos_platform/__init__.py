@@ -16,14 +16,14 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from eos_platform.common.errors import EosError as EosError
     from eos_platform.engine.study import Study as Study
-    from eos_platform.errors import EosError as EosError
-    from eos_platform.models.attach import attach as attach
-    from eos_platform.models.attach import attached as attached
-    from eos_platform.models.attach import attached_operator as attached_operator
-    from eos_platform.models.attach import detach as detach
-    from eos_platform.models.llava import target_of as target_of
-    from eos_platform.models.sources import save_operator as save_operator
+    from eos_platform.models.adapters.target import target_of as target_of
+    from eos_platform.models.runtime.attach import attach as attach
+    from eos_platform.models.runtime.attach import attached as attached
+    from eos_platform.models.runtime.attach import attached_operator as attached_operator
+    from eos_platform.models.runtime.attach import detach as detach
+    from eos_platform.models.runtime.operator_source import save_operator as save_operator
     from eos_platform.operators.spec import OperatorSpec as OperatorSpec
     from eos_platform.search import search as search
     from eos_platform.search.config import SearchConfig as SearchConfig
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
     from eos_platform.tasks.workload import load_workload as load_workload
 
 _HOMES = {
-    "EosError": "errors",
+    "EosError": "common.errors",
     "OperatorSpec": "operators.spec",
-    "attach": "models.attach",
-    "attached": "models.attach",
-    "attached_operator": "models.attach",
-    "detach": "models.attach",
-    "target_of": "models.llava",
-    "save_operator": "models.sources",
+    "attach": "models.runtime.attach",
+    "attached": "models.runtime.attach",
+    "attached_operator": "models.runtime.attach",
+    "detach": "models.runtime.attach",
+    "target_of": "models.adapters.target",
+    "save_operator": "models.runtime.operator_source",
     "SearchConfig": "search.config",
     "search": "search",
     "load_workload": "tasks",

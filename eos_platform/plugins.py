@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
-from eos_platform.errors import EosError, unknown
+from eos_platform.common.errors import EosError, unknown
 
 T = TypeVar("T")
 BUILT_IN = "eos-platform"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from eos_platform.engine.samplers import SAMPLERS
-from eos_platform.models.families import ADAPTERS
+from eos_platform.engine.strategy.samplers import SAMPLERS
+from eos_platform.models.adapters import ADAPTERS
 from eos_platform.operators.designs import DESIGNS
 from eos_platform.plugins import Registry
 

@@ -11,43 +11,34 @@ from pathlib import Path
 import pytest
 
 import eos_platform
-from eos_platform.engine import study_file
+from eos_platform.engine.schema import study_file
 from eos_platform.models import bundled
 
 PACKAGE = Path(eos_platform.__file__).parent
 
 # what each part may import of the package beside itself
-COMMON = {
-    *("addresses", "boundary", "errors", "files", "plugins", "printable", "protocols"),
-    *("strict_json", "strict_types", "strict_yaml", "terminal"),
-}
-CORE = COMMON | {"operators", "models", "tasks", "search"}
+COMMON = {"common", "plugins", "protocols"}
+CORE = COMMON | {"operators", "models", "costs", "tasks", "search"}
 MAY_IMPORT = {
-    "addresses": set(),
-    "errors": {"addresses", "printable"},
-    "printable": set(),
-    "terminal": {"printable"},
-    "files": {"errors", "printable"},
-    "boundary": {"errors", "printable", "terminal"},
-    "strict_json": {"errors"},
-    "strict_types": set(),
-    "strict_yaml": set(),
-    "plugins": {"errors"},
+    "common": set(),
     "protocols": set(),
-    "registries": CORE | {"engine"},
+    "plugins": {"common"},
     "operators": COMMON,
     "models": COMMON | {"operators"},
-    "tasks": COMMON | {"operators", "models"},
+    "costs": COMMON | {"operators", "models"},
+    "tasks": COMMON | {"operators", "models", "costs"},
     "search": CORE,
     "bench": COMMON | {"operators", "models"},
-    "dashboards": {"printable", "strict_json"},
+    "dashboards": {"common"},
     "analysis": CORE,
     "tracking": CORE | {"analysis", "dashboards"},
-    "browse": CORE | {"analysis", "dashboards", "tracking"},
-    "engine": CORE | {"analysis", "dashboards", "tracking"},
+    "terminal": CORE | {"tracking"},
+    "dashboard_data": CORE | {"analysis", "dashboards", "tracking"},
+    "engine": CORE | {"analysis", "dashboards", "tracking", "terminal"},
+    "registries": CORE | {"engine"},
 }
-FOR_GPU = {"cover_kernel"}  # needs Triton, which comes with torch for GPUs only
-FREE = {"__init__", "__main__"} | {path.stem for path in PACKAGE.glob("cli*.py")}  # the top may use everything
+FOR_GPU = {"diverse_topk_kernel"}  # needs Triton, which comes with torch for GPUs only
+FREE = {"__init__", "__main__", "cli"}  # the top may use everything
 
 
 def sources():

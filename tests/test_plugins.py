@@ -6,9 +6,9 @@ import pytest
 from optuna.samplers import RandomSampler
 from typer.testing import CliRunner
 
-from eos_platform import cli
-from eos_platform.errors import EosError
-from eos_platform.models.families import ADAPTERS, family_of
+from eos_platform.cli import app as cli
+from eos_platform.common.errors import EosError
+from eos_platform.models.adapters import ADAPTERS, family_of
 from eos_platform.operators.designs import DESIGNS
 from eos_platform.plugins import Registry, of_type
 from eos_platform.registries import registries
@@ -95,7 +95,7 @@ def test_a_built_in_name_cannot_be_taken(installed):
 
 def test_a_family_is_found_by_its_model_type(installed):
     module = """
-from eos_platform.models.families.base import Family
+from eos_platform.models.adapters.base import Family
 
 class Other(Family):
     name = "Other"
@@ -139,8 +139,8 @@ def test_a_class_is_made_an_instance():
 
 
 def test_a_sampler_is_a_function_of_a_proposal(installed):
-    from eos_platform.engine.samplers import SAMPLERS, make_sampler
-    from eos_platform.engine.sections import Sampler
+    from eos_platform.engine.schema.sections import Sampler
+    from eos_platform.engine.strategy.samplers import SAMPLERS, make_sampler
 
     SAMPLERS.forget()
     module = "from optuna.samplers import RandomSampler\ndef make(of): return RandomSampler(seed=of.seed)\n"

@@ -7,8 +7,8 @@ import pytest
 from typer.testing import CliRunner
 
 import eos_platform as eos
-from eos_platform import cli
-from eos_platform.errors import EosError
+from eos_platform.cli import app as cli
+from eos_platform.common.errors import EosError
 from eos_platform.tracking import load_operator, provenance, read_study
 
 RUNNER = CliRunner()

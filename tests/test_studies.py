@@ -6,7 +6,7 @@ from importlib import resources
 import pytest
 import yaml
 
-from eos_platform.engine.study_file import Final, StudyFile
+from eos_platform.engine.schema.study_file import Final, StudyFile
 from eos_platform.operators.spec import Target
 from eos_platform.search.config import SearchConfig
 from eos_platform.search.parameters import candidate_layers

@@ -19,9 +19,9 @@ import dash
 import flask
 from werkzeug.exceptions import HTTPException
 
-from eos_platform import strict_json
+from eos_platform.common import strict_json
+from eos_platform.common.printable import printable
 from eos_platform.dashboards.app.payload import Refused, check
-from eos_platform.printable import printable
 
 LARGEST = 16 * 2**20  # bytes of a request: a lasso around thousands of points needs a few million
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})

@@ -11,9 +11,9 @@ from typing import Annotated, Any, Literal
 import dash
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from eos_platform.common.printable import printable
 from eos_platform.dashboards.app.address import MOST
 from eos_platform.dashboards.app.table import ORDERS
-from eos_platform.printable import printable
 
 
 class Refused(ValueError):

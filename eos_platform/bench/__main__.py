@@ -10,13 +10,14 @@ from pathlib import Path
 
 import torch
 
-from eos_platform import strict_json, terminal
 from eos_platform.bench.operators import SEARCHED
 from eos_platform.bench.report import table
 from eos_platform.bench.run import MODES, Plan, bench
 from eos_platform.bench.shapes import SHAPES, get_shape, random_model
-from eos_platform.errors import EosError
-from eos_platform.files import check_writable, write_atomic
+from eos_platform.common import console as terminal
+from eos_platform.common import strict_json
+from eos_platform.common.errors import EosError
+from eos_platform.common.files import check_writable, write_atomic
 
 
 def main(words: list[str] | None = None) -> int:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from eos_platform.errors import EosError, unknown
+from eos_platform.common.errors import EosError, unknown
 from eos_platform.operators.designs import DESIGNS, get_design
 from eos_platform.operators.spec import OperatorSpec, SiteSpec, Steering, Target, Transfer
 

@@ -13,8 +13,8 @@ import torch
 from eos_platform.bench.operators import operators_for
 from eos_platform.bench.timing import Way, captured, peak_mb, ratio, rounds
 from eos_platform.bench.work import Bench
-from eos_platform.models.needs import decoder_needs
-from eos_platform.models.rows import READ
+from eos_platform.models.attention.vision_queries import READ
+from eos_platform.models.runtime.required_features import decoder_needs
 from eos_platform.operators.spec import OperatorSpec
 
 Row = dict[str, Any]

@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from eos_platform.errors import EosError, unknown
-from eos_platform.models.pretrained import build, load_model
+from eos_platform.common.errors import EosError, unknown
+from eos_platform.models.loading.pretrained import build, load_model
 
 
 @dataclass(frozen=True)
@@ -150,8 +150,8 @@ def load(
     if model is None:
         name = shape or "llava-1.5-7b"
         return name, random_model(name, device), get_shape(name).grid
-    from eos_platform.models.llava import parts_of
-    from eos_platform.models.opening import opening
+    from eos_platform.models.adapters.target import parts_of
+    from eos_platform.models.loading.opening import opening
 
     with opening(model) as path:
         loaded = _from_folder(path, device, trust_remote_code, allow_missing)

@@ -17,17 +17,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from eos_platform.errors import EosError
-from eos_platform.models.adapter import adapter_of
-from eos_platform.models.layout import Layout
-from eos_platform.models.llava import parts_of
-from eos_platform.models.needs import decoder_needs
-from eos_platform.models.parts import Parts
-from eos_platform.models.prefill import Prefill
-from eos_platform.models.rows import READ
-from eos_platform.models.session import Session
-from eos_platform.models.tower import Sight, Tower
-from eos_platform.models.unwrap import unwrapped
+from eos_platform.common.errors import EosError
+from eos_platform.models.adapters.adapter import adapter_of
+from eos_platform.models.adapters.parts import Parts
+from eos_platform.models.adapters.prefill import Prefill
+from eos_platform.models.adapters.target import parts_of
+from eos_platform.models.attention.vision_queries import READ
+from eos_platform.models.loading.unwrap import unwrapped
+from eos_platform.models.runtime.decoder_hooks import Session
+from eos_platform.models.runtime.layout import Layout
+from eos_platform.models.runtime.required_features import decoder_needs
+from eos_platform.models.vision.tower import Sight, Tower
 from eos_platform.operators.spec import OperatorSpec, Target
 
 BEFORE = 35  # tokens of the text that come before the image, if there are so many

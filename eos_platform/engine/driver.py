@@ -15,20 +15,20 @@ from ray import tune
 from ray.air.execution._internal.actor_manager import RayActorManager
 from rich.console import Console
 
-from eos_platform.engine import store
-from eos_platform.engine.callback import Listener
-from eos_platform.engine.cluster import Share, outcome, remotely, watch
-from eos_platform.engine.folder import Folder
-from eos_platform.engine.mirror import Mirror
-from eos_platform.engine.patience import Patience
-from eos_platform.engine.progress import Board
-from eos_platform.engine.samplers import make_sampler
-from eos_platform.engine.scheduler import make_scheduler
-from eos_platform.engine.searcher import StudySearcher
-from eos_platform.engine.study_file import StudyFile
+from eos_platform.common.errors import EosError
+from eos_platform.engine.cluster.resources import Share, outcome, remotely, watch
+from eos_platform.engine.schema.study_file import StudyFile
+from eos_platform.engine.store import optuna_store as store
+from eos_platform.engine.store.retry import Patience
+from eos_platform.engine.store.run_dir import Folder
+from eos_platform.engine.strategy.samplers import make_sampler
+from eos_platform.engine.strategy.scheduler import make_scheduler
+from eos_platform.engine.strategy.searcher import StudySearcher
+from eos_platform.engine.sync.callback import Listener
+from eos_platform.engine.sync.mlflow_writer import Mirror
 from eos_platform.engine.trial import Facts, Functions, Job, describe, out_of_space, trainable
-from eos_platform.errors import EosError
 from eos_platform.search.config import SearchConfig
+from eos_platform.terminal.progress import Board
 from eos_platform.tracking.recorder import Recorder
 
 # of one trial; those that get no further are given up much sooner, by ``Attempts``

@@ -10,9 +10,9 @@ import optuna
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
-from eos_platform.engine import store
-from eos_platform.engine.study_file import StudyFile
-from eos_platform.errors import EosError
+from eos_platform.common.errors import EosError
+from eos_platform.engine.schema.study_file import StudyFile
+from eos_platform.engine.store import optuna_store as store
 from eos_platform.search.config import SearchConfig
 from eos_platform.tracking.rows import State, TrialRow
 

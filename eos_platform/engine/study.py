@@ -13,24 +13,28 @@ import pandas as pd
 from mlflow.exceptions import MlflowException
 from rich.console import Console
 
-from eos_platform import terminal
-from eos_platform.addresses import sqlite_path
-from eos_platform.boundary import reading
-from eos_platform.engine import agree, storage, store, study_file, warm
-from eos_platform.engine.archive import put_away
-from eos_platform.engine.cluster import machines, preflight, ray_session, share
+from eos_platform.common import console as terminal
+from eos_platform.common.addresses import sqlite_path
+from eos_platform.common.boundary import reading
+from eos_platform.common.errors import EosError
+from eos_platform.common.files import check_regular, is_there, write_atomic
+from eos_platform.engine.cluster.resources import machines, preflight, ray_session, share
 from eos_platform.engine.driver import Interrupted, inspect, job_of, run_trials
-from eos_platform.engine.finish import finish, points_table
-from eos_platform.engine.folder import RUNS, Folder, folder_of, load_study, studies_in
-from eos_platform.engine.lease import Lease, LeaseLost
-from eos_platform.engine.patience import Patience
+from eos_platform.engine.final_evaluation import finish, points_table
+from eos_platform.engine.schema import study_file
+from eos_platform.engine.schema.study_file import StudyFile
 from eos_platform.engine.status import Status, status_of
-from eos_platform.engine.study_file import StudyFile
+from eos_platform.engine.store import checkpoint_storage as storage
+from eos_platform.engine.store import optuna_store as store
+from eos_platform.engine.store.archive import put_away
+from eos_platform.engine.store.lease import Lease, LeaseLost
+from eos_platform.engine.store.retry import Patience
+from eos_platform.engine.store.run_dir import RUNS, Folder, folder_of, load_study, studies_in
+from eos_platform.engine.strategy import warm_start as warm
+from eos_platform.engine.sync import reconcile as agree
 from eos_platform.engine.trial import Functions
-from eos_platform.errors import EosError
-from eos_platform.files import check_regular, is_there, write_atomic
 from eos_platform.operators.designs import DESIGNS
-from eos_platform.tracking.read import front_url, open_command
+from eos_platform.tracking.reading.studies import front_url, open_command
 from eos_platform.tracking.recorder import Recorder, first_line, probe
 
 # what the comparison's file must have

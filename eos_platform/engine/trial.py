@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from eos_platform.engine import storage
-from eos_platform.engine.attempts import Attempts
-from eos_platform.engine.constraints import measure, prefill_ms
-from eos_platform.engine.sections import Constraints
-from eos_platform.engine.start_from import nearest
-from eos_platform.errors import EosError
+from eos_platform.common.errors import EosError
+from eos_platform.engine.schema.sections import Constraints
+from eos_platform.engine.store import checkpoint_storage as storage
+from eos_platform.engine.store.retry_guard import Attempts
+from eos_platform.engine.strategy.constraints import measure, prefill_ms
+from eos_platform.engine.strategy.start_from import nearest
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.search.checkpoint import FILE as STATE
 from eos_platform.search.checkpoint import Unusable
@@ -54,13 +54,13 @@ def _check(workload: Any, config: SearchConfig) -> None:
 
 
 def _examples(workload: Any) -> list[dict[str, Any]]:
-    from eos_platform.analysis.overlay import example_pictures
+    from eos_platform.analysis.explain.overlay import example_pictures
 
     return example_pictures(workload) if hasattr(workload, "processor") else []
 
 
 def _kept(workload: Any, operator: Any) -> str:
-    from eos_platform.analysis.overlay import kept_json
+    from eos_platform.analysis.explain.overlay import kept_json
 
     return kept_json(workload, operator) if hasattr(workload, "processor") else ""
 

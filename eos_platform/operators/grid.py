@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from eos_platform.errors import EosError
+from eos_platform.common.errors import EosError
 
 
 class Layout(NamedTuple):

@@ -13,9 +13,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from eos_platform.errors import EosError
-from eos_platform.operators.choose import Choice, choose
+from eos_platform.common.errors import EosError
 from eos_platform.operators.score import combine, plain, probe_feature, with_token_features
+from eos_platform.operators.selectors.choose import Choice, choose
 from eos_platform.operators.site import SCORED
 from eos_platform.operators.spec import SiteSpec
 from eos_platform.operators.steering import steered, unpacked

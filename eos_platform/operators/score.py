@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from eos_platform.errors import EosError
+from eos_platform.common.errors import EosError
 from eos_platform.operators.spec import ALL_FEATURES, FEATURES
 from eos_platform.operators.tokens import along, unit, wide
 

@@ -12,9 +12,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from eos_platform.errors import unknown
+from eos_platform.common.errors import unknown
+from eos_platform.common.strict_types import Bool, Int, MaybeInfinite, Real
 from eos_platform.operators.steering import Steering
-from eos_platform.strict_types import Bool, Int, MaybeInfinite, Real
 
 FEATURES = ("last_text", "mean_text", "vision", "norm", "uniqueness")  # what a search mixes
 DESIGN_FEATURES = ("raters", "corrected", "next_vision", "relevance", "key_norm")  # what some published methods add

@@ -25,9 +25,11 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, Field, JsonValue, ValidationError, model_validator
 
-from eos_platform import strict_json
-from eos_platform.errors import EosError, explain, shown
-from eos_platform.files import MEGABYTE, read_text, shown_path, write_atomic
+from eos_platform.common import strict_json
+from eos_platform.common.errors import EosError, explain, shown
+from eos_platform.common.files import MEGABYTE, read_text, shown_path, write_atomic
+from eos_platform.common.printable import check_label
+from eos_platform.common.strict_types import Int
 from eos_platform.operators.grid import overlap_layout
 from eos_platform.operators.rescale import relative, rescale
 from eos_platform.operators.site import (
@@ -41,8 +43,6 @@ from eos_platform.operators.site import (
     Transfer,
 )
 from eos_platform.operators.steering import Steering
-from eos_platform.printable import check_label
-from eos_platform.strict_types import Int
 
 __all__ = [
     "ALL_FEATURES",

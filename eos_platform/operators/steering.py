@@ -20,7 +20,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
-from eos_platform.strict_types import Int
+from eos_platform.common.strict_types import Int
 
 BYTES = 2  # of a number
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from eos_platform.operators.products import HALF, products
+from eos_platform.operators.matmul import HALF, products
 
 TINY = 1e-12  # a token shorter than this is like no other
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from eos_platform.operators.grid import overlap_table, window_table
-from eos_platform.operators.products import weighted_sums
+from eos_platform.operators.matmul import weighted_sums
 from eos_platform.operators.spec import Support, Transfer
 from eos_platform.operators.tokens import Tokens, cosine, distance, pick, wide
 

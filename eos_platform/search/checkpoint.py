@@ -14,13 +14,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from eos_platform import strict_json
-from eos_platform.boundary import words_of
-from eos_platform.errors import EosError, explain, shorten
-from eos_platform.files import write_atomic
+from eos_platform.common import strict_json
+from eos_platform.common.boundary import words_of
+from eos_platform.common.errors import EosError, explain, shorten
+from eos_platform.common.files import write_atomic
+from eos_platform.common.strict_types import Int, Real
 from eos_platform.search.config import SearchConfig
 from eos_platform.search.parameters import Parameters
-from eos_platform.strict_types import Int, Real
 
 FILE = "search.safetensors"
 FORMAT = "4"  # rises when what is kept, or what it means, changes

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from eos_platform.errors import explain
-from eos_platform.strict_types import Flag, Int, Real
+from eos_platform.common.errors import explain
+from eos_platform.common.strict_types import Flag, Int, Real
 
 Positive = Annotated[Real, Field(gt=0.0, allow_inf_nan=False)]
 Weight = Annotated[Real, Field(ge=0.0, allow_inf_nan=False)]
@@ -35,7 +35,7 @@ class SearchConfig(BaseModel):
     steer: Int = Field(
         default=8, ge=0, le=1024, description="rank by which the question turns the probes; 0: the question has no say"
     )
-    portable: bool = Field(
+    portable: Flag = Field(
         default=False,
         description="keep to what models of every family have, so that the operator found goes on others as it is: no"
         " feature of the vision tower, no learned direction (probe, steer)",

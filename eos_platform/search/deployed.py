@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from eos_platform.models.attach import reducing
-from eos_platform.models.relaxed import relaxed
+from eos_platform.models.relaxation.relaxed import relaxed
+from eos_platform.models.runtime.attach import reducing
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.search.checkpoint import Progress
 from eos_platform.search.config import SearchConfig

@@ -7,8 +7,8 @@ import copy
 import torch
 from torch import Tensor
 
-from eos_platform.errors import EosError
-from eos_platform.models.compute import DecoderShape, compute_ratio
+from eos_platform.common.errors import EosError
+from eos_platform.costs.flops import DecoderShape, compute_ratio
 from eos_platform.operators.spec import FEATURES, OperatorSpec, SiteSpec, Steering, Target, Transfer
 from eos_platform.search.config import SearchConfig
 from eos_platform.search.parameters import Parameters

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from eos_platform.errors import EosError
+from eos_platform.common.errors import EosError
 from eos_platform.search.config import SearchConfig
 from eos_platform.search.run import Report, SearchResult, search
 from eos_platform.search.start import check

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from eos_platform.models.adapter import adapter_of
-from eos_platform.models.attach import check_free
+from eos_platform.models.adapters.adapter import adapter_of
+from eos_platform.models.runtime.attach import check_free
 from eos_platform.search.config import SearchConfig
 from eos_platform.tasks.batch import Asked, Batch, answer_states, in_order
 

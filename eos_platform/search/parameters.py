@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from eos_platform.operators.relaxed_site import RelaxedSite
+from eos_platform.operators.relaxed.site import RelaxedSite
 from eos_platform.operators.spec import FEATURES, Support, Target
 from eos_platform.search.config import SearchConfig
 

@@ -22,8 +22,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from eos_platform.errors import EosError
-from eos_platform.models.compute import compute_ratio
+from eos_platform.common.errors import EosError
+from eos_platform.costs.flops import compute_ratio
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.search.checkpoint import Progress, load_state, save_state
 from eos_platform.search.config import SearchConfig

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from eos_platform.errors import EosError
-from eos_platform.models.compute import compute_ratio, soft_compute_ratio
-from eos_platform.operators.relaxed_site import RelaxedSite
+from eos_platform.common.errors import EosError
+from eos_platform.costs.flops import compute_ratio, soft_compute_ratio
+from eos_platform.operators.relaxed.site import RelaxedSite
 from eos_platform.search.config import SearchConfig
 from eos_platform.search.discretise import costliest, impossible, to_operator
 from eos_platform.search.parameters import STAY, Parameters, candidate_layers

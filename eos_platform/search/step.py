@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from eos_platform.models.relaxed import relaxed
+from eos_platform.models.relaxation.relaxed import relaxed
 from eos_platform.search.config import SearchConfig
 from eos_platform.search.objective import losses, total_loss
 from eos_platform.search.parameters import Parameters

@@ -6,9 +6,9 @@ from abc import ABC, abstractmethod
 from functools import cached_property
 from typing import Any
 
-from eos_platform.models.adapter import Adapter, adapter_of
-from eos_platform.models.compute import DecoderShape, VisionShape, shape_of, vision_shape_of
-from eos_platform.models.llava import target_of
+from eos_platform.costs.flops import DecoderShape, VisionShape, shape_of, vision_shape_of
+from eos_platform.models.adapters.adapter import Adapter, adapter_of
+from eos_platform.models.adapters.target import target_of
 from eos_platform.operators.spec import FEATURES, Target
 from eos_platform.tasks.batch import Asked
 from eos_platform.tasks.scenes import Split

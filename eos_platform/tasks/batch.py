@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from eos_platform.models.adapter import adapter_of
-from eos_platform.models.layout import Layout
-from eos_platform.models.prefill import Mask, Prefill
+from eos_platform.models.adapters.adapter import adapter_of
+from eos_platform.models.adapters.prefill import Mask, Prefill
+from eos_platform.models.runtime.layout import Layout
 from eos_platform.operators.spec import OperatorSpec
 
 

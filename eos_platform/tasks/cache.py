@@ -23,8 +23,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from eos_platform.errors import EosError
-from eos_platform.files import check_regular
+from eos_platform.common.errors import EosError
+from eos_platform.common.files import check_regular
 
 FOLDER, LIMIT = "EOS_CACHE", "EOS_CACHE_GB"
 GIGABYTES = 8.0

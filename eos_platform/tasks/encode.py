@@ -17,14 +17,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from eos_platform.models.adapter import adapter_of
-from eos_platform.models.encoding import encode_images
-from eos_platform.models.layout import Layout
-from eos_platform.models.needs import acts_in_tower, decoder_needs, working_sites
-from eos_platform.models.prefill import Prefill
-from eos_platform.models.raters import question
-from eos_platform.models.rows import READ
-from eos_platform.models.tower import Sight, joined
+from eos_platform.models.adapters.adapter import adapter_of
+from eos_platform.models.adapters.prefill import Prefill
+from eos_platform.models.attention.text_queries import question
+from eos_platform.models.attention.vision_queries import READ
+from eos_platform.models.runtime.layout import Layout
+from eos_platform.models.runtime.required_features import acts_in_tower, decoder_needs, working_sites
+from eos_platform.models.vision.encoding import encode_images
+from eos_platform.models.vision.tower import Sight, joined
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.tasks import cache
 from eos_platform.tasks.batch import Asked, Batch, answer_states, exact

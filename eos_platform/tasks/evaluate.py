@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from eos_platform.models.attach import reducing
+from eos_platform.models.runtime.attach import reducing
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.tasks.base import Subject
 from eos_platform.tasks.batch import answered, in_order

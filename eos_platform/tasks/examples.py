@@ -19,13 +19,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from eos_platform.errors import EosError, unknown
-from eos_platform.models.adapter import Adapter, adapter_of
-from eos_platform.models.compute import DecoderShape, shape_of
-from eos_platform.models.llava import target_of
-from eos_platform.models.needs import acts_in_tower
-from eos_platform.models.prefill import joined_outputs
-from eos_platform.models.raters import question
+from eos_platform.common.errors import EosError, unknown
+from eos_platform.costs.flops import DecoderShape, shape_of
+from eos_platform.models.adapters.adapter import Adapter, adapter_of
+from eos_platform.models.adapters.prefill import joined_outputs
+from eos_platform.models.adapters.target import target_of
+from eos_platform.models.attention.text_queries import question
+from eos_platform.models.runtime.required_features import acts_in_tower
 from eos_platform.operators.spec import FEATURES, OperatorSpec, Target
 from eos_platform.tasks.base import FROM_TOWER, Subject
 from eos_platform.tasks.batch import Asked, Batch

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from eos_platform.errors import EosError
+from eos_platform.common.errors import EosError
 
 PLAIN_IMAGE = "<image>"  # where a processor names no word for a picture
 

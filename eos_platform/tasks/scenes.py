@@ -12,7 +12,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from eos_platform.errors import unknown
+from eos_platform.common.errors import unknown
 
 Split = Literal["train", "search", "validation", "heldout"]
 SPLITS: tuple[Split, ...] = get_args(Split)

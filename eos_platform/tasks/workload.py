@@ -9,14 +9,14 @@ from typing import Any
 
 import torch
 
-from eos_platform.errors import EosError, shown, unknown
-from eos_platform.models.devices import find_device
-from eos_platform.models.encoding import encode_images
-from eos_platform.models.families import FAMILIES
-from eos_platform.models.llava import target_of
-from eos_platform.models.opening import opening, place_of
-from eos_platform.models.pretrained import load, load_model
-from eos_platform.models.unwrap import unwrapped
+from eos_platform.common.errors import EosError, shown, unknown
+from eos_platform.models.adapters import FAMILIES
+from eos_platform.models.adapters.target import target_of
+from eos_platform.models.loading.devices import find_device
+from eos_platform.models.loading.opening import opening, place_of
+from eos_platform.models.loading.pretrained import load, load_model
+from eos_platform.models.loading.unwrap import unwrapped
+from eos_platform.models.vision.encoding import encode_images
 from eos_platform.tasks.base import Subject
 from eos_platform.tasks.encode import Encoded
 from eos_platform.tasks.questions import SKILLS

@@ -6,7 +6,7 @@ import os
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
-from eos_platform.tracking.load import Provenance as Provenance
-from eos_platform.tracking.load import load_operator as load_operator
-from eos_platform.tracking.load import provenance as provenance
-from eos_platform.tracking.read import read_study as read_study
+from eos_platform.tracking.reading.operators import Provenance as Provenance
+from eos_platform.tracking.reading.operators import load_operator as load_operator
+from eos_platform.tracking.reading.operators import provenance as provenance
+from eos_platform.tracking.reading.studies import read_study as read_study

@@ -13,9 +13,9 @@ from mlflow.store.db.db_types import DATABASE_ENGINES
 from sqlalchemy import create_engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from eos_platform.addresses import masked, remember
-from eos_platform.boundary import words_of
-from eos_platform.errors import EosError
+from eos_platform.common.addresses import masked, remember
+from eos_platform.common.boundary import words_of
+from eos_platform.common.errors import EosError
 
 # what an MLflow store that is away, full or foreign raises
 TROUBLE = (MlflowException, SQLAlchemyError, OSError, ImportError, ValueError)

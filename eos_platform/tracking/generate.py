@@ -20,15 +20,15 @@ from typing import Any
 import pandas as pd
 from mlflow.entities import Metric
 
-from eos_platform import terminal
-from eos_platform.addresses import of_sqlite
+from eos_platform.common import console as terminal
+from eos_platform.common.addresses import of_sqlite
+from eos_platform.common.errors import EosError
 from eos_platform.dashboards.page import alone
 from eos_platform.dashboards.pareto import pareto_figure
-from eos_platform.errors import EosError
 from eos_platform.operators.site import Transfer
 from eos_platform.operators.spec import OperatorSpec, SiteSpec, Target
 from eos_platform.tracking import names
-from eos_platform.tracking.read import front_url, open_command
+from eos_platform.tracking.reading.studies import front_url, open_command
 from eos_platform.tracking.recorder import Recorder
 from eos_platform.tracking.rows import TrialRow
 

@@ -52,8 +52,8 @@ class OperatorModel(PythonModel):
             from transformers import AutoModelForImageTextToText, AutoProcessor
 
             import eos_platform
-            from eos_platform.models.opening import opening
-            from eos_platform.models.pretrained import load, load_model
+            from eos_platform.models.loading.opening import opening
+            from eos_platform.models.loading.pretrained import load, load_model
 
             with opening(self.base) as place:
                 model = load_model(AutoModelForImageTextToText, place, trust_remote_code=self.trusted).eval()

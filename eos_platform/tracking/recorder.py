@@ -11,14 +11,14 @@ from typing import Any
 
 from mlflow.entities import Run
 
-from eos_platform import strict_json
+from eos_platform.common import strict_json
 from eos_platform.tracking import names
 from eos_platform.tracking.client import connect as connect
 from eos_platform.tracking.client import first_line as first_line
 from eos_platform.tracking.client import probe as probe
 from eos_platform.tracking.client import search_runs as search_runs
+from eos_platform.tracking.descriptions import study_note
 from eos_platform.tracking.environment import environment
-from eos_platform.tracking.notes import study_note
 from eos_platform.tracking.rows import TrialRow
 from eos_platform.tracking.views import save_views
 from eos_platform.tracking.writer import Writer
@@ -124,7 +124,7 @@ class Recorder(Writer):
 
         Args:
             trace: of the exception that ended it.
-            kept: which tokens its operator keeps on the example pictures (``analysis/overlay.py``), JSON.
+            kept: which tokens its operator keeps on the example pictures (``analysis/explain/overlay.py``), JSON.
         """
         tags: dict[str, str] = {names.STATE: row.state}
         if row.regime:

@@ -22,12 +22,12 @@ from mlflow.entities import LoggedModelOutput, Metric
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from eos_platform import strict_json
+from eos_platform.common import strict_json
 from eos_platform.operators.spec import INFINITE, OperatorSpec
 from eos_platform.tracking import names
+from eos_platform.tracking.descriptions import operator_note
 from eos_platform.tracking.environment import environment
-from eos_platform.tracking.load import STUDY, STUDY_RUN
-from eos_platform.tracking.notes import operator_note
+from eos_platform.tracking.reading.operators import STUDY, STUDY_RUN
 from eos_platform.tracking.views import run_url
 
 CHAMPION, RATIO = "champion", "ratio-"

@@ -18,7 +18,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
-from eos_platform import strict_json
+from eos_platform.common import strict_json
 from eos_platform.tracking import names
 
 FRONT, VERSUS, HEALTH = "pareto-front", "searched-vs-hand-designed", "search-health"

@@ -10,13 +10,13 @@ from typing import Any
 
 from mlflow.entities import Metric, Param, Run, RunTag
 
-from eos_platform import strict_json
-from eos_platform.addresses import masked
-from eos_platform.errors import EosError
+from eos_platform.common import strict_json
+from eos_platform.common.addresses import masked
+from eos_platform.common.errors import EosError
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.tracking import names
 from eos_platform.tracking.client import TROUBLE, connect, experiment_of, first_line, search_runs
-from eos_platform.tracking.notes import operator_note
+from eos_platform.tracking.descriptions import operator_note
 from eos_platform.tracking.pictures import kept_png, sites_png
 
 
@@ -29,7 +29,7 @@ class Writer:
         artifacts: where artifacts go, for stores without a server.
 
     Attributes:
-        examples: pictures that kept tokens are drawn on (``analysis/overlay.py``); without them none are drawn.
+        examples: pictures that kept tokens are drawn on (``analysis/explain/overlay.py``); without them none are drawn.
 
     Raises:
         EosError: the store cannot be opened.

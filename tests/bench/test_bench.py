@@ -7,16 +7,16 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from eos_platform import cli
 from eos_platform.bench.operators import SEARCHED, operators_for, searched_like
 from eos_platform.bench.run import Plan, bench
 from eos_platform.bench.shapes import SHAPES, random_model
 from eos_platform.bench.work import Bench
+from eos_platform.cli import app as cli
+from eos_platform.common.errors import EosError
 from eos_platform.dashboards.speed import speed_figure
-from eos_platform.errors import EosError
+from eos_platform.models.attention.queries import GIVEN
 from eos_platform.models.conformance.subjects import fresh
 from eos_platform.models.conformance.zoo import SAMPLES
-from eos_platform.models.scores import GIVEN
 from eos_platform.operators.spec import OperatorSpec, SiteSpec
 from eos_platform.search.config import SearchConfig
 
@@ -70,7 +70,7 @@ def test_the_oracle_has_as_many_tokens_at_each_layer_as_the_operator(setup, name
 
 def test_fused_sites_answer_as_plain_ones(setup, monkeypatch):
     # traced as ever, and run as traced: code generation is the compiler's own affair, and takes a minute here
-    from eos_platform.models import fused
+    from eos_platform.models.runtime import compile as fused
 
     fused.fused.cache_clear()
     compile_ = torch.compile

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from eos_platform.engine.session import NODE_ENVIRONMENT
+from eos_platform.engine.cluster.ray_session import NODE_ENVIRONMENT
 
 SCRIPT = Path(__file__).with_name("two_raylets.py")
 

@@ -17,11 +17,12 @@ import ray
 from ray.cluster_utils import Cluster
 from rich.console import Console
 
-from eos_platform.engine import cluster, store
-from eos_platform.engine.nodes import examine
-from eos_platform.engine.session import ray_session
+from eos_platform.common.errors import EosError
+from eos_platform.engine.cluster import resources as cluster
+from eos_platform.engine.cluster.preflight import examine
+from eos_platform.engine.cluster.ray_session import ray_session
+from eos_platform.engine.store import optuna_store as store
 from eos_platform.engine.study import Study
-from eos_platform.errors import EosError
 
 STORE_BYTES = 100 * 1024 * 1024
 

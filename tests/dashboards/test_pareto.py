@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eos_platform.analysis.pareto import pareto_mask
+from eos_platform.analysis.stats.pareto import pareto_mask
 from eos_platform.dashboards.palette import SEARCHED, UNREDUCED, design_styles
 from eos_platform.dashboards.pareto import COLUMNS, front_mask, pareto_figure
 from eos_platform.operators.designs import DESIGNS

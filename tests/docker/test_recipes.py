@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from eos_platform.engine.session import NODE_ENVIRONMENT
+from eos_platform.engine.cluster.ray_session import NODE_ENVIRONMENT
 
 DOCKER = Path(__file__).parents[2] / "docker"
 COMPOSE = yaml.safe_load((DOCKER / "compose.yaml").read_text())

@@ -13,8 +13,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 import engine_fakes as fakes
 from engine_fakes import study_file
 
-from eos_platform.engine.folder import folder_of
-from eos_platform.engine.session import ray_session
+from eos_platform.engine.cluster.ray_session import ray_session
+from eos_platform.engine.store.run_dir import folder_of
 from eos_platform.engine.study import Study
 from eos_platform.tracking.recorder import connect
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import engine_fakes as fakes
 import typer
 
-from eos_platform import cli
-from eos_platform.engine import store
+from eos_platform.cli import app as cli
+from eos_platform.engine.store import optuna_store as store
 from eos_platform.engine.study import Study
 
 

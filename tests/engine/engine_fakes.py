@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from eos_platform.engine.study_file import StudyFile
+from eos_platform.common.errors import EosError
+from eos_platform.costs.flops import DecoderShape, compute_ratio
+from eos_platform.engine.schema.study_file import StudyFile
 from eos_platform.engine.trial import Functions
-from eos_platform.errors import EosError
-from eos_platform.models.compute import DecoderShape, compute_ratio
 from eos_platform.operators.spec import OperatorSpec, SiteSpec, Target
 
 WELL, NAN, RAISES, MISSING, DIES, SLOW, BAD_INPUT = 1, 2, 3, 4, 5, 6, 7

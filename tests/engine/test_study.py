@@ -15,9 +15,10 @@ import pytest
 from optuna.trial import TrialState
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from eos_platform.engine import finish, store
+from eos_platform.common.errors import EosError
+from eos_platform.engine import final_evaluation as finish
+from eos_platform.engine.store import optuna_store as store
 from eos_platform.engine.study import known_studies
-from eos_platform.errors import EosError
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.tracking import read_study
 from eos_platform.tracking.recorder import connect

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from eos_platform.common.errors import EosError
 from eos_platform.engine import trial
 from eos_platform.engine.trial import Functions, Job, describe, examine_operator, run_trial
-from eos_platform.errors import EosError
 from eos_platform.search.checkpoint import FILE, Unusable
 from eos_platform.search.config import SearchConfig
 

@@ -14,10 +14,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from eos_platform.engine.study_file import StudyFile
+from eos_platform.common.files import write_atomic
+from eos_platform.costs.flops import DecoderShape
+from eos_platform.engine.schema.study_file import StudyFile
 from eos_platform.engine.trial import Functions
-from eos_platform.files import write_atomic
-from eos_platform.models.compute import DecoderShape
 from eos_platform.operators.spec import OperatorSpec, SiteSpec, Target
 from eos_platform.search.checkpoint import FILE
 

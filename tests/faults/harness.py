@@ -19,8 +19,8 @@ import fault_fakes as fakes
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from eos_platform.engine import store
-from eos_platform.engine.samplers import make_sampler
+from eos_platform.engine.store import optuna_store as store
+from eos_platform.engine.strategy.samplers import make_sampler
 from eos_platform.engine.study import Study
 
 HERE = Path(__file__).parent

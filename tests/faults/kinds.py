@@ -21,7 +21,7 @@ from harness import (
 from optuna.trial import TrialState
 from servers import MlflowServer, Nodes, Postgres
 
-from eos_platform.engine import store
+from eos_platform.engine.store import optuna_store as store
 
 STEPS = {"steps": 40}  # two seconds a search
 AWAY = 15.0  # seconds a server is down

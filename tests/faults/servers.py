@@ -131,7 +131,7 @@ class Nodes:
     """The nodes of ``nodes.py``, with Ray's token on."""
 
     def __init__(self) -> None:
-        from eos_platform.engine.session import NODE_ENVIRONMENT
+        from eos_platform.engine.cluster.ray_session import NODE_ENVIRONMENT
 
         here = str(Path(__file__).parent)
         self.environment = {**NODE_ENVIRONMENT, "RAY_AUTH_TOKEN": "a token of these nodes alone, long enough"}

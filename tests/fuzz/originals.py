@@ -106,9 +106,9 @@ def _study(runs: Path) -> None:
     import optuna
     from optuna.trial import TrialState, create_trial
 
-    from eos_platform.engine import store
-    from eos_platform.engine.folder import folder_of
-    from eos_platform.engine.study_file import StudyFile
+    from eos_platform.engine.schema.study_file import StudyFile
+    from eos_platform.engine.store import optuna_store as store
+    from eos_platform.engine.store.run_dir import folder_of
 
     file = StudyFile.of(STUDY)
     folder = folder_of(file, runs)

@@ -12,13 +12,13 @@ LONG_WORK = (
     ("eos_platform.search", "search"),
     ("eos_platform.search.front", "front"),
     ("eos_platform.bench.run", "bench"),
-    ("eos_platform.analysis.explain", "explain"),
+    ("eos_platform.analysis.explain.explain", "explain"),
     ("eos_platform.analysis.comparison.run", "measure"),
     ("eos_platform.analysis.comparison.run", "search"),
     ("eos_platform.engine.study", "ray_session"),
-    ("eos_platform.engine.session", "ray_session"),
+    ("eos_platform.engine.cluster.ray_session", "ray_session"),
     ("werkzeug.serving", "make_server"),
-    ("eos_platform.browse.report", "export"),
+    ("eos_platform.dashboard_data.report", "export"),
 )
 
 
@@ -40,10 +40,10 @@ def import_all() -> None:
         importlib.import_module(module)
     for module in (
         "eos_platform.cli",
-        "eos_platform.engine.tables",
-        "eos_platform.engine.progress",
-        "eos_platform.browse.studies",
-        "eos_platform.browse.report",
+        "eos_platform.terminal.tables",
+        "eos_platform.terminal.progress",
+        "eos_platform.dashboard_data.studies",
+        "eos_platform.dashboard_data.report",
         "eos_platform.dashboards.app",
         "eos_platform.tracking.comparison",
         "eos_platform.analysis.comparison.report",

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
-from eos_platform.models.attach import reducing
-from eos_platform.models.encoding import encode_images
-from eos_platform.models.layout import Layout
+from eos_platform.models.runtime.attach import reducing
+from eos_platform.models.runtime.layout import Layout
+from eos_platform.models.vision.encoding import encode_images
 from eos_platform.operators.spec import OperatorSpec, SiteSpec, Steering, Target
 
 sys.path.insert(0, str(Path(__file__).parent))  # for helpers: pytest's importlib mode puts no folder on the path

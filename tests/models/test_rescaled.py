@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from eos_platform.errors import EosError
-from eos_platform.models.attach import attached, attached_operator
+from eos_platform.common.errors import EosError
+from eos_platform.models.adapters.target import FROM_TOWER, absent_of, parts_of
 from eos_platform.models.conformance.runs import cached
 from eos_platform.models.conformance.subjects import batches, built
 from eos_platform.models.conformance.zoo import SAMPLES
-from eos_platform.models.llava import FROM_TOWER, absent_of, parts_of
+from eos_platform.models.runtime.attach import attached, attached_operator
 from eos_platform.operators.designs import DESIGNS, get_design
 from eos_platform.operators.spec import OperatorSpec, SiteSpec, Target
 

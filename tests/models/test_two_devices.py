@@ -11,12 +11,12 @@ import pytest
 import torch
 from spreading import Where, device_map, halves, hook, place, sent, turns
 
-from eos_platform.models.attach import attached
+from eos_platform.models.adapters.target import parts_of, target_of
 from eos_platform.models.conformance.operators import gentle
 from eos_platform.models.conformance.runs import cached
 from eos_platform.models.conformance.subjects import batches, fresh, specs
 from eos_platform.models.conformance.zoo import SAMPLES
-from eos_platform.models.llava import parts_of, target_of
+from eos_platform.models.runtime.attach import attached
 from eos_platform.operators.spec import OperatorSpec, SiteSpec
 
 pytestmark = pytest.mark.skipif(torch.cuda.device_count() < 2, reason="fewer than two GPUs here")

@@ -14,30 +14,18 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "operators": (
         ("eos_platform/operators",),
-        ("eos_platform/operators/cover_kernel.py",),  # Triton: runs on GPUs alone
+        ("eos_platform/operators/selectors/diverse_topk_kernel.py",),  # Triton: runs on GPUs alone
     ),
     "models": (
-        ("eos_platform/models",),
+        ("eos_platform/models", "eos_platform/costs"),
         # builders of test models and the checks themselves; what runs with a user's model is the rest
         ("eos_platform/models/bundled", "eos_platform/models/conformance"),
     ),
     "search": (("eos_platform/search",), ()),
     "engine": (  # the strategy of a study: pure computations; what talks to Ray and databases has tests/faults
-        tuple(
-            f"eos_platform/engine/{name}.py"
-            for name in (
-                "conditions",
-                "constraints",
-                "dimension",
-                "nondominated",
-                "rungs",
-                "samplers",
-                "scheduler",
-                "searcher",
-                "space",
-                "start_from",
-                "warm",
-            )
+        (
+            "eos_platform/engine/strategy",
+            *(f"eos_platform/engine/schema/{name}.py" for name in ("conditions", "dimension", "space")),
         ),
         (),
     ),
@@ -50,25 +38,9 @@ PACKAGES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 # package: tests that are measured when something of it is mutated; each may kill mutants of any package
 TESTS: dict[str, tuple[str, ...]] = {
     "operators": ("tests/operators",),
-    "models": ("tests/models",),
+    "models": ("tests/models", "tests/costs"),
     "search": ("tests/search",),
-    "engine": tuple(
-        f"tests/engine/test_{name}.py"
-        for name in (
-            "conditions",
-            "constraints",
-            "dimension",
-            "nondominated",
-            "rungs",
-            "samplers",
-            "scheduler",
-            "space",
-            "start_from",
-            "study_file",
-            "warm",
-            "warm_start",
-        )
-    ),
+    "engine": ("tests/engine/strategy", "tests/engine/schema"),
     "analysis": ("tests/analysis",),
 }
 

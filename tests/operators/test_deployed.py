@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from operator_cases import DEPLOYED, GRIDS, INF, HostReads, deployed_cases, deployed_sites, given_of, tokens_of
 from operator_reference import reduce_one
 
-from eos_platform.errors import EosError
+from eos_platform.common.errors import EosError
 from eos_platform.operators.reduce import needed, reduce
-from eos_platform.operators.relaxed_site import RelaxedSite
+from eos_platform.operators.relaxed.site import RelaxedSite
 from eos_platform.operators.spec import SiteSpec, Support, Transfer
 from eos_platform.operators.tokens import Tokens, pick
 

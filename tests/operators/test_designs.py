@@ -8,12 +8,12 @@ import pytest
 import torch
 from rich.console import Console
 
-from eos_platform.engine.tables import designs_table
-from eos_platform.errors import EosError
+from eos_platform.common.errors import EosError
 from eos_platform.operators.designs import DESIGNS, LLAVA, get_design
 from eos_platform.operators.reduce import reduce
 from eos_platform.operators.spec import ALL_FEATURES, OperatorSpec, Target
 from eos_platform.operators.tokens import Tokens
+from eos_platform.terminal.tables import designs_table
 
 TARGET = Target(layers=8, grid=(6, 8), vision_layers=4)
 TARGETS = [

@@ -7,10 +7,11 @@ from hypothesis import strategies as st
 from operator_cases import GRIDS, deployed_cases, given_of, tokens_of
 from torch.utils.flop_counter import FlopCounterMode
 
-from eos_platform.models.site_cost import reduce_flops
-from eos_platform.operators import choose, transfer
+from eos_platform.costs.site_flops import reduce_flops
+from eos_platform.operators import transfer
 from eos_platform.operators.designs import DESIGNS, LLAVA
 from eos_platform.operators.reduce import reduce
+from eos_platform.operators.selectors import choose
 from eos_platform.operators.spec import SiteSpec, Support, Target, Transfer
 from eos_platform.operators.tokens import Tokens, pick
 

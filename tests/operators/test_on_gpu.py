@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from eos_platform.operators.cover import cover
-from eos_platform.operators.products import products, weighted_sums
+from eos_platform.operators.matmul import products, weighted_sums
+from eos_platform.operators.selectors.diverse_topk import cover
 from eos_platform.operators.tokens import cosine, cosine_of_all
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")

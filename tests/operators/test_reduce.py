@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from operator_cases import INF, cases, features_of, tokens_of
 from operator_reference import reduce_one
 
-from eos_platform.errors import EosError
+from eos_platform.common.errors import EosError
 from eos_platform.operators.reduce import reduce
 from eos_platform.operators.score import combine, with_token_features
 from eos_platform.operators.spec import SiteSpec, Support, Transfer

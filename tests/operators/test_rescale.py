@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eos_platform.errors import EosError
+from eos_platform.common.errors import EosError
 from eos_platform.operators.rescale import relative, rescale, sites_for
 from eos_platform.operators.spec import OperatorSpec, SiteSpec, Target
 

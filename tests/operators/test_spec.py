@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from eos_platform.errors import EosError
+from eos_platform.common.errors import EosError
 from eos_platform.operators.spec import ALL_FEATURES, OperatorSpec, SiteSpec, Support, Target, Transfer
 
 TARGET = Target(layers=6, grid=(8, 8))

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from operator_cases import features_of, given_of, tokens_of
 
-from eos_platform.errors import EosError
+from eos_platform.common.errors import EosError
 from eos_platform.operators.reduce import needed, reduce
-from eos_platform.operators.relax import relax
-from eos_platform.operators.relaxed_site import RelaxedSite
+from eos_platform.operators.relaxed.relax import relax
+from eos_platform.operators.relaxed.site import RelaxedSite
 from eos_platform.operators.spec import OperatorSpec, SiteSpec, Steering, Target, Transfer
 from eos_platform.operators.steering import steered
 from eos_platform.operators.tokens import RelaxedTokens, Tokens, pick

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from eos_platform.models.compute import compute_ratio
+from eos_platform.costs.flops import compute_ratio
 from eos_platform.search import SearchConfig, search
 from eos_platform.search.discretise import to_operator, whole_counts
 from eos_platform.search.parameters import Parameters

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from eos_platform.errors import EosError
+from eos_platform.common.errors import EosError
 from eos_platform.search import SearchConfig
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from eos_platform.models.raters import question
+from eos_platform.models.attention.text_queries import question
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.operators.steering import steered
 from eos_platform.search import SearchConfig, search

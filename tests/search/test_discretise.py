@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from eos_platform.errors import EosError
-from eos_platform.models.compute import compute_ratio
+from eos_platform.common.errors import EosError
+from eos_platform.costs.flops import compute_ratio
 from eos_platform.search import SearchConfig
 from eos_platform.search.discretise import costliest, feature_mask, to_operator, whole_counts
 from eos_platform.search.parameters import Parameters

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from eos_platform.errors import EosError
+from eos_platform.common.errors import EosError
 from eos_platform.search import SearchConfig, search
 from eos_platform.search.front import configs_of, front
 from eos_platform.tasks import Workload

@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from eos_platform.analysis.search_ablations import variants
+from eos_platform.analysis.experiments.search_ablations import variants
 from eos_platform.operators.spec import FEATURES, Target
 from eos_platform.search import SearchConfig
 from eos_platform.search.parameters import Parameters, candidate_layers, support_of

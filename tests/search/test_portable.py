@@ -2,11 +2,11 @@
 
 import pytest
 
-from eos_platform.errors import EosError
-from eos_platform.models.attach import attached, attached_operator
+from eos_platform.common.errors import EosError
 from eos_platform.models.conformance.runs import cached
 from eos_platform.models.conformance.subjects import batches, built
 from eos_platform.models.conformance.zoo import SAMPLES
+from eos_platform.models.runtime.attach import attached, attached_operator
 from eos_platform.search import SearchConfig, search
 from eos_platform.tasks import Workload
 

@@ -8,7 +8,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from eos_platform.errors import EosError
+from eos_platform.common.errors import EosError
 from eos_platform.search import SearchConfig, search
 from eos_platform.search.checkpoint import FILE, Progress, Unusable, load_state, save_state
 from eos_platform.search.parameters import Parameters

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from eos_platform.errors import EosError
-from eos_platform.models.compute import compute_ratio
+from eos_platform.common.errors import EosError
+from eos_platform.costs.flops import compute_ratio
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.search import SearchConfig, search
 from eos_platform.tasks import Workload, evaluate

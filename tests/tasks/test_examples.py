@@ -11,11 +11,11 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from eos_platform.errors import EosError
-from eos_platform.models.attach import attached, reducing
-from eos_platform.models.compute import prefill_flops
+from eos_platform.common.errors import EosError
+from eos_platform.costs.flops import prefill_flops
 from eos_platform.models.conformance.subjects import fresh
 from eos_platform.models.conformance.zoo import SAMPLES, Picture, Sample, prompts
+from eos_platform.models.runtime.attach import attached, reducing
 from eos_platform.operators.spec import OperatorSpec, SiteSpec
 from eos_platform.search import SearchConfig, search
 from eos_platform.tasks import Workload, evaluate

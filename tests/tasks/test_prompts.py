@@ -12,7 +12,7 @@ import transformers as hf
 from PIL import Image
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from eos_platform.errors import EosError
+from eos_platform.common.errors import EosError
 from eos_platform.models.conformance.subjects import fresh
 from eos_platform.models.conformance.zoo import IMAGE, SAMPLES, VIDEO
 from eos_platform.tasks.batch import answer_states, exact

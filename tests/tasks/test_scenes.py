@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from eos_platform.errors import EosError
+from eos_platform.common.errors import EosError
 from eos_platform.tasks.encode import first_questions, questions_of
 from eos_platform.tasks.questions import NUMBERS, SKILLS
 from eos_platform.tasks.render import render

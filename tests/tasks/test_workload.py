@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from eos_platform.errors import EosError
-from eos_platform.models.attach import attached
+from eos_platform.common.errors import EosError
 from eos_platform.models.bundled import GRIDS, folder
-from eos_platform.models.encoding import encode_images
+from eos_platform.models.runtime.attach import attached
+from eos_platform.models.vision.encoding import encode_images
 from eos_platform.operators.spec import OperatorSpec, SiteSpec, Transfer
 from eos_platform.tasks import Workload, encode, evaluate, load_workload
 from eos_platform.tasks.encode import Encoded, first_questions

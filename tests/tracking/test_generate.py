@@ -2,7 +2,7 @@
 
 import pytest
 
-from eos_platform.browse.studies import Studies
+from eos_platform.dashboard_data.studies import Studies
 from eos_platform.models.bundled import folder
 from eos_platform.tracking.generate import TARGET, generate
 

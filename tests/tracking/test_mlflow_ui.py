@@ -10,7 +10,7 @@ from mlflow_browser import CHROMIUM, browser, mlflow_server
 from eos_platform.tracking import load_operator, names, read_study
 from eos_platform.tracking.client import connect, search_runs
 from eos_platform.tracking.generate import generate, generate_into
-from eos_platform.tracking.read import front_url
+from eos_platform.tracking.reading.studies import front_url
 from eos_platform.tracking.registry import default_store
 from eos_platform.tracking.views import FRONT, HEALTH, VERSUS, run_url, view_url
 

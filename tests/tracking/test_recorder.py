@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from eos_platform.errors import EosError
+from eos_platform.common.errors import EosError
 from eos_platform.operators.spec import OperatorSpec, SiteSpec, Target
 from eos_platform.tracking import names, read_study
-from eos_platform.tracking.raw import reader
-from eos_platform.tracking.read import front_url, open_command
+from eos_platform.tracking.reading.run_reader import reader
+from eos_platform.tracking.reading.studies import front_url, open_command
 from eos_platform.tracking.recorder import Recorder, probe
 from eos_platform.tracking.rows import TrialRow
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from eos_platform.errors import EosError
-from eos_platform.models.sources import operator_from
+from eos_platform.common.errors import EosError
+from eos_platform.models.runtime.operator_source import operator_from
 from eos_platform.operators.spec import OperatorSpec, SiteSpec, Target
 from eos_platform.tracking import load_operator, provenance
 from eos_platform.tracking.registry import Entry, aliases_of, default_store

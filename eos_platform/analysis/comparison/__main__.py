@@ -9,10 +9,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from eos_platform import terminal
 from eos_platform.analysis.comparison.run import run
 from eos_platform.analysis.comparison.settings import Settings, parse_designs, parse_ratios, parse_search
-from eos_platform.errors import EosError
+from eos_platform.common import console as terminal
+from eos_platform.common.errors import EosError
 
 
 def main(words: list[str] | None = None) -> int:

@@ -10,9 +10,9 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from eos_platform.analysis.comparison.points import answers, best_searched
-from eos_platform.analysis.intervals import paired_difference
-from eos_platform.analysis.pareto import hypervolume
-from eos_platform.errors import EosError
+from eos_platform.analysis.stats.intervals import paired_difference
+from eos_platform.analysis.stats.pareto import hypervolume
+from eos_platform.common.errors import EosError
 
 COLUMNS = (
     "ratio",

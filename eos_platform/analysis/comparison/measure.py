@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from eos_platform import strict_json
-from eos_platform.analysis.comparison.bits import pack
+from eos_platform.analysis.comparison.bitpack import pack
 from eos_platform.analysis.comparison.pictures import kept_on
 from eos_platform.analysis.comparison.timing import prefill_cost
-from eos_platform.models.compute import compute_ratio, prefill_flops, vision_shape_of, whole_model_ratio
-from eos_platform.models.counted import counted_flops
+from eos_platform.common import strict_json
+from eos_platform.costs.flops import compute_ratio, prefill_flops, vision_shape_of, whole_model_ratio
+from eos_platform.costs.profiled_flops import counted_flops
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.tasks.encode import Encoded
 from eos_platform.tasks.evaluate import evaluate

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from eos_platform.models.kept import kept_of
+from eos_platform.models.relaxation.trace import kept_of
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.tasks.encode import Encoded
 from eos_platform.tasks.render import render

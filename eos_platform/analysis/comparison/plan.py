@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from eos_platform import strict_json
 from eos_platform.analysis.comparison.settings import RATIOS, Settings
-from eos_platform.errors import EosError
-from eos_platform.models.compute import compute_ratio
+from eos_platform.common import strict_json
+from eos_platform.common.errors import EosError
+from eos_platform.costs.flops import compute_ratio
 from eos_platform.operators.designs import get_design
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.tasks.workload import Workload

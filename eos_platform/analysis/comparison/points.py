@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from eos_platform import strict_json
-from eos_platform.analysis.comparison.bits import unpack
+from eos_platform.analysis.comparison.bitpack import unpack
 from eos_platform.analysis.comparison.measure import Record
-from eos_platform.analysis.intervals import wilson
+from eos_platform.analysis.stats.intervals import wilson
+from eos_platform.common import strict_json
 
 PLAIN = (
     "name",

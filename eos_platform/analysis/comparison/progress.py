@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from eos_platform import terminal
 from eos_platform.analysis.comparison.measure import Record
-from eos_platform.printable import NAME
+from eos_platform.common import console as terminal
+from eos_platform.common.printable import NAME
 
 
 class Lines:

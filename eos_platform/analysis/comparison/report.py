@@ -10,11 +10,11 @@ from typing import Any
 
 import pandas as pd
 
-from eos_platform import strict_json
 from eos_platform.analysis.comparison.points import skills
 from eos_platform.analysis.comparison.settings import Settings
-from eos_platform.printable import markdown as plain
-from eos_platform.printable import printable
+from eos_platform.common import strict_json
+from eos_platform.common.printable import markdown as plain
+from eos_platform.common.printable import printable
 
 METHOD = """\
 Every accuracy is of the deployed operator, visual tokens really removed, on the same {questions:,} held-out questions;

@@ -6,6 +6,7 @@ import re
 import time
 from typing import Any
 
+from eos_platform.analysis.baselines.match_cost import match
 from eos_platform.analysis.comparison import store
 from eos_platform.analysis.comparison.measure import Record, measure
 from eos_platform.analysis.comparison.pictures import examples
@@ -13,9 +14,8 @@ from eos_platform.analysis.comparison.plan import Entry, is_fixed, plan
 from eos_platform.analysis.comparison.progress import Lines, make_progress
 from eos_platform.analysis.comparison.settings import Settings
 from eos_platform.analysis.comparison.tune import tune
-from eos_platform.analysis.match import match
-from eos_platform.errors import EosError
-from eos_platform.files import check_writable
+from eos_platform.common.errors import EosError
+from eos_platform.common.files import check_writable
 from eos_platform.operators.designs import get_design
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.search.config import SearchConfig

@@ -8,12 +8,12 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from eos_platform import strict_json, strict_yaml
-from eos_platform.errors import EosError, brief, explain
+from eos_platform.common import strict_json, strict_yaml
+from eos_platform.common.errors import EosError, brief, explain
+from eos_platform.common.strict_types import Bool, Int, Real
 from eos_platform.operators.designs import DESIGNS, get_design
 from eos_platform.search.config import SearchConfig
 from eos_platform.search.deployed import most_samples
-from eos_platform.strict_types import Bool, Int, Real
 
 RATIOS = (0.33, 0.22, 0.15, 0.11, 0.05)
 Ratio = Annotated[Real, Field(gt=0.0, le=1.0)]

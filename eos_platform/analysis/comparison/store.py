@@ -10,12 +10,12 @@ from typing import Any, BinaryIO
 
 import torch
 
-from eos_platform import strict_json
 from eos_platform.analysis.comparison.measure import Record
 from eos_platform.analysis.comparison.schema import check_header, check_record
 from eos_platform.analysis.comparison.settings import Settings
-from eos_platform.errors import EosError, shown
-from eos_platform.files import read_text, shown_path, write_atomic
+from eos_platform.common import strict_json
+from eos_platform.common.errors import EosError, shown
+from eos_platform.common.files import read_text, shown_path, write_atomic
 from eos_platform.operators.spec import INFINITE
 from eos_platform.tasks.workload import Workload
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from eos_platform.models.adapter import adapter_of
-from eos_platform.models.attach import reducing
+from eos_platform.models.adapters.adapter import adapter_of
+from eos_platform.models.runtime.attach import reducing
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.tasks.encode import Batch, Encoded
 from eos_platform.tasks.workload import Workload

@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from eos_platform import strict_json
-from eos_platform.analysis.match import match
-from eos_platform.errors import EosError
-from eos_platform.models.compute import compute_ratio
+from eos_platform.analysis.baselines.match_cost import match
+from eos_platform.common import strict_json
+from eos_platform.common.errors import EosError
+from eos_platform.costs.flops import compute_ratio
 from eos_platform.operators.designs import Design
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.tasks.evaluate import evaluate

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 import torch
 from rich.table import Table
 
-from eos_platform import terminal
-from eos_platform.errors import unknown
+from eos_platform.common import console as terminal
+from eos_platform.common.errors import unknown
 from eos_platform.models.conformance.checks import CHECKS
 from eos_platform.models.conformance.zoo import SAMPLES
 

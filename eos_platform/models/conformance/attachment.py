@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from eos_platform.models.attach import attach, attached, attached_operator, detach
 from eos_platform.models.conformance.registry import Checks
 from eos_platform.models.conformance.runs import CLOSE, cached
 from eos_platform.models.conformance.subjects import batches, built, fresh, specs
 from eos_platform.models.conformance.zoo import Sample, prompts
+from eos_platform.models.runtime.attach import attach, attached, attached_operator, detach
 
 CHECKS = Checks()
 

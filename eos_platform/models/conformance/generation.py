@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from eos_platform.models.attach import attached
-from eos_platform.models.cache import cache_of, with_cache
+from eos_platform.models.adapters import family_of
+from eos_platform.models.adapters.target import target_of
 from eos_platform.models.conformance.operators import gentle, plain
 from eos_platform.models.conformance.registry import Check, Checks
 from eos_platform.models.conformance.runs import (
@@ -24,8 +24,8 @@ from eos_platform.models.conformance.runs import (
 )
 from eos_platform.models.conformance.subjects import batches, built, specs
 from eos_platform.models.conformance.zoo import Picture, Sample, prompts
-from eos_platform.models.families import family_of
-from eos_platform.models.llava import target_of
+from eos_platform.models.decoding.cache import cache_of, with_cache
+from eos_platform.models.runtime.attach import attached
 from eos_platform.operators.spec import OperatorSpec, SiteSpec
 
 CHECKS = Checks()

@@ -12,16 +12,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from eos_platform.models.adapter import Adapter, adapter_of
-from eos_platform.models.attach import attached, reducing
+from eos_platform.models.adapters.adapter import Adapter, adapter_of
+from eos_platform.models.adapters.prefill import Prefill
+from eos_platform.models.adapters.target import target_of
 from eos_platform.models.conformance.registry import Checks
 from eos_platform.models.conformance.runs import CLOSE
 from eos_platform.models.conformance.subjects import built, fresh
 from eos_platform.models.conformance.zoo import Sample, prompts
-from eos_platform.models.llava import target_of
-from eos_platform.models.prefill import Prefill
-from eos_platform.models.relaxed import relaxed
-from eos_platform.operators.relaxed_site import RelaxedSite
+from eos_platform.models.relaxation.relaxed import relaxed
+from eos_platform.models.runtime.attach import attached, reducing
+from eos_platform.operators.relaxed.site import RelaxedSite
 from eos_platform.operators.spec import FEATURES, OperatorSpec, SiteSpec, Target
 
 CHECKS = Checks()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from eos_platform.models.attach import attached
+from eos_platform.models.adapters import family_of
+from eos_platform.models.adapters.target import target_of
 from eos_platform.models.conformance.registry import Checks
 from eos_platform.models.conformance.runs import same_as_uncached
 from eos_platform.models.conformance.subjects import built
 from eos_platform.models.conformance.zoo import Sample, prompts
-from eos_platform.models.families import family_of
-from eos_platform.models.llava import target_of
+from eos_platform.models.runtime.attach import attached
 from eos_platform.operators.spec import OperatorSpec, SiteSpec, Target
 
 CHECKS = Checks()

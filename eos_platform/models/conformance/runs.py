@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from eos_platform.models.adapters import family_of
 from eos_platform.models.conformance.zoo import IMAGE, Sample
-from eos_platform.models.families import family_of
 from eos_platform.operators.grid import anchor_mask
 from eos_platform.operators.rescale import sites_for
 from eos_platform.operators.spec import OperatorSpec

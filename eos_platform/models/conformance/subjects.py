@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 
+from eos_platform.models.adapters import family_of
+from eos_platform.models.adapters.target import target_of
 from eos_platform.models.conformance.operators import operators
 from eos_platform.models.conformance.zoo import Sample, prompts
-from eos_platform.models.families import family_of
-from eos_platform.models.llava import target_of
 from eos_platform.operators.spec import OperatorSpec
 
 _BUILT: dict[tuple[str, str], Any] = {}

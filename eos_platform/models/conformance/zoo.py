@@ -177,7 +177,7 @@ def _next(attention: str) -> Any:
 
 
 def _any_tokens(picture: Picture) -> int:
-    from eos_platform.models.families.anyres import _shown
+    from eos_platform.models.adapters.anyres import _shown
 
     rows, columns = _shown(*picture, 4, tuple(map(tuple, POINTS)), 8, None)
     return 16 + rows * (columns + 1)

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from eos_platform.operators.designs.adaptive_pool import ADAPTIVE_POOL
 from eos_platform.operators.designs.base import LLAVA, Design, Knob
-from eos_platform.operators.designs.cdpruner import CDPRUNER
-from eos_platform.operators.designs.dart import DART
-from eos_platform.operators.designs.diffrate import DIFFRATE
-from eos_platform.operators.designs.divprune import DIVPRUNE
-from eos_platform.operators.designs.downsample import DOWNSAMPLE
-from eos_platform.operators.designs.fastv import FASTV
-from eos_platform.operators.designs.pool import POOL
-from eos_platform.operators.designs.prumerge import PRUMERGE, PRUMERGE_PLUS
-from eos_platform.operators.designs.pyramiddrop import PYRAMIDDROP
-from eos_platform.operators.designs.random import RANDOM
-from eos_platform.operators.designs.reweight import REWEIGHT
-from eos_platform.operators.designs.sparsevlm import SPARSEVLM, SPARSEVLM_V2
-from eos_platform.operators.designs.stride import STRIDE
-from eos_platform.operators.designs.tome import TOME
-from eos_platform.operators.designs.tome_tower import TOME_TOWER
-from eos_platform.operators.designs.visionzip import VISIONZIP
-from eos_platform.operators.designs.vispruner import VISPRUNER
-from eos_platform.operators.designs.vtw import VTW
-from eos_platform.operators.designs.zero import ZERO
+from eos_platform.operators.designs.merging.diffrate import DIFFRATE
+from eos_platform.operators.designs.merging.prumerge import PRUMERGE, PRUMERGE_PLUS
+from eos_platform.operators.designs.merging.sparsevlm import SPARSEVLM, SPARSEVLM_V2
+from eos_platform.operators.designs.merging.tome import TOME
+from eos_platform.operators.designs.merging.tome_tower import TOME_TOWER
+from eos_platform.operators.designs.merging.visionzip import VISIONZIP
+from eos_platform.operators.designs.pooling.adaptive_pool import ADAPTIVE_POOL
+from eos_platform.operators.designs.pooling.downsample import DOWNSAMPLE
+from eos_platform.operators.designs.pooling.pool import POOL
+from eos_platform.operators.designs.pooling.reweight import REWEIGHT
+from eos_platform.operators.designs.pruning.cdpruner import CDPRUNER
+from eos_platform.operators.designs.pruning.dart import DART
+from eos_platform.operators.designs.pruning.divprune import DIVPRUNE
+from eos_platform.operators.designs.pruning.fastv import FASTV
+from eos_platform.operators.designs.pruning.pyramiddrop import PYRAMIDDROP
+from eos_platform.operators.designs.pruning.random import RANDOM
+from eos_platform.operators.designs.pruning.stride import STRIDE
+from eos_platform.operators.designs.pruning.vispruner import VISPRUNER
+from eos_platform.operators.designs.pruning.vtw import VTW
+from eos_platform.operators.designs.pruning.zero import ZERO
 from eos_platform.plugins import Registry, of_type
 
 _CONTROLS = (RANDOM, STRIDE, POOL, ADAPTIVE_POOL, DOWNSAMPLE, ZERO, REWEIGHT)

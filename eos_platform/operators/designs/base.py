@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, cast
 
 from pydantic import JsonValue
 
-from eos_platform.errors import EosError, unknown
+from eos_platform.common.errors import EosError, unknown
 from eos_platform.operators.spec import OperatorSpec, Regime, SiteSpec, Target
 
 Value = bool | int | float | str

@@ -9,7 +9,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 
-from eos_platform.errors import EosError
+from eos_platform.common.errors import EosError
 from eos_platform.operators.spec import Target
 
 SLACK = 1e-9  # counts that are whole but for rounding

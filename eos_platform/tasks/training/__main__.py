@@ -20,9 +20,10 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 
-from eos_platform import strict_json, terminal
+from eos_platform.common import console as terminal
+from eos_platform.common import strict_json
 from eos_platform.models.bundled.build import new_model, new_tokenizer
-from eos_platform.models.pretrained import load, load_model
+from eos_platform.models.loading.pretrained import load, load_model
 from eos_platform.tasks.questions import SKILLS, ask
 from eos_platform.tasks.scenes import CONFIGS, make_scene
 from eos_platform.tasks.training.data import BLOCK, NAMES, Pictures

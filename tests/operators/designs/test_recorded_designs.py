@@ -2,7 +2,7 @@
 
 import pytest
 
-from eos_platform.errors import EosError
+from eos_platform.common.errors import EosError
 from eos_platform.operators.designs import DESIGNS, LLAVA
 from eos_platform.operators.spec import Target
 

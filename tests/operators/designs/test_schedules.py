@@ -6,8 +6,8 @@ import math
 import pytest
 
 from eos_platform.operators.designs import LLAVA, get_design
+from eos_platform.operators.designs.merging.tome import rounds
 from eos_platform.operators.designs.schedule import between
-from eos_platform.operators.designs.tome import rounds
 from eos_platform.operators.spec import Target
 
 

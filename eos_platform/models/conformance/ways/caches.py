@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from eos_platform.models.cache import cache_of, with_cache
 from eos_platform.models.conformance.ways.compare import Case, Said, Ways
 from eos_platform.models.conformance.ways.forward import positions
+from eos_platform.models.decoding.cache import cache_of, with_cache
 
 WAYS = Ways()
 Move = Callable[[Any], Any]

@@ -13,14 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from eos_platform.errors import EosError
-from eos_platform.models.attach import attached
+from eos_platform.common.errors import EosError
+from eos_platform.models.adapters.target import target_of
 from eos_platform.models.conformance.operators import gentle
 from eos_platform.models.conformance.registry import Check
 from eos_platform.models.conformance.runs import CLOSE, uncached
 from eos_platform.models.conformance.subjects import built, specs
 from eos_platform.models.conformance.zoo import Sample, prompts
-from eos_platform.models.llava import target_of
+from eos_platform.models.runtime.attach import attached
 
 REAL = "merge at 0", "two at 2"
 TURN = (5, 17, 60)  # an answer, where it does not matter what it says

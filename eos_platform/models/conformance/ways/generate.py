@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from eos_platform.models.cache import cache_of
 from eos_platform.models.conformance.runs import NEW
 from eos_platform.models.conformance.ways.compare import Case, Said, Ways, whole
+from eos_platform.models.decoding.cache import cache_of
 
 WAYS = Ways()
 

@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from eos_platform.models.cache import cache_of, with_cache
+from eos_platform.models.adapters import family_of
 from eos_platform.models.conformance.runs import NEW
 from eos_platform.models.conformance.ways.caches import begun
 from eos_platform.models.conformance.ways.compare import Case, Said, Ways
 from eos_platform.models.conformance.ways.generate import generated
 from eos_platform.models.conformance.zoo import BOS, IMAGE, PAD, VIDEO, Sample, prompts
-from eos_platform.models.families import family_of
+from eos_platform.models.decoding.cache import cache_of, with_cache
 
 WAYS = Ways()
 ASKED = (5, 17, 60, 33)

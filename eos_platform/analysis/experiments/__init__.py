@@ -1,0 +1,1 @@
+"""Measurements of the search itself, each a command of its own."""

@@ -1,0 +1,142 @@
+"""What ranks the tokens at each site: how much of the score's variance each feature explains, on example questions.
+
+A score is a sum of parts (weight times z-scored feature; what the probe says), so its variance over the tokens of a
+picture is the sum of the parts' covariances with it: a part's share is that covariance over the variance. Shares add up
+to 1; one below 0 belongs to a part that speaks against the others.
+
+Legend: b batch, k tokens present in the sequence, n visual tokens present, p parts of the score.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from eos_platform.models.adapters.adapter import adapter_of
+from eos_platform.models.adapters.target import parts_of
+from eos_platform.models.attention.queries import GIVEN, Sequence, layer_features, take_tokens
+from eos_platform.models.attention.rope import Rope
+from eos_platform.models.loading.unwrap import unwrapped
+from eos_platform.models.runtime.attach import check_free, holding
+from eos_platform.models.runtime.decoder_hooks import Session
+from eos_platform.models.runtime.ragged_state import Crowd
+from eos_platform.models.runtime.required_features import needed
+from eos_platform.models.runtime.token_state import Step
+from eos_platform.operators.reduce import probed
+from eos_platform.operators.score import combine, with_token_features
+from eos_platform.operators.spec import ALL_FEATURES, OperatorSpec, SiteSpec
+from eos_platform.tasks.batch import Asked
+
+PROBE = "probe"
+BATCH = 32
+
+
+def weights_of(site: SiteSpec) -> dict[str, float]:
+    """What a site's score is made of: weights by feature, and the probe's length, before a question turns it."""
+    found = {name: site.score[name] for name in ALL_FEATURES if site.score.get(name)}
+    if any(site.probe) or site.steering:
+        found[PROBE] = math.sqrt(sum(part**2 for part in site.probe))
+    return found
+
+
+@torch.no_grad()
+def ranking(model: Any, operator: OperatorSpec, encoded: Asked, questions: int = 64) -> list[dict[str, float | None]]:
+    """For each site, the share of the score's variance that each of its parts explains (mean over questions).
+
+    Empty where nothing is ranked; None where it is not measured (several parts inside the vision tower).
+
+    Args:
+        model: with no operator on it.
+        operator: the operator.
+        encoded: the questions, as its vision tower sees them.
+        questions: so many of them, and what is left of a batch.
+
+    Raises:
+        EosError: an operator is attached to the model, or this one is made for another.
+    """
+    sums: dict[int, list[Tensor]] = {}
+    numbers = {id(site): number for number, site in enumerate(operator.sites)}
+
+    def note(site: SiteSpec, parts_pbn: Tensor) -> None:
+        sums.setdefault(numbers[id(site)], []).append(shares(parts_pbn))
+
+    model = unwrapped(model)
+    known = [weights_of(site) if site.ranks else {} for site in operator.sites]
+    if any(len(parts) > 1 for parts in known):
+        check_free(model)
+        left = min(questions, len(encoded))
+        for batch in encoded.batches(min(BATCH, left)):
+            session = _Listening(model, parts_of(model), operator, batch.layout)
+            session.note = note
+            with holding(model, session):
+                adapter_of(model).forward(batch.prefill)
+            left -= len(batch.index_b)
+            if left <= 0:
+                break
+    found: list[dict[str, float | None]] = []
+    for number, parts in enumerate(known):
+        measured = torch.cat(sums[number], 1).mean(1).tolist() if number in sums else None
+        if len(parts) == 1:
+            measured = [1.0]
+        found.append(dict(zip(parts, measured or [None] * len(parts), strict=True)))
+    return found
+
+
+def shares(parts_pbn: Tensor) -> Tensor:
+    """Each part's share of the variance of their sum (p, b); zeros where the sum does not vary."""
+    centred_pbn = parts_pbn - parts_pbn.mean(-1, keepdim=True)
+    total_bn = centred_pbn.sum(0)
+    variance_b = total_bn.square().sum(-1)
+    return (centred_pbn * total_bn).sum(-1) / torch.where(variance_b > 0, variance_b, 1.0)
+
+
+class _Listening(Session):
+    """An operator at work that tells what each site's score is made of, before the site acts."""
+
+    note: Callable[[SiteSpec, Tensor], None]
+
+    def _apply(self, site: SiteSpec, present: Any, x_bkd: Tensor, rope: Rope, layer: Any) -> Step:
+        weights = weights_of(site) if site.ranks else {}
+        if len(weights) > 1:
+            if isinstance(present, Crowd):
+                self._note_units(site, present, x_bkd, rope, layer, tuple(weights))
+            elif not site.is_noop(present.visual_bn.shape[1]):
+                names = {*weights, *needed(site, present.visual_bn.shape[1])} - {PROBE}
+                sequence = self._seen(present, x_bkd, rope, site)
+                given = layer_features(names, layer, sequence, present.given)
+                self.note(site, _parts(site, take_tokens(x_bkd, present.visual_bn), given))
+        return super()._apply(site, present, x_bkd, rope, layer)
+
+    def _seen(self, present: Any, x_bkd: Tensor, rope: Rope, site: SiteSpec) -> Sequence:
+        kind = self.parts.kind(site.layer)
+        found: Sequence = present.sequence(
+            x_bkd, rope, lambda: self.parts.rope(x_bkd.float(), present.position_bk, kind)
+        )
+        return found
+
+    def _note_units(
+        self, site: SiteSpec, crowd: Crowd, x_bkd: Tensor, rope: Rope, layer: Any, names: tuple[str, ...]
+    ) -> None:
+        """Of every unit by itself."""
+        wanted = {*names, *needed(site, self.tokens)} - {PROBE, *GIVEN}
+        told = layer_features(wanted, layer, self._seen(crowd, x_bkd, rope, site), {})
+        whole = {name: told.pop(name) for name in ("text_pivots", "question") if name in told}
+        for group in crowd.groups:
+            given = {name: group.of(values) for name, values in told.items()} | dict(group.given)
+            given |= {name: values[group.row_u] for name, values in whole.items()}
+            self.note(site, _parts(site, x_bkd[group.row_u[:, None], group.place_un], given))
+
+
+def _parts(site: SiteSpec, x_bnd: Tensor, given: Mapping[str, Tensor]) -> Tensor:
+    """What a site's score is the sum of (p, b, n)."""
+    weights = weights_of(site)
+    features = with_token_features(given, x_bnd, tuple(weights))
+    parts = [
+        probed(site, x_bnd, given.get("question")) if name == PROBE else weight * combine(features, {name: 1.0})
+        for name, weight in weights.items()
+    ]
+    return torch.stack([part.float() for part in parts])

@@ -1,0 +1,1 @@
+"""Confidence intervals, non-domination and hypervolume."""

@@ -1,0 +1,5 @@
+"""``python -m eos_platform.cli``."""
+
+from eos_platform.cli.app import main
+
+main()

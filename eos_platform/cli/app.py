@@ -1,0 +1,288 @@
+"""The ``eos`` command: thin words around ``search``, ``evaluate`` and ``Study``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import eos_platform
+from eos_platform.cli.bench import bench
+from eos_platform.cli.check import check
+from eos_platform.cli.cluster import cluster_app
+from eos_platform.cli.compare import compare
+from eos_platform.cli.dashboard import dashboard
+from eos_platform.cli.errors import EXIT_INTERRUPTED, Commands
+from eos_platform.cli.explain import explain
+from eos_platform.cli.front import front
+from eos_platform.cli.options import Missing, Trust
+from eos_platform.cli.plugins import plugins
+from eos_platform.cli.report import report
+from eos_platform.common import console as terminal
+from eos_platform.common.files import check_writable
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help="Search how a vision-language model drops, merges and reweights its visual tokens, at any compute budget.\n\n"
+    "Example: [bold]eos study run quickstart[/bold]",
+)
+study_app = typer.Typer(
+    no_args_is_help=True,
+    help="Studies: many searches under Optuna, one Pareto front.\n\nExample: [bold]eos study run quickstart[/bold]",
+)
+app.add_typer(study_app, name="study")
+study_app.command()(check)
+app.add_typer(cluster_app, name="cluster")
+app.command()(bench)
+app.command()(compare)
+app.command()(explain)
+app.command()(dashboard)
+app.command()(front)
+app.command()(report)
+app.command()(plugins)
+
+Model = Annotated[str, typer.Option(help="A bundled model (bundled, bundled-small) or a model folder.")]
+Task = Annotated[str, typer.Option(help="What accuracy means.")]
+Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a field; may be repeated.")]
+Device = Annotated[str | None, typer.Option(help="Where to run; default: the GPU if there is one.")]
+Runs = Annotated[Path, typer.Option(help="The folder studies are kept in.")]
+Source = Annotated[str, typer.Argument(metavar="NAME|FILE", help="A study's name, or a study file.")]
+Address = Annotated[str, typer.Option(help="A Ray cluster to run on, such as auto or ray-head:6379.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Begin anew; an earlier study of this name is put away.")]
+Ship = Annotated[bool, typer.Option("--ship-code", help="Send this package to nodes that lack it.")]
+RUNS = Path("eos-runs")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        terminal.say(f"eos {eos_platform.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _eos(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version and stop.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def search(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where the operator file goes.")] = Path(
+        "operator.json"
+    ),
+    model: Model = "bundled",
+    task: Task = "scenes",
+    budget: Annotated[float, typer.Option(help="Target compute ratio; the deployed operator stays within it.")] = 0.2,
+    steps: Annotated[int | None, typer.Option(help="Optimiser steps; default 480.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the search.")] = 0,
+    sets: Sets = None,
+    state: Annotated[Path | None, typer.Option(help="A folder to keep the search's state in, to go on from.")] = None,
+    device: Device = None,
+    trust_remote_code: Trust = False,
+    allow_missing: Missing = False,
+) -> None:
+    """Find one operator by gradient, at one budget.
+
+    Example: [bold]eos search --model bundled --budget 0.2[/bold]
+    """
+    from eos_platform.engine.schema.study_file import parse_override
+    from eos_platform.search import search as run_search
+    from eos_platform.search.config import SearchConfig
+    from eos_platform.tasks import load_workload
+    from eos_platform.terminal.progress import search_bar
+    from eos_platform.terminal.tables import operator_table
+
+    fields = dict(map(parse_override, sets or ()))
+    asked = {} if steps is None else {"steps": steps}
+    config = SearchConfig.of({"budget": budget, "seed": seed, **asked, **fields})
+    check_writable(output)
+    if state is not None:
+        check_writable(state / "search.safetensors")
+    workload = load_workload(model, task, device, trust_remote_code=trust_remote_code, allow_missing=allow_missing)
+    console = terminal.console()
+    with search_bar(console, config.steps) as report:
+        result = run_search(workload, config, report=report, checkpoint=state)
+    result.operator.save(output)
+    terminal.stored()
+    console.print(operator_table(result.operator))
+    console.print(
+        f"deployed: accuracy {result.accuracy:.1%} at compute ratio {result.compute_ratio:.3f} "
+        f"(budget {config.budget:g}), {result.seconds:.0f} s",
+        soft_wrap=True,
+    )
+    console.print(f"saved {output}; measure it with: eos evaluate {output} --model {model}", soft_wrap=True)
+
+
+@app.command()
+def evaluate(
+    operator: Annotated[Path | None, typer.Argument(help="An operator file; none: the model left alone.")] = None,
+    model: Model = "bundled",
+    task: Task = "scenes",
+    questions: Annotated[int, typer.Option(min=1, help="Held-out questions.")] = 4096,
+    device: Device = None,
+    trust_remote_code: Trust = False,
+    allow_missing: Missing = False,
+) -> None:
+    """Measure a deployed operator on held-out questions, beside the unreduced model on the same ones.
+
+    Example: [bold]eos evaluate operator.json --model bundled --questions 1024[/bold]
+    """
+    from eos_platform.analysis.stats.intervals import wilson
+    from eos_platform.costs.flops import compute_ratio
+    from eos_platform.operators.spec import OperatorSpec
+    from eos_platform.tasks import evaluate as run_evaluation
+    from eos_platform.tasks import load_workload
+    from eos_platform.terminal.tables import operator_table, skills_table
+
+    spec = OperatorSpec.load(operator) if operator else None
+    workload = load_workload(model, task, device, trust_remote_code=trust_remote_code, allow_missing=allow_missing)
+    console = terminal.console()
+    with console.status(f"asking {questions} questions"):
+        found = run_evaluation(workload, spec, split="heldout", questions=questions)
+        whole = run_evaluation(workload, None, split="heldout", questions=questions) if spec else found
+    deployed = spec or OperatorSpec(name=workload.name, target=workload.target)
+    low, high = wilson(found.correct)
+    ratio = float(compute_ratio(deployed, workload.shape, workload.text_tokens))
+    console.print(operator_table(deployed))
+    console.print(skills_table(found.per_skill, whole.per_skill if spec else None))
+    console.print(
+        f"accuracy {found.accuracy:.1%} (95 %: {low:.1%} .. {high:.1%}, {len(found.correct)} questions) "
+        f"at compute ratio {ratio:.3f}",
+        soft_wrap=True,
+    )
+    if spec:
+        low, high = wilson(whole.correct)
+        console.print(f"unreduced model: {whole.accuracy:.1%} (95 %: {low:.1%} .. {high:.1%})", soft_wrap=True)
+
+
+@app.command()
+def designs() -> None:
+    """List the hand-designed operators that studies are compared with.
+
+    Example: [bold]eos designs[/bold]
+    """
+    from eos_platform.operators.designs import DESIGNS
+    from eos_platform.terminal.tables import designs_table
+
+    terminal.console().print(designs_table(DESIGNS))
+
+
+@study_app.command("run")
+def study_run(
+    source: Source,
+    sets: Sets = None,
+    address: Address = "local",
+    ship: Ship = False,
+    runs: Runs = RUNS,
+    fresh: Fresh = False,
+    trust_remote_code: Trust = False,
+    allow_missing: Missing = False,
+) -> None:
+    """Run a study, or what remains of it: starting the same study again never does a search twice.
+
+    Example: [bold]eos study run quickstart --set trials=8[/bold]
+    """
+    loading = _loading(trust_remote_code, allow_missing)
+    _drive(source, [*(sets or ()), *loading], address, ship, runs, again=False, fresh=fresh)
+
+
+@study_app.command("resume")
+def study_resume(
+    source: Source,
+    sets: Sets = None,
+    address: Address = "local",
+    ship: Ship = False,
+    runs: Runs = RUNS,
+    trust_remote_code: Trust = False,
+    allow_missing: Missing = False,
+) -> None:
+    """Go on with a study that was stopped, or was given more trials.
+
+    Example: [bold]eos study resume quickstart --set trials=20[/bold]
+    """
+    loading = _loading(trust_remote_code, allow_missing)
+    _drive(source, [*(sets or ()), *loading], address, ship, runs, again=True)
+
+
+def _loading(trust_remote_code: bool, allow_missing: bool) -> list[str]:
+    """The flags as changes to a study file, which workers get; a flag left out leaves what the file says."""
+    flags = {"trust_remote_code": trust_remote_code, "allow_missing": allow_missing}
+    return [f"{name}=true" for name, on in flags.items() if on]
+
+
+@study_app.command("status")
+def study_status(source: Source, runs: Runs = RUNS) -> None:
+    """Show a study's trials, its front, and how many searches remain.
+
+    Example: [bold]eos study status quickstart[/bold]
+    """
+    from eos_platform.engine.study import Study
+    from eos_platform.terminal.tables import status_remarks, status_table
+
+    status = Study(source, runs=runs).status()
+    console = terminal.console()
+    console.print(status_table(status))
+    for line in (*status_remarks(status), str(status)):
+        console.print(line, soft_wrap=True)
+
+
+@study_app.command("list")
+def study_list(runs: Runs = RUNS) -> None:
+    """List the studies that ship with the package and those already run here.
+
+    Example: [bold]eos study list[/bold]
+    """
+    from eos_platform.engine.study import known_studies
+    from eos_platform.terminal.tables import plain_table
+
+    table = plain_table(left=("study", "model", "trials", "state", "description"))
+    for line in known_studies(runs):
+        table.add_row(*line)
+    terminal.console().print(table)
+
+
+def _drive(
+    source: str, sets: list[str] | None, address: str, ship: bool, runs: Path, *, again: bool, fresh: bool = False
+) -> None:
+    from eos_platform.engine.store.run_dir import load_study
+
+    file = load_study(source, sets or (), runs)  # says what is wrong with it before the long imports
+    from eos_platform.engine.study import Study
+
+    study = Study(file, runs=runs, address=address, ship_code=ship)
+    with resumable(study, source, runs):
+        study.resume() if again else study.run(fresh=fresh)
+        terminal.stored()
+
+
+@contextmanager
+def resumable(study: Any, source: str, runs: Path) -> Iterator[None]:
+    """Say how to go on after Ctrl-C."""
+    from eos_platform.engine.driver import Interrupted
+
+    try:
+        yield
+    except (Interrupted, KeyboardInterrupt):
+        begun = study.folder.study_file.exists()
+        command = f"eos study resume {study.file.name}" if begun else f"eos study run {source}"
+        where = "" if runs == RUNS else f" --runs {runs}"
+        terminal.say(f"eos: stopped; every finished search is kept. Go on with: {command}{where}", stderr=True)
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
+def main() -> None:
+    """The entry point."""
+    terminal.run(lambda: app(prog_name="eos"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""``eos bench``: how fast operators really are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from eos_platform.cli.options import Missing, Trust
+from eos_platform.common import console as terminal
+from eos_platform.common import strict_json
+from eos_platform.common.errors import EosError, brief
+from eos_platform.common.files import check_writable, write_atomic
+
+ROWS, TABLE, PAGE = "bench.jsonl", "bench.csv", "bench.html"
+MOST = 1_000_000  # tokens, or prompts at once
+
+
+def bench(
+    operators: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[OPERATOR]...", help="Operator files, designs, or searched-like (the default)."),
+    ] = None,
+    shape: Annotated[
+        str | None, typer.Option(help="A model of true size with random weights; --shape list names them.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Instead: a bundled model or a model folder.")] = None,
+    tokens: Annotated[str, typer.Option(help="Mean visual tokens of designs, with commas between.")] = "192,128,64,29",
+    batch: Annotated[str, typer.Option(help="Prompts at once, with commas between.")] = "1,16",
+    text: Annotated[int, typer.Option(min=2, help="Tokens of a prompt that are not visual.")] = 60,
+    modes: Annotated[
+        str, typer.Option(help="Of eager, captured (a CUDA graph), compiled (a graph, sites fused beforehand).")
+    ] = "eager,captured",
+    new: Annotated[int, typer.Option(min=1, help="Tokens of an answer, for answers a second.")] = 64,
+    repeats: Annotated[int, typer.Option(min=1, help="Times each is run, in turns.")] = 20,
+    decode: Annotated[bool, typer.Option(help="Time decoding, too.")] = True,
+    out: Annotated[Path, typer.Option(help="Folder for the rows, a CSV and a page.")] = Path("eos-bench"),
+    mlflow: Annotated[str, typer.Option(metavar="URI|none", help="Also log the table there.")] = "none",
+    device: Annotated[str | None, typer.Option(help="Where to run; default: the GPU if there is one.")] = None,
+    trust_remote_code: Trust = False,
+    allow_missing: Missing = False,
+) -> None:
+    """Time prefill and decoding with operators, beside the unreduced model and beside an oracle.
+
+    The oracle is the same model on an input that simply has so many tokens at each layer: what a deployed operator
+    takes longer than it is its own cost.
+
+    Example: [bold]eos bench searched-like fastv --shape llava-1.5-7b --batch 1[/bold]
+    """
+    from rich.progress import Progress
+
+    from eos_platform.bench.operators import SEARCHED, check_named
+    from eos_platform.bench.report import frame, table
+    from eos_platform.bench.run import MODES, Plan
+    from eos_platform.bench.run import bench as run_bench
+    from eos_platform.bench.shapes import SHAPES, load
+    from eos_platform.models.loading.devices import find_device
+
+    if shape == "list":
+        for name, known in SHAPES.items():
+            terminal.say(f"{name:16} {known.about}")
+        return
+    wanted = _words(modes, "--modes")
+    for mode in wanted:
+        if mode not in MODES:
+            raise EosError(f"--modes {brief(mode)}: one of {', '.join(MODES)}")
+    plan = Plan(
+        operators=operators or [SEARCHED],
+        tokens=_numbers(tokens, "--tokens"),
+        batches=[int(number) for number in _numbers(batch, "--batch")],
+        text=text,
+        new=new,
+        repeats=repeats,
+        modes=wanted,
+        decode=decode,
+    )
+    check_named(plan.operators)
+    check_writable(out / ROWS)
+    if mlflow != "none":
+        from eos_platform.cli.compare import ready
+
+        ready(mlflow)
+    where = find_device(device)
+    console = terminal.console()
+    rows: list[dict[str, Any]] = []
+    total = plan.measurements
+    with Progress(*Progress.get_default_columns(), console=console, disable=not terminal.draws(console)) as progress:
+        task = progress.add_task("loading the model", total=total)
+        name, loaded, grid = load(shape, model, where, trust_remote_code=trust_remote_code, allow_missing=allow_missing)
+        for row in run_bench(loaded, grid, plan, lambda what: progress.update(task, description=what)):
+            rows.append({"model": name, **row})
+            progress.advance(task)
+            write_atomic(out / ROWS, "".join(strict_json.dumps(strict_json.plain(one)) + "\n" for one in rows))
+    console.print(table(rows), soft_wrap=True)
+    found = frame(rows)
+    write_atomic(out / TABLE, found.to_csv(index=False))
+    from eos_platform.dashboards.page import alone
+    from eos_platform.dashboards.speed import speed_figure
+
+    write_atomic(out / PAGE, alone(speed_figure(found)))
+    terminal.stored()
+    console.print(f"wrote {out / ROWS}, {out / TABLE}, {out / PAGE}", soft_wrap=True)
+    if mlflow != "none":
+        _log(mlflow, name, found, out)
+
+
+def _log(uri: str, name: str, found: Any, out: Path) -> None:
+    """One run with the table and the page."""
+    from eos_platform.common.addresses import masked
+    from eos_platform.tracking.client import TROUBLE, connect, experiment_of, first_line
+
+    try:
+        client = connect(uri)
+        run = client.create_run(experiment_of(client, "eos bench", None).experiment_id, run_name=name)
+        client.log_table(run.info.run_id, found, artifact_file="bench.json")
+        client.log_artifact(run.info.run_id, str(out / PAGE))
+        client.set_terminated(run.info.run_id)
+    except TROUBLE as error:
+        raise EosError(f"cannot write the MLflow store {masked(uri)}: {first_line(error)}") from None
+
+
+def _words(text: str, option: str) -> tuple[str, ...]:
+    found = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not found:
+        raise EosError(f"{option}: nothing given")
+    return found
+
+
+def _numbers(text: str, option: str) -> list[float]:
+    try:
+        found = [float(word) for word in _words(text, option)]
+    except ValueError:
+        raise EosError(f"{option} {brief(text)}: expected numbers with commas between") from None
+    if not all(1 <= number <= MOST for number in found):
+        raise EosError(f"{option} {brief(text)}: every number must be 1 or more, and {MOST:,} at most")
+    return found

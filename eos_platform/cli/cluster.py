@@ -1,0 +1,66 @@
+"""``eos cluster``: what every node is started with, and whether the nodes of a cluster can run studies."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Annotated
+
+import typer
+
+from eos_platform.common import console as terminal
+from eos_platform.common.errors import EosError
+
+cluster_app = typer.Typer(
+    no_args_is_help=True,
+    help="Clusters: start their nodes, check them.\n\nExample: [bold]eos cluster check --address auto[/bold]",
+)
+
+
+@cluster_app.command("env")
+def cluster_env(
+    export: Annotated[bool, typer.Option(help="Lines for a shell; otherwise for an env file.")] = True,
+) -> None:
+    """Print the environment every node is started in: the token is kept on, a dead node is noticed within 10 s.
+
+    Example: [bold]eval "$(eos cluster env)" && ray start --head[/bold]
+    """
+    from eos_platform.engine.cluster.ray_session import NODE_ENVIRONMENT
+
+    for name, value in NODE_ENVIRONMENT.items():
+        terminal.say(f"export {name}={shlex.quote(value)}" if export else f"{name}={value}")
+
+
+@cluster_app.command("check")
+def cluster_check(
+    address: Annotated[str, typer.Option(help="The Ray cluster, such as auto or ray-head:6379.")] = "auto",
+    storage: Annotated[str, typer.Option(help="A folder or URL that every node must reach.")] = "",
+    ship: Annotated[bool, typer.Option("--ship-code", help="Send this package to nodes that lack it.")] = False,
+) -> None:
+    """Ask every node for its versions, its code and the storage it sees. Exit code 2 when one cannot run studies.
+
+    Example: [bold]eos cluster check --address auto --storage s3://bucket/runs[/bold]
+    """
+    from eos_platform.engine.cluster.preflight import examine
+    from eos_platform.engine.cluster.ray_session import ray_session, token_wanted
+    from eos_platform.engine.store.checkpoint_storage import check
+    from eos_platform.terminal.tables import plain_table
+
+    check(storage)
+    with ray_session(address, ship):
+        found = examine(storage, token=token_wanted())
+    table = plain_table(left=("node", "package"), right=("CPUs", "GPUs", "memory", "Python", "ray", "torch"))
+    for node in found:
+        memory = f"{node.resources.get('memory', 0.0) / 2**30:.1f} GiB"
+        counts = (f"{node.resources.get(name, 0.0):g}" for name in ("CPU", "GPU"))
+        versions = (node.told.get(name, "") for name in ("package", "python", "ray", "torch"))
+        package, *others = versions
+        table.add_row(node.address, package, *counts, memory, *others)
+    console = terminal.console()
+    console.print(table)
+    unfit = [node for node in found if node.wrong]
+    for node in unfit:
+        for wrong in node.wrong:
+            console.print(f"node {node.address} {wrong}", style="yellow", soft_wrap=True)
+    if unfit:
+        raise EosError(f"{len(unfit)} of {len(found)} nodes cannot run studies")
+    console.print(f"all {len(found)} nodes can run studies")

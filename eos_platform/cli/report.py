@@ -1,0 +1,52 @@
+"""``eos report``: a study or a comparison as one file to mail, and its figures as pictures for papers."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from eos_platform.common import console as terminal
+from eos_platform.common.addresses import of_sqlite
+from eos_platform.common.boundary import reading
+from eos_platform.common.errors import EosError, shown
+from eos_platform.common.files import check_writable, write_atomic
+
+
+def report(
+    source: Annotated[
+        str, typer.Argument(metavar="STUDY|COMPARISON", help="A study's name, or a comparison's folder.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The HTML file.")] = Path("report.html"),
+    studies: Annotated[Path, typer.Option(help="The folder studies are kept in.")] = Path("eos-runs"),
+    tracking: Annotated[str | None, typer.Option(metavar="URI", help="An MLflow tracking URI, instead.")] = None,
+    figures: Annotated[Path | None, typer.Option(metavar="DIR", help="Save each figure here too.")] = None,
+    form: Annotated[str, typer.Option("--format", metavar="png|svg", help="Of those pictures.")] = "png",
+) -> None:
+    """Write one self-contained HTML file: the front, operators, skills, how the study went.
+
+    Example: [bold]eos report quickstart --out report.html --figures figures --format svg[/bold]
+    """
+    from eos_platform.dashboard_data import report as made
+
+    check_writable(out)
+    if form not in made.FORMATS:
+        raise EosError(f"unknown format '{form}'; known: {', '.join(made.FORMATS)}")
+    if figures is not None:
+        made.check_export(figures, form)
+    if os.path.lexists(Path(source) / "comparison.json"):
+        found = made.of_comparison(Path(source))
+    else:
+        from eos_platform.dashboard_data.studies import Studies
+
+        known = Studies(tracking or of_sqlite(studies / "mlflow.db"))
+        with reading(f"study {shown(source)} cannot be drawn from its MLflow store"):
+            found = made.of_study(known, source)
+    written = [write_atomic(out, made.html(found))]
+    if figures is not None:
+        written += made.export(found, figures, form)
+    terminal.stored()
+    for path in written:
+        terminal.say(f"wrote {path}")

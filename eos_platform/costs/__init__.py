@@ -1,0 +1,1 @@
+"""What an operator costs: FLOPs by arithmetic and as profiled, and the model shapes they follow from."""

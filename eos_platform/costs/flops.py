@@ -1,0 +1,140 @@
+"""How many FLOPs a prefill takes: plain arithmetic, the same for whole numbers and for tensors with gradients.
+
+Counted as ``torch.utils.flop_counter`` counts: matrix products only, a multiply-add is 2, attention over all pairs,
+logits of one position. What an operator itself costs (attention rows, similarities, transfers) is included. One
+prompt; a batch multiplies every term alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from eos_platform.common.errors import EosError
+from eos_platform.costs.shapes import DecoderShape, VisionShape, shape_of, vision_shape_of
+from eos_platform.costs.site_flops import (
+    all_pairs,
+    feature_flops,
+    opening_flops,
+    question_flops,
+    site_flops,
+    steering_flops,
+)
+from eos_platform.costs.vision_flops import vision_flops
+from eos_platform.models.runtime.required_features import arrivals, decoder_needs
+from eos_platform.operators.relaxed.site import RelaxedSite
+from eos_platform.operators.selectors.diverse_topk import at_once, products
+from eos_platform.operators.site import SCORED
+from eos_platform.operators.spec import OperatorSpec
+
+__all__ = [
+    "DecoderShape",
+    "VisionShape",
+    "compute_ratio",
+    "layer_flops",
+    "prefill_flops",
+    "shape_of",
+    "soft_compute_ratio",
+    "vision_flops",
+    "vision_shape_of",
+    "whole_model_ratio",
+]
+
+Number = TypeVar("Number", float, Tensor)
+
+
+def layer_flops(shape: DecoderShape, tokens: Number) -> Number:
+    """One decoder layer over ``tokens`` tokens."""
+    heads, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
+    linear = shape.hidden * (2 * heads + 2 * keys + 3 * shape.intermediate)
+    return 2 * linear * tokens + 4 * heads * tokens * tokens
+
+
+def prefill_flops(shape: DecoderShape, text_tokens: int, operator: OperatorSpec | None, tokens: int) -> float:
+    """The language model's prefill of one prompt.
+
+    Args:
+        shape: of the decoder.
+        text_tokens: tokens that are not visual.
+        operator: what reduces the visual tokens on the way, if anything.
+        tokens: visual tokens that arrive, of each unit.
+
+    Raises:
+        EosError: the operator is for another number of layers or tokens.
+    """
+    logits = 2 * shape.hidden * shape.vocab
+    if operator is None:
+        return float(shape.layers * layer_flops(shape, shape.units * tokens + text_tokens) + logits)
+    target = operator.target
+    if (target.layers, target.tokens) != (shape.layers, tokens):
+        raise EosError(
+            f"operator '{operator.name}' is for {target.layers} decoder layers and {target.tokens} visual tokens;"
+            f" here are {shape.layers} and {tokens}"
+        )
+    total = float(logits)
+    total += opening_flops(shape, decoder_needs(operator), operator.entering, text_tokens)
+    for site, incoming in arrivals(operator, "decoder"):
+        total += site_flops(shape, site, incoming, text_tokens)
+    return total + sum(layer_flops(shape, shape.units * count + text_tokens) for count in operator.counts)
+
+
+def compute_ratio(operator: OperatorSpec, shape: DecoderShape, text_tokens: int) -> float:
+    """Prefill FLOPs of the language model with the operator, over those without."""
+    tokens = operator.target.tokens
+    return prefill_flops(shape, text_tokens, operator, tokens) / prefill_flops(shape, text_tokens, None, tokens)
+
+
+def soft_compute_ratio(
+    sites: Sequence[RelaxedSite],
+    counts: Sequence[Tensor],
+    shape: DecoderShape,
+    tokens: int,
+    text_tokens: int,
+) -> Tensor:
+    """The compute ratio of relaxed sites, differentiable in ``counts``.
+
+    A site's own cost fades as it removes fewer tokens: one that removes none is left out when deployed.
+
+    Args:
+        sites: in layer order.
+        counts: visual tokens left after each.
+        shape: of the decoder.
+        tokens: visual tokens that arrive.
+        text_tokens: tokens that are not visual.
+    """
+    # made on the device: a copy from the host could not be captured
+    total = torch.full((), float(2 * shape.hidden * shape.vocab), device=counts[0].device if counts else None)
+    if any(site.steering is not None for site in sites):
+        total = total + question_flops(shape, text_tokens)
+    here = torch.full_like(total, float(tokens))
+    after: dict[int, Tensor] = {}
+    for site, count in zip(sites, counts, strict=True):
+        gone = (here - count).clamp_min(0.0)
+        names = site.features if site.selector in SCORED else ()
+        cost = feature_flops(shape, names, here, text_tokens)
+        cost = cost + shape.units * all_pairs(site.selector, here, shape.hidden)
+        if site.selector == "cover":
+            cost = cost + shape.units * 2 * shape.hidden * products(here, count, shape.hidden)
+        if site.probe is not None:
+            cost = cost + shape.units * 2 * shape.hidden * here
+        if site.steering is not None:
+            cost = cost + steering_flops(shape, len(site.steering[0]))
+        known = site.selector == "cover" and at_once(shape.hidden)  # how alike they are
+        cost = cost + shape.units * (2 if known else 4) * shape.hidden * gone * count
+        total = total + cost * gone / (gone + 1)
+        here = after[site.layer] = count
+    here = torch.full_like(total, float(tokens))
+    for layer in range(shape.layers):
+        here = after.get(layer, here)
+        total = total + layer_flops(shape, shape.units * here + text_tokens)
+    return total / prefill_flops(shape, text_tokens, None, tokens)
+
+
+def whole_model_ratio(operator: OperatorSpec, shape: DecoderShape, vision: VisionShape, text_tokens: int) -> float:
+    """The same ratio with vision tower and projector on both sides."""
+    tokens = operator.target.tokens
+    reduced = prefill_flops(shape, text_tokens, operator, tokens) + vision_flops(vision, operator)
+    return reduced / (prefill_flops(shape, text_tokens, None, tokens) + vision_flops(vision))

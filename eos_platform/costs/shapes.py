@@ -1,0 +1,74 @@
+"""The sizes of a model that its compute follows from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from eos_platform.models.adapters.target import parts_of
+from eos_platform.models.loading.unwrap import unwrapped
+
+
+@dataclass(frozen=True)
+class DecoderShape:
+    """The sizes of a Llama-style decoder."""
+
+    layers: int
+    hidden: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    intermediate: int
+    vocab: int
+    key_width: int = 64  # of the vision tower's keys, which tokens may be compared by
+    units: int = 1  # of as many visual tokens as an operator is for, in a prompt; each is reduced by itself
+
+
+@dataclass(frozen=True)
+class VisionShape:
+    """The sizes of a CLIP-style vision tower and of the projector after it."""
+
+    layers: int
+    hidden: int
+    intermediate: int
+    tokens: int  # visual tokens; the tower has a class token more
+    patch: int  # numbers in one patch of pixels
+    used: int  # layers whose output the projector takes
+    text_hidden: int
+    depth: int  # layers that lead to the visual tokens
+    head_dim: int
+
+
+def shape_of(model: Any) -> DecoderShape:
+    """The sizes of a model's decoder."""
+    model = unwrapped(model)
+    parts = parts_of(model)
+    config, vision = parts.language_model.config, model.config.vision_config
+    return DecoderShape(
+        layers=config.num_hidden_layers,
+        hidden=config.hidden_size,
+        heads=config.num_attention_heads,
+        kv_heads=config.num_key_value_heads,
+        head_dim=getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads,
+        intermediate=config.intermediate_size,
+        vocab=config.vocab_size,
+        key_width=vision.hidden_size // vision.num_attention_heads,
+    )
+
+
+def vision_shape_of(model: Any) -> VisionShape:
+    """The sizes of a model's vision tower and projector."""
+    model = unwrapped(model)
+    parts, config = parts_of(model), model.config
+    vision, used = config.vision_config, config.vision_feature_layer
+    return VisionShape(
+        layers=vision.num_hidden_layers,
+        hidden=vision.hidden_size,
+        intermediate=vision.intermediate_size,
+        tokens=parts.grid[0] * parts.grid[1],
+        patch=vision.num_channels * vision.patch_size**2,
+        used=1 if isinstance(used, int) else len(used),
+        text_hidden=config.text_config.hidden_size,
+        depth=parts.used,
+        head_dim=vision.hidden_size // vision.num_attention_heads,
+    )

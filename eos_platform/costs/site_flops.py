@@ -1,0 +1,143 @@
+"""What a site costs by itself: reading features, comparing tokens, moving what is dropped.
+
+As everywhere, products of matrices count, a multiply-add as 2, and what is not a product is free.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from typing import TypeVar
+
+from torch import Tensor
+
+from eos_platform.costs.shapes import DecoderShape
+from eos_platform.models.attention.text_queries import PIVOTS as TEXT_PIVOTS
+from eos_platform.models.runtime.required_features import RATED, needed
+from eos_platform.operators.selectors.choose import compared_once
+from eos_platform.operators.selectors.diverse_topk import products
+from eos_platform.operators.selectors.pivots import VISUAL
+from eos_platform.operators.spec import SiteSpec
+
+Number = TypeVar("Number", float, Tensor)
+# which share of all pairs of tokens a selector compares
+_SIMILAR = {"alternate": 0.25, "farthest": 1.0, "bipartite": 1.0}
+ROWS = {"mean_text", "raters", "corrected"}  # features for which every text token is a query
+
+
+def feature_flops(shape: DecoderShape, names: Collection[str], tokens: Number, text_tokens: int) -> Number:
+    """What a decoder layer is asked about ``tokens`` visual tokens of each unit; what comes from the vision tower costs
+    there."""
+    tokens = shape.units * tokens
+    asked = text_tokens if ROWS & set(names) else 0
+    rows = ("last_text" in names) + asked
+    present = tokens + text_tokens
+    cost = tokens * 4 * shape.hidden * ("uniqueness" in names)
+    if rows or "key_norm" in names or "text_pivots" in names:
+        cost = cost + 2 * shape.hidden * shape.kv_heads * shape.head_dim * present
+    if rows:
+        cost = cost + 2 * rows * shape.heads * shape.head_dim * (shape.hidden + present)
+        cost = cost + 2 * text_tokens * tokens * (("mean_text" in names) + ("raters" in names))
+    if "corrected" in names:
+        cost = cost + 2 * text_tokens * tokens * (shape.head_dim + shape.heads)
+    return cost
+
+
+def opening_flops(shape: DecoderShape, names: Collection[str], tokens: int, text_tokens: int) -> float:
+    """What is found once, of what enters the language model."""
+    cost, tokens = 0.0, shape.units * tokens
+    if "relevance" in names:
+        cost += 2 * shape.hidden * (tokens + text_tokens)
+    if "question" in names:
+        cost += question_flops(shape, text_tokens)
+    if RATED & set(names):
+        cost += 2 * shape.hidden * tokens * text_tokens
+    return cost
+
+
+def question_flops(shape: DecoderShape, text_tokens: int) -> float:
+    """The mean direction of the text."""
+    return 2 * shape.hidden * text_tokens
+
+
+def steering_flops(shape: DecoderShape, rank: int) -> float:
+    """A question that turns a probe."""
+    return 4 * rank * shape.hidden
+
+
+def site_flops(shape: DecoderShape, site: SiteSpec, tokens: int, text_tokens: int) -> float:
+    """What a deployed site before a decoder layer costs when ``tokens`` visual tokens arrive."""
+    names = needed(site, tokens)
+    asking = float(feature_flops(shape, names, tokens, text_tokens))
+    if site.probe and not site.is_noop(tokens):
+        asking += shape.units * 2 * shape.hidden * tokens
+        if "question" in names and site.steering:
+            asking += steering_flops(shape, site.steering.rank)
+    return asking + shape.units * reduce_flops(site, tokens, shape.hidden, shape.key_width, TEXT_PIVOTS)
+
+
+def reduce_flops(site: SiteSpec, tokens: int, width: int, key_width: int, text_pivots: int = 0) -> float:
+    """Choosing and moving, without the features.
+
+    Args:
+        site: the site.
+        tokens: that arrive.
+        width: of a token.
+        key_width: of a key of the vision tower.
+        text_pivots: text tokens that are pivots.
+    """
+    if site.is_noop(tokens) or site.keep == tokens:
+        return 0.0
+    compared = key_width if site.similarity == "keys" else width
+    kept = site.keep - site.summary
+    picked, rest = kept - site.important, tokens - site.important
+    cost = 0.0
+    if picked:
+        cost += all_pairs(site.selector, rest, compared)
+    if site.selector == "cover" and picked:
+        cost += 2 * compared * products(rest, picked, compared)
+    if site.selector == "dpp":
+        cost += rest * picked * (2 * compared + picked - 1)  # a row of cosines a pick, less what earlier ones hold
+    if site.selector == "pivots" and picked > VISUAL:
+        cost += 2 * (VISUAL + text_pivots) * rest * compared
+    transfer = site.transfer
+    if transfer.gamma == 0 or kept == 0:
+        return cost
+    if transfer.by == "anchor":
+        compares = transfer.support.kind == "nearest" and transfer.metric == "cosine"
+        return cost + 2 * kept * tokens * (compared * compares + width)
+    gives, takes = _givers(site, tokens), _receivers(site, tokens)
+    if math.isinf(transfer.tau) and transfer.support.kind == "all":
+        return cost + 2 * gives * width  # one weighted sum serves all
+    if math.isinf(transfer.tau) and transfer.support.kind == "window":
+        return cost  # added up in place, like what is merged; nothing is compared
+    compares = transfer.metric == "cosine" and not compared_once(site, tokens, compared)  # distances are no products
+    multiplies = transfer.tau > 0  # what is merged is added up in place
+    return cost + 2 * gives * takes * (compared * compares + width * multiplies)
+
+
+def all_pairs(selector: str, tokens: Number, width: int) -> Number:
+    """Comparing every token with every other, as far as a selector does."""
+    return tokens * tokens * (2 * width * _SIMILAR.get(selector, 0.0))
+
+
+def _receivers(site: SiteSpec, tokens: int) -> int:
+    kept = site.keep - site.summary
+    if site.transfer.to == "all":
+        return kept
+    picked = kept - site.important
+    return min(picked, (tokens - site.important) // 2) if site.selector == "alternate" else picked
+
+
+def _givers(site: SiteSpec, tokens: int) -> int:
+    kept, among = site.keep - site.summary, site.transfer.among
+    if among == 1:
+        return tokens - kept
+    picked, rest = kept - site.important, tokens - site.important
+    if site.selector == "density":
+        return max(picked, _share(among, rest)) - picked
+    return _share(among, tokens - kept)
+
+
+def _share(among: float, count: int) -> int:
+    return min(count, math.floor(among * count) + 1) if among > 0 else 0

@@ -1,0 +1,221 @@
+"""A study's runs as one table, and what is worked out from it.
+
+Columns of ``operators_frame``, one row a run (a trial, a hand-designed operator, the unreduced model):
+
+====================  =============================================================================================
+key, name             MLflow run id; a name for people
+family, regime        "searched" | "hand-designed" | "unreduced"; of the operator
+design, variant       of a hand-designed one
+state                 "complete" | "running" | "pruned" | "failed" | "interrupted"
+trial, retry_of       numbers, unknown for others
+accuracy, _low, _high share of 1 with its 95 % interval: on held-out questions where asked, else on validation ones
+measured_on           which of the two: "held-out" | "validation"
+validation            accuracy on validation questions
+questions             how many that accuracy is of
+compute_ratio         FLOPs of the language model's prefill, reduced / unreduced
+mean_tokens           mean visual tokens entering a decoder layer; ``tokens_left``: after the last site
+start, end            seconds since the epoch; ``seconds``: of the search
+front                 whether no other searched operator measured on the same questions is better in both objectives
+failure               why it failed
+params.<field>        settings of the search, as text; skill:<name>: held-out accuracy at one kind of question
+====================  =============================================================================================
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from eos_platform.analysis.stats.intervals import wilson
+from eos_platform.analysis.stats.pareto import hypervolume, pareto_mask
+from eos_platform.tracking import names
+from eos_platform.tracking.reading.run_reader import RawRun
+
+COLUMNS = (
+    *("key", "name", "family", "regime", "design", "variant", "state", "trial", "retry_of"),
+    *("accuracy", "accuracy_low", "accuracy_high", "measured_on", "validation", "questions"),
+    *("compute_ratio", "mean_tokens", "tokens_left", "start", "end", "seconds", "front", "failure"),
+)
+TEXT = ("key", "name", "family", "regime", "design", "variant", "state", "measured_on", "failure")
+SKILL = names.skill("")
+MOST = 500  # trials that importance is worked out from
+DONE = {"FINISHED": "complete", "FAILED": "failed", "KILLED": "interrupted", "RUNNING": "running"}
+
+
+def operators_frame(runs: Iterable[RawRun], *, validation_only: bool = False) -> pd.DataFrame:
+    """The table above, trials in order first.
+
+    Args:
+        validation_only: leave held-out accuracy aside, so that all trials are measured alike.
+    """
+    frame = pd.DataFrame([_row(run, validation_only) for run in runs])
+    frame = frame.reindex(columns=list(dict.fromkeys((*COLUMNS, *frame.columns))))
+    for name in set(COLUMNS) - {*TEXT, "front"}:
+        frame[name] = pd.to_numeric(frame[name], errors="coerce").astype(float)
+    frame["front"] = _front(frame)
+    return frame.sort_values(["trial", "name"], na_position="last", kind="stable", ignore_index=True)
+
+
+def _row(run: RawRun, validation_only: bool) -> dict[str, Any]:
+    tags, metrics = run.tags, run.metrics
+    validation = metrics.get(names.ACCURACY)
+    held_out = None if validation_only else metrics.get(names.HELDOUT_ACCURACY)
+    row: dict[str, Any] = {
+        "key": run.run_id,
+        "name": run.name,
+        "family": tags.get(names.FAMILY, "searched"),
+        "regime": tags.get(names.REGIME),
+        "design": tags.get(names.DESIGN),
+        "variant": tags.get(names.VARIANT),
+        "state": tags.get(names.STATE) or DONE.get(run.status, "failed"),
+        "trial": tags.get(names.TRIAL),
+        "retry_of": tags.get(names.RETRY_OF),
+        "validation": validation,
+        "start": run.start,
+        "end": run.end,
+        "failure": tags.get(names.FAILURE),
+        **{name: metrics.get(name) for name in ("compute_ratio", "mean_tokens", "tokens_left", "seconds")},
+        **{f"params.{name}": value for name, value in run.params.items()},
+        **{f"skill:{name.removeprefix(SKILL)}": value for name, value in metrics.items() if name.startswith(SKILL)},
+    }
+    if held_out is not None:
+        row |= {
+            "accuracy": held_out,
+            "accuracy_low": metrics.get(names.HELDOUT_LOW),
+            "accuracy_high": metrics.get(names.HELDOUT_HIGH),
+            "measured_on": "held-out",
+            "questions": metrics.get(names.QUESTIONS),
+        }
+    elif validation is not None and row["state"] != "running":
+        asked = run.params.get("eval_questions", "")
+        questions = int(asked) if asked.isdigit() else None
+        low, high = _interval(validation, questions)
+        row |= {"accuracy": validation, "accuracy_low": low, "accuracy_high": high}
+        row |= {"measured_on": "validation", "questions": questions}
+    if row["state"] in ("pruned", "failed"):  # no deployed operator that counts
+        row |= {"accuracy": None, "accuracy_low": None, "accuracy_high": None, "measured_on": None}
+    return row
+
+
+_known_intervals: dict[tuple[int, int], tuple[float, float]] = {}
+
+
+def _interval(share: float, questions: int | None) -> tuple[float, float]:
+    if not questions:
+        return math.nan, math.nan
+    key = (round(share * questions), questions)
+    if key not in _known_intervals:
+        _known_intervals[key] = wilson(np.arange(questions) < key[0])
+    return _known_intervals[key]
+
+
+def _front(frame: pd.DataFrame) -> pd.Series:
+    """Of the searched: held-out results against held-out ones; while there are none, validation against validation."""
+    searched = (frame["family"] == "searched") & frame["accuracy"].notna() & frame["compute_ratio"].notna()
+    held_out = searched & (frame["measured_on"] == "held-out")
+    mine = held_out if held_out.any() else searched
+    front = pd.Series(False, index=frame.index)
+    if mine.any():
+        front[mine] = pareto_mask(frame.loc[mine, ["compute_ratio", "accuracy"]])
+    return front
+
+
+def varied(frame: pd.DataFrame) -> list[str]:
+    """The search's fields that differ between trials."""
+    trials = frame[frame["trial"].notna()]
+    fields = [str(name) for name in frame.columns if str(name).startswith("params.")]
+    return [name.removeprefix("params.") for name in fields if trials[name].dropna().nunique() > 1]
+
+
+def settings(frame: pd.DataFrame, fields: Iterable[str]) -> pd.DataFrame:
+    """Trials with their varied fields as columns of their own, numbers where they are numbers."""
+    trials = frame[frame["trial"].notna()].copy()
+    trials["accuracy"] = trials["validation"].where(trials["state"] == "complete")
+    for name in fields:
+        numbers = pd.to_numeric(trials[f"params.{name}"], errors="coerce")
+        trials[name] = numbers if numbers.notna().all() else trials[f"params.{name}"].astype(str)
+    return trials
+
+
+def progress(frame: pd.DataFrame) -> pd.DataFrame:
+    """``minutes`` and ``hypervolume`` (validation) at every finished trial, in the order they ended."""
+    trials = frame[frame["trial"].notna()]
+    rows = trials[(trials["state"] == "complete") & trials["validation"].notna() & trials["end"].notna()]
+    rows = rows[rows["compute_ratio"].notna()].sort_values("end")
+    if rows.empty:
+        return pd.DataFrame(columns=["minutes", "hypervolume"])
+    begun, lines, area = float(trials["start"].min()), [], 0.0
+    front: list[tuple[float, float]] = []
+    for ratio, accuracy, end in rows[["compute_ratio", "validation", "end"]].to_numpy(float):
+        if not any(cost <= ratio and gain >= accuracy for cost, gain in front):  # else the area is what it was
+            front = [(cost, gain) for cost, gain in front if cost < ratio or gain > accuracy] + [(ratio, accuracy)]
+            area = hypervolume(pd.DataFrame(front, columns=["compute_ratio", "accuracy"]))
+        lines.append({"minutes": (end - begun) / 60, "hypervolume": area})
+    return pd.DataFrame(lines)
+
+
+def importance(frame: pd.DataFrame) -> pd.DataFrame:
+    """``parameter``, ``objective``, ``share``: PED-ANOVA (Watanabe et al., 2023) over the measured trials.
+
+    Of thousands, five hundred of them, evenly; empty below eight.
+    """
+    import optuna
+    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+
+    fields = varied(frame)
+    rows = settings(frame, fields)
+    rows = rows[rows["accuracy"].notna() & rows["compute_ratio"].notna()]
+    empty = pd.DataFrame(columns=["parameter", "objective", "share"])
+    if len(rows) > MOST:
+        rows = rows.iloc[np.linspace(0, len(rows) - 1, MOST).astype(int)]
+    if len(rows) < 8 or not fields:
+        return empty
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    space = {name: _distribution(rows[name]) for name in fields}
+    lines = []
+    for objective, column in (("accuracy", "accuracy"), ("compute ratio", "compute_ratio")):
+        told = optuna.create_study(direction="maximize" if column == "accuracy" else "minimize")
+        told.add_trials(
+            [
+                optuna.trial.create_trial(
+                    params={name: row[name] for name in fields}, distributions=space, value=float(row[column])
+                )
+                for row in rows.to_dict("records")
+            ]
+        )
+        shares = get_param_importances(told, evaluator=PedAnovaImportanceEvaluator())
+        lines += [{"parameter": name, "objective": objective, "share": share} for name, share in shares.items()]
+    return pd.DataFrame(lines)
+
+
+def _distribution(values: pd.Series) -> Any:
+    from optuna.distributions import CategoricalDistribution, FloatDistribution
+
+    if pd.api.types.is_numeric_dtype(values) and values.nunique() > 6:
+        low, high = float(values.min()), float(values.max())
+        return FloatDistribution(low, high, log=low > 0 and high / low > 8)
+    return CategoricalDistribution(sorted(values.unique().tolist()))
+
+
+def remaining(frame: pd.DataFrame, target: int | None, now: float) -> dict[str, Any]:
+    """Counts by state, and how long is left: ``eta`` in seconds, unknown before the first has ended or at the end."""
+    trials = frame[frame["trial"].notna()]
+    again = set(trials["retry_of"].dropna())
+    counting = trials[~trials["trial"].isin(again)]
+    counts = {state: int((counting["state"] == state).sum()) for state in ("complete", "running", "pruned", "failed")}
+    done = counts["complete"] + counts["pruned"] + counts["failed"]
+    left = max(0, (target or 0) - done)
+    running = counting[counting["state"] == "running"]
+    eta = None
+    ended = counting[counting["end"].notna()].sort_values("end")
+    if left and len(running) and len(ended):
+        # the pace of the last two dozen, so that a pause of a night before a resume says nothing
+        recent = ended.tail(24)
+        took = (recent["end"] - recent["start"]).mean()
+        spent = (now - running["start"]).clip(upper=took).sum()
+        eta = max(0.0, (left * took - spent) / max(1, len(running)))
+    return {**counts, "done": done, "target": target, "left": left, "eta": eta}

@@ -1,0 +1,275 @@
+"""The studies of a tracking store, read again only when something was written."""
+
+from __future__ import annotations
+
+import shlex
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+import pandas as pd
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from eos_platform.common import strict_json
+from eos_platform.common.addresses import masked
+from eos_platform.common.boundary import reading
+from eos_platform.common.errors import EosError, shown, unknown
+from eos_platform.common.files import read_text
+from eos_platform.common.printable import unmarked
+from eos_platform.dashboard_data import frames
+from eos_platform.dashboard_data.describe import layers_of, sites_of
+from eos_platform.dashboard_data.overlays import Overlays, kept_rows, on_pictures
+from eos_platform.operators.spec import OperatorSpec
+from eos_platform.tracking import names
+from eos_platform.tracking.reading.run_reader import RawRun, reader
+from eos_platform.tracking.recorder import connect, first_line
+from eos_platform.tracking.views import run_url
+
+EVERY = 1.0  # seconds; a store is not asked more often, however many pages are open
+
+
+@dataclass
+class _Held:
+    """What is in memory of one study."""
+
+    parent: RawRun
+    runs: dict[str, RawRun] = field(default_factory=dict)
+    version: int = 0
+    worked: dict[tuple[str, Any], Any] = field(default_factory=dict)  # of this version
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    stamp: str | None = None
+
+
+class Studies:
+    """Answers what the pages ask; safe to be asked by several threads.
+
+    Args:
+        uri: MLflow tracking URI.
+        interface: address of an MLflow UI over the same store, for links.
+
+    Raises:
+        EosError: no such store.
+    """
+
+    def __init__(self, uri: str, interface: str = "http://127.0.0.1:5000") -> None:
+        self.uri = uri
+        self.interface = (masked(uri) if uri.startswith(("http://", "https://")) else interface).rstrip("/")
+        self._reader = reader(uri)
+        self._held: dict[str, _Held] = {}
+        self._lock = threading.RLock()
+        self._looked, self._stamp = 0.0, ""
+        self._specs: dict[str, OperatorSpec | None] = {}
+        self._overlays = Overlays()
+        self._client: MlflowClient | None = None
+
+    def names(self) -> list[str]:
+        """Studies and comparisons, the latest first."""
+        self._look()
+        return list(self._held)
+
+    def listing(self) -> pd.DataFrame:
+        """One row a study: name, kind, model, task, state, trials, target, front, best, updated, description."""
+        return pd.DataFrame([self._line(name) for name in self.names()])
+
+    def version(self, study: str) -> int:
+        """Grows when the study changed; cheap."""
+        held = self._study(study)
+        stamp = self._reader.stamp()
+        with held.lock:
+            if stamp and stamp == held.stamp:
+                return held.version
+            runs = self._reader.children(held.parent, held.runs)
+            held.stamp = stamp
+            if runs != held.runs:
+                held.runs, held.worked = runs, {}
+                held.version += 1
+            return held.version
+
+    def facts(self, study: str) -> dict[str, Any]:
+        """name, model, task, target (trials planned), description, state, comparison (bool), link (MLflow)."""
+        parent = self._study(study).parent
+        plan = parent.tags.get(names.PLAN + "trials", "")
+        return {
+            "name": study,
+            "model": parent.params.get("model") or study.removeprefix("compare "),
+            "task": parent.params.get("task", "scenes"),
+            "target": int(plan) if plan.isdigit() else None,
+            "description": unmarked(parent.tags.get(names.NOTE, "").split("\n")[0].strip("# ")),
+            "state": frames.DONE.get(parent.status, "failed"),
+            "comparison": study.startswith("compare "),
+            "link": self._link(parent),
+        }
+
+    def operators(self, study: str, on: str = "best") -> pd.DataFrame:
+        """``frames.operators_frame``; ``on`` "validation" measures all trials alike."""
+        return self._work(
+            study, ("operators", on), lambda runs: frames.operators_frame(runs, validation_only=on == "validation")
+        )
+
+    def varied(self, study: str) -> list[str]:
+        """Fields Optuna varied."""
+        return self._work(study, ("varied", 0), lambda runs: frames.varied(self.operators(study)))
+
+    def settings(self, study: str) -> pd.DataFrame:
+        """Trials with those fields as columns."""
+        return self._work(
+            study, ("settings", 0), lambda runs: frames.settings(self.operators(study), self.varied(study))
+        )
+
+    def progress(self, study: str) -> pd.DataFrame:
+        """Hypervolume over time."""
+        return self._work(study, ("progress", 0), lambda runs: frames.progress(self.operators(study)))
+
+    def importance(self, study: str) -> pd.DataFrame:
+        """Of the varied fields."""
+        return self._work(study, ("importance", 0), lambda runs: frames.importance(self.operators(study)))
+
+    def remaining(self, study: str) -> dict[str, Any]:
+        """Counts and ETA."""
+        facts = self.facts(study)
+        target = facts["target"] if facts["state"] == "running" else None
+        return frames.remaining(self.operators(study), target or facts["target"], time.time())
+
+    def operator(self, study: str, key: str) -> OperatorSpec | None:
+        """The operator of a run; none where a run has no operator file (the unreduced model, a failed trial)."""
+        if key not in self._specs:
+            run = self._study(study).runs[key]
+            spec = self._fetch(run)
+            if spec is None and run.status == "RUNNING":
+                return None
+            self._specs[key] = spec
+        return self._specs[key]
+
+    def commands(self, study: str, key: str) -> dict[str, str]:
+        """Lines to copy (``attach``, ``cli``) and ``link``, the run in the MLflow UI."""
+        model = self.facts(study)["model"]
+        path = self._path(self._study(study).runs[key])
+        fetch = f"mlflow artifacts download -r {key} -a {names.OPERATOR_FILE} -d ."
+        file = str(path) if path else names.OPERATOR_FILE
+        lead = "" if path else f"MLFLOW_TRACKING_URI={shlex.quote(masked(self.uri))} {fetch} && "
+        return {
+            "attach": f"model = eos_platform.attach(model, {strict_json.dumps(file)})",
+            "cli": f"{lead}eos evaluate {shlex.quote(file)} --model {shlex.quote(model)}",
+            "explain": f"eos explain {shlex.quote(file)} --model {shlex.quote(model)} --out explained",
+            "link": self._link(self._study(study).runs[key]),
+        }
+
+    def diagram(self, study: str, key: str) -> tuple[pd.DataFrame, pd.DataFrame] | None:
+        """Layers and sites of a run's operator (``describe``); none without an operator file."""
+        spec = self.operator(study, key)
+        return None if spec is None else (layers_of(spec), sites_of(spec))
+
+    def kept(
+        self, study: str, keys: Sequence[str], *, wait: bool = False
+    ) -> tuple[pd.DataFrame, list[dict[str, Any]], dict[str, str]]:
+        """For ``kept_figure``: rows, pictures; and for each operator without them, why ("working": not yet)."""
+        found = self.operators(study).set_index("key")
+        rows: list[dict[str, Any]] = []
+        pictures: list[dict[str, Any]] = []
+        why: dict[str, str] = {}
+        for key in keys:
+            name, overlay = str(found.at[key, "name"]), self.overlay(study, key, wait=wait)
+            if isinstance(overlay, str):
+                why[name] = overlay
+            else:
+                # recorded and worked out ones may show other pictures: those of the first, where the others have them
+                pictures = pictures or overlay["pictures"]
+                rows += kept_rows(name, on_pictures(overlay, pictures), 0.0)
+        return pd.DataFrame(rows, columns=["column", "ratio", "picture", "origin", "size", "caption"]), pictures, why
+
+    def overlay(self, study: str, key: str, *, wait: bool = False) -> dict[str, Any] | str:
+        """Tokens kept on example pictures, or why there is none (yet)."""
+        spec = self.operator(study, key)
+        if spec is None:
+            return "This run has no operator file: nothing is removed, or nothing was found."
+        facts = self.facts(study)
+        file = self._path(self._study(study).runs[key], names.KEPT_FILE)
+        if file and file.exists() and (found := self._overlays.recorded(read_text(file, "kept tokens"))):
+            return found
+        return self._overlays.get(facts["model"], facts["task"], spec, wait=wait)
+
+    def _look(self) -> None:
+        with self._lock:
+            now = time.monotonic()
+            if self._held and now - self._looked < EVERY:
+                return
+            stamp = self._reader.stamp()
+            if stamp and stamp == self._stamp:
+                return
+            self._looked, self._stamp = now, stamp
+            latest: dict[str, RawRun] = {}
+            for parent in self._reader.parents():  # newest first; a name used again means its latest study
+                if names.UID in parent.tags:
+                    latest.setdefault(parent.experiment, parent)
+            held = {}
+            for name, parent in latest.items():
+                mine = self._held.get(name)
+                if mine is None or mine.parent.run_id != parent.run_id:
+                    mine = _Held(parent)
+                elif mine.parent.end != parent.end or mine.parent.status != parent.status:
+                    mine.runs = {}  # tags of ended runs may have changed: the front was marked
+                    mine.stamp = None
+                mine.parent = parent
+                held[name] = mine
+            self._held = held
+
+    def _study(self, study: str) -> _Held:
+        self._look()
+        if study not in self._held:
+            raise unknown("study", study, self._held)
+        return self._held[study]
+
+    def _work(self, study: str, what: tuple[str, Any], make: Any) -> Any:
+        self.version(study)
+        held = self._study(study)
+        with held.lock:
+            if what not in held.worked:
+                with reading(f"study {shown(study)} cannot be read from its MLflow store"):
+                    held.worked[what] = make(held.runs.values())
+            return held.worked[what]
+
+    def _line(self, name: str) -> dict[str, Any]:
+        facts, found = self.facts(name), self.operators(name)
+        counts = self.remaining(name)
+        front = found[found["front"]]
+        return {
+            "name": name,
+            "kind": "comparison" if facts["comparison"] else "study",
+            **{key: facts[key] for key in ("model", "task", "state", "description")},
+            "trials": counts["done"],
+            "target": counts["target"],
+            "operators": int(found["accuracy"].notna().sum()),
+            "front": len(front),
+            "best": front["accuracy"].max() if len(front) else None,
+            "updated": max([self._study(name).parent.start, *found["end"].dropna(), *found["start"].dropna()]),
+        }
+
+    def _link(self, run: RawRun) -> str:
+        return run_url(run.experiment_id, run.run_id, self.interface)
+
+    def _fetch(self, run: RawRun) -> OperatorSpec | None:
+        path = self._path(run)
+        if path is not None:
+            return OperatorSpec.load(path) if path.exists() else None
+        self._client = client = self._client or connect(self.uri)
+        try:
+            if not any(file.path == names.OPERATOR_FILE for file in client.list_artifacts(run.run_id)):
+                return None
+            with tempfile.TemporaryDirectory() as folder:
+                return OperatorSpec.load(client.download_artifacts(run.run_id, names.OPERATOR_FILE, folder))
+        except (MlflowException, OSError) as error:
+            raise EosError(f"cannot fetch the operator of {run.name}: {first_line(error)}") from None
+
+    def _path(self, run: RawRun, name: str | None = None) -> Path | None:
+        """Where a file of the run lies, if that is on this machine."""
+        where = urlparse(run.artifacts)
+        if where.scheme not in ("file", ""):
+            return None
+        path = Path(unquote(where.path)) / (name or names.OPERATOR_FILE)
+        return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

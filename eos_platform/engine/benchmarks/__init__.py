@@ -1,0 +1,1 @@
+"""What the engine itself costs and saves, each a command of its own."""

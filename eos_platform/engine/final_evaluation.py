@@ -1,0 +1,202 @@
+"""The end of a study: its front, the unreduced model and compute-matched designs on questions no search has seen."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+import pandas as pd
+import ray
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from eos_platform.analysis.baselines.match_cost import match
+from eos_platform.analysis.stats.intervals import wilson
+from eos_platform.analysis.stats.pareto import hypervolume, pareto_mask
+from eos_platform.common import console as terminal
+from eos_platform.common.boundary import words_of
+from eos_platform.common.errors import EosError
+from eos_platform.common.files import write_atomic
+from eos_platform.costs.flops import compute_ratio
+from eos_platform.dashboards.page import alone
+from eos_platform.dashboards.pareto import pareto_figure
+from eos_platform.engine.cluster.resources import Share
+from eos_platform.engine.store import optuna_store as store
+from eos_platform.engine.store.run_dir import Folder
+from eos_platform.engine.trial import Facts, Job, Measured, examine_operator
+from eos_platform.operators.spec import OperatorSpec
+from eos_platform.terminal.tables import plain_table
+from eos_platform.tracking.recorder import Recorder
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One operator of the comparison; None is the model left alone."""
+
+    name: str
+    family: str
+    operator: OperatorSpec | None
+    trial: int | None = None
+    design: str = ""
+
+
+def candidates(folder: Folder, told: optuna.Study, facts: Facts) -> list[Candidate]:
+    """The unreduced model, the front, and every baseline at the front's compute ratios."""
+    found = [
+        Candidate(f"trial {trial.number}", "searched", _operator(trial), trial.number) for trial in store.front(told)
+    ]
+    ratios = spread([trial.values[1] for trial in store.front(told)], folder.study.final.ratios)
+    return [Candidate("unreduced", "unreduced", None), *found, *_matched(folder, facts, ratios)]
+
+
+def _operator(trial: optuna.trial.FrozenTrial) -> OperatorSpec:
+    return OperatorSpec.from_json(trial.user_attrs[store.OPERATOR], f"trial {trial.number}")
+
+
+def _matched(folder: Folder, facts: Facts, ratios: Sequence[float]) -> Iterator[Candidate]:
+    for design in folder.study.final.baselines:
+        seen: list[OperatorSpec] = []
+        for ratio in ratios:
+            try:
+                operator = match(design, ratio, facts.target, facts.shape, facts.text_tokens)
+            except EosError:
+                continue  # a design that cannot go that low has no point there
+            if operator not in seen:  # near ratios may get the same one
+                seen.append(operator)
+                yield Candidate(f"{design} at {ratio:.3f}", "hand-designed", operator, design=design)
+
+
+def spread(values: Sequence[float], most: int) -> list[float]:
+    """At most ``most`` of the (positive) values: the ends, then always the one furthest (as a ratio) from the rest."""
+    left = sorted(set(values))
+    chosen = [left.pop(0), left.pop()][:most] if len(left) > 1 else []
+    while left and len(chosen) < most:
+        furthest = max(left, key=lambda value: min((abs(math.log(value / other)) for other in chosen), default=0.0))
+        chosen.append(furthest)
+        left.remove(furthest)
+    return sorted(chosen)
+
+
+def examine(found: Sequence[Candidate], job: Job, part: Share, questions: int, console: Console) -> list[Measured]:
+    """Held-out results in the order of ``found``, several at a time.
+
+    Raises:
+        EosError: the workers cannot evaluate.
+    """
+    # tasks, not actors: those of a node that left are done again by whichever nodes there are, and a process that has
+    # the model takes the next one (a GPU's would otherwise end after each)
+    task: Any = ray.remote(**part.options, max_retries=4, max_calls=0)(examine_operator)
+    results: list[Measured | None] = [None] * len(found)
+    columns = (TextColumn("held-out questions"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    open_ = [task.remote(job, questions, number, one.operator) for number, one in enumerate(found)]
+    try:
+        with Progress(*columns, console=console, transient=True, disable=not terminal.draws(console)) as bar:
+            line = bar.add_task("", total=len(found))
+            while open_:
+                (done, *_), open_ = ray.wait(open_, num_returns=1)
+                number, result = ray.get(done)
+                results[number] = result
+                bar.advance(line)
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, EosError):
+            raise error.cause from None
+        raise
+    except ray.exceptions.RayError as error:
+        raise EosError(f"a worker died during the final comparison: {words_of(error)}") from None
+    finally:
+        for reference in open_:
+            ray.cancel(reference, force=True)
+    return [result for result in results if result is not None]
+
+
+def points_of(found: Sequence[Candidate], results: Sequence[Measured], facts: Facts) -> pd.DataFrame:
+    """One row an operator, as the analysis and the dashboards read them."""
+    lines = []
+    for candidate, result in zip(found, results, strict=True):
+        operator = candidate.operator or OperatorSpec(target=facts.target)
+        low, high = wilson(result.correct)
+        lines.append(
+            {
+                "name": candidate.name,
+                "family": candidate.family,
+                "accuracy": result.accuracy,
+                "accuracy_low": low,
+                "accuracy_high": high,
+                "compute_ratio": float(compute_ratio(operator, facts.shape, facts.text_tokens)),
+                "mean_tokens": operator.mean_tokens,
+                "tokens_left": operator.tokens_left,
+                "regime": operator.regime,
+                "trial": candidate.trial,
+                "design": candidate.design,
+                "questions": len(result.correct),
+                **{f"skill:{skill}": share for skill, share in result.per_skill.items()},
+            }
+        )
+    points = pd.DataFrame(lines)
+    return points.astype({"trial": "Int64"})
+
+
+def records(points: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows as dictionaries."""
+    return [{str(name): value for name, value in line.items()} for line in points.to_dict("records")]
+
+
+def finish(
+    folder: Folder, told: optuna.Study, recorder: Recorder, job: Job, part: Share, facts: Facts, console: Console
+) -> pd.DataFrame:
+    """Compare, write the study's results, and log them.
+
+    Raises:
+        EosError: the results cannot be written, or the workers cannot evaluate.
+    """
+    found = candidates(folder, told, facts)
+    if not any(candidate.family == "searched" for candidate in found):
+        console.print("no search met its budget: the comparison shows the unreduced model alone", style="yellow")
+    results = examine(found, job, part, folder.study.final.questions, console)
+    points = points_of(found, results, facts)
+    for candidate in found:
+        if candidate.operator:
+            file = candidate.name.replace(" ", "-")
+            candidate.operator.save(folder.operators / f"{file}.json")
+    figure = pareto_figure(points, f"{folder.study.name}: accuracy against compute")
+    html = alone(figure)
+    table = points.to_csv(index=False)
+    write_atomic(folder.points, table)
+    write_atomic(folder.figure, html)
+    recorder.mark_front(candidate.trial for candidate in found if candidate.trial is not None)
+    lines = records(points)
+    for candidate, point, result in zip(found, lines, results, strict=True):
+        recorder.point(point, candidate.operator.to_json() if candidate.operator else None, result.kept)
+    recorder.register(
+        lines, {one.trial: one.operator.to_json() for one in found if one.operator and one.trial is not None}
+    )
+    searched = points[points["family"] == "searched"]
+    recorder.summary(
+        {folder.points.name: table, folder.figure.name: html},
+        {"hypervolume": hypervolume(searched), "front_size": float(len(searched))},
+    )
+    return points
+
+
+def points_table(points: pd.DataFrame, title: str) -> Table:
+    """The comparison for a terminal, by rising compute; the front in bold."""
+    left, right = ("operator", "family", "regime"), ("ratio", "tokens", "accuracy", "95 % interval")
+    table = plain_table(title, left=left, right=right)
+    front = points.assign(front=pareto_mask(points)).sort_values("compute_ratio")
+    for point in records(front):
+        low, high = point["accuracy_low"], point["accuracy_high"]
+        table.add_row(
+            point["name"],
+            point["family"],
+            point["regime"],
+            f"{point['compute_ratio']:.3f}",
+            f"{point['mean_tokens']:.0f}",
+            f"{point['accuracy']:.1%}",
+            "" if math.isnan(low) else f"{100 * low:.1f} .. {100 * high:.1f}",
+            style="bold" if point["front"] else "",
+        )
+    return table

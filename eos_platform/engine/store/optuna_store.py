@@ -1,0 +1,329 @@
+"""The Optuna store: the truth about a study. Ray and MLflow hold copies that can be made again from it."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import uuid
+from collections.abc import Container, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import optuna
+from optuna.exceptions import StorageInternalError
+from optuna.storages import RDBStorage
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from eos_platform.common import strict_json, strict_yaml
+from eos_platform.common.addresses import masked, sqlite_path
+from eos_platform.common.boundary import words_of
+from eos_platform.common.errors import EosError
+from eos_platform.common.files import is_there
+from eos_platform.common.strict_types import WORDS
+from eos_platform.engine.schema.study_file import StudyFile
+from eos_platform.engine.store.retry import StoreAway, quiet_outages, reason
+from eos_platform.engine.store.run_dir import Folder
+
+# user attributes of the study
+IDENTITY, DIGEST, UID, COMPARED = "identity", "identity_digest", "uid", "compared"
+# user attributes of a trial
+RAY_ID, RUN_ID, BUDGET, RETRY_OF = "ray_trial_id", "mlflow_run_id", "budget", "retry_of"
+MEASURED, OPERATOR, REGIME, FAILURE = "measured", "operator", "regime", "failure"
+COURSE, STOPPED = "course", "stopped"  # what it had deployed on the way, and why it was stopped before its end
+VIOLATED, WARM_START = "violated", "warm_start"  # constraints it does not keep; where its settings come from
+INTERRUPTED = "interrupted"  # the failure of a trial whose driver went away
+WORKER_DIED = "the worker process died"  # the failure of a trial that lost too many workers
+AGAIN = "again"  # of a trial that ended for want of something outside it, such as disk space: not its result
+RUN_IDS = "mlflow_run_ids"  # of the study: runs made after their trial had ended, by its number
+OUTCOME = (
+    RAY_ID,
+    RUN_ID,
+    BUDGET,
+    RETRY_OF,
+    MEASURED,
+    OPERATOR,
+    REGIME,
+    FAILURE,
+    AGAIN,
+    COURSE,
+    STOPPED,
+    VIOLATED,
+)  # of this trial, not its retry
+
+DIRECTIONS = [StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE]  # accuracy, compute ratio
+
+
+class NotRun(EosError):
+    """The store does not know the study."""
+
+
+def digest(identity: dict[str, Any]) -> str:
+    """A short fingerprint of what makes a study this one."""
+    return hashlib.sha256(strict_json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@contextmanager
+def open_store(folder: Folder, *, create: bool, another: bool = False) -> Iterator[optuna.Study]:
+    """The Optuna study of ``folder``, made when it is not there and ``create`` says so.
+
+    Args:
+        another: take a study of that name whatever it is of.
+
+    Raises:
+        NotRun: there is no such study.
+        EosError: a store of another study, or one that cannot be opened.
+        StoreAway: it stopped answering within the block.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study, url = folder.study, folder.optuna_url
+    try:
+        missing = not create and not exists(url)
+    except (OSError, ValueError) as error:
+        raise EosError(f"cannot open the Optuna store {masked(url)}: {_first_line(error)}") from None
+    if missing:
+        raise NotRun(f"study '{study.name}' has not been run: there is no {sqlite_path(url) or masked(url)}")
+    try:
+        verbatim = url.replace("{", "{{").replace("}", "}}")  # Optuna takes an address for a template
+        storage = RDBStorage(verbatim, engine_kwargs=_engine_options(url))
+    except (SQLAlchemyError, ImportError, OSError, RuntimeError, ValueError) as error:
+        raise EosError(f"cannot open the Optuna store {masked(url)}: {_first_line(error)}") from None
+    quiet_outages()
+    try:
+        yield _load_whole(storage, study, create, another)
+    except (StorageInternalError, SQLAlchemyError) as error:  # what nobody waits for, such as taking the lease
+        raise StoreAway(f"the Optuna store cannot be used ({reason(error)}); nothing finished is lost") from error
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()
+
+
+def _engine_options(url: str) -> dict[str, Any]:
+    """SQLAlchemy's: a server may restart, so connections are tried before they are used."""
+    if url.startswith("sqlite"):
+        return {"connect_args": {"timeout": 60}}
+    patience = {"connect_args": {"connect_timeout": 10}} if url.startswith("postgresql") else {}
+    return {"pool_pre_ping": True, **patience}
+
+
+def _load_whole(storage: RDBStorage, study: StudyFile, create: bool, another: bool) -> optuna.Study:
+    """As ``_load``; Optuna trusts its tables, and fails as it will where something else wrote there."""
+    try:
+        return _load(storage, study, create, another)
+    except (EosError, StorageInternalError, SQLAlchemyError):
+        raise
+    except Exception as error:
+        raise EosError(f"study '{study.name}': its Optuna store cannot be read: {words_of(error)}") from error
+
+
+def _load(storage: RDBStorage, study: StudyFile, create: bool, another: bool) -> optuna.Study:
+    try:
+        told = optuna.load_study(study_name=study.name, storage=storage)
+    except KeyError:
+        if not create:
+            raise NotRun(f"study '{study.name}' has not been run: the store does not know it") from None
+        told = optuna.create_study(study_name=study.name, storage=storage, directions=DIRECTIONS, load_if_exists=True)
+    if create and DIGEST not in told.user_attrs and not told.get_trials(deepcopy=False):
+        # the digest comes last: a driver killed in between leaves a study that the next one gives its identity
+        told.set_user_attr(IDENTITY, study.identity())
+        told.set_user_attr(UID, uuid.uuid4().hex)
+        told.set_user_attr(DIGEST, digest(study.identity()))
+    if not another:
+        refuse_another(told, study)
+    return told
+
+
+def engine_of(told: optuna.Study) -> Engine:
+    """The database behind the study."""
+    storage: Any = told._storage  # a cache in front of the one that knows
+    return getattr(storage, "_backend", storage).engine
+
+
+def exists(url: str) -> bool:
+    """Whether the store is there to be read; opening a missing SQLite file would make it.
+
+    Raises:
+        EosError: what is there is no file.
+    """
+    path = sqlite_path(url)
+    return path is None or is_there(path, "Optuna store")
+
+
+def refuse_another(told: optuna.Study, study: StudyFile) -> None:
+    """Stop when the store holds a study of the same name that is not this one.
+
+    Raises:
+        EosError: naming the first difference.
+    """
+    attrs = told.user_attrs
+    if attrs.get(DIGEST) == digest(study.identity()):
+        return
+    identity = attrs.get(IDENTITY)
+    difference = next(_differences(identity, study.identity()), "") if identity else "its identity is missing"
+    if not difference:
+        return
+    raise EosError(
+        f"the store of '{study.name}' belongs to another study ({difference}); "
+        "give this one another name, or put the other's folder away"
+    )
+
+
+def _differences(stored: Any, given: Any, path: str = "") -> Iterator[str]:
+    if isinstance(stored, dict) and isinstance(given, dict):
+        for key in [*stored, *(key for key in given if key not in stored)]:
+            yield from _differences(stored.get(key), given.get(key), f"{path}.{key}" if path else str(key))
+    elif strict_json.dumps(stored) != strict_json.dumps(given) and not _said_alike(stored, given):
+        yield f"{path} was {strict_json.dumps(stored)}, not {strict_json.dumps(given)}"
+
+
+def _said_alike(stored: Any, given: Any) -> bool:
+    """Whether the same word of a file was read in two ways: once ``1e-3`` was a word, and ``yes`` was none."""
+    if isinstance(stored, bool) and isinstance(given, str):
+        return WORDS.get(given.lower()) is stored
+    number = strict_yaml.scalar(stored) if isinstance(stored, str) else stored
+    return type(number) is type(given) and bool(number == given)
+
+
+def _first_line(error: Exception) -> str:
+    return words_of(getattr(error, "orig", None) or error)
+
+
+def retried(trials: Iterable[FrozenTrial]) -> set[int]:
+    """Numbers of trials that another trial runs again."""
+    return {trial.user_attrs[RETRY_OF] for trial in trials if RETRY_OF in trial.user_attrs}
+
+
+def finished(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
+    """Trials that count towards the study's number: ended by themselves, well or not."""
+    trials = list(trials)
+    again = retried(trials)
+    return [
+        trial
+        for trial in trials
+        if trial.state.is_finished() and trial.number not in again and not trial.user_attrs.get(AGAIN)
+    ]
+
+
+def ended_well(trial: FrozenTrial) -> bool:
+    """Whether Ray saw the trial to an end of its own: with a result, stopped early, or with a search that raised."""
+    return trial.state.is_finished() and trial.user_attrs.get(FAILURE) not in (INTERRUPTED, WORKER_DIED)
+
+
+def refuse_failure(told: optuna.Study) -> None:
+    """Stop when there is nothing to compare.
+
+    Raises:
+        EosError: every search failed; why the first one did.
+    """
+    ended = finished(told.get_trials(deepcopy=False))
+    if ended and all(trial.state == TrialState.FAIL for trial in ended):
+        raise EosError(f"every search failed; first: {ended[0].user_attrs.get(FAILURE, 'no reason known')}")
+
+
+def root(trials: Iterable[FrozenTrial], number: int) -> int:
+    """The first trial of the chain of retries that ``number`` ends: its search state has that name."""
+    earlier = {trial.number: trial.user_attrs.get(RETRY_OF) for trial in trials}
+    while (before := earlier.get(number)) is not None:
+        number = before
+    return number
+
+
+def settle(told: optuna.Study, live: Container[int] = ()) -> int:
+    """Tell trials whose driver went away FAIL, and queue the same parameters again. How many.
+
+    The retry is queued before its trial is told, so a kill in between loses and doubles nothing. A trial that was
+    asked for and never handed to Ray is only told FAIL, unless it was a queued one: the next trial takes its place.
+
+    Args:
+        live: numbers of trials that are under way and stay so.
+    """
+    trials = told.get_trials(deepcopy=False)
+    again = retried(trials)
+    lost = [trial for trial in trials if trial.state == TrialState.RUNNING and trial.number not in live]
+    for trial in lost:
+        if trial.number not in again and not is_blank(trial):
+            _queue_again(told, trial)
+        live_trial = optuna.trial.Trial(told, trial._trial_id)
+        live_trial.set_user_attr(FAILURE, INTERRUPTED)
+        live_trial.set_user_attr(AGAIN, True)
+        told.tell(trial.number, state=TrialState.FAIL)
+    for trial in trials:
+        if trial.user_attrs.get(AGAIN) and trial.state.is_finished() and trial.number not in again:
+            if not is_blank(trial):
+                _queue_again(told, trial)
+            lost.append(trial)
+    return sum(not is_blank(trial) for trial in lost)
+
+
+def is_blank(trial: FrozenTrial) -> bool:
+    """Whether the driver died between asking for a new trial and handing it to Ray: there is nothing to go on with."""
+    return (
+        trial.state != TrialState.WAITING
+        and RAY_ID not in trial.user_attrs
+        and not _queued_params(trial)
+        and trial.state != TrialState.COMPLETE
+    )
+
+
+def _queued_params(trial: FrozenTrial) -> dict[str, Any]:
+    return dict(trial.system_attrs.get("fixed_params", {}))
+
+
+def _queue_again(told: optuna.Study, trial: FrozenTrial) -> None:
+    kept = {name: value for name, value in trial.user_attrs.items() if name not in OUTCOME}
+    # a queued trial that the driver died upon taking up may not have all its parameters yet
+    told.enqueue_trial({**_queued_params(trial), **trial.params}, user_attrs={**kept, RETRY_OF: trial.number})
+
+
+def proposals(trials: Iterable[FrozenTrial]) -> int:
+    """How many searches the study has thought of: its trials without those that run another again.
+
+    The next proposal depends on this number, not on how often drivers or workers died.
+    """
+    return sum(RETRY_OF not in trial.user_attrs and not is_blank(trial) for trial in trials)
+
+
+def run_id(told: optuna.Study, trial: FrozenTrial) -> str | None:
+    """The MLflow run of a trial; a run made after the trial had ended is noted with the study."""
+    return trial.user_attrs.get(RUN_ID) or told.user_attrs.get(RUN_IDS, {}).get(str(trial.number))
+
+
+def join_runs(told: optuna.Study, runs: Mapping[int, str]) -> None:
+    """Note the MLflow runs (by trial number) of trials that ended before they had one."""
+    known = dict(told.user_attrs.get(RUN_IDS, {}))
+    late = {
+        str(trial.number): runs[trial.number]
+        for trial in told.get_trials(deepcopy=False)
+        if trial.number in runs and trial.user_attrs.get(RUN_ID) is None
+    }
+    if late != known:
+        told.set_user_attr(RUN_IDS, late)
+
+
+def front(told: optuna.Study) -> list[FrozenTrial]:
+    """Feasible, non-dominated trials by rising compute ratio, each point once."""
+    seen, best = set(), []
+    for trial in sorted(told.best_trials, key=lambda trial: (trial.values[1], -trial.values[0], trial.number)):
+        point = tuple(trial.values)
+        if point not in seen and all(map(math.isfinite, point)):
+            seen.add(point)
+            best.append(trial)
+    return best
+
+
+def mark_compared(told: optuna.Study, study: StudyFile) -> None:
+    """Note that the final comparison covers all trials there are."""
+    told.set_user_attr(COMPARED, _comparison(told, study))
+
+
+def is_compared(told: optuna.Study, study: StudyFile) -> bool:
+    """Whether every trial ended and the final comparison covers them all, as the study file wants it."""
+    if len(finished(told.get_trials(deepcopy=False))) < study.trials:
+        return False
+    return told.user_attrs.get(COMPARED) == _comparison(told, study)
+
+
+def _comparison(told: optuna.Study, study: StudyFile) -> dict[str, Any]:
+    return {"trials": len(told.get_trials(deepcopy=False)), "final": study.final.model_dump(mode="json")}

@@ -1,0 +1,93 @@
+"""What a search leaves beside its state, so that it ends once: its result, and how often it began in vain.
+
+A result is written before it is reported. A driver that dies in between finds it, and nothing is searched twice. A
+search whose process dies again and again without getting further (out of memory, a broken driver) is given up, while
+one that gets on may lose as many workers as it likes.
+"""
+
+from __future__ import annotations
+
+import math
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from eos_platform.common import strict_json
+from eos_platform.common.errors import EosError
+from eos_platform.common.files import read_text, write_atomic
+from eos_platform.operators.spec import OperatorSpec
+from eos_platform.search.checkpoint import FILE as STATE
+
+RESULT, BEGUN = "result.json", "begun.json"
+STARTS = 3  # without getting further
+
+
+class Attempts:
+    """The attempts at one search.
+
+    Args:
+        folder: where its state is.
+        search: its fields, plain data. What is found of a search with other fields is not looked at.
+    """
+
+    def __init__(self, folder: Path, search: dict[str, Any]) -> None:
+        self.folder, self.search = folder, strict_json.loads(strict_json.dumps(search))
+
+    def result(self) -> dict[str, Any] | None:
+        """What an earlier attempt found, if it came to its end."""
+        found = self._read(RESULT)
+        return found["result"] if found.get("search") == self.search and _sound(found.get("result")) else None
+
+    def keep(self, result: dict[str, Any]) -> None:
+        """Keep the result until the store has it. A disk that is full costs no more than this safety."""
+        self._write(RESULT, {"search": self.search, "result": result})
+
+    def begin(self, session: str) -> None:
+        """Note that an attempt begins.
+
+        Args:
+            session: the driver's; attempts that ended with their driver are not held against the search.
+
+        Raises:
+            EosError: too many ended where they began.
+        """
+        found = self._read(BEGUN)
+        saved = self._saved()
+        same = found.get("session") == session and found.get("saved") == saved
+        earlier = found.get("starts", 0)
+        starts = (earlier if same and isinstance(earlier, int) else 0) + 1
+        if starts > STARTS:
+            raise EosError(
+                f"the worker process died {STARTS} times and the search got no further in between (out of memory?)"
+            )
+        self._write(BEGUN, {"session": session, "saved": saved, "starts": starts})
+
+    def _saved(self) -> int:
+        """A number that changes with the state."""
+        with suppress(OSError):
+            return (self.folder / STATE).stat().st_mtime_ns
+        return 0
+
+    def _read(self, name: str) -> dict[str, Any]:
+        with suppress(EosError):
+            found = strict_json.loads(read_text(self.folder / name, "attempt"))
+            return found if isinstance(found, dict) else {}
+        return {}
+
+    def _write(self, name: str, values: dict[str, Any]) -> None:
+        with suppress(EosError):
+            write_atomic(self.folder / name, strict_json.dumps(values))
+
+
+def _sound(result: Any) -> bool:
+    """Whether this can be what a search found: finite numbers, and an operator."""
+    if not isinstance(result, dict) or not isinstance(final := result.get("final"), dict):
+        return False
+    numbers = (isinstance(value, (int, float)) and not isinstance(value, bool) for value in final.values())
+    if not all(numbers) or not all(map(math.isfinite, final.values())):
+        return False
+    try:
+        OperatorSpec.from_json(result["operator"])
+    except (EosError, KeyError, TypeError):
+        return False
+    return isinstance(result.get("kept", ""), str)

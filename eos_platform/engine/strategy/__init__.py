@@ -1,0 +1,1 @@
+"""How a study explores: samplers, early stopping, constraints, warm starts, and the bridge to Ray Tune."""

@@ -1,0 +1,102 @@
+"""What an operator must keep to be on the front: measured where it was found, judged where it is recorded.
+
+A constraint's value is how far it is violated: 0 or less is feasible. Every one is of the deployed operator, on
+validation questions; ``prefill_ms`` is one prompt's prefill, timed while the study's other searches go on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from eos_platform.engine.schema.sections import Constraints
+from eos_platform.search.config import SearchConfig
+
+SKILL = "accuracy/"  # of a skill, among what was measured
+PREFILL = "prefill_ms"
+
+
+class Bound(NamedTuple):
+    """One constraint."""
+
+    measure: str  # the name under which it is measured
+    limit: float
+    least: bool  # at least ``limit``, or at most
+    name: str = ""  # in Optuna; default: the measure's
+
+    @property
+    def key(self) -> str:
+        return self.name or self.measure
+
+    def excess(self, value: float) -> float:
+        """How far ``value`` violates it; 0 or less: not at all."""
+        return self.limit - value if self.least else value - self.limit
+
+    def __str__(self) -> str:
+        return f"{self.key} {'at least' if self.least else 'at most'} {self.limit:g}"
+
+
+def bounds(constraints: Constraints, budget: float) -> Iterator[Bound]:
+    """Every constraint of a search; its budget is always one."""
+    yield Bound("compute_ratio", budget, least=False, name="compute_ratio - budget")
+    for skill, limit in constraints.accuracy.items():
+        yield Bound("accuracy" if skill == "all" else f"{SKILL}{skill}", limit, least=True)
+    if constraints.compute_ratio is not None:
+        yield Bound("compute_ratio", constraints.compute_ratio, least=False)
+    if constraints.prefill_ms is not None:
+        yield Bound(PREFILL, constraints.prefill_ms, least=False)
+
+
+def violations(constraints: Constraints, budget: float, measured: Mapping[str, float]) -> list[str]:
+    """What an operator violates, in words; all has been measured (``missing``)."""
+    found = []
+    for bound in bounds(constraints, budget):
+        value = measured[bound.measure]
+        if bound.excess(value) > 0:
+            sign = "<" if bound.least else ">"
+            found.append(f"{bound.measure} {value:.4g} {sign} {bound.limit:.4g}")
+    return found
+
+
+def missing(constraints: Constraints, measured: Mapping[str, Any]) -> str | None:
+    """What is wrong when something a constraint is about is no number: a search that cannot be judged has failed."""
+    for bound in bounds(constraints, 1.0):
+        value = measured.get(bound.measure)
+        if value is None:
+            return f"{bound.measure} is missing"
+        if not isinstance(value, (int, float)) or not math.isfinite(value):
+            return f"{bound.measure} is {value}"
+    return None
+
+
+def measure(
+    constraints: Constraints,
+    workload: Any,
+    operator: Any,
+    config: SearchConfig,
+    evaluate: Callable[..., Any],
+    prefill: Callable[..., float],
+) -> dict[str, float]:
+    """What the constraints need beside what every search measures. Runs in the worker that has the model.
+
+    Args:
+        evaluate: as ``tasks.evaluate``.
+        prefill: milliseconds of a prefill, of workload, operator and number of questions.
+    """
+    found: dict[str, float] = {}
+    skills = [skill for skill in constraints.accuracy if skill != "all"]
+    if skills:
+        per_skill = evaluate(workload, operator, "validation", config.eval_questions).per_skill
+        found |= {f"{SKILL}{skill}": float(per_skill[skill]) for skill in skills if skill in per_skill}
+    if constraints.prefill_ms is not None:
+        found[PREFILL] = float(prefill(workload, operator, config.eval_questions))
+    return found
+
+
+def prefill_ms(workload: Any, operator: Any, questions: int) -> float:
+    """Median milliseconds of one prompt's prefill with the operator at work."""
+    from eos_platform.analysis.comparison.timing import prefill_cost
+
+    encoded = workload.encoded("validation", questions).seen_by(operator)
+    return prefill_cost(workload, operator, encoded, 1)["prefill_ms"]

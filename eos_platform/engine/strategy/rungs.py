@@ -1,0 +1,138 @@
+"""When a search is worth going on with: asynchronous successive halving over several objectives, and the budget.
+
+Pure decisions, no Ray and no store: ``Rungs`` is what every search had reached at each rung and says why one should
+stop there, ``judge_budget`` why one cannot reach its budget. After MO-ASHA (Schmucker et al., arXiv 2106.12639).
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from eos_platform.engine.strategy.nondominated import TieBreak, best_first, layers
+
+Point = tuple[float, float]  # deployed accuracy, compute ratio; NaN: unknown
+
+
+class Seen(NamedTuple):
+    """One deployed evaluation on the way; NaN: unknown."""
+
+    step: int
+    accuracy: float
+    ratio: float  # compute ratio, deployed
+    dearest: float  # the larger of it and the relaxed form's
+
+
+LATEST = 0.9  # a rung at so late a share of a search would save nothing
+
+
+def rung_levels(grace: int, reduction: float, steps: int) -> list[int]:
+    """The steps at which a search of ``steps`` is compared with others: grace, grace x reduction, ..."""
+    levels, level = [], float(grace)
+    while level <= LATEST * steps:
+        levels.append(round(level))
+        level *= reduction
+    return levels
+
+
+def survivors(n: int, reduction: float) -> int:
+    """How many of the ``n`` that reached a rung may go on."""
+    return max(1, math.ceil(n / reduction - 1e-9))
+
+
+@dataclass
+class Rungs:
+    """What every search had reached at every rung. A search is known by the first trial of its chain of retries."""
+
+    reduction: float
+    least: int  # results a rung needs before it stops anyone
+    tie_break: TieBreak = "epsilon-net"
+    spare_front: bool = True
+    reached: dict[int, dict[int, Point]] = field(default_factory=dict)  # level -> search -> point
+
+    def record(self, level: int, search: int, point: Point) -> None:
+        """A search came to a rung; one that comes again (after its worker or driver died) takes its old place."""
+        self.reached.setdefault(level, {})[search] = point
+
+    def judge(self, level: int, search: int) -> str | None:
+        """Why ``search`` should stop at the rung it has been recorded at, or None when it may go on."""
+        points = self.reached[level]
+        if len(points) < max(2, self.least):
+            return None
+        keys = sorted(points)
+        losses = np.array([(-points[key][0], points[key][1]) for key in keys])
+        here = keys.index(search)
+        layer_n = layers(losses)
+        if self.spare_front and layer_n[here] == 0 and not np.isnan(losses[here]).any():
+            return None
+        rank = best_first(losses, keys, self.tie_break).index(here)
+        allowed = survivors(len(keys), self.reduction)
+        if rank < allowed:
+            return None
+        accuracy, ratio = points[search]
+        if math.isnan(accuracy) or math.isnan(ratio):
+            what = "its accuracy or compute is not a number"
+        elif layer_n[here]:
+            better = min(
+                (key for key in keys if _dominates(points[key], points[search])), key=lambda key: (points[key][1], key)
+            )
+            what = (
+                f"accuracy {accuracy:.1%} at compute ratio {ratio:.3f} is dominated, by trial {better}'s "
+                f"{points[better][0]:.1%} at {points[better][1]:.3f} for one"
+            )
+        else:
+            what = f"accuracy {accuracy:.1%} at compute ratio {ratio:.3f} is too like others of the front"
+        return f"step {level}: rank {rank + 1} of {len(keys)}, {allowed} go on; {what}"
+
+
+def _dominates(one: Point, other: Point) -> bool:
+    return one[0] >= other[0] and one[1] <= other[1] and one != other
+
+
+def judge_budget(
+    course: Iterable[Seen], budget: float, last: int, *, tolerance: float = 0.02, haste: float = 2.0
+) -> str | None:
+    """Why a search cannot reach its compute budget, or None while it still may.
+
+    Args:
+        course: the evaluations so far, in order.
+        budget: compute ratio to reach.
+        last: the step by which it must be reached.
+        tolerance: relative excess that deployment makes good.
+        haste: how much faster than ever before it may yet fall: the penalty grows.
+    """
+    known = [(seen.step, seen.dearest) for seen in course if math.isfinite(seen.dearest)]
+    if len(known) < 3:
+        return None
+    step, ratio = known[-1]
+    if ratio <= budget * (1 + tolerance) or step >= last:
+        return None
+    falls = [
+        (before - after) / (later - earlier)
+        for (earlier, before), (later, after) in itertools.pairwise(known)
+        if later > earlier
+    ]
+    fastest = max([0.0, *falls])
+    if ratio - haste * fastest * (last - step) <= budget * (1 + tolerance):
+        return None
+    return (
+        f"step {step}: compute ratio {ratio:.3f} cannot come down to the budget {budget:g} in {last - step} steps; "
+        f"it never fell faster than {fastest:.2g} a step"
+    )
+
+
+def rungs_of(course: Iterable[Seen], levels: Sequence[int]) -> dict[int, Point]:
+    """The rungs a search has come to: each at the first evaluation at or after it, the highest where one meets two."""
+    found: dict[int, Point] = {}
+    before = 0
+    for seen in sorted(course):
+        passed = [level for level in levels if before < level <= seen.step]
+        if passed:
+            found[passed[-1]] = (seen.accuracy, seen.ratio)
+        before = max(before, seen.step)
+    return found

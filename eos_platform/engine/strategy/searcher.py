@@ -1,0 +1,180 @@
+"""The bridge from Ray Tune to the Optuna store.
+
+Tune's own OptunaSearch aborts the study when an objective is missing, leaves a NaN trial RUNNING for ever, records
+trials stopped early as COMPLETE, and can set neither constraints nor attributes. This one does none of that.
+"""
+
+from __future__ import annotations
+
+import math
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import optuna
+from optuna.samplers import BaseSampler
+from optuna.trial import FrozenTrial, TrialState
+from ray.tune.search import Searcher
+
+from eos_platform.engine.schema.conditions import suggest
+from eos_platform.engine.schema.sections import Constraints
+from eos_platform.engine.schema.space import Dimension
+from eos_platform.engine.store import optuna_store as store
+from eos_platform.engine.store.retry import Patience
+from eos_platform.engine.strategy.constraints import bounds, missing, violations
+from eos_platform.search.config import SearchConfig
+
+FINAL = "final/"  # what the last report of a search carries, flattened by Tune
+OBJECTIVES = (f"{FINAL}accuracy", f"{FINAL}compute_ratio")
+
+
+class Verdict(NamedTuple):
+    """What a finished Ray trial means to Optuna."""
+
+    state: TrialState
+    values: list[float] | None = None
+    failure: str | None = None
+    again: bool = False  # no result of the search: something outside it was wanting
+
+
+def judge(result: Mapping[str, Any] | None, error: bool) -> Verdict:
+    """COMPLETE needs a final report with both objectives finite; a trial stopped before one is PRUNED; else FAIL."""
+    result = result or {}
+    if error:
+        return Verdict(TrialState.FAIL, failure=store.WORKER_DIED)
+    if "failure" in result:
+        return Verdict(TrialState.FAIL, failure=str(result["failure"]), again=bool(result.get("again")))
+    if not result.get("finished"):
+        return Verdict(TrialState.PRUNED)
+    values = [result.get(name) for name in OBJECTIVES]
+    for name, value in zip(OBJECTIVES, values, strict=True):
+        if value is None:
+            return Verdict(TrialState.FAIL, failure=f"{name.removeprefix(FINAL)} is missing")
+        if not isinstance(value, (int, float)) or not math.isfinite(value):
+            return Verdict(TrialState.FAIL, failure=f"{name.removeprefix(FINAL)} is {value}")
+    return Verdict(TrialState.COMPLETE, [float(value) for value in values if value is not None])
+
+
+def _measured(result: Mapping[str, Any]) -> dict[str, Any]:
+    return {key.removeprefix(FINAL): value for key, value in result.items() if key.startswith(FINAL)}
+
+
+class StudySearcher(Searcher):
+    """Asks the store for each trial and tells it every outcome.
+
+    Args:
+        told: the study in its store.
+        space, fixed: the fields of a search that vary, and those that do not.
+        sampler: the sampler for the proposal of a number. One for each, so that what is proposed depends on the
+            store alone and a study that was killed goes on as it would have.
+        patience: how to call a store that may be away.
+        run_of: the MLflow run of a trial number, once there is one.
+        constraints: what an operator must keep to be on the front, beside its budget.
+    """
+
+    def __init__(
+        self,
+        told: optuna.Study,
+        space: Mapping[str, Dimension],
+        fixed: Mapping[str, Any],
+        sampler: Callable[[int], BaseSampler] | None = None,
+        patience: Patience | None = None,
+        run_of: Callable[[int], str | None] = lambda number: None,
+        constraints: Constraints | None = None,
+    ) -> None:
+        super().__init__()
+        self.told = told
+        self.space = dict(space)
+        self.fixed = dict(fixed)
+        self.sampler, self.run_of = sampler, run_of
+        self.constraints = constraints or Constraints()
+        self.patience = patience or Patience()
+        self.live: dict[str, optuna.Trial] = {}
+        self.session = uuid.uuid4().hex  # of this driver
+        self.stopped: str | None = None  # why no further search is begun
+        self.blamed: Callable[[], str | None] = lambda: None  # a node to blame for searches that lost their workers
+
+    def set_search_properties(self, metric: str | None, mode: str | None, config: dict, **spec: Any) -> bool:
+        """The store already knows the objectives; nothing is taken from Tune."""
+        return True
+
+    def suggest(self, trial_id: str) -> Any:
+        """The next search: a queued retry if there is one, else the sampler's proposal."""
+        if self.stopped:
+            return Searcher.FINISHED
+        attempts = 0
+
+        def ask() -> dict[str, Any]:
+            nonlocal attempts
+            attempts += 1
+            if attempts > 1:  # what a store that went away has of the last attempt is nobody's
+                store.settle(self.told, {trial.number for trial in self.live.values()})
+            return self._ask(trial_id)
+
+        return self.patience(ask)
+
+    def _ask(self, trial_id: str) -> dict[str, Any]:
+        if self.sampler:
+            self.told.sampler = self.sampler(store.proposals(self.told.get_trials(deepcopy=False)))
+        trial = self.told.ask()
+        search = {**self.fixed, **suggest(trial, self.space)}
+        trial.set_user_attr(store.BUDGET, float(search.get("budget", SearchConfig().budget)))
+        trial.set_user_attr(store.RAY_ID, trial_id)
+        self.live[trial_id] = trial
+        root = trial.number
+        if store.RETRY_OF in trial.user_attrs:
+            root = store.root(self.told.get_trials(deepcopy=False), trial.number)
+        return {"number": trial.number, "root": root, "search": search, "session": self.session}
+
+    def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
+        """Record the outcome, with all that MLflow or a reader may want, before the trial is closed."""
+        verdict = judge(result, error)
+        if verdict.failure == store.WORKER_DIED and (node := self.blamed()):
+            verdict = Verdict(TrialState.FAIL, failure=node, again=True)
+        if verdict.values and (lacks := missing(self.constraints, _measured(result or {}))):
+            verdict = Verdict(TrialState.FAIL, failure=lacks)
+        if verdict.again:
+            self.stopped = verdict.failure
+        self.patience(lambda: self._tell(trial_id, verdict, result or {}))
+
+    def _tell(self, trial_id: str, verdict: Verdict, result: Mapping[str, Any]) -> None:
+        trial, known = self.live[trial_id], self.frozen(trial_id)
+        if known.state.is_finished():
+            return
+        attrs: dict[str, Any] = {}
+        if verdict.failure:
+            attrs[store.FAILURE] = verdict.failure
+        if verdict.again:
+            attrs[store.AGAIN] = True
+        measured = _measured(result)
+        if measured:
+            attrs[store.MEASURED] = {key: value for key, value in measured.items() if math.isfinite(value)}
+        for name in (store.OPERATOR, store.REGIME):
+            if verdict.values and name in result:
+                attrs[name] = result[name]
+        if store.RUN_ID not in known.user_attrs and (run := self.run_of(trial.number)):
+            attrs[store.RUN_ID] = run
+        budget = known.user_attrs[store.BUDGET]
+        if verdict.values and (violated := violations(self.constraints, budget, measured)):
+            attrs[store.VIOLATED] = violated
+        for name, value in attrs.items():
+            trial.set_user_attr(name, value)
+        for bound in bounds(self.constraints, budget) if verdict.values else ():
+            if bound.key not in known.constraints:  # a store that went away may have some
+                trial.set_constraint(bound.key, bound.excess(measured[bound.measure]))
+        self.told.tell(trial.number, values=verdict.values, state=verdict.state)
+
+    def frozen(self, trial_id: str) -> FrozenTrial:
+        """The trial as the store has it now."""
+        storage = self.told._storage
+        return self.patience(lambda: storage.get_trial(self.live[trial_id]._trial_id))
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the store is the state."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: the store is the state."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles the searcher beside its own state; database connections stay here."""
+        return {"space": self.space, "fixed": self.fixed}

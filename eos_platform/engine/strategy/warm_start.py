@@ -1,0 +1,160 @@
+"""Warm starts: a study begins with searches that others found worth it.
+
+- an earlier study: the settings of each search on its front are tried here, as far as this space has them;
+- an operator file: the same for the search that found it; of any other operator, its compute as a budget;
+- a design: a search at each compute its authors published for it (as a share of the visual tokens), so that the study
+  answers it where it stands; it is in the comparison at the end if ``final.baselines`` names it.
+
+With ``parameters`` each search moreover starts from the sites of the operator nearest to its budget, where it has the
+same ones. What is tried first is a trial like any other, and counts as one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import optuna
+from optuna.trial import TrialState
+
+from eos_platform.common.errors import EosError
+from eos_platform.costs.flops import compute_ratio
+from eos_platform.engine.schema.dimension import Dimension
+from eos_platform.engine.schema.study_file import StudyFile
+from eos_platform.engine.status import search_fields
+from eos_platform.engine.store import optuna_store as store
+from eos_platform.engine.store.run_dir import folder_of, load_study
+from eos_platform.engine.strategy.start_from import texts
+from eos_platform.engine.trial import Facts
+from eos_platform.operators.designs import get_design
+from eos_platform.operators.spec import OperatorSpec
+
+
+class Origin(NamedTuple):
+    """One search to begin with."""
+
+    name: str  # where it comes from
+    fields: Mapping[str, Any]  # of a search
+    operator: OperatorSpec | None  # what came of it
+
+
+def check(study: StudyFile, runs: Path) -> None:
+    """Whether everything a warm start names is there, before anything is written.
+
+    Raises:
+        EosError: what is not.
+    """
+    plan = study.warm_start
+    for name in plan.studies:
+        try:
+            list(_studied(name, runs))
+        except EosError as error:
+            raise EosError(f"warm_start.studies: {error}") from None
+    for path in plan.operators:
+        try:
+            OperatorSpec.load(path)
+        except EosError as error:
+            raise EosError(f"warm_start.operators: {error}") from None
+    for name in plan.designs:
+        try:
+            design = get_design(name)
+        except EosError as error:
+            raise EosError(f"warm_start.designs: {error}") from None
+        if not design.published:
+            raise EosError(f"warm_start.designs: its authors gave '{name}' no number of tokens; give an operator file")
+    if plan.designs and "budget" not in study.space:
+        raise EosError("warm_start.designs: a design is a budget to start with, and the space has no budget")
+
+
+def origins(study: StudyFile, runs: Path, facts: Facts) -> list[Origin]:
+    """Everything the study may begin with."""
+    plan = study.warm_start
+    found = [origin for name in plan.studies for origin in _studied(name, runs)]
+    found += [_from_file(path, facts) for path in plan.operators]
+    return found + [origin for name in plan.designs for origin in _designed(name, facts)]
+
+
+def begin(told: optuna.Study, study: StudyFile, found: Sequence[Origin]) -> int:
+    """Queue the searches to begin with that the study does not have yet. How many.
+
+    At most ``most`` of them, spread over their budgets; a budget outside of the space is left out, and other settings
+    outside of it are left to the sampler.
+    """
+    trials = told.get_trials(deepcopy=False)
+    waiting = sum(trial.state == TrialState.WAITING for trial in trials)
+    room = study.trials - len(store.finished(trials)) - waiting
+    plan = study.warm_start
+    queued = 0
+    wanted = list(_projected(found, study.space))
+    for name, params in _spread(wanted, plan.most or math.ceil(study.trials / 2)):
+        before = len(told.get_trials(deepcopy=False))
+        if queued < room:
+            told.enqueue_trial(params, user_attrs={store.WARM_START: name}, skip_if_exists=True)
+            queued += len(told.get_trials(deepcopy=False)) - before
+    return queued
+
+
+def starts(study: StudyFile, found: Iterable[Origin]) -> tuple[str, ...]:
+    """The operators whose parameters searches start from, as text."""
+    return texts([origin.operator for origin in found if origin.operator]) if study.warm_start.parameters else ()
+
+
+def _studied(name: str, runs: Path) -> Iterator[Origin]:
+    study = load_study(name, (), runs)
+    with store.open_store(folder_of(study, runs), create=False) as told:
+        for trial in store.front(told):
+            text = trial.user_attrs.get(store.OPERATOR)
+            operator = OperatorSpec.from_json(text, f"{name}, trial {trial.number}") if text else None
+            yield Origin(f"{name}, trial {trial.number}", search_fields(study, trial), operator)
+
+
+def _from_file(path: str, facts: Facts) -> Origin:
+    operator = OperatorSpec.load(path)
+    found = operator.provenance.get("search")
+    if isinstance(found, dict):
+        return Origin(Path(path).name, found, operator)
+    return Origin(Path(path).name, _budget(operator, facts), operator)
+
+
+def _designed(name: str, facts: Facts) -> Iterator[Origin]:
+    design = get_design(name)
+    for nominal, published in sorted(design.published.items()):
+        share = published().mean_tokens / published().target.tokens
+        try:
+            operator = design.build(facts.target, share * facts.target.tokens)
+        except EosError:
+            continue  # it cannot go so low on this model
+        yield Origin(f"{name} at {nominal} tokens", _budget(operator, facts), operator)
+
+
+def _budget(operator: OperatorSpec, facts: Facts) -> dict[str, float]:
+    same = (operator.target.layers, operator.target.grid) == (facts.target.layers, facts.target.grid)
+    return {"budget": float(compute_ratio(operator, facts.shape, facts.text_tokens))} if same else {}
+
+
+def _projected(found: Iterable[Origin], space: Mapping[str, Dimension]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What the space has of each search, in Optuna's terms."""
+    seen = []
+    for origin in found:
+        params = {}
+        for name, dimension in space.items():
+            if name in origin.fields:
+                try:
+                    params[name] = dimension.told(origin.fields[name])
+                except ValueError:
+                    if name == "budget":
+                        params = {}
+                        break
+        if params and params not in seen:
+            seen.append(params)
+            yield origin.name, params
+
+
+def _spread(wanted: list[tuple[str, dict[str, Any]]], most: int) -> list[tuple[str, dict[str, Any]]]:
+    """At most ``most``, evenly over their budgets."""
+    if len(wanted) <= most:
+        return wanted
+    ranked = sorted(wanted, key=lambda one: one[1].get("budget", 0.0))
+    return [ranked[round(place * (len(ranked) - 1) / max(1, most - 1))] for place in range(most)]

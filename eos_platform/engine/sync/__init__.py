@@ -1,0 +1,1 @@
+"""Keeping MLflow and Ray's records in agreement with the Optuna store."""

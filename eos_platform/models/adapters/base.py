@@ -1,0 +1,129 @@
+"""What is particular to a family of vision-language models: an adapter is one small subclass (see README.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from eos_platform.common.errors import EosError
+from eos_platform.models.adapters.parts import FULL, Parts
+from eos_platform.models.runtime.visual_spans import Grid, Piece
+
+Call = dict[str, Any]
+
+
+class Family:
+    """Where a family keeps its parts, and which images a call brings.
+
+    Every image that comes is a ``Piece``: its units are reduced one by one, by the shares the operator keeps.
+    """
+
+    name: ClassVar[str]
+    model_types: ClassVar[tuple[str, ...]]  # of configurations
+    varies: ClassVar[bool] = False  # images differ in their number of visual tokens
+    axes: ClassVar[int] = 1  # of a token's position
+    reads_tower: ClassVar[bool] = False  # attention inside the vision tower, sites there, shrunk pictures
+    rope_by_kind: ClassVar[bool] = False  # rotary embeddings differ by kind of attention
+    relaxable: ClassVar[bool] = True  # a search can run on it
+    answers_typed: ClassVar[Mapping[str, int]] = {}  # what inputs of types of token say of an answer's, if not 0
+    answer_lead: ClassVar[str] = " "  # between a prompt without chat template and its answer
+    own_masks: ClassVar[bool] = False  # attention is not simply causal: windows, or both ways among some tokens
+    towers: ClassVar[tuple[str, ...]] = ("vision_tower", "visual", "vision_model")
+    texts: ClassVar[tuple[str, ...]] = ("language_model", "text_model")
+    projectors: ClassVar[tuple[str, ...]] = ("multi_modal_projector", "connector")
+
+    def parts(self, model: Any) -> Parts:
+        """The parts of a model of this family.
+
+        Raises:
+            EosError: it has not what operators need.
+        """
+        body: Any = model.model
+        language_model, tower = _first(body, self.texts), _first(body, self.towers)
+        layers = getattr(language_model, "layers", None)
+        if layers is None or tower is None:
+            raise EosError(f"{type(model).__name__} has no decoder layers or no vision tower where its family has them")
+        if not all(hasattr(layers[0], name) for name in ("self_attn", "input_layernorm")):
+            raise EosError(f"decoder layers of {type(language_model).__name__} are not Llama's")
+        config = model.config
+        return Parts(
+            body=body,
+            language_model=language_model,
+            layers=tuple(layers),
+            tower=tower,
+            image_token=config.image_token_id,
+            grid=self.grid(config),
+            family=self,
+            kinds=_kinds(language_model.config, len(layers)),
+            video_token=getattr(config, "video_token_id", None),
+        )
+
+    def grid(self, config: Any) -> Grid:
+        """Rows and columns of an image's visual tokens; where sizes vary, of an image taken as usual."""
+        raise NotImplementedError
+
+    def listens(self, parts: Parts) -> Any | None:
+        """A module whose calls tell what images come (``heard``); None: the call of the whole model tells enough."""
+        return None
+
+    def heard(self, call: Call) -> Any:
+        """What a call of that module tells, on the host."""
+        return None
+
+    def pieces(self, parts: Parts, call: Call, heard: Sequence[Any]) -> Mapping[str, Sequence[Piece] | None]:
+        """The images of a call in order, and films likewise, by the kind of placeholder (``image``, ``video``).
+
+        ``None`` for a kind: as many pieces of the usual grid as fill the placeholders.
+
+        Args:
+            parts: of the model.
+            call: arguments of the model's body, by name.
+            heard: what ``listens`` told lately, latest last.
+        """
+        return {"image": None}
+
+    def sizes(self, call: Call) -> Sequence[Any]:
+        """What ``heard`` would tell of a call of the body, from its own arguments."""
+        return ()
+
+    def logits(self, model: Any, hidden_bsd: Tensor) -> Tensor:
+        """What the model itself makes of hidden states after the final norm: scaled or capped if it does so."""
+        found: Tensor = model.lm_head(hidden_bsd)
+        return found
+
+    def sees_with(self, parts: Parts) -> list[Tensor]:
+        """The weights that make visual tokens of pictures."""
+        projector = _first(parts.body, self.projectors)
+        return [*parts.tower.parameters(), *(() if projector is None else projector.parameters())]
+
+    def alone(self, parts: Parts, call: Call) -> bool:
+        """Whether, as far as shapes tell, every prompt of a call has one image of the usual size and no more."""
+        return False
+
+    def positions_of(self, call: Call, position: Tensor) -> Tensor:
+        """Positions that a later step lacks, counted from 0, as this family counts them."""
+        return position
+
+
+def encoded(call: Call, kind: str = "image") -> Any | None:
+    """Features of images (or films) that were encoded before the call; None: there are none."""
+    outputs = call.get("mm_encoder_outputs")
+    found = outputs.get(kind) if isinstance(outputs, Mapping) else outputs if kind == "image" else None
+    return None if found is None else getattr(found, "pooler_output", found)
+
+
+def brings(call: Call) -> bool:
+    """Whether images or films come with a call."""
+    given = any(call.get(name) is not None for name in ("pixel_values", "pixel_values_videos"))
+    return given or encoded(call) is not None or encoded(call, "video") is not None
+
+
+def _first(body: Any, names: tuple[str, ...]) -> Any:
+    return next((found for name in names if (found := getattr(body, name, None)) is not None), None)
+
+
+def _kinds(config: Any, layers: int) -> tuple[str, ...]:
+    kinds = getattr(config, "layer_types", None)
+    return tuple(kinds[:layers]) if kinds else (FULL,) * layers

@@ -1,0 +1,103 @@
+"""Families whose every image, or tile of one, becomes equally many visual tokens: InternVL, SmolVLM, the Gemmas."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from eos_platform.models.adapters.base import Call, Family, encoded
+from eos_platform.models.adapters.parts import Parts
+from eos_platform.models.runtime.visual_spans import Grid
+
+
+class Fixed(Family):
+    """One unit an image, or a tile."""
+
+    def alone(self, parts: Parts, call: Call) -> bool:
+        """As many images as prompts."""
+        prompts = call["inputs_embeds"] if call.get("input_ids") is None else call["input_ids"]
+        images = call.get("pixel_values")
+        images = encoded(call) if images is None else images
+        return images is not None and len(images) == len(prompts) and images[0].shape[0] > 0
+
+
+class InternVL(Fixed):
+    """InternVL (HF): tiles of a picture, or frames of a film, one run of placeholders."""
+
+    name = "InternVL"
+    model_types = ("internvl",)
+
+    def grid(self, config: Any) -> Grid:
+        """The tower's patches, shuffled into fewer."""
+        sizes, patches = (_two(getattr(config.vision_config, name)) for name in ("image_size", "patch_size"))
+        rows, columns = (
+            int(size // patch * config.downsample_ratio) for size, patch in zip(sizes, patches, strict=True)
+        )
+        return rows, columns
+
+
+class SmolVLM(Fixed):
+    """SmolVLM and Idefics3: tiles of a picture between words that say where they stand, and the whole picture last."""
+
+    name = "SmolVLM/Idefics3"
+    model_types = ("smolvlm", "idefics3")
+
+    def grid(self, config: Any) -> Grid:
+        """The tower's patches, shuffled into fewer."""
+        side = config.vision_config.image_size // config.vision_config.patch_size // config.scale_factor
+        return side, side
+
+    def alone(self, parts: Parts, call: Call) -> bool:
+        """One tile a prompt; tiles that only fill up a batch cannot be told from shapes where there are more."""
+        images, prompts = call.get("pixel_values"), call.get("input_ids")
+        prompts = call["inputs_embeds"] if prompts is None else prompts
+        if images is not None:
+            return len(images) == len(prompts) and images.shape[1] == 1
+        pooled = encoded(call)
+        one = parts.grid[0] * parts.grid[1]
+        return isinstance(pooled, list) and len(pooled) == len(prompts) and all(len(each) == one for each in pooled)
+
+
+class Gemma3(Fixed):
+    """Gemma 3: both ways among an image's tokens, windows in most layers, rotary embeddings of two kinds."""
+
+    name = "Gemma 3"
+    model_types = ("gemma3",)
+    own_masks = True
+    rope_by_kind = True
+
+    def grid(self, config: Any) -> Grid:
+        """The tower's patches, pooled into fewer."""
+        side = int(config.mm_tokens_per_image**0.5)
+        return side, side
+
+
+class PaliGemma(Fixed):
+    """PaliGemma 1 and 2: both ways within the whole prompt, positions from 1."""
+
+    name = "PaliGemma"
+    model_types = ("paligemma",)
+    own_masks = True
+    answer_lead = ""  # a line's end stands there already
+    answers_typed = {"token_type_ids": 1}  # noqa: RUF012
+
+    def grid(self, config: Any) -> Grid:
+        """The tower's patches."""
+        side = config.vision_config.image_size // config.vision_config.patch_size
+        return side, side
+
+    def positions_of(self, call: Call, position: Tensor) -> Tensor:
+        """From 1."""
+        return position + 1
+
+    def logits(self, model: Any, hidden_bsd: Tensor) -> Tensor:
+        """Capped where the language model's are (Gemma 3, although its configuration has a cap, does not)."""
+        logits_bsv = super().logits(model, hidden_bsd)
+        cap = getattr(model.config.get_text_config(), "final_logit_softcapping", None)
+        return logits_bsv if cap is None else torch.tanh(logits_bsv / cap) * cap
+
+
+def _two(size: Any) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else (size[0], size[1])

@@ -1,0 +1,89 @@
+"""Text tokens that speak for the question: which rate visual tokens, how they rate, which are pivots.
+
+Legend: b batch, n visual tokens, t other tokens, p pivots, d width, h heads, e head width.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from eos_platform.models.attention.rope import Rope, rotate
+from eos_platform.operators.tokens import unit, wide
+
+PIVOTS = 4  # text tokens that are pivots
+LOUDEST = 7 / 16  # share of the heads that ``without_decay`` listens to
+LEAST = 1e-3  # what is divided by is never less
+
+
+def choose_raters(visual_bnd: Tensor, text_btd: Tensor, asks_bt: Tensor, counted_bn: Tensor | None = None) -> Tensor:
+    """Which text tokens rate the visual ones (b, t), bool (SparseVLM, arXiv 2410.04417).
+
+    Those that visual tokens, by the products of their input embeddings, point at more than at the text on average; all
+    that may ask where none stands out.
+
+    Args:
+        visual_bnd, text_btd: what enters the language model.
+        asks_bt: which of the text may ask.
+        counted_bn: bool, which of ``visual_bnd`` are visual tokens at all; default: every one.
+    """
+    logits_bnt = wide(visual_bnd) @ wide(text_btd).mT
+    share_bnt = logits_bnt.masked_fill(~asks_bt[:, None], torch.finfo(logits_bnt.dtype).min).softmax(-1)
+    if counted_bn is None:
+        value_bt = share_bnt.mean(1)
+    else:
+        weight_bn = counted_bn / counted_bn.sum(1, keepdim=True).clamp(min=1)
+        value_bt = torch.einsum("bn,bnt->bt", weight_bn.to(share_bnt.dtype), share_bnt)
+    # every row of shares sums to 1
+    rater_bt = asks_bt & (value_bt > 1 / asks_bt.sum(1, keepdim=True).clamp(min=1))
+    return torch.where(rater_bt.any(1, keepdim=True), rater_bt, asks_bt)
+
+
+def relevance(visual_bnd: Tensor, text_btd: Tensor, asks_bt: Tensor) -> Tensor:
+    """Mean cosine of each visual token to the text that may ask (b, n), of what enters the language model."""
+    return torch.einsum("bnd,bd->bn", unit(visual_bnd), question(text_btd, asks_bt)).float()
+
+
+def question(text_btd: Tensor, asks_bt: Tensor) -> Tensor:
+    """Mean direction of the text that may ask (b, d): what a prompt is about, as far as its words tell."""
+    weight_bt = asks_bt / asks_bt.sum(1, keepdim=True).clamp(min=1)
+    return torch.einsum("bt,btd->bd", weight_bt.to(wide(text_btd).dtype), unit(text_btd))
+
+
+def mean_rows(row_btn: Tensor, asks_bt: Tensor) -> Tensor:
+    """Mean of the rows of those who ask (b, n)."""
+    weight_bt = asks_bt / asks_bt.sum(1, keepdim=True).clamp(min=1)
+    return torch.einsum("bt,btn->bn", weight_bt.float(), row_btn)
+
+
+def without_decay(row_bhtn: Tensor, text_rope: Rope, visual_rope: Rope, rater_bt: Tensor) -> Tensor:
+    """Mean attention of the raters (b, n), freed of what rotary embeddings take from far tokens, in the loudest heads.
+
+    Each weight is divided by what distance alone leaves of the product of two vectors of ones, and the heads with the
+    largest totals are averaged (SparseVLM's second version).
+
+    Args:
+        row_bhtn: attention of the text to the visual tokens.
+        text_rope, visual_rope: rotary embeddings at their positions, float32.
+        rater_bt: who rates.
+    """
+    width = text_rope.cos_bke.shape[-1]
+    left_btn = _turned_ones(text_rope) @ _turned_ones(visual_rope).mT / width**0.5
+    weight_bt = rater_bt / rater_bt.sum(1, keepdim=True).clamp(min=1)
+    weight_btn = weight_bt[..., None] / left_btn.clamp_min(LEAST)
+    rated_bhn = torch.einsum("bhtn,btn->bhn", row_bhtn, weight_btn)
+    heads = max(1, round(LOUDEST * rated_bhn.shape[1]))
+    loudest_bh = rated_bhn.sum(-1).sort(dim=-1, descending=True, stable=True).indices[:, :heads]
+    return rated_bhn.gather(1, loudest_bh[..., None].expand(-1, -1, rated_bhn.shape[2])).mean(1)
+
+
+def _turned_ones(rope: Rope) -> Tensor:
+    """A vector of ones at each position (b, k, e)."""
+    return rotate(torch.ones_like(rope.cos_bke)[:, :, None], rope)[:, :, 0]
+
+
+def pivot_places(norm_bt: Tensor, asks_bt: Tensor, other_bt: Tensor) -> Tensor:
+    """Places (b, p) of the text tokens that may ask with the largest norms; again from the first where they run out."""
+    order_bt = norm_bt.masked_fill(~asks_bt, -1.0).sort(dim=-1, descending=True, stable=True).indices
+    rank_bp = torch.arange(PIVOTS, device=norm_bt.device) % asks_bt.sum(1, keepdim=True).clamp(min=1)
+    return other_bt.gather(1, order_bt.gather(1, rank_bp))

@@ -1,0 +1,53 @@
+"""What a block of the vision tower says about the visual tokens, recomputed from its own projections.
+
+Legend: m images, n visual tokens present, k = 1 + n with the class token in front, d width, h heads, e head width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from eos_platform.models.loading.devices import moved
+
+READ = ("vision", "next_vision", "keys")  # what is read in the tower for sites in the decoder
+
+
+def read_block(
+    attention: Any, x_mkd: Tensor, names: Collection[str], bias_mk: Tensor | None = None
+) -> dict[str, Tensor]:
+    """Those of ``READ`` that are named, as this block has them.
+
+    ``vision`` (m, n) is how much the class token looks at each visual token, mean over heads; ``next_vision`` the same
+    with all heads taken as a single wide one; ``keys`` (m, n, e) the key of each visual token, mean over heads.
+
+    Args:
+        attention: the block's attention module.
+        x_mkd: the attention's input, class token first.
+        names: what to read.
+        bias_mk: what the block adds to the logits of each key.
+    """
+    wanted = [name for name in READ if name in names]
+    found: dict[str, Tensor] = {}
+    if not wanted:
+        return found
+    width = attention.head_dim
+    key_mkd = moved(attention.k_proj(x_mkd), x_mkd.device)
+    query_m1d = moved(attention.q_proj(x_mkd[:, :1]), x_mkd.device) if wanted != ["keys"] else None
+    for name in wanted:
+        if query_m1d is None or name == "keys":
+            found[name] = key_mkd[:, 1:].unflatten(-1, (-1, width)).float().mean(2)
+        else:
+            found[name] = _class_row(query_m1d, key_mkd, width if name == "vision" else key_mkd.shape[-1], bias_mk)
+    return found
+
+
+def _class_row(query_m1d: Tensor, key_mkd: Tensor, width: int, bias_mk: Tensor | None) -> Tensor:
+    query_mqhe, key_mkhe = query_m1d.unflatten(-1, (-1, width)), key_mkd.unflatten(-1, (-1, width))
+    logits_mhqk = torch.einsum("mqhe,mkhe->mhqk", query_mqhe, key_mkhe).float() * width**-0.5
+    if bias_mk is not None:
+        logits_mhqk = logits_mhqk + bias_mk[:, None, None]
+    return logits_mhqk.softmax(-1).mean(1)[:, 0, 1:]

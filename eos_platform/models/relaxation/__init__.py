@@ -1,0 +1,1 @@
+"""Relaxed (differentiable) operators on a model, and traces of which tokens they keep."""

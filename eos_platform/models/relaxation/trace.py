@@ -1,0 +1,81 @@
+"""Which visual tokens an operator keeps in given prompts: for pictures of what it does.
+
+Legend: b batch, s sequence, r visual tokens present, d width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from eos_platform.models.adapters.adapter import adapter_of
+from eos_platform.models.adapters.prefill import Prefill
+from eos_platform.models.loading.unwrap import unwrapped
+from eos_platform.models.runtime.attach import holding, start
+from eos_platform.models.runtime.layout import Layout
+from eos_platform.models.runtime.ragged_state import Crowd
+from eos_platform.models.runtime.required_features import working_sites
+from eos_platform.models.runtime.token_state import Present
+from eos_platform.operators.spec import OperatorSpec, SiteSpec
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The visual tokens present after a site.
+
+    Attributes:
+        place: ``tower`` (all of its sites, and a shrunk picture, together) or ``decoder``.
+        layer: the site stands before; the last one's in the tower.
+        origin_br: long, ascending: raster index of each in the unreduced picture; of prompts of several units, which
+            of their layout's visual tokens each is.
+        size_br: how many original tokens each stands for.
+    """
+
+    place: str
+    layer: int
+    origin_br: Tensor
+    size_br: Tensor
+
+
+def kept_places(model: Any, operator: OperatorSpec, x_bsd: Tensor, layout: Layout) -> list[Kept]:
+    """What each site keeps, in operator order, of sequences that are masked by padding alone (see ``kept_of``)."""
+    return kept_of(model, operator, Prefill.plain(x_bsd, layout))
+
+
+@torch.no_grad()
+def kept_of(model: Any, operator: OperatorSpec, prefill: Prefill) -> list[Kept]:
+    """What each site keeps, in operator order.
+
+    Args:
+        model: with no operator attached.
+        operator: what reduces the visual tokens.
+        prefill: what the language model is given; the operator's part in the vision tower has been done.
+
+    Raises:
+        EosError: one is attached, or the operator was made for another model.
+    """
+    found: list[Kept] = []
+    model = unwrapped(model)
+    layout, device = prefill.layout, prefill.x_bsd.device
+    b, n = layout.visual_bn.shape
+    place_bn = torch.arange(n, device=device).expand(b, n)
+    if layout.seen is not None:
+        layer = max((site.layer for site in operator.tower_sites), default=0)
+        found.append(Kept("tower", layer, layout.seen.index_br, layout.seen.size_br))
+    idle = len(operator.decoder_sites) - len(working_sites(operator, "decoder"))
+    for site in operator.decoder_sites[:idle]:  # these keep every token
+        found.append(Kept("decoder", site.layer, place_bn, torch.ones(b, n, device=device)))
+
+    def watch(site: SiteSpec, present: Present | Crowd) -> None:
+        if isinstance(present, Crowd):
+            origin_br, size_br = present.by_prompt()
+        else:
+            origin_br, size_br = present.origin_bn, present.size_bn
+        found.append(Kept("decoder", site.layer, origin_br, size_br))
+
+    with holding(model, start(model, operator, layout, watch)):
+        adapter_of(model).forward(prefill)
+    return found

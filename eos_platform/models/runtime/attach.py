@@ -1,0 +1,190 @@
+"""Put an operator on a Hugging Face vision-language model, and take it off again without a trace.
+
+    model = attach(model, "operator.json")
+    model.generate(**inputs)
+    detach(model)
+
+Families: ``eos_platform/models/families``. It modifies: forward pre-hooks (and forward hooks on the body, the final
+norm and the projector) of this instance's modules, and where flash attention carries sizes, which config its modules of
+attention point to; a copied or pickled model takes them along, and a copied cache what was chosen for it.
+What decides is the prompt: all tokens of the call that first fills a cache, or of a call without cache, but for those
+that answer it. These are what follows the first label behind the images; where ``logits_to_keep`` asks for several last
+rows (scoring an answer, assisted generation), the tokens that these foretell; and in ``generate(use_cache=False)``,
+what was generated so far. A plain call without labels and cache is all prompt. Of one fed in pieces
+(``prefill_chunk_size``) the first piece decides, which must hold its images whole.
+The choice is kept with the cache and follows its rows, however they are moved (``follow.py``); where it cannot, the
+next step is refused. Images that come to a cache that is already filled (in a later turn, behind a cached prefix, in a
+later piece) are kept whole; an operator that reduces inside the vision tower refuses them. Static caches are refused,
+and caches rebuilt from the keys and values of others.
+Outputs keep the prompt's length; rows of removed tokens are zeros. An operator that changes nothing installs nothing.
+Hidden states and attentions asked for from inside are of the tokens present.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from eos_platform.common.errors import EosError
+from eos_platform.models.adapters.parts import Renamed
+from eos_platform.models.adapters.target import absent_of, check_fits, parts_of, target_of
+from eos_platform.models.loading.unwrap import unwrapped
+from eos_platform.models.runtime.decoder_hooks import Session
+from eos_platform.models.runtime.layout import Layout
+from eos_platform.models.runtime.operator_source import operator_from
+from eos_platform.models.runtime.ragged_state import Crowd
+from eos_platform.models.runtime.token_state import Present
+from eos_platform.operators.spec import OperatorSpec, SiteSpec
+
+Model = TypeVar("Model")
+
+
+class Removable(Protocol):
+    """Something on a model that can be taken off."""
+
+    def remove(self) -> None:
+        """Take it off."""
+
+
+# beside the models, not on them: a model carries nothing but its hooks
+_ON: weakref.WeakKeyDictionary[Any, Removable] = weakref.WeakKeyDictionary()
+
+
+def check_free(model: Any) -> None:
+    """Refuse a model that has an operator on it.
+
+    Raises:
+        EosError: it has.
+    """
+    model = unwrapped(model)
+    if model in _ON or _carried(model) is not None:
+        raise EosError("an operator is already attached to this model; detach it first")
+
+
+def _carried(model: Any) -> Session | None:
+    """The operator that a copied or unpickled model came with."""
+    for hook in getattr(model, "_forward_pre_hooks", {}).values():
+        if isinstance(hook, Renamed) and isinstance(hook.owner, Session):
+            return hook.owner
+    return None
+
+
+@contextmanager
+def holding(model: Any, session: Removable) -> Iterator[None]:
+    """Note that ``session`` is on ``model`` while the block runs."""
+    model = unwrapped(model)
+    _ON[model] = session
+    try:
+        yield
+    finally:
+        _ON.pop(model, None)
+        session.remove()
+
+
+def start(
+    model: Any,
+    operator: OperatorSpec | str | Path,
+    layout: Layout | None = None,
+    watch: Callable[[SiteSpec, Present | Crowd], None] | None = None,
+    compiled: bool = False,
+) -> Session:
+    """Hooks on ``model``, which nobody keeps account of yet (see ``holding``).
+
+    Raises:
+        EosError: an operator is attached already, or this one was made for another model or other sequences.
+    """
+    spec, model = operator_from(operator), unwrapped(model)
+    parts = parts_of(model)
+    check_free(model)
+    check_fits(parts, spec)
+    if layout is not None and not layout.units and layout.visual_bn.shape[1] != spec.target.tokens:
+        raise EosError(
+            f"layout has {layout.visual_bn.shape[1]} visual tokens; the operator is for {spec.target.tokens}"
+        )
+    return Session(model, parts, spec, layout, watch, compiled)
+
+
+def _fitted(model: Any, operator: OperatorSpec | str | Path, rescale: bool) -> OperatorSpec:
+    spec = operator_from(operator)
+    if not rescale:
+        return spec
+    parts, target = parts_of(model), target_of(model)
+    if parts.family is not None and parts.family.varies:  # shares count, whatever the grid they were found on
+        target = target.model_copy(update={"grid": spec.target.grid})
+    if not (spec.target.vision_layers and target.vision_layers):
+        target = target.model_copy(update={"vision_layers": spec.target.vision_layers})
+    one_axis = parts.family is None or parts.family.axes == 1
+    width = parts.language_model.config.hidden_size
+    target = target.model_copy(update={"model": spec.target.model})  # a name for people: the model itself has none
+    probes = all(len(site.probe) in (0, width) for site in spec.sites) and spec.target == target
+    return spec.rescaled(target, probes=probes, positions=one_axis, absent=absent_of(parts))
+
+
+def attach(
+    model: Model, operator: OperatorSpec | str | Path, *, rescale: bool = False, compiled: bool = False
+) -> Model:
+    """Put an operator on ``model``, in place.
+
+    Args:
+        model: of a known family, itself or in what peft, ``torch.compile`` or parallel training wraps around it (then
+            the operator is on the model inside, and found from either); on sdpa, eager or flash attention (not Gemma 3
+            and PaliGemma, nor a beta in a tower that is on it).
+        operator: itself, its file, a folder with an ``operator.json``, or ``models:/NAME@ALIAS`` in MLflow's registry.
+        rescale: one made for a model of other depth, image size or family is made to fit (``OperatorSpec.rescaled``);
+            what was changed stands in the ``provenance`` of ``attached_operator(model)``.
+        compiled: what is done at a site, and where tokens enter, is fused by ``torch.compile``: seconds to a minute at
+            the first prompt of every length, then a fraction of the time. For prompts of one image; others run as they
+            are.
+
+    Raises:
+        EosError: one is attached already, the operator was made for another model, or attention cannot carry it.
+    """
+    _ON[unwrapped(model)] = start(model, _fitted(model, operator, rescale), compiled=compiled)
+    return model
+
+
+def detach(model: Model) -> Model:
+    """Take the operator off ``model``, which is then exactly as it was.
+
+    Raises:
+        EosError: none is attached.
+    """
+    inner = unwrapped(model)
+    session = _ON.pop(inner, None) or _carried(inner)
+    if session is None:
+        raise EosError("no operator is attached to this model")
+    session.remove()
+    return model
+
+
+def attached_operator(model: Any) -> OperatorSpec | None:
+    """The operator that is on a model; None: there is none."""
+    model = unwrapped(model)
+    session = _ON.get(model) or _carried(model)
+    return session.operator if isinstance(session, Session) else None
+
+
+@contextmanager
+def attached(model: Model, operator: OperatorSpec | str | Path, *, rescale: bool = False) -> Iterator[Model]:
+    """The model with the operator on it, for a while."""
+    with holding(model, start(model, _fitted(model, operator, rescale))):
+        yield model
+
+
+@contextmanager
+def reducing(model: Model, operator: OperatorSpec | str | Path, layout: Layout) -> Iterator[Model]:
+    """The same for direct calls of the language model.
+
+    To compile such calls, compile a function that makes them: of a compiled module, torch runs the outermost hooks
+    outside of what it compiled, where the others do not see what they say. On flash attention, whose
+    code torch may compile in pieces, that is refused.
+
+    Args:
+        layout: of the sequences that ``model.model.language_model(inputs_embeds=...)`` is called with. What the
+            operator does in the vision tower has been done (``encode_images``); ``layout.seen`` says what is left.
+    """
+    with holding(model, start(model, operator, layout)):
+        yield model

@@ -1,0 +1,398 @@
+"""An operator at work on a model: forward pre-hooks that take the visual tokens away.
+
+Every decoder layer is handed the same full-length mask, positions and rotary embeddings by its model's loop, so from
+the first site on each layer's hook hands over those of the tokens present instead. Sites at layer 0, and the dropping
+of places whose visual tokens never left the vision tower, act before the language model: the cache length of layer 0
+is what the model takes for "tokens seen". The choice made for a prompt is kept with its cache (``follow.py``), for the
+steps that decode from it or from a copy; a call without cache is a prompt of its own. What a call of the whole model
+tells before the language model is reached, the listener keeps.
+
+Nothing here waits for the device (but to count the images and the padding of several prompts, to follow rows of a cache
+that were moved, and on flash attention to see that a lone row is one sequence, as transformers does itself), loops over
+tokens, or changes a class.
+Legend: b batch, s prompt, k tokens present, d width.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from eos_platform.common.errors import EosError
+from eos_platform.models.adapters.deep import dense, levels_of
+from eos_platform.models.adapters.parts import Parts, renamed
+from eos_platform.models.attention.flash_bias import Carrier
+from eos_platform.models.attention.implementations import check_kept, check_unpacked, is_flash
+from eos_platform.models.attention.masks import cut, take
+from eos_platform.models.attention.queries import take_tokens
+from eos_platform.models.attention.rope import Rope
+from eos_platform.models.decoding.cache import cache_of
+from eos_platform.models.decoding.foreign_cache import check_origin, check_whole
+from eos_platform.models.decoding.prompt import (
+    Call,
+    Origin,
+    Pass,
+    Prompt,
+    Stage,
+    ahead,
+    biased,
+    forget,
+    later_call,
+    on,
+    recall,
+    remember,
+    sees_later,
+    shorten,
+    spare_bias,
+)
+from eos_platform.models.loading.devices import device_of, moved
+from eos_platform.models.runtime.call_context import Listener, Told
+from eos_platform.models.runtime.compile import fused
+from eos_platform.models.runtime.image_call import Asked
+from eos_platform.models.runtime.layout import Layout, check_layout
+from eos_platform.models.runtime.ragged_state import Crowd, apply_sites, of_layout, opened
+from eos_platform.models.runtime.required_features import decoder_needs, working_sites
+from eos_platform.models.runtime.token_state import Present, Step, apply_site, enter
+from eos_platform.models.runtime.visual_spans import Grid
+from eos_platform.operators.rescale import sites_for
+from eos_platform.operators.spec import OperatorSpec, SiteSpec
+
+
+class _Local(threading.local):
+    """What one thread is in the middle of."""
+
+    now: Pass | None = None
+    cache: Any = None
+    fresh: bool = False  # the cache was empty
+
+
+class Session:
+    """Hooks of one operator on one model. ``layout`` given: the language model is called directly."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        parts: Parts,
+        operator: OperatorSpec,
+        layout: Layout | None = None,
+        watch: Callable[[SiteSpec, Present | Crowd], None] | None = None,
+        compiled: bool = False,
+    ) -> None:
+        """``watch`` is told what is present after each site of a prompt; ``compiled`` fuses what is done there and
+        where tokens enter."""
+        self.parts = parts
+        self.operator = operator
+        self.origin = Origin(operator)
+        self.tokens = operator.target.tokens
+        self.entering = operator.entering
+        self.names = tuple(sorted(decoder_needs(operator)))
+        self.layout = layout
+        self.watch = watch
+        self.compiled = compiled
+        self.sites: dict[int, list[SiteSpec]] = {}
+        for site in working_sites(operator, "decoder"):
+            self.sites.setdefault(site.layer, []).append(site)
+        self.sized = [layer for layer, sites in self.sites.items() if any(site.beta > 0 for site in sites)]
+        self.kind: str = parts.language_model.config._attn_implementation
+        self._by_grid: dict[Grid, tuple[SiteSpec, ...]] = {}
+        self._local = _Local()
+        self._hooks: list[Any] = []
+        self.listener = Listener(parts, operator) if layout is None else None
+        if self.sites or operator.sees_less:
+            self._install(model)
+
+    def _install(self, model: nn.Module) -> None:
+        parts = self.parts
+        if self.listener is not None:
+            self._before(model, self._begin_call)
+            self._before(parts.body, self.listener.read_call)
+            # a call that fails must not be taken for the next one of the language model
+            self._hooks.append(parts.body.register_forward_hook(self._end_call, always_call=True))
+            source = None if parts.family is None else parts.family.listens(parts)
+            if source is not None:
+                self._before(source, self.listener.hear)
+        self._before(parts.language_model, self._enter)
+        first = 0 if self.entering < self.tokens else min(self.sites)
+        levels = levels_of(parts, first)
+        self.deepens = levels > 0
+        for index, layer in enumerate(parts.layers):
+            # layer 0 always: it is where the cache is first seen
+            if index >= first or index <= levels:
+                self._before(layer, partial(self._layer, index))
+        leave = self._leave if self.layout is not None else self._leave_untraced
+        self._hooks.append(parts.language_model.norm.register_forward_hook(leave))
+        if self.sized and is_flash(parts):
+            for layer in parts.layers[min(self.sized) :]:
+                self._hooks.append(Carrier(layer.self_attn))
+
+    def _before(self, module: Any, act: Callable[[Any, Call], None]) -> None:
+        # called as a whole, hooks run as they are even where the model is compiled: what one call tells the next in
+        # this thread must not be taken for a constant
+        hook = renamed(act, traced=self.layout is not None)
+        self._hooks.append(module.register_forward_pre_hook(hook, with_kwargs=True))
+
+    def remove(self) -> None:
+        """Take every hook off again."""
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks.clear()
+        if self.listener is not None:
+            self.listener.remove()
+
+    # A copied or pickled model takes its operator along, not what it is in the middle of
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_local"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _local=_Local())
+
+    # Around a call of the whole model; what it tells is the listener's
+
+    def _begin_call(self, module: Any, call: Call) -> None:
+        # not the listener's own hook: by the session behind it, ``attach`` knows that a copied model has an operator on
+        assert self.listener is not None
+        self.listener.read_answers(module, call)
+
+    @torch.compiler.disable
+    def _end_call(self, module: Any, args: Any, output: Any) -> None:
+        assert self.listener is not None
+        self.listener.take()
+        self._local.now = self._local.cache = None
+
+    # What happens in the language model
+
+    def _enter(self, module: Any, call: Call) -> None:
+        """Before the language model: begin a prompt (with its sites at layer 0), or go on with one."""
+        check_kept(self.parts, self.kind)
+        local, cache = self._local, cache_of(call)
+        told = Told(self.layout) if self.listener is None else self.listener.take()
+        asked = told.asked
+        local.now = local.cache = None
+        past = 0 if cache is None else cache.get_seq_length()
+        if past > 0:
+            prompt = recall(cache)
+            if prompt is None:
+                check_whole(cache, self.operator, call, told.valid_bs)
+                remember(cache, Prompt(0))
+            elif prompt.stages:
+                check_origin(prompt, self.origin)
+                local.now = Pass(prompt, prefill=False, valid_bs=told.valid_bs, refed=told.refed)
+                if 0 in prompt.stages:
+                    shorten(self.parts, local.now, call, past)
+            return
+        if cache is not None:
+            forget(cache)
+        if asked is None:
+            return
+        if is_flash(self.parts):
+            check_unpacked(call)
+        if getattr(cache, "is_compileable", False):
+            raise EosError("static caches are not supported with an operator; use the default dynamic cache")
+        x_bsd, position = call["inputs_embeds"], call.get("position_ids")
+        if position is None:
+            position = torch.arange(x_bsd.shape[1], device=x_bsd.device)[None]
+        position = moved(position, x_bsd.device)
+        step = self._begin(asked, x_bsd, position)
+        if step is None:
+            return
+        prompt = Prompt(x_bsd.shape[1], self.origin, fed=[] if told.ids_bs is None else [told.ids_bs])
+        if position.dim() > 2:
+            prompt.ahead_b1 = ahead(position, told.valid_bs)
+        local.now = Pass(prompt, prefill=True, start=step.present)
+        if self.deepens:
+            local.now.deep = dense(call)
+        if 0 in self.sites or (isinstance(asked, Layout) and asked.seen is not None):
+            self._reduce_first(local.now, step, call)
+
+    def _begin(self, asked: Layout | Asked, x_bsd: Tensor, position: Tensor) -> Step | None:
+        """What enters the language model; None where the prompts hold no unit to reduce."""
+        if isinstance(asked, Layout):
+            if self.listener is not None:
+                self.listener.put_into(asked, len(x_bsd))
+            asked = moved(asked, x_bsd.device)
+            check_layout(asked, x_bsd, self.tokens, self.entering)
+            if asked.units:
+                whole = of_layout(asked, position)
+                return Step(opened(whole, x_bsd, self.names), x_bsd, whole.slot_bk)
+            opens = fused(enter) if self.compiled else enter
+            return opens(asked, position, x_bsd, self.names)
+        assert self.listener is not None
+        crowd = moved(self.listener.crowd_of(asked, position), x_bsd.device)
+        return None if crowd is None else Step(opened(crowd, x_bsd, self.names), x_bsd, crowd.slot_bk)
+
+    @property
+    def _own_masks(self) -> bool:
+        return self.parts.family is not None and self.parts.family.own_masks
+
+    def _reduce_first(self, now: Pass, step: Step, call: Call) -> None:
+        layer, kind, mask = self.parts.layers[0], self.parts.kind(0), call.get("attention_mask")
+        device = device_of(layer.input_layernorm, step.x_bkd.device)
+        present, x_bkd, mask = moved((step.present, step.x_bkd, mask), device)
+        seen = mask.get(kind) if isinstance(mask, dict) else mask
+        for site in self.sites.get(0, ()):
+            rope = self.parts.rope(x_bkd, present.position_bk, kind)
+            if self._own_masks and seen is not None:
+                present = replace(present, mask=take(seen, present.slot_bk))
+            present, x_bkd, _ = self._apply(site, present, x_bkd, rope, layer)
+        use_cache = call.get("use_cache")
+        caches = self.parts.language_model.config.use_cache if use_cache is None else use_cache
+        alive_bk = present.alive_bk if isinstance(present, Crowd) else None
+        if mask is None and alive_bk is not None:
+            mask = alive_bk.long()
+        elif mask is None and not caches and cache_of(call) is None:
+            # without mask and cache, gaps in the positions would be taken for packed sequences
+            mask = torch.ones(x_bkd.shape[:2], dtype=torch.long, device=x_bkd.device)
+        elif isinstance(mask, dict):
+            mask = {name: self._cut(one, present.slot_bk, alive_bk, x_bkd) for name, one in mask.items()}
+        elif mask is not None:
+            mask = self._cut(mask, present.slot_bk, alive_bk, x_bkd)
+        call.update(inputs_embeds=x_bkd, attention_mask=mask, position_ids=present.position_bk)
+        now.stage = now.prompt.stages[0] = Stage(present, None)
+
+    def _cut(self, mask: Tensor | None, column_bk: Tensor, alive_bk: Tensor | None, x_bkd: Tensor) -> Tensor | None:
+        return cut(mask, column_bk, alive_bk, x_bkd.dtype, is_flash(self.parts))
+
+    def _apply(self, site: SiteSpec, present: Any, x_bkd: Tensor, rope: Rope, layer: Any) -> Step:
+        if isinstance(present, Crowd):
+            sites = {group.grid: self._fitted(site, group.grid) for group in present.groups}
+            after, x_bkd, keep_bk = apply_sites(
+                sites, present, x_bkd, rope, layer, self.parts, self.parts.kind(site.layer)
+            )
+            if self.watch is not None:
+                self.watch(site, after)
+            return Step(after, x_bkd, keep_bk)
+        apply = fused(apply_site) if self.compiled else apply_site
+        step = apply(site, present, x_bkd, rope, layer, self.parts)
+        if self.watch is not None:
+            self.watch(site, step.present)
+        return step
+
+    def _fitted(self, site: SiteSpec, grid: Grid) -> SiteSpec:
+        """A site as it is for units of a grid."""
+        if grid not in self._by_grid:
+            self._by_grid[grid] = sites_for(self.operator, grid)
+        number = next(n for n, one in enumerate(self.operator.decoder_sites) if one is site)
+        return self._by_grid[grid][number]
+
+    def _layer(self, index: int, module: Any, call: Call) -> None:
+        now, cache = self._local.now, cache_of(call)
+        if index == 0 and cache is not None:
+            self._local.cache, self._local.fresh = cache, cache.get_seq_length() == 0
+        if now is None:
+            if self.layout is not None and (cache is None or cache.get_seq_length(index) == 0):
+                # compiled in pieces, as flash attention may be, one piece does not see what another said
+                raise EosError("the operator is at work in pieces of this call: it cannot be compiled like that")
+            return
+        if cache is None and index == 0 and call.get("use_cache"):  # later steps would not know what was chosen
+            raise EosError("this version of transformers hands its decoder layers no cache that operators know of")
+        if now.prefill:
+            device = device_of(module.input_layernorm, call["hidden_states"].device)
+            call["hidden_states"] = moved(call["hidden_states"], device)
+            self._prefill(now, module, call, index)
+        else:
+            self._decode(now, module, call, index)
+        if is_flash(self.parts):  # of no use but to tell packed sequences apart, for which it would take the gaps
+            call["position_ids"] = None
+
+    def _prefill(self, now: Pass, module: Any, call: Call, index: int) -> None:
+        if 0 < index <= len(now.deep):
+            level_bkd = moved(now.deep[index - 1], call["hidden_states"].device)
+            if now.stage is not None:
+                level_bkd = take_tokens(level_bkd, now.stage.on(level_bkd.device).present.slot_bk)
+            call["hidden_states"] = call["hidden_states"] + level_bkd
+        if index > 0 and index in self.sites:
+            self._reduce(now, module, call, index)
+        stage = now.stage
+        if stage is None:
+            return
+        stage = stage.on(call["hidden_states"].device)
+        mask, rope = self._handed(stage, call, index)
+        call.update(attention_mask=mask, position_embeddings=tuple(rope), **spare_bias(self.parts, stage.present))
+        position = stage.present.position_bk
+        if call.get("position_ids") is not None or position.dim() == 2:
+            call["position_ids"] = position if position.dim() == 2 else position[0]
+
+    def _handed(self, stage: Stage, call: Call, index: int) -> tuple[Tensor | None, Rope]:
+        """Mask and rotary embeddings of the tokens present, for layers of this one's kind."""
+        kind, present, x_bkd = self.parts.kind(index), stage.present, call["hidden_states"]
+        if kind not in stage.handed:
+            told = call.get("attention_mask"), Rope(*call["position_embeddings"])
+            mask, rope = moved(told, x_bkd.device)
+            if stage.column_bk is not None:
+                alive_bk = present.alive_bk if isinstance(present, Crowd) else None
+                mask = self._cut(mask, stage.column_bk, alive_bk, x_bkd)
+                if stage.renumbered:
+                    rope = self.parts.rope(x_bkd, present.position_bk, kind)
+                else:
+                    rope = Rope(*(part.expand(len(x_bkd), -1, -1) for part in rope)).at(stage.column_bk)
+            stage.handed[kind] = mask if is_flash(self.parts) else biased(mask, present, x_bkd), rope
+        return stage.handed[kind]
+
+    def _reduce(self, now: Pass, module: Any, call: Call, index: int) -> None:
+        x_bkd, kind = call["hidden_states"], self.parts.kind(index)
+        column_bk, renumbered = None, False
+        if now.stage is None:
+            assert now.start is not None
+            told = now.start, call.get("attention_mask"), tuple(call["position_embeddings"])
+            present, mask, rope = moved(told, x_bkd.device)
+            rope = Rope(*(part.expand(len(x_bkd), -1, -1) for part in rope))
+        else:
+            stage = now.stage.on(x_bkd.device)
+            mask, rope = self._handed(stage, call, index)
+            present, column_bk, renumbered = stage.present, stage.column_bk, stage.renumbered
+        for site in self.sites[index]:
+            if self._own_masks and isinstance(present, Crowd):
+                present = replace(present, mask=mask)
+            present, x_bkd, keep_bk = self._apply(site, present, x_bkd, rope, module)
+            column_bk = keep_bk if column_bk is None else column_bk.gather(1, keep_bk)
+            if site.positions == "renumber":
+                rope, renumbered = self.parts.rope(x_bkd, present.position_bk, kind), True
+            else:
+                rope = rope.at(keep_bk)
+            if self._own_masks and mask is not None:
+                mask = take(mask, keep_bk)
+        call["hidden_states"] = x_bkd
+        now.stage = now.prompt.stages[index] = Stage(present, column_bk, renumbered)
+
+    def _decode(self, now: Pass, module: Any, call: Call, index: int) -> None:
+        if index == 0 and self._own_masks:
+            now.later_bqq = sees_later(call.get("attention_mask"), call["hidden_states"].shape[1])
+        begun = [layer for layer in now.prompt.stages if layer <= index]
+        if not begun:
+            return
+        device = device_of(module.input_layernorm, call["hidden_states"].device)
+        key = max(begun), self.parts.kind(index), device
+        if key not in now.decode:
+            now.decode[key] = later_call(self.parts, now, now.prompt.stages[key[0]].on(device), on(call, device), index)
+        call.update(now.decode[key])
+
+    @torch.compiler.disable
+    def _leave_untraced(self, module: Any, args: Any, output_bkd: Tensor) -> Tensor | None:
+        return self._leave(module, args, output_bkd)
+
+    def _leave(self, module: Any, args: Any, output_bkd: Tensor) -> Tensor | None:
+        """After the final norm: as many rows as came in, zeros where a token was removed."""
+        local = self._local
+        now, cache = local.now, local.cache
+        local.now = local.cache = None
+        if cache is not None and (now is not None or local.fresh):
+            remember(cache, Prompt(0) if now is None else now.prompt)
+        if now is not None and now.refed:
+            return nn.functional.pad(output_bkd, (0, 0, now.refed, 0))
+        if now is None or not now.prefill or now.stage is None:
+            return None
+        present = now.stage.on(output_bkd.device).present
+        for stage in now.prompt.stages.values():
+            stage.done()
+        if isinstance(present, Crowd) and present.alive_bk is not None:
+            output_bkd = output_bkd.masked_fill(~present.alive_bk[:, :, None], 0)
+        batch, _, width = output_bkd.shape
+        whole_bsd = output_bkd.new_zeros(batch, now.prompt.length, width)
+        return whole_bsd.scatter(1, present.slot_bk[:, :, None].expand(-1, -1, width), output_bkd)

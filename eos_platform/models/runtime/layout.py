@@ -1,0 +1,107 @@
+"""Where the visual tokens of each prompt sit, and which text may ask about them.
+
+Legend: b batch, s sequence, n visual tokens, r those that came out of the vision tower, e width of its keys, d width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from eos_platform.common.errors import EosError
+from eos_platform.models.runtime.visual_spans import Grid
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The visual tokens that came out of a vision tower that made fewer of them than the prompt has places for.
+
+    Attributes:
+        index_br: long, ascending: their places among all visual tokens of the unreduced picture.
+        size_br: how many original tokens each stands for.
+    """
+
+    index_br: Tensor
+    size_br: Tensor
+
+
+@dataclass
+class Layout:
+    """Places of the visual tokens and of the prompt's text in a batch of sequences.
+
+    Attributes:
+        visual_bn: long, places of the visual tokens in the sequence, ascending.
+        text_bs: bool, prompt text after the image, whose attention may rank visual tokens. Never an answer, never
+            padding.
+        last_b: long, place of the last prompt token.
+        valid_bs: bool, not padding.
+        vision_bn: attention each visual token gets inside the vision tower, when known. This and the next two are of
+            the tokens that came out of the tower: r of them where ``seen`` is given.
+        next_vision_bn: the same in the tower's next block, as a single head.
+        keys_bne: the tower's keys of each visual token, mean over heads.
+        seen: which visual tokens came out of the tower, when not all did; the other places hold nothing, and are
+            dropped before anything else.
+        units: what every prompt alike holds, each reduced by itself: grids, and how many units of each; ``visual_bn``
+            lists their tokens in this order, unit by unit. Empty: one unit, of the model's usual grid.
+    """
+
+    visual_bn: Tensor
+    text_bs: Tensor
+    last_b: Tensor
+    valid_bs: Tensor
+    vision_bn: Tensor | None = None
+    next_vision_bn: Tensor | None = None
+    keys_bne: Tensor | None = None
+    seen: Seen | None = None
+    units: tuple[tuple[Grid, int], ...] = ()
+
+    def told(self) -> dict[str, Tensor]:
+        """What the vision tower says about the visual tokens, by feature name (and ``keys``)."""
+        given = {"vision": self.vision_bn, "next_vision": self.next_vision_bn, "keys": self.keys_bne}
+        return {name: tensor for name, tensor in given.items() if tensor is not None}
+
+
+def find_layout(image_bs: Tensor, valid_bs: Tensor, tokens: int, answer_bs: Tensor | None = None) -> Layout:
+    """The layout of prompts that hold ``tokens`` visual tokens each.
+
+    Args:
+        image_bs: bool, visual tokens.
+        valid_bs: bool, not padding.
+        tokens: visual tokens in every row; known beforehand, so that nothing waits for the device.
+        answer_bs: bool, supervised tokens; what follows the first of them after the image is no prompt.
+    """
+    # stable: visual places come first and stay in order
+    visual_bn = torch.argsort((~image_bs).to(torch.uint8), dim=1, stable=True)[:, :tokens]
+    place_s = torch.arange(image_bs.shape[1], device=image_bs.device)
+    after_bs = place_s > visual_bn[:, -1:]
+    prompt_bs = valid_bs
+    if answer_bs is not None:
+        prompt_bs = valid_bs & ((answer_bs & after_bs).cumsum(1) == 0)
+    last_b = torch.where(prompt_bs, place_s, 0).amax(1)
+    return Layout(visual_bn, after_bs & prompt_bs, last_b, valid_bs)
+
+
+def check_layout(layout: Layout, x_bsd: Tensor, tokens: int, entering: int) -> None:
+    """Refuse a layout that is not of these sequences.
+
+    Args:
+        layout: of the sequences.
+        x_bsd: their embeddings.
+        tokens: visual tokens each has places for.
+        entering: visual tokens that the operator lets out of the vision tower.
+
+    Raises:
+        EosError: other sequences, or pictures that were not encoded with the operator.
+    """
+    if x_bsd.shape[:2] != layout.valid_bs.shape:
+        raise EosError(f"layout of {tuple(layout.valid_bs.shape)} tokens for {tuple(x_bsd.shape[:2])} embeddings")
+    if layout.units:  # each of them is reduced by its share, whatever its grid
+        return
+    seen = tokens if layout.seen is None else layout.seen.index_br.shape[1]
+    if seen != entering:
+        raise EosError(
+            f"the operator lets {entering} visual tokens out of the vision tower, and {seen} came: encode the pictures"
+            " with it"
+        )

@@ -1,0 +1,1 @@
+"""The vision tower: operators inside it, and encoding images once for many prompts."""

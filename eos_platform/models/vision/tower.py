@@ -1,0 +1,198 @@
+"""An operator at work in the vision tower: pictures shrunk, visual tokens reduced between blocks, attention read.
+
+Hooks on the tower, its blocks and the projector. The class token is never counted and never dropped. Where fewer
+tokens leave the tower than the prompt has places for, the projector's output is spread over those places, with zeros
+between: the language model then drops the empty ones before anything else.
+
+Legend: m images, n visual tokens present, k = 1 + n with the class token in front, r those that come out, d width.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from eos_platform.common.errors import EosError
+from eos_platform.models.adapters.parts import Parts, renamed
+from eos_platform.models.attention.vision_queries import READ, read_block
+from eos_platform.models.loading.devices import device_of, moved
+from eos_platform.models.runtime.layout import Layout, Seen
+from eos_platform.models.runtime.required_features import decoder_needs, needed, working_sites
+from eos_platform.operators.grid import overlap_layout
+from eos_platform.operators.reduce import reduce
+from eos_platform.operators.spec import OperatorSpec, SiteSpec
+from eos_platform.operators.tokens import Tokens, wide
+
+
+@dataclass
+class Sight:
+    """What the vision tower said about a batch of images; of the visual tokens that came out of it."""
+
+    told: dict[str, Tensor] = field(default_factory=dict)  # some of READ, (m, r) or (m, r, e)
+    seen: Seen | None = None
+
+    def rows(self, take: Callable[[Tensor], Tensor]) -> Sight:
+        """The same of some of the images."""
+        seen = self.seen and Seen(take(self.seen.index_br), take(self.seen.size_br))
+        return Sight({name: take(tensor) for name, tensor in self.told.items()}, seen)
+
+    def put_into(self, layout: Layout) -> None:
+        """Tell a layout of one prompt an image."""
+        layout.vision_bn = self.told.get("vision")
+        layout.next_vision_bn = self.told.get("next_vision")
+        layout.keys_bne = self.told.get("keys")
+        layout.seen = self.seen
+
+
+def joined(sights: Sequence[Sight]) -> Sight:
+    """Several batches of images as one."""
+    first = sights[0]
+    told = {name: torch.cat([sight.told[name] for sight in sights]) for name in first.told}
+    seen = [sight.seen for sight in sights if sight.seen is not None]
+    if not seen:
+        return Sight(told)
+    return Sight(told, Seen(torch.cat([one.index_br for one in seen]), torch.cat([one.size_br for one in seen])))
+
+
+@dataclass
+class _Stage:
+    """Between two blocks."""
+
+    size_mn: Tensor
+    origin_mn: Tensor
+    bias_mk: Tensor | None = None  # added to the logits of each key
+
+
+class _Local(threading.local):
+    """What one thread is in the middle of."""
+
+    stage: _Stage | None = None
+    sight: Sight | None = None
+
+
+class Tower:
+    """Hooks of one operator (None: reading only) on one vision tower. It may turn out that none is needed."""
+
+    def __init__(self, parts: Parts, operator: OperatorSpec | None, names: Collection[str] | None = None) -> None:
+        """``names``: which of ``READ`` to read; default: those the operator's sites in the decoder ask for."""
+        self.parts = parts
+        self.names = frozenset((decoder_needs(operator) & set(READ)) if names is None else names)
+        self.sites: dict[int, list[SiteSpec]] = {}
+        for site in working_sites(operator, "tower") if operator else ():
+            self.sites.setdefault(site.layer, []).append(site)
+        self.image = operator.image if operator and operator.arriving < operator.target.tokens else None
+        self.spreads = operator is not None and operator.sees_less
+        self._local = _Local()
+        self._hooks: list[Any] = []
+        if self.names or self.sites or self.image:
+            self._install()
+
+    def _install(self) -> None:
+        parts = self.parts
+        self._before(parts.tower, self._begin)
+        first = min(self.sites, default=len(parts.blocks))
+        for index, block in enumerate(parts.blocks):
+            if index >= first:
+                self._before(block, partial(self._block, index))
+        own, after = set(self.names), parts.used < len(parts.blocks)
+        if "next_vision" in own and after:
+            own.discard("next_vision")
+            self._before(parts.blocks[parts.used].self_attn, partial(self._read, ("next_vision",)))
+        if own:
+            self._before(parts.vision_layer.self_attn, partial(self._read, tuple(own)))
+        if self.spreads:
+            self._hooks.append(parts.body.multi_modal_projector.register_forward_hook(self._spread))
+
+    def _before(self, module: Any, act: Callable[[Any, dict[str, Any]], None]) -> None:
+        self._hooks.append(module.register_forward_pre_hook(renamed(act), with_kwargs=True))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_local"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _local=_Local())
+
+    def remove(self) -> None:
+        """Take every hook off again."""
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks.clear()
+
+    @property
+    def sight(self) -> Sight | None:
+        """What this thread's latest images gave."""
+        return self._local.sight
+
+    def _begin(self, module: Any, call: dict[str, Any]) -> None:
+        pixels, grid, local = call["pixel_values"], self.parts.grid, self._local
+        images, tokens = len(pixels), grid[0] * grid[1]
+        local.sight = Sight()
+        if self.image is None:
+            origin_n = torch.arange(tokens, device=pixels.device)
+        else:
+            patch = module.config.patch_size
+            size = (self.image[0] * patch, self.image[1] * patch)
+            call["pixel_values"] = nn.functional.interpolate(wide(pixels), size=size, mode="area").to(pixels.dtype)
+            call["interpolate_pos_encoding"] = True
+            origin_n = _middles(grid, self.image, pixels.device)
+        size_mn = torch.full((images, len(origin_n)), tokens / len(origin_n), device=pixels.device)
+        local.stage = _Stage(size_mn, origin_n.expand(images, -1))
+
+    def _block(self, index: int, module: Any, call: dict[str, Any]) -> None:
+        local = self._local
+        assert local.stage is not None
+        device = device_of(module.layer_norm1, call["hidden_states"].device)
+        call["hidden_states"] = moved(call["hidden_states"], device)
+        local.stage = moved(local.stage, device)
+        for site in self.sites.get(index, ()):
+            local.stage, call["hidden_states"] = self._apply(site, local.stage, module, call["hidden_states"])
+        if local.stage.bias_mk is not None:
+            call["attention_mask"] = local.stage.bias_mk[:, None, None].to(call["hidden_states"].dtype)
+
+    def _apply(self, site: SiteSpec, stage: _Stage, block: Any, x_mkd: Tensor) -> tuple[_Stage, Tensor]:
+        x_mnd = x_mkd[:, 1:]
+        names = needed(site, x_mnd.shape[1])
+        given: dict[str, Tensor] = {}
+        if "vision" in names or "keys" in names:
+            given = read_block(block.self_attn, block.layer_norm1(x_mkd), names, stage.bias_mk)
+        if "text_pivots" in names:  # no text has come yet
+            given["text_pivots"] = x_mnd[:, :0]
+        tokens, _ = reduce(site, Tokens(x_mnd, stage.size_mn, stage.origin_mn), given, self.parts.grid)
+        bias_mk = None
+        if site.beta > 0:
+            bias_mk = nn.functional.pad(site.beta * tokens.size_bn.float().log(), (1, 0))
+        x_mkd = torch.cat((x_mkd[:, :1], tokens.x_bnd.to(x_mkd.dtype)), 1)
+        return _Stage(tokens.size_bn, tokens.origin_bn, bias_mk), x_mkd
+
+    def _read(self, names: tuple[str, ...], module: Any, call: dict[str, Any]) -> None:
+        local = self._local
+        assert local.sight is not None
+        assert local.stage is not None
+        x_mkd = call["hidden_states"]
+        local.sight.told |= read_block(module, x_mkd, names, moved(local.stage.bias_mk, x_mkd.device))
+
+    def _spread(self, module: Any, args: Any, output_mrd: Tensor) -> Tensor:
+        local = self._local
+        assert local.sight is not None
+        assert local.stage is not None
+        local.stage = moved(local.stage, output_mrd.device)
+        origin_mr = local.stage.origin_mn
+        if output_mrd.shape[:2] != origin_mr.shape:
+            raise EosError(f"{tuple(output_mrd.shape[:2])} visual tokens came where {tuple(origin_mr.shape)} should")
+        local.sight.seen = Seen(origin_mr, local.stage.size_mn)
+        images, _, width = output_mrd.shape
+        whole_mnd = output_mrd.new_zeros(images, self.parts.grid[0] * self.parts.grid[1], width)
+        return whole_mnd.scatter(1, origin_mr[:, :, None].expand(-1, -1, width), output_mrd)
+
+
+@lru_cache(maxsize=64)
+def _middles(grid: tuple[int, int], image: tuple[int, int], device: torch.device) -> Tensor:
+    """Where the tokens of a shrunk picture stand: in the middle of what they cover (h * w,), long."""
+    with torch.inference_mode(False):  # cached: a copy from the host at every call would stall the device
+        return torch.tensor(overlap_layout(grid, image).anchor, device=device)

@@ -1,0 +1,1 @@
+"""Designs that pool, shrink or reweight."""

@@ -1,0 +1,1 @@
+"""The differentiable form of a site."""

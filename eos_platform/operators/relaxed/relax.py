@@ -1,0 +1,205 @@
+"""One site, relaxed: no token leaves; each is present to some degree, and everything is differentiable.
+
+Soft, a token of score s stays to the degree sigmoid((s - theta) / T), with theta such that the soft count is the
+count wanted. Hard, the deployed selection runs forward and the soft one backward (straight-through). Either way the
+values on tokens that stay become those of ``reduce`` as the selection sharpens.
+
+Legend: b batch, n tokens handed in, m tokens handed on, d width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from eos_platform.operators.relaxed.site import TAU_FLOOR, RelaxedSite
+from eos_platform.operators.relaxed.threshold import soft_keep
+from eos_platform.operators.score import combine, probe_feature, with_token_features
+from eos_platform.operators.selectors.diverse_topk import cover
+from eos_platform.operators.selectors.priority import first, priority, stay
+from eos_platform.operators.steering import steered
+from eos_platform.operators.tokens import RelaxedTokens, pick, unit, wide
+from eos_platform.operators.transfer import permitted
+
+NOBODY = 1e-12  # less presence than this receives nothing; gradients divide by its square, which must not underflow
+
+
+class Relaxed(NamedTuple):
+    """What a relaxed site hands on."""
+
+    tokens: RelaxedTokens
+    index_bm: Tensor | None  # long, ascending: which of the incoming tokens these are; None: all
+
+
+def relax(
+    site: RelaxedSite,
+    tokens: RelaxedTokens,
+    features: Mapping[str, Tensor],
+    grid: tuple[int, int],
+    *,
+    temperature: float | Tensor,
+    hard: bool,
+    candidates: int | None = None,
+) -> Relaxed:
+    """Apply ``site`` without removing a token that might have stayed.
+
+    Args:
+        features: name -> (b, n); those not given count nothing, but ``norm`` and ``uniqueness`` are computed. Where a
+            question turns the probe, ``question`` (b, d).
+        grid: rows and columns of the original grid, which ``tokens.origin_bn`` indexes.
+        temperature: of the selection, > 0.
+        hard: run the deployed selection of round(count) tokens forward, the gradient of the soft one backward.
+        candidates: only so many tokens, the first in line, may stay and are handed on; all others are dropped for
+            good (selectors ``score`` and ``cover``). More than the count, by a margin in which presence fades out.
+    """
+    with torch.autocast(tokens.x_bnd.device.type, enabled=False):
+        full = with_token_features(features, tokens.x_bnd, site.features, tokens.presence_bn)
+        probed_bn = None if site.probe is None else probe_feature(tokens.x_bnd, _direction(site, full))
+        score_bn = combine(full, site.weights, tokens.presence_bn, probed_bn).to(wide(tokens.x_bnd).dtype)
+        line_bn, index_bm = _line(site, tokens, score_bn, candidates)
+        if index_bm is None:
+            keep_bm = _keep(site, tokens, line_bn, grid, temperature, hard)
+        else:
+            few = RelaxedTokens(*(pick(values, index_bm) for values in tokens))
+            keep_bm = _keep(site, few, line_bn.gather(1, index_bm), grid, temperature, hard)
+        return Relaxed(_transfer(site, tokens, score_bn, keep_bm, index_bm, grid), index_bm)
+
+
+def _direction(site: RelaxedSite, given: Mapping[str, Tensor]) -> Tensor:
+    """The probe (d,), or as each prompt's question turns it (b, d)."""
+    assert site.probe is not None
+    return site.probe if site.steering is None else steered(site.probe, *site.steering, given["question"])
+
+
+def _line(
+    site: RelaxedSite, tokens: RelaxedTokens, score_bn: Tensor, candidates: int | None
+) -> tuple[Tensor, Tensor | None]:
+    """By what tokens stand in line (b, n), and the first ``candidates`` of it, ascending.
+
+    For ``cover`` that is s_i + spread * log distance, each distance as it was when the token's turn came: as nothing
+    rises on the way, those above a threshold are the picks made until then. It is scaled to unit spread among the
+    candidates, as scores are, so that temperature alone sets how soft the selection is.
+    """
+    if site.selector != "cover" or site.spread is None:
+        if candidates is None or site.selector != "score":
+            return score_bn, None
+        there_bn = score_bn.detach().masked_fill(tokens.presence_bn <= 0.5, -torch.inf)
+        return score_bn, first(there_bn, candidates).sort(dim=-1).values
+    n = score_bn.shape[1]
+    picks = n if candidates is None else min(candidates, n)
+    there_bn = score_bn.detach().masked_fill(tokens.presence_bn <= 0.5, -torch.inf)
+    order_br, gap_bn = cover(tokens.x_bnd, there_bn, site.spread.detach(), picks)
+    line_bn = score_bn + site.spread * gap_bn
+    index_bm = None if picks == n else order_br.sort(dim=-1).values
+    counted_bm = line_bn.detach() if index_bm is None else line_bn.detach().gather(1, index_bm)
+    scale_b1 = counted_bm.std(-1, keepdim=True, correction=0)
+    return line_bn / torch.where(scale_b1 > 1e-3, scale_b1, 1.0), index_bm
+
+
+def _keep(
+    site: RelaxedSite,
+    tokens: RelaxedTokens,
+    line_bn: Tensor,
+    grid: tuple[int, int],
+    temperature: float | Tensor,
+    hard: bool,
+) -> Tensor:
+    """The degree to which each token stays (b, n)."""
+    learned = site.selector in ("score", "cover")
+    if learned and not hard:
+        return soft_keep(line_bn, tokens.presence_bn, site.count, temperature)
+    if site.selector == "withdraw":
+        return torch.zeros_like(line_bn)
+    count = site.count.detach().round().long()
+    rule = "score" if learned else site.selector
+    order_bn = priority(rule, tokens.x_bnd, line_bn, count, grid, site.seed, tokens.presence_bn)
+    hard_bn = stay(order_bn, count).to(line_bn.dtype)
+    if not learned:
+        return hard_bn
+    soft_bn = soft_keep(line_bn, tokens.presence_bn, site.count, temperature)
+    return hard_bn + (soft_bn - soft_bn.detach())  # bracketed so: the difference is 0 to the bit
+
+
+def _transfer(
+    site: RelaxedSite,
+    tokens: RelaxedTokens,
+    score_bn: Tensor,
+    keep_bm: Tensor,
+    index_bm: Tensor | None,
+    grid: tuple[int, int],
+) -> RelaxedTokens:
+    x_bnd, size_bn, before_bn = wide(tokens.x_bnd), tokens.size_bn, tokens.presence_bn
+    if index_bm is None:
+        few, keep_bn = tokens, keep_bm
+    else:
+        few = RelaxedTokens(*(pick(values, index_bm) for values in tokens))
+        keep_bn = torch.zeros_like(before_bn, dtype=keep_bm.dtype).scatter(1, index_bm, keep_bm)
+    after_bm = few.presence_bn * keep_bm
+    share_bnm = _unnormalised_shares(site, tokens, few, after_bm, index_bm, grid)
+    # P_ij = share_ij p_j / sum_k share_ik p_k: with presence as a factor, absent tokens too learn what they would get
+    total_bn = (share_bnm @ after_bm[..., None])[..., 0]
+    found_bn = total_bn > NOBODY
+    mass_bn = site.gamma * before_bn * (1 - keep_bn) * size_bn
+    if site.source == "importance":
+        mass_bn = mass_bn * _relative(score_bn, before_bn)
+    mass_bn = torch.where(found_bn, mass_bn, 0.0) / torch.where(found_bn, total_bn, 1.0)
+    intake_bm = after_bm / few.size_bn
+    moved_bmd = share_bnm.mT @ torch.cat([mass_bn[..., None] * x_bnd, mass_bn[..., None]], -1)
+    moved_bmd = intake_bm[..., None] * moved_bmd  # sum_i t_ij x_i, and sum_i t_ij in the last column
+    grown_bm = 1 + moved_bmd[..., -1]
+    score_bm = score_bn if index_bm is None else score_bn.gather(1, index_bm)
+    u_bm = _relative(site.rho * score_bm, after_bm)
+    y_bmd = (wide(few.x_bnd) + moved_bmd[..., :-1]) * (u_bm * grown_bm.pow(-site.nu))[..., None]
+    return RelaxedTokens(y_bmd.to(tokens.x_bnd.dtype), few.size_bn * grown_bm, few.origin_bn, after_bm)
+
+
+def _unnormalised_shares(
+    site: RelaxedSite,
+    tokens: RelaxedTokens,
+    few: RelaxedTokens,
+    after_bm: Tensor,
+    index_bm: Tensor | None,
+    grid: tuple[int, int],
+) -> Tensor:
+    """min(1, exp((cos_ij - c_i) / tau)) within the support (b, n, m), c_i = max_j (cos_ij + log p_j) for tau < 1.
+
+    Among tokens wholly present this is the softmax, shifted (which cancels in P). The cap binds for tokens that are
+    partly absent: each draws at most its presence. Without it a small tau would hand all of i's mass to the nearest
+    token however little of that is left, and the relaxed operator would lose what the deployed one keeps.
+    """
+    unit_bnd = unit(tokens.x_bnd)
+    cosine_bnm = unit_bnd @ (unit_bnd if index_bm is None else pick(unit_bnd, index_bm)).mT
+    _, n, m = cosine_bnm.shape
+    place_n = torch.arange(n, device=cosine_bnm.device)
+    forbidden_bnm = place_n[:, None] == (place_n[None, None] if index_bm is None else index_bm[:, None])
+    same_bnm = permitted(site.support, few.origin_bn, tokens.origin_bn, grid)
+    if same_bnm is not None:
+        forbidden_bnm = forbidden_bnm | ~same_bnm
+    if site.support.kind == "nearest" and site.support.size is not None:
+        with torch.no_grad():
+            reach_bnm = (cosine_bnm + after_bm.log()[:, None]).masked_fill(forbidden_bnm, -torch.inf)
+            least_bn1 = reach_bnm.topk(min(site.support.size, m), -1).values[..., -1:]
+            forbidden_bnm = forbidden_bnm | (reach_bnm < least_bn1)
+    sharpness = site.tau.clamp_min(TAU_FLOOR).reciprocal()  # tau = inf: all alike
+    logit_bnm = (cosine_bnm * sharpness).masked_fill(forbidden_bnm, -torch.inf)
+    handicap_bm = sharpness.clamp_min(1.0) * after_bm.clamp_min(NOBODY).log()
+    with torch.no_grad():
+        best_bn1 = (logit_bnm + handicap_bm[:, None]).argmax(-1, keepdim=True)
+    level_bn1 = logit_bnm.gather(-1, best_bn1) + handicap_bm.gather(-1, best_bn1[..., 0])[..., None]
+    level_bn1 = torch.where(level_bn1 == -torch.inf, 0.0, level_bn1)
+    return (logit_bnm - level_bn1).clamp_max(0.0).exp()
+
+
+def _relative(exponent_bn: Tensor, presence_bn: Tensor) -> Tensor:
+    """exp(e) / mean exp(e), the mean taken over the tokens present."""
+    with torch.no_grad():
+        shift_b1 = (exponent_bn + presence_bn.log()).amax(-1, keepdim=True)
+        shift_b1 = shift_b1.masked_fill(shift_b1 == -torch.inf, 0.0)
+    # the cap binds only for tokens all but absent, whose own value plays no part but must stay finite
+    value_bn = (exponent_bn - shift_b1).clamp_max(30.0).exp()
+    there_b1 = presence_bn.sum(-1, keepdim=True)
+    mean_b1 = (presence_bn * value_bn).sum(-1, keepdim=True) / torch.where(there_b1 > 0, there_b1, 1.0)
+    return value_bn / torch.where(mean_b1 > 0, mean_b1, 1.0)

@@ -1,0 +1,1 @@
+"""Reading a study and its operators back from MLflow."""
