@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from eos_platform.models.runtime.attach import attached_operator as attached_operator
     from eos_platform.models.runtime.attach import detach as detach
     from eos_platform.models.runtime.operator_source import save_operator as save_operator
+    from eos_platform.operators.rescale import rescale as rescale
     from eos_platform.operators.spec import OperatorSpec as OperatorSpec
     from eos_platform.search import search as search
     from eos_platform.search.config import SearchConfig as SearchConfig
@@ -39,6 +40,7 @@ _HOMES = {
     "detach": "models.runtime.attach",
     "target_of": "models.adapters.target",
     "save_operator": "models.runtime.operator_source",
+    "rescale": "operators.rescale",
     "SearchConfig": "search.config",
     "search": "search",
     "load_workload": "tasks",

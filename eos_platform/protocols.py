@@ -39,7 +39,7 @@ class ModelAdapter(Protocol):
     relaxable: bool
 
     def parts(self, model: Any) -> Any:
-        """The modules operators act on (``models.adapters.parts.Parts``)."""
+        """The modules operators act on (``models.adapters.base.Parts``)."""
         ...
 
     def logits(self, model: Any, hidden_bsd: Tensor) -> Tensor:

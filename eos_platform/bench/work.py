@@ -19,7 +19,7 @@ from torch import Tensor
 
 from eos_platform.common.errors import EosError
 from eos_platform.models.adapters.adapter import adapter_of
-from eos_platform.models.adapters.parts import Parts
+from eos_platform.models.adapters.base import Parts
 from eos_platform.models.adapters.prefill import Prefill
 from eos_platform.models.adapters.target import parts_of
 from eos_platform.models.attention.vision_queries import READ

@@ -37,23 +37,6 @@ class Rescaled:
         return "\n".join(self.changes) or "nothing had to be changed"
 
 
-def relative(operator: OperatorSpec) -> list[dict[str, Any]]:
-    """Where each site stands and what it keeps, as fractions: of the layers of its place, of the visual tokens.
-
-    The depth of a tower site is ``None`` where the operator does not know how many blocks the tower has.
-    """
-    target = operator.target
-    depths = {"decoder": target.layers, "tower": target.vision_layers}
-    return [
-        {
-            "place": site.place,
-            "depth": site.layer / depths[site.place] if depths[site.place] else None,
-            "keep": site.keep / target.tokens,
-        }
-        for site in operator.sites
-    ]
-
-
 def rescale(
     operator: OperatorSpec,
     target: Target,

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -31,7 +30,6 @@ from eos_platform.common.files import MEGABYTE, read_text, shown_path, write_ato
 from eos_platform.common.printable import check_label
 from eos_platform.common.strict_types import Int
 from eos_platform.operators.grid import overlap_layout
-from eos_platform.operators.rescale import relative, rescale
 from eos_platform.operators.site import (
     ALL_FEATURES,
     FEATURES,
@@ -191,21 +189,21 @@ class OperatorSpec(Spec):
             return "identity"
         return kinds.pop() if len(kinds) == 1 else "hybrid"
 
-    def rescaled(
-        self, target: Target, *, probes: bool = False, positions: bool = True, absent: Collection[str] = ()
-    ) -> OperatorSpec:
-        """This operator made to fit another model (``rescale.rescale``, which also says what it changed).
+    @property
+    def relative(self) -> list[dict[str, Any]]:
+        """Where each site stands and what it keeps, as fractions: of the layers of its place, of the visual tokens.
 
-        Args:
-            target: the other model.
-            probes: learned directions stay, as the hidden space is the same.
-            positions: whether the model can renumber positions; if not, they are kept.
-            absent: features that the model does not give.
-
-        Raises:
-            EosError: something that a site needs cannot travel.
+        The depth of a tower site is ``None`` where the operator does not know how many blocks the tower has.
         """
-        return rescale(self, target, probes=probes, positions=positions, absent=absent).operator
+        depths = {"decoder": self.target.layers, "tower": self.target.vision_layers}
+        return [
+            {
+                "place": site.place,
+                "depth": site.layer / depths[site.place] if depths[site.place] else None,
+                "keep": site.keep / self.target.tokens,
+            }
+            for site in self.sites
+        ]
 
     def to_json(self) -> str:
         """JSON text; ``from_json`` gives back an equal operator. Relative depths and shares stand beside, to read."""
@@ -213,7 +211,7 @@ class OperatorSpec(Spec):
         for site in data["sites"]:
             if math.isinf(site["transfer"]["tau"]):
                 site["transfer"]["tau"] = "Infinity"
-        return strict_json.dumps({**data, "relative": relative(self)}, indent=2, ascii_only=False) + "\n"
+        return strict_json.dumps({**data, "relative": self.relative}, indent=2, ascii_only=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str, where: str = "operator") -> OperatorSpec:

@@ -17,6 +17,7 @@ from eos_platform.dashboards.speed import speed_figure
 from eos_platform.models.attention.queries import GIVEN
 from eos_platform.models.conformance.subjects import fresh
 from eos_platform.models.conformance.zoo import SAMPLES
+from eos_platform.operators.rescale import rescale
 from eos_platform.operators.spec import OperatorSpec, SiteSpec
 from eos_platform.search.config import SearchConfig
 
@@ -185,7 +186,7 @@ def test_searched_operators_that_read_the_tower_are_timed(tmp_path):
     shipped = sorted((Path(__file__).parents[2] / "studies" / "results" / "operators").glob("*.json"))
     model, grid = random_model("tiny", torch.device("cpu")), GRID
     target = Bench.of(model, grid, 1, TEXT).target
-    files = [OperatorSpec.load(path).rescaled(target).save(tmp_path / path.name) for path in shipped]
+    files = [rescale(OperatorSpec.load(path), target).operator.save(tmp_path / path.name) for path in shipped]
     assert any("vision" in site.score for path in files for site in OperatorSpec.load(path).sites)
     names = [*map(str, files), "visionzip", "vispruner"]
     plan = Plan(operators=names, tokens=[20], batches=[1], text=TEXT, repeats=1, modes=("eager",), decode=False)

@@ -184,7 +184,8 @@ HANG_UP = """\
 
 @pytest.mark.parametrize("ignored", [False, True])
 def test_a_terminal_that_closes_stops_in_order_unless_told_otherwise(tmp_path, ignored):
-    body = f"from eos_platform.common import console as terminal\ndef main():\n{HANG_UP.replace('30', '1' if ignored else '30')}\n"
+    waits = HANG_UP.replace("30", "1" if ignored else "30")
+    body = f"from eos_platform.common import console as terminal\ndef main():\n{waits}\n"
     process, ours = pty.fork()
     if not process:
         if ignored:

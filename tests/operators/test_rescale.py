@@ -33,7 +33,7 @@ def test_layers_and_counts_keep_their_share() -> None:
     )
     assert str(made) == "\n".join(made.changes)
     assert made.operator.provenance["rescaled_from"]["changes"] == list(made.changes)  # type: ignore[index, call-overload]
-    assert mine.rescaled(Target(layers=8, grid=(12, 12), model="small")) == made.operator
+    assert rescale(mine, Target(layers=8, grid=(12, 12), model="small")).operator == made.operator
 
 
 def test_the_same_model_changes_nothing() -> None:
@@ -91,6 +91,6 @@ def test_any_grid_is_fitted(rows: int, columns: int, layers: int, drawn: list[tu
         made.append({"layer": layer, "keep": keep, "selector": selector, "score": {"norm": 1.0}})
         left = keep
     target = Target(layers=layers, grid=(rows, columns))
-    fitted = operator(*made).rescaled(target)  # validation is the test
+    fitted = rescale(operator(*made), target).operator  # validation is the test
     assert fitted.target.grid == (rows, columns)
     assert all(site.keep >= 1 for site in fitted.sites)

@@ -1,7 +1,7 @@
 """Black-box search on the space that gradient search moves in: what the gradient is worth.
 
     python -m eos_platform.analysis.baselines.blackbox --model bundled --budget .15 --trials 300 --out blackbox.jsonl
-    python -m eos_platform.analysis.baselines.blackbox --no-probe ...  # few dimensions, where such search is at its best
+    python -m eos_platform.analysis.baselines.blackbox --no-probe ...  # few dimensions, where such search does best
 
 Optuna's samplers maximise the accuracy of the deployed operator on the first questions of the search split. The first
 trial is where a gradient search starts; every trial meets the budget. Each trial is a line of the file given: samples

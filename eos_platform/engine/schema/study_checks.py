@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 from eos_platform.common.errors import EosError, unknown
 from eos_platform.engine.schema.conditions import grid_size
-from eos_platform.engine.schema.dimension import MANY
+from eos_platform.engine.schema.dimension import MANY, Dimension
+from eos_platform.engine.schema.sections import Constraints, Sampler, Scheduler
 from eos_platform.engine.schema.space import corners
 from eos_platform.engine.strategy.rungs import rung_levels
 from eos_platform.search.config import SearchConfig
 from eos_platform.tasks.questions import SKILLS
 
-if TYPE_CHECKING:
-    from eos_platform.engine.schema.study_file import StudyFile
+
+class Explored(Protocol):
+    """The parts of a study that say how it explores its space."""
+
+    @property
+    def task(self) -> Any: ...
+    @property
+    def search(self) -> dict[str, Any]: ...
+    @property
+    def space(self) -> dict[str, Dimension]: ...
+    @property
+    def trials(self) -> int: ...
+    @property
+    def sampler(self) -> Sampler: ...
+    @property
+    def scheduler(self) -> Scheduler: ...
+    @property
+    def constraints(self) -> Constraints: ...
 
 
-def check_together(study: StudyFile, where: str) -> None:
+def check_together(study: Explored, where: str) -> None:
     """Check the strategy, the stopping and the constraints against the space.
 
     Raises:
@@ -28,7 +45,7 @@ def check_together(study: StudyFile, where: str) -> None:
     _check_constraints(study, where)
 
 
-def _check_sampler(study: StudyFile, where: str) -> None:
+def _check_sampler(study: Explored, where: str) -> None:
     """A sampler of that name exists, here or in an installed package."""
     from eos_platform.engine.strategy.samplers import (
         SAMPLERS,  # Optuna; reading a study file alone should not wait for it
@@ -40,7 +57,7 @@ def _check_sampler(study: StudyFile, where: str) -> None:
         raise EosError(f"{where}: sampler.name: {error}") from None
 
 
-def _check_grid(study: StudyFile, where: str) -> None:
+def _check_grid(study: Explored, where: str) -> None:
     """A grid ends: there must be a point for every trial."""
     if study.sampler.name != "grid":
         return
@@ -54,7 +71,7 @@ def _check_grid(study: StudyFile, where: str) -> None:
         raise EosError(f"{where}: trials: the grid has {points} points, not {study.trials}; set trials: {points}")
 
 
-def _check_stopping(study: StudyFile, where: str) -> None:
+def _check_stopping(study: Explored, where: str) -> None:
     """Rungs compare deployed operators, so searches must deploy on the way, early enough, and have rungs at all."""
     plan = study.scheduler
     if plan.name == "none" or plan.grace is None:
@@ -78,7 +95,7 @@ def _check_stopping(study: StudyFile, where: str) -> None:
             )
 
 
-def _check_constraints(study: StudyFile, where: str) -> None:
+def _check_constraints(study: Explored, where: str) -> None:
     """Skills the task has; a compute limit above the smallest budget."""
     known = ["all", *SKILLS] if study.task == "scenes" else []
     for skill in study.constraints.accuracy:

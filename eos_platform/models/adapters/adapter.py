@@ -19,8 +19,8 @@ from torch import Tensor
 
 from eos_platform.common.errors import EosError
 from eos_platform.models.adapters import family_of
-from eos_platform.models.adapters.base import Family
-from eos_platform.models.adapters.parts import Parts, parameters
+from eos_platform.models.adapters.base import Family, Parts
+from eos_platform.models.adapters.hooks import parameters
 from eos_platform.models.adapters.prefill import Mask, Prefill, caught, caught_prefill
 from eos_platform.models.attention.rope import Rope
 from eos_platform.models.decoding.cache import cache_of, with_cache

@@ -1,17 +1,64 @@
-"""What is particular to a family of vision-language models: an adapter is one small subclass (see README.md)."""
+"""A family of vision-language models: the parts that operators meet, and what is particular to it (see README.md)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from torch import Tensor
 
 from eos_platform.common.errors import EosError
-from eos_platform.models.adapters.parts import FULL, Parts
+from eos_platform.models.attention.rope import Rope
+from eos_platform.models.loading.devices import moved
 from eos_platform.models.runtime.visual_spans import Grid, Piece
 
 Call = dict[str, Any]
+FULL = "full_attention"
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The modules of one model (never the top-level model itself, so that holding them does not keep it alive)."""
+
+    body: Any  # images and text in, hidden states out
+    language_model: Any
+    layers: tuple[Any, ...]
+    tower: Any
+    image_token: int
+    grid: tuple[int, int]  # of visual tokens; where images vary in size, of one taken as usual
+    blocks: tuple[Any, ...] = ()  # of the vision tower
+    used: int = 0  # so many of them lead to the visual tokens; the model runs the others for nothing
+    states: int = 1  # of how many blocks the outputs are used
+    family: Family | None = None
+    kinds: tuple[str, ...] = ()  # of attention, a layer; layers of one kind share masks and rotary embeddings
+    video_token: int | None = None
+
+    @property
+    def vision_layer(self) -> Any:
+        """The last block of the vision tower whose output is used.
+
+        Raises:
+            EosError: there is none.
+        """
+        if self.used == 0:
+            raise EosError("what is read inside the vision tower needs a layer of it, and this model uses none")
+        return self.blocks[self.used - 1]
+
+    def kind(self, index: int) -> str:
+        """The kind of attention of a layer."""
+        return self.kinds[index] if self.kinds else FULL
+
+    def rope(self, x_bkd: Tensor, position: Tensor, kind: str = FULL) -> Rope:
+        """Rotary embeddings at positions, which may have several axes (axes, b, k)."""
+        if position.dim() == 3:
+            position = position[-3:]  # a fourth axis in front is of plain text
+        elif self.family is not None and self.family.axes > 1:  # plain positions are the same on every axis
+            position = position.expand(self.family.axes, *position.shape)
+        by_kind = self.family is not None and self.family.rope_by_kind
+        extra = (kind,) if by_kind else ()
+        # a module on a device of its own answers there
+        return moved(Rope(*self.language_model.rotary_emb(x_bkd, position, *extra)), x_bkd.device)
 
 
 class Family:

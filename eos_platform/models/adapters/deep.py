@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from eos_platform.common.errors import EosError
-from eos_platform.models.adapters.parts import Parts
+from eos_platform.models.adapters.base import Parts
 from eos_platform.models.loading.devices import moved
 
 FEATURES, PLACES = "deepstack_visual_embeds", "visual_pos_masks"  # as language models are handed them

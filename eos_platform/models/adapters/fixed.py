@@ -7,8 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from eos_platform.models.adapters.base import Call, Family, encoded
-from eos_platform.models.adapters.parts import Parts
+from eos_platform.models.adapters.base import Call, Family, Parts, encoded
 from eos_platform.models.runtime.visual_spans import Grid
 
 

@@ -6,8 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from eos_platform.common.errors import EosError
-from eos_platform.models.adapters.base import Call, Family, encoded
-from eos_platform.models.adapters.parts import Parts
+from eos_platform.models.adapters.base import Call, Family, Parts, encoded
 from eos_platform.models.runtime.visual_spans import Grid
 
 

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from eos_platform.common.errors import EosError
+from eos_platform.models.adapters.base import Parts
 from eos_platform.models.adapters.deep import dense, given
-from eos_platform.models.adapters.parts import Parts, parameters, renamed
+from eos_platform.models.adapters.hooks import parameters, renamed
 from eos_platform.models.runtime.layout import Layout
 
 # said of a call, not of the prompts

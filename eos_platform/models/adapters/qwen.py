@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from eos_platform.models.adapters.base import Call, Family, encoded
-from eos_platform.models.adapters.parts import Parts
+from eos_platform.models.adapters.base import Call, Family, Parts, encoded
 from eos_platform.models.runtime.visual_spans import Grid, Piece
 
 USUAL = (32, 32)  # the grid an operator made for such a model refers to, unless it says otherwise

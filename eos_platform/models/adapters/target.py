@@ -6,7 +6,8 @@ from typing import Any
 
 from eos_platform.common.errors import EosError
 from eos_platform.models.adapters import family_of
-from eos_platform.models.adapters.parts import Hook, Parts, parameters, renamed
+from eos_platform.models.adapters.base import Parts
+from eos_platform.models.adapters.hooks import Hook, parameters, renamed
 from eos_platform.models.attention.implementations import check_attention
 from eos_platform.models.loading.unwrap import unwrapped
 from eos_platform.models.runtime.required_features import decoder_needs
@@ -14,7 +15,7 @@ from eos_platform.operators.spec import OperatorSpec, Target
 
 __all__ = ["IN_TOWER", "Hook", "Parts", "absent_of", "check_fits", "parts_of", "renamed", "target_of"]
 
-REMEDY = "; operator.rescaled(target_of(model)), or attach(..., rescale=True), makes one that fits"
+REMEDY = "; eos.rescale(operator, eos.target_of(model)).operator, or attach(..., rescale=True), makes one that fits"
 IN_TOWER = ("vision", "norm", "uniqueness")  # the features there are inside the vision tower
 FROM_TOWER = ("vision", "next_vision", "keys")  # what sites in the decoder may read of it
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from eos_platform.common.errors import EosError
-from eos_platform.models.adapters.parts import FULL, Parts
+from eos_platform.models.adapters.base import FULL, Parts
 from eos_platform.models.attention.flash_bias import SPARE, widest
 from eos_platform.operators.spec import OperatorSpec, SiteSpec
 

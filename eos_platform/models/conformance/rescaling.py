@@ -11,6 +11,7 @@ from eos_platform.models.conformance.runs import same_as_uncached
 from eos_platform.models.conformance.subjects import built
 from eos_platform.models.conformance.zoo import Sample, prompts
 from eos_platform.models.runtime.attach import attached
+from eos_platform.operators.rescale import rescale
 from eos_platform.operators.spec import OperatorSpec, SiteSpec, Target
 
 CHECKS = Checks()
@@ -24,7 +25,7 @@ def rescaled(sample: Sample) -> int:
     inputs = prompts(sample, [[sample.sizes[0]], [sample.sizes[-1]]], (3, 5))
     for foreign in (Target(layers=32, grid=(24, 24)), Target(layers=8, grid=(6, 9)), Target(layers=3, grid=(2, 2))):
         for operator in _made_for(foreign):
-            fitted = operator.rescaled(target, positions=family_of(model).axes == 1)
+            fitted = rescale(operator, target, positions=family_of(model).axes == 1).operator
             with attached(model, fitted):
                 same_as_uncached(sample, model, inputs)
             tried += 1

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from eos_platform.common.errors import EosError
-from eos_platform.models.adapters.parts import FULL, Parts
+from eos_platform.models.adapters.base import FULL, Parts
 from eos_platform.models.attention.flash_bias import BIAS
 from eos_platform.models.attention.implementations import is_flash
 from eos_platform.models.attention.masks import add_bias, as_float, take_keys

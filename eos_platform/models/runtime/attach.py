@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from eos_platform.common.errors import EosError
-from eos_platform.models.adapters.parts import Renamed
+from eos_platform.models.adapters.hooks import Renamed
 from eos_platform.models.adapters.target import absent_of, check_fits, parts_of, target_of
 from eos_platform.models.loading.unwrap import unwrapped
 from eos_platform.models.runtime.decoder_hooks import Session
@@ -120,7 +120,7 @@ def _fitted(model: Any, operator: OperatorSpec | str | Path, rescale: bool) -> O
     width = parts.language_model.config.hidden_size
     target = target.model_copy(update={"model": spec.target.model})  # a name for people: the model itself has none
     probes = all(len(site.probe) in (0, width) for site in spec.sites) and spec.target == target
-    return spec.rescaled(target, probes=probes, positions=one_axis, absent=absent_of(parts))
+    return rescale(spec, target, probes=probes, positions=one_axis, absent=absent_of(parts)).operator
 
 
 def attach(

@@ -15,8 +15,7 @@ import torch
 from torch import Tensor
 
 from eos_platform.common.errors import EosError
-from eos_platform.models.adapters.base import brings
-from eos_platform.models.adapters.parts import Parts
+from eos_platform.models.adapters.base import Parts, brings
 from eos_platform.models.decoding.answers import answer_of
 from eos_platform.models.decoding.cache import cache_of
 from eos_platform.models.decoding.prompt import Call, Prompt, recall

@@ -25,8 +25,9 @@ import torch
 from torch import Tensor, nn
 
 from eos_platform.common.errors import EosError
+from eos_platform.models.adapters.base import Parts
 from eos_platform.models.adapters.deep import dense, levels_of
-from eos_platform.models.adapters.parts import Parts, renamed
+from eos_platform.models.adapters.hooks import renamed
 from eos_platform.models.attention.flash_bias import Carrier
 from eos_platform.models.attention.implementations import check_kept, check_unpacked, is_flash
 from eos_platform.models.attention.masks import cut, take

@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 
 from eos_platform.common.errors import EosError
-from eos_platform.models.adapters.base import Call, brings
-from eos_platform.models.adapters.parts import Parts
+from eos_platform.models.adapters.base import Call, Parts, brings
 from eos_platform.models.decoding.cache import cache_of
 from eos_platform.models.runtime.images import placeholders
 from eos_platform.models.runtime.visual_spans import Piece, Units, share_out

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from eos_platform.common.errors import EosError
-from eos_platform.models.adapters.parts import Parts
+from eos_platform.models.adapters.base import Parts
 from eos_platform.models.loading.devices import moved
 from eos_platform.models.runtime.layout import Layout, find_layout
 

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from eos_platform.models.adapters.parts import Parts
+from eos_platform.models.adapters.base import Parts
 from eos_platform.models.attention.queries import GIVEN, layer_features, take_tokens
 from eos_platform.models.attention.queries import Sequence as Tokens_
 from eos_platform.models.attention.rope import Rope, own_positions

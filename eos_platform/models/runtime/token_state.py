@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from eos_platform.models.adapters.parts import Parts
+from eos_platform.models.adapters.base import Parts
 from eos_platform.models.attention.queries import Sequence, layer_features, take_tokens
 from eos_platform.models.attention.rope import Rope, own_positions
 from eos_platform.models.attention.text_queries import choose_raters, question, relevance

@@ -19,7 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from eos_platform.common.errors import EosError
-from eos_platform.models.adapters.parts import Parts, renamed
+from eos_platform.models.adapters.base import Parts
+from eos_platform.models.adapters.hooks import renamed
 from eos_platform.models.attention.vision_queries import READ, read_block
 from eos_platform.models.loading.devices import device_of, moved
 from eos_platform.models.runtime.layout import Layout, Seen

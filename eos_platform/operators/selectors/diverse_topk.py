@@ -12,7 +12,6 @@ Legend: b batch, n tokens, r picks, d width.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -20,11 +19,9 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
+from eos_platform.operators.selectors.log_distance import ABSENT, FAR, NEAR
 from eos_platform.operators.tokens import cosine_of_all, unit
 
-NEAR = 1e-3  # distances below are all the same
-FAR = math.log(2.0)  # log distance while nothing is picked
-ABSENT = -1e30  # score of a token that is not there: below any, and yet above that of one picked already
 WIDE = 1024  # width above which all pairs are compared at once
 
 

@@ -13,7 +13,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from eos_platform.operators.selectors.diverse_topk import ABSENT, FAR, NEAR
+from eos_platform.operators.selectors.log_distance import ABSENT, FAR, NEAR
 from eos_platform.operators.tokens import unit
 
 TILE = 8192  # numbers of the token matrix held at once
