@@ -120,7 +120,7 @@ def _fitted(model: Any, operator: OperatorSpec | str | Path, rescale: bool) -> O
     width = parts.language_model.config.hidden_size
     target = target.model_copy(update={"model": spec.target.model})  # a name for people: the model itself has none
     probes = all(len(site.probe) in (0, width) for site in spec.sites) and spec.target == target
-    return rescale(spec, target, probes=probes, positions=one_axis, absent=absent_of(parts)).operator
+    return rescale_operator(spec, target, probes=probes, positions=one_axis, absent=absent_of(parts)).operator
 
 
 def attach(
