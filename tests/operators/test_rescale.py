@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eos_platform.common.errors import EosError
-from eos_platform.operators.rescale import relative, rescale, sites_for
+from eos_platform.operators.rescale import rescale, sites_for
 from eos_platform.operators.spec import OperatorSpec, SiteSpec, Target
 
 BIG = Target(layers=32, grid=(24, 24), model="big")
@@ -69,7 +69,7 @@ def test_a_site_inside_never_becomes_one_before_the_model() -> None:
 def test_files_say_the_shares_too() -> None:
     mine = operator({"layer": 8, "keep": 144, "score": {"norm": 1.0}})
     data = json.loads(mine.to_json())
-    assert data["relative"] == [{"place": "decoder", "depth": 0.25, "keep": 0.25}] == relative(mine)
+    assert data["relative"] == [{"place": "decoder", "depth": 0.25, "keep": 0.25}] == mine.relative
     assert OperatorSpec.from_json(mine.to_json()) == mine
     assert OperatorSpec.model_validate(data) == mine
 

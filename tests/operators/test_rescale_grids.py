@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import pytest
 
-from eos_platform.operators.rescale import relative, rescale, sites_for
+from eos_platform.operators.rescale import rescale, sites_for
 from eos_platform.operators.spec import OperatorSpec, SiteSpec, Target
 
 OBLONG = [((6, 4), (10, 3)), ((4, 6), (3, 10)), ((3, 8), (5, 5)), ((8, 3), (7, 2)), ((2, 12), (1, 9)), ((5, 5), (8, 3))]
@@ -55,7 +55,7 @@ def test_counts_and_windows_keep_their_share_of_an_oblong_grid(old: tuple[int, i
         assert first.important == (min(half_up(important, before, after), first.keep) if important else 0)
         assert second.keep == min(half_up(max(1, keep // 2), before, after), first.keep)
         assert (first.layer, second.layer) == (3, 8)  # 8/32 and 20/32 of 12, rounded
-        assert [row["keep"] for row in relative(mine)] == [keep / before, max(1, keep // 2) / before]
+        assert [row["keep"] for row in mine.relative] == [keep / before, max(1, keep // 2) / before]
         assert sites_for(mine, new)[0].keep == first.keep
 
 

@@ -37,6 +37,7 @@ from eos_platform.models.runtime.layout import Layout
 from eos_platform.models.runtime.operator_source import operator_from
 from eos_platform.models.runtime.ragged_state import Crowd
 from eos_platform.models.runtime.token_state import Present
+from eos_platform.operators.rescale import rescale as rescale_operator
 from eos_platform.operators.spec import OperatorSpec, SiteSpec
 
 Model = TypeVar("Model")
@@ -133,7 +134,7 @@ def attach(
             the operator is on the model inside, and found from either); on sdpa, eager or flash attention (not Gemma 3
             and PaliGemma, nor a beta in a tower that is on it).
         operator: itself, its file, a folder with an ``operator.json``, or ``models:/NAME@ALIAS`` in MLflow's registry.
-        rescale: one made for a model of other depth, image size or family is made to fit (``OperatorSpec.rescaled``);
+        rescale: one made for a model of other depth, image size or family is made to fit (``eos_platform.rescale``);
             what was changed stands in the ``provenance`` of ``attached_operator(model)``.
         compiled: what is done at a site, and where tokens enter, is fused by ``torch.compile``: seconds to a minute at
             the first prompt of every length, then a fraction of the time. For prompts of one image; others run as they

@@ -88,7 +88,7 @@ def test_what_a_family_cannot_do_is_refused_by_name() -> None:
     ):
         with pytest.raises(EosError, match=match):
             attach(model, OperatorSpec(target=target, sites=(refused,)))
-    with pytest.raises(EosError, match=r"for 9 decoder layers; the model has 4; operator\.rescaled"):
+    with pytest.raises(EosError, match=r"for 9 decoder layers; the model has 4; eos\.rescale"):
         attach(model, OperatorSpec(target=Target(layers=9, grid=(4, 4)), sites=(site(),)))
 
 
