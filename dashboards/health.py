@@ -16,6 +16,7 @@ import plotly.graph_objects as go
 
 from eos_platform.dashboards.palette import GRID, INK, MUTED, SEARCHED, STATES, rgba, theme
 from eos_platform.dashboards.text import escape
+from eos_platform.printable import printable
 
 LINES = 600  # of parallel coordinates: more are a smear, and seconds of drawing
 OBJECTIVES = {"accuracy": "#0072b2", "compute ratio": "#d55e00"}
@@ -29,15 +30,19 @@ def states_figure(trials: pd.DataFrame, title: str = "Trials over time") -> go.F
     if ended.empty:
         return _nothing(figure, "No trial has ended yet")
     begun = float(trials["start"].min())
-    for state, rows in sorted(ended.groupby("state"), key=lambda pair: list(STATES).index(str(pair[0]))):
+    known = list(STATES)  # a store may hold other words
+    for state, rows in sorted(
+        ended.groupby("state"), key=lambda pair: known.index(str(pair[0])) if pair[0] in STATES else len(known)
+    ):
+        said = escape(str(state))
         figure.add_trace(
             go.Scatter(
                 x=((rows["end"] - begun) / 60).tolist(),
                 y=np.arange(1, len(rows) + 1).tolist(),
                 mode="lines" if len(rows) > 60 else "lines+markers",
-                name=f"{state} ({len(rows)})",
-                line={"color": STATES[str(state)], "width": 2.4, "shape": "hv"},
-                hovertemplate="%{y} " + str(state) + " after %{x:.1f} min<extra></extra>",
+                name=f"{said} ({len(rows)})",
+                line={"color": STATES.get(str(state), MUTED), "width": 2.4, "shape": "hv"},
+                hovertemplate="%{y} " + said + " after %{x:.1f} min<extra></extra>",
             )
         )
     figure.update_layout(showlegend=True)
@@ -143,17 +148,22 @@ def _dimension(name: str, values: pd.Series) -> dict[str, object]:
             logs = np.log10(numbers)
             ticks = np.linspace(float(logs.min()), float(logs.max()), 5)
             return {
-                "label": f"{name} (log)",
+                "label": f"{escape(name)} (log)",
                 "values": logs.tolist(),
                 "tickvals": ticks.tolist(),
                 "ticktext": [f"{10**tick:.2g}" for tick in ticks],
             }
-        return {"label": name, "values": numbers.tolist()}
-    words = values.astype(str)
+        return {"label": escape(name), "values": numbers.tolist()}
+    words = values.astype(object).where(values.notna(), "not given").astype(str)
     known = sorted(words.unique())
     places = {word: place for place, word in enumerate(known)}
-    shown = [word if len(word) < 16 else word[:14] + "…" for word in known]
-    return {"label": name, "values": words.map(places).tolist(), "tickvals": list(places.values()), "ticktext": shown}
+    shown = [printable(word, 15) for word in known]  # no markup there, unlike in the label
+    return {
+        "label": escape(name),
+        "values": words.map(places).tolist(),
+        "tickvals": list(places.values()),
+        "ticktext": shown,
+    }
 
 
 def _blank(title: str) -> go.Figure:

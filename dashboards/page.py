@@ -10,6 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from eos_platform.dashboards.palette import CONFIG, GRID, INK, MUTED, PAPER
+from eos_platform.printable import LABEL, printable
 
 STYLE = f"""
 body {{ margin: 0 auto; padding: 24px 28px 60px; max-width: 1500px; background: {PAPER}; color: {INK};
@@ -28,6 +29,10 @@ section {{ border-top: 1px solid {GRID}; padding-top: 14px; margin-top: 14px; ov
 def _title(figure: go.Figure) -> str:
     """In plain words; ``meta`` has it where it is drawn as a note."""
     return unescape(re.sub("<[^>]+>", "", figure.layout.title.text or "")) or str(figure.layout.meta or "")
+
+
+def _shown(cell: object) -> object:
+    return printable(cell, LABEL) if isinstance(cell, str) else cell
 
 
 def alone(figure: go.Figure) -> str:
@@ -56,8 +61,9 @@ def page(title: str, lead: str, figures: Sequence[go.Figure], table: pd.DataFram
         label = escape(_title(figure) or f"Figure {number + 1}")
         parts.append(f'<section aria-label="{label}">{inner}</section>')
         if number == 0 and table is not None and len(table):
-            parts.append(f"<section>{table.to_html(index=False, border=0, na_rep='')}</section>")
-    paragraphs = "\n".join(f"<p>{escape(line)}</p>" for line in lead.splitlines())
+            parts.append(f"<section>{table.map(_shown).to_html(index=False, border=0, na_rep='')}</section>")
+    paragraphs = "\n".join(f"<p>{escape(printable(line))}</p>" for line in lead.splitlines())
+    title = printable(title, LABEL)
     return (
         "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>"
         f"<title>{escape(title)}</title><style>{STYLE}</style></head>\n"

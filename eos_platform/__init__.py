@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from eos_platform.operators.spec import OperatorSpec as OperatorSpec
     from eos_platform.search import search as search
     from eos_platform.search.config import SearchConfig as SearchConfig
-    from eos_platform.tasks import evaluate as evaluate
-    from eos_platform.tasks import load_workload as load_workload
+    from eos_platform.tasks.evaluate import evaluate as evaluate
+    from eos_platform.tasks.workload import load_workload as load_workload
 
 _HOMES = {
     "EosError": "errors",

@@ -8,41 +8,25 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 import eos_platform
+from eos_platform import terminal
 from eos_platform.cli_bench import bench
 from eos_platform.cli_check import check
 from eos_platform.cli_cluster import cluster_app
 from eos_platform.cli_compare import compare
 from eos_platform.cli_dashboard import dashboard
+from eos_platform.cli_errors import EXIT_INTERRUPTED, Commands
 from eos_platform.cli_explain import explain
 from eos_platform.cli_front import front
+from eos_platform.cli_options import Missing, Trust
+from eos_platform.cli_plugins import plugins
 from eos_platform.cli_report import report
-from eos_platform.errors import EosError
 from eos_platform.files import check_writable
-
-EXIT_BAD_INPUT, EXIT_INTERRUPTED = 2, 130
-
-
-class Commands(typer.core.TyperGroup):
-    """Bad input is one line on stderr and exit code 2, never a traceback."""
-
-    def invoke(self, ctx: Any) -> Any:
-        try:
-            return super().invoke(ctx)
-        except EosError as error:
-            typer.echo(f"eos: {error}", err=True)
-            raise typer.Exit(EXIT_BAD_INPUT) from None
-        except KeyboardInterrupt:
-            typer.echo("eos: stopped", err=True)
-            raise typer.Exit(EXIT_INTERRUPTED) from None
-
 
 app = typer.Typer(
     cls=Commands,
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     help="Search how a vision-language model drops, merges and reweights its visual tokens, at any compute budget.\n\n"
@@ -61,10 +45,12 @@ app.command()(explain)
 app.command()(dashboard)
 app.command()(front)
 app.command()(report)
+app.command()(plugins)
 
 Model = Annotated[str, typer.Option(help="A bundled model (bundled, bundled-small) or a model folder.")]
 Task = Annotated[str, typer.Option(help="What accuracy means.")]
 Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a field; may be repeated.")]
+Device = Annotated[str | None, typer.Option(help="Where to run; default: the GPU if there is one.")]
 Runs = Annotated[Path, typer.Option(help="The folder studies are kept in.")]
 Source = Annotated[str, typer.Argument(metavar="NAME|FILE", help="A study's name, or a study file.")]
 Address = Annotated[str, typer.Option(help="A Ray cluster to run on, such as auto or ray-head:6379.")]
@@ -75,7 +61,7 @@ RUNS = Path("eos-runs")
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"eos {eos_platform.__version__}")
+        terminal.say(f"eos {eos_platform.__version__}")
         raise typer.Exit
 
 
@@ -100,6 +86,9 @@ def search(
     seed: Annotated[int, typer.Option(help="Seed of the search.")] = 0,
     sets: Sets = None,
     state: Annotated[Path | None, typer.Option(help="A folder to keep the search's state in, to go on from.")] = None,
+    device: Device = None,
+    trust_remote_code: Trust = False,
+    allow_missing: Missing = False,
 ) -> None:
     """Find one operator by gradient, at one budget.
 
@@ -118,21 +107,19 @@ def search(
     check_writable(output)
     if state is not None:
         check_writable(state / "search.safetensors")
-    workload = load_workload(model, task)
-    console = Console()
+    workload = load_workload(model, task, device, trust_remote_code=trust_remote_code, allow_missing=allow_missing)
+    console = terminal.console()
     with search_bar(console, config.steps) as report:
         result = run_search(workload, config, report=report, checkpoint=state)
     result.operator.save(output)
+    terminal.stored()
     console.print(operator_table(result.operator))
     console.print(
         f"deployed: accuracy {result.accuracy:.1%} at compute ratio {result.compute_ratio:.3f} "
         f"(budget {config.budget:g}), {result.seconds:.0f} s",
-        highlight=False,
         soft_wrap=True,
     )
-    console.print(
-        f"saved {output}; measure it with: eos evaluate {output} --model {model}", highlight=False, soft_wrap=True
-    )
+    console.print(f"saved {output}; measure it with: eos evaluate {output} --model {model}", soft_wrap=True)
 
 
 @app.command()
@@ -141,8 +128,11 @@ def evaluate(
     model: Model = "bundled",
     task: Task = "scenes",
     questions: Annotated[int, typer.Option(min=1, help="Held-out questions.")] = 4096,
+    device: Device = None,
+    trust_remote_code: Trust = False,
+    allow_missing: Missing = False,
 ) -> None:
-    """Measure a deployed operator on held-out questions.
+    """Measure a deployed operator on held-out questions, beside the unreduced model on the same ones.
 
     Example: [bold]eos evaluate operator.json --model bundled --questions 1024[/bold]
     """
@@ -154,21 +144,24 @@ def evaluate(
     from eos_platform.tasks import load_workload
 
     spec = OperatorSpec.load(operator) if operator else None
-    workload = load_workload(model, task)
-    console = Console()
+    workload = load_workload(model, task, device, trust_remote_code=trust_remote_code, allow_missing=allow_missing)
+    console = terminal.console()
     with console.status(f"asking {questions} questions"):
         found = run_evaluation(workload, spec, split="heldout", questions=questions)
+        whole = run_evaluation(workload, None, split="heldout", questions=questions) if spec else found
     deployed = spec or OperatorSpec(name=workload.name, target=workload.target)
     low, high = wilson(found.correct)
     ratio = float(compute_ratio(deployed, workload.shape, workload.text_tokens))
     console.print(operator_table(deployed))
-    console.print(skills_table(found.per_skill))
+    console.print(skills_table(found.per_skill, whole.per_skill if spec else None))
     console.print(
         f"accuracy {found.accuracy:.1%} (95 %: {low:.1%} .. {high:.1%}, {len(found.correct)} questions) "
         f"at compute ratio {ratio:.3f}",
-        highlight=False,
         soft_wrap=True,
     )
+    if spec:
+        low, high = wilson(whole.correct)
+        console.print(f"unreduced model: {whole.accuracy:.1%} (95 %: {low:.1%} .. {high:.1%})", soft_wrap=True)
 
 
 @app.command()
@@ -180,7 +173,7 @@ def designs() -> None:
     from eos_platform.engine.tables import designs_table
     from eos_platform.operators.designs import DESIGNS
 
-    Console().print(designs_table(DESIGNS))
+    terminal.console().print(designs_table(DESIGNS))
 
 
 @study_app.command("run")
@@ -191,23 +184,39 @@ def study_run(
     ship: Ship = False,
     runs: Runs = RUNS,
     fresh: Fresh = False,
+    trust_remote_code: Trust = False,
+    allow_missing: Missing = False,
 ) -> None:
     """Run a study, or what remains of it: starting the same study again never does a search twice.
 
     Example: [bold]eos study run quickstart --set trials=8[/bold]
     """
-    _drive(source, sets, address, ship, runs, again=False, fresh=fresh)
+    loading = _loading(trust_remote_code, allow_missing)
+    _drive(source, [*(sets or ()), *loading], address, ship, runs, again=False, fresh=fresh)
 
 
 @study_app.command("resume")
 def study_resume(
-    source: Source, sets: Sets = None, address: Address = "local", ship: Ship = False, runs: Runs = RUNS
+    source: Source,
+    sets: Sets = None,
+    address: Address = "local",
+    ship: Ship = False,
+    runs: Runs = RUNS,
+    trust_remote_code: Trust = False,
+    allow_missing: Missing = False,
 ) -> None:
     """Go on with a study that was stopped, or was given more trials.
 
     Example: [bold]eos study resume quickstart --set trials=20[/bold]
     """
-    _drive(source, sets, address, ship, runs, again=True)
+    loading = _loading(trust_remote_code, allow_missing)
+    _drive(source, [*(sets or ()), *loading], address, ship, runs, again=True)
+
+
+def _loading(trust_remote_code: bool, allow_missing: bool) -> list[str]:
+    """The flags as changes to a study file, which workers get; a flag left out leaves what the file says."""
+    flags = {"trust_remote_code": trust_remote_code, "allow_missing": allow_missing}
+    return [f"{name}=true" for name, on in flags.items() if on]
 
 
 @study_app.command("status")
@@ -220,10 +229,10 @@ def study_status(source: Source, runs: Runs = RUNS) -> None:
     from eos_platform.engine.tables import status_remarks, status_table
 
     status = Study(source, runs=runs).status()
-    console = Console()
+    console = terminal.console()
     console.print(status_table(status))
     for line in (*status_remarks(status), str(status)):
-        console.print(line, highlight=False, soft_wrap=True, markup=False)
+        console.print(line, soft_wrap=True)
 
 
 @study_app.command("list")
@@ -238,7 +247,7 @@ def study_list(runs: Runs = RUNS) -> None:
     table = plain_table(left=("study", "model", "trials", "state", "description"))
     for line in known_studies(runs):
         table.add_row(*line)
-    Console().print(table)
+    terminal.console().print(table)
 
 
 def _drive(
@@ -252,6 +261,7 @@ def _drive(
     study = Study(file, runs=runs, address=address, ship_code=ship)
     with resumable(study, source, runs):
         study.resume() if again else study.run(fresh=fresh)
+        terminal.stored()
 
 
 @contextmanager
@@ -265,13 +275,13 @@ def resumable(study: Any, source: str, runs: Path) -> Iterator[None]:
         begun = study.folder.study_file.exists()
         command = f"eos study resume {study.file.name}" if begun else f"eos study run {source}"
         where = "" if runs == RUNS else f" --runs {runs}"
-        typer.echo(f"eos: stopped; every finished search is kept. Go on with: {command}{where}", err=True)
+        terminal.say(f"eos: stopped; every finished search is kept. Go on with: {command}{where}", stderr=True)
         raise typer.Exit(EXIT_INTERRUPTED) from None
 
 
 def main() -> None:
     """The entry point."""
-    app()
+    terminal.run(lambda: app(prog_name="eos"))
 
 
 if __name__ == "__main__":

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from eos_platform.errors import EosError
+from eos_platform import strict_json, terminal
+from eos_platform.cli_options import Missing, Trust
+from eos_platform.errors import EosError, brief
 from eos_platform.files import check_writable, write_atomic
 
 ROWS, TABLE, PAGE = "bench.jsonl", "bench.csv", "bench.html"
+MOST = 1_000_000  # tokens, or prompts at once
 
 
 def bench(
@@ -35,6 +37,8 @@ def bench(
     out: Annotated[Path, typer.Option(help="Folder for the rows, a CSV and a page.")] = Path("eos-bench"),
     mlflow: Annotated[str, typer.Option(metavar="URI|none", help="Also log the table there.")] = "none",
     device: Annotated[str | None, typer.Option(help="Where to run; default: the GPU if there is one.")] = None,
+    trust_remote_code: Trust = False,
+    allow_missing: Missing = False,
 ) -> None:
     """Time prefill and decoding with operators, beside the unreduced model and beside an oracle.
 
@@ -43,10 +47,9 @@ def bench(
 
     Example: [bold]eos bench searched-like fastv --shape llava-1.5-7b --batch 1[/bold]
     """
-    from rich.console import Console
     from rich.progress import Progress
 
-    from eos_platform.bench.operators import SEARCHED
+    from eos_platform.bench.operators import SEARCHED, check_named
     from eos_platform.bench.report import frame, table
     from eos_platform.bench.run import MODES, Plan
     from eos_platform.bench.run import bench as run_bench
@@ -55,12 +58,12 @@ def bench(
 
     if shape == "list":
         for name, known in SHAPES.items():
-            typer.echo(f"{name:16} {known.about}")
+            terminal.say(f"{name:16} {known.about}")
         return
     wanted = _words(modes, "--modes")
     for mode in wanted:
         if mode not in MODES:
-            raise EosError(f"--modes {mode}: one of {', '.join(MODES)}")
+            raise EosError(f"--modes {brief(mode)}: one of {', '.join(MODES)}")
     plan = Plan(
         operators=operators or [SEARCHED],
         tokens=_numbers(tokens, "--tokens"),
@@ -71,42 +74,49 @@ def bench(
         modes=wanted,
         decode=decode,
     )
+    check_named(plan.operators)
     check_writable(out / ROWS)
+    if mlflow != "none":
+        from eos_platform.cli_compare import ready
+
+        ready(mlflow)
     where = find_device(device)
-    console = Console()
+    console = terminal.console()
     rows: list[dict[str, Any]] = []
     total = plan.measurements
-    with Progress(*Progress.get_default_columns(), console=console, disable=not console.is_terminal) as progress:
+    with Progress(*Progress.get_default_columns(), console=console, disable=not terminal.draws(console)) as progress:
         task = progress.add_task("loading the model", total=total)
-        name, loaded, grid = load(shape, model, where)
+        name, loaded, grid = load(shape, model, where, trust_remote_code=trust_remote_code, allow_missing=allow_missing)
         for row in run_bench(loaded, grid, plan, lambda what: progress.update(task, description=what)):
             rows.append({"model": name, **row})
             progress.advance(task)
-            write_atomic(out / ROWS, "".join(json.dumps(one) + "\n" for one in rows))
-    console.print(table(rows), highlight=False, soft_wrap=True)
+            write_atomic(out / ROWS, "".join(strict_json.dumps(strict_json.plain(one)) + "\n" for one in rows))
+    console.print(table(rows), soft_wrap=True)
     found = frame(rows)
     write_atomic(out / TABLE, found.to_csv(index=False))
     from eos_platform.dashboards.page import alone
     from eos_platform.dashboards.speed import speed_figure
 
     write_atomic(out / PAGE, alone(speed_figure(found)))
-    console.print(f"wrote {out / ROWS}, {out / TABLE}, {out / PAGE}", highlight=False, soft_wrap=True)
+    terminal.stored()
+    console.print(f"wrote {out / ROWS}, {out / TABLE}, {out / PAGE}", soft_wrap=True)
     if mlflow != "none":
         _log(mlflow, name, found, out)
 
 
 def _log(uri: str, name: str, found: Any, out: Path) -> None:
     """One run with the table and the page."""
-    from mlflow import MlflowClient
+    from eos_platform.addresses import masked
+    from eos_platform.tracking.client import TROUBLE, connect, experiment_of, first_line
 
-    client = MlflowClient(tracking_uri=uri)
-    title = "eos bench"
-    experiment = client.get_experiment_by_name(title)
-    experiment_id = experiment.experiment_id if experiment else client.create_experiment(title)
-    run = client.create_run(experiment_id, run_name=name)
-    client.log_table(run.info.run_id, found, artifact_file="bench.json")
-    client.log_artifact(run.info.run_id, str(out / PAGE))
-    client.set_terminated(run.info.run_id)
+    try:
+        client = connect(uri)
+        run = client.create_run(experiment_of(client, "eos bench", None).experiment_id, run_name=name)
+        client.log_table(run.info.run_id, found, artifact_file="bench.json")
+        client.log_artifact(run.info.run_id, str(out / PAGE))
+        client.set_terminated(run.info.run_id)
+    except TROUBLE as error:
+        raise EosError(f"cannot write the MLflow store {masked(uri)}: {first_line(error)}") from None
 
 
 def _words(text: str, option: str) -> tuple[str, ...]:
@@ -120,7 +130,7 @@ def _numbers(text: str, option: str) -> list[float]:
     try:
         found = [float(word) for word in _words(text, option)]
     except ValueError:
-        raise EosError(f"{option} {text}: expected numbers with commas between") from None
-    if any(number < 1 for number in found):
-        raise EosError(f"{option} {text}: every number must be 1 or more")
+        raise EosError(f"{option} {brief(text)}: expected numbers with commas between") from None
+    if not all(1 <= number <= MOST for number in found):
+        raise EosError(f"{option} {brief(text)}: every number must be 1 or more, and {MOST:,} at most")
     return found

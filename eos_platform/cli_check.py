@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from eos_platform import terminal
+
 
 def check(
     source: Annotated[str, typer.Argument(metavar="NAME|FILE", help="A study's name, or a study file.")],
@@ -23,8 +25,8 @@ def check(
     study = Study(source, runs=runs)
     found = study.check()
     for line in found:
-        typer.echo(line)
+        terminal.say(line)
     if found:
         raise typer.Exit(1)
     status = study.status()
-    typer.echo(f"{status}; {len(status.trials)} records agree in Optuna, MLflow and Ray's files")
+    terminal.say(f"{status}; {len(status.trials)} records agree in Optuna, MLflow and Ray's files")

@@ -6,8 +6,8 @@ import shlex
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from eos_platform import terminal
 from eos_platform.errors import EosError
 
 cluster_app = typer.Typer(
@@ -27,7 +27,7 @@ def cluster_env(
     from eos_platform.engine.session import NODE_ENVIRONMENT
 
     for name, value in NODE_ENVIRONMENT.items():
-        typer.echo(f"export {name}={shlex.quote(value)}" if export else f"{name}={value}")
+        terminal.say(f"export {name}={shlex.quote(value)}" if export else f"{name}={value}")
 
 
 @cluster_app.command("check")
@@ -55,12 +55,12 @@ def cluster_check(
         versions = (node.told.get(name, "") for name in ("package", "python", "ray", "torch"))
         package, *others = versions
         table.add_row(node.address, package, *counts, memory, *others)
-    console = Console()
+    console = terminal.console()
     console.print(table)
     unfit = [node for node in found if node.wrong]
     for node in unfit:
         for wrong in node.wrong:
-            console.print(f"node {node.address} {wrong}", style="yellow", highlight=False, soft_wrap=True, markup=False)
+            console.print(f"node {node.address} {wrong}", style="yellow", soft_wrap=True)
     if unfit:
         raise EosError(f"{len(unfit)} of {len(found)} nodes cannot run studies")
     console.print(f"all {len(found)} nodes can run studies")

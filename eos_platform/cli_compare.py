@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -10,8 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from eos_platform.errors import EosError
-from eos_platform.files import check_writable, write_atomic
+from eos_platform import terminal
+from eos_platform.addresses import sqlite_path
+from eos_platform.cli_options import Missing, Trust
+from eos_platform.errors import EosError, redact
+from eos_platform.files import check_writable, is_there, write_atomic
+from eos_platform.printable import NAME
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,6 +56,8 @@ def compare(
     batch: Annotated[int, typer.Option(min=1, help="Prompts in the prefill that is timed.")] = 8,
     pictures: Annotated[int, typer.Option(min=0, help="Example pictures to show kept tokens on.")] = 3,
     device: Annotated[str | None, typer.Option(help="Where to run; default: the GPU if there is one.")] = None,
+    trust_remote_code: Trust = False,
+    allow_missing: Missing = False,
 ) -> None:
     """Compare searched operators with hand-designed ones at the same compute, on the same questions.
 
@@ -60,7 +67,7 @@ def compare(
     from eos_platform.analysis.comparison.settings import Settings, parse_designs, parse_ratios, parse_search
 
     if mlflow != "none":
-        _ready(mlflow)
+        ready(mlflow)
     if not report_only:
         settings = Settings.of(
             operators=tuple(operators or ()),
@@ -72,6 +79,8 @@ def compare(
             questions=questions,
             seeds=seeds,
             search=parse_search(sets or ()),
+            trust_remote_code=trust_remote_code,
+            allow_missing=allow_missing,
             batch=batch,
             pictures=pictures,
             out=out,
@@ -81,13 +90,13 @@ def compare(
         try:
             run(settings, device)
         except KeyboardInterrupt:
-            typer.echo(
+            terminal.say(
                 f"eos: stopped; what is measured is kept. Go on with: {_command()}\n"
                 f"eos: report what there is with: eos compare --report-only --out {shlex.quote(str(out))}",
-                err=True,
+                stderr=True,
             )
             raise typer.Exit(EXIT_INTERRUPTED) from None
-    elif not (out / store.HEADER).exists():
+    elif not os.path.lexists(out / store.HEADER):
         raise EosError(f"{out} holds no comparison")
     report(out, mlflow)
 
@@ -98,8 +107,6 @@ def report(folder: Path, mlflow: str = "none") -> None:
     Raises:
         EosError: no comparison there, or nothing measured yet.
     """
-    from rich.console import Console
-
     from eos_platform.analysis.comparison import differences as statistics
     from eos_platform.analysis.comparison import store
     from eos_platform.analysis.comparison.points import for_csv, points_of, unreachable_of
@@ -118,11 +125,14 @@ def report(folder: Path, mlflow: str = "none") -> None:
     }
     for name, text in files.items():
         write_atomic(folder / name, text)
-    console = Console()
+    terminal.stored()
+    console = terminal.console()
     console.print(points_table(points, gaps))
     for name in files:
-        console.print(f"wrote {folder / name}", highlight=False, soft_wrap=True, markup=False)
+        console.print(f"wrote {folder / name}", soft_wrap=True)
     if mlflow != "none":
+        if (path := sqlite_path(mlflow)) is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
         from eos_platform.tracking.comparison import ComparisonLog
         from eos_platform.tracking.read import open_command
 
@@ -135,7 +145,7 @@ def report(folder: Path, mlflow: str = "none") -> None:
             {f"hypervolume/{family}": value for family, design, value in told if not design},
         )
         log.close("FINISHED")
-        console.print(f"runs  {open_command(mlflow)}", highlight=False, soft_wrap=True, markup=False)
+        console.print(f"runs  {open_command(mlflow)}", soft_wrap=True)
 
 
 def _page(header: dict[str, Any], records: list[dict[str, Any]], points: pd.DataFrame) -> str:
@@ -179,7 +189,7 @@ def points_table(points: pd.DataFrame, gaps: pd.DataFrame) -> Table:
             gap = ahead.get(row["name"])
             half = "" if gap is None else f" ({100 * gap['low']:+.1f} .. {100 * gap['high']:+.1f})"
             table.add_row(
-                row["name"],
+                terminal.printable(row["name"], NAME),
                 f"{row['accuracy']:.1%}",
                 f"{row['compute_ratio']:.3f}",
                 f"{row['mean_tokens']:.0f}",
@@ -192,24 +202,23 @@ def points_table(points: pd.DataFrame, gaps: pd.DataFrame) -> Table:
     return table
 
 
-def _ready(uri: str) -> None:
+def ready(uri: str) -> None:
     """Find out before the long work, not after it, whether there will be a store."""
     from eos_platform.tracking.recorder import probe
 
-    if uri.startswith("sqlite:///"):
-        path = Path(uri.removeprefix("sqlite:///"))
+    path = sqlite_path(uri)
+    if path is not None:
+        is_there(path, "MLflow store")
         check_writable(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
     else:
         probe(uri)
 
 
 def _artifacts(uri: str) -> str | None:
     """Beside the database; a server decides by itself."""
-    if not uri.startswith("sqlite:///"):
-        return None
-    return (Path(uri.removeprefix("sqlite:///")).absolute().parent / "mlflow-artifacts").as_uri()
+    path = sqlite_path(uri)
+    return None if path is None else (path.absolute().parent / "mlflow-artifacts").as_uri()
 
 
 def _command() -> str:
-    return shlex.join(["eos", *sys.argv[1:]])
+    return redact(shlex.join(["eos", *sys.argv[1:]]))

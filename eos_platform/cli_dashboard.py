@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import logging
 import socket
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import typer
 
+from eos_platform import terminal
+from eos_platform.addresses import of_sqlite
 from eos_platform.errors import EosError
 
 
@@ -17,6 +21,10 @@ def dashboard(
     tracking: Annotated[str | None, typer.Option(metavar="URI", help="An MLflow tracking URI, instead.")] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Of the page; 0: any that is free.")] = 8050,
     host: Annotated[str, typer.Option(help="Who may look: 127.0.0.1 is this machine alone.")] = "127.0.0.1",
+    allowed: Annotated[
+        list[str] | None,
+        typer.Option("--allowed-hosts", metavar="NAME", help="A further name it is reached by; may be repeated."),
+    ] = None,
     interface: Annotated[
         str, typer.Option("--mlflow-ui", metavar="URL", help="Where an MLflow UI runs, for links to runs.")
     ] = "http://127.0.0.1:5000",
@@ -25,17 +33,21 @@ def dashboard(
 
     Example: [bold]eos dashboard --studies eos-runs[/bold]
     """
-    app = make(tracking or f"sqlite:///{studies / 'mlflow.db'}", interface)
+    names = [name for text in allowed or () for name in text.split(",") if name.strip()]
+    app = make(tracking or of_sqlite(studies / "mlflow.db"), interface, host, names)
     port = free_port(host, port)
-    typer.echo(f"dashboard at http://{host}:{port} (Ctrl-C stops it)")
+    terminal.say(f"dashboard at http://{host}:{port} (Ctrl-C stops it)")
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line a request is no news
     from werkzeug.serving import make_server  # Flask's own, without its banner and its warning
 
     make_server(host, port, app.server, threaded=True).serve_forever()
 
 
-def make(uri: str, interface: str) -> Any:
+def make(uri: str, interface: str, host: str = "127.0.0.1", allowed: Iterable[str] = ()) -> Any:
     """The application over the store at ``uri``.
+
+    Args:
+        host: where it is served; ``allowed``: further names it may be asked under.
 
     Raises:
         EosError: no Dash here, or no such store.
@@ -44,12 +56,14 @@ def make(uri: str, interface: str) -> Any:
         import dash  # noqa: F401
     except ImportError:
         raise EosError("the dashboard needs Dash: pip install 'eos-platform[dashboard]'") from None
+    if urlsplit(interface).scheme not in ("http", "https"):
+        raise EosError(f"--mlflow-ui {interface}: expected an address such as http://127.0.0.1:5000")
     from eos_platform.browse.studies import Studies
     from eos_platform.dashboards.app import make_app
 
     found = Studies(uri, interface)
     found.names()
-    return make_app(found)
+    return make_app(found, host=host, allowed=allowed)
 
 
 def free_port(host: str, port: int) -> int:

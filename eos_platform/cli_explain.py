@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from eos_platform import strict_json, terminal
+from eos_platform.cli_options import Missing, Trust
 from eos_platform.files import check_writable, write_atomic
+from eos_platform.printable import NAME
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,13 +40,13 @@ def explain(
         Path | None, typer.Option(metavar="FOLDER", help="Write explain.md, .csv, .json and .html there.")
     ] = None,
     device: Annotated[str | None, typer.Option(help="Where to run; default: the GPU if there is one.")] = None,
+    trust_remote_code: Trust = False,
+    allow_missing: Missing = False,
 ) -> None:
     """Say what an operator does, which hand-designed one it is nearest to, and what each of its parameters is worth.
 
     Example: [bold]eos explain operator.json --questions 1024 --out explained[/bold]
     """
-    from rich.console import Console
-
     from eos_platform.analysis.explain import explain as look
     from eos_platform.analysis.explain import model_of
     from eos_platform.operators.spec import OperatorSpec
@@ -57,21 +59,22 @@ def explain(
             check_writable(out / file)
     from eos_platform.tasks import load_workload
 
-    workload = load_workload(name, task, device)
+    workload = load_workload(name, task, device, trust_remote_code=trust_remote_code, allow_missing=allow_missing)
     with _bar() as advance:
         found = look(workload, spec, questions=questions, pictures=pictures, advance=advance)
-    console = Console()
+    console = terminal.console()
     _show(console, found)
     if out is not None:
         for file, text in zip(files, _texts(found), strict=True):
             write_atomic(out / file, text)
-            console.print(f"wrote {out / file}", highlight=False, soft_wrap=True, markup=False)
+            terminal.stored()
+            console.print(f"wrote {out / file}", soft_wrap=True)
 
 
 def _texts(found: Explanation) -> tuple[str, str, str, str]:
     from eos_platform.analysis.explain_report import markdown
 
-    data = json.dumps(found.to_dict(), indent=2, allow_nan=False) + "\n"
+    data = strict_json.dumps(found.to_dict(), indent=2) + "\n"
     return markdown(found), found.ablations.to_csv(index=False), data, _page(found)
 
 
@@ -79,9 +82,10 @@ def _show(console: Console, found: Explanation) -> None:
     from eos_platform.analysis.explain_report import ranking_line, site_head, summary_lines
 
     def say(text: str = "", **style: Any) -> None:
-        console.print(text, highlight=False, markup=False, **style)
+        console.print(text, **style)
 
-    say(f"{found.operator.name}: {found.operator.regime}, on {found.model}", style="bold")
+    name = terminal.printable(found.operator.name, NAME)
+    say(f"{name}: {found.operator.regime}, on {terminal.printable(found.model)}", style="bold")
     for line in summary_lines(found):
         say(f"- {line}")
     for site in found.sites:
@@ -91,7 +95,7 @@ def _show(console: Console, found: Explanation) -> None:
                 say(f"- {line}")
     say("\nvisual tokens entering each layer", style="bold")
     for line in staircase(found.operator):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
     if len(found.ablations):
         say("\nwhat each parameter is worth: one changed at a time, largest loss first", style="bold")
         console.print(ablations_table(found.ablations))
@@ -173,7 +177,9 @@ def _page(found: Explanation) -> str:
         told = [*site["words"], ranking_line(site)]
         lines.append(f"site {site['site']}, {site_head(site)}: {'; '.join(line for line in told if line)}")
     lead = "\n".join(f"{line[:1].upper()}{line[1:]}." for line in lines)
-    return page(f"{found.operator.name}: {found.operator.regime}, on {found.model}", lead, figures)
+    return page(
+        f"{terminal.printable(found.operator.name, NAME)}: {found.operator.regime}, on {found.model}", lead, figures
+    )
 
 
 def _asked(found: Explanation) -> Figure:
@@ -217,12 +223,11 @@ def _column(site: dict[str, Any]) -> str:
 @contextmanager
 def _bar() -> Iterator[Advance]:
     """Progress on stderr: a bar in a terminal, else silence."""
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    console = Console(stderr=True)
+    console = terminal.console(stderr=True)
     columns = (TextColumn("asking"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeRemainingColumn())
     text = TextColumn("{task.description}", markup=False)
-    with Progress(*columns, text, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Progress(*columns, text, console=console, transient=True, disable=not terminal.draws(console)) as bar:
         task = bar.add_task("", total=None)
         yield lambda done, total, what: bar.update(task, completed=done, total=total, description=what)

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from eos_platform import terminal
+from eos_platform.cli_options import Missing, Trust
 from eos_platform.files import check_writable
 
 
@@ -19,6 +21,9 @@ def front(
     sets: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a search setting; may be repeated.")
     ] = None,
+    device: Annotated[str | None, typer.Option(help="Where to run; default: the GPU if there is one.")] = None,
+    trust_remote_code: Trust = False,
+    allow_missing: Missing = False,
 ) -> None:
     """Find operators for many budgets, for little more than one search.
 
@@ -27,8 +32,6 @@ def front(
 
     Example: [bold]eos front --model bundled --budgets .3,.2,.1,.05[/bold]
     """
-    from rich.console import Console
-
     from eos_platform.analysis.comparison.settings import parse_ratios
     from eos_platform.engine.progress import search_bar
     from eos_platform.engine.study_file import parse_override
@@ -43,8 +46,8 @@ def front(
     steps = sum(one.steps for one in configs_of(config, wanted))
     for budget in wanted:
         check_writable(out / _file(budget))
-    workload = load_workload(model, task)
-    console = Console()
+    workload = load_workload(model, task, device, trust_remote_code=trust_remote_code, allow_missing=allow_missing)
+    console = terminal.console()
     right = ("budget", "ratio", "tokens", "accuracy", "s")
     table = plain_table("validation accuracy, deployed", right=right, left=("operator",))
     done = 0
@@ -65,10 +68,10 @@ def front(
                 f"{result.accuracy:.1%}",
                 f"{result.seconds:.0f}",
             )
+    terminal.stored()
     console.print(table)
     console.print(
         f"compare them with hand-designed operators: eos compare {out}/*.json --model {model}",
-        highlight=False,
         soft_wrap=True,
     )
 

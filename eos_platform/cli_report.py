@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from eos_platform.errors import EosError
+from eos_platform import terminal
+from eos_platform.addresses import of_sqlite
+from eos_platform.boundary import reading
+from eos_platform.errors import EosError, shown
 from eos_platform.files import check_writable, write_atomic
 
 
@@ -30,14 +34,19 @@ def report(
     check_writable(out)
     if form not in made.FORMATS:
         raise EosError(f"unknown format '{form}'; known: {', '.join(made.FORMATS)}")
-    if (Path(source) / "comparison.json").exists():
+    if figures is not None:
+        made.check_export(figures, form)
+    if os.path.lexists(Path(source) / "comparison.json"):
         found = made.of_comparison(Path(source))
     else:
         from eos_platform.browse.studies import Studies
 
-        found = made.of_study(Studies(tracking or f"sqlite:///{studies / 'mlflow.db'}"), source)
+        known = Studies(tracking or of_sqlite(studies / "mlflow.db"))
+        with reading(f"study {shown(source)} cannot be drawn from its MLflow store"):
+            found = made.of_study(known, source)
     written = [write_atomic(out, made.html(found))]
     if figures is not None:
         written += made.export(found, figures, form)
+    terminal.stored()
     for path in written:
-        typer.echo(f"wrote {path}")
+        terminal.say(f"wrote {path}")

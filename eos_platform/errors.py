@@ -3,49 +3,44 @@
 from __future__ import annotations
 
 import difflib
-import re
+import reprlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import ValidationError
+
+from eos_platform.addresses import mask
+from eos_platform.addresses import redact as redact
+from eos_platform.printable import printable
+
+_CUT = 2000  # characters of a text that are looked at at all
+_LINE = 295  # of a message
+_LIST = 180  # of the names in it that would be right
 
 
 class EosError(Exception):
     """Bad input. The message is one line; the command line prints it and leaves with exit code 2."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.split()))
-
-
-_URL = re.compile(r"\b(?!file:|sqlite:)([a-z][a-z0-9+.-]*:)//\S*@", re.IGNORECASE)
-_MISSPELT = re.compile(r"(?<![\w.+-])[\w.+-]+:[^\s/:@]+@(?=[\w.-])")  # name:password@host, where a slash was forgotten
-_SECRET = re.compile(
-    r"\b([\w-]*(?:pass(?:w(?:or)?d|phrase|file)?|pwd|secret|token|credential|signature|sas|key)[\w-]*)=[^&;\s'\"<>]+",
-    re.IGNORECASE,
-)
-
-
-def redact(text: str) -> str:
-    """``text`` without what opens a store, to be shown or sent.
-
-    Names and passwords of URLs go (all up to the last @, as a password may hold a slash or an @), and values that are
-    called a password, key or token (``?password=...``, a driver's ``password=...``).
-    """
-    return _SECRET.sub(r"\1=***", _MISSPELT.sub("***@", _URL.sub(r"\1//***@", text)))
+        line = printable(" ".join(mask(message[:_CUT]).split()))
+        super().__init__(line if len(line) <= _LINE else f"{line[: _LINE - 83]}...{line[-80:]}")
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A suffix such as ``; did you mean 'fastv'?``, or the list of known words when none is near."""
-    words = sorted(known)
-    near = difflib.get_close_matches(word, words, n=1, cutoff=0.6)
+    words = sorted(brief(name) for name in known)
+    near = difflib.get_close_matches(word, words, n=1, cutoff=0.6) if len(word) <= 200 else []
     if near:
         return f"; did you mean '{near[0]}'?"
-    return f"; known: {', '.join(words)}" if words else ""
+    if not words:
+        return ""
+    told = 1 + max(at for at in range(len(words)) if at == 0 or len(", ".join(words[: at + 1])) <= _LIST)
+    return f"; known: {', '.join(words[:told])}" + (f" and {len(words) - told} more" if told < len(words) else "")
 
 
 def unknown(what: str, word: str, known: Iterable[str]) -> EosError:
     """The error for a name that nothing answers to."""
-    return EosError(f"unknown {what} '{word}'{did_you_mean(word, known)}")
+    return EosError(f"unknown {what} {shown(word)}{did_you_mean(word, known)}")
 
 
 def explain(error: ValidationError, where: str, fields: Mapping[str, Iterable[str]] | None = None) -> EosError:
@@ -55,26 +50,28 @@ def explain(error: ValidationError, where: str, fields: Mapping[str, Iterable[st
         where: the file or object that was read.
         fields: for a dotted path ('' is the top), the keys allowed there, for did-you-mean on misspelt keys.
     """
-    first = error.errors()[0]
+    first = error.errors(include_url=False)[0]
     path = _dotted(first["loc"])
     if first["type"] == "extra_forbidden":
         *parent, key = first["loc"]
         known = _lookup(fields or {}, tuple(parent))
-        return EosError(f"{where}: unknown key '{_dotted(first['loc'])}'{did_you_mean(str(key), known)}")
+        return EosError(f"{where}: unknown key '{path}'{did_you_mean(str(key), known)}")
     if first["type"] == "missing":
         return EosError(f"{where}: missing key '{path}'")
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "literal_error":
         known = [word.strip(" '") for word in str(first["ctx"]["expected"]).replace(" or ", ",").split(",")]
         at = f"{where}: {path}" if path else where
-        return EosError(f"{at}: unknown value '{first['input']}'{did_you_mean(str(first['input']), known)}")
-    shown = "" if first["type"] == "value_error" else f" (got {_short(first['input'])})"
+        given = first["input"]
+        near = did_you_mean(given if isinstance(given, str) else "", known)
+        return EosError(f"{at}: unknown value {shown(given)}{near}")
+    got = "" if first["type"] == "value_error" else f" (got {shown(first['input'])})"
     message = message[:1].lower() + message[1:]
-    return EosError(f"{where}: {path}: {message}{shown}" if path else f"{where}: {message}{shown}")
+    return EosError(f"{where}: {path}: {message}{got}" if path else f"{where}: {message}{got}")
 
 
 def _dotted(loc: tuple[int | str, ...]) -> str:
-    return ".".join(str(part) for part in loc)
+    return brief(".".join(str(part)[:_CUT] for part in loc[:20]), 60)
 
 
 def _lookup(fields: Mapping[str, Iterable[str]], parent: tuple[int | str, ...]) -> Iterable[str]:
@@ -82,6 +79,46 @@ def _lookup(fields: Mapping[str, Iterable[str]], parent: tuple[int | str, ...]) 
     return fields.get(".".join("*" if isinstance(part, int) else part for part in parent), ())
 
 
-def _short(value: Any) -> str:
-    text = redact(repr(value).replace("\n", " "))  # before it is cut: half a URL is not known for one
-    return text if len(text) <= 60 else text[:57] + "..."
+def shorten(text: str, most: int = 60) -> str:
+    """``text``, its end cut off where it is longer than ``most`` characters."""
+    return text if len(text) <= most else text[: most - 3] + "..."
+
+
+_LONG_INT = 10**40
+
+
+class _Brief(reprlib.Repr):
+    """``repr`` whose work is bounded, whatever the value: nothing long is made to be cut afterwards."""
+
+    def __init__(self, length: int) -> None:
+        super().__init__()
+        self.maxlevel, self.maxdict, self.maxother, self.maxstring = 3, 4, length, length
+        self.maxlist = self.maxtuple = self.maxset = self.maxfrozenset = 6
+
+    def repr_str(self, value: str, level: int) -> str:
+        cut = repr(redact(value[:_CUT]))  # masked before it is cut: half a URL is not known for one
+        return cut if len(cut) <= self.maxstring else cut[: self.maxstring - 4] + "..." + cut[0]
+
+    def repr_bytes(self, value: bytes, level: int) -> str:
+        return repr(value[: self.maxstring]) + ("..." if len(value) > self.maxstring else "")
+
+    def repr_int(self, value: int, level: int) -> str:
+        if -_LONG_INT < value < _LONG_INT:
+            return repr(value)
+        return f"a whole number of {value.bit_length()} bits"  # thousands of digits cannot even be written
+
+
+def shown(value: Any, length: int = 60) -> str:
+    """``value`` for a message: its ``repr`` in at most ``length`` printable characters, secrets masked.
+
+    The work is bounded too, so that a value of a file can be shown whatever it is: an alias that names itself a
+    billion times, a number of a million digits, an object whose ``repr`` fails.
+    """
+    text = printable(redact(_Brief(length).repr(value)))
+    return shorten(text, length)
+
+
+def brief(text: str, length: int = 60) -> str:
+    """A text that a person typed, for a message: as ``shown``, without quotation marks."""
+    said = printable(redact(text[:_CUT]))
+    return said if len(said) <= length else said[: length - 3] + "..."

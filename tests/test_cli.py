@@ -98,6 +98,46 @@ def test_the_same_from_a_process_of_its_own(tmp_path):
     assert done.stderr == "eos: unknown study 'quikstart'; did you mean 'quickstart'?\n"
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["search", "--budget", "abc"], "invalid value for '--budget'"),
+        (["search", "--bugdet", "0.2"], "no such option: --bugdet"),
+        (["study", "run"], "missing argument 'NAME|FILE'; see: "),
+        (["study", "rum"], "no such command 'rum'"),
+        (["desings"], "no such command 'desings'"),
+        (["--nothing"], "no such option: --nothing"),
+        (["dashboard", "--port", "99999"], "invalid value for '--port'"),
+        (["evaluate", "--questions", "\x1b[31m"], r"invalid value for '--questions'"),
+        (["search", "--device", "none-such", *QUICK, "--model", "bundled-small"], "device 'none-such' cannot be used"),
+        (["evaluate", "--device", "none-such", "--model", "bundled-small"], "device 'none-such' cannot be used"),
+        (["front", "--device", "none-such", "--model", "bundled-small"], "device 'none-such' cannot be used"),
+    ],
+)
+def test_usage_errors_are_one_line_too(words, says):
+    done = eos(*words)
+    assert done.exit_code == 2
+    assert done.stdout == ""
+    assert says in done.stderr
+    assert done.stderr.startswith("eos: ")
+    assert done.stderr.count("\n") == 1
+    assert "\x1b" not in done.stderr
+
+
+def test_a_model_of_another_family_is_told_what_is_true(tmp_path):
+    (tmp_path / "qwen").mkdir()
+    (tmp_path / "qwen" / "config.json").write_text('{"model_type": "qwen2_5_vl"}')
+    says = eos("evaluate", "--model", "qwen").stderr
+    assert "searches and tasks know 'llava' models alone; operators found on one attach to it all the same" in says
+
+
+def test_shells_complete_the_commands(tmp_path):
+    environment = {**os.environ, "_EOS_COMPLETE": "complete_bash", "COMP_WORDS": "eos des", "COMP_CWORD": "1"}
+    command = [sys.executable, "-m", "eos_platform"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment)
+    assert (done.stdout.strip(), done.stderr) == ("designs", "")
+
+
 def test_unknown_commands_and_missing_options_exit_2():
     assert eos("desings").exit_code == 2
     assert eos("study", "run").exit_code == 2
@@ -126,6 +166,8 @@ def test_search_then_evaluate(tmp_path):
     assert done.exit_code == 0, done.output
     assert "32 questions) at compute ratio 0." in done.output
     assert "counting" in done.output
+    assert "unreduced model: " in done.output
+    assert "last\ntext" not in done.output, "no column of features that no site reads"
 
     done = eos("evaluate", "found/op.json", "--model", "bundled", "--questions", 32)
     assert done.exit_code == 2, "an operator of another model"
@@ -176,7 +218,7 @@ def test_status_of_an_unfinished_study(study, tmp_path):
     shown = eos("study", "status", "tiny").output
     for words in ("75.0%", "0.190", "trial 1 failed: ValueError: no", "trial 3 runs trial 2 again", "waiting"):
         assert words in shown
-    assert "tiny: 2 of 2 trials, finished" in shown
+    assert "tiny: 2 of 2 trials, the final comparison is missing; eos study resume tiny makes it" in shown
     other = eos("study", "run", study, "--set", "search.steps=5")
     assert other.exit_code == 2
     assert "belongs to another study (search.steps was 4, not 5)" in other.stderr

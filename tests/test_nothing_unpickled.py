@@ -30,7 +30,12 @@ def dangers(text):
             if name in CALLS or name.endswith("Tuner.restore"):
                 yield name
             for key in node.keywords:
-                off = isinstance(key.value, ast.Constant) and not key.value.value
+                # handed on from somebody who was asked, or off; tests/models/test_pretrained.py runs a folder's code
+                given = isinstance(key.value, (ast.Name, ast.Attribute)) and ast.unparse(key.value).split(".")[-1] in (
+                    "trust_remote_code",
+                    "trusted",
+                )
+                off = given or (isinstance(key.value, ast.Constant) and not key.value.value)
                 if key.arg in ("trust_remote_code", "allow_pickle") and not off:
                     yield key.arg
 

@@ -17,17 +17,29 @@ from eos_platform.models import bundled
 PACKAGE = Path(eos_platform.__file__).parent
 
 # what each part may import of the package beside itself
-COMMON = {"errors", "files"}
+COMMON = {
+    *("addresses", "boundary", "errors", "files", "plugins", "printable"),
+    *("strict_json", "strict_types", "strict_yaml", "terminal"),
+}
 CORE = COMMON | {"operators", "models", "tasks", "search"}
 MAY_IMPORT = {
-    "errors": set(),
+    "addresses": set(),
+    "errors": {"addresses", "printable"},
+    "printable": set(),
+    "terminal": {"printable"},
     "files": {"errors"},
+    "boundary": {"errors", "printable", "terminal"},
+    "strict_json": {"errors"},
+    "strict_types": set(),
+    "strict_yaml": set(),
+    "plugins": {"errors"},
+    "registries": CORE | {"engine"},
     "operators": COMMON,
     "models": COMMON | {"operators"},
     "tasks": COMMON | {"operators", "models"},
     "search": CORE,
     "bench": COMMON | {"operators", "models"},
-    "dashboards": set(),
+    "dashboards": {"printable"},
     "analysis": CORE,
     "tracking": CORE | {"analysis", "dashboards"},
     "browse": CORE | {"analysis", "dashboards", "tracking"},

@@ -92,9 +92,9 @@ def register(app: dash.Dash, studies: Any) -> None:
         return options, dash.no_update if asked else keys
 
     @app.callback(Input("compare-choice", "value"), State("where", "data"), prevent_initial_call=True)
-    def _remember(keys: list[str] | None, where: dict[str, Any]) -> None:
+    def _remember(keys: list[str] | None, where: dict[str, Any] | None) -> None:
         """Into the address, by ``set_props``: as an output it would close a circle with what the address sets."""
-        if where["view"] == "compare" and (keys or []) != choice(studies.operators(where["study"]), where):
+        if where and where["view"] == "compare" and (keys or []) != choice(studies.operators(where["study"]), where):
             dash.set_props("url", {"search": link(where, **{"with": (keys or [])[:MOST]}).removeprefix("/")})
 
     @app.callback(Output("compare-body", "children"), Input("where", "data"), Input("theme", "data"))

@@ -205,7 +205,7 @@ def register(app: dash.Dash, studies: Any) -> None:
     )
     def _open(clicked, where):  # type: ignore[no-untyped-def]
         key = next((point.get("id") for point in (clicked or {}).get("points", [])), None)
-        if not key:
+        if not key or not where:
             return dash.no_update, dash.no_update
         # forgotten at once: the same point may be clicked again after Back
         return link(where, view="operator", run=key).removeprefix("/"), None

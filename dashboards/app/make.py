@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import dash
@@ -9,17 +10,19 @@ from dash import ClientsideFunction, Input, Output, State, dcc, html
 
 from eos_platform.dashboards.app import compare, front, health, listing, operator, table
 from eos_platform.dashboards.app.address import VIEWS, link, parse
+from eos_platform.dashboards.app.guard import protect
 from eos_platform.dashboards.app.parts import aria
 
 PULSE = 2000  # milliseconds between looks at the store
 
 
-def make_app(studies: Any, *, pulse: int = PULSE) -> dash.Dash:
+def make_app(studies: Any, *, pulse: int = PULSE, host: str = "127.0.0.1", allowed: Iterable[str] = ()) -> dash.Dash:
     """The Dash application.
 
     Args:
         studies: what is shown.
         pulse: milliseconds between looks at the store.
+        host: the address it is served at; ``allowed``: further names it may be asked under (``guard``).
     """
     app = dash.Dash(
         "eos_platform.dashboards.app",
@@ -35,6 +38,7 @@ def make_app(studies: Any, *, pulse: int = PULSE) -> dash.Dash:
     _navigation(app, studies)
     for page in (listing, front, operator, compare, health, table):
         page.register(app, studies)
+    protect(app, studies, host, allowed)
     return app
 
 

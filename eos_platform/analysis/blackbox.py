@@ -12,8 +12,6 @@ held-out questions. Held-out measurements count neither as samples nor as second
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
@@ -22,6 +20,7 @@ from typing import Any
 
 import torch
 
+from eos_platform import strict_json, terminal
 from eos_platform.analysis.blackbox_samplers import SAMPLERS, check_samplers, make_study
 from eos_platform.analysis.blackbox_space import Space
 from eos_platform.errors import EosError
@@ -199,7 +198,7 @@ def main(words: list[str] | None = None) -> int:
         check_writable(given.out)
         run(load_workload(given.model, device=given.device), config, given)
     except EosError as error:
-        print(f"blackbox: {error}", file=sys.stderr)
+        terminal.say(f"blackbox: {error}", stderr=True)
         return 2
     return 0
 
@@ -219,7 +218,7 @@ def run(workload: Workload, config: SearchConfig, given: argparse.Namespace) -> 
             told |= {"sampler": name, "questions": given.questions}
 
             def write(kind: str, row: dict[str, Any], told: dict[str, Any] = told) -> None:
-                file.write(json.dumps({"kind": kind, **told, **row}) + "\n")
+                file.write(strict_json.dumps(strict_json.plain({"kind": kind, **told, **row})) + "\n")
                 file.flush()
 
             def report(point: Point, write: Callable[[str, dict[str, Any]], None] = write) -> None:
@@ -232,11 +231,11 @@ def run(workload: Workload, config: SearchConfig, given: argparse.Namespace) -> 
             outcome.operator.save(path)
             result = {"operator": path.name, "numbers": outcome.numbers, "compute_ratio": outcome.compute_ratio}
             write("result", {**asdict(outcome.curve[-1]), **result, "counts": list(outcome.operator.counts)})
-            print(table({name: outcome}), flush=True)
+            terminal.say(table({name: outcome}))
     if len(found) > 1:
-        print("\n" + table(found))
+        terminal.say("\n" + table(found))
     return found
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    terminal.run(main)

@@ -9,6 +9,7 @@ import pandas as pd
 
 from eos_platform.analysis.explain import Explanation
 from eos_platform.analysis.nearest import AXES
+from eos_platform.printable import markdown as plain
 
 METHOD = """\
 Each ablation is the operator with one thing changed, deployed on the same {questions:,} validation questions;
@@ -83,7 +84,10 @@ def _percent(share: float) -> str:
 def markdown(found: Explanation) -> str:
     """The whole explanation."""
     lines = summary_lines(found)
-    parts = [f"# {found.operator.name}: {found.operator.regime}, on {found.model}", *(f"- {line}" for line in lines)]
+    parts = [
+        f"# {plain(found.operator.name)}: {found.operator.regime}, on {plain(found.model)}",
+        *(f"- {line}" for line in lines),
+    ]
     text = "\n".join([parts[0], "", *parts[1:]])
     sections = [text]
     for site in found.sites:

@@ -5,10 +5,10 @@ Runs in worker processes, which must stay light: no MLflow, no pandas here.
 
 from __future__ import annotations
 
-import json
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from eos_platform import strict_json
 from eos_platform.analysis.comparison.pictures import chosen, examples, kept_on
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.tasks.encode import Encoded
@@ -36,6 +36,6 @@ def example_pictures(workload: Workload) -> list[dict[str, Any]]:
 def kept_json(workload: Workload, operator: OperatorSpec) -> str:
     """JSON: a list for each example, with ``place``, ``layer``, ``origin`` and ``size`` of each site's tokens."""
     encoded = _shown(workload)
-    return json.dumps(
-        kept_on(workload, operator, encoded.seen_by(operator), chosen(encoded, PICTURES)), separators=(",", ":")
+    return strict_json.dumps(
+        kept_on(workload, operator, encoded.seen_by(operator), chosen(encoded, PICTURES)), compact=True
     )

@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import NamedTuple
 
-from rich.console import Console
 from rich.table import Table
 
+from eos_platform import terminal
 from eos_platform.models.compute import DecoderShape, compute_ratio, layer_flops
 from eos_platform.operators.designs import DESIGNS
 from eos_platform.operators.spec import OperatorSpec
@@ -60,11 +60,11 @@ def main() -> None:
         numbers = (f"{one.operator.mean_tokens:.1f}", f"{one.tera:.3f}", f"{one.tera_text:.3f}", f"{one.ratio:.3f}")
         source = str(one.operator.provenance.get("counts", "its authors"))
         table.add_row(one.design, str(one.nominal), one.counts, *numbers, source)
-    console = Console()
+    console = terminal.console()
     console.print(table)
     silent = [name for name, design in DESIGNS.items() if not design.published]
     console.print(f"no counts published: {', '.join(silent)}", soft_wrap=True, highlight=False)
 
 
 if __name__ == "__main__":
-    main()
+    terminal.run(main)

@@ -16,9 +16,7 @@ Legend: b batch, s prompt, n visual tokens.
 from __future__ import annotations
 
 import argparse
-import json
 import math
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -27,6 +25,7 @@ from typing import Any
 import torch
 from transformers import LlamaConfig, LlamaModel
 
+from eos_platform import strict_json, terminal
 from eos_platform.analysis.comparison.timing import median_ms
 from eos_platform.errors import EosError
 from eos_platform.files import check_writable, write_atomic
@@ -241,15 +240,15 @@ def main(words: list[str] | None = None) -> int:
                 bench = Bench(given.width, tokens, given.text, batch, device)
                 for row in costs(bench, given.designs, given.share):
                     if not rows or (rows[-1]["tokens"], rows[-1]["batch"]) != (tokens, batch):
-                        print(f"decoder layer: {row['layer_ms']:.3f} ms eager" + _graph(row))
-                    print(line(row), flush=True)
+                        terminal.say(f"decoder layer: {row['layer_ms']:.3f} ms eager" + _graph(row))
+                    terminal.say(line(row))
                     rows.append(row)
                     if given.out:
-                        write_atomic(given.out, json.dumps(rows, indent=1) + "\n")
+                        write_atomic(given.out, strict_json.dumps(strict_json.plain(rows), indent=1) + "\n")
     except EosError as error:
-        print(f"reducer_cost: {error}", file=sys.stderr)
+        terminal.say(f"reducer_cost: {error}", stderr=True)
         return 2
-    print(table(rows))
+    terminal.say(table(rows))
     return 0
 
 
@@ -259,4 +258,4 @@ def _graph(row: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    terminal.run(main)

@@ -10,13 +10,12 @@ whole searches of so few steps: what accuracy how many samples buy.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from eos_platform import strict_json, terminal
 from eos_platform.analysis.comparison.settings import parse_ratios, parse_search
 from eos_platform.errors import EosError, unknown
 from eos_platform.files import check_writable
@@ -123,7 +122,9 @@ def table(rows: Iterable[dict[str, Any]]) -> str:
 
 def _read(path: Path) -> list[dict[str, Any]]:
     try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+        return (
+            [strict_json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+        )
     except (OSError, ValueError) as error:
         raise EosError(f"{path}: {error}") from None
 
@@ -158,14 +159,14 @@ def main(words: list[str] | None = None) -> int:
                         continue
                     rows.append(ablate(workload, name, budget, seed, given.questions, settings))
                     with given.out.open("a", encoding="utf-8") as file:
-                        file.write(json.dumps(rows[-1]) + "\n")
-                    print(f"{name} at {budget:g}, seed {seed}: {rows[-1]['heldout']:.2%}", flush=True)
+                        file.write(strict_json.dumps(strict_json.plain(rows[-1])) + "\n")
+                    terminal.say(f"{name} at {budget:g}, seed {seed}: {rows[-1]['heldout']:.2%}")
     except EosError as error:
-        print(f"search_ablations: {error}", file=sys.stderr)
+        terminal.say(f"search_ablations: {error}", stderr=True)
         return 2
-    print(table(rows))
+    terminal.say(table(rows))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    terminal.run(main)

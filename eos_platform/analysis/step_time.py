@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
 import torch
 
+from eos_platform import strict_json, terminal
 from eos_platform.analysis.comparison.settings import parse_search
 from eos_platform.analysis.comparison.timing import median_ms
 from eos_platform.errors import EosError
@@ -80,12 +79,12 @@ def main(words: list[str] | None = None) -> int:
     given = parser.parse_args(words)
     try:
         config = SearchConfig.of({**parse_search(given.set), "budget": given.budget}, "--set")
-        print(json.dumps(step_time(load_workload(given.model, device=given.device), config)))
+        terminal.say(strict_json.dumps(step_time(load_workload(given.model, device=given.device), config)))
     except EosError as error:
-        print(f"step_time: {error}", file=sys.stderr)
+        terminal.say(f"step_time: {error}", stderr=True)
         return 2
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    terminal.run(main)

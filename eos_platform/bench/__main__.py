@@ -6,12 +6,11 @@ python -m eos_platform.bench --shape llava-1.5-7b --operators searched-like fast
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from pathlib import Path
 
 import torch
 
+from eos_platform import strict_json, terminal
 from eos_platform.bench.operators import SEARCHED
 from eos_platform.bench.report import table
 from eos_platform.bench.run import MODES, Plan, bench
@@ -53,15 +52,15 @@ def main(words: list[str] | None = None) -> int:
         rows = []
         for row in bench(model, grid, plan):
             rows.append({"model": given.shape, **row})
-            print(table(rows[-1:]).splitlines()[1], file=sys.stderr, flush=True)
+            terminal.say(table(rows[-1:]).splitlines()[1], stderr=True)
             if given.out:
-                write_atomic(given.out, "".join(json.dumps(one) + "\n" for one in rows))
-        print(table(rows))
+                write_atomic(given.out, "".join(strict_json.dumps(strict_json.plain(one)) + "\n" for one in rows))
+        terminal.say(table(rows))
     except EosError as error:
-        print(f"bench: {error}", file=sys.stderr)
+        terminal.say(f"bench: {error}", stderr=True)
         return 2
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    terminal.run(main)

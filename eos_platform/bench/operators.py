@@ -8,6 +8,7 @@ question turns.
 from __future__ import annotations
 
 import math
+import os
 import random
 from pathlib import Path
 
@@ -69,6 +70,23 @@ def _steering(width: int, seed: int) -> Steering:
     return Steering.of(*torch.randn(2, RANK, width, generator=chance))
 
 
+def check_named(names: list[str]) -> None:
+    """Read the operator files among ``names``, before anything long begins.
+
+    Raises:
+        EosError: one that is none, or a name that is neither a file nor a design.
+    """
+    for name in names:
+        if name != SEARCHED and name not in DESIGNS:
+            _file(name)
+
+
+def _file(name: str) -> OperatorSpec:
+    if not name.endswith(".json") and not os.path.lexists(name.replace("\0", "")):
+        raise unknown("operator", name, [SEARCHED, *DESIGNS])
+    return OperatorSpec.load(Path(name))
+
+
 def operators_for(names: list[str], target: Target, tokens: float, width: int) -> list[tuple[str, OperatorSpec]]:
     """The operators named: an operator file, a design, or ``searched-like``.
 
@@ -82,14 +100,12 @@ def operators_for(names: list[str], target: Target, tokens: float, width: int) -
         elif name in DESIGNS:
             design = get_design(name)
             found.append((name, design.build(target, target.tokens if design.fixed else tokens)))
-        elif name.endswith(".json") or Path(name).exists():
-            operator = OperatorSpec.load(Path(name))
+        else:
+            operator = _file(name)
             if (operator.target.layers, operator.target.grid) != (target.layers, target.grid):
                 made, has = (f"{one.layers} layers and {one.tokens} tokens" for one in (operator.target, target))
                 raise EosError(f"{name}: made for {made}, not for {has}")
             found.append((Path(name).stem, operator))
-        else:
-            raise unknown("operator", name, [SEARCHED, *DESIGNS])
     for name, operator in found:
         if operator.sees_less:
             raise EosError(f"operator '{name}' acts in the vision tower, which this benchmark does not run")

@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 
-from eos_platform.errors import EosError, did_you_mean, unknown
+from eos_platform.errors import EosError, unknown
+from eos_platform.models.pretrained import build, load_model
 
 
 @dataclass(frozen=True)
@@ -121,16 +122,25 @@ def random_model(name: str, device: torch.device, dtype: torch.dtype | None = No
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         with torch.device(device):  # drawn where they stay: billions of numbers take a moment there, minutes elsewhere
-            model = AutoModelForImageTextToText.from_config(config, dtype=dtype, attn_implementation="sdpa")
+            model = build(AutoModelForImageTextToText, config, dtype=dtype, attn_implementation="sdpa")
     return model.eval().requires_grad_(False)
 
 
-def load(shape: str | None, model: str | None, device: torch.device) -> tuple[str, Any, tuple[int, int]]:
+def load(
+    shape: str | None,
+    model: str | None,
+    device: torch.device,
+    *,
+    trust_remote_code: bool = False,
+    allow_missing: bool = False,
+) -> tuple[str, Any, tuple[int, int]]:
     """A model to time, its name, and the grid of visual tokens of one prompt.
 
     Args:
         shape: one of ``SHAPES``; default, where no model is named either: llava-1.5-7b.
         model: a bundled model, or a folder as ``save_pretrained`` leaves it.
+        trust_remote_code: run Python that lies in that folder, where its ``auto_map`` says so.
+        allow_missing: weights that it lacks are drawn at random, and those it has too many left out.
 
     Raises:
         EosError: both are given, or one that is not there.
@@ -141,22 +151,22 @@ def load(shape: str | None, model: str | None, device: torch.device) -> tuple[st
         name = shape or "llava-1.5-7b"
         return name, random_model(name, device), get_shape(name).grid
     from eos_platform.models.llava import parts_of
+    from eos_platform.models.opening import opening
 
-    loaded = _from_folder(model, device)
-    return model, loaded, parts_of(loaded).grid
+    with opening(model) as path:
+        loaded = _from_folder(path, device, trust_remote_code, allow_missing)
+        return model, loaded, parts_of(loaded).grid
 
 
-def _from_folder(model: str, device: torch.device) -> Any:
+def _from_folder(path: Path, device: torch.device, trust_remote_code: bool, allow_missing: bool) -> Any:
     from transformers import AutoModelForImageTextToText
 
-    from eos_platform.models.bundled import GRIDS, folder
-
-    path = folder(model) if model in GRIDS else Path(model)
-    if not (path / "config.json").is_file():
-        raise EosError(f"model '{model}' is neither a bundled model nor a folder{did_you_mean(model, GRIDS)}")
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-    try:
-        loaded: Any = AutoModelForImageTextToText.from_pretrained(path, dtype=dtype, local_files_only=True)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise EosError(f"model '{model}' cannot be loaded: {str(error).strip().splitlines()[0]}") from None
+    loaded: Any = load_model(
+        AutoModelForImageTextToText,
+        path,
+        dtype=dtype,
+        trust_remote_code=trust_remote_code,
+        allow_missing=allow_missing,
+    )
     return loaded.to(device).eval().requires_grad_(False)

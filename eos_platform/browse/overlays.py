@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
+from eos_platform import strict_json
 from eos_platform.errors import EosError
 from eos_platform.models import bundled
 from eos_platform.operators.spec import OperatorSpec
@@ -30,7 +30,7 @@ class Overlays:
     def recorded(self, text: str) -> Overlay | None:
         """What a run's file of kept tokens holds, if it is one."""
         try:
-            found = json.loads(text)
+            found = strict_json.loads(text)
             return {"pictures": found["examples"], "sites": found["sites"]} if found["sites"] else None
         except (ValueError, KeyError, TypeError):
             return None

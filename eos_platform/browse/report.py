@@ -88,7 +88,7 @@ def of_comparison(folder: Path) -> Report:
     report.figures["front"] = pareto_figure(points)
     known = {record["key"]: record.get("operator") for record in records}
     specs = [(row["name"], known.get(row["key"])) for row in _spread(searched)]
-    _operators(report, [(name, OperatorSpec.model_validate(spec)) for name, spec in specs if spec])
+    _operators(report, [(name, OperatorSpec.of(spec, name)) for name, spec in specs if spec])
     report.figures["skills"] = skills_figure(points)
     for variant in ("tuned", "published"):
         kept = kept_of(records, points, header["examples"], variant)
@@ -158,19 +158,35 @@ def html(report: Report) -> str:
     return page(report.title, report.lead, list(report.figures.values()), table=table.rename(columns=columns))
 
 
-def export(report: Report, folder: Path, form: str) -> list[Path]:
-    """Every figure as a picture.
+def check_export(folder: Path, form: str) -> None:
+    """Whether ``export`` can do its work, as far as can be told beforehand.
 
     Raises:
         EosError: no Kaleido or no browser here, another format, or the folder cannot be written.
     """
     if form not in FORMATS:
         raise EosError(f"unknown format '{form}'; known: {', '.join(FORMATS)}")
-    check_writable(folder / "front.png")
+    check_writable(folder / f"front.{form}")
     try:
         import kaleido
     except ImportError:
         raise EosError("pictures need Kaleido: pip install 'eos-platform[figures]'") from None
+    try:
+        kaleido.start_sync_server(silence_warnings=True)
+    except Exception as error:
+        raise EosError(f"pictures need a Chromium on the PATH: {error}") from None
+    kaleido.stop_sync_server(silence_warnings=True)
+
+
+def export(report: Report, folder: Path, form: str) -> list[Path]:
+    """Every figure as a picture.
+
+    Raises:
+        EosError: as ``check_export``, or the browser fails.
+    """
+    check_export(folder, form)
+    import kaleido
+
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     try:

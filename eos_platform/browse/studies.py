@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import tempfile
 import threading
@@ -17,12 +16,16 @@ import pandas as pd
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
+from eos_platform import strict_json
+from eos_platform.addresses import masked
+from eos_platform.boundary import reading
 from eos_platform.browse import frames
 from eos_platform.browse.describe import layers_of, sites_of
 from eos_platform.browse.overlays import Overlays, kept_rows, on_pictures
-from eos_platform.errors import EosError, unknown
+from eos_platform.errors import EosError, shown, unknown
 from eos_platform.files import read_text
 from eos_platform.operators.spec import OperatorSpec
+from eos_platform.printable import unmarked
 from eos_platform.tracking import names
 from eos_platform.tracking.raw import RawRun, reader
 from eos_platform.tracking.recorder import connect, first_line
@@ -56,7 +59,7 @@ class Studies:
 
     def __init__(self, uri: str, interface: str = "http://127.0.0.1:5000") -> None:
         self.uri = uri
-        self.interface = (uri if uri.startswith(("http://", "https://")) else interface).rstrip("/")
+        self.interface = (masked(uri) if uri.startswith(("http://", "https://")) else interface).rstrip("/")
         self._reader = reader(uri)
         self._held: dict[str, _Held] = {}
         self._lock = threading.RLock()
@@ -97,7 +100,7 @@ class Studies:
             "model": parent.params.get("model") or study.removeprefix("compare "),
             "task": parent.params.get("task", "scenes"),
             "target": int(plan) if plan.isdigit() else None,
-            "description": parent.tags.get(names.NOTE, "").split("\n")[0].strip("# "),
+            "description": unmarked(parent.tags.get(names.NOTE, "").split("\n")[0].strip("# ")),
             "state": frames.DONE.get(parent.status, "failed"),
             "comparison": study.startswith("compare "),
             "link": self._link(parent),
@@ -149,9 +152,9 @@ class Studies:
         path = self._path(self._study(study).runs[key])
         fetch = f"mlflow artifacts download -r {key} -a {names.OPERATOR_FILE} -d ."
         file = str(path) if path else names.OPERATOR_FILE
-        lead = "" if path else f"MLFLOW_TRACKING_URI={shlex.quote(self.uri)} {fetch} && "
+        lead = "" if path else f"MLFLOW_TRACKING_URI={shlex.quote(masked(self.uri))} {fetch} && "
         return {
-            "attach": f"model = eos_platform.attach(model, {json.dumps(file)})",
+            "attach": f"model = eos_platform.attach(model, {strict_json.dumps(file)})",
             "cli": f"{lead}eos evaluate {shlex.quote(file)} --model {shlex.quote(model)}",
             "explain": f"eos explain {shlex.quote(file)} --model {shlex.quote(model)} --out explained",
             "link": self._link(self._study(study).runs[key]),
@@ -227,7 +230,8 @@ class Studies:
         held = self._study(study)
         with held.lock:
             if what not in held.worked:
-                held.worked[what] = make(held.runs.values())
+                with reading(f"study {shown(study)} cannot be read from its MLflow store"):
+                    held.worked[what] = make(held.runs.values())
             return held.worked[what]
 
     def _line(self, name: str) -> dict[str, Any]:

@@ -6,7 +6,6 @@ does not fit; it mends nothing.
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -16,10 +15,12 @@ from mlflow import MlflowClient
 from mlflow.entities import Param, Run
 from optuna.trial import FrozenTrial, TrialState
 
+from eos_platform import strict_json
+from eos_platform.addresses import masked
 from eos_platform.engine import snapshots, store
 from eos_platform.engine.folder import Folder
 from eos_platform.engine.status import row_of, rows_of
-from eos_platform.errors import EosError, redact
+from eos_platform.errors import EosError
 from eos_platform.tracking import names
 from eos_platform.tracking.client import TROUBLE, connect, first_line, search_runs
 from eos_platform.tracking.recorder import Recorder
@@ -85,7 +86,7 @@ def differences(folder: Folder, told: optuna.Study) -> list[str]:
         client = connect(folder.mlflow_uri)
         in_mlflow = list(_in_mlflow(folder, told, trials, client))
     except TROUBLE as error:
-        raise EosError(f"cannot read the MLflow store {redact(folder.mlflow_uri)}: {first_line(error)}") from None
+        raise EosError(f"cannot read the MLflow store {masked(folder.mlflow_uri)}: {first_line(error)}") from None
     return [*_in_optuna(trials), *in_mlflow, *_in_ray(folder, trials)]
 
 
@@ -158,7 +159,7 @@ def _unequal(what: str, wanted: Mapping[str, Any], there: Mapping[str, Any]) -> 
 
 
 def _text(value: Any) -> str:
-    return json.dumps(value) if isinstance(value, (list, tuple, dict)) else str(value)
+    return strict_json.dumps(value) if isinstance(value, (list, tuple, dict)) else str(value)
 
 
 def _in_ray(folder: Folder, trials: list[FrozenTrial]) -> Iterator[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import optuna
 
+from eos_platform.addresses import sqlite_path
 from eos_platform.engine import storage
 from eos_platform.engine.folder import Folder
 from eos_platform.engine.store import UID
@@ -33,7 +34,8 @@ def put_away(folder: Folder, told: optuna.Study) -> Path:
         raise EosError(f"cannot move {folder.path} to {target}: {error.strerror or error}") from None
     if folder.shared and storage.claimed(folder.states) in (None, told.user_attrs.get(UID)):
         storage.forget(folder.states)  # half-done searches of the old study: a new one's must not go on from them
-    if Path(folder.optuna_url.removeprefix("sqlite:///")).parent != folder.path:
+    path = sqlite_path(folder.optuna_url)
+    if path is None or path.parent != folder.path:
         store = told._storage
         optuna.copy_study(
             from_study_name=told.study_name, from_storage=store, to_storage=store, to_study_name=f"{name} (earlier)"

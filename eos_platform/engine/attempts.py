@@ -7,13 +7,15 @@ one that gets on may lose as many workers as it likes.
 
 from __future__ import annotations
 
-import json
+import math
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from eos_platform import strict_json
 from eos_platform.errors import EosError
-from eos_platform.files import write_atomic
+from eos_platform.files import read_text, write_atomic
+from eos_platform.operators.spec import OperatorSpec
 from eos_platform.search.checkpoint import FILE as STATE
 
 RESULT, BEGUN = "result.json", "begun.json"
@@ -29,12 +31,12 @@ class Attempts:
     """
 
     def __init__(self, folder: Path, search: dict[str, Any]) -> None:
-        self.folder, self.search = folder, json.loads(json.dumps(search))
+        self.folder, self.search = folder, strict_json.loads(strict_json.dumps(search))
 
     def result(self) -> dict[str, Any] | None:
         """What an earlier attempt found, if it came to its end."""
         found = self._read(RESULT)
-        return found["result"] if found.get("search") == self.search and isinstance(found.get("result"), dict) else None
+        return found["result"] if found.get("search") == self.search and _sound(found.get("result")) else None
 
     def keep(self, result: dict[str, Any]) -> None:
         """Keep the result until the store has it. A disk that is full costs no more than this safety."""
@@ -52,7 +54,8 @@ class Attempts:
         found = self._read(BEGUN)
         saved = self._saved()
         same = found.get("session") == session and found.get("saved") == saved
-        starts = (int(found.get("starts", 0)) if same else 0) + 1
+        earlier = found.get("starts", 0)
+        starts = (earlier if same and isinstance(earlier, int) else 0) + 1
         if starts > STARTS:
             raise EosError(
                 f"the worker process died {STARTS} times and the search got no further in between (out of memory?)"
@@ -66,11 +69,25 @@ class Attempts:
         return 0
 
     def _read(self, name: str) -> dict[str, Any]:
-        with suppress(OSError, ValueError):
-            found = json.loads((self.folder / name).read_text())
+        with suppress(EosError):
+            found = strict_json.loads(read_text(self.folder / name, "attempt"))
             return found if isinstance(found, dict) else {}
         return {}
 
     def _write(self, name: str, values: dict[str, Any]) -> None:
         with suppress(EosError):
-            write_atomic(self.folder / name, json.dumps(values))
+            write_atomic(self.folder / name, strict_json.dumps(values))
+
+
+def _sound(result: Any) -> bool:
+    """Whether this can be what a search found: finite numbers, and an operator."""
+    if not isinstance(result, dict) or not isinstance(final := result.get("final"), dict):
+        return False
+    numbers = (isinstance(value, (int, float)) and not isinstance(value, bool) for value in final.values())
+    if not all(numbers) or not all(map(math.isfinite, final.values())):
+        return False
+    try:
+        OperatorSpec.from_json(result["operator"])
+    except (EosError, KeyError, TypeError):
+        return False
+    return isinstance(result.get("kept", ""), str)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -10,6 +9,9 @@ from typing import Any
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import BaseTrial
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from eos_platform import strict_json
+from eos_platform.strict_types import Flag, Int, Real
 
 MANY = 10_000  # points of a grid: more are no grid any more
 
@@ -19,11 +21,11 @@ class Dimension(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", serialize_by_alias=True)
 
-    float_range: tuple[float, float] | None = Field(default=None, alias="float")
-    int_range: tuple[int, int] | None = Field(default=None, alias="int")
+    float_range: tuple[Real, Real] | None = Field(default=None, alias="float")
+    int_range: tuple[Int, Int] | None = Field(default=None, alias="int")
     choice: tuple[Any, ...] | None = Field(default=None, min_length=1)
-    log: bool = False
-    step: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    log: Flag = False
+    step: Real | None = Field(default=None, gt=0, allow_inf_nan=False)
     # the field varies only where another has this value, or one of these; elsewhere it keeps its default
     when: dict[str, Any] | None = Field(default=None, min_length=1)
 
@@ -114,4 +116,4 @@ class Dimension(BaseModel):
 
 
 def label(value: Any) -> Any:
-    return json.dumps(value) if isinstance(value, (list, tuple)) else value
+    return strict_json.dumps(value) if isinstance(value, (list, tuple)) else value

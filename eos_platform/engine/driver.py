@@ -43,7 +43,10 @@ def job_of(folder: Folder, part: Share, functions: Functions) -> Job:
     """What the study's trials share. A model folder is meant from where the driver stands."""
     study = folder.study
     model = os.path.abspath(study.model) if os.path.isdir(study.model) else study.model
-    return Job(study.name, model, study.task, folder.states, part.threads, functions, study.constraints)
+    loading = tuple(name for name in ("trust_remote_code", "allow_missing") if getattr(study, name))
+    return Job(
+        study.name, model, study.task, folder.states, part.threads, functions, study.constraints, loading=loading
+    )
 
 
 def inspect(study: StudyFile, job: Job, part: Share) -> Facts:

@@ -9,7 +9,6 @@ With a strategy that does not learn (qmc, random, grid) both are proposed the sa
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -17,8 +16,8 @@ from typing import Annotated, Any, NamedTuple
 import pandas as pd
 import typer
 from optuna.trial import FrozenTrial, TrialState
-from rich.console import Console
 
+from eos_platform import strict_json, terminal
 from eos_platform.analysis.pareto import hypervolume
 from eos_platform.engine import store
 from eos_platform.engine.driver import Interrupted
@@ -96,7 +95,7 @@ def main(
     out: Annotated[Path | None, typer.Option(help="A JSON file for the figures.")] = None,
 ) -> None:
     """Run a study with and without stopping, and print steps spent and hypervolume reached."""
-    console = Console()
+    console = terminal.console()
     table = plain_table(left=("seed", "study"), right=("searches", "stopped", "steps", "saved", "hypervolume", "front"))
     lines: list[dict[str, Any]] = []
     try:
@@ -114,15 +113,15 @@ def main(
                 row = (took.searches, took.stopped, took.steps, saved, f"{took.hypervolume:.4f}", took.front)
                 table.add_row(str(seed), kind, *map(str, row))
     except EosError as error:
-        typer.echo(f"eos: {error}", err=True)
+        terminal.say(f"eos: {error}", stderr=True)
         raise typer.Exit(2) from None
     except (Interrupted, KeyboardInterrupt):
-        typer.echo("eos: stopped; the same command goes on", err=True)
+        terminal.say("eos: stopped; the same command goes on", stderr=True)
         raise typer.Exit(130) from None
     console.print(table)
     if out:
-        write_atomic(out, json.dumps(lines, indent=1))
+        write_atomic(out, strict_json.dumps(lines, indent=1))
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    terminal.run(lambda: typer.run(main))

@@ -14,9 +14,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from eos_platform import terminal
 from eos_platform.analysis.intervals import wilson
 from eos_platform.analysis.match import match
 from eos_platform.analysis.pareto import hypervolume, pareto_mask
+from eos_platform.boundary import words_of
 from eos_platform.dashboards.page import alone
 from eos_platform.dashboards.pareto import pareto_figure
 from eos_platform.engine import store
@@ -92,7 +94,7 @@ def examine(found: Sequence[Candidate], job: Job, part: Share, questions: int, c
     columns = (TextColumn("held-out questions"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     open_ = [task.remote(job, questions, number, one.operator) for number, one in enumerate(found)]
     try:
-        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        with Progress(*columns, console=console, transient=True, disable=not terminal.draws(console)) as bar:
             line = bar.add_task("", total=len(found))
             while open_:
                 (done, *_), open_ = ray.wait(open_, num_returns=1)
@@ -104,7 +106,7 @@ def examine(found: Sequence[Candidate], job: Job, part: Share, questions: int, c
             raise error.cause from None
         raise
     except ray.exceptions.RayError as error:
-        raise EosError(f"a worker died during the final comparison: {str(error).splitlines()[0]}") from None
+        raise EosError(f"a worker died during the final comparison: {words_of(error)}") from None
     finally:
         for reference in open_:
             ray.cancel(reference, force=True)

@@ -10,9 +10,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from eos_platform.addresses import of_sqlite, remember, sqlite_path
+from eos_platform.boundary import words_of
 from eos_platform.engine import storage
 from eos_platform.engine.study_file import StudyFile, find, forgets, load
 from eos_platform.errors import EosError
+from eos_platform.files import shown_path
 
 RUNS = "eos-runs"
 
@@ -65,20 +68,22 @@ class Folder:
 
     def _store(self, name: str) -> str | None:
         """What the study file says, else the environment: a cluster's stores need not be in every study file."""
-        return getattr(self.study.stores, name) or os.environ.get(f"EOS_STORES_{name.upper()}") or None
+        address = getattr(self.study.stores, name) or os.environ.get(f"EOS_STORES_{name.upper()}") or None
+        remember(address)
+        return address
 
     @property
     def optuna_url(self) -> str:
-        return self._store("optuna") or f"sqlite:///{self.path / 'optuna.db'}"
+        return self._store("optuna") or of_sqlite(self.path / "optuna.db")
 
     @property
     def mlflow_uri(self) -> str:
-        return self._store("mlflow") or f"sqlite:///{self.runs / 'mlflow.db'}"
+        return self._store("mlflow") or of_sqlite(self.runs / "mlflow.db")
 
     @property
     def mlflow_artifacts(self) -> str | None:
         """Where MLflow puts artifacts; a server decides by itself."""
-        return (self.runs / "mlflow-artifacts").as_uri() if self.mlflow_uri.startswith("sqlite:") else None
+        return (self.runs / "mlflow-artifacts").as_uri() if sqlite_path(self.mlflow_uri) else None
 
     def check(self) -> None:
         """Whether the folders can be made, without making them.
@@ -86,6 +91,7 @@ class Folder:
         Raises:
             EosError: they cannot.
         """
+        storage.check(self._store("storage") or "")
         storage.check(self.states)
         if forgets(self.optuna_url):  # from the environment: a study file with such a store is not valid
             raise EosError(f"EOS_STORES_OPTUNA: '{self.optuna_url}' is kept in memory: a study would be lost with it")
@@ -150,13 +156,25 @@ def folder_of(study: StudyFile, runs: str | Path = RUNS) -> Folder:
     return Folder(Path(runs).absolute(), study)
 
 
+def studies_in(runs: str | Path) -> dict[str, Path]:
+    """The files of the studies run under ``runs``, by name.
+
+    Raises:
+        EosError: no such folder can be.
+    """
+    try:
+        return {path.parent.name: path for path in sorted(Path(runs).glob("*/study.yaml"))}
+    except (OSError, ValueError) as error:
+        raise EosError(f"cannot read the runs folder {shown_path(runs)}: {words_of(error)}") from None
+
+
 def load_study(source: str | Path, overrides: Iterable[str] = (), runs: str | Path = RUNS) -> StudyFile:
     """A study's name means the one already run under ``runs``, if there is one; then the packaged one.
 
     Raises:
         EosError: no such study, or not a valid study file.
     """
-    ran = {path.parent.name: path for path in Path(runs).glob("*/study.yaml")}
+    ran = studies_in(runs)
     if isinstance(source, str) and source in ran:
         return load(ran[source], overrides)
     return load(find(source, also=ran), overrides)

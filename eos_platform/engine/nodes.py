@@ -18,6 +18,8 @@ import ray
 from ray.tune import Callback
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from eos_platform.addresses import masked
+from eos_platform.boundary import words_of
 from eos_platform.engine import storage
 from eos_platform.engine.node_report import reporter
 from eos_platform.errors import EosError, redact
@@ -93,7 +95,7 @@ def judge(node: Node, here: Mapping[str, str], place: str = "", token: bool = Tr
         wrong.append(f"has {other if theirs == ours else f'eos-platform {theirs}, the driver has {ours}'}: {cure}")
     if place and told.get("storage") != "shared":
         wrong.append(
-            f"does not share the storage {redact(place)} ({redact(told.get('storage', 'no answer'))}): "
+            f"does not share the storage {masked(place)} ({redact(told.get('storage', 'no answer'))}): "
             "set stores.storage to a folder or URL that every node reaches"
         )
     if "model" in here and told.get("model") != here["model"]:
@@ -209,4 +211,4 @@ class NodeWatch(Callback):
 
 
 def _line(error: Exception) -> str:
-    return redact((str(error).strip() or type(error).__name__).splitlines()[0])
+    return words_of(error)

@@ -19,8 +19,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 
+from eos_platform import terminal
+from eos_platform.addresses import of_sqlite
 from eos_platform.engine import store
 from eos_platform.engine.cluster import machines, share
 from eos_platform.engine.driver import job_of, run_trials
@@ -106,7 +107,7 @@ def ours(folder: Path, trials: int, slots: int) -> None:
     part = share(file, machines({}))
     with store.open_store(place, create=True) as told:
         recorder = Recorder(place.mlflow_uri, file.name, told.user_attrs[store.UID], place.mlflow_artifacts)
-        run_trials(place, told, recorder, job_of(place, part, functions), part, Console(quiet=True))
+        run_trials(place, told, recorder, job_of(place, part, functions), part, terminal.console(quiet=True))
 
 
 def shipped(folder: Path, trials: int, slots: int, reuse: bool = False) -> None:
@@ -130,7 +131,7 @@ def shipped(folder: Path, trials: int, slots: int, reuse: bool = False) -> None:
         {"budget": tune.uniform(0.05, 0.5), "learning_rate": tune.uniform(0.01, 0.1)},
         metric=["accuracy", "compute_ratio"],
         mode=["max", "min"],
-        storage=optuna.storages.RDBStorage(f"sqlite:///{folder / 'optuna.db'}"),
+        storage=optuna.storages.RDBStorage(of_sqlite(folder / "optuna.db")),
     )
     tune.Tuner(
         tune.with_resources(train, {"cpu": 1}),
@@ -159,7 +160,7 @@ def main() -> None:
     parser.add_argument("--slots", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=0.5, help="the trainable's own time")
     given = parser.parse_args()
-    console = Console()
+    console = terminal.console()
     with tempfile.TemporaryDirectory(prefix="eos-overhead-") as scratch:
         folder = Path(scratch)
         os.environ |= {OWN: str(given.seconds), BEGUN: str(folder / "begun.txt")}
@@ -186,4 +187,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    terminal.run(main)

@@ -10,7 +10,8 @@ from typing import TypeVar
 from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
-from eos_platform.errors import EosError, redact
+from eos_platform.boundary import words_of
+from eos_platform.errors import EosError
 
 PATIENCE = 120.0  # seconds
 T = TypeVar("T")
@@ -75,7 +76,7 @@ def reason(error: BaseException) -> str:
     """The database's own words, in one line and without passwords."""
     while error.__cause__ is not None and not isinstance(error, SQLAlchemyError):
         error = error.__cause__
-    return redact((str(getattr(error, "orig", None) or error).strip() or type(error).__name__).splitlines()[0])
+    return words_of(getattr(error, "orig", None) or error)
 
 
 def quiet_outages() -> None:

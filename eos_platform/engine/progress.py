@@ -16,6 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from eos_platform import terminal
 from eos_platform.tracking.rows import TrialRow
 
 SHOWN = 8  # lines of the front
@@ -41,7 +42,7 @@ class Board:
         self._live: Live | None = None
 
     def __enter__(self) -> Board:
-        if self.console.is_terminal:
+        if terminal.draws(self.console):
             self._live = Live(get_renderable=self.render, console=self.console, refresh_per_second=4)
             self._live.__enter__()
         else:
@@ -122,8 +123,8 @@ _CURVES = {"loss": "loss", "soft_compute_ratio": "soft compute ratio", "accuracy
 def search_bar(console: Console, steps: int) -> Iterator[Callable[[int, dict[str, float]], None]]:
     """A bar with ETA for one search; gives the report callback that moves it."""
     columns = (TextColumn("searching"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    curves = TextColumn("{task.description}")
-    with Progress(*columns, curves, console=console, transient=True, disable=not console.is_terminal) as bar:
+    curves = TextColumn("{task.description}", markup=False)
+    with Progress(*columns, curves, console=console, transient=True, disable=not terminal.draws(console)) as bar:
         task = bar.add_task("", total=steps)
 
         def report(step: int, values: dict[str, float]) -> None:

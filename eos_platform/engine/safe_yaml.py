@@ -6,22 +6,15 @@ from typing import Any
 
 import yaml
 
-from eos_platform.errors import EosError
+from eos_platform import strict_yaml
+from eos_platform.boundary import words_of
+from eos_platform.engine.bounded_yaml import Bounded
+from eos_platform.errors import EosError, shown
+from eos_platform.printable import printable
 
 
-class _Loader(yaml.SafeLoader):
-    """Plain data; the last of two equal keys does not silently win."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:merge":
-                continue
-            if (key.tag, key.value) in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key '{key.value}' is given twice", key.start_mark)
-            seen.add((key.tag, key.value))
-        made: dict[Any, Any] = super().construct_mapping(node, deep)
-        return made
+class _Loader(Bounded, strict_yaml.Loader):
+    """Plain data of a bounded size; the last of two equal keys does not silently win."""
 
 
 def parse(text: str, where: str) -> Any:
@@ -38,15 +31,16 @@ def parse(text: str, where: str) -> Any:
         raise EosError(f"{where}: not YAML: nested too deeply") from None
     except (ValueError, KeyError, AttributeError, TypeError, OverflowError) as error:
         # PyYAML lets the conversions of dates, numbers and tagged values fail as they will
-        reason = (
-            f"no value for {error}"
-            if isinstance(error, KeyError)
-            else (str(error).strip() or "cannot be read").splitlines()[0]
-        )
+        if isinstance(error, KeyError) and error.args:
+            reason = f"no value for {shown(error.args[0])}"
+        else:
+            reason = words_of(error) if isinstance(error, ValueError) else "a value that its tag cannot have"
         raise EosError(f"{where}: not YAML: {reason}") from None
 
 
 def _place(error: yaml.YAMLError) -> str:
+    if isinstance(error, yaml.reader.ReaderError):
+        return f"a character that no text has (position {error.position})"
     mark = getattr(error, "problem_mark", None)
-    problem = getattr(error, "problem", None) or "cannot be read"
-    return f"{problem} (line {mark.line + 1})" if mark else str(problem)
+    problem = printable(str(getattr(error, "problem", None) or "cannot be read")[:200])
+    return f"{problem} (line {mark.line + 1})" if mark else problem

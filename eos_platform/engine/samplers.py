@@ -7,7 +7,9 @@ were stopped early. All but ``qmc``, ``random`` and ``grid`` keep away from what
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
 
 import optuna
 from optuna.distributions import BaseDistribution
@@ -26,6 +28,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from eos_platform.engine.conditions import Space
 from eos_platform.engine.sections import Sampler
+from eos_platform.plugins import Registry
 
 
 class GridSampler(BruteForceSampler):
@@ -63,39 +66,91 @@ class SobolSampler(QMCSampler):
         return self.number
 
 
+@dataclass(frozen=True)
+class Proposal:
+    """What a sampler is made for: one proposal of a study.
+
+    Attributes:
+        seed: of this proposal; no two proposals of a study have the same.
+        base_seed: the study's.
+        number: how many proposals there were before.
+        trials: of the study in all.
+        space: of the study.
+        objectives: how many the study has.
+    """
+
+    seed: int
+    base_seed: int
+    number: int
+    trials: int
+    space: Space
+    objectives: int = 2
+
+    @property
+    def population(self) -> int:
+        """A share of the trials, for samplers that evolve one."""
+        return max(4, min(50, self.trials // 4))
+
+    @property
+    def startup(self) -> int:
+        """Random trials before a model is fitted."""
+        return max(4, min(10, self.trials // 3))
+
+
+MakeSampler = Callable[[Proposal], BaseSampler]
+
+
+def _is_callable(thing: Any) -> MakeSampler:
+    if not callable(thing):
+        raise TypeError(
+            f"expected a function of a Proposal that returns an Optuna sampler, found {type(thing).__name__}"
+        )
+    return cast(MakeSampler, thing)
+
+
+SAMPLERS: Registry[MakeSampler] = Registry("sampler", "samplers", _is_callable)
+
+
+def _gp(of: Proposal) -> BaseSampler:
+    return GPSampler(
+        seed=of.seed,
+        independent_sampler=RandomSampler(seed=of.seed),
+        n_startup_trials=of.startup,
+        deterministic_objective=False,
+        warn_independent_sampling=False,
+    )
+
+
+def _nsga3(of: Proposal) -> BaseSampler:
+    # as many reference points as individuals, for two objectives
+    return NSGAIIISampler(seed=of.seed, population_size=of.population, dividing_parameter=of.population - 1)
+
+
+for _name, _make in {
+    "tpe": lambda of: TPESampler(seed=of.seed, n_startup_trials=of.startup),
+    "nsga2": lambda of: NSGAIISampler(seed=of.seed, population_size=of.population),
+    "nsga3": _nsga3,
+    "gp": _gp,
+    "qmc": lambda of: SobolSampler(of.number, of.space, of.base_seed),
+    "random": lambda of: RandomSampler(seed=of.seed),
+    "grid": lambda of: GridSampler(seed=of.seed),
+}.items():
+    SAMPLERS.register(_name, _make)
+
+
 def make_sampler(sampler: Sampler, number: int, target: int, space: Space) -> BaseSampler:
     """The Optuna sampler for one proposal.
 
     Args:
+        sampler: of the study file.
         number: of the proposal: how many there were before it. No two are drawn from the same random numbers.
         target: trials in all; the population and the random start are a share of them.
         space: of the study.
+
+    Raises:
+        EosError: no sampler has that name, or the package that brings it is broken.
     """
-    seed = sampler.seed + number
-    population = max(4, min(50, target // 4))
-    start = max(4, min(10, target // 3))
+    make = SAMPLERS.get_named(sampler.name)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
-        match sampler.name:
-            case "nsga2":
-                return NSGAIISampler(seed=seed, population_size=population)
-            case "nsga3":
-                # as many reference points as individuals, for two objectives
-                return NSGAIIISampler(seed=seed, population_size=population, dividing_parameter=population - 1)
-            case "gp":
-                independent = RandomSampler(seed=seed)
-                return GPSampler(
-                    seed=seed,
-                    independent_sampler=independent,
-                    n_startup_trials=start,
-                    deterministic_objective=False,
-                    warn_independent_sampling=False,
-                )
-            case "random":
-                return RandomSampler(seed=seed)
-            case "qmc":
-                return SobolSampler(number, space, sampler.seed)
-            case "grid":
-                return GridSampler(seed=seed)
-            case "tpe":
-                return TPESampler(seed=seed, n_startup_trials=start)
+        return make(Proposal(sampler.seed + number, sampler.seed, number, target, space))

@@ -6,7 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-Share = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
+from eos_platform.strict_types import Flag, Int, Real
+
+Share = Annotated[Real, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 
 
 class Section(BaseModel):
@@ -18,8 +20,8 @@ class Section(BaseModel):
 class Sampler(Section):
     """What proposes the next search. ``sampler: tpe`` is short for ``sampler: {name: tpe}``."""
 
-    name: Literal["tpe", "nsga2", "nsga3", "gp", "qmc", "random", "grid"] = "tpe"
-    seed: int = Field(default=0, ge=0, lt=2**31)  # each proposal adds its number, and NumPy ends at 2**32
+    name: str = "tpe"  # one of ``engine.samplers.SAMPLERS``, those of plug-ins too
+    seed: Int = Field(default=0, ge=0, lt=2**31)  # each proposal adds its number, and NumPy ends at 2**32
 
     @model_validator(mode="before")
     @classmethod
@@ -31,12 +33,12 @@ class Scheduler(Section):
     """Which searches are stopped before their end. ``scheduler: none`` stops none."""
 
     name: Literal["none", "moasha"] = "none"
-    grace: int | None = Field(default=None, ge=1)  # steps no search is stopped before; the first rung
-    reduction: float = Field(default=3.0, ge=1.1, le=100.0)  # one in so many goes on, and rungs lie so far apart
-    least: int = Field(default=4, ge=2)  # searches that must have come to a rung before it stops one
+    grace: Int | None = Field(default=None, ge=1)  # steps no search is stopped before; the first rung
+    reduction: Real = Field(default=3.0, ge=1.1, le=100.0)  # one in so many goes on, and rungs lie so far apart
+    least: Int = Field(default=4, ge=2)  # searches that must have come to a rung before it stops one
     tie_break: Literal["epsilon-net", "crowding"] = "epsilon-net"
-    spare_front: bool = True  # a search that no other dominates at its rung always goes on
-    reach_budget: bool = True  # one whose compute cannot come down to its budget stops
+    spare_front: Flag = True  # a search that no other dominates at its rung always goes on
+    reach_budget: Flag = True  # one whose compute cannot come down to its budget stops
 
     @model_validator(mode="before")
     @classmethod
@@ -58,8 +60,8 @@ class Constraints(Section):
     """What an operator must keep to be on the front, beside its budget. All is measured on the deployed operator."""
 
     accuracy: dict[str, Share] = {}  # at least: of a skill, or of ``all`` questions
-    compute_ratio: float | None = Field(default=None, gt=0.0, le=1.0)  # at most
-    prefill_ms: float | None = Field(default=None, gt=0.0, allow_inf_nan=False)  # at most
+    compute_ratio: Real | None = Field(default=None, gt=0.0, le=1.0)  # at most
+    prefill_ms: Real | None = Field(default=None, gt=0.0, allow_inf_nan=False)  # at most
 
     @field_validator("accuracy", mode="before")
     @classmethod
@@ -74,8 +76,8 @@ class WarmStart(Section):
     studies: tuple[str, ...] = ()  # by name, in the same runs folder: the settings of the searches on their fronts
     operators: tuple[str, ...] = ()  # operator files: the settings of the searches that found them, else their compute
     designs: tuple[str, ...] = ()  # hand-designed operators: a search at the compute of each as its authors set it
-    parameters: bool = False  # each search starts from the parameters of the operator nearest to its budget
-    most: int | None = Field(default=None, ge=1)  # searches begun with; default: half of the study
+    parameters: Flag = False  # each search starts from the parameters of the operator nearest to its budget
+    most: Int | None = Field(default=None, ge=1)  # searches begun with; default: half of the study
 
     @field_validator("studies", "operators", "designs", mode="before")
     @classmethod

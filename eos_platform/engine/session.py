@@ -14,7 +14,9 @@ from typing import Any
 import ray
 
 import eos_platform
-from eos_platform.errors import EosError, redact
+from eos_platform.boundary import words_of
+from eos_platform.errors import EosError
+from eos_platform.terminal import interrupt
 
 PACKAGE = os.path.dirname(os.path.abspath(eos_platform.__file__))
 OBJECT_STORE_BYTES = 200 * 1024 * 1024  # trials exchange a few kilobytes
@@ -67,7 +69,8 @@ def ray_session(address: str = "local", ship_code: bool = False) -> Iterator[Non
         _reachable(address)
         options = {"runtime_env": {"py_modules": [PACKAGE]}} if ship_code else {}
     try:
-        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, **options)
+        with _deaf_to_hangups():
+            ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, **options)
     except ray.exceptions.AuthenticationError as error:
         raise EosError(f"cannot reach Ray at '{address}': {first_line(error)} ({_TOKEN})") from None
     except (ConnectionError, RuntimeError, ValueError, AssertionError, ray.exceptions.RayError) as error:
@@ -82,23 +85,37 @@ def ray_session(address: str = "local", ship_code: bool = False) -> Iterator[Non
 
 
 @contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """Answer SIGTERM, which ends containers and batch jobs, as Ctrl-C; Ray's own answer is to abort."""
+def _deaf_to_hangups() -> Iterator[None]:
+    """Start Ray's processes so that a terminal that closes does not end them while the driver stops in order."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-
-    def interrupt(number: int, frame: Any) -> None:
-        answer = signal.getsignal(signal.SIGINT)  # Tune's own, while it runs
-        if not callable(answer):  # a shell's background jobs are started without one
-            raise KeyboardInterrupt
-        answer(signal.SIGINT, frame)
-
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # which they inherit, unlike a handler
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
+        signal.signal(signal.SIGHUP, before or signal.SIG_DFL)
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """Answer SIGTERM, which ends containers and batch jobs, and SIGHUP of a closed terminal as Ctrl-C.
+
+    Ray's own answer to the first is to abort. Who started with SIGHUP ignored (``nohup``) goes on.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    answered = [signal.SIGTERM, signal.SIGHUP]
+    before = {one: signal.getsignal(one) for one in answered}
+    for one in answered:
+        if one == signal.SIGTERM or before[one] != signal.SIG_IGN:
+            signal.signal(one, interrupt)
+    try:
+        yield
+    finally:
+        for one, answer in before.items():
+            signal.signal(one, answer or signal.SIG_DFL)
 
 
 _TOKEN = (
@@ -132,4 +149,4 @@ def token_wanted() -> bool:
 
 def first_line(error: Exception) -> str:
     """The error's first line, without passwords."""
-    return redact((str(error).strip() or type(error).__name__).splitlines()[0])
+    return words_of(error)

@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial
 
 from eos_platform.engine import store
 from eos_platform.errors import EosError
-from eos_platform.files import write_atomic
+from eos_platform.files import read_text, write_atomic
 
 OPEN = ("PENDING", "RUNNING", "PAUSED")
 
@@ -36,7 +36,8 @@ def read(storage: Path) -> dict[str, RayTrial]:
     found = {}
     for path in _files(storage):
         for trial, _ in _trials(path):
-            found[trial["trial_id"]] = RayTrial(trial["trial_id"], int(trial["config"]["number"]), trial["status"])
+            with suppress(KeyError, TypeError, ValueError):  # of another form than Tune gives it
+                found[trial["trial_id"]] = RayTrial(trial["trial_id"], int(trial["config"]["number"]), trial["status"])
     return found
 
 
@@ -52,8 +53,8 @@ def close(storage: Path, trials: Iterable[FrozenTrial]) -> int:
     }
     mended = 0
     for path in _files(storage):
-        with suppress(OSError, ValueError, EosError):  # a snapshot is a copy: no reason to stop a study
-            whole = json.loads(path.read_text())
+        with suppress(Exception):  # a snapshot is a copy: no reason to stop a study
+            whole = json.loads(read_text(path, "snapshot"))
             changed = 0
             for entry in whole["trial_data"]:
                 trial = json.loads(entry[0])
@@ -75,6 +76,8 @@ def _files(storage: Path) -> Iterator[Path]:
 
 
 def _trials(path: Path) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    with suppress(OSError, ValueError, KeyError):
-        for trial, metadata in json.loads(path.read_text())["trial_data"]:
+    try:
+        for trial, metadata in json.loads(read_text(path, "snapshot"))["trial_data"]:
             yield json.loads(trial), json.loads(metadata)
+    except (EosError, ValueError, KeyError, TypeError, RecursionError):
+        return

@@ -78,6 +78,7 @@ class Status:
     finished: int
     trials: pd.DataFrame  # one row a trial: number, state, the varied fields, what was measured, front
     varied: tuple[str, ...] = ()  # the fields of the space
+    compared: bool = True  # whether the final comparison covers all of them
 
     @property
     def remaining(self) -> int:
@@ -86,11 +87,17 @@ class Status:
 
     def __str__(self) -> str:
         still = f"{self.remaining} remain" if self.remaining else "finished"
+        if not (self.remaining or self.compared):
+            still = f"the final comparison is missing; eos study resume {self.name} makes it"
         return f"{self.name}: {self.finished} of {self.target} trials, {still}"
 
 
-def status_of(study: StudyFile, told: optuna.Study) -> Status:
-    """The status as the store has it now."""
+def status_of(study: StudyFile, told: optuna.Study, *, written: bool = True) -> Status:
+    """The status as the store has it now.
+
+    Args:
+        written: whether the final comparison's file is there.
+    """
     trials = told.get_trials(deepcopy=False)
     front = {trial.number for trial in store.front(told)}
     lines = []
@@ -117,4 +124,5 @@ def status_of(study: StudyFile, told: optuna.Study) -> Status:
     columns = ["trial", "state", *study.space, "accuracy", "compute_ratio", "mean_tokens", "seconds", "regime", "front"]
     table = pd.DataFrame(lines, columns=[*columns, "retry_of", "failure", *NOTES])
     table["retry_of"] = table["retry_of"].astype("Int64")
-    return Status(study.name, study.trials, len(store.finished(trials)), table, tuple(study.space))
+    compared = written and store.is_compared(told, study)
+    return Status(study.name, study.trials, len(store.finished(trials)), table, tuple(study.space), compared)

@@ -18,7 +18,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from eos_platform.errors import EosError, redact, unknown
+from eos_platform.addresses import masked, secret
+from eos_platform.boundary import words_of
+from eos_platform.errors import EosError, unknown
 
 SCHEMES = ("s3", "gs", "abfs", "abfss", "hdfs", "file")  # what pyarrow opens by URL
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
@@ -40,9 +42,9 @@ def check(place: str) -> None:
     scheme = place.partition("://")[0]
     if scheme not in SCHEMES:
         raise EosError(f"stores.storage: {unknown('scheme', scheme, SCHEMES)}")
-    if redact(place) != place:
+    if secret(place):
         raise EosError(
-            f"stores.storage: no name or password belongs in the URL ({redact(place)}); "
+            f"stores.storage: no name or password belongs in the URL ({masked(place)}); "
             "give them by the environment on every node (such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY)"
         )
 
@@ -61,7 +63,7 @@ def filesystem(place: str) -> tuple[Any, str]:
             return fs.FileSystem.from_uri(place)
         return fs.LocalFileSystem(), str(Path(place).absolute())
     except (OSError, ValueError, TypeError) as error:
-        raise EosError(f"cannot open the storage {redact(place)}: {_line(error)}") from None
+        raise EosError(f"cannot open the storage {masked(place)}: {_line(error)}") from None
 
 
 def under(place: str, name: str) -> str:
@@ -175,7 +177,7 @@ def claim(place: str, uid: str) -> None:
     owner = claimed(place)
     if owner not in (None, uid):
         raise EosError(
-            f"stores.storage: {redact(place)} is in use by another study of this name, from another Optuna store; "
+            f"stores.storage: {masked(place)} is in use by another study of this name, from another Optuna store; "
             "give this one another name or another storage, or delete what is left there if that study is gone"
         )
     put(place, STUDY, uid)
@@ -193,7 +195,7 @@ def put(place: str, name: str, text: str) -> None:
         with there.open_output_stream(f"{path}/{name}") as stream:
             stream.write(text.encode())
     except OSError as error:
-        raise EosError(f"cannot write the storage {redact(place)}: {_line(error)}") from None
+        raise EosError(f"cannot write the storage {masked(place)}: {_line(error)}") from None
 
 
 def claimed(place: str) -> str | None:
@@ -205,7 +207,7 @@ def claimed(place: str) -> str | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise EosError(f"cannot read the storage {redact(place)}: {_line(error)}") from None
+        raise EosError(f"cannot read the storage {masked(place)}: {_line(error)}") from None
 
 
 def forget(place: str) -> None:
@@ -221,4 +223,4 @@ def forget(place: str) -> None:
 
 
 def _line(error: Exception) -> str:
-    return redact((str(error).strip() or type(error).__name__).splitlines()[0])
+    return words_of(error)

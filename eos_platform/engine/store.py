@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import uuid
 from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -19,10 +17,14 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from eos_platform import strict_json, strict_yaml
+from eos_platform.addresses import masked, sqlite_path
+from eos_platform.boundary import words_of
 from eos_platform.engine.folder import Folder
 from eos_platform.engine.patience import StoreAway, quiet_outages, reason
 from eos_platform.engine.study_file import StudyFile
-from eos_platform.errors import EosError, redact
+from eos_platform.errors import EosError
+from eos_platform.strict_types import WORDS
 
 # user attributes of the study
 IDENTITY, DIGEST, UID, COMPARED = "identity", "identity_digest", "uid", "compared"
@@ -59,7 +61,7 @@ class NotRun(EosError):
 
 def digest(identity: dict[str, Any]) -> str:
     """A short fingerprint of what makes a study this one."""
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(strict_json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
 
 @contextmanager
@@ -79,16 +81,17 @@ def open_store(folder: Folder, *, create: bool, another: bool = False) -> Iterat
     try:
         missing = not create and not exists(url)
     except (OSError, ValueError) as error:
-        raise EosError(f"cannot open the Optuna store {redact(url)}: {_first_line(error)}") from None
+        raise EosError(f"cannot open the Optuna store {masked(url)}: {_first_line(error)}") from None
     if missing:
-        raise NotRun(f"study '{study.name}' has not been run: there is no {url.removeprefix('sqlite:///')}")
+        raise NotRun(f"study '{study.name}' has not been run: there is no {sqlite_path(url) or masked(url)}")
     try:
-        storage = RDBStorage(url, engine_kwargs=_engine_options(url))
+        verbatim = url.replace("{", "{{").replace("}", "}}")  # Optuna takes an address for a template
+        storage = RDBStorage(verbatim, engine_kwargs=_engine_options(url))
     except (SQLAlchemyError, ImportError, OSError, RuntimeError, ValueError) as error:
-        raise EosError(f"cannot open the Optuna store {redact(url)}: {_first_line(error)}") from None
+        raise EosError(f"cannot open the Optuna store {masked(url)}: {_first_line(error)}") from None
     quiet_outages()
     try:
-        yield _load(storage, study, create, another)
+        yield _load_whole(storage, study, create, another)
     except (StorageInternalError, SQLAlchemyError) as error:  # what nobody waits for, such as taking the lease
         raise StoreAway(f"the Optuna store cannot be used ({reason(error)}); nothing finished is lost") from error
     finally:
@@ -98,10 +101,20 @@ def open_store(folder: Folder, *, create: bool, another: bool = False) -> Iterat
 
 def _engine_options(url: str) -> dict[str, Any]:
     """SQLAlchemy's: a server may restart, so connections are tried before they are used."""
-    if url.startswith("sqlite:"):
+    if url.startswith("sqlite"):
         return {"connect_args": {"timeout": 60}}
     patience = {"connect_args": {"connect_timeout": 10}} if url.startswith("postgresql") else {}
     return {"pool_pre_ping": True, **patience}
+
+
+def _load_whole(storage: RDBStorage, study: StudyFile, create: bool, another: bool) -> optuna.Study:
+    """As ``_load``; Optuna trusts its tables, and fails as it will where something else wrote there."""
+    try:
+        return _load(storage, study, create, another)
+    except (EosError, StorageInternalError, SQLAlchemyError):
+        raise
+    except Exception as error:
+        raise EosError(f"study '{study.name}': its Optuna store cannot be read: {words_of(error)}") from error
 
 
 def _load(storage: RDBStorage, study: StudyFile, create: bool, another: bool) -> optuna.Study:
@@ -128,8 +141,13 @@ def engine_of(told: optuna.Study) -> Engine:
 
 
 def exists(url: str) -> bool:
-    """Whether the store is there to be read; opening a missing SQLite file would make it."""
-    return not url.startswith("sqlite:///") or Path(url.removeprefix("sqlite:///")).exists()
+    """Whether the store is there to be read; opening a missing SQLite file would make it.
+
+    Raises:
+        EosError: what is there is no file.
+    """
+    path = sqlite_path(url)
+    return path is None or is_there(path, "Optuna store")
 
 
 def refuse_another(told: optuna.Study, study: StudyFile) -> None:
@@ -141,7 +159,10 @@ def refuse_another(told: optuna.Study, study: StudyFile) -> None:
     attrs = told.user_attrs
     if attrs.get(DIGEST) == digest(study.identity()):
         return
-    difference = next(_differences(attrs.get(IDENTITY, {}), study.identity()), "its identity is missing")
+    identity = attrs.get(IDENTITY)
+    difference = next(_differences(identity, study.identity()), "") if identity else "its identity is missing"
+    if not difference:
+        return
     raise EosError(
         f"the store of '{study.name}' belongs to another study ({difference}); "
         "give this one another name, or put the other's folder away"
@@ -152,12 +173,20 @@ def _differences(stored: Any, given: Any, path: str = "") -> Iterator[str]:
     if isinstance(stored, dict) and isinstance(given, dict):
         for key in [*stored, *(key for key in given if key not in stored)]:
             yield from _differences(stored.get(key), given.get(key), f"{path}.{key}" if path else str(key))
-    elif json.dumps(stored) != json.dumps(given):
-        yield f"{path} was {json.dumps(stored)}, not {json.dumps(given)}"
+    elif strict_json.dumps(stored) != strict_json.dumps(given) and not _said_alike(stored, given):
+        yield f"{path} was {strict_json.dumps(stored)}, not {strict_json.dumps(given)}"
+
+
+def _said_alike(stored: Any, given: Any) -> bool:
+    """Whether the same word of a file was read in two ways: once ``1e-3`` was a word, and ``yes`` was none."""
+    if isinstance(stored, bool) and isinstance(given, str):
+        return WORDS.get(given.lower()) is stored
+    number = strict_yaml.scalar(stored) if isinstance(stored, str) else stored
+    return type(number) is type(given) and bool(number == given)
 
 
 def _first_line(error: Exception) -> str:
-    return redact((str(getattr(error, "orig", None) or error).strip() or type(error).__name__).splitlines()[0])
+    return words_of(getattr(error, "orig", None) or error)
 
 
 def retried(trials: Iterable[FrozenTrial]) -> set[int]:

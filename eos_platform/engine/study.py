@@ -13,19 +13,22 @@ import pandas as pd
 from mlflow.exceptions import MlflowException
 from rich.console import Console
 
+from eos_platform import terminal
+from eos_platform.addresses import sqlite_path
+from eos_platform.boundary import reading
 from eos_platform.engine import agree, storage, store, study_file, warm
 from eos_platform.engine.archive import put_away
 from eos_platform.engine.cluster import machines, preflight, ray_session, share
 from eos_platform.engine.driver import Interrupted, inspect, job_of, run_trials
 from eos_platform.engine.finish import finish, points_table
-from eos_platform.engine.folder import RUNS, Folder, folder_of, load_study
+from eos_platform.engine.folder import RUNS, Folder, folder_of, load_study, studies_in
 from eos_platform.engine.lease import Lease, LeaseLost
 from eos_platform.engine.patience import Patience
 from eos_platform.engine.status import Status, status_of
 from eos_platform.engine.study_file import StudyFile
 from eos_platform.engine.trial import Functions
-from eos_platform.errors import EosError, unknown
-from eos_platform.files import write_atomic
+from eos_platform.errors import EosError
+from eos_platform.files import check_regular, is_there, write_atomic
 from eos_platform.operators.designs import DESIGNS
 from eos_platform.tracking.read import front_url, open_command
 from eos_platform.tracking.recorder import Recorder, first_line, probe
@@ -68,7 +71,7 @@ class Study:
         self.file = source if isinstance(source, StudyFile) else load_study(source, overrides, runs)
         self.folder: Folder = folder_of(self.file, runs)
         self.address, self.ship_code = address, ship_code
-        self.console = console or Console()
+        self.console = console or terminal.console()
         self._functions, self._scheduler = functions or Functions(), scheduler
 
     def run(self, *, fresh: bool = False) -> pd.DataFrame:
@@ -114,19 +117,21 @@ class Study:
                 self.folder.lock(),
                 store.open_store(self.folder, create=True) as told,
                 self._lease(told) as lease,
-                self._tracked(told) as recorder,
             ):
-                if self.folder.shared:
-                    storage.claim(self.folder.states, told.user_attrs[store.UID])
-                self._keep_file()
-                if begun := warm.begin(told, self.file, known):
-                    self.console.print(f"warm start: {begun} searches that others found worth it come first")
-                recorder.examples = facts.examples
-                patience = Patience(check=lease.check)
-                run_trials(self.folder, told, recorder, job, part, self.console, self._scheduler, patience)
-                agree.mend(self.folder, told, recorder)
-                store.refuse_failure(told)
-                points = finish(self.folder, told, recorder, job, part, facts, self.console)
+                with self._tracked(told) as recorder:
+                    if self.folder.shared:
+                        storage.claim(self.folder.states, told.user_attrs[store.UID])
+                    self._keep_file()
+                    if begun := warm.begin(told, self.file, known):
+                        self.console.print(f"warm start: {begun} searches that others found worth it come first")
+                    recorder.examples = facts.examples
+                    patience = Patience(check=lease.check)
+                    run_trials(self.folder, told, recorder, job, part, self.console, self._scheduler, patience)
+                    agree.mend(self.folder, told, recorder)
+                    store.refuse_failure(told)
+                    with self._to_the_end():
+                        points = finish(self.folder, told, recorder, job, part, facts, self.console)
+                # last of all: a study without this mark is completed by a resume
                 store.mark_compared(told, self.file)
         self.console.print(points_table(points, f"{self.file.name}, held-out questions"))
         self._where()
@@ -144,8 +149,12 @@ class Study:
 
     def status(self) -> Status:
         """Where the study stands, from its store."""
-        with store.open_store(self.folder, create=False) as told:
-            return status_of(self.file, told)
+        with store.open_store(self.folder, create=False) as told, self._reading():
+            return status_of(self.file, told, written=self.folder.points.exists())
+
+    def _reading(self) -> contextlib.AbstractContextManager[None]:
+        """A store may hold what neither Optuna nor this package wrote."""
+        return reading(f"study '{self.file.name}': its Optuna store cannot be read")
 
     def points(self) -> pd.DataFrame:
         """The points of the final comparison.
@@ -156,11 +165,14 @@ class Study:
         if not self.folder.points.exists():
             raise EosError(f"study '{self.file.name}' has no results yet; eos study status {self.file.name}")
         try:
+            check_regular(self.folder.points, "points")
             points = pd.read_csv(self.folder.points, keep_default_na=True).astype(dict.fromkeys(NUMBERS, float))
             if missing := [name for name in WORDS if name not in points]:
                 raise KeyError(missing[0])
             return points.astype({"trial": "Int64"}).fillna({"design": ""})
-        except (KeyError, TypeError, ValueError, OSError):
+        except EosError:
+            raise
+        except Exception:  # pandas has many words for a table that is none
             raise EosError(
                 f"{self.folder.points} is damaged; delete it, and eos study run {self.file.name} makes it again"
             ) from None
@@ -193,7 +205,7 @@ class Study:
         Raises:
             EosError: the study has not been run, or a store cannot be read.
         """
-        with store.open_store(self.folder, create=False) as told:
+        with store.open_store(self.folder, create=False) as told, self._reading():
             return agree.differences(self.folder, told)
 
     def _keep_file(self) -> None:
@@ -203,22 +215,27 @@ class Study:
     def _check(self, fresh: bool = False) -> None:
         """All that can be wrong without a cluster, before anything is written."""
         for design in self.file.final.baselines:
-            if design not in DESIGNS:
-                raise EosError(f"final.baselines: {unknown('design', design, DESIGNS)}")
+            try:
+                DESIGNS.get_named(design)
+            except EosError as error:
+                raise EosError(f"final.baselines: {error}") from None
         warm.check(self.file, self.folder.runs)
         self.folder.check()
-        if not self.folder.mlflow_uri.startswith("sqlite:"):
+        path = sqlite_path(self.folder.mlflow_uri)
+        if path is None:
             probe(self.folder.mlflow_uri)
+        else:
+            is_there(path, "MLflow store")
         # refuses a store of another study
         with contextlib.suppress(store.NotRun), store.open_store(self.folder, create=False, another=fresh):
             pass
 
     def _finished(self) -> bool:
         """Whether every trial ended and the comparison was made after the last of them."""
-        if not self.folder.points.exists():
+        if not (self.folder.points.exists() and self.folder.figure.exists()):
             return False
         try:
-            with store.open_store(self.folder, create=False) as told:
+            with store.open_store(self.folder, create=False) as told, self._reading():
                 return store.is_compared(told, self.file)
         except store.NotRun:
             return False
@@ -252,7 +269,23 @@ class Study:
             if isinstance(error, MlflowException):
                 raise self._untold(error) from None
             raise
-        recorder.close("FINISHED")
+        try:
+            recorder.close("FINISHED")
+        except MlflowException as error:
+            raise self._untold(error) from None
+
+    @contextlib.contextmanager
+    def _to_the_end(self) -> Iterator[None]:
+        """Say of a final comparison that fails, on a full disk say, that nothing of it is lost but itself."""
+        try:
+            yield
+        except LeaseLost:
+            raise
+        except (EosError, OSError) as error:
+            raise EosError(
+                f"the final comparison is missing ({error}); every search is kept, and "
+                f"eos study resume {self.file.name} makes the comparison"
+            ) from None
 
     def _untold(self, error: MlflowException) -> EosError:
         return EosError(
@@ -274,15 +307,17 @@ class Study:
 
 def known_studies(runs: str | Path = RUNS) -> list[tuple[str, str, str, str, str]]:
     """Packaged studies and those run here: name, model, trials, state, description."""
-    files = {**study_file.packaged(), **{path.parent.name: path for path in sorted(Path(runs).glob("*/study.yaml"))}}
+    files = {**study_file.packaged(), **studies_in(runs)}
     lines = []
     for name, path in files.items():
         try:
             file = study_file.load(path)
             state, trials = "not run", str(file.trials)
             with contextlib.suppress(store.NotRun), store.open_store(folder_of(file, runs), create=False) as told:
-                status = status_of(file, told)
-                state = "unfinished" if status.remaining else "finished"
+                folder = folder_of(file, runs)
+                with reading(f"study '{name}': its Optuna store cannot be read"):
+                    status = status_of(file, told, written=folder.points.exists())
+                state = "finished" if status.compared and not status.remaining else "unfinished"
                 trials = f"{status.finished} of {file.trials}"
             lines.append((name, file.model, trials, state, file.description))
         except EosError as error:

@@ -22,9 +22,20 @@ def check_together(study: StudyFile, where: str) -> None:
     Raises:
         EosError: what does not go together, with its place.
     """
+    _check_sampler(study, where)
     _check_grid(study, where)
     _check_stopping(study, where)
     _check_constraints(study, where)
+
+
+def _check_sampler(study: StudyFile, where: str) -> None:
+    """A sampler of that name exists, here or in an installed package."""
+    from eos_platform.engine.samplers import SAMPLERS  # Optuna; reading a study file alone should not wait for it
+
+    try:
+        SAMPLERS.get_named(study.sampler.name)
+    except EosError as error:
+        raise EosError(f"{where}: sampler.name: {error}") from None
 
 
 def _check_grid(study: StudyFile, where: str) -> None:

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import json
-import math
 import re
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import Field, ValidationError, field_validator
 
+from eos_platform import strict_yaml
+from eos_platform.addresses import in_memory, masked, remember, secret
 from eos_platform.engine.safe_yaml import parse
 from eos_platform.engine.sections import Constraints, Sampler, Scheduler, Section, WarmStart
 from eos_platform.engine.space import Dimension, check_space
 from eos_platform.engine.study_checks import check_together
-from eos_platform.errors import EosError, did_you_mean, explain, redact, unknown
-from eos_platform.files import read_text
+from eos_platform.errors import EosError, brief, did_you_mean, explain, shown, unknown
+from eos_platform.files import MEGABYTE, read_text, shown_path
+from eos_platform.printable import check_characters
 from eos_platform.search.config import SearchConfig
+from eos_platform.strict_types import Flag, Int, Real
 
 OBJECTIVES = {"accuracy": "maximise", "compute_ratio": "minimise"}
 LONGEST = 100  # characters of a name
@@ -29,10 +30,10 @@ RESERVED = ("mlflow.db", "mlflow-artifacts")  # beside the studies in the runs f
 class Resources(Section):
     """What one search takes. ``gpu: auto`` shares the GPUs there are among ``concurrent`` searches."""
 
-    cpu: float = Field(default=1.0, gt=0.0, allow_inf_nan=False)
-    gpu: Literal["auto"] | Annotated[float, Field(ge=0.0, allow_inf_nan=False)] = "auto"
+    cpu: Real = Field(default=1.0, gt=0.0, allow_inf_nan=False)
+    gpu: Literal["auto"] | Annotated[Real, Field(ge=0.0, allow_inf_nan=False)] = "auto"
 
-    memory: int | None = Field(default=None, gt=0)  # bytes; written as 4GiB, 500MB or a number
+    memory: Int | None = Field(default=None, gt=0, le=2**60)  # bytes; written as 4GiB, 500MB or a number
     labels: dict[str, str] = Field(
         default_factory=dict
     )  # of the nodes that may be used, in Ray's words: {ray.io/accelerator-type: H100}
@@ -42,9 +43,9 @@ class Resources(Section):
     def _bytes(cls, value: Any) -> Any:
         if not isinstance(value, str):
             return value
-        found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([KMGT])(i?)B", value)
+        found = re.fullmatch(r"([0-9]{1,18}(?:\.[0-9]{1,18})?) ?([KMGT])(i?)B", value)
         if found is None:
-            raise ValueError(f"must be a number of bytes, or such as 4GiB or 500MB, not '{value}'")
+            raise ValueError(f"must be a number of bytes, or such as 4GiB or 500MB, not {shown(value)}")
         number, unit, binary = found.groups()
         return int(float(number) * (1024 if binary else 1000) ** ("KMGT".index(unit) + 1))
 
@@ -54,18 +55,15 @@ class Resources(Section):
         """A union would complain of 'auto' alone."""
         if value == "auto":
             return value
-        try:
-            number = float(value)
-        except (TypeError, ValueError):
-            number = math.nan
-        if not 0.0 <= number < math.inf:
-            raise ValueError(f"must be a number of GPUs (0 or more) or 'auto', not '{value}'")
-        return number
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not number or not 0.0 <= value < 2**20:
+            raise ValueError(f"must be a number of GPUs (0 or more) or 'auto', not {shown(value)}")
+        return float(value)
 
 
 def forgets(url: str) -> bool:
     """Whether an Optuna store is kept in memory."""
-    return re.fullmatch(r"sqlite(\+\w+)?://(/?|/:memory:.*)", url) is not None
+    return in_memory(url)
 
 
 class Stores(Section):
@@ -75,20 +73,27 @@ class Stores(Section):
     mlflow: str | None = None  # any MLflow tracking URI
     storage: str | None = None  # a folder or URL (s3://bucket/runs) every node reaches: search states
 
+    @field_validator("optuna", "mlflow", "storage")
+    @classmethod
+    def _is_remembered(cls, url: str | None) -> str | None:
+        """What opens it is masked wherever it is shown from now on."""
+        remember(url)
+        return url
+
     @field_validator("optuna")
     @classmethod
     def _is_kept(cls, url: str | None) -> str | None:
         if url and forgets(url):
-            raise ValueError(f"'{url}' is kept in memory: a study would be lost with its driver")
+            raise ValueError(f"{masked(url)} is kept in memory: a study would be lost with its driver")
         return url
 
 
 class Final(Section):
     """The comparison at the end, on questions no search has seen."""
 
-    questions: int = Field(default=4096, ge=1)
+    questions: Int = Field(default=4096, ge=1)
     baselines: tuple[str, ...] = ("random", "fastv", "tome", "pool")
-    ratios: int = Field(default=6, ge=1, description="at most so many compute ratios of the front are matched")
+    ratios: Int = Field(default=6, ge=1, description="at most so many compute ratios of the front are matched")
 
 
 class StudyFile(Section):
@@ -97,6 +102,8 @@ class StudyFile(Section):
     name: str
     description: str = ""
     model: str = "bundled"
+    trust_remote_code: Flag = False  # run Python that lies in the model's folder
+    allow_missing: Flag = False  # draw weights at random that the model's folder lacks
     task: str = "scenes"
     objectives: dict[str, str] = OBJECTIVES
     search: dict[str, Any] = Field(default_factory=dict)
@@ -105,8 +112,8 @@ class StudyFile(Section):
     scheduler: Scheduler = Scheduler()
     constraints: Constraints = Constraints()
     warm_start: WarmStart = WarmStart()
-    trials: int = Field(default=20, ge=1, le=1_000_000)
-    concurrent: int = Field(default=2, ge=1, le=10_000)
+    trials: Int = Field(default=20, ge=1, le=1_000_000)
+    concurrent: Int = Field(default=2, ge=1, le=10_000)
     resources: Resources = Resources()
     stores: Stores = Stores()
     final: Final = Final()
@@ -115,12 +122,22 @@ class StudyFile(Section):
     @classmethod
     def _names_a_folder(cls, name: str) -> str:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-            raise ValueError(f"'{name}' must be letters, digits, '.', '_' and '-': it names a folder")
+            raise ValueError(f"{shown(name)} must be letters, digits, '.', '_' and '-': it names a folder")
         if len(name) > LONGEST:
             raise ValueError(f"a name has at most {LONGEST} characters, not {len(name)}: it names a folder")
         if name.lower() in RESERVED:
             raise ValueError(f"'{name}' is taken: the runs folder keeps MLflow's runs under it")
         return name
+
+    @field_validator("description")
+    @classmethod
+    def _shows(cls, text: str) -> str:
+        return check_characters(text, allowed="\n\t")
+
+    @field_validator("model", "task")
+    @classmethod
+    def _is_a_line(cls, text: str) -> str:
+        return check_characters(text)
 
     @field_validator("objectives")
     @classmethod
@@ -130,7 +147,7 @@ class StudyFile(Section):
                 raise ValueError(str(unknown("objective", name, OBJECTIVES)))
             if direction != OBJECTIVES[name]:
                 hint = did_you_mean(direction, [OBJECTIVES[name]])
-                raise ValueError(f"{name} can only be {OBJECTIVES[name]}d, not '{direction}'{hint}")
+                raise ValueError(f"{name} can only be {OBJECTIVES[name]}d, not {shown(direction)}{hint}")
         if len(objectives) != len(OBJECTIVES):
             raise ValueError("both accuracy: maximise and compute_ratio: minimise are needed")
         return OBJECTIVES
@@ -148,8 +165,8 @@ class StudyFile(Section):
 
     @property
     def secret(self) -> bool:
-        """Whether a store's URL holds a name or a password."""
-        return any(url and redact(url) != url for url in (self.stores.optuna, self.stores.mlflow))
+        """Whether an address of a store holds what nobody else may read."""
+        return any(url and secret(url) for _, url in self.stores)
 
     def to_yaml(self, *, secrets: bool = False) -> str:
         """YAML that reads back as an equal study.
@@ -157,10 +174,10 @@ class StudyFile(Section):
         Args:
             secrets: keep the passwords in the stores' URLs, which are masked otherwise.
         """
-        data = json.loads(self.model_dump_json(by_alias=True, exclude_none=True, exclude_defaults=True))
+        data = self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
         if not secrets and "stores" in data:
-            data["stores"] = {name: redact(url) for name, url in data["stores"].items()}
-        return yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
+            data["stores"] = {name: masked(url) for name, url in data["stores"].items()}
+        return strict_yaml.dump(data)
 
     @classmethod
     def of(cls, values: Any, where: str = "study") -> StudyFile:
@@ -216,12 +233,8 @@ def load(path: str | Path, overrides: Iterable[str] = ()) -> StudyFile:
     Raises:
         EosError: missing, not YAML, or not a valid study.
     """
-    where = str(path)
-    try:
-        text = read_text(path, "study file")
-    except ValueError as error:  # a path with a NUL in it
-        raise EosError(f"cannot read study file {where!r}: {error}") from None
-    values = parse(text, where)
+    where = shown_path(path)
+    values = parse(read_text(path, "study file", MEGABYTE), where)
     for override in overrides:
         _override(values, override)
     return StudyFile.of(values, where)
@@ -230,10 +243,12 @@ def load(path: str | Path, overrides: Iterable[str] = ()) -> StudyFile:
 def parse_override(text: str) -> tuple[str, Any]:
     """``key=value`` as the key and the value read as YAML."""
     key, sign, value = text.partition("=")
-    shown = redact(text)  # before it is cut: half a URL is not known for one
+    if sign and ("://" in value or "@" in value):
+        remember(value.strip(" '\""))
+    where = f"--set {brief(text)}"
     if not sign or not key.strip():
-        raise EosError(f"--set {shown}: expected key=value, such as trials=20 or search.steps=120")
-    return key.strip(), parse(value, f"--set {shown if len(shown) <= 60 else shown[:57] + '...'}")
+        raise EosError(f"{where}: expected key=value, such as trials=20 or search.steps=120")
+    return key.strip(), parse(value, where)
 
 
 def _override(values: Any, text: str) -> None:
@@ -243,11 +258,11 @@ def _override(values: Any, text: str) -> None:
         inner = values.get(part) if isinstance(values, dict) else None
         if not isinstance(inner, dict):
             if not isinstance(values, dict):
-                raise EosError(f"--set {redact(text)}: '{key}' is no place in the study file")
+                raise EosError(f"--set {brief(text)}: {shown(key)} is no place in the study file")
             # a short form such as "sampler: tpe" gives way to the long one
             inner = {"name": inner} if isinstance(inner, str) else {}
             values[part] = inner
         values = inner
     if not isinstance(values, dict):
-        raise EosError(f"--set {redact(text)}: '{key}' is no place in the study file")
+        raise EosError(f"--set {brief(text)}: {shown(key)} is no place in the study file")
     values[last] = value

@@ -6,28 +6,32 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from eos_platform.operators.spec import FEATURES, OperatorSpec, SiteSpec
+from eos_platform.printable import NAME, printable
 
 if TYPE_CHECKING:
     from eos_platform.engine.status import Status
     from eos_platform.operators.designs import Design
 
 
+LONGEST = 300  # characters of a cell, such as a study's description
+
+
 class PlainTable(Table):
-    """A table whose cells are shown as they are: a name such as ``[red]`` is no markup."""
+    """A table whose cells are shown as they are: a name such as ``[red]`` is no markup, nor a line end a new line."""
 
     def add_row(self, *cells: Any, **options: Any) -> None:
         """As ``Table.add_row``."""
-        super().add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in cells), **options)
+        shown = (Text(printable(cell, LONGEST)) if isinstance(cell, str) else cell for cell in cells)
+        super().add_row(*shown, **options)
 
 
 def plain_table(title: str = "", right: Iterable[str] = (), left: Iterable[str] = (), gap: int = 2) -> Table:
     """A table without lines; ``left`` columns first."""
-    shown = escape(title) or None
+    shown = Text(printable(title, LONGEST), "table.title") if title else None
     table = PlainTable(title=shown, title_justify="left", box=None, padding=(0, gap, 0, 0), pad_edge=False)
     for column in left:
         table.add_column(column)
@@ -38,21 +42,24 @@ def plain_table(title: str = "", right: Iterable[str] = (), left: Iterable[str] 
 
 def operator_table(operator: OperatorSpec) -> Table:
     """One line a site: where, how many tokens stay, by which weights of the features, and what becomes of the rest."""
-    table = plain_table(f"{operator.name}: {operator.regime}, {operator.mean_tokens:.1f} mean visual tokens", gap=1)
+    name = printable(operator.name, NAME)
+    table = plain_table(f"{name}: {operator.regime}, {operator.mean_tokens:.1f} mean visual tokens", gap=1)
     rho = ("rho",) if any(site.rho for site in operator.sites) else ()
-    for column in ("layer", "tokens\nin -> kept", "regime", *_HEADS, "gamma", "tau", "nu", *rho, "beta"):
-        table.add_column(
-            column, justify="left" if column in ("tokens\nin -> kept", "regime") else "right", no_wrap=True
-        )
+    selectors = [selector(site) for site in operator.sites]
+    used = [place for place in range(len(_HEADS)) if any(cells[place] for cells in selectors)]  # no empty columns
+    heads = [_HEADS[place] for place in used]
+    left = ("tokens\nin -> kept", "regime", _HEADS[0])
+    for column in ("layer", "tokens\nin -> kept", "regime", *heads, "gamma", "tau", "nu", *rho, "beta"):
+        table.add_column(column, justify="left" if column in left else "right", no_wrap=True)
     if operator.image:
         table.add_row("picture", f"{operator.target.tokens} -> {operator.arriving}", "pool")
-    for site, incoming in zip(operator.sites, operator.incoming, strict=True):
+    for site, incoming, cells in zip(operator.sites, operator.incoming, selectors, strict=True):
         transfer = site.transfer
         table.add_row(
             f"tower {site.layer}" if site.place == "tower" else str(site.layer),
             f"{incoming} -> {site.keep}",
             site.regime(incoming),
-            *selector(site),
+            *(cells[place] for place in used),
             f"{transfer.gamma:.2f}",
             "inf" if math.isinf(transfer.tau) else f"{transfer.tau:.2g}",
             f"{transfer.nu:.2f}",
@@ -64,16 +71,17 @@ def operator_table(operator: OperatorSpec) -> Table:
     return table
 
 
-_HEADS = ("last\ntext", "mean\ntext", "vis-\nion", "norm", "uni-\nque")  # FEATURES, in 80 columns
+# a rule, and FEATURES, in 80 columns
+_HEADS = ("selector", "last\ntext", "mean\ntext", "vis-\nion", "norm", "uni-\nque")
 
 
 def selector(site: SiteSpec) -> list[str]:
-    """The features' weights, or the name of the rule that ignores them, or of the feature a design adds."""
+    """The name of a rule that ignores the features, or of the feature a design adds; the features' weights."""
     added = [name for name, weight in site.score.items() if weight and name not in FEATURES]
     if site.selector != "score" or added:
         name = "+".join(added) if site.selector == "score" else site.selector
-        return [f"{site.important} + {name}" if site.important else name, *[""] * (len(FEATURES) - 1)]
-    return [f"{site.score[name]:.2f}" if round(site.score.get(name, 0.0), 2) else "" for name in FEATURES]
+        return [f"{site.important} + {name}" if site.important else name, *[""] * len(FEATURES)]
+    return ["", *(f"{site.score[name]:.2f}" if round(site.score.get(name, 0.0), 2) else "" for name in FEATURES)]
 
 
 def designs_table(designs: Mapping[str, Design]) -> Table:
@@ -84,11 +92,11 @@ def designs_table(designs: Mapping[str, Design]) -> Table:
     return table
 
 
-def skills_table(per_skill: Mapping[str, float]) -> Table:
-    """Accuracy by kind of question."""
-    table = plain_table(left=("skill",), right=("accuracy",))
+def skills_table(per_skill: Mapping[str, float], unreduced: Mapping[str, float] | None = None) -> Table:
+    """Accuracy by kind of question; ``unreduced``: that of the unreduced model, beside it."""
+    table = plain_table(left=("skill",), right=("accuracy", *(() if unreduced is None else ("unreduced",))))
     for skill, accuracy in sorted(per_skill.items()):
-        table.add_row(skill, f"{accuracy:.1%}")
+        table.add_row(skill, f"{accuracy:.1%}", *([] if unreduced is None else [f"{unreduced[skill]:.1%}"]))
     return table
 
 
@@ -121,7 +129,7 @@ def status_remarks(status: Status) -> list[str]:
         if not _missing(trial["retry_of"]):
             remarks.append(f"trial {trial['trial']} runs trial {trial['retry_of']} again")
         if trial["state"] == "failed":
-            remarks.append(f"trial {trial['trial']} failed: {trial['failure']}")
+            remarks.append(f"trial {trial['trial']} failed: {printable(trial['failure'], LONGEST)}")
         for name, said in _SAID.items():
             if name in trial and not _missing(trial[name]):
                 remarks.append(f"trial {trial['trial']} {said}: {trial[name]}")

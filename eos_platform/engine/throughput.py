@@ -10,7 +10,6 @@ Efficiency is searches a minute over those of one at a time, shared among them.
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,8 +18,8 @@ from typing import Annotated, Any, NamedTuple
 import torch
 import typer
 from optuna.trial import FrozenTrial, TrialState
-from rich.console import Console
 
+from eos_platform import strict_json, terminal
 from eos_platform.engine import store
 from eos_platform.engine.driver import Interrupted
 from eos_platform.engine.folder import folder_of
@@ -82,7 +81,7 @@ def main(
     out: Annotated[Path | None, typer.Option(help="A JSON file for the figures.")] = None,
 ) -> None:
     """Run equal searches, so many at once, and print searches a minute and efficiency."""
-    console, gpus = Console(), torch.cuda.device_count()
+    console, gpus = terminal.console(), torch.cuda.device_count()
     table = plain_table(left=("at once",), right=("searches", "seconds", "a minute", "efficiency"))
     lines: list[dict[str, Any]] = []
     try:
@@ -103,9 +102,9 @@ def main(
                     str(number), str(took.searches), f"{took.seconds:.1f}", f"{took.a_minute:.2f}", f"{share:.0%}"
                 )
                 if out:  # after each: hours may lie between
-                    write_atomic(out, json.dumps(lines, indent=1))
+                    write_atomic(out, strict_json.dumps(lines, indent=1))
     except EosError as error:
-        typer.echo(f"eos: {error}", err=True)
+        terminal.say(f"eos: {error}", stderr=True)
         raise typer.Exit(2) from None
     except (Interrupted, KeyboardInterrupt):
         raise typer.Exit(130) from None
@@ -127,4 +126,4 @@ def numbers_of(text: str, gpus: int) -> list[int]:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    terminal.run(lambda: typer.run(main))

@@ -29,10 +29,10 @@ from eos_platform.search.checkpoint import Unusable
 from eos_platform.search.config import SearchConfig
 
 
-def _load(model: str, task: str) -> Any:
+def _load(model: str, task: str, *, trust_remote_code: bool = False, allow_missing: bool = False) -> Any:
     from eos_platform.tasks import load_workload
 
-    return load_workload(model, task)
+    return load_workload(model, task, trust_remote_code=trust_remote_code, allow_missing=allow_missing)
 
 
 def _search(workload: Any, config: SearchConfig, **options: Any) -> Any:
@@ -90,17 +90,18 @@ class Job:
     functions: Functions = Functions()
     constraints: Constraints = field(default_factory=Constraints)  # what they want measured
     starts: tuple[str, ...] = ()  # operators whose parameters searches start from, as text
+    loading: tuple[str, ...] = ()  # of ``load_workload``'s options, those that are on
 
 
 _workloads: dict[tuple[Any, ...], Any] = {}
 
 
-def workload_of(model: str, task: str, functions: Functions) -> Any:
+def workload_of(model: str, task: str, functions: Functions, loading: Sequence[str] = ()) -> Any:
     """The workload, loaded once per process: a reused actor starts its next trial at once."""
-    key = (model, task, functions.load)
+    key = (model, task, functions.load, tuple(loading))
     if key not in _workloads:
         _workloads.clear()  # one model at a time fits
-        _workloads[key] = functions.load(model, task)
+        _workloads[key] = functions.load(model, task, **dict.fromkeys(loading, True))
     return _workloads[key]
 
 
@@ -139,7 +140,7 @@ def run_trial(config: dict[str, Any], job: Job, report: Callable[[dict[str, Any]
             found = attempts.result()
             if found is None:
                 attempts.begin(config.get("session", ""))
-                workload = workload_of(job.model, job.task, job.functions)
+                workload = workload_of(job.model, job.task, job.functions, job.loading)
 
                 def told(step: int, values: dict[str, float]) -> None:
                     state.keep()
@@ -263,7 +264,7 @@ class Facts:
 
 def describe(job: Job, configs: Sequence[SearchConfig] = ()) -> Facts:
     """Load the workload in this process, say what it is, and whether it can be searched under all ``configs``."""
-    workload = workload_of(job.model, job.task, job.functions)
+    workload = workload_of(job.model, job.task, job.functions, job.loading)
     refused = ""
     try:
         for config in configs:
@@ -287,7 +288,7 @@ class Measured:
 def examine_operator(job: Job, questions: int, number: int, operator: Any) -> tuple[int, Measured]:
     """Operator ``number`` of the comparison (None: the unreduced model) on held-out questions, in a worker."""
     torch.set_num_threads(job.threads)
-    workload = workload_of(job.model, job.task, job.functions)
+    workload = workload_of(job.model, job.task, job.functions, job.loading)
     found = job.functions.evaluate(workload, operator, "heldout", questions)
     correct = np.asarray(found.correct, dtype=bool)
     kept = _picture(job, workload, operator)

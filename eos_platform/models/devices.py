@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from eos_platform.errors import EosError
+from eos_platform.boundary import words_of
+from eos_platform.errors import EosError, shown
 
 Value = TypeVar("Value")
 
@@ -29,8 +30,7 @@ def find_device(name: str | None = None) -> torch.device:
     try:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:  # a build without CUDA asserts
-        told = str(error).strip() or type(error).__name__
-        raise EosError(f"device '{name}' cannot be used: {told.splitlines()[0]}") from None
+        raise EosError(f"device {shown(name)} cannot be used: {words_of(error)}") from None
 
 
 def device_of(module: Any, default: torch.device) -> torch.device:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
-from eos_platform.errors import EosError
+from eos_platform.addresses import of_sqlite, sqlite_path
+from eos_platform.errors import EosError, redact
 from eos_platform.files import read_text
 from eos_platform.operators.spec import OperatorSpec
 
 FILE = "operator.json"  # beside a model's config.json, and in a registered version
 REGISTRY = "models:/"
+STUDIES = "sqlite:///eos-runs/mlflow.db"  # as ``tracking.read`` has it, which models know nothing of
 
 
 def operator_from(source: OperatorSpec | str | os.PathLike[str]) -> OperatorSpec:
@@ -52,15 +58,64 @@ def _registered(address: str) -> OperatorSpec:
     try:
         import mlflow
         from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
     except ImportError:
         raise EosError(f"{address}: MLflow is not installed") from None
+    uri = registry()
+    name, at, alias = address.partition("@")
+    known = name + at + alias.replace(".", "_")  # MLflow allows no dot in an alias
+    with tempfile.TemporaryDirectory() as folder, _told(uri):
+        try:
+            place = mlflow.artifacts.download_artifacts(artifact_uri=known, dst_path=folder)
+        except MlflowException as error:
+            raise EosError(f"{address}: not in MLflow's registry at {redact(uri)}: {redact(error.message)}") from None
+        except (OSError, SQLAlchemyError) as error:
+            raise EosError(f"{address}: cannot be read: {redact(str(error))}") from None
+        got = Path(place)
+        found = sorted(got.rglob(FILE)) if got.is_dir() else [got]
+        if not found:
+            raise EosError(f"{address}: registered, but holds no {FILE}")
+        return OperatorSpec.from_json(read_text(found[0], "operator file"), address)
+
+
+@contextmanager
+def _told(uri: str) -> Iterator[None]:
+    """MLflow 3.17 asks its default store, whatever it is given, and makes it when it is not there: let that be ours."""
+    import mlflow
+
+    if mlflow.is_tracking_uri_set():
+        yield
+        return
+    mlflow.set_tracking_uri(uri)
     try:
-        folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=address))
-    except MlflowException as error:
-        raise EosError(f"{address}: not in MLflow's registry at {mlflow.get_tracking_uri()}: {error.message}") from None
-    except OSError as error:
-        raise EosError(f"{address}: cannot be read: {error}") from None
-    found = sorted(folder.rglob(FILE)) if folder.is_dir() else [folder]
-    if not found:
-        raise EosError(f"{address}: registered, but holds no {FILE}")
-    return OperatorSpec.from_json(read_text(found[0], "operator file"), address)
+        yield
+    finally:
+        mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
+
+
+def registry() -> str:
+    """Where registered operators are looked for: what MLflow was told (``MLFLOW_TRACKING_URI``,
+    ``mlflow.set_tracking_uri``), else where studies keep them, ``eos-runs/mlflow.db``.
+
+    Raises:
+        EosError: there is no such store; asking MLflow for it would make one.
+    """
+    import mlflow
+
+    told = mlflow.is_tracking_uri_set() or os.environ.get("MLFLOW_REGISTRY_URI")
+    uri = str(mlflow.get_registry_uri()) if told else STUDIES
+    path = _path_of(uri)
+    if path is not None and not path.exists():
+        hint = "" if told else "; MLFLOW_TRACKING_URI names another"
+        raise EosError(f"no MLflow store at {path}{hint}")
+    # absolute: MLflow remembers stores by their address, whatever folder that was said in
+    return of_sqlite(path.absolute()) if uri == STUDIES and path is not None else uri
+
+
+def _path_of(uri: str) -> Path | None:
+    """The file or folder of a store that is one."""
+    if uri.startswith("sqlite:"):
+        return sqlite_path(uri)
+    if uri.startswith("file:"):
+        return Path(unquote(urlsplit(uri).path))
+    return None if "://" in uri or uri.startswith("databricks") else Path(uri)

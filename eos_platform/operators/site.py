@@ -14,11 +14,12 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from eos_platform.errors import unknown
 from eos_platform.operators.steering import Steering
+from eos_platform.strict_types import Bool, Int, MaybeInfinite, Real
 
 FEATURES = ("last_text", "mean_text", "vision", "norm", "uniqueness")  # what a search mixes
 DESIGN_FEATURES = ("raters", "corrected", "next_vision", "relevance", "key_norm")  # what some published methods add
 ALL_FEATURES = FEATURES + DESIGN_FEATURES
-Unit = Annotated[float, Field(ge=0.0, le=1.0)]
+Unit = Annotated[Real, Field(ge=0.0, le=1.0)]
 SelectorName = Literal[
     "score", "cover", "grid", "alternate", "farthest", "random", "withdraw",
     "spaced", "bipartite", "density", "pivots", "dpp",
@@ -42,7 +43,7 @@ class Support(Spec):
     """
 
     kind: Literal["all", "window", "nearest", "overlap"] = "all"
-    size: int | None = Field(default=None, ge=1)
+    size: Int | None = Field(default=None, ge=1)
 
     @model_validator(mode="after")
     def _size_belongs(self) -> Support:
@@ -56,7 +57,7 @@ class Transfer(Spec):
     """What becomes of the information in dropped tokens (step 2)."""
 
     gamma: Unit = 0.0  # share of it that is kept
-    tau: float = Field(default=0.0, ge=0.0)  # 0: all to the most similar kept token; inf: spread evenly
+    tau: MaybeInfinite = Field(default=0.0, ge=0.0)  # 0: all to the most similar kept token; inf: spread evenly
     nu: Unit = 1.0  # 0: added up; 1: averaged with the token that receives
     mu: Unit = 0.0  # 1: what is received is averaged by itself before it is added
     # a_i: 1; exp(s_i) / mean exp(s); or the plain weighted sum of the features, as they are (at least 0)
@@ -86,20 +87,20 @@ class SiteSpec(Spec):
     """
 
     place: Literal["decoder", "tower"] = "decoder"
-    layer: int = Field(ge=0, strict=True)  # before this layer; 0 of the decoder: between projector and language model
-    keep: int = Field(ge=0, strict=True)  # tokens that stay
+    layer: Int = Field(ge=0)  # before this layer; 0 of the decoder: between projector and language model
+    keep: Int = Field(ge=0)  # tokens that stay
     selector: SelectorName = "score"
-    important: int = Field(default=0, ge=0, strict=True)  # so many best scores stay first; the selector adds the rest
-    score: dict[str, Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]] = {}
+    important: Int = Field(default=0, ge=0)  # so many best scores stay first; the selector adds the rest
+    score: dict[str, Annotated[Real, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]] = {}
     # learned: each token's cosine with this direction of the model's hidden space, times its length, joins the score
-    probe: tuple[Annotated[float, Field(allow_inf_nan=False)], ...] = ()
+    probe: tuple[Annotated[Real, Field(allow_inf_nan=False)], ...] = ()
     steering: Steering | None = None  # how the question turns the probe
-    spread: float = Field(default=0.0, ge=0.0, le=100.0)  # of the selector "cover": how much unlikeness counts
+    spread: Real = Field(default=0.0, ge=0.0, le=100.0)  # of the selector "cover": how much unlikeness counts
     similarity: Literal["hidden", "keys"] = "hidden"  # what tokens are compared by: themselves, or the tower's keys
-    seed: int = Field(default=0, ge=0, lt=2**32)  # of the selector "random"
+    seed: Int = Field(default=0, ge=0, lt=2**32)  # of the selector "random"
     transfer: Transfer = Transfer()
-    summary: bool = False  # one of those kept is the sum of all dropped, each times its a_i, in the last one's place
-    rho: float = Field(default=0.0, ge=0.0, le=100.0)  # reweighting of kept tokens: u_j = exp(rho s_j) / mean
+    summary: Bool = False  # one of those kept is the sum of all dropped, each times its a_i, in the last one's place
+    rho: Real = Field(default=0.0, ge=0.0, le=100.0)  # reweighting of kept tokens: u_j = exp(rho s_j) / mean
     beta: Unit = 0.0  # log-size bias of later attention
     positions: Literal["keep", "renumber"] = "keep"
 

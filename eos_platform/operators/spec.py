@@ -17,16 +17,17 @@ Prune (gamma 0), merge (gamma 1, tau 0), pool (gamma 1, tau inf) and reweight (k
 
 from __future__ import annotations
 
-import json
+import math
 import os
 from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, JsonValue, ValidationError, model_validator
+from pydantic import AfterValidator, Field, JsonValue, ValidationError, model_validator
 
-from eos_platform.errors import EosError, explain
-from eos_platform.files import read_text, write_atomic
+from eos_platform import strict_json
+from eos_platform.errors import EosError, explain, shown
+from eos_platform.files import MEGABYTE, read_text, shown_path, write_atomic
 from eos_platform.operators.grid import overlap_layout
 from eos_platform.operators.rescale import relative, rescale
 from eos_platform.operators.site import (
@@ -40,6 +41,8 @@ from eos_platform.operators.site import (
     Transfer,
 )
 from eos_platform.operators.steering import Steering
+from eos_platform.printable import check_label
+from eos_platform.strict_types import Int
 
 __all__ = [
     "ALL_FEATURES",
@@ -56,15 +59,19 @@ __all__ = [
 ]
 
 SCHEMA_VERSION: Final = 1
+INFINITE: Final = r"sites\.\d+\.transfer\.tau"  # written bare by earlier versions; a string now
+Label = Annotated[str, AfterValidator(check_label)]
+MOST: Final = 10_000  # layers, and tokens a side: what counts them must come to an end
+Side = Annotated[Int, Field(ge=1, le=MOST)]
 
 
 class Target(Spec):
     """The model an operator's layers and counts refer to."""
 
-    layers: int = Field(ge=1)  # decoder layers
-    grid: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]  # rows, columns of visual tokens
-    model: str = ""  # a name for people
-    vision_layers: int = Field(default=0, ge=0)  # blocks of the vision tower whose output is used; 0: unknown
+    layers: Int = Field(ge=1, le=MOST)  # decoder layers
+    grid: tuple[Side, Side]  # rows, columns of visual tokens
+    model: Label = ""  # a name for people
+    vision_layers: Int = Field(default=0, ge=0, le=MOST)  # blocks of the vision tower whose output is used; 0: unknown
 
     @property
     def tokens(self) -> int:
@@ -76,10 +83,10 @@ class OperatorSpec(Spec):
     """The whole recipe for one model. ``operator.json`` is its JSON form."""
 
     schema_version: Literal[1] = 1
-    name: str = "operator"
+    name: Label = "operator"
     target: Target
     # pictures are shrunk until the vision tower makes this grid of tokens of them
-    image: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] | None = None
+    image: tuple[Annotated[Int, Field(ge=1)], Annotated[Int, Field(ge=1)]] | None = None
     sites: tuple[SiteSpec, ...] = ()
     provenance: dict[str, JsonValue] = Field(default_factory=dict)  # how it was found; free, never read by the platform
 
@@ -203,7 +210,10 @@ class OperatorSpec(Spec):
     def to_json(self) -> str:
         """JSON text; ``from_json`` gives back an equal operator. Relative depths and shares stand beside, to read."""
         data = self.model_dump(mode="json")
-        return json.dumps({**data, "relative": relative(self)}, indent=2, ensure_ascii=False) + "\n"
+        for site in data["sites"]:
+            if math.isinf(site["transfer"]["tau"]):
+                site["transfer"]["tau"] = "Infinity"
+        return strict_json.dumps({**data, "relative": relative(self)}, indent=2, ascii_only=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str, where: str = "operator") -> OperatorSpec:
@@ -212,18 +222,21 @@ class OperatorSpec(Spec):
         Raises:
             EosError: not JSON, another schema version, a misspelt key, or a value that cannot be.
         """
-        try:
-            data: Any = json.loads(text)
-            json.dumps(data, ensure_ascii=False).encode()
-        except json.JSONDecodeError as error:
-            raise EosError(f"{where}: not JSON: {error.msg} (line {error.lineno})") from None
-        except (ValueError, RecursionError) as error:  # thousands of digits, endless nesting, half a surrogate pair
-            raise EosError(f"{where}: not JSON an operator could be: {error}") from None
+        data: Any = strict_json.loads(text, where, infinity=INFINITE)
+        return cls.of(data, where)
+
+    @classmethod
+    def of(cls, data: Any, where: str = "operator") -> OperatorSpec:
+        """Validate plain data, as JSON gives it.
+
+        Raises:
+            EosError: another schema version, a misspelt key, or a value that cannot be.
+        """
         if not isinstance(data, dict):
             raise EosError(f"{where}: an operator is a JSON object with 'target' and 'sites'")
         version = data.get("schema_version", SCHEMA_VERSION)
-        if version != SCHEMA_VERSION or isinstance(version, bool):
-            raise EosError(f"{where}: schema version {version} is not the {SCHEMA_VERSION} read here")
+        if type(version) is not int or version != SCHEMA_VERSION:
+            raise EosError(f"{where}: schema version {shown(version)} is not the {SCHEMA_VERSION} read here")
         try:
             return cls.model_validate(data)
         except ValidationError as error:
@@ -240,7 +253,7 @@ class OperatorSpec(Spec):
         Raises:
             EosError: missing, unreadable, or not a valid operator.
         """
-        return cls.from_json(read_text(path, "operator file"), str(path))
+        return cls.from_json(read_text(path, "operator file", 64 * MEGABYTE), shown_path(path))
 
 
 def _overlap_fits(site: SiteSpec, at: str, tokens: int, target: Target) -> None:

@@ -20,6 +20,8 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
+from eos_platform.strict_types import Int
+
 BYTES = 2  # of a number
 
 
@@ -31,7 +33,7 @@ class Steering(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    rank: Annotated[int, Field(ge=1, le=1024, strict=True)]
+    rank: Annotated[Int, Field(ge=1, le=1024)]
     text: str  # what is read of the question
     visual: str  # which direction each reading adds to the probe
 

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 import torch
+from pydantic import Field, TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from eos_platform.errors import EosError
+from eos_platform import strict_json
+from eos_platform.boundary import words_of
+from eos_platform.errors import EosError, explain, shorten
 from eos_platform.files import write_atomic
 from eos_platform.search.config import SearchConfig
 from eos_platform.search.parameters import Parameters
+from eos_platform.strict_types import Int, Real
 
 FILE = "search.safetensors"
 FORMAT = "4"  # rises when what is kept, or what it means, changes
@@ -24,19 +30,26 @@ class Unusable(EosError):
     """A state that no search can go on from: damaged, of another search, or of another version."""
 
 
+Count = Annotated[Int, Field(ge=0)]
+Finite = Annotated[Real, Field(allow_inf_nan=False)]
+
+
 @dataclass
 class Progress:
     """Where a search stands, beside its parameters and its optimiser."""
 
-    step: int = 0
-    samples: int = 0  # questions run through the model, with repetition, deployed trials included
-    multiplier: float = 0.0
-    candidates: int = 0
-    restarts: int = 0
-    fixed: tuple[int, ...] | None = None
-    best: float | None = None  # loss of the parameters that deployed best
-    seconds: float = 0.0
-    history: list[dict[str, float]] = field(default_factory=list)
+    step: Count = 0
+    samples: Count = 0  # questions run through the model, with repetition, deployed trials included
+    multiplier: Annotated[Finite, Field(ge=0.0)] = 0.0
+    candidates: Count = 0
+    restarts: Count = 0
+    fixed: tuple[Count, ...] | None = None
+    best: Finite | None = None  # loss of the parameters that deployed best
+    seconds: Annotated[Finite, Field(ge=0.0)] = 0.0
+    history: list[dict[str, Finite]] = field(default_factory=list)
+
+
+_PROGRESS = TypeAdapter(Progress)
 
 
 def save_state(
@@ -54,18 +67,14 @@ def save_state(
         workload: the model and task searched.
         best: the parameters that deployed best so far.
     """
-    tensors: dict[str, Tensor] = {}
-    for name, value in parameters.named_parameters():
-        tensors[f"parameter.{name}"] = value.detach().cpu()
-        for key, moment in optimiser.state.get(value, {}).items():
-            tensors[f"adam.{key}.{name}"] = moment.detach().cpu()
+    tensors = {name: value.detach().cpu() for name, value in _named(parameters, optimiser).items()}
     tensors["mask"] = parameters.mask.cpu()
     tensors |= {f"best.{name}": value.cpu() for name, value in best.items()}
     header = {
         "format": FORMAT,
-        "config": config.model_dump_json(),
+        "config": strict_json.dumps(config.model_dump(mode="json")),
         "workload": workload,
-        "progress": json.dumps(asdict(progress)),
+        "progress": strict_json.dumps(asdict(progress)),
     }
     write_atomic(folder / FILE, save({key: value.contiguous() for key, value in tensors.items()}, header))
 
@@ -87,18 +96,85 @@ def load_state(
             if header.get("format") != FORMAT and "progress" in header:
                 raise Unusable(f"{path}: written by another version of the search; use another folder")
             tensors = {key: saved.get_tensor(key) for key in saved.keys()}  # noqa: SIM118
-        same = SearchConfig.model_validate_json(header["config"]) == config and header["workload"] == workload
-        progress = Progress(**json.loads(header["progress"]))
-        if not same:
+        settings = SearchConfig.of(strict_json.loads(header["config"], "config"), "config")
+        if settings != config or header["workload"] != workload:
             raise Unusable(f"{path}: belongs to a search with other settings or of another model; use another folder")
-        with torch.no_grad():
-            for name, value in parameters.named_parameters():
-                value.copy_(tensors[f"parameter.{name}"])
-                for key, moment in optimiser.state[value].items():
-                    moment.copy_(tensors[f"adam.{key}.{name}"])
-            parameters.mask.copy_(tensors["mask"])
-    except (SafetensorError, OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
-        raise Unusable(f"{path}: not a search checkpoint: {str(error).splitlines()[0]}") from None
-    progress.fixed = parameters.fixed = tuple(progress.fixed) if progress.fixed is not None else None
-    best = {key.removeprefix("best."): value for key, value in tensors.items() if key.startswith("best.")}
-    return progress, {name: value.to(parameters.keep.device) for name, value in best.items()}
+        progress = _progress(header["progress"], config, parameters)
+        state = {**_named(parameters, optimiser), "mask": parameters.mask}
+        best = {f"best.{name}": value for name, value in parameters.named_parameters() if progress.best is not None}
+        check_tensors(tensors, {**state, **best})
+    except Unusable:
+        raise
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError, RuntimeError, EosError) as error:
+        raise Unusable(f"{path}: not a search checkpoint: {words_of(error)}") from None
+    with torch.no_grad():  # only now: a state that is refused has changed nothing
+        for name, value in state.items():
+            value.copy_(tensors[name])
+    parameters.fixed = progress.fixed
+    return progress, {name.removeprefix("best."): tensors[name].to(parameters.keep.device) for name in best}
+
+
+def _named(parameters: Parameters, optimiser: torch.optim.Adam) -> dict[str, Tensor]:
+    """What a step changes, by its name in the file."""
+    found: dict[str, Tensor] = {}
+    for name, value in parameters.named_parameters():
+        found[f"parameter.{name}"] = value
+        for key, moment in optimiser.state[value].items():
+            found[f"adam.{key}.{name}"] = moment
+    return found
+
+
+def _progress(text: str, config: SearchConfig, parameters: Parameters) -> Progress:
+    """Progress that a search with ``config`` can have made.
+
+    Raises:
+        EosError: it cannot.
+    """
+    values = strict_json.loads(text, "progress")
+    try:
+        progress = _PROGRESS.validate_python(values)
+    except ValidationError as error:
+        raise explain(error, "progress") from None
+    fields = {one.name for one in dataclasses.fields(Progress)}
+    if values.keys() != fields:
+        raise EosError(f"progress: its keys are not {', '.join(sorted(fields))}")
+    if progress.step > config.steps:
+        raise EosError(f"progress: step {progress.step} of a search of {config.steps}")
+    if progress.candidates > parameters.tokens:
+        raise EosError(f"progress: {progress.candidates} candidates among {parameters.tokens} tokens")
+    if progress.fixed is not None:
+        falling = [parameters.tokens, *progress.fixed]
+        if len(progress.fixed) != len(parameters.layers) or falling != sorted(falling, reverse=True):
+            raise EosError(
+                f"progress: fixed counts {list(progress.fixed)} do not fit {len(parameters.layers)} sites "
+                f"that {parameters.tokens} tokens arrive at"
+            )
+    elif progress.best is not None:
+        raise EosError("progress: a best loss, but no fixed counts that it could be of")
+    return progress
+
+
+def check_tensors(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+    """Whether ``found`` has the names, types and shapes of ``wanted``, and finite numbers.
+
+    Raises:
+        EosError: it has not; the first that differs.
+    """
+    if missing := sorted(wanted.keys() - found.keys()):
+        raise EosError(f"it lacks '{missing[0]}'")
+    if others := sorted(found.keys() - wanted.keys()):
+        raise EosError(f"it holds '{shorten(others[0])}', which no such search has")
+    for name, value in wanted.items():
+        told = found[name]
+        if told.shape != value.shape or told.dtype != value.dtype:
+            raise EosError(f"'{name}' is {_form(told)}, not {_form(value)}")
+        if not bool(told.isfinite().all()):
+            raise EosError(f"'{name}' holds numbers that are not finite")
+        if name.startswith(("adam.step.", "adam.exp_avg_sq.")) and bool((told < 0).any()):
+            raise EosError(f"'{name}' holds numbers below zero")
+        if name == "mask" and not bool(((told == 0) | (told == 1)).all()):
+            raise EosError(f"'{name}' holds other numbers than 0 and 1")
+
+
+def _form(value: Tensor) -> str:
+    return f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}"

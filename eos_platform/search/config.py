@@ -7,9 +7,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from eos_platform.errors import explain
+from eos_platform.strict_types import Flag, Int, Real
 
-Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
-Weight = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+Positive = Annotated[Real, Field(gt=0.0, allow_inf_nan=False)]
+Weight = Annotated[Real, Field(ge=0.0, allow_inf_nan=False)]
 
 
 class SearchConfig(BaseModel):
@@ -17,12 +18,12 @@ class SearchConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    budget: float = Field(default=0.2, gt=0.0, le=1.0, description="target compute ratio; hit means deployed <= budget")
-    steps: int = Field(default=480, ge=4, le=1_000_000, description="optimiser steps")
-    batch_size: int = Field(default=64, ge=1, le=65_536, description="questions a step")
-    learning_rate: float = Field(default=0.05, gt=0.0, le=1.0, description="of the operator's parameters")
-    seed: int = Field(default=0, ge=0, lt=2**32)
-    layers: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
+    budget: Real = Field(default=0.2, gt=0.0, le=1.0, description="target compute ratio; hit means deployed <= budget")
+    steps: Int = Field(default=480, ge=4, le=1_000_000, description="optimiser steps")
+    batch_size: Int = Field(default=64, ge=1, le=65_536, description="questions a step")
+    learning_rate: Real = Field(default=0.05, gt=0.0, le=1.0, description="of the operator's parameters")
+    seed: Int = Field(default=0, ge=0, lt=2**32)
+    layers: tuple[Annotated[Int, Field(ge=0)], ...] | None = Field(
         default=None,
         description="candidate sites (before these decoder layers); default: before the language model, and at"
         " five eighths of its depth",
@@ -30,8 +31,8 @@ class SearchConfig(BaseModel):
     selector: Literal["cover", "score"] = Field(
         default="cover", description="of the first site: what matters and is unlike the rest, or what matters alone"
     )
-    probe: bool = Field(default=True, description="learn a direction of the hidden space as a feature of each site")
-    steer: int = Field(
+    probe: Flag = Field(default=True, description="learn a direction of the hidden space as a feature of each site")
+    steer: Int = Field(
         default=8, ge=0, le=1024, description="rank by which the question turns the probes; 0: the question has no say"
     )
     portable: bool = Field(
@@ -52,7 +53,7 @@ class SearchConfig(BaseModel):
     )
     budget_growth: Weight = Field(default=1.0, description="how fast that multiplier rises while violated")
     cost_weight: Weight = Field(default=0.0, description="price of compute below the budget, under a penalty")
-    ease: float = Field(
+    ease: Real = Field(
         default=2.5,
         ge=1.0,
         le=4.0,
@@ -61,18 +62,18 @@ class SearchConfig(BaseModel):
     )
     temperature_start: Positive = 0.3
     temperature_end: Positive = 0.03
-    tau_start: float = Field(default=0.05, ge=1e-3, le=10.0, description="how softly dropped tokens spread, at first")
-    straight_through: float = Field(default=0.2, ge=0.0, le=0.9, description="last share of steps, on deployed counts")
+    tau_start: Real = Field(default=0.05, ge=1e-3, le=10.0, description="how softly dropped tokens spread, at first")
+    straight_through: Real = Field(default=0.2, ge=0.0, le=0.9, description="last share of steps, on deployed counts")
     support: Literal["all", "window", "nearest"] = "all"
     positions: Literal["keep", "renumber"] = "keep"
-    sizes: bool = Field(default=True, description="tokens that stand for several weigh more in later attention")
-    search_questions: int = Field(
+    sizes: Flag = Field(default=True, description="tokens that stand for several weigh more in later attention")
+    search_questions: Int = Field(
         default=8192, ge=1, le=10_000_000, description="questions of the search split it may see"
     )
-    eval_questions: int = Field(
+    eval_questions: Int = Field(
         default=1024, ge=1, le=10_000_000, description="validation questions for the deployed accuracy"
     )
-    eval_every: int = Field(default=0, ge=0, description="steps between deployed evaluations on the way; 0: none")
+    eval_every: Int = Field(default=0, ge=0, description="steps between deployed evaluations on the way; 0: none")
 
     @model_validator(mode="after")
     def _anneals(self) -> SearchConfig:

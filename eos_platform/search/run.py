@@ -205,7 +205,7 @@ class _Search:
         if progress.fixed is None or done * COMPARED // last == (done - 1) * COMPARED // last:
             return
         loss = self.deployed.loss(progress.fixed)
-        if progress.best is None or loss < progress.best:
+        if math.isfinite(loss) and (progress.best is None or loss < progress.best):
             progress.best = loss
             self.best = {name: value.detach().clone() for name, value in self.parameters.named_parameters()}
 

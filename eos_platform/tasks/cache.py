@@ -1,8 +1,10 @@
 """What a vision tower made of a task's pictures, on disk: computed once, mapped into every process.
 
 The files lie in ``$EOS_CACHE`` (default ``~/.cache/eos-platform``; ``off``: no cache) and take at most
-``$EOS_CACHE_GB`` gigabytes (default 8): the longest unused go first. They are safetensors and hold tensors only; one
-that cannot be read is made again, and where none can be written nothing is lost but time.
+``$EOS_CACHE_GB`` gigabytes (default 8): the longest unused go first. They are safetensors and hold tensors only. One
+that cannot be read, has other tensors than it should, numbers that are not finite or another checksum than it was
+written with is made again; where none can be written nothing is lost but time. Files are written under another name and
+renamed, so that processes that share the folder see whole ones.
 """
 
 from __future__ import annotations
@@ -12,17 +14,24 @@ import hashlib
 import os
 import shutil
 import tempfile
+import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
+
+from eos_platform.errors import EosError
+from eos_platform.files import check_regular
 
 FOLDER, LIMIT = "EOS_CACHE", "EOS_CACHE_GB"
 GIGABYTES = 8.0
 SUFFIX = ".features"
+CHECKSUM = "crc32"  # in the file's header
+PART = 2**22  # numbers looked at together
+Form = tuple[torch.dtype, tuple[int, ...]]
 
 
 def key_of(parameters: Iterable[Tensor], *facts: object) -> str:
@@ -42,18 +51,44 @@ def folder() -> Path | None:
     return Path(told) if told else Path.home() / ".cache" / "eos-platform"
 
 
-def load(key: str) -> dict[str, Tensor] | None:
-    """The tensors of that name, mapped and not read; None: they are not there."""
+def load(key: str, forms: Mapping[str, Form] | None = None) -> dict[str, Tensor] | None:
+    """The tensors of that name, mapped; None: they are not there, or not what was kept.
+
+    Args:
+        forms: what they must be: the type and shape of each, by name.
+    """
     place = folder()
     if place is None:
         return None
     path = place / (key + SUFFIX)
     try:
-        found = load_file(path)
+        with safe_open(check_regular(path, "features"), framework="pt") as saved:
+            kept = (saved.metadata() or {}).get(CHECKSUM)
+            found = {name: saved.get_tensor(name) for name in saved.keys()}  # noqa: SIM118
+        if not _fit(found, forms) or kept != checksum(found):
+            return None
         os.utime(path)  # used just now
-    except (OSError, SafetensorError):
+    except (EosError, OSError, SafetensorError, ValueError, RuntimeError, TypeError):
         return None
     return found
+
+
+def checksum(tensors: Mapping[str, Tensor]) -> str:
+    """Of names, types, shapes and every byte. It finds what went wrong by itself; it keeps no secret."""
+    told = 0
+    for name, value in sorted(tensors.items()):
+        told = zlib.crc32(repr((name, str(value.dtype), tuple(value.shape))).encode(), told)
+        flat = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+        told = zlib.crc32(flat.numpy().data, told)
+    return f"{told:08x}"
+
+
+def _fit(found: Mapping[str, Tensor], forms: Mapping[str, Form] | None) -> bool:
+    """Whether the tensors are of these forms, and their numbers finite."""
+    if forms is not None and {name: (value.dtype, tuple(value.shape)) for name, value in found.items()} != forms:
+        return False
+    parts = (part for value in found.values() for part in value.reshape(-1).split(PART))  # no mask as large as them
+    return all(bool(part.isfinite().all()) for part in parts)
 
 
 def save(key: str, tensors: Mapping[str, Tensor]) -> None:
@@ -62,6 +97,8 @@ def save(key: str, tensors: Mapping[str, Tensor]) -> None:
     if place is None:
         return
     size = sum(value.numel() * value.element_size() for value in tensors.values())
+    if not _fit(tensors, None):
+        return  # it would never be taken
     with contextlib.suppress(OSError, SafetensorError):
         place.mkdir(parents=True, exist_ok=True)
         if size > _limit() or 2 * size > shutil.disk_usage(place).free:
@@ -70,7 +107,8 @@ def save(key: str, tensors: Mapping[str, Tensor]) -> None:
         handle, temporary = tempfile.mkstemp(dir=place, prefix=".")
         os.close(handle)
         try:
-            save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, temporary)
+            plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+            save_file(plain, temporary, {CHECKSUM: checksum(plain)})
             os.replace(temporary, place / (key + SUFFIX))
         finally:
             Path(temporary).unlink(missing_ok=True)
@@ -85,7 +123,12 @@ def _limit() -> float:
 
 def _make_room(place: Path, size: int) -> None:
     """Take the longest unused away until ``size`` bytes fit; who has one mapped keeps what it has."""
-    files = sorted((path.stat().st_mtime, path.stat().st_size, path) for path in place.glob("*" + SUFFIX))
+    files = []
+    for path in place.glob("*" + SUFFIX):
+        with contextlib.suppress(FileNotFoundError):  # another process takes some away, too
+            told = path.stat()
+            files.append((told.st_mtime, told.st_size, path))
+    files.sort()
     held = sum(taken for _, taken, _ in files)
     for _, taken, path in files:
         if held + size <= _limit():

@@ -166,13 +166,21 @@ class Encoded(Asked):
         adapter = adapter_of(self.model)
         weights = adapter.family.sees_with(adapter.parts)
         key = cache.key_of(weights, SCENE_VERSION, self.split, self.pictures, self.config)
-        found = cache.load(key)
+        found = cache.load(key, self._forms())
         if found is None:
             features_mnd, sight = self._see(None, ("vision",))
             cache.save(key, {"features": features_mnd, **sight.told})
             return features_mnd, sight
         place = {name: value.to(self.model.device) for name, value in found.items()}
         return place.pop("features"), Sight(place)
+
+    def _forms(self) -> dict[str, cache.Form]:
+        """The types and shapes of what the tower says of the pictures."""
+        tokens, weight = self.config.grid**2, self.model.get_input_embeddings().weight
+        return {
+            "features": (self.model.dtype, (self.pictures, tokens, weight.shape[1])),
+            "vision": (torch.float32, (self.pictures, tokens)),
+        }
 
     @torch.no_grad()
     def _see(self, operator: OperatorSpec | None, names: Collection[str]) -> tuple[Tensor, Sight]:

@@ -13,7 +13,9 @@ from mlflow.store.db.db_types import DATABASE_ENGINES
 from sqlalchemy import create_engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from eos_platform.errors import EosError, redact
+from eos_platform.addresses import masked, remember
+from eos_platform.boundary import words_of
+from eos_platform.errors import EosError
 
 # what an MLflow store that is away, full or foreign raises
 TROUBLE = (MlflowException, SQLAlchemyError, OSError, ImportError, ValueError)
@@ -27,9 +29,15 @@ def refused(error: Exception) -> bool:
 
 
 def connect(uri: str) -> MlflowClient:
-    """A client, with MLflow's chatter turned off."""
+    """A client, with MLflow's chatter turned off.
+
+    Raises:
+        EosError: no address; MLflow would make a store in the folder this runs in.
+    """
+    _check_given(uri)
     for logger in ("mlflow", "alembic"):
         logging.getLogger(logger).setLevel(logging.ERROR)
+    remember(uri)
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
@@ -39,6 +47,8 @@ def probe(uri: str) -> None:
     Raises:
         EosError: it does not answer.
     """
+    _check_given(uri)
+    remember(uri)
     patience = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
     before = {name: os.environ.get(name) for name in patience}
     os.environ.update(patience)
@@ -47,12 +57,17 @@ def probe(uri: str) -> None:
             create_engine(uri).connect().close()
         connect(uri).search_experiments(max_results=1)
     except TROUBLE as error:
-        raise EosError(f"cannot open the MLflow store {redact(uri)}: {first_line(error)}") from None
+        raise EosError(f"cannot open the MLflow store {masked(uri)}: {first_line(error)}") from None
     finally:
         for name, value in before.items():
             os.environ.pop(name)
             if value is not None:
                 os.environ[name] = value
+
+
+def _check_given(uri: str) -> None:
+    if not uri.strip():
+        raise EosError("the address of the MLflow store is empty")
 
 
 def search_runs(client: MlflowClient, experiment_id: str, query: str) -> list[Run]:
@@ -67,8 +82,8 @@ def search_runs(client: MlflowClient, experiment_id: str, query: str) -> list[Ru
 
 
 def first_line(error: Exception) -> str:
-    """The error's first line, without passwords."""
-    return redact((str(error).strip() or type(error).__name__).splitlines()[0])
+    """The error's first line, cut, without passwords."""
+    return words_of(error)
 
 
 def experiment_of(client: MlflowClient, study: str, artifacts: str | None) -> Experiment:

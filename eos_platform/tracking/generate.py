@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import math
 import random
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +20,8 @@ from typing import Any
 import pandas as pd
 from mlflow.entities import Metric
 
+from eos_platform import terminal
+from eos_platform.addresses import of_sqlite
 from eos_platform.dashboards.page import alone
 from eos_platform.dashboards.pareto import pareto_figure
 from eos_platform.errors import EosError
@@ -54,7 +55,7 @@ def generate(out: Path, trials: int, name: str = "many", seed: int = 0) -> str:
     """
     out = out.absolute()
     out.mkdir(parents=True, exist_ok=True)
-    uri = f"sqlite:///{out / 'mlflow.db'}"
+    uri = of_sqlite(out / "mlflow.db")
     generate_into(uri, (out / "mlflow-artifacts").as_uri(), trials, name, seed)
     return uri
 
@@ -94,7 +95,7 @@ def generate_into(uri: str, artifacts: str | None, trials: int, name: str, seed:
             recorder.mark_front(trial for _, _, trial in front)
         if number % 100 == 99:
             each = (time.monotonic() - begin) / (number + 1)
-            print(f"{number + 1} of {trials} trials, {1000 * each:.0f} ms each", flush=True)
+            terminal.say(f"{number + 1} of {trials} trials, {1000 * each:.0f} ms each")
     points = [_point("unreduced", "unreduced", 0.97, OperatorSpec(target=TARGET))]
     points += [
         _point(f"trial {trial}", "searched", accuracy - 0.005, operators[trial], trial, ratio=ratio)
@@ -189,12 +190,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         uri = generate(given.out, given.trials, given.name, given.seed)
     except EosError as error:
-        print(f"generate: {error}", file=sys.stderr)
+        terminal.say(f"generate: {error}", stderr=True)
         return 2
-    print(open_command(uri))
-    print(front_url(uri, given.name))
+    terminal.say(open_command(uri))
+    terminal.say(front_url(uri, given.name))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    terminal.run(main)

@@ -15,7 +15,8 @@ import mlflow.artifacts
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
-from eos_platform.errors import EosError, redact
+from eos_platform.addresses import masked
+from eos_platform.errors import EosError
 from eos_platform.files import read_text
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.tracking import names
@@ -93,7 +94,7 @@ def _asking(uri: str) -> Iterator[MlflowClient]:
     try:
         yield connect(uri)
     except TROUBLE as error:
-        raise EosError(f"cannot read the MLflow store {redact(uri)}: {first_line(error)}") from None
+        raise EosError(f"cannot read the MLflow store {masked(uri)}: {first_line(error)}") from None
 
 
 def _version(client: MlflowClient, reference: str) -> ModelVersion:

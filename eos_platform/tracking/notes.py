@@ -7,6 +7,7 @@ from typing import Any
 
 from eos_platform.analysis.words import place_words, site_words
 from eos_platform.operators.spec import OperatorSpec
+from eos_platform.printable import markdown
 from eos_platform.tracking import names
 from eos_platform.tracking.views import NAMES, view_url
 
@@ -35,8 +36,8 @@ def study_note(
     # a link within the page: wherever MLflow is served, its address is the page's own
     views = " · ".join(f"[{name}]({view_url(experiment_id, key, '').removeprefix('/')})" for key, name in NAMES.items())
     told = {
-        "Model": f"`{params.get('model', 'unknown')}`, frozen",
-        "Task": f"`{params.get('task', 'unknown')}`",
+        "Model": f"{markdown(params.get('model', 'unknown'))}, frozen",
+        "Task": markdown(params.get("task", "unknown")),
         "Varied": params.get("varied", ""),
         "Fixed": fixed or "all defaults",
         "Plan": ", ".join(f"{name} {value}" for name, value in plan.items()),
@@ -45,9 +46,10 @@ def study_note(
         ),
         "On": ", ".join(environment[name] for name in ("accelerator", "platform") if environment.get(name)),
     }
+    told |= {name: markdown(told[name]) for name in ("Varied", "Fixed", "Plan", "On")}
     rows = "\n".join(f"| {name} | {value} |" for name, value in told.items() if value)
     metrics = "\n".join(f"| `{name}` | {meaning} |" for name, meaning in names.MEANING.items())
-    return f"""{description}
+    return f"""{markdown(description)}
 
 Each trial searches one operator (where visual tokens are reduced, how many stay, what becomes of the rest) by gradient;
 together they make a front of accuracy against compute. Views: {views}. The front with its hand-designed company:

@@ -4,7 +4,8 @@ MLflow keeps a copy of this file with each model ("models from code"); the opera
 
     answers = mlflow.pyfunc.load_model("models:/quickstart@champion").predict(frame)  # columns image, text
 
-``image`` is a file or base64 of one; ``text`` the question. The base model is loaded at the first question.
+``image`` is a file or base64 of one; ``text`` the question. The base model is loaded at the first question; code in
+its folder is run only after ``load_model(..., model_config={"trust_remote_code": True})``.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ class OperatorModel(PythonModel):
 
         self.operator = OperatorSpec.load(context.artifacts[OPERATOR])
         self.base = str((context.model_config or {}).get("model", ""))
+        self.trusted = (context.model_config or {}).get("trust_remote_code") is True
         self._loaded: tuple[Any, Any] | None = None
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> list[str]:
@@ -50,11 +52,13 @@ class OperatorModel(PythonModel):
             from transformers import AutoModelForImageTextToText, AutoProcessor
 
             import eos_platform
-            from eos_platform.models.bundled import GRIDS, folder
+            from eos_platform.models.opening import opening
+            from eos_platform.models.pretrained import load, load_model
 
-            place = folder(self.base) if self.base in GRIDS else Path(self.base)
-            model = AutoModelForImageTextToText.from_pretrained(place).eval()
-            self._loaded = eos_platform.attach(model, self.operator), AutoProcessor.from_pretrained(place)
+            with opening(self.base) as place:
+                model = load_model(AutoModelForImageTextToText, place, trust_remote_code=self.trusted).eval()
+                processor = load(AutoProcessor, place, trust_remote_code=self.trusted)
+            self._loaded = eos_platform.attach(model, self.operator), processor
         return self._loaded
 
 

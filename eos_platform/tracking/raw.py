@@ -16,11 +16,12 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
-from eos_platform.errors import EosError, redact
+from eos_platform.addresses import masked, sqlite_path
+from eos_platform.errors import EosError, shown
+from eos_platform.files import is_there, shown_path
 from eos_platform.tracking import names
 from eos_platform.tracking.client import connect, first_line, probe, search_runs
 
-SQLITE = "sqlite:///"
 CHUNK = 500  # SQLite's limit on variables is 999 in old builds
 INFINITE = 1e308  # MLflow keeps infinity as the largest double
 
@@ -48,7 +49,7 @@ def reader(uri: str) -> SqliteReader | ClientReader:
     Raises:
         EosError: it is not there, or does not answer.
     """
-    if uri.startswith(SQLITE):
+    if sqlite_path(uri) is not None:
         return SqliteReader(uri)
     probe(uri)
     return ClientReader(uri)
@@ -58,9 +59,9 @@ class SqliteReader:
     """Reads the tables of ``sqlite:///...``."""
 
     def __init__(self, uri: str) -> None:
-        self.path = Path(uri.removeprefix(SQLITE))
-        if not self.path.exists():
-            raise EosError(f"no MLflow store at {self.path}")
+        self.path = sqlite_path(uri) or Path(uri)
+        if not is_there(self.path, "MLflow store"):
+            raise EosError(f"no MLflow store at {shown_path(self.path)}")
 
     def stamp(self) -> str:
         """Changes whenever something was written."""
@@ -117,6 +118,9 @@ def _seconds(milliseconds: int | None) -> float | None:
 
 
 def _fill(database: sqlite3.Connection, heads: Iterable[Head]) -> list[RawRun]:
+    for head in heads:
+        _check(head[0], "times", (head[2] or 0, head[3] or 0), (int,))
+        _check(head[0], "words", (head[0], head[1], head[4] or "", head[5], head[7] or ""), (str,))
     runs = {
         run_id: RawRun(
             run_id, experiment, str(where), name or "", status, (start or 0) / 1000, _seconds(end), files or ""
@@ -130,17 +134,32 @@ def _fill(database: sqlite3.Connection, heads: Iterable[Head]) -> list[RawRun]:
         for run_id, key, value in database.execute(
             f"SELECT run_uuid, key, value FROM tags WHERE run_uuid IN ({marks})", part
         ):
+            _check(run_id, "tags", (key, value), (str,))
             runs[run_id].tags[key] = value
         for run_id, key, value in database.execute(
             f"SELECT run_uuid, key, value FROM params WHERE run_uuid IN ({marks})", part
         ):
+            _check(run_id, "parameters", (key, value), (str,))
             runs[run_id].params[key] = value
         for run_id, key, value, is_nan in database.execute(
             f"SELECT run_uuid, key, value, is_nan FROM latest_metrics WHERE run_uuid IN ({marks})", part
         ):
+            _check(run_id, "metrics", (key,), (str,))
+            _check(run_id, "metrics", (value,), (int, float))
             if not is_nan and abs(value) < INFINITE:
                 runs[run_id].metrics[key] = value
     return list(runs.values())
+
+
+def _check(run: str, what: str, values: Iterable[object], types: tuple[type, ...]) -> None:
+    """SQLite holds anything in any column.
+
+    Raises:
+        EosError: a value is of no type that MLflow writes there.
+    """
+    for value in values:
+        if not isinstance(value, types):
+            raise EosError(f"the MLflow store is damaged: {what} of run {shown(run)} hold {shown(value)}")
 
 
 class ClientReader:
@@ -159,7 +178,7 @@ class ClientReader:
         try:
             yield
         except (MlflowException, SQLAlchemyError, OSError, ImportError, ValueError) as error:
-            raise EosError(f"cannot read the MLflow store {redact(self.uri)}: {first_line(error)}") from None
+            raise EosError(f"cannot read the MLflow store {masked(self.uri)}: {first_line(error)}") from None
 
     def parents(self) -> list[RawRun]:
         """As ``SqliteReader.parents``."""

@@ -21,7 +21,9 @@ import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from eos_platform.errors import EosError, redact, unknown
+from eos_platform.addresses import masked, sqlite_path
+from eos_platform.errors import EosError, unknown
+from eos_platform.files import is_there, shown_path
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.tracking import names
 from eos_platform.tracking.client import TROUBLE, connect, first_line, probe, search_runs
@@ -63,7 +65,7 @@ def read_study(study: str, uri: str = DEFAULT_URI, *, operators: bool = True) ->
             raise unknown("study", study, [found.name for found in client.search_experiments()])
         runs = search_runs(client, experiment.experiment_id, "")
     except TROUBLE as error:
-        raise EosError(f"cannot read the MLflow store {redact(uri)}: {first_line(error)}") from None
+        raise EosError(f"cannot read the MLflow store {masked(uri)}: {first_line(error)}") from None
     uid = next((run.data.tags[names.UID] for run in runs if run.data.tags.get(names.KIND) == "study"), None)
     mine = [run for run in runs if run.data.tags.get(names.UID) == uid and names.PARENT in run.data.tags]
     frame = pd.DataFrame([_line(client, run, operators) for run in mine])
@@ -114,18 +116,18 @@ def check_store(uri: str) -> None:
     Raises:
         EosError: it is not.
     """
-    path = uri.removeprefix("sqlite:///")
-    if path == uri:
+    path = sqlite_path(uri)
+    if path is None:
         probe(uri)
-    elif not Path(path).exists():
-        raise EosError(f"no MLflow store at {path}")
+    elif not is_there(path, "MLflow store"):
+        raise EosError(f"no MLflow store at {shown_path(path)}")
 
 
 def open_command(uri: str) -> str:
     """What to type, or open, to look at the runs."""
     if uri.startswith(("http://", "https://")):
-        return redact(uri)
-    return f"{_mlflow()} ui --backend-store-uri {shlex.quote(redact(uri))} --workers 1"
+        return masked(uri)
+    return f"{_mlflow()} ui --backend-store-uri {shlex.quote(masked(uri))} --workers 1"
 
 
 def _mlflow() -> str:
@@ -146,4 +148,4 @@ def front_url(uri: str, study: str, key: str = FRONT) -> str:
         return ""
     if experiment is None:
         return ""
-    return view_url(experiment.experiment_id, key, redact(uri) if uri.startswith(("http://", "https://")) else LOCAL)
+    return view_url(experiment.experiment_id, key, masked(uri) if uri.startswith(("http://", "https://")) else LOCAL)

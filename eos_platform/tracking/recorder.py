@@ -6,12 +6,12 @@ was lost (a killed driver, a server that was down) is written again from there b
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mlflow.entities import Run
 
+from eos_platform import strict_json
 from eos_platform.tracking import names
 from eos_platform.tracking.client import connect as connect
 from eos_platform.tracking.client import first_line as first_line
@@ -82,7 +82,7 @@ class Recorder(Writer):
         self._model = str(params.get("model", ""))
         ran = environment()
         self._files(
-            self.parent, {names.STUDY_FILE: study_yaml, names.ENVIRONMENT_FILE: json.dumps(ran, indent=2) + "\n"}
+            self.parent, {names.STUDY_FILE: study_yaml, names.ENVIRONMENT_FILE: strict_json.dumps(ran, indent=2) + "\n"}
         )
         text = study_note(self.study, note, params, tags, ran, self.experiment.experiment_id, self.parent)
         plan = {names.PLAN + name: str(value) for name, value in tags.items()}

@@ -8,7 +8,6 @@ of the unreduced model's (the most accurate where there is none); ``ratio-0_20``
 from __future__ import annotations
 
 import hashlib
-import json
 import time
 import warnings
 from collections.abc import Iterator, Sequence
@@ -23,7 +22,8 @@ from mlflow.entities import LoggedModelOutput, Metric
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from eos_platform.operators.spec import OperatorSpec
+from eos_platform import strict_json
+from eos_platform.operators.spec import INFINITE, OperatorSpec
 from eos_platform.tracking import names
 from eos_platform.tracking.environment import environment
 from eos_platform.tracking.load import STUDY, STUDY_RUN
@@ -137,12 +137,12 @@ class Registry:
 @contextmanager
 def default_store(uri: str) -> Iterator[None]:
     """Let MLflow's parts that know of no client find the store, for a while."""
-    before = mlflow.get_tracking_uri()
+    before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None  # none: not its default, made absolute
     mlflow.set_tracking_uri(uri)
     try:
         yield
     finally:
-        mlflow.set_tracking_uri(before)
+        mlflow.set_tracking_uri(before)  # type: ignore[arg-type]
 
 
 def aliases_of(entries: Sequence[Entry], unreduced: float | None) -> dict[str, int]:
@@ -182,7 +182,7 @@ def save(operator: OperatorSpec, folder: Path, model: str) -> None:
             str(folder),
             python_model=str(Path(pyfunc_model.__file__)),
             artifacts={pyfunc_model.OPERATOR: str(file)},
-            model_config={"model": model},
+            model_config={"model": model, "trust_remote_code": False},
             signature=ModelSignature(columns, Schema([ColSpec("string")]), limit),
             pip_requirements=[f"eos-platform=={version}" if version else "eos-platform"],
         )
@@ -193,4 +193,6 @@ def _alias(ratio: float) -> str:
 
 
 def _digest(operator: str) -> str:
-    return hashlib.sha256(json.dumps(json.loads(operator), sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(
+        strict_json.dumps(strict_json.loads(operator, infinity=INFINITE), sort_keys=True).encode()
+    ).hexdigest()[:16]

@@ -8,7 +8,6 @@ it itself, and is not documented: a server that does not know it shows its usual
 from __future__ import annotations
 
 import base64
-import json
 import logging
 import time
 import zlib
@@ -19,6 +18,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
+from eos_platform import strict_json
 from eos_platform.tracking import names
 
 FRONT, VERSUS, HEALTH = "pareto-front", "searched-vs-hand-designed", "search-health"
@@ -121,14 +121,15 @@ def states(uid: str, varied: Sequence[str] = (), logged: Collection[str] = ()) -
 
 
 def _packed(name: str, state: Mapping[str, Any]) -> str:
-    text = base64.b64encode(zlib.compress(json.dumps(state, separators=(",", ":")).encode(), 9)).decode()
+    text = base64.b64encode(zlib.compress(strict_json.dumps(state, compact=True).encode(), 9)).decode()
     now = int(time.time() * 1000)
-    return json.dumps({"name": name, "createdAt": now, "updatedAt": now, "state": f"deflate;{text}"})
+    return strict_json.dumps({"name": name, "createdAt": now, "updatedAt": now, "state": f"deflate;{text}"})
 
 
 def unpacked(tag: str) -> _State:
     """The state in an experiment tag."""
-    state: _State = json.loads(zlib.decompress(base64.b64decode(json.loads(tag)["state"].removeprefix("deflate;"))))
+    packed = strict_json.loads(tag)["state"].removeprefix("deflate;")
+    state: _State = strict_json.loads(zlib.decompress(base64.b64decode(packed)).decode())
     return state
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +10,9 @@ from typing import Any
 
 from mlflow.entities import Metric, Param, Run, RunTag
 
-from eos_platform.errors import EosError, redact
+from eos_platform import strict_json
+from eos_platform.addresses import masked
+from eos_platform.errors import EosError
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.tracking import names
 from eos_platform.tracking.client import TROUBLE, connect, experiment_of, first_line, search_runs
@@ -42,7 +43,7 @@ class Writer:
             self.client = connect(uri)
             self.experiment = experiment_of(self.client, study, artifacts)
         except TROUBLE as error:
-            raise EosError(f"cannot open the MLflow store {redact(uri)}: {first_line(error)}") from None
+            raise EosError(f"cannot open the MLflow store {masked(uri)}: {first_line(error)}") from None
 
     def _search(self, query: str) -> list[Run]:
         return search_runs(self.client, self.experiment.experiment_id, query)
@@ -55,8 +56,8 @@ class Writer:
             names.SITES_PICTURE: sites_png(operator),
         }
         if kept and self.examples:
-            sites = json.loads(kept)
-            files[names.KEPT_FILE] = json.dumps({"examples": list(self.examples), "sites": sites})
+            sites = strict_json.loads(kept)
+            files[names.KEPT_FILE] = strict_json.dumps({"examples": list(self.examples), "sites": sites})
             files[names.KEPT_PICTURE] = kept_png(self.examples, sites, f"{operator.name}: {operator.regime}")
         self._files(run_id, files)
         return operator_note(operator, f"runs:/{run_id}")
@@ -87,4 +88,4 @@ class Writer:
 
 
 def _text(value: Any) -> str:
-    return json.dumps(value) if isinstance(value, (list, tuple, dict)) else str(value)
+    return strict_json.dumps(value) if isinstance(value, (list, tuple, dict)) else str(value)

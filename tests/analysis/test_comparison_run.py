@@ -169,15 +169,16 @@ def test_words_of_the_command_line():
         "steps": 480,
         "support": "nearest",
         "layers": [0, 2],
-        "learning_rate": ".1",
+        "learning_rate": 0.1,
     }
     assert of(search=parse_search(["learning_rate=.1"])).search_config(0.2, 0).learning_rate == 0.1
     with pytest.raises(EosError, match="expected key=value"):
         parse_search(["steps"])
 
 
-def test_a_line_that_is_no_record_is_said(tmp_path):
-    (tmp_path / store.RESULTS).write_text('{"key": "a", "status": "measured"}\nnonsense\n')
+def test_a_line_that_is_no_record_is_said(finished, tmp_path):
+    first = (finished / store.RESULTS).read_text().split("\n")[0]
+    (tmp_path / store.RESULTS).write_text(f"{first}\nnonsense\n")
     with pytest.raises(EosError, match="line 2 is no record"):
         store.read_records(tmp_path)
     (tmp_path / store.HEADER).write_text("[]")

@@ -138,6 +138,25 @@ def test_the_report_says_it_all(points, finished):
     assert "Searched minus" not in nothing
 
 
+HOSTILE = "<script>alert(1)</script>|a\n# b **c** [d](javascript:e)\x1b[31m\u202e"
+
+
+def test_names_are_no_markup_in_the_report(points, finished):
+    header = {**store.read_header(finished), "model": HOSTILE, "device": HOSTILE}
+    points = points.assign(name=[f"{HOSTILE}{number}" for number in range(len(points))])
+    gaps = differences(points)
+    lost = {"status": "unreachable", "name": HOSTILE, "design": HOSTILE, "variant": "", "ratio": 0.1, "reason": HOSTILE}
+    text = markdown(header, points, gaps, hypervolumes(points), unreachable_of([lost]))
+    text = "\n".join(line for line in text.splitlines() if not line.startswith("    "))  # code is shown as it is
+    for part in ("<script", "\n# b", "**c**", "[d](", "\x1b", "\u202e"):
+        assert part not in text, part
+    assert r"&lt;script\>alert(1)&lt;/script\>\|a \# b \*\*c\*\* \[d\](javascript:e)\\x1b\[31m" in text
+    tables = [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
+    assert len(tables) >= 4
+    for lines in tables:
+        assert len({line.count("|") - line.count(r"\|") for line in lines}) == 1, lines
+
+
 def test_small_words():
     assert [p_text(p) for p in (0.5, 0.0123, 1e-9, math.nan)] == ["0.5", "0.012", "< 0.0001", ""]
     assert table(("a", "b"), [(1, "x|y")]).splitlines()[2] == r"| 1 | x\|y |"

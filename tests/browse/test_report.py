@@ -92,7 +92,12 @@ def record(key, name, family, accuracy, ratio, **changes):
         "seed": None,
         "status": "measured",
         "accuracy": accuracy,
+        "samples": 0,
         "compute_ratio": ratio or 1.0,
+        "flops": 1e6,
+        "counted_flops": 1e6,
+        "whole_model_ratio": 1.0,
+        "seconds": 1.0,
         "mean_tokens": 9.0,
         "tokens_left": 9,
         "regime": "merge",
@@ -107,7 +112,23 @@ def record(key, name, family, accuracy, ratio, **changes):
 
 
 def test_a_comparison_is_reported_from_its_folder(tmp_path):
-    header = {"uid": "u", "model": "bundled-small", "questions": 10, "task": "scenes", "device": "CPU", "examples": []}
+    header = {
+        "uid": "1f",
+        "model": "bundled-small",
+        "questions": 10,
+        "task": "scenes",
+        "device": "CPU",
+        "examples": [],
+        "batch": 1,
+        "dtype": "float32",
+        "torch": "2",
+        "python": "3",
+        "layers": 6,
+        "grid": [12, 12],
+        "text_tokens": 9,
+        "settings": {},
+        "samples": 0,
+    }
     (tmp_path / "comparison.json").write_text(json.dumps(header))
     lines = [
         record("a", "unreduced", "unreduced", 0.9, None),
@@ -156,3 +177,13 @@ def test_pictures(of_study, tmp_path, form):
     assert [path.name for path in written] == [f"front.{form}", f"operator-1.{form}"]
     head = written[0].read_bytes()[:200]
     assert head.startswith(b"\x89PNG") if form == "png" else b"<svg" in head
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "/dev/zero", "nowhere.db"])
+def test_a_store_that_no_file_can_be_is_one_line(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, ["report", "small", "--tracking", f"sqlite:///{name}"])
+    assert done.exit_code == 2
+    (line,) = done.stderr.splitlines()
+    assert "MLflow store" in line
+    assert list(tmp_path.iterdir()) == []

@@ -6,13 +6,15 @@ import pytest
 
 from eos_platform.engine.attempts import BEGUN, RESULT, STATE, Attempts
 from eos_platform.errors import EosError
+from eos_platform.operators.spec import OperatorSpec, Target
 
+FOUND = {"final": {"accuracy": 0.5}, "operator": OperatorSpec(target=Target(layers=6, grid=(8, 8))).to_json()}
 SEARCH = {"budget": 0.2, "layers": (0, 4)}
 
 
 def test_a_result_is_found_by_the_same_search_alone(tmp_path):
-    Attempts(tmp_path, SEARCH).keep({"final": {"accuracy": 0.5}})
-    assert Attempts(tmp_path, SEARCH).result() == {"final": {"accuracy": 0.5}}
+    Attempts(tmp_path, SEARCH).keep(FOUND)
+    assert Attempts(tmp_path, SEARCH).result() == FOUND
     assert Attempts(tmp_path, {**SEARCH, "budget": 0.3}).result() is None
 
 
@@ -23,6 +25,33 @@ def test_damaged_files_are_no_results(tmp_path, text):
     attempts = Attempts(tmp_path, SEARCH)
     assert attempts.result() is None
     attempts.begin("a")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"final": None},
+        {"final": {"accuracy": "0.5"}},
+        {"final": {"accuracy": True}},
+        {"final": [0.5]},
+        {"operator": None},
+        {"operator": "{}"},
+        {"operator": FOUND["operator"].replace("6", "-6")},
+        {"kept": 3},
+    ],
+)
+def test_a_result_that_no_search_has_is_none(tmp_path, change):
+    Attempts(tmp_path, SEARCH).keep({**FOUND, **change})
+    assert (tmp_path / RESULT).exists()
+    assert Attempts(tmp_path, SEARCH).result() is None
+
+
+def test_a_result_that_is_no_number_is_not_kept(tmp_path):
+    Attempts(tmp_path, SEARCH).keep({**FOUND, "final": {"accuracy": float("nan")}})
+    assert not (tmp_path / RESULT).exists()
+    text = '{"search": {"budget": 0.2, "layers": [0, 4]}, "result": {"final": {"accuracy": NaN}}}'
+    (tmp_path / RESULT).write_text(text)
+    assert Attempts(tmp_path, SEARCH).result() is None
 
 
 def test_a_search_that_dies_where_it_began_is_given_up(tmp_path):

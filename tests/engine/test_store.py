@@ -1,5 +1,6 @@
 """The Optuna store: whose it is, what counts as finished, and what a killed driver leaves behind."""
 
+import contextlib
 import io
 import math
 
@@ -223,6 +224,21 @@ def test_the_same_study_opens_again_with_more_trials(folder):
         uid = told.user_attrs["uid"]
     with store.open_store(folder_of(study_file(trials=99, sampler="random"), folder.runs), create=True) as told:
         assert told.user_attrs["uid"] == uid
+
+
+def test_words_that_were_once_read_in_another_way_make_no_other_study(folder):
+    """``2e0`` was a word to YAML 1.1, and ``yes`` was none: what an earlier version kept is the same study."""
+    with store.open_store(
+        folder_of(study_file(search={"ease": 2.0, "probe": "yes"}), folder.runs), create=True
+    ) as told:
+        kept = {**told.user_attrs["identity"], "search": {"ease": "2e0", "probe": True}}
+        told.set_user_attr("identity", kept)
+        told.set_user_attr("identity_digest", store.digest(kept))
+    for rate, flag, same in [(2.0, "yes", True), (2.0, True, True), (3.0, "yes", False), (2.0, "no", False)]:
+        again = folder_of(study_file(search={"ease": rate, "probe": flag}), folder.runs)
+        expected = contextlib.nullcontext() if same else pytest.raises(EosError, match="belongs to another study")
+        with expected, store.open_store(again, create=True):
+            pass
 
 
 def test_a_store_of_another_study_is_refused_by_name_of_the_difference(folder):

@@ -1,6 +1,7 @@
 """Whole studies on a real Ray, a real Optuna and a real MLflow: the three agree, whatever happens to a trial."""
 
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -14,10 +15,12 @@ import pytest
 from optuna.trial import TrialState
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from eos_platform.engine import store
+from eos_platform.engine import finish, store
+from eos_platform.engine.study import known_studies
 from eos_platform.errors import EosError
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.tracking import read_study
+from eos_platform.tracking.recorder import connect
 
 pytestmark = pytest.mark.usefixtures("ray_local")
 
@@ -270,3 +273,52 @@ def wait_for(condition, driver, seconds=240):
             return
         time.sleep(0.1)
     raise AssertionError("it did not come to that")
+
+
+@pytest.fixture
+def full_disk(monkeypatch):
+    """A disk without room for the final figure (a file size limit: real writes fail) until it is lifted."""
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    made = finish.alone
+
+    def fill(figure):
+        html = made(figure)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(html) // 2, limit[1]))
+        return html
+
+    monkeypatch.setattr(finish, "alone", fill)
+
+    def lift():
+        monkeypatch.setattr(finish, "alone", made)
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+
+    yield lift
+    lift()
+
+
+def test_a_disk_that_is_full_at_the_very_end(make_study, queue, full_disk):
+    study = make_study(trials=2)
+    queue(study, (fakes.WELL, 0.1), (fakes.WELL, 0.4))
+    with pytest.raises(EosError, match=r"final comparison is missing \(cannot write .*pareto.html: File too large\)"):
+        study.run()
+    full_disk()
+    assert not study.folder.figure.exists()
+    assert not list(study.folder.path.glob(".*"))
+    assert (study.status().remaining, study.status().compared) == (0, False)
+    assert "the final comparison is missing; eos study resume tiny makes it" in str(study.status())
+    assert [line[3] for line in known_studies(study.folder.runs) if line[0] == "tiny"] == ["unfinished"]
+    assert connect(study.folder.mlflow_uri).search_experiments()
+    assert len(trials_of(study)) == 2
+    points = study.resume()
+    assert len(trials_of(study)) == 2, "no search was done again"
+    assert study.folder.figure.exists()
+    assert {"unreduced", "searched"} <= set(points["family"])
+    assert str(study.status()).endswith("finished")
+    assert study.check() == []
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), EosError("a worker died")])
+def test_whatever_ends_the_comparison_says_how_to_go_on(make_study, error):
+    says = r"the final comparison is missing \(.*\); every search is kept, and eos study resume tiny makes"
+    with pytest.raises(EosError, match=says), make_study()._to_the_end():
+        raise error

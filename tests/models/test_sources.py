@@ -10,7 +10,7 @@ import torch
 
 import eos_platform as eos
 from eos_platform.errors import EosError
-from eos_platform.models.sources import operator_from, save_operator
+from eos_platform.models.sources import STUDIES, operator_from, save_operator
 from eos_platform.operators.spec import OperatorSpec, SiteSpec, Steering, Target
 
 
@@ -71,10 +71,35 @@ def test_the_registry_gives_operators(tmp_path: Path, monkeypatch: pytest.Monkey
     save_operator(spec, folder)
     asked = []
 
-    def download(artifact_uri: str) -> str:
-        asked.append(artifact_uri)
+    def download(artifact_uri: str, dst_path: str) -> str:
+        asked.append((artifact_uri, mlflow.get_tracking_uri(), mlflow.get_registry_uri()))
         return str(folder)
 
     monkeypatch.setattr(mlflow.artifacts, "download_artifacts", download)
-    assert operator_from("models:/mine@best") == spec
-    assert asked == ["models:/mine@best"]
+    monkeypatch.chdir(tmp_path)
+    store = tmp_path / "eos-runs" / "mlflow.db"
+    store.parent.mkdir()
+    store.touch()
+    assert operator_from("models:/mine@ratio-0.20") == spec
+    ours, other = f"sqlite:///{store}", f"sqlite:///{folder / 'operator.json'}"
+    assert asked.pop() == ("models:/mine@ratio-0_20", ours, ours)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", other)
+    assert operator_from("models:/mine/7") == spec
+    assert asked.pop() == ("models:/mine/7", other, other)
+
+
+def test_the_registry_is_where_the_tracking_looks() -> None:
+    from eos_platform.tracking.read import DEFAULT_URI
+
+    assert STUDIES == DEFAULT_URI
+
+
+@pytest.mark.parametrize("told", [None, "sqlite:///none.db", "file:none", "none"])
+def test_a_registry_that_is_not_there_is_not_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: Any) -> None:
+    pytest.importorskip("mlflow")
+    monkeypatch.chdir(tmp_path)
+    if told is not None:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", told)
+    with pytest.raises(EosError, match="no MLflow store at"):
+        operator_from("models:/x@y")
+    assert not list(tmp_path.iterdir())

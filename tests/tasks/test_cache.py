@@ -1,9 +1,12 @@
 """Pictures encoded once a machine: the same to the last bit, bounded, and never in the way."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from eos_platform.tasks import cache, load_workload
 from eos_platform.tasks.encode import Encoded
@@ -52,6 +55,101 @@ def test_a_spoilt_file_is_made_again(place, small):
     path.write_bytes(path.read_bytes()[:100])
     assert torch.equal(encoded(small).features_mnd, first.features_mnd)
     assert cache.load(path.stem) is not None
+
+
+def test_other_types_of_numbers_are_taken_again_too(place):
+    """A model in bfloat16, as on a GPU."""
+    half = load_workload("bundled-small", device="cpu")
+    half.model.to(torch.bfloat16)
+    first = encoded(half)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Encoded, "_see", lambda *given: pytest.fail("the tower ran again"))
+        assert torch.equal(encoded(half).features_mnd, first.features_mnd)
+
+
+def zeros(held):
+    return {name: torch.zeros_like(value) for name, value in held.items()}
+
+
+CHANGES = {
+    "zeros": zeros,
+    "one number": lambda held: {**held, "vision": held["vision"] + torch.eye(*held["vision"].shape)},
+    "swapped": lambda held: {**held, "features": held["features"].flip(0)},
+    "NaN": lambda held: {**held, "features": held["features"] * torch.nan},
+    "infinite": lambda held: {**held, "vision": held["vision"] / 0},
+    "fewer pictures": lambda held: {name: value[1:] for name, value in held.items()},
+    "transposed": lambda held: {**held, "features": held["features"].mT},
+    "flat": lambda held: {**held, "features": held["features"].flatten()},
+    "half": lambda held: {name: value.half() for name, value in held.items()},
+    "whole numbers": lambda held: {**held, "vision": held["vision"].int()},
+    "one too few": lambda held: {"features": held["features"]},
+    "one too many": lambda held: {**held, "keys": held["vision"].clone()},
+    "another name": lambda held: {"features": held["features"], "sight": held["vision"]},
+    "none": lambda held: {},
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("header", ["kept", "none", "made anew"])
+def test_what_is_not_as_it_was_kept_is_made_again(place, small, change, header):
+    """A wrong checksum gives it away; and forms and numbers that cannot be whatever the checksum says."""
+    first = encoded(small)
+    (path,) = place.iterdir()
+    with safe_open(path, framework="pt") as saved:
+        told, held = saved.metadata(), {name: saved.get_tensor(name).clone() for name in saved.keys()}  # noqa: SIM118
+    held = {name: value.contiguous() for name, value in CHANGES[change](held).items()}
+    told = {"kept": told, "none": None, "made anew": {cache.CHECKSUM: cache.checksum(held)}}[header]
+    save_file(held, path, told)
+    if header == "made anew" and change in ("zeros", "one number", "swapped"):
+        return  # whoever can write a checksum can write anything: it is no seal
+    second = encoded(small)
+    assert torch.equal(second.features_mnd, first.features_mnd)
+    assert torch.equal(second.sight.told["vision"], first.sight.told["vision"])
+    with safe_open(path, framework="pt") as saved:  # and kept in its place
+        assert saved.metadata()[cache.CHECKSUM] == cache.checksum(
+            {"features": first.features_mnd, "vision": first.sight.told["vision"]}
+        )
+
+
+@pytest.mark.parametrize("at", [9, 200, -1])
+def test_a_flipped_bit_is_seen(place, small, at):
+    first = encoded(small)
+    (path,) = place.iterdir()
+    data = bytearray(path.read_bytes())
+    data[at] ^= 4
+    path.write_bytes(data)
+    assert torch.equal(encoded(small).features_mnd, first.features_mnd)
+
+
+def test_what_is_no_file_is_passed_over(place, small):
+    first = encoded(small)
+    (path,) = place.iterdir()
+    path.unlink()
+    os.mkfifo(path)
+    assert torch.equal(encoded(small).features_mnd, first.features_mnd)
+    assert path.is_file()
+
+
+def test_numbers_that_are_none_are_not_kept(place):
+    cache.save("a", {"x": torch.tensor([1.0, torch.nan])})
+    assert not place.exists()
+
+
+def test_many_share_the_folder(place, monkeypatch):
+    """Writers and readers at once, and too little room: a reader finds what was written or nothing, never another."""
+    monkeypatch.setenv(cache.LIMIT, "0.00002")  # three of the files
+
+    def work(who):
+        for turn in range(60):
+            key, other = (turn + who) % 5, (turn + 2 * who) % 5
+            cache.save(str(key), {"x": torch.full((1500,), float(key))})
+            found = cache.load(str(other), {"x": (torch.float32, (1500,))})
+            assert found is None or bool((found["x"] == other).all())
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(4)))
+    assert 0 < len(list(place.glob("*" + cache.SUFFIX))) <= 5
+    assert not [path for path in place.iterdir() if path.name.startswith(".")]
 
 
 def test_the_longest_unused_go_when_the_limit_is_reached(place, monkeypatch):

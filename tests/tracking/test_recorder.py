@@ -145,7 +145,7 @@ def test_the_parent_describes_the_study_and_may_be_described_again(make_recorder
     assert parent.data.tags["eos.plan.trials"] == "9"
     note = parent.data.tags[names.NOTE]
     assert note.startswith("words\n")
-    for part in ("`m`, frozen", "eos study run study.yaml", "viewStateShareKey=pareto-front", "| `compute_ratio` |"):
+    for part in ("m, frozen", "eos study run study.yaml", "viewStateShareKey=pareto-front", "| `compute_ratio` |"):
         assert part in note
     assert parent.data.metrics == {"hypervolume": 0.5}
     files = {file.path for file in recorder.client.list_artifacts(recorder.parent)}

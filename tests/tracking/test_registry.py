@@ -1,9 +1,12 @@
 """The front as a registered model: versions, aliases, and back to an operator."""
 
+from pathlib import Path
+
 import mlflow
 import pytest
 
 from eos_platform.errors import EosError
+from eos_platform.models.sources import operator_from
 from eos_platform.operators.spec import OperatorSpec, SiteSpec, Target
 from eos_platform.tracking import load_operator, provenance
 from eos_platform.tracking.registry import Entry, aliases_of, default_store
@@ -48,6 +51,20 @@ def test_the_champion_is_the_cheapest_within_a_point_of_the_unreduced_model():
     assert aliases_of(entries, None)["champion"] == 2
 
 
+def test_attach_finds_the_registry_of_the_studies(recorder, uri, tmp_path, monkeypatch):
+    recorder.register([WHOLE, point(0, 0.8, 0.1)], {0: operator(0, 3).to_json()})
+    assert not mlflow.is_tracking_uri_set(), "a study leaves MLflow as it was"
+    (tmp_path / "eos-runs").symlink_to(Path(uri.removeprefix("sqlite:///")).parent)
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    for reference in ("@champion", "/1", "@ratio-0.10"):
+        assert operator_from(f"models:/{recorder.study}{reference}").sites[0].keep == 3
+    for reference in ("models:/x@y", f"models:/{recorder.study}@none", "models:/", "models:/x"):
+        with pytest.raises(EosError, match="registry"):
+            operator_from(reference)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_from_a_front_to_versions_and_back(recorder, uri, tmp_path):
     points = [WHOLE, point(0, 0.8, 0.1), point(1, 0.945, 0.2)]
     texts = {trial: operator(trial, keep).to_json() for trial, keep in ((0, 3), (1, 6), (2, 9))}
@@ -80,6 +97,7 @@ def test_from_a_front_to_versions_and_back(recorder, uri, tmp_path):
 def test_a_version_is_code_and_data_without_a_pickle(recorder, uri, tmp_path):
     before = mlflow.get_tracking_uri()
     recorder.register([WHOLE, point(0, 0.8, 0.1)], {0: operator(0, 3).to_json()})
+    assert not mlflow.is_tracking_uri_set(), "a study leaves MLflow as it was"
     assert mlflow.get_tracking_uri() == before
     version = recorder.client.get_model_version_by_alias(recorder.study, "champion")
     assert "Trial 0" in version.description

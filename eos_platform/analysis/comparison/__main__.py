@@ -7,9 +7,9 @@ eos compare --report-only --out eos-compare    # afterwards, where the whole pla
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
+from eos_platform import terminal
 from eos_platform.analysis.comparison.run import run
 from eos_platform.analysis.comparison.settings import Settings, parse_designs, parse_ratios, parse_search
 from eos_platform.errors import EosError
@@ -35,6 +35,8 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--batch", type=int, default=8, help=fields["batch"].description)
     parser.add_argument("--pictures", type=int, default=3, help=fields["pictures"].description)
     parser.add_argument("--out", type=Path, default=Path("eos-compare"), help="results folder")
+    parser.add_argument("--trust-remote-code", action="store_true", help=fields["trust_remote_code"].description)
+    parser.add_argument("--allow-missing", action="store_true", help=fields["allow_missing"].description)
     parser.add_argument("--device", help="default: the GPU if there is one")
     given = parser.parse_args(words)
     try:
@@ -51,17 +53,19 @@ def main(words: list[str] | None = None) -> int:
             batch=given.batch,
             pictures=given.pictures,
             out=given.out,
+            trust_remote_code=given.trust_remote_code,
+            allow_missing=given.allow_missing,
         )
         run(settings, given.device)
     except EosError as error:
-        print(f"compare: {error}", file=sys.stderr)
+        terminal.say(f"compare: {error}", stderr=True)
         return 2
     except KeyboardInterrupt:
-        print("compare: stopped; what is measured is kept. The same command goes on", file=sys.stderr)
+        terminal.say("compare: stopped; what is measured is kept. The same command goes on", stderr=True)
         return 130
-    print(f"measured: {given.out}; report it with: eos compare --report-only --out {given.out}", file=sys.stderr)
+    terminal.say(f"measured: {given.out}; report it with: eos compare --report-only --out {given.out}", stderr=True)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    terminal.run(main)

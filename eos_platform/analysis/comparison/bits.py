@@ -13,6 +13,16 @@ def pack(correct: ArrayLike) -> str:
     return base64.b64encode(np.packbits(np.asarray(correct, dtype=bool)).tobytes()).decode()
 
 
-def unpack(text: str, count: int) -> NDArray[np.bool_]:
-    """The ``count`` booleans of ``pack``."""
-    return np.unpackbits(np.frombuffer(base64.b64decode(text), dtype=np.uint8), count=count).astype(bool)
+def unpack(text: str, count: int, *, strict: bool = False) -> NDArray[np.bool_]:
+    """The ``count`` booleans of ``pack``.
+
+    Args:
+        strict: make sure that there are so many, and nothing else.
+
+    Raises:
+        ValueError: ``text`` is no base64, or (``strict``) of another number of booleans.
+    """
+    data = base64.b64decode(text, validate=strict)
+    if strict and len(data) != (count + 7) // 8:
+        raise ValueError(f"{len(data)} bytes for {count} booleans")
+    return np.unpackbits(np.frombuffer(data, dtype=np.uint8), count=count).astype(bool)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import Any
 
+from eos_platform import strict_json
 from eos_platform.analysis.comparison.bits import pack
 from eos_platform.analysis.comparison.pictures import kept_on
 from eos_platform.analysis.comparison.timing import prefill_cost
@@ -57,7 +57,7 @@ def measure(
         "regime": spec.regime,
         **prefill_cost(workload, operator, encoded, batch),
         "kept": kept_on(workload, spec, encoded, shown or []) if operator else [],
-        "operator": json.loads(spec.to_json()) if operator else None,
+        "operator": strict_json.loads(spec.to_json()) if operator else None,
         "seconds": seconds,
     }
 

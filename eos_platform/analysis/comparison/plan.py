@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from eos_platform import strict_json
 from eos_platform.analysis.comparison.settings import RATIOS, Settings
 from eos_platform.errors import EosError
 from eos_platform.models.compute import compute_ratio
@@ -77,7 +77,7 @@ def is_fixed(name: str) -> bool:
 
 
 def _searches(settings: Settings, ratios: list[float]) -> Iterator[Entry]:
-    told = hashlib.sha256(json.dumps(settings.search, sort_keys=True).encode()).hexdigest()[:8]
+    told = hashlib.sha256(strict_json.dumps(settings.search, sort_keys=True).encode()).hexdigest()[:8]
     for ratio in ratios:
         for seed in range(settings.searches):
             yield Entry(f"searched at {ratio:g}, seed {seed}", "searched", "", "", ratio, seed, detail=told)

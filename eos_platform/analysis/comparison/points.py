@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from eos_platform import strict_json
 from eos_platform.analysis.comparison.bits import unpack
 from eos_platform.analysis.comparison.measure import Record
 from eos_platform.analysis.intervals import wilson
@@ -75,7 +75,7 @@ def _row(record: Record) -> dict[str, Any]:
         **{name: record.get(name) for name in PLAIN},
         "accuracy_low": low,
         "accuracy_high": high,
-        "knobs": json.dumps(record["knobs"]) if record["knobs"] else "",
+        "knobs": strict_json.dumps(record["knobs"]) if record["knobs"] else "",
         "tuning_accuracy": record.get("tuning", {}).get("accuracy"),
         "trial": None,
         "key": record["key"],

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import Any
 
+from eos_platform import terminal
 from eos_platform.analysis.comparison.measure import Record
+from eos_platform.printable import NAME
 
 
 class Lines:
@@ -37,7 +38,7 @@ class Lines:
 
     def say(self, text: str) -> None:
         """A line that stays."""
-        print(text, file=sys.stderr, flush=True)
+        terminal.say(text, stderr=True)
 
     def _note(self, record: Record) -> None:
         ratio = record.get("ratio")
@@ -51,18 +52,23 @@ class Lines:
         if not self.best:
             return ""
         record = self.best[list(self.best)[-1]]
-        return f"best at {record['ratio']:g}: {record['name']} {record['accuracy']:.1%}"
+        return f"best at {record['ratio']:g}: {terminal.printable(record['name'], NAME)} {record['accuracy']:.1%}"
 
 
 class Bar(Lines):
     """The same with a live bar."""
 
+    def __init__(self, total: int, done: int, console: Any) -> None:
+        super().__init__(total, done)
+        self.console = console
+
     def __enter__(self) -> Bar:
-        from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         columns: tuple[Any, ...] = (BarColumn(bar_width=24), MofNCompleteColumn(), TimeRemainingColumn())
-        self.bar = Progress(*columns, TextColumn("{task.description}"), console=Console(stderr=True), transient=True)
+        self.bar = Progress(
+            *columns, TextColumn("{task.description}", markup=False), console=self.console, transient=True
+        )
         self.bar.start()
         self.task = self.bar.add_task("", total=self.total, completed=self.done)
         super().__enter__()
@@ -73,7 +79,7 @@ class Bar(Lines):
 
     def working(self, name: str, detail: str = "") -> None:
         shown = "  ".join(part for part in (name, detail, self.leader()) if part)
-        self.bar.update(self.task, description=shown.replace("[", r"\["))
+        self.bar.update(self.task, description=terminal.printable(shown))
 
     def finished(self, record: Record) -> None:
         self.done, self.here = self.done + 1, self.here + 1
@@ -82,23 +88,24 @@ class Bar(Lines):
         self.say(line(record))
 
     def say(self, text: str) -> None:
-        self.bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self.console.print(text, soft_wrap=True)
 
 
 def make_progress(total: int, done: int) -> Lines:
     """A bar in a terminal that rich can draw in."""
     try:
-        from rich.console import Console
+        console = terminal.console(stderr=True)
     except ImportError:
         return Lines(total, done)
-    return Bar(total, done) if Console(stderr=True).is_terminal else Lines(total, done)
+    return Bar(total, done, console) if terminal.draws(console) else Lines(total, done)
 
 
 def line(record: Record) -> str:
     """A record in one line."""
+    name = terminal.printable(record["name"], NAME)
     if record["status"] != "measured":
-        return f"{record['name']}: {record['reason']}"
-    told = f"{record['name']}: {record['accuracy']:.1%} at compute ratio {record['compute_ratio']:.3f}"
+        return f"{name}: {record['reason']}"
+    told = f"{name}: {record['accuracy']:.1%} at compute ratio {record['compute_ratio']:.3f}"
     told += f", {record['mean_tokens']:.0f} tokens, prefill {record['prefill_ms']:.1f} ms"
     if "tuning" in record:
         tuning = record["tuning"]

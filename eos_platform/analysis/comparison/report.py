@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import math
+import re
 import shlex
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pandas as pd
 
+from eos_platform import strict_json
 from eos_platform.analysis.comparison.points import skills
+from eos_platform.analysis.comparison.settings import Settings
+from eos_platform.printable import markdown as plain
+from eos_platform.printable import printable
 
 METHOD = """\
 Every accuracy is of the deployed operator, visual tokens really removed, on the same {questions:,} held-out questions;
@@ -44,7 +48,11 @@ def markdown(
     command: str = "",
 ) -> str:
     """The report."""
-    parts = [f"# Searched and hand-designed operators: {header['model']}, {header['task']}", *_result(points, gaps)]
+    told = {name: plain(value) if isinstance(value, str) else value for name, value in header.items()}
+    parts = [
+        f"# Searched and hand-designed operators: {plain(header['model'])}, {plain(header['task'])}",
+        *_result(points, gaps),
+    ]
     for ratio in sorted(points["ratio"].dropna().unique(), reverse=True):
         rows = points[(points["ratio"] == ratio) | (points["family"] == "unreduced")]
         parts += [f"## At compute ratio {ratio:g}", main_table(rows.sort_values("accuracy", ascending=False))]
@@ -71,7 +79,7 @@ def markdown(
         "## Per skill",
         skill_table(points),
         "## Method",
-        METHOD.format(**header),
+        METHOD.format(**told),
         "## Caveats",
         "\n".join(f"- {line}" for line in _caveats(header, points, unreachable)),
         "## How to reproduce",
@@ -89,7 +97,7 @@ def main_table(rows: pd.DataFrame) -> str:
     for row in rows.to_dict("records"):
         lines.append(
             [
-                f"**{row['name']}**" if row["family"] == "searched" else row["name"],
+                f"**{plain(row['name'])}**" if row["family"] == "searched" else plain(row["name"]),
                 f"{100 * row['accuracy']:.1f}",
                 f"{100 * row['accuracy_low']:.1f} .. {100 * row['accuracy_high']:.1f}",
                 f"{row['compute_ratio']:.3f}",
@@ -99,7 +107,7 @@ def main_table(rows: pd.DataFrame) -> str:
                 f"{row['tokens_left']:.0f}",
                 "" if math.isnan(row["prefill_ms"]) else f"{row['prefill_ms']:.2f}",
                 *([f"{row['memory_mb']:.0f}"] if memory else []),
-                str(row["knobs"]) if row["variant"] == "tuned" else "",
+                plain(row["knobs"]) if row["variant"] == "tuned" else "",
             ]
         )
     return table([*heads, *(["memory MiB"] if memory else []), "tuned"], lines) if full else ""
@@ -129,10 +137,10 @@ def skill_table(points: pd.DataFrame) -> str:
     """Accuracy in per cent by kind of question."""
     names = skills(points)
     return table(
-        ("operator", *names),
+        ("operator", *map(plain, names)),
         [
             (
-                row["name"],
+                plain(row["name"]),
                 *("" if pd.isna(row[f"skill:{name}"]) else f"{100 * row[f'skill:{name}']:.1f}" for name in names),
             )
             for row in points.to_dict("records")
@@ -143,7 +151,11 @@ def skill_table(points: pd.DataFrame) -> str:
 def table(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """A Markdown table."""
     lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join("| " + " | ".join(str(cell).replace("|", r"\|") for cell in line) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
+
+
+def _cell(cell: Any) -> str:
+    return re.sub(r"(?<!\\)\|", r"\|", printable(cell))
 
 
 def p_text(p: float) -> str:
@@ -155,7 +167,7 @@ def p_text(p: float) -> str:
 
 def reproduce(header: dict[str, Any]) -> str:
     """The command that makes this comparison."""
-    told = header["settings"]
+    told = Settings.of(**header["settings"]).model_dump(mode="json")  # with the defaults of what is not said
     words = ["eos", "compare", *told["operators"], "--model", told["model"]]
     if told["ratios"]:
         words += ["--ratios", ",".join(f"{ratio:g}" for ratio in told["ratios"])]
@@ -165,8 +177,9 @@ def reproduce(header: dict[str, Any]) -> str:
     words += ["--questions", str(told["questions"])]
     words += [] if told["seeds"] is None else ["--seeds", str(told["seeds"])]
     for key, value in told["search"].items():
-        words += ["--set", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
-    return shlex.join(map(str, words))
+        words += ["--set", f"{key}={value if isinstance(value, str) else strict_json.dumps(value)}"]
+    words += [f"--{name.replace('_', '-')}" for name in ("trust_remote_code", "allow_missing") if told.get(name)]
+    return printable(shlex.join(map(str, words)))
 
 
 def _result(points: pd.DataFrame, gaps: pd.DataFrame) -> list[str]:
@@ -178,7 +191,8 @@ def _result(points: pd.DataFrame, gaps: pd.DataFrame) -> list[str]:
         searched = points.loc[points["name"] == closest["searched"], "accuracy"].iloc[0]
         ahead = int(((rows["difference"] > 0) & (rows["p_holm"] < 0.05)).sum())
         lines.append(
-            f"- **{ratio:g}**: {closest['searched']} {searched:.1%}; against the best design there, {_called(closest)}:"
+            f"- **{ratio:g}**: {plain(closest['searched'])} {searched:.1%}; against the best design there,"
+            f" {_called(closest)}:"
             f" {100 * closest['difference']:+.1f} points ({100 * closest['low']:+.1f} .. {100 * closest['high']:+.1f},"
             f" p {p_text(closest['p_holm'])} after Holm); ahead of {ahead} of {len(rows)} with p below .05 after Holm."
         )
@@ -194,15 +208,17 @@ def _caveats(header: dict[str, Any], points: pd.DataFrame, unreachable: pd.DataF
         lines.append(f"Analytic and counted FLOPs of these operators differ by at most {off:.2%}.")
     asked = points["compute_ratio"] / points["ratio"]
     for row in points[asked < 0.95].to_dict("records"):
-        lines.append(f"{row['name']} uses only {row['compute_ratio']:.3f} of compute: it has no larger form within it.")
+        lines.append(
+            f"{plain(row['name'])} uses only {row['compute_ratio']:.3f} of compute: it has no larger form within it."
+        )
     for row in unreachable.to_dict("records"):
-        lines.append(f"{row['name']}: no result: {row['reason']}.")
+        lines.append(f"{plain(row['name'])}: no result: {plain(row['reason'])}.")
     return lines
 
 
 def _environment(header: dict[str, Any]) -> list[str]:
-    return [f"# Python {header['python']}, torch {header['torch']}, {header['device']}, {header['dtype']}"]
+    return [printable(f"# Python {header['python']}, torch {header['torch']}, {header['device']}, {header['dtype']}")]
 
 
 def _called(row: Any) -> str:
-    return f"{row['design']}, {row['variant']}" if row["variant"] else str(row["design"])
+    return plain(f"{row['design']}, {row['variant']}" if row["variant"] else row["design"])

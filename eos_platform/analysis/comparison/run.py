@@ -23,6 +23,8 @@ from eos_platform.search.run import search
 from eos_platform.tasks import evaluate, load_workload
 from eos_platform.tasks.workload import Workload
 
+LONGEST = 80  # characters of an operator file's name
+
 
 def run(settings: Settings, device: str | None = None) -> list[Record]:
     """Measure, into ``settings.out``; all records of the folder.
@@ -34,7 +36,13 @@ def run(settings: Settings, device: str | None = None) -> list[Record]:
     """
     folder = settings.out
     check_writable(folder / store.RESULTS)
-    workload = load_workload(settings.model, settings.task, device)
+    workload = load_workload(
+        settings.model,
+        settings.task,
+        device,
+        trust_remote_code=settings.trust_remote_code,
+        allow_missing=settings.allow_missing,
+    )
     entries = plan(settings, workload)
     encoded = workload.encoded("heldout", settings.questions)
     header = store.begin(folder, store.describe(settings, workload, examples(workload, encoded, settings.pictures)))
@@ -70,7 +78,7 @@ def _record(entry: Entry, workload: Workload, settings: Settings, shown: list[in
         # a ratio a design cannot reach is a result; anything else wrong with the settings was said before
         return {**record, "status": "unreachable", "reason": str(error)}
     if operator is not None:
-        file = re.sub(r"[^\w.+-]+", "-", entry.name.removesuffix(".json)")).strip("-")
+        file = re.sub(r"[^\w.+-]+", "-", entry.name.removesuffix(".json)")).strip("-.")[:LONGEST]
         operator.save(settings.out / "operators" / f"{file}.json")
     measured = measure(workload, operator, questions=settings.questions, batch=settings.batch, shown=shown)
     return {**record, **measured, **found}

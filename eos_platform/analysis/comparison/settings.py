@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from eos_platform.errors import EosError, explain
+from eos_platform import strict_json, strict_yaml
+from eos_platform.errors import EosError, brief, explain
 from eos_platform.operators.designs import DESIGNS, get_design
 from eos_platform.search.config import SearchConfig
 from eos_platform.search.deployed import most_samples
+from eos_platform.strict_types import Bool, Int, Real
 
 RATIOS = (0.33, 0.22, 0.15, 0.11, 0.05)
-Ratio = Annotated[float, Field(gt=0.0, le=1.0)]
+Ratio = Annotated[Real, Field(gt=0.0, le=1.0)]
 
 
 class Settings(BaseModel):
@@ -30,13 +31,15 @@ class Settings(BaseModel):
         default=None, description="compute ratios; default: those of the operator files, else RATIOS"
     )
     designs: tuple[str, ...] | None = None  # default: all
-    tune: int = Field(default=0, ge=0, le=100_000, description="Optuna trials for every design at every ratio")
-    questions: int = Field(default=4096, ge=1, le=10_000_000, description="held-out questions")
-    seeds: int | None = Field(default=None, ge=0, le=1000, description="searches a ratio; default: 1, none with files")
+    tune: Int = Field(default=0, ge=0, le=100_000, description="Optuna trials for every design at every ratio")
+    questions: Int = Field(default=4096, ge=1, le=10_000_000, description="held-out questions")
+    seeds: Int | None = Field(default=None, ge=0, le=1000, description="searches a ratio; default: 1, none with files")
     search: dict[str, Any] = {}
-    batch: int = Field(default=8, ge=1, le=4096, description="prompts in the prefill that is timed")
-    pictures: int = Field(default=3, ge=0, le=24, description="example pictures to show kept tokens on")
+    batch: Int = Field(default=8, ge=1, le=4096, description="prompts in the prefill that is timed")
+    pictures: Int = Field(default=3, ge=0, le=24, description="example pictures to show kept tokens on")
     out: Path = Path("eos-compare")
+    trust_remote_code: Bool = Field(default=False, description="run Python that lies in the model's folder")
+    allow_missing: Bool = Field(default=False, description="draw weights at random that the model's folder lacks")
 
     @field_validator("designs")
     @classmethod
@@ -98,11 +101,11 @@ def parse_search(texts: Iterable[str]) -> dict[str, Any]:
     for text in texts:
         key, sign, value = text.partition("=")
         if not sign or not key.strip():
-            raise EosError(f"--set {text}: expected key=value, such as steps=480")
+            raise EosError(f"--set {brief(text)}: expected key=value, such as steps=480")
         try:
-            found[key.strip()] = json.loads(value)
-        except ValueError:
-            found[key.strip()] = value.strip()  # a word, or .5, which pydantic reads
+            found[key.strip()] = strict_json.loads(value)
+        except strict_json.NotJson:
+            found[key.strip()] = strict_yaml.scalar(value)  # a word, or .5, which is no JSON
     return found
 
 
@@ -119,7 +122,7 @@ def parse_ratios(text: str | None, option: str = "--ratios") -> tuple[float, ...
     except ValueError:
         found = ()
     if not found:
-        raise EosError(f"{option} {text}: expected numbers with commas between, such as .2,.1")
+        raise EosError(f"{option} {brief(text)}: expected numbers with commas between, such as .2,.1")
     return found
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import uuid
@@ -11,10 +10,13 @@ from typing import Any, BinaryIO
 
 import torch
 
+from eos_platform import strict_json
 from eos_platform.analysis.comparison.measure import Record
+from eos_platform.analysis.comparison.schema import check_header, check_record
 from eos_platform.analysis.comparison.settings import Settings
-from eos_platform.errors import EosError
-from eos_platform.files import read_text, write_atomic
+from eos_platform.errors import EosError, shown
+from eos_platform.files import read_text, shown_path, write_atomic
+from eos_platform.operators.spec import INFINITE
 from eos_platform.tasks.workload import Workload
 
 HEADER, RESULTS = "comparison.json", "results.jsonl"
@@ -50,15 +52,16 @@ def begin(folder: Path, header: dict[str, Any]) -> dict[str, Any]:
         EosError: the folder holds a comparison of something else.
     """
     path = folder / HEADER
-    if path.exists():
+    if path.exists() or path.is_symlink():
         before = read_header(folder)
         for name in FIXED:
-            if before.get(name) != header[name]:
+            if before[name] != header[name]:
                 raise EosError(
-                    f"{folder} holds a comparison with {name} {before.get(name)}, not {header[name]}; use another --out"
+                    f"{folder} holds a comparison with {name} {shown(before[name])}, not {shown(header[name])}; "
+                    "use another --out"
                 )
         header = {**header, "uid": before["uid"], "examples": before["examples"]}
-    write_atomic(path, json.dumps(header, indent=1) + "\n")
+    write_atomic(path, strict_json.dumps(check_header(header, str(path)), indent=1) + "\n")
     return header
 
 
@@ -69,13 +72,8 @@ def read_header(folder: Path) -> dict[str, Any]:
         EosError: there is none.
     """
     path = folder / HEADER
-    try:
-        header = json.loads(read_text(path, "comparison"))
-    except ValueError:
-        header = None
-    if not isinstance(header, dict) or "uid" not in header:
-        raise EosError(f"{path}: not a comparison's header")
-    return header
+    header = strict_json.loads(read_text(path, "comparison"), f"{shown_path(path)}: not a comparison's header")
+    return check_header(header, shown_path(path))
 
 
 def read_records(folder: Path) -> list[Record]:
@@ -85,7 +83,7 @@ def read_records(folder: Path) -> list[Record]:
         EosError: a line that is no record.
     """
     path = folder / RESULTS
-    if not path.exists():
+    if not path.exists() and not path.is_symlink():
         return []
     found: dict[str, Record] = {}
     lines = read_text(path, "results").split("\n")
@@ -93,12 +91,14 @@ def read_records(folder: Path) -> list[Record]:
         if not text.strip():
             continue
         try:
-            record = json.loads(text)
-            found[record["key"]] = record
-        except (ValueError, KeyError, TypeError):
-            if number == len(lines):  # no newline after it
+            where = f"{shown_path(path)}: line {number} is no record"
+            record = strict_json.loads(text, where, infinity=rf"operator\.{INFINITE}")
+        except strict_json.NotJson:
+            if number == len(lines) and text.startswith('{"'):  # no newline after it
                 break
-            raise EosError(f"{path}: line {number} is no record") from None
+            raise
+        record = check_record(record, f"{shown_path(path)}: line {number}")
+        found[record["key"]] = record
     return list(found.values())
 
 
@@ -112,7 +112,7 @@ def append(folder: Path, record: Record) -> None:
     try:
         with path.open("a+b") as stream:
             _cut_torn_line(stream)
-            stream.write(json.dumps(record).encode() + b"\n")
+            stream.write(strict_json.dumps(check_record(record, "measured")).encode() + b"\n")
             stream.flush()
             os.fsync(stream.fileno())
     except OSError as error:

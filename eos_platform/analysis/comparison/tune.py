@@ -7,12 +7,12 @@ is not counted; there are at most ``PATIENCE`` times as many asked as counted.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from eos_platform import strict_json
 from eos_platform.analysis.match import match
 from eos_platform.errors import EosError
 from eos_platform.models.compute import compute_ratio
@@ -135,8 +135,8 @@ class _Tuning:
         except EosError as error:
             self.failure = error
             return None
-        data = json.loads(operator.to_json())
-        same = json.dumps([data["image"], data["sites"]], sort_keys=True)
+        data = strict_json.loads(operator.to_json())
+        same = strict_json.dumps([data["image"], data["sites"]], sort_keys=True)
         if same not in self.known:
             accuracy = evaluate(workload, operator, "search", self.questions).accuracy
             cost = float(compute_ratio(operator, workload.shape, workload.text_tokens))

@@ -11,9 +11,9 @@ import time
 from collections.abc import Sequence
 
 import torch
-from rich.console import Console
 from rich.table import Table
 
+from eos_platform import terminal
 from eos_platform.errors import unknown
 from eos_platform.models.conformance.checks import CHECKS
 from eos_platform.models.conformance.zoo import SAMPLES
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str]) -> int:
     asked = parser.parse_args(arguments)
     if strange := [name for name in asked.family if name not in SAMPLES]:
         parser.error(str(unknown("family", strange[0], SAMPLES)))
-    console = Console()
+    console = terminal.console()
     samples = {name: SAMPLES[name] for name in asked.family or SAMPLES}
     checks = {name: one for name, one in CHECKS.items() if name not in asked.without}
     table = Table("check", *samples, title="conformance: cases tried (x: failed)")
@@ -59,4 +59,4 @@ def main(arguments: Sequence[str]) -> int:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    sys.exit(main(sys.argv[1:]))
+    terminal.run(lambda: main(sys.argv[1:]))

@@ -11,15 +11,17 @@ from eos_platform.models.families.fixed import Gemma3, InternVL, PaliGemma, Smol
 from eos_platform.models.families.llava import Llava
 from eos_platform.models.families.qwen import Qwen
 from eos_platform.models.unwrap import inside_named
+from eos_platform.plugins import Registry, of_type
 
-FAMILIES: dict[str, Family] = {}
+FAMILIES: dict[str, Family] = {}  # by model type
+ADAPTERS: Registry[Family] = Registry("family", "families", of_type(Family))
 
 
 def register(family: Family) -> Family:
     """Make a family known, by its configurations' model types; the latest of several wins."""
     for model_type in family.model_types:
         FAMILIES[model_type] = family
-    return family
+    return ADAPTERS.register(family.name, family)
 
 
 for _family in (Llava, LlavaNext, LlavaOnevision, Qwen, SmolVLM, InternVL, Gemma3, PaliGemma):
@@ -37,7 +39,7 @@ def family_of(model: Any) -> Family:
         return str(_kind(one)) in FAMILIES and hasattr(one, "model")
 
     kind = _kind(model)
-    family = FAMILIES.get(str(kind))
+    family = FAMILIES.get(str(kind)) or _from_plugins(str(kind))
     if family is None or not hasattr(model, "model"):
         named = f" (model type '{kind}')" if kind else ""
         inner = inside_named(model, known)
@@ -55,3 +57,8 @@ def family_of(model: Any) -> Family:
 
 def _kind(model: Any) -> Any:
     return getattr(getattr(model, "config", None), "model_type", None)
+
+
+def _from_plugins(model_type: str) -> Family | None:
+    """The family that an installed package brings for a model type."""
+    return next((family for family in ADAPTERS.values() if model_type in family.model_types), None)

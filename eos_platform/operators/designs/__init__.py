@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from eos_platform.errors import unknown
 from eos_platform.operators.designs.adaptive_pool import ADAPTIVE_POOL
 from eos_platform.operators.designs.base import LLAVA, Design, Knob
 from eos_platform.operators.designs.cdpruner import CDPRUNER
@@ -24,13 +23,16 @@ from eos_platform.operators.designs.visionzip import VISIONZIP
 from eos_platform.operators.designs.vispruner import VISPRUNER
 from eos_platform.operators.designs.vtw import VTW
 from eos_platform.operators.designs.zero import ZERO
+from eos_platform.plugins import Registry, of_type
 
 _CONTROLS = (RANDOM, STRIDE, POOL, ADAPTIVE_POOL, DOWNSAMPLE, ZERO, REWEIGHT)
 _METHODS = (
     *(TOME, TOME_TOWER, FASTV, PRUMERGE, PRUMERGE_PLUS, SPARSEVLM, SPARSEVLM_V2, PYRAMIDDROP, VTW, DIFFRATE),
     *(VISIONZIP, VISPRUNER, DIVPRUNE, DART, CDPRUNER),
 )
-DESIGNS: dict[str, Design] = {design.name: design for design in (*_CONTROLS, *_METHODS)}
+DESIGNS: Registry[Design] = Registry("design", "designs", of_type(Design))
+for _design in (*_CONTROLS, *_METHODS):
+    DESIGNS.register(_design.name, _design)
 
 __all__ = ["DESIGNS", "LLAVA", "Design", "Knob", "get_design"]
 
@@ -39,8 +41,6 @@ def get_design(name: str) -> Design:
     """The design of that name.
 
     Raises:
-        EosError: no design is called so.
+        EosError: no design is called so, or the package that brings it is broken.
     """
-    if name not in DESIGNS:
-        raise unknown("design", name, DESIGNS)
-    return DESIGNS[name]
+    return DESIGNS.get_named(name)

@@ -7,7 +7,6 @@ On several:   torchrun --nproc-per-node 2 -m eos_platform.tasks.training --grid 
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 import time
@@ -21,7 +20,9 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 
+from eos_platform import strict_json, terminal
 from eos_platform.models.bundled.build import new_model, new_tokenizer
+from eos_platform.models.pretrained import load, load_model
 from eos_platform.tasks.questions import SKILLS, ask
 from eos_platform.tasks.scenes import CONFIGS, make_scene
 from eos_platform.tasks.training.data import BLOCK, NAMES, Pictures
@@ -70,8 +71,8 @@ def main() -> None:
         dist.init_process_group("nccl" if cuda else "gloo")
     torch.manual_seed(0)
     if options.resume:  # with its own tokenizer: the words' numbers must stay
-        tokenizer = PreTrainedTokenizerFast.from_pretrained(options.resume)
-        model = LlavaForConditionalGeneration.from_pretrained(options.resume, dtype=torch.float32)
+        tokenizer = load(PreTrainedTokenizerFast, options.resume)
+        model = load_model(LlavaForConditionalGeneration, options.resume, dtype=torch.float32)
     else:
         tokenizer = new_tokenizer(corpus(options.grid))
         model = new_model(options.grid, len(tokenizer))
@@ -96,8 +97,8 @@ def main() -> None:
         model.bfloat16()
         model.save_pretrained(options.out, max_shard_size="10MB")
         tokenizer.save_pretrained(options.out)
-        (options.out / "training.json").write_text(json.dumps(accuracy, indent=2) + "\n")
-        print(json.dumps(accuracy), flush=True)
+        (options.out / "training.json").write_text(strict_json.dumps(accuracy, indent=2) + "\n")
+        terminal.say(strict_json.dumps(accuracy))
     if world > 1:
         dist.barrier()
         dist.destroy_process_group()
@@ -138,16 +139,15 @@ def train(learner: Any, chunks: Any, options: argparse.Namespace, device: torch.
         _count(right, batch["skills"], losses["exact"])
         if started is None:  # compiling is not training
             started = time.monotonic()
-            print("first step done", flush=True)
+            terminal.say("first step done")
         now = time.monotonic() - started
         if rank == 0 and now - told >= 15:
             told = now
             shares = (right[:, 0] / right[:, 1].clamp(min=1)).tolist()
             skills = " ".join(f"{name}:{100 * share:.0f}" for name, share in zip(NAMES, shares, strict=True))
-            print(
+            terminal.say(
                 f"{now:4.0f}s step {step} pictures {seen} ({seen / now:.0f}/s) answer {losses['answer'].item():.3f} "
-                f"auxiliary {losses['auxiliary'].item():.2f} pointing {losses['pointing'].item():.2f} | {skills}",
-                flush=True,
+                f"auxiliary {losses['auxiliary'].item():.2f} pointing {losses['pointing'].item():.2f} | {skills}"
             )
             right.zero_()
 
@@ -181,4 +181,4 @@ def evaluate(learner: Learner, tokenizer: Any, options: argparse.Namespace, devi
 
 
 if __name__ == "__main__":
-    main()
+    terminal.run(main)

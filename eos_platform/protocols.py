@@ -1,0 +1,186 @@
+"""The five abstractions that everything else is written against; standard library and torch only.
+
+=================  ==========================================  ===========================================
+``ModelAdapter``   how a family of models is met               one file in ``models/adapters``
+``Task``           what an answer is, and what it is worth     one file in ``tasks``
+``Cost``           what an operator saves                      one file in ``costs``
+``Objective``      one axis of a study's front                 named in the study file
+``TrialResult``    what one search found                       made by the search, read by the engine
+=================  ==========================================  ===========================================
+
+Adapters, tasks and costs may come from other packages (``plugins.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from torch import Tensor
+
+Split = Literal["search", "validation", "heldout"]
+SPLITS: tuple[Split, ...] = ("search", "validation", "heldout")
+Direction = Literal["maximise", "minimise"]
+
+
+@runtime_checkable
+class ModelAdapter(Protocol):
+    """How one family of vision-language models is met.
+
+    Attributes:
+        name: of the family.
+        model_types: of the configurations that belong to it.
+        relaxable: whether a search can run on it.
+    """
+
+    name: str
+    model_types: tuple[str, ...]
+    relaxable: bool
+
+    def parts(self, model: Any) -> Any:
+        """The modules operators act on (``models.adapters.parts.Parts``)."""
+        ...
+
+    def logits(self, model: Any, hidden_bsd: Tensor) -> Tensor:
+        """Logits (b, s, v) of hidden states after the final norm, by the model's own head: scaled or capped alike."""
+        ...
+
+
+@dataclass(frozen=True)
+class Example:
+    """One question about one picture.
+
+    Attributes:
+        image: the picture (a PIL image), or a function without arguments that opens it.
+        question: text, without placeholders.
+        answers: right answers, the first of them the one that is taught; empty where only the unreduced model's own
+            answer is known.
+        group: what kind of question it is.
+        key: names the picture: examples with the same key share it.
+    """
+
+    image: Any
+    question: str
+    answers: tuple[str, ...] = ()
+    group: str = "all"
+    key: str = ""
+
+
+@runtime_checkable
+class Task(Protocol):
+    """What accuracy means.
+
+    Attributes:
+        name: of the task, unique.
+        version: changes whenever its questions or scores do.
+        groups: kinds of question, in the order tables show them.
+    """
+
+    name: str
+    version: str
+    groups: tuple[str, ...]
+
+    def examples(self, split: Split, count: int) -> Sequence[Example]:
+        """The first ``count`` examples of a split, the same at every call; splits share no picture.
+
+        Raises:
+            EosError: the split has fewer.
+        """
+        ...
+
+    def score(self, output: str, example: Example) -> float:
+        """What an answer is worth, from 0 to 1."""
+        ...
+
+
+@dataclass(frozen=True)
+class CostContext:
+    """What a cost may ask about, beside the operator.
+
+    Attributes:
+        workload: a model on a task (``tasks.workload``), or None where only shapes are known.
+        shape: of the decoder (``costs.shapes.DecoderShape``).
+        text_tokens: of a typical prompt.
+    """
+
+    workload: Any
+    shape: Any
+    text_tokens: int
+
+
+@runtime_checkable
+class Cost(Protocol):
+    """What an operator saves.
+
+    Attributes:
+        name: the metric's, such as ``compute_ratio`` or ``prefill_ms``.
+        unit: empty for a ratio.
+        label: as axes and tables show it.
+        relative: whether the unreduced model's value is 1.
+        deterministic: whether measuring twice gives the same.
+    """
+
+    name: str
+    unit: str
+    label: str
+    relative: bool
+    deterministic: bool
+
+    def measure(self, context: CostContext, operator: Any) -> float:
+        """The cost of a *deployed* operator (None: of the unreduced model)."""
+        ...
+
+    def relaxed(self, context: CostContext, counts_s: Tensor, sites: Sequence[Any]) -> Tensor | None:
+        """The cost at soft counts, differentiable in them; None: there is no such form, and it is fitted."""
+        ...
+
+
+@dataclass(frozen=True)
+class Objective:
+    """One axis of a study's front.
+
+    Attributes:
+        metric: ``accuracy``, ``accuracy/<group>``, a cost's name, ``mean_tokens`` or ``tokens_left``; always of the
+            deployed operator.
+        direction: which way is better.
+        label: as axes and tables show it.
+        format: of a value, as Python and d3 both read it.
+        worst: the value from which hypervolume counts.
+    """
+
+    metric: str
+    direction: Direction
+    label: str = ""
+    format: str = ".3f"
+    worst: float | None = None
+
+    @property
+    def sign(self) -> int:
+        """1 where more is better, -1 where less is."""
+        return 1 if self.direction == "maximise" else -1
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """What one search found; every number is of the deployed operator.
+
+    Attributes:
+        values: by objective, in the study's order.
+        scores: accuracy on validation questions, ``accuracy`` and ``accuracy/<group>``.
+        costs: by cost, ``mean_tokens`` and ``tokens_left`` among them.
+        operator: JSON.
+        regime: of the operator.
+        samples: questions the search has seen, with repetition.
+        seconds: of wall time.
+        notes: what else was measured (``relaxed_accuracy``).
+    """
+
+    values: Mapping[str, float]
+    scores: Mapping[str, float]
+    costs: Mapping[str, float]
+    operator: str
+    regime: str = ""
+    samples: int = 0
+    seconds: float = 0.0
+    notes: Mapping[str, float] = field(default_factory=dict)

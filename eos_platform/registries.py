@@ -1,0 +1,15 @@
+"""Every extension point there is, for those who list them all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from eos_platform.engine.samplers import SAMPLERS
+from eos_platform.models.families import ADAPTERS
+from eos_platform.operators.designs import DESIGNS
+from eos_platform.plugins import Registry
+
+
+def registries() -> tuple[Registry[Any], ...]:
+    """The registries, one a kind."""
+    return ADAPTERS, DESIGNS, SAMPLERS
