@@ -19,7 +19,7 @@ PACKAGE = Path(eos_platform.__file__).parent
 # what each part may import of the package beside itself
 COMMON = {
     *("addresses", "boundary", "errors", "files", "plugins", "printable"),
-    *("strict_json", "strict_types", "strict_yaml", "terminal"),
+    *("protocols", "strict_json", "strict_types", "strict_yaml", "terminal"),
 }
 CORE = COMMON | {"operators", "models", "tasks", "search"}
 MAY_IMPORT = {
@@ -33,6 +33,7 @@ MAY_IMPORT = {
     "strict_types": set(),
     "strict_yaml": set(),
     "plugins": {"errors"},
+    "protocols": set(),
     "registries": CORE | {"engine"},
     "operators": COMMON,
     "models": COMMON | {"operators"},
