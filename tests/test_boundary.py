@@ -29,7 +29,7 @@ class Mute(Exception):
         (RecursionError("too deep here"), "too deep here"),
         (OSError("Error(s) in loading:\n\tsize mismatch"), "Error(s) in loading: size mismatch"),
         (ValueError("postgresql://u:secret@host/x is bad"), "postgresql://***@host/x is bad"),
-        (ValueError("a \x1b[31mred\x07 word"), "a �[31mred� word"),
+        (ValueError("a \x1b[31mred\x07 word"), r"a \x1b[31mred\x07 word"),
         (ImportError("bitsandbytes"), "ImportError: bitsandbytes"),
     ],
 )

@@ -18,8 +18,8 @@ PACKAGE = Path(eos_platform.__file__).parent
 
 # what each part may import of the package beside itself
 COMMON = {
-    *("addresses", "boundary", "errors", "files", "plugins", "printable"),
-    *("protocols", "strict_json", "strict_types", "strict_yaml", "terminal"),
+    *("addresses", "boundary", "errors", "files", "plugins", "printable", "protocols"),
+    *("strict_json", "strict_types", "strict_yaml", "terminal"),
 }
 CORE = COMMON | {"operators", "models", "tasks", "search"}
 MAY_IMPORT = {
@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "errors": {"addresses", "printable"},
     "printable": set(),
     "terminal": {"printable"},
-    "files": {"errors"},
+    "files": {"errors", "printable"},
     "boundary": {"errors", "printable", "terminal"},
     "strict_json": {"errors"},
     "strict_types": set(),
@@ -40,7 +40,7 @@ MAY_IMPORT = {
     "tasks": COMMON | {"operators", "models"},
     "search": CORE,
     "bench": COMMON | {"operators", "models"},
-    "dashboards": {"printable"},
+    "dashboards": {"printable", "strict_json"},
     "analysis": CORE,
     "tracking": CORE | {"analysis", "dashboards"},
     "browse": CORE | {"analysis", "dashboards", "tracking"},

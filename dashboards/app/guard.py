@@ -8,7 +8,6 @@ refused, or fails, is said in one line of plain text; ``EOS_DEBUG=1`` prints tra
 from __future__ import annotations
 
 import ipaddress
-import json
 import logging
 import os
 import socket
@@ -20,6 +19,7 @@ import dash
 import flask
 from werkzeug.exceptions import HTTPException
 
+from eos_platform import strict_json
 from eos_platform.dashboards.app.payload import Refused, check
 from eos_platform.printable import printable
 
@@ -72,8 +72,8 @@ def protect(app: dash.Dash, studies: Any, host: str = "127.0.0.1", allowed: Iter
             flask.abort(404, "no such page")
         if request.path == CALLBACK and request.method == "POST":
             try:
-                check(app, studies, json.loads(request.get_data(cache=True)))
-            except (Refused, ValueError, RecursionError) as error:
+                check(app, studies, strict_json.loads(request.get_data(cache=True).decode()))
+            except ValueError as error:
                 reason = str(error) if isinstance(error, Refused) else "not JSON"
                 flask.abort(400, f"not a callback of this page: {reason}")
             if not request.is_json:

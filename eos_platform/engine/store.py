@@ -24,6 +24,7 @@ from eos_platform.engine.folder import Folder
 from eos_platform.engine.patience import StoreAway, quiet_outages, reason
 from eos_platform.engine.study_file import StudyFile
 from eos_platform.errors import EosError
+from eos_platform.files import is_there
 from eos_platform.strict_types import WORDS
 
 # user attributes of the study
