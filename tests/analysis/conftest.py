@@ -36,7 +36,7 @@ def finished(tmp_path_factory, small):
         out=folder,
     )
     patch = pytest.MonkeyPatch()
-    patch.setattr(module, "load_workload", lambda *args: small)
+    patch.setattr(module, "load_workload", lambda *args, **options: small)
     module.run(settings)
     patch.undo()
     return folder
