@@ -85,7 +85,7 @@ class Stores(Section):
     @classmethod
     def _is_kept(cls, url: str | None) -> str | None:
         if url and forgets(url):
-            raise ValueError(f"{masked(url)} is kept in memory: a study would be lost with its driver")
+            raise ValueError(f"{shown(masked(url))} is kept in memory: a study would be lost with its driver")
         return url
 
 

@@ -42,7 +42,7 @@ def test_it_is_refused_while_it_is_read(tmp_path, text, says):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("name: 2024-01-01", r"name: input should be a valid string \(got datetime.date"),
+        ("name: !!timestamp 2024-01-01", r"name: input should be a valid string \(got datetime.date"),
         ("resources: {memory: " + "9" * 90 + "GiB}", "resources.memory: must be a number of bytes"),
         ("resources: {memory: 99999999999999999TiB}", "resources.memory: "),
         ("name: [" + "x, " * 5000 + "]", "name: input should be a valid string"),

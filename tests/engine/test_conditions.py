@@ -121,7 +121,7 @@ MOASHA = {"name": "moasha", "grace": 10, "reduction": 2}
             {"scheduler": MOASHA, "search": {"steps": 10, "eval_every": 2}},
             "scheduler.grace: a search of 10 steps ends before a rung at 10 could save anything",
         ),
-        ({"sampler": "nsga4"}, "sampler.name: unknown value 'nsga4'; did you mean 'nsga3'?"),
+        ({"sampler": "nsga4"}, "sampler.name: unknown sampler 'nsga4'; did you mean 'nsga3'?"),
     ],
 )
 def test_strategies_and_stopping_that_cannot_be(changes, says):

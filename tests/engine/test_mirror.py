@@ -90,7 +90,10 @@ def test_a_server_that_is_away_misses_nothing(recorder):
         ("curves", "run-3", [("search/loss", step) for step in range(1, 4)]),
         ("finish", "run-3", "failed", "Traceback"),
     ]
-    assert said == ["MLflow cannot be written (refused); what it misses is kept for it", "MLflow can be written again"]
+    assert said == [
+        "MLflow cannot be written (MlflowException: refused); what it misses is kept for it",
+        "MLflow can be written again",
+    ]
 
 
 def test_a_run_made_by_a_server_that_went_before_it_said_so_is_taken(recorder):
