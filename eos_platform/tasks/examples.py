@@ -33,7 +33,7 @@ from eos_platform.operators.spec import FEATURES, OperatorSpec, Target
 from eos_platform.protocols import Example
 from eos_platform.tasks.base import FROM_TOWER, Subject
 from eos_platform.tasks.batch import Asked, Batch
-from eos_platform.tasks.greedy import written
+from eos_platform.tasks.greedy import ends_of, written
 from eos_platform.tasks.prompts import Prompt, made_by
 from eos_platform.tasks.scenes import SPLITS, Split
 
@@ -136,7 +136,7 @@ class EncodedExamples(Asked):
             return super().scores(batch, operator)
         numbers = batch.index_b.tolist()
         most = [prompt.most or len(prompt.answer) for prompt in (self.prompts[number] for number in numbers)]
-        said = written(self, batch, operator, most, self.tokenizer.eos_token_id)
+        said = written(self, batch, operator, most, ends_of(self.model, self.tokenizer))
         texts = [self.tokenizer.decode(ids, skip_special_tokens=True) for ids in said]
         worth = [self.judge(text, self.example(number)) for text, number in zip(texts, numbers, strict=True)]
         return torch.tensor(worth, dtype=torch.float64, device=self.device)

@@ -136,8 +136,12 @@ class Files:
         if not isinstance(answers, list) or not answers:
             raise EosError(f"answers: a list of texts is expected, not {shown(answers)}")
         answers = tuple(_checked(one, "answer") for one in answers)
-        path = self.data.parent / _text(row, "image")
-        picture = self._picture(path)
+        image = _text(row, "image")
+        path = self.data.parent / image
+        try:
+            picture = self._picture(path)
+        except EosError as error:
+            raise EosError(str(error).replace(shown_path(path), shown(image))) from None
         return Example(partial(opened, path), question, answers, group, picture.key), picture.split
 
     def _picture(self, path: Path) -> _Picture:
@@ -154,7 +158,7 @@ class Files:
 
     def _too_many(self, rows: int) -> EosError:
         first, where = self.bad[:LISTED], f"{shown_path(self.data)}: "
-        told = "; ".join(one.removeprefix(where)[:90] for one in first)
+        told = "; ".join(one.removeprefix(where)[:150] for one in first)
         more = f"; and {len(self.bad) - len(first)} more" if len(self.bad) > len(first) else ""
         remedy = f"--allow-bad {min(1.0, -(-1000 * len(self.bad) // rows) / 1000):g} leaves them out"
         room = 270 - len(where) - len(remedy) - len(more)

@@ -8,9 +8,9 @@ Legend: b batch, a answer tokens.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import nullcontext
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -29,7 +29,7 @@ class _Encoded(Protocol):
 
 @torch.no_grad()
 def written(
-    encoded: _Encoded, batch: Batch, operator: OperatorSpec | None, most: Sequence[int], end: int | None
+    encoded: _Encoded, batch: Batch, operator: OperatorSpec | None, most: Sequence[int], ends: Collection[int]
 ) -> list[list[int]]:
     """The most likely answer of each question, its end left out.
 
@@ -37,8 +37,9 @@ def written(
         encoded: the questions.
         batch: some of them, with their right answers.
         operator: at work on the model.
-        most: tokens of each, at most; one more is written, so that a longer answer is not taken for a right one.
-        end: token that ends an answer; None: there is none.
+        most: tokens of each, at most; where answers have an end one more is written, so that a longer one is not taken
+            for a right one.
+        ends: tokens that end an answer.
     """
     told = _likely(encoded, batch, operator)
     said: list[list[int]] = []
@@ -48,7 +49,7 @@ def written(
         said.append([*target[:same], *told[row][same : same + 1]] if same < count else target[:count])
 
     def is_open(row: int) -> bool:
-        return said[row][-1] != end and len(said[row]) <= most[row]
+        return said[row][-1] not in ends and len(said[row]) < most[row] + bool(ends)
 
     left = [row for row in range(len(said)) if is_open(row)]
     while left:
@@ -56,12 +57,23 @@ def written(
         for row, tokens in zip(left, _likely(encoded, some, operator), strict=True):
             said[row].append(tokens[len(said[row])])
         left = [row for row in left if is_open(row)]
-    return [ids[:-1] if ids[-1] == end else ids for ids in said]
+    return [ids[:-1] if ids[-1] in ends else ids for ids in said]
+
+
+def ends_of(model: Any, tokenizer: Any) -> frozenset[int]:
+    """Tokens at which a model stops to write: those of its generation settings, and its tokenizer's."""
+    told = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    found = {*(told if isinstance(told, list) else [told]), getattr(tokenizer, "eos_token_id", None)}
+    return frozenset(token for token in found if token is not None)
 
 
 def _likely(encoded: _Encoded, batch: Batch, operator: OperatorSpec | None) -> list[list[int]]:
-    """The most likely token at each place of an answer (b, a)."""
+    """The most likely token at each place of an answer (b, a), placeholders of pictures left out."""
+    adapter = adapter_of(encoded.model)
     with reducing(encoded.model, operator, batch.layout) if operator else nullcontext():
-        state_bad = answer_states(encoded.model, batch)
-        found: list[list[int]] = adapter_of(encoded.model).logits(state_bad).argmax(-1).tolist()
+        logits_bav = adapter.logits(answer_states(encoded.model, batch))
+    for token in (adapter.parts.image_token, adapter.parts.video_token):
+        if token is not None:  # in the next pass it would stand for a picture that there is not
+            logits_bav[..., token] = -torch.inf
+    found: list[list[int]] = logits_bav.argmax(-1).tolist()
     return found

@@ -27,7 +27,7 @@ def of(**values):
 
 @pytest.fixture
 def loaded(small, monkeypatch):
-    monkeypatch.setattr(run_module, "load_workload", lambda *args: small)
+    monkeypatch.setattr(run_module, "load_workload", lambda *args, **options: small)
     return small
 
 
