@@ -110,9 +110,7 @@ BAD: list[tuple[str | Callable[[Path], str], str]] = [
 
 
 @pytest.mark.parametrize(("bad", "message"), BAD)
-def test_bad_rows_are_named_and_may_be_left_out(
-    data: Path, bad: str | Callable[[Path], str], message: str
-) -> None:
+def test_bad_rows_are_named_and_may_be_left_out(data: Path, bad: str | Callable[[Path], str], message: str) -> None:
     lines = data.read_text().splitlines()
     lines.insert(3, bad if isinstance(bad, str) else bad(data.parent))
     write(data, *lines)

@@ -71,9 +71,7 @@ def test_scores_are_those_of_what_is_generated(tmp_path: Path, family: str) -> N
         again = OnTask(subject.model, subject.processor, task)
         found = evaluate(again, one, "search", 12)
         assert found.scores.dtype == float
-        expected = [
-            task.score(text, example) for text, example in zip(said, task.examples("search", 12), strict=True)
-        ]
+        expected = [task.score(text, example) for text, example in zip(said, task.examples("search", 12), strict=True)]
         short = np.flatnonzero(ended)
         np.testing.assert_array_equal(found.scores[short], np.asarray(expected)[short])
         assert found.per_group == found.per_skill
