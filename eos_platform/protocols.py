@@ -52,24 +52,39 @@ class Example:
     """One question about one picture.
 
     Attributes:
-        image: the picture (a PIL image), or a function without arguments that opens it.
+        image: the picture, as the model's processor takes it, or a function without arguments that opens it.
         question: text, without placeholders.
-        answers: right answers, the first of them the one that is taught; empty where only the unreduced model's own
-            answer is known.
+        answers: right answers (one may be given as plain text), the first of them the one that is taught.
         group: what kind of question it is.
-        key: names the picture: examples with the same key share it.
+        key: names the picture: examples with the same key share it; empty: told by the identity of ``image``.
     """
 
     image: Any
     question: str
-    answers: tuple[str, ...] = ()
+    answers: tuple[str, ...] | str = ()
     group: str = "all"
     key: str = ""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.answers, str):
+            object.__setattr__(self, "answers", (self.answers,))
+
+    @property
+    def answer(self) -> str:
+        """The answer that is taught; empty: there is none."""
+        return self.answers[0] if self.answers else ""
+
+    def opened(self) -> Any:
+        """The picture itself."""
+        return self.image() if callable(self.image) else self.image
 
 
 @runtime_checkable
 class Task(Protocol):
     """What accuracy means.
+
+    A task whose attribute ``exact`` is true scores 1 where the answer is written to the last token, and 0 otherwise;
+    then nothing needs to be written: one pass that is handed the right answer tells the same.
 
     Attributes:
         name: of the task, unique.
@@ -82,10 +97,10 @@ class Task(Protocol):
     groups: tuple[str, ...]
 
     def examples(self, split: Split, count: int) -> Sequence[Example]:
-        """The first ``count`` examples of a split, the same at every call; splits share no picture.
+        """The first ``count`` examples of a split, or all there are, the same at every call; splits share no picture.
 
         Raises:
-            EosError: the split has fewer.
+            EosError: the split has none.
         """
         ...
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ from eos_platform.cli.dashboard import dashboard
 from eos_platform.cli.errors import EXIT_INTERRUPTED, Commands
 from eos_platform.cli.explain import explain
 from eos_platform.cli.front import front
-from eos_platform.cli.options import Missing, Trust
+from eos_platform.cli.options import AllowBad, Data, Missing, Task, Trust, task_of, tell_bad
 from eos_platform.cli.plugins import plugins
 from eos_platform.cli.report import report
 from eos_platform.common import console as terminal
@@ -48,7 +49,6 @@ app.command()(report)
 app.command()(plugins)
 
 Model = Annotated[str, typer.Option(help="A bundled model (bundled, bundled-small) or a model folder.")]
-Task = Annotated[str, typer.Option(help="What accuracy means.")]
 Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a field; may be repeated.")]
 Device = Annotated[str | None, typer.Option(help="Where to run; default: the GPU if there is one.")]
 Runs = Annotated[Path, typer.Option(help="The folder studies are kept in.")]
@@ -81,6 +81,8 @@ def search(
     ),
     model: Model = "bundled",
     task: Task = "scenes",
+    data: Data = None,
+    allow_bad: AllowBad = None,
     budget: Annotated[float, typer.Option(help="Target compute ratio; the deployed operator stays within it.")] = 0.2,
     steps: Annotated[int | None, typer.Option(help="Optimiser steps; default 480.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the search.")] = 0,
@@ -98,16 +100,19 @@ def search(
     from eos_platform.search import search as run_search
     from eos_platform.search.config import SearchConfig
     from eos_platform.tasks import load_workload
+    from eos_platform.tasks.choice import options_of
     from eos_platform.terminal.progress import search_bar
     from eos_platform.terminal.tables import operator_table
 
     fields = dict(map(parse_override, sets or ()))
     asked = {} if steps is None else {"steps": steps}
     config = SearchConfig.of({"budget": budget, "seed": seed, **asked, **fields})
+    chosen = task_of(task, data, allow_bad)
     check_writable(output)
     if state is not None:
         check_writable(state / "search.safetensors")
-    workload = load_workload(model, task, device, trust_remote_code=trust_remote_code, allow_missing=allow_missing)
+    workload = load_workload(model, chosen, device, trust_remote_code=trust_remote_code, allow_missing=allow_missing)
+    tell_bad(workload)
     console = terminal.console()
     with search_bar(console, config.steps) as report:
         result = run_search(workload, config, report=report, checkpoint=state)
@@ -119,7 +124,8 @@ def search(
         f"(budget {config.budget:g}), {result.seconds:.0f} s",
         soft_wrap=True,
     )
-    console.print(f"saved {output}; measure it with: eos evaluate {output} --model {model}", soft_wrap=True)
+    again = shlex.join(["eos", "evaluate", str(output), "--model", model, *options_of(chosen)])
+    console.print(f"saved {output}; measure it with: {again}", soft_wrap=True)
 
 
 @app.command()
@@ -127,6 +133,8 @@ def evaluate(
     operator: Annotated[Path | None, typer.Argument(help="An operator file; none: the model left alone.")] = None,
     model: Model = "bundled",
     task: Task = "scenes",
+    data: Data = None,
+    allow_bad: AllowBad = None,
     questions: Annotated[int, typer.Option(min=1, help="Held-out questions.")] = 4096,
     device: Device = None,
     trust_remote_code: Trust = False,
@@ -136,7 +144,7 @@ def evaluate(
 
     Example: [bold]eos evaluate operator.json --model bundled --questions 1024[/bold]
     """
-    from eos_platform.analysis.stats.intervals import wilson
+    from eos_platform.analysis.stats.intervals import interval
     from eos_platform.costs.flops import compute_ratio
     from eos_platform.operators.spec import OperatorSpec
     from eos_platform.tasks import evaluate as run_evaluation
@@ -144,23 +152,25 @@ def evaluate(
     from eos_platform.terminal.tables import operator_table, skills_table
 
     spec = OperatorSpec.load(operator) if operator else None
-    workload = load_workload(model, task, device, trust_remote_code=trust_remote_code, allow_missing=allow_missing)
+    chosen = task_of(task, data, allow_bad)
+    workload = load_workload(model, chosen, device, trust_remote_code=trust_remote_code, allow_missing=allow_missing)
+    tell_bad(workload)
     console = terminal.console()
     with console.status(f"asking {questions} questions"):
         found = run_evaluation(workload, spec, split="heldout", questions=questions)
         whole = run_evaluation(workload, None, split="heldout", questions=questions) if spec else found
     deployed = spec or OperatorSpec(name=workload.name, target=workload.target)
-    low, high = wilson(found.correct)
+    low, high = interval(found.scores)
     ratio = float(compute_ratio(deployed, workload.shape, workload.text_tokens))
     console.print(operator_table(deployed))
     console.print(skills_table(found.per_skill, whole.per_skill if spec else None))
     console.print(
-        f"accuracy {found.accuracy:.1%} (95 %: {low:.1%} .. {high:.1%}, {len(found.correct)} questions) "
+        f"accuracy {found.accuracy:.1%} (95 %: {low:.1%} .. {high:.1%}, {found.questions} questions) "
         f"at compute ratio {ratio:.3f}",
         soft_wrap=True,
     )
     if spec:
-        low, high = wilson(whole.correct)
+        low, high = interval(whole.scores)
         console.print(f"unreduced model: {whole.accuracy:.1%} (95 %: {low:.1%} .. {high:.1%})", soft_wrap=True)
 
 

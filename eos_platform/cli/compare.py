@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from eos_platform.cli.options import Missing, Trust
+from eos_platform.cli.options import AllowBad, Data, Missing, Task, Trust, task_of
 from eos_platform.common import console as terminal
 from eos_platform.common.addresses import sqlite_path
 from eos_platform.common.errors import EosError, redact
@@ -52,7 +52,9 @@ def compare(
     ),
     mlflow: Annotated[str, typer.Option(metavar="URI|none", help="Where to log the comparison.")] = MLFLOW,
     report_only: Annotated[bool, typer.Option("--report-only", help="Make the report again from --out.")] = False,
-    task: Annotated[str, typer.Option(help="What accuracy means.")] = "scenes",
+    task: Task = "scenes",
+    data: Data = None,
+    allow_bad: AllowBad = None,
     batch: Annotated[int, typer.Option(min=1, help="Prompts in the prefill that is timed.")] = 8,
     pictures: Annotated[int, typer.Option(min=0, help="Example pictures to show kept tokens on.")] = 3,
     device: Annotated[str | None, typer.Option(help="Where to run; default: the GPU if there is one.")] = None,
@@ -72,7 +74,7 @@ def compare(
         settings = Settings.of(
             operators=tuple(operators or ()),
             model=model,
-            task=task,
+            task=task_of(task, data, allow_bad),
             ratios=parse_ratios(ratios),
             designs=parse_designs(designs),
             tune=tune,

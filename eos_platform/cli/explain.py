@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from eos_platform.cli.options import Missing, Trust
+from eos_platform.cli.options import AllowBad, Data, Missing, Task, Trust, task_of, tell_bad
 from eos_platform.common import console as terminal
 from eos_platform.common import strict_json
 from eos_platform.common.files import check_writable, write_atomic
@@ -34,7 +34,9 @@ def explain(
         str | None,
         typer.Option(help="A bundled model or a model folder; default: the one the operator names, else bundled."),
     ] = None,
-    task: Annotated[str, typer.Option(help="What accuracy means.")] = "scenes",
+    task: Task = "scenes",
+    data: Data = None,
+    allow_bad: AllowBad = None,
     questions: Annotated[int, typer.Option(min=1, help="Validation questions, for each ablation too.")] = 1024,
     pictures: Annotated[int, typer.Option(min=0, help="Example pictures to show kept tokens on.")] = 3,
     out: Annotated[
@@ -54,13 +56,15 @@ def explain(
 
     spec = OperatorSpec.load(operator)
     name = model or model_of(spec)
+    chosen = task_of(task, data, allow_bad)
     files = (REPORT, TABLE, DATA, PAGE)
     if out is not None:
         for file in files:
             check_writable(out / file)
     from eos_platform.tasks import load_workload
 
-    workload = load_workload(name, task, device, trust_remote_code=trust_remote_code, allow_missing=allow_missing)
+    workload = load_workload(name, chosen, device, trust_remote_code=trust_remote_code, allow_missing=allow_missing)
+    tell_bad(workload)
     with _bar() as advance:
         found = look(workload, spec, questions=questions, pictures=pictures, advance=advance)
     console = terminal.console()
@@ -187,6 +191,7 @@ def _asked(found: Explanation) -> Figure:
     """What is kept of one picture for several questions."""
     import pandas as pd
 
+    from eos_platform.analysis.comparison.overlays import verdict
     from eos_platform.dashboards.kept import kept_figure
 
     rows = [
@@ -196,7 +201,7 @@ def _asked(found: Explanation) -> Figure:
             "picture": 0,
             "origin": sites[-1]["origin"],
             "size": sites[-1]["size"],
-            "caption": f"{question['answer']}: {'right' if question['right'] else 'wrong'}",
+            "caption": f"{question['answer']}: {verdict(question['right'])}",
         }
         for question, sites in zip(found.asked, found.kept_asked, strict=True)
     ]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from eos_platform.cli.options import Missing, Trust
+from eos_platform.cli.options import AllowBad, Data, Missing, Task, Trust, task_of, tell_bad
 from eos_platform.common import console as terminal
 from eos_platform.common.files import check_writable
 
@@ -16,7 +16,9 @@ def front(
     budgets: Annotated[str, typer.Option(help="Compute ratios, with commas between.")] = ".33,.22,.15,.1,.05",
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder of the operator files.")] = Path("front"),
     model: Annotated[str, typer.Option(help="A bundled model (bundled, bundled-small) or a model folder.")] = "bundled",
-    task: Annotated[str, typer.Option(help="What accuracy means.")] = "scenes",
+    task: Task = "scenes",
+    data: Data = None,
+    allow_bad: AllowBad = None,
     seed: Annotated[int, typer.Option(help="Seed of the searches.")] = 0,
     sets: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a search setting; may be repeated.")
@@ -44,9 +46,11 @@ def front(
     wanted = parse_ratios(budgets, "--budgets") or ()
     config = SearchConfig.of({"seed": seed, **dict(map(parse_override, sets or ()))}, "--set")
     steps = sum(one.steps for one in configs_of(config, wanted))
+    chosen = task_of(task, data, allow_bad)
     for budget in wanted:
         check_writable(out / _file(budget))
-    workload = load_workload(model, task, device, trust_remote_code=trust_remote_code, allow_missing=allow_missing)
+    workload = load_workload(model, chosen, device, trust_remote_code=trust_remote_code, allow_missing=allow_missing)
+    tell_bad(workload)
     console = terminal.console()
     right = ("budget", "ratio", "tokens", "accuracy", "s")
     table = plain_table("validation accuracy, deployed", right=right, left=("operator",))

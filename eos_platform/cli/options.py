@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
@@ -13,3 +14,36 @@ Missing = Annotated[
     bool,
     typer.Option("--allow-missing", help="Draw weights at random that the model's folder lacks; leave out others."),
 ]
+Task = Annotated[str, typer.Option(help="What accuracy means: scenes, files, or a task of an installed package.")]
+Data = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="The task's data: of files, a JSONL file of image, question, answer."),
+]
+AllowBad = Annotated[
+    float | None, typer.Option(metavar="SHARE", help="Leave out unusable rows of --data, up to so many of them.")
+]
+
+
+def task_of(task: str, data: Path | None, allow_bad: float | None) -> str | dict[str, Any]:
+    """The task that is meant, in its normal form.
+
+    Raises:
+        EosError: unknown task, or options that it does not take or lacks.
+    """
+    from eos_platform.tasks.choice import checked
+
+    return checked({"name": task, "data": data, "allow_bad": allow_bad})
+
+
+def tell_bad(workload: Any) -> None:
+    """Say on stderr which rows of the task's data are left out."""
+    from eos_platform.common import console as terminal
+
+    bad = getattr(getattr(workload, "on", None), "bad", ())
+    for line in bad[:LISTED]:
+        terminal.say(f"eos: left out: {line}", stderr=True)
+    if len(bad) > LISTED:
+        terminal.say(f"eos: left out: {len(bad) - LISTED} more rows", stderr=True)
+
+
+LISTED = 20

@@ -60,9 +60,16 @@ def counted_flops(model: Any, operator: OperatorSpec | None, text_tokens: int) -
         layout.seen = Seen(torch.arange(entering, device=device)[None], size_br)
     width = parts.language_model.config.hidden_size
     x_bsd = torch.randn(1, length, width, device=device, dtype=model.dtype)
-    working = nullcontext() if operator is None else reducing(model, operator, layout)
+    return flops_of(model, operator, Prefill(x_bsd, layout))
+
+
+@torch.no_grad()
+def flops_of(model: Any, operator: OperatorSpec | None, prefill: Prefill) -> int:
+    """The same of given prompts, of a model of any family."""
+    device = prefill.x_bsd.device
+    working = nullcontext() if operator is None else reducing(model, operator, prefill.layout)
     with working, _countable(device), FlopCounterMode(display=False) as counter:
-        adapter_of(model).start(Prefill(x_bsd, layout))
+        adapter_of(model).start(prefill)
     return int(counter.get_total_flops())
 
 

@@ -24,8 +24,8 @@ class Overlays:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="overlays")
-        self._asked: dict[tuple[str, str], Future[Overlay]] = {}
-        self._workloads: dict[str, Any] = {}
+        self._asked: dict[tuple[str, str, str], Future[Overlay]] = {}
+        self._workloads: dict[tuple[str, str], Any] = {}
 
     def recorded(self, text: str) -> Overlay | None:
         """What a run's file of kept tokens holds, if it is one."""
@@ -45,9 +45,9 @@ class Overlays:
             return "Not recorded for this operator; eos explain draws it with the model at hand."
         text = operator.to_json()
         with self._lock:
-            if (model, text) not in self._asked:
-                self._asked[model, text] = self._pool.submit(self._work, model, task, operator)
-            found = self._asked[model, text]
+            if (model, task, text) not in self._asked:
+                self._asked[model, task, text] = self._pool.submit(self._work, model, task, operator)
+            found = self._asked[model, task, text]
         if not wait and not found.done():
             return "working"
         try:
@@ -61,13 +61,14 @@ class Overlays:
         from eos_platform.analysis.comparison.measure import as_seen
         from eos_platform.analysis.comparison.pictures import examples, kept_on
         from eos_platform.tasks import load_workload
+        from eos_platform.tasks.choice import from_text
 
         torch.set_num_threads(1)  # of this thread: the page must stay quick
-        if model not in self._workloads:
-            self._workloads = {model: load_workload(model, task, "cpu")}
-        workload = self._workloads[model]
+        if (model, task) not in self._workloads:
+            self._workloads = {(model, task): load_workload(model, from_text(task), "cpu")}
+        workload = self._workloads[model, task]
         encoded = workload.encoded("heldout", QUESTIONS)
-        pictures = examples(workload, encoded, PICTURES)
+        pictures = examples(encoded, PICTURES)
         asked = [picture["question"] for picture in pictures]
         return {"pictures": pictures, "sites": kept_on(workload, operator, as_seen(encoded, operator), asked)}
 

@@ -26,6 +26,7 @@ from eos_platform.dashboard_data import frames
 from eos_platform.dashboard_data.describe import layers_of, sites_of
 from eos_platform.dashboard_data.overlays import Overlays, kept_rows, on_pictures
 from eos_platform.operators.spec import OperatorSpec
+from eos_platform.tasks.choice import from_text, options_of
 from eos_platform.tracking import names
 from eos_platform.tracking.reading.run_reader import RawRun, reader
 from eos_platform.tracking.recorder import connect, first_line
@@ -148,15 +149,17 @@ class Studies:
 
     def commands(self, study: str, key: str) -> dict[str, str]:
         """Lines to copy (``attach``, ``cli``) and ``link``, the run in the MLflow UI."""
-        model = self.facts(study)["model"]
+        facts = self.facts(study)
+        model, words = facts["model"], options_of(from_text(facts["task"]))
+        task = f" {shlex.join(words)}" if words else ""
         path = self._path(self._study(study).runs[key])
         fetch = f"mlflow artifacts download -r {key} -a {names.OPERATOR_FILE} -d ."
         file = str(path) if path else names.OPERATOR_FILE
         lead = "" if path else f"MLFLOW_TRACKING_URI={shlex.quote(masked(self.uri))} {fetch} && "
         return {
             "attach": f"model = eos_platform.attach(model, {strict_json.dumps(file)})",
-            "cli": f"{lead}eos evaluate {shlex.quote(file)} --model {shlex.quote(model)}",
-            "explain": f"eos explain {shlex.quote(file)} --model {shlex.quote(model)} --out explained",
+            "cli": f"{lead}eos evaluate {shlex.quote(file)} --model {shlex.quote(model)}{task}",
+            "explain": f"eos explain {shlex.quote(file)} --model {shlex.quote(model)}{task} --out explained",
             "link": self._link(self._study(study).runs[key]),
         }
 

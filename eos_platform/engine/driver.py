@@ -17,6 +17,7 @@ from rich.console import Console
 
 from eos_platform.common.errors import EosError
 from eos_platform.engine.cluster.resources import Share, outcome, remotely, watch
+from eos_platform.engine.schema.study_checks import check_groups
 from eos_platform.engine.schema.study_file import StudyFile
 from eos_platform.engine.store import optuna_store as store
 from eos_platform.engine.store.retry import Patience
@@ -28,6 +29,7 @@ from eos_platform.engine.sync.callback import Listener
 from eos_platform.engine.sync.mlflow_writer import Mirror
 from eos_platform.engine.trial import Facts, Functions, Job, describe, out_of_space, trainable
 from eos_platform.search.config import SearchConfig
+from eos_platform.tasks.choice import at_home, text_of
 from eos_platform.terminal.progress import Board
 from eos_platform.tracking.recorder import Recorder
 
@@ -45,7 +47,14 @@ def job_of(folder: Folder, part: Share, functions: Functions) -> Job:
     model = os.path.abspath(study.model) if os.path.isdir(study.model) else study.model
     loading = tuple(name for name in ("trust_remote_code", "allow_missing") if getattr(study, name))
     return Job(
-        study.name, model, study.task, folder.states, part.threads, functions, study.constraints, loading=loading
+        study.name,
+        model,
+        text_of(at_home(study.task)),
+        folder.states,
+        part.threads,
+        functions,
+        study.constraints,
+        loading=loading,
     )
 
 
@@ -65,6 +74,8 @@ def inspect(study: StudyFile, job: Job, part: Share) -> Facts:
         for layer in layers or ():
             if layer > last:
                 raise EosError(f"{where}: layer {layer} is beyond the last decoder layer ({last}) of {facts.name}")
+    if facts.groups is not None:
+        check_groups(study, facts.groups, study.name)
     if facts.refused:
         raise EosError(facts.refused)
     return facts

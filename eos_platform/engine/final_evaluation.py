@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from eos_platform.analysis.baselines.match_cost import match
-from eos_platform.analysis.stats.intervals import wilson
+from eos_platform.analysis.stats.intervals import interval
 from eos_platform.analysis.stats.pareto import hypervolume, pareto_mask
 from eos_platform.common import console as terminal
 from eos_platform.common.boundary import words_of
@@ -118,7 +118,7 @@ def points_of(found: Sequence[Candidate], results: Sequence[Measured], facts: Fa
     lines = []
     for candidate, result in zip(found, results, strict=True):
         operator = candidate.operator or OperatorSpec(target=facts.target)
-        low, high = wilson(result.correct)
+        low, high = interval(result.scores)
         lines.append(
             {
                 "name": candidate.name,
@@ -132,7 +132,7 @@ def points_of(found: Sequence[Candidate], results: Sequence[Measured], facts: Fa
                 "regime": operator.regime,
                 "trial": candidate.trial,
                 "design": candidate.design,
-                "questions": len(result.correct),
+                "questions": len(result.scores),
                 **{f"skill:{skill}": share for skill, share in result.per_skill.items()},
             }
         )
@@ -157,6 +157,11 @@ def finish(
     if not any(candidate.family == "searched" for candidate in found):
         console.print("no search met its budget: the comparison shows the unreduced model alone", style="yellow")
     results = examine(found, job, part, folder.study.final.questions, console)
+    for one, result in zip(found, results, strict=True):
+        if result.refused:
+            console.print(f"{one.name} is left out: {result.refused}", style="yellow", markup=False, soft_wrap=True)
+    left = [(one, result) for one, result in zip(found, results, strict=True) if not result.refused]
+    found, results = [one for one, _ in left], [result for _, result in left]
     points = points_of(found, results, facts)
     for candidate in found:
         if candidate.operator:

@@ -34,6 +34,7 @@ from eos_platform.engine.strategy import warm_start as warm
 from eos_platform.engine.sync import reconcile as agree
 from eos_platform.engine.trial import Functions
 from eos_platform.operators.designs import DESIGNS
+from eos_platform.tasks.choice import text_of
 from eos_platform.tracking.reading.studies import front_url, open_command
 from eos_platform.tracking.recorder import Recorder, first_line, probe
 
@@ -332,7 +333,7 @@ def known_studies(runs: str | Path = RUNS) -> list[tuple[str, str, str, str, str
 def _summary(study: StudyFile) -> dict[str, Any]:
     return {
         "model": study.model,
-        "task": study.task,
+        "task": text_of(study.task),
         "varied": ", ".join(study.space),
         **{f"fixed.{name}": value for name, value in study.search.items()},
     }

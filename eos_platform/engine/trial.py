@@ -31,8 +31,9 @@ from eos_platform.search.config import SearchConfig
 
 def _load(model: str, task: str, *, trust_remote_code: bool = False, allow_missing: bool = False) -> Any:
     from eos_platform.tasks import load_workload
+    from eos_platform.tasks.choice import from_text
 
-    return load_workload(model, task, trust_remote_code=trust_remote_code, allow_missing=allow_missing)
+    return load_workload(model, from_text(task), trust_remote_code=trust_remote_code, allow_missing=allow_missing)
 
 
 def _search(workload: Any, config: SearchConfig, **options: Any) -> Any:
@@ -84,7 +85,7 @@ class Job:
 
     study: str
     model: str
-    task: str
+    task: str  # as ``tasks.choice.text_of`` writes it
     states: str  # folder or URL of search states
     threads: int
     functions: Functions = Functions()
@@ -260,6 +261,7 @@ class Facts:
     text_tokens: int
     refused: str = ""  # why a search of the study is impossible
     examples: Any = ()  # pictures to show kept tokens on
+    groups: Any = None  # of the task's questions; None: not known
 
 
 def describe(job: Job, configs: Sequence[SearchConfig] = ()) -> Facts:
@@ -272,7 +274,9 @@ def describe(job: Job, configs: Sequence[SearchConfig] = ()) -> Facts:
     except EosError as error:
         refused = str(error)
     examples = [] if refused else job.functions.examples(workload)
-    return Facts(workload.name, workload.target, workload.shape, math.ceil(workload.text_tokens), refused, examples)
+    groups = getattr(workload, "skills", None)
+    text = math.ceil(workload.text_tokens)
+    return Facts(workload.name, workload.target, workload.shape, text, refused, examples, groups)
 
 
 @dataclass(frozen=True)
@@ -280,16 +284,22 @@ class Measured:
     """A deployed operator's held-out result, small enough to send."""
 
     accuracy: float
-    correct: Any  # bool array, in question order
+    scores: Any  # float array, in question order
     per_skill: dict[str, float]
     kept: str = ""  # the tokens it keeps on the example pictures, JSON
+    refused: str = ""  # why it cannot be at work on the model
 
 
 def examine_operator(job: Job, questions: int, number: int, operator: Any) -> tuple[int, Measured]:
     """Operator ``number`` of the comparison (None: the unreduced model) on held-out questions, in a worker."""
     torch.set_num_threads(job.threads)
     workload = workload_of(job.model, job.task, job.functions, job.loading)
+    try:
+        if operator is not None and hasattr(workload, "check"):
+            workload.check(operator)
+    except EosError as error:
+        return number, Measured(math.nan, np.zeros(0), {}, refused=str(error))
     found = job.functions.evaluate(workload, operator, "heldout", questions)
-    correct = np.asarray(found.correct, dtype=bool)
+    scores = np.asarray(found.scores, dtype=float)
     kept = _picture(job, workload, operator)
-    return number, Measured(float(found.accuracy), correct, dict(found.per_skill), kept)
+    return number, Measured(float(found.accuracy), scores, dict(found.per_skill), kept)

@@ -6,10 +6,11 @@ from abc import ABC, abstractmethod
 from functools import cached_property
 from typing import Any
 
-from eos_platform.costs.flops import DecoderShape, VisionShape, shape_of, vision_shape_of
+from eos_platform.costs.flops import DecoderShape, VisionShape, shape_of, vision_shape_of, whole_model_ratio
+from eos_platform.costs.profiled_flops import counted_flops
 from eos_platform.models.adapters.adapter import Adapter, adapter_of
-from eos_platform.models.adapters.target import target_of
-from eos_platform.operators.spec import FEATURES, Target
+from eos_platform.models.adapters.target import check_fits, parts_of, target_of
+from eos_platform.operators.spec import FEATURES, OperatorSpec, Target
 from eos_platform.tasks.batch import Asked
 from eos_platform.tasks.scenes import Split
 
@@ -63,6 +64,33 @@ class Subject(ABC):
     @abstractmethod
     def text_tokens(self) -> int:
         """Tokens of a typical prompt that are not visual; the compute ratio is taken at this length."""
+
+    def check(self, operator: OperatorSpec) -> None:
+        """Refuse an operator that cannot be at work on the model.
+
+        Raises:
+            EosError: why.
+        """
+        check_fits(parts_of(self.model), operator)
+
+    def whole_ratio(self, operator: OperatorSpec) -> float | None:
+        """The compute ratio with vision tower and projector on both sides; None: their cost is not known."""
+        if not self.adapter.capabilities.tower:
+            return None
+        return float(whole_model_ratio(operator, self.shape, self.vision_shape, self.text_tokens))
+
+    def counted_flops(self, operator: OperatorSpec | None) -> int:
+        """FLOPs as counted while the language model's prefill of a typical prompt runs."""
+        return counted_flops(self.model, operator, self.text_tokens)
+
+    @property
+    def source(self) -> str:
+        """The task as it is chosen, in a line."""
+        return self.task
+
+    def few(self, split: Split, questions: int) -> Asked:
+        """The same as ``encoded``, for a few questions, which take nothing's place that is kept."""
+        return self.encoded(split, questions)
 
     @abstractmethod
     def encoded(self, split: Split, questions: int) -> Asked:

@@ -9,7 +9,8 @@ Legend: b batch, s sequence, a answer tokens, d width, v vocabulary.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,8 +20,10 @@ from torch import Tensor
 
 from eos_platform.models.adapters.adapter import adapter_of
 from eos_platform.models.adapters.prefill import Mask, Prefill
+from eos_platform.models.runtime.attach import reducing
 from eos_platform.models.runtime.layout import Layout
 from eos_platform.operators.spec import OperatorSpec
+from eos_platform.protocols import Example
 
 
 @dataclass
@@ -84,6 +87,35 @@ class Asked(ABC):
     @abstractmethod
     def usual_question(self) -> Tensor:
         """The mean direction of all questions' text (d,)."""
+
+    @abstractmethod
+    def example(self, number: int) -> Example:
+        """A question in words, with its picture.
+
+        Raises:
+            EosError: it came as a prompt, not in words.
+        """
+
+    @property
+    @abstractmethod
+    def about(self) -> Sequence[int]:
+        """Of each question, the number of the picture it is about."""
+
+    @abstractmethod
+    def middle(self) -> int:
+        """The number of a question of median length, about a picture of the usual size."""
+
+    def shown(self, number: int) -> tuple[tuple[int, int], int] | None:
+        """Rows and columns of visual tokens that show a question's whole picture, and the place of the first of them.
+
+        None: its picture is of another size than most.
+        """
+        raise NotImplementedError
+
+    def scores(self, batch: Batch, operator: OperatorSpec | None = None) -> Tensor:
+        """What the model's answers are worth (b,), with an operator at work: true or false, or from 0 to 1."""
+        with reducing(self.model, operator, batch.layout) if operator else nullcontext():
+            return answered(self.model, batch)
 
     def draw(self, rng: np.random.Generator, size: int) -> np.ndarray:
         """Numbers of ``size`` questions for one batch."""

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from copy import copy
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from eos_platform.models.adapters.adapter import adapter_of
@@ -26,6 +28,7 @@ from eos_platform.models.runtime.required_features import acts_in_tower, decoder
 from eos_platform.models.vision.encoding import encode_images
 from eos_platform.models.vision.tower import Sight, joined
 from eos_platform.operators.spec import OperatorSpec
+from eos_platform.protocols import Example
 from eos_platform.tasks import cache
 from eos_platform.tasks.batch import Asked, Batch, answer_states, exact
 from eos_platform.tasks.questions import Question, ask
@@ -39,6 +42,11 @@ def questions_of(split: Split, index: int, config: SceneConfig) -> list[Question
     """The questions asked about one picture; the same every time."""
     rng = np.random.default_rng([SCENE_VERSION, SPLITS.index(split), index, config.grid, 1])
     return ask(make_scene(split, index, config), rng)
+
+
+def drawn(split: Split, index: int, config: SceneConfig) -> Image.Image:
+    """The picture of one scene."""
+    return Image.fromarray(render(make_scene(split, index, config)))
 
 
 def first_questions(split: Split, count: int, config: SceneConfig) -> tuple[list[int], list[Question]]:
@@ -132,6 +140,26 @@ class Encoded(Asked):
         """All questions in order."""
         for start in range(0, len(self), size):
             yield self.batch(torch.arange(start, min(start + size, len(self)), device=self.text_qt.device))
+
+    @property
+    def about(self) -> list[int]:
+        """Of each question, the number of its picture."""
+        found: list[int] = self.picture_q.tolist()
+        return found
+
+    def example(self, number: int) -> Example:
+        """A question in words, with its picture."""
+        question, index = self.questions[number], int(self.picture_q[number])
+        image = partial(drawn, self.split, index, self.config)
+        return Example(image, question.text, question.answer, question.skill, f"{self.split}-{index}")
+
+    def middle(self) -> int:
+        """The number of a question of median length."""
+        return int(torch.argsort(self.prompt_q, stable=True)[len(self) // 2])
+
+    def shown(self, number: int) -> tuple[tuple[int, int], int]:
+        """All of the picture's tokens."""
+        return (self.config.grid, self.config.grid), 0
 
     def seen_by(self, operator: OperatorSpec) -> Encoded:
         """These questions with the pictures as the operator has them leave the vision tower, ready for its sites.

@@ -1,42 +1,63 @@
-"""Accuracy of a deployed operator: tokens really removed, answers right to the last letter."""
+"""Accuracy of a deployed operator: tokens really removed, answers judged by the task."""
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 
-from eos_platform.models.runtime.attach import reducing
+from eos_platform.common.errors import EosError
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.tasks.base import Subject
-from eos_platform.tasks.batch import answered, in_order
+from eos_platform.tasks.batch import in_order
 from eos_platform.tasks.scenes import Split
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Which questions a model answered exactly, in question order."""
+    """What a model's answers are worth, in question order."""
 
-    correct: np.ndarray  # (questions,) bool
-    skills: tuple[str, ...]  # of each question
+    scores: np.ndarray  # (questions,) float, from 0 to 1
+    skills: tuple[str, ...]  # of each question, its group
 
     @property
     def questions(self) -> int:
         """How many were asked."""
-        return len(self.correct)
+        return len(self.scores)
+
+    @cached_property
+    def exact(self) -> bool:
+        """Whether every answer is right or wrong, and nothing between."""
+        return bool(np.isin(self.scores, (0, 1)).all())
+
+    @property
+    def correct(self) -> np.ndarray:
+        """Which questions were answered rightly, bool.
+
+        Raises:
+            EosError: some answers are neither right nor wrong.
+        """
+        if not self.exact:
+            raise EosError("answers of this task are worth shares, not just right or wrong: see 'scores'")
+        return self.scores.astype(bool)
 
     @property
     def accuracy(self) -> float:
-        """Share answered exactly."""
-        return float(self.correct.mean())
+        """The mean score: of answers right or wrong, the share of the right ones."""
+        return float(self.scores.mean())
 
     @property
     def per_skill(self) -> dict[str, float]:
-        """The same for each skill that was asked about."""
+        """The same for each group of questions that was asked."""
         skills = np.asarray(self.skills)
-        return {skill: float(self.correct[skills == skill].mean()) for skill in dict.fromkeys(self.skills)}
+        return {skill: float(self.scores[skills == skill].mean()) for skill in dict.fromkeys(self.skills)}
+
+    @property
+    def per_group(self) -> dict[str, float]:
+        """``per_skill`` by the task's own word."""
+        return self.per_skill
 
 
 @torch.no_grad()
@@ -59,7 +80,7 @@ def evaluate(
     size = batch_size or (256 if model.device.type == "cuda" else 32)
     found, numbers = [], []
     for batch in encoded.batches(size):
-        with reducing(model, operator, batch.layout) if operator else nullcontext():
-            found.append(answered(model, batch))
+        found.append(encoded.scores(batch, operator))
         numbers.append(batch.index_b)
-    return Evaluation(in_order(found, numbers).cpu().numpy(), tuple(encoded.skills))
+    scores = in_order(found, numbers).cpu().numpy().astype(float)
+    return Evaluation(scores, tuple(encoded.skills))

@@ -10,7 +10,7 @@ Legend: b batch, s sequence, a answer tokens, d width.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -21,19 +21,25 @@ from torch import Tensor, nn
 
 from eos_platform.common.errors import EosError, unknown
 from eos_platform.costs.flops import DecoderShape, shape_of
+from eos_platform.costs.profiled_flops import flops_of
 from eos_platform.models.adapters.adapter import Adapter, adapter_of
 from eos_platform.models.adapters.prefill import joined_outputs
 from eos_platform.models.adapters.target import target_of
 from eos_platform.models.attention.text_queries import question
-from eos_platform.models.runtime.required_features import acts_in_tower
+from eos_platform.models.attention.vision_queries import READ
+from eos_platform.models.loading.unwrap import unwrapped
+from eos_platform.models.runtime.required_features import acts_in_tower, decoder_needs
 from eos_platform.operators.spec import FEATURES, OperatorSpec, Target
+from eos_platform.protocols import Example
 from eos_platform.tasks.base import FROM_TOWER, Subject
 from eos_platform.tasks.batch import Asked, Batch
-from eos_platform.tasks.prompts import Example, Prompt, made_by
+from eos_platform.tasks.greedy import ends_of, written
+from eos_platform.tasks.prompts import Prompt, made_by
 from eos_platform.tasks.scenes import SPLITS, Split
 
 Units = tuple[tuple[tuple[int, int], int], ...]
 PIXELS = ("pixel_values", "pixel_attention_mask")  # of no use once seen
+Judge = Callable[[str, Example], float]  # what an answer is worth
 TYPICAL = 256  # questions that tell what prompts usually are
 A_TOKEN = ("input_ids", "attention_mask")  # inputs of one number a token, beside those of types
 
@@ -43,13 +49,22 @@ class EncodedExamples(Asked):
 
     waits = True
 
-    def __init__(self, model: Any, prompts: Iterable[Prompt]) -> None:
+    def __init__(
+        self, model: Any, prompts: Iterable[Prompt], judge: Judge | None = None, tokenizer: Any = None
+    ) -> None:
         """Every picture goes through the tower here, once; the pictures themselves are not kept.
+
+        Args:
+            model: that is asked.
+            prompts: the questions.
+            judge: says what an answer is worth that the model wrote; None: it is right to the last token, or wrong.
+            tokenizer: to read what was written.
 
         Raises:
             EosError: there are no prompts, or one without pictures.
         """
         self.model, self.device = model, model.device
+        self.judge, self.tokenizer = judge, tokenizer
         self.adapter: Adapter = adapter_of(model)
         self.prompts: list[Prompt] = []
         self.seen: dict[int, Any] = {}
@@ -77,6 +92,55 @@ class EncodedExamples(Asked):
     def __len__(self) -> int:
         return len(self.prompts)
 
+    @property
+    def about(self) -> list[int]:
+        """Of each question, the number of its picture."""
+        return [prompt.picture for prompt in self.prompts]
+
+    def example(self, number: int) -> Example:
+        """A question in words, with its picture.
+
+        Raises:
+            EosError: it came as a prompt.
+        """
+        found = self.prompts[number].example
+        if found is None:
+            raise EosError("these questions came as prompts: there are no pictures of them to show")
+        return found
+
+    @property
+    def usual(self) -> Units:
+        """What most prompts hold."""
+        return max(self.groups, key=lambda units: len(self.groups[units]))
+
+    def middle(self) -> int:
+        """The number of a question of median length, about a picture of the usual size."""
+        members = sorted(self.groups[self.usual], key=lambda number: self.lengths[number])
+        return members[len(members) // 2]
+
+    def shown(self, number: int) -> tuple[tuple[int, int], int] | None:
+        """The unit that shows the whole picture; None: the picture is of another size than most."""
+        units = self.units[number]
+        if units != self.usual:
+            return None
+        places = [
+            (grid, sum(rows * columns * many for (rows, columns), many in units[:group]) + unit * grid[0] * grid[1])
+            for group, (grid, many) in enumerate(units)
+            for unit in range(many)
+        ]
+        return places[self.adapter.family.whole]
+
+    def scores(self, batch: Batch, operator: OperatorSpec | None = None) -> Tensor:
+        """What the model's answers are worth (b,)."""
+        if self.judge is None:
+            return super().scores(batch, operator)
+        numbers = batch.index_b.tolist()
+        most = [prompt.most or len(prompt.answer) for prompt in (self.prompts[number] for number in numbers)]
+        said = written(self, batch, operator, most, ends_of(self.model, self.tokenizer))
+        texts = [self.tokenizer.decode(ids, skip_special_tokens=True) for ids in said]
+        worth = [self.judge(text, self.example(number)) for text, number in zip(texts, numbers, strict=True)]
+        return torch.tensor(worth, dtype=torch.float64, device=self.device)
+
     def _asked(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Those inputs that the model is still to be given: no pictures, and nothing that only its loss is made of."""
         return {name: value for name, value in inputs.items() if name in self.adapter.inputs and name not in PIXELS}
@@ -86,10 +150,18 @@ class EncodedExamples(Asked):
         seen = joined_outputs([self.seen[prompt.picture] for prompt in prompts])
         return {**inputs, "mm_encoder_outputs": {"image": seen}}
 
-    def batch(self, index_b: Tensor) -> Batch:
-        """The questions of these numbers, padded behind their answers."""
+    def batch(self, index_b: Tensor, answers: Sequence[tuple[int, ...]] | None = None) -> Batch:
+        """The questions of these numbers, padded behind their answers.
+
+        Args:
+            index_b: question numbers.
+            answers: tokens to stand there instead of the right answers.
+        """
         numbers = index_b.tolist()
         prompts = [self.prompts[number] for number in numbers]
+        if answers is not None:
+            prompts = [replace(prompt, answer=answer) for prompt, answer in zip(prompts, answers, strict=True)]
+        most = self.longest if answers is None else max(map(len, answers))
         whole = [length + len(prompt.answer) for length, prompt in zip(self._of(numbers), prompts, strict=True)]
         longest = max(whole)
         inputs: dict[str, Any] = {}
@@ -110,9 +182,9 @@ class EncodedExamples(Asked):
         inputs["attention_mask"] = (place_s < whole_b[:, None]).long()
         prefill = self.adapter.encode(self._with_pictures(inputs, prompts), answer_bs)
         target_ba = torch.tensor(
-            [[*prompt.answer, *[0] * (self.longest - len(prompt.answer))] for prompt in prompts], device=self.device
+            [[*prompt.answer, *[0] * (most - len(prompt.answer))] for prompt in prompts], device=self.device
         )
-        step_a = torch.arange(self.longest, device=self.device)
+        step_a = torch.arange(most, device=self.device)
         wanted_ba = step_a < (whole_b - prompt_b)[:, None]
         place_ba = torch.where(wanted_ba, (prompt_b - 1)[:, None] + step_a, 0)
         return Batch(prefill, place_ba, target_ba, wanted_ba, index_b.to(self.device))
@@ -158,11 +230,22 @@ class EncodedExamples(Asked):
         Raises:
             EosError: the operator does either.
         """
-        if acts_in_tower(operator):
-            raise EosError(
-                f"operator '{operator.name}' acts in the vision tower; pictures of this task are seen without"
-            )
+        check_pictures(operator)
         return self
+
+
+def check_pictures(operator: OperatorSpec) -> None:
+    """Refuse operators that pictures would have to be encoded for.
+
+    Raises:
+        EosError: it acts in the vision tower, or reads there.
+    """
+    if acts_in_tower(operator):
+        raise EosError(f"operator '{operator.name}' acts in the vision tower; pictures of this task are seen without")
+    if told := sorted(decoder_needs(operator) & set(READ)):
+        raise EosError(
+            f"operator '{operator.name}' reads {', '.join(told)} in the vision tower, which is not kept for this task"
+        )
 
 
 class Examples(Subject):
@@ -192,10 +275,18 @@ class Examples(Subject):
                 raise unknown("split", split, SPLITS)
         if not examples.get("search"):
             raise EosError("examples: none to search on; give some as 'search'")
-        self.model = model.eval().requires_grad_(False)
-        self.name, self.task, self.processor = name or type(model).__name__, task, processor
-        self._named = name
         self.examples = examples
+        self._begin(model, processor, name, task)
+
+    def _begin(self, model: Any, processor: Any, name: str, task: str) -> None:
+        """Take a model.
+
+        Raises:
+            EosError: no search can run on it.
+        """
+        self.model = unwrapped(model).eval().requires_grad_(False)
+        self.name, self.task, self.processor = name or type(self.model).__name__, task, processor
+        self._named = name
         self._encoded: dict[tuple[Split, int], EncodedExamples] = {}
         if not self.adapter.capabilities.relaxable:
             raise EosError(f"a search cannot run on {self.adapter.family.name} models")
@@ -203,7 +294,18 @@ class Examples(Subject):
     @property
     def skills(self) -> tuple[str, ...]:
         """As the examples name them."""
-        return tuple(dict.fromkeys(example.skill for example in self.examples["search"]))
+        return tuple(
+            dict.fromkeys(one.group if isinstance(one, Example) else one.skill for one in self.examples["search"])
+        )
+
+    def check(self, operator: OperatorSpec) -> None:
+        """Refuse an operator that cannot be at work on the model, or that pictures would have to be encoded for.
+
+        Raises:
+            EosError: why.
+        """
+        super().check(operator)
+        check_pictures(operator)
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -238,19 +340,32 @@ class Examples(Subject):
     def _typical(self) -> EncodedExamples:
         return self.encoded("search", TYPICAL)
 
+    def counted_flops(self, operator: OperatorSpec | None) -> int:
+        """FLOPs as counted while the language model's prefill of a prompt of median length runs."""
+        typical = self._typical
+        batch = typical.batch(torch.tensor([typical.middle()]))
+        return flops_of(self.model, operator, batch.prefill.until(int(batch.layout.last_b[0]) + 1))
+
     def encoded(self, split: Split, questions: int) -> EncodedExamples:
         """The first ``questions`` of a split, or all there are.
 
         Raises:
             EosError: there are none.
         """
+        given = self._first(split, questions)
+        key = split, len(given)
+        if key not in self._encoded:
+            tokenizer = getattr(self.processor, "tokenizer", None)
+            self._encoded[key] = EncodedExamples(self.model, self._prompts(given), self._judge, tokenizer)
+        return self._encoded[key]
+
+    _judge: Judge | None = None
+
+    def _first(self, split: Split, questions: int) -> Sequence[Example] | Sequence[Prompt]:
         given = self.examples.get(split, ())
         if not given:
             raise EosError(f"examples: there are none of the split '{split}', only of {', '.join(self.examples)}")
-        key = split, min(questions, len(given))
-        if key not in self._encoded:
-            self._encoded[key] = EncodedExamples(self.model, self._prompts(given[: key[1]]))
-        return self._encoded[key]
+        return given[:questions]
 
     def _prompts(self, given: Sequence[Example] | Sequence[Prompt]) -> Iterator[Prompt]:
         lead = self.adapter.family.answer_lead

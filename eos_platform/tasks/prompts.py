@@ -9,25 +9,11 @@ from typing import Any
 from torch import Tensor
 
 from eos_platform.common.errors import EosError
+from eos_platform.protocols import Example
+
+__all__ = ["Example", "Prompt", "made_by", "prompt_text"]
 
 PLAIN_IMAGE = "<image>"  # where a processor names no word for a picture
-
-
-@dataclass(frozen=True)
-class Example:
-    """A question about a picture.
-
-    Attributes:
-        image: whatever the processor takes; one that several questions are about is encoded once (told by identity).
-        question: in words.
-        answer: that is right.
-        skill: what the question is about, for accuracies by skill.
-    """
-
-    image: Any
-    question: str
-    answer: str
-    skill: str = "all"
 
 
 @dataclass(frozen=True)
@@ -39,12 +25,16 @@ class Prompt:
         answer: tokens of the answer, its end among them.
         picture: tells pictures apart: prompts of the same one share what is made of it.
         skill: what it is about.
+        example: the question itself, where it is known.
+        most: tokens of its longest right answer.
     """
 
     inputs: Mapping[str, Tensor]
     answer: tuple[int, ...]
     picture: int
     skill: str = "all"
+    example: Example | None = None
+    most: int = 0
 
 
 def made_by(processor: Any, examples: Sequence[Example], lead: str = " ") -> Iterator[Prompt]:
@@ -63,18 +53,21 @@ def made_by(processor: Any, examples: Sequence[Example], lead: str = " ") -> Ite
     tokenizer = getattr(processor, "tokenizer", None)
     if tokenizer is None:
         raise EosError(f"{type(processor).__name__} has no tokenizer: prompts need the model's own processor")
-    numbers: dict[int, int] = {}
+    numbers: dict[Any, int] = {}
+    latest: tuple[int, Any] = (-1, None)  # questions about a picture stand together
     for place, example in enumerate(examples):
+        number = numbers.setdefault(example.key or id(example.image), len(numbers))
+        if latest[0] != number:
+            latest = number, example.opened()
         text = prompt_text(processor, example.question)
-        inputs = processor(text=[text], images=[example.image], return_tensors="pt")
+        inputs = processor(text=[text], images=[latest[1]], return_tensors="pt")
         between = "" if text[-1:].isspace() or getattr(processor, "chat_template", None) else lead
-        answer = tokenizer(between + example.answer, add_special_tokens=False).input_ids
-        if not answer:
+        end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+        ids = [tokenizer(between + answer, add_special_tokens=False).input_ids for answer in example.answers or ("",)]
+        if not ids[0]:
             raise EosError(f"examples.{place}: the answer is empty")
-        if tokenizer.eos_token_id is not None:
-            answer = [*answer, tokenizer.eos_token_id]
-        number = numbers.setdefault(id(example.image), len(numbers))
-        yield Prompt(dict(inputs), tuple(answer), number, example.skill)
+        most = max(map(len, ids)) + len(end)
+        yield Prompt(dict(inputs), (*ids[0], *end), number, example.group, example, most)
 
 
 def prompt_text(processor: Any, question: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -9,20 +10,24 @@ from typing import Any
 
 import torch
 
-from eos_platform.common.errors import EosError, shown, unknown
-from eos_platform.models.adapters import FAMILIES
+from eos_platform.common.errors import EosError, did_you_mean, shown, unknown
+from eos_platform.models.adapters import FAMILIES, family_of_type
+from eos_platform.models.adapters.adapter import adapter_of
 from eos_platform.models.adapters.target import target_of
 from eos_platform.models.loading.devices import find_device
 from eos_platform.models.loading.opening import opening, place_of
 from eos_platform.models.loading.pretrained import load, load_model
 from eos_platform.models.loading.unwrap import unwrapped
 from eos_platform.models.vision.encoding import encode_images
+from eos_platform.protocols import Task
 from eos_platform.tasks.base import Subject
+from eos_platform.tasks.batch import answer_states
+from eos_platform.tasks.choice import Choice, checked, open_task, text_of
 from eos_platform.tasks.encode import Encoded
+from eos_platform.tasks.on_task import OnTask
 from eos_platform.tasks.questions import SKILLS
 from eos_platform.tasks.scenes import CONFIGS, SPLITS, SceneConfig, Split
-
-TASKS = ("scenes",)
+from eos_platform.tasks.scenes_task import Scenes
 
 
 @dataclass
@@ -60,59 +65,102 @@ class Workload(Subject):
             raise unknown("split", split, SPLITS)
         have = self._encoded.get(split)
         if have is None or len(have) != questions:
-            have = Encoded(self.model, self.processor.tokenizer, split, questions, self.config)
-            self._encoded[split] = have
+            have = self._encoded[split] = self.few(split, questions)
         return have
+
+    def few(self, split: Split, questions: int) -> Encoded:
+        """The same, not kept."""
+        return Encoded(self.model, self.processor.tokenizer, split, questions, self.config)
 
 
 def load_workload(
     model: str | Path = "bundled",
-    task: str = "scenes",
+    task: Choice | Task = "scenes",
     device: str | None = None,
     *,
     trust_remote_code: bool = False,
     allow_missing: bool = False,
-) -> Workload:
+) -> Subject:
     """Load a model for a task.
 
     Args:
-        model: ``bundled`` (576 visual tokens), ``bundled-small`` (144), or the folder of a LLaVA trained on the task.
-        task: ``scenes``.
+        model: ``bundled`` (576 visual tokens), ``bundled-small`` (144), or the folder of a model of any family that a
+            search can run on.
+        task: its name, such as ``scenes``; a mapping of its name and options, such as
+            ``{"name": "files", "data": "questions.jsonl"}``; or a task itself.
         device: where to run; default: the GPU if there is one. On a GPU the model runs in bfloat16.
         trust_remote_code: run Python that lies in the model's folder, where its ``auto_map`` says so.
         allow_missing: weights that the folder lacks are drawn at random, and those it has too many left out.
 
     Raises:
-        EosError: unknown model or task, a device that is not there, or a model the task has no pictures for.
+        EosError: unknown model or task, data of a task that cannot be used, a device that is not there, or a model that
+            no search can run on.
     """
     from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, LlavaForConditionalGeneration
 
-    if task not in TASKS:
-        raise unknown("task", task, TASKS)
+    chosen = task if isinstance(task, Task) and not isinstance(task, (str, Mapping)) else checked(task)
     name = str(model)
     place_of(name)
     place = find_device(device)
+    asked = open_task(chosen)
     dtype = torch.float32 if place.type == "cpu" else torch.bfloat16
     with opening(name) as path:
         config = load(AutoConfig, path, trust_remote_code=trust_remote_code)
-        if config.model_type != "llava":
-            known = config.model_type in FAMILIES
-            others = "; operators found on one attach to it all the same (rescale=True)" if known else ""
-            raise EosError(
-                f"model {shown(name)} is a {shown(config.model_type)}: "
-                f"searches and tasks know 'llava' models alone{others}"
-            )
-        kind = AutoModelForImageTextToText if trust_remote_code else LlavaForConditionalGeneration
+        llava = config.model_type == "llava"
+        _check_family(config.model_type, name)
+        kind = LlavaForConditionalGeneration if llava and not trust_remote_code else AutoModelForImageTextToText
         loaded: Any = load_model(
             kind, path, dtype=dtype, trust_remote_code=trust_remote_code, allow_missing=allow_missing
         )
         processor = load(AutoProcessor, path, trust_remote_code=trust_remote_code)
         loaded = loaded.to(place).eval().requires_grad_(False)
-        _try_out(loaded, processor, f"model {shown(name)} cannot be used")
-    grid = target_of(loaded).grid[0]
-    if grid not in CONFIGS:
-        raise EosError(f"task '{task}' has pictures for grids of {sorted(CONFIGS)} tokens a side; '{name}' sees {grid}")
-    return Workload(name, task, loaded, processor, CONFIGS[grid])
+        where = f"model {shown(name)} cannot be used"
+        if isinstance(asked, Scenes):
+            rows, columns = target_of(loaded).grid
+            if llava and rows == columns and rows in CONFIGS:
+                _try_out(loaded, processor, where)
+                return Workload(name, asked.name, loaded, processor, CONFIGS[rows])
+            asked.of_grid(max(CONFIGS) if adapter_of(loaded).capabilities.varies else max(rows, columns))
+        source = text_of(chosen) if isinstance(chosen, (str, dict)) else asked.name
+        found = OnTask(loaded, processor, asked, name=name, source=source)
+        _ask_one(found, where)
+    return found
+
+
+def _check_family(model_type: str, name: str) -> None:
+    """Refuse models of no family, or of one that cannot be searched.
+
+    Raises:
+        EosError: it is one.
+    """
+    family = family_of_type(model_type)
+    if family is None:
+        raise EosError(
+            f"model {shown(name)} is a {shown(model_type)}, which is of no known family"
+            f"{did_you_mean(model_type, FAMILIES)}"
+        )
+    if not family.relaxable:
+        raise EosError(
+            f"model {shown(name)}: a search cannot run on {family.name} models; "
+            "operators found on one attach to it all the same (rescale=True)"
+        )
+
+
+@torch.no_grad()
+def _ask_one(found: OnTask, where: str) -> None:
+    """A question of the task as the model's own processor puts it, before anything long begins.
+
+    Raises:
+        EosError: the parts do not fit each other.
+        Exception: whatever a library raises.
+    """
+    first = found.encoded("validation", 1)
+    words = found.model.get_input_embeddings().weight.shape[0]
+    most = max(max(prompt.answer) for prompt in first.prompts)
+    if most >= words:
+        raise EosError(f"{where}: its tokenizer does not fit the {words} words the model knows")
+    if not answer_states(found.model, first.batch(torch.tensor([0]))).isfinite().all():
+        raise EosError(f"{where}: its weights give numbers that are not finite")
 
 
 def _try_out(model: Any, processor: Any, where: str) -> None:

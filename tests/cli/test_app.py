@@ -126,10 +126,13 @@ def test_usage_errors_are_one_line_too(words, says):
 
 
 def test_a_model_of_another_family_is_told_what_is_true(tmp_path):
-    (tmp_path / "qwen").mkdir()
-    (tmp_path / "qwen" / "config.json").write_text('{"model_type": "qwen2_5_vl"}')
-    says = eos("evaluate", "--model", "qwen").stderr
-    assert "searches and tasks know 'llava' models alone; operators found on one attach to it all the same" in says
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "config.json").write_text('{"model_type": "llava_nextt"}')
+    done = eos("evaluate", "--model", "other")
+    assert done.exit_code == 2
+    (tmp_path / "other" / "config.json").write_text('{"model_type": "blip"}')
+    says = eos("evaluate", "--model", "other").stderr
+    assert "model 'other' is a 'blip', which is of no known family; known: gemma3, idefics3" in says
 
 
 def test_shells_complete_the_commands(tmp_path):

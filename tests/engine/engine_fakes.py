@@ -69,7 +69,7 @@ def evaluate(workload: Any, operator: OperatorSpec | None, split: str, questions
     right = round(questions * (0.4 + 0.5 * (keep / TARGET.tokens) ** 0.3))
     return SimpleNamespace(
         accuracy=right / questions,
-        correct=np.arange(questions) < right,
+        scores=np.arange(questions) < right,
         per_skill={"count": right / questions},
         questions=questions,
     )

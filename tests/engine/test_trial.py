@@ -165,6 +165,6 @@ def test_a_full_disk_is_no_result_of_the_search(job, number):
 def test_the_examiner_answers_in_question_order(job):
     number, measured = examine_operator(job, 50, 4, None)
     assert number == 4
-    assert measured.correct.dtype == bool
-    assert len(measured.correct) == 50
-    assert measured.accuracy == measured.correct.mean()
+    assert measured.scores.dtype == float
+    assert len(measured.scores) == 50
+    assert measured.accuracy == measured.scores.mean()

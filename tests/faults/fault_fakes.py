@@ -92,7 +92,7 @@ def evaluate(workload: Any, operator: OperatorSpec | None, split: str, questions
     keep = TARGET.tokens if operator is None else operator.tokens_left
     right = round(questions * (0.4 + 0.5 * (keep / TARGET.tokens) ** 0.3))
     correct = np.arange(questions) < right
-    return SimpleNamespace(accuracy=right / questions, correct=correct, per_skill={}, questions=questions)
+    return SimpleNamespace(accuracy=right / questions, scores=correct, per_skill={}, questions=questions)
 
 
 def check(workload: Any, config: Any) -> None:

@@ -30,7 +30,8 @@ from eos_platform.costs.flops import compute_ratio
 from eos_platform.models.runtime.attach import reducing
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.search.config import SearchConfig
-from eos_platform.tasks import Workload, evaluate, load_workload
+from eos_platform.tasks import evaluate, load_workload
+from eos_platform.tasks.base import Subject
 from eos_platform.tasks.batch import answered
 
 MARKS = (10, 30, 100, 300)  # trials after which the best so far is measured on held-out questions, and at the end
@@ -62,7 +63,7 @@ class Outcome:
 class Judge:
     """Deployed accuracy on the first questions of the search split, which are made ready once."""
 
-    def __init__(self, workload: Workload, questions: int) -> None:
+    def __init__(self, workload: Subject, questions: int) -> None:
         self.model = workload.model
         size = 512 if self.model.device.type == "cuda" else 32
         self.batches = list(workload.encoded("search", questions).batches(size))
@@ -78,7 +79,7 @@ class Judge:
 
 
 def blackbox(
-    workload: Workload,
+    workload: Subject,
     config: SearchConfig,
     sampler: str,
     *,
@@ -149,7 +150,7 @@ def samples_to_reach(curve: Iterable[Point], accuracy: float, *, heldout: bool =
 
 
 def _signed(
-    operator: OperatorSpec, workload: Workload, config: SearchConfig, sampler: str, trial: int, questions: int
+    operator: OperatorSpec, workload: Subject, config: SearchConfig, sampler: str, trial: int, questions: int
 ) -> OperatorSpec:
     shared = {"model": workload.name, "task": workload.task, "sampler": sampler, "trial": trial, "questions": questions}
     told = {"budget": config.budget, "probe": config.learns_directions, "seed": config.seed}
@@ -204,7 +205,7 @@ def main(words: list[str] | None = None) -> int:
     return 0
 
 
-def run(workload: Workload, config: SearchConfig, given: argparse.Namespace) -> dict[str, Outcome]:
+def run(workload: Subject, config: SearchConfig, given: argparse.Namespace) -> dict[str, Outcome]:
     """Every sampler told, written down as it goes."""
     found: dict[str, Outcome] = {}
     given.out.parent.mkdir(parents=True, exist_ok=True)

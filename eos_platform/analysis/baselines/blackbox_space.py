@@ -20,7 +20,7 @@ from eos_platform.search.config import SearchConfig
 from eos_platform.search.discretise import to_operator, whole_counts
 from eos_platform.search.parameters import SPREAD_MOST, TAU_RANGE, Parameters
 from eos_platform.search.start import check, counts_now
-from eos_platform.tasks.workload import Workload
+from eos_platform.tasks.base import Subject
 
 
 def _same(value: float) -> float:
@@ -85,7 +85,7 @@ class Entry:
 class Space:
     """All numbers a search under ``config`` turns, with or without the probe as ``config`` says."""
 
-    def __init__(self, workload: Workload, config: SearchConfig) -> None:
+    def __init__(self, workload: Subject, config: SearchConfig) -> None:
         """
         Raises:
             EosError: a budget nothing reaches.

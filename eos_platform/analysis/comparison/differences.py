@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from eos_platform.analysis.comparison.points import answers, best_searched
-from eos_platform.analysis.stats.intervals import paired_difference
+from eos_platform.analysis.stats.intervals import is_binary, paired_difference, permutation
 from eos_platform.analysis.stats.pareto import hypervolume
 from eos_platform.common.errors import EosError
 
@@ -42,6 +42,16 @@ def mcnemar(correct_a: ArrayLike, correct_b: ArrayLike) -> float:
     return two_sided(int(np.sum(a & ~b)), int(np.sum(b & ~a)))
 
 
+def paired_p(scores_a: ArrayLike, scores_b: ArrayLike) -> float:
+    """McNemar's where all answers are right or wrong, else that of a permutation test.
+
+    Raises:
+        EosError: the two were not asked equally many questions.
+    """
+    test = mcnemar if is_binary(scores_a) and is_binary(scores_b) else permutation
+    return test(scores_a, scores_b)
+
+
 def two_sided(one: int, other: int) -> float:
     """Probability of a split of ``one + other`` fair coins at least this uneven."""
     total, fewer = one + other, min(one, other)
@@ -64,7 +74,7 @@ def differences(points: pd.DataFrame) -> pd.DataFrame:
     """The searched operator chosen for each ratio against every hand-designed one there (``COLUMNS``).
 
     A positive difference is in favour of the searched one; ``low`` and ``high`` are a paired bootstrap's 95 % interval,
-    ``p`` McNemar's, ``p_holm`` corrected over the whole table.
+    ``p`` McNemar's (a permutation test's where answers are worth shares), ``p_holm`` corrected over the whole table.
     """
     rows = []
     for ratio in sorted(points["ratio"].dropna().unique(), reverse=True):
@@ -83,9 +93,9 @@ def differences(points: pd.DataFrame) -> pd.DataFrame:
                     "difference": gap,
                     "low": low,
                     "high": high,
-                    "only_searched": int(np.sum(right & ~other)),
-                    "only_design": int(np.sum(other & ~right)),
-                    "p": mcnemar(right, other),
+                    "only_searched": int(np.sum(right > other)),
+                    "only_design": int(np.sum(other > right)),
+                    "p": paired_p(right, other),
                 }
             )
     frame = pd.DataFrame(rows, columns=list(COLUMNS[:-1]))

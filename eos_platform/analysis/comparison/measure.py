@@ -9,18 +9,17 @@ from eos_platform.analysis.comparison.bitpack import pack
 from eos_platform.analysis.comparison.pictures import kept_on
 from eos_platform.analysis.comparison.timing import prefill_cost
 from eos_platform.common import strict_json
-from eos_platform.costs.flops import compute_ratio, prefill_flops, vision_shape_of, whole_model_ratio
-from eos_platform.costs.profiled_flops import counted_flops
+from eos_platform.costs.flops import compute_ratio, prefill_flops
 from eos_platform.operators.spec import OperatorSpec
-from eos_platform.tasks.encode import Encoded
+from eos_platform.tasks.base import Subject
+from eos_platform.tasks.batch import Asked
 from eos_platform.tasks.evaluate import evaluate
-from eos_platform.tasks.workload import Workload
 
 Record = dict[str, Any]
 
 
 def measure(
-    workload: Workload,
+    workload: Subject,
     operator: OperatorSpec | None,
     *,
     questions: int = 4096,
@@ -47,11 +46,11 @@ def measure(
         "accuracy": found.accuracy,
         "questions": found.questions,
         "per_skill": {skill: round(share, 6) for skill, share in found.per_skill.items()},
-        "correct": pack(found.correct),
+        "correct": pack(found.scores),
         "compute_ratio": float(compute_ratio(spec, shape, text)),
         "flops": float(prefill_flops(shape, text, spec, tokens)),
-        "counted_flops": counted_flops(workload.model, operator, text),
-        "whole_model_ratio": float(whole_model_ratio(spec, shape, vision_shape_of(workload.model), text)),
+        "counted_flops": workload.counted_flops(operator),
+        "whole_model_ratio": workload.whole_ratio(spec),
         "mean_tokens": spec.mean_tokens,
         "tokens_left": spec.tokens_left,
         "regime": spec.regime,
@@ -62,6 +61,6 @@ def measure(
     }
 
 
-def as_seen(encoded: Encoded, operator: OperatorSpec | None) -> Encoded:
+def as_seen(encoded: Asked, operator: OperatorSpec | None) -> Asked:
     """The questions as they leave the operator's vision tower."""
     return encoded if operator is None else encoded.seen_by(operator)

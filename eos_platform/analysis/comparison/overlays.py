@@ -11,6 +11,12 @@ from eos_platform.analysis.comparison.measure import Record
 from eos_platform.analysis.comparison.points import answers, best_searched
 from eos_platform.operators.designs import DESIGNS
 
+
+def verdict(score: float) -> str:
+    """What an answer is worth, in a word."""
+    return {0.0: "wrong", 1.0: "right"}.get(float(score), f"worth {score:.2f}")
+
+
 COLUMNS = ("column", "ratio", "picture", "origin", "size", "caption")
 
 
@@ -38,7 +44,7 @@ def kept_of(
                 continue
             for picture, (example, sites) in enumerate(zip(examples, record["kept"], strict=False)):
                 if sites:
-                    right = answers(points, label)[example["question"]]
+                    worth = answers(points, label)[example["question"]]
                     left = len(sites[-1]["origin"])
                     rows.append(
                         {
@@ -47,7 +53,7 @@ def kept_of(
                             "picture": picture,
                             "origin": sites[-1]["origin"],
                             "size": sites[-1]["size"],
-                            "caption": f"{left} left, {'right' if right else 'wrong'}",
+                            "caption": f"{left} left, {verdict(worth)}",
                         }
                     )
     frame = pd.DataFrame(rows, columns=list(COLUMNS))

@@ -14,7 +14,7 @@ from eos_platform.common.errors import EosError
 from eos_platform.costs.flops import compute_ratio
 from eos_platform.operators.designs import get_design
 from eos_platform.operators.spec import OperatorSpec
-from eos_platform.tasks.workload import Workload
+from eos_platform.tasks.base import Subject
 
 Family = Literal["unreduced", "hand-designed", "searched"]
 Variant = Literal["", "published", "tuned", "given"]
@@ -41,7 +41,7 @@ class Entry:
         return "|".join(parts)
 
 
-def plan(settings: Settings, workload: Workload) -> list[Entry]:
+def plan(settings: Settings, workload: Subject) -> list[Entry]:
     """Every entry of a comparison.
 
     Raises:
@@ -103,7 +103,7 @@ def _given(operator: OperatorSpec, cost: float, ratios: list[float], file: str) 
     )
 
 
-def _cost(operator: OperatorSpec, where: str, workload: Workload) -> float:
+def _cost(operator: OperatorSpec, where: str, workload: Subject) -> float:
     if (operator.target.layers, operator.target.grid) != (workload.target.layers, workload.target.grid):
         raise EosError(f"{where}: made for {operator.target.model or 'another model'}, not for '{workload.name}'")
     return float(compute_ratio(operator, workload.shape, workload.text_tokens))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from eos_platform.analysis.comparison.bitpack import unpack
 from eos_platform.analysis.comparison.measure import Record
-from eos_platform.analysis.stats.intervals import wilson
+from eos_platform.analysis.stats.intervals import interval
 from eos_platform.common import strict_json
 
 PLAIN = (
@@ -41,7 +41,7 @@ COLUMNS = (*PLAIN, "counted_ratio", "accuracy_low", "accuracy_high", "knobs", "t
 
 
 def points_of(records: Iterable[Record]) -> pd.DataFrame:
-    """What was measured, the unreduced model first, then by falling ratio; ``correct`` holds the answers as booleans.
+    """What was measured, the unreduced model first, then by falling ratio; ``correct`` holds the answers' scores.
 
     Skills are columns ``skill:<name>``. Of operators for the same place in the plan (a design at a ratio tuned once
     more, with other settings), the latest counts.
@@ -70,7 +70,7 @@ def points_of(records: Iterable[Record]) -> pd.DataFrame:
 
 def _row(record: Record) -> dict[str, Any]:
     correct = unpack(record["correct"], record["questions"])
-    low, high = wilson(correct)
+    low, high = interval(correct)
     return {
         **{name: record.get(name) for name in PLAIN},
         "accuracy_low": low,
@@ -95,9 +95,9 @@ def skills(points: pd.DataFrame) -> list[str]:
     return [str(column).removeprefix("skill:") for column in points.columns if str(column).startswith("skill:")]
 
 
-def answers(points: pd.DataFrame, row: Any) -> NDArray[np.bool_]:
-    """Right or wrong of one row of ``points``, by its label."""
-    found: NDArray[np.bool_] = points["correct"].loc[row]
+def answers(points: pd.DataFrame, row: Any) -> NDArray[Any]:
+    """What the answers of one row of ``points`` are worth, by its label: bool where all are right or wrong."""
+    found: NDArray[Any] = points["correct"].loc[row]
     return found
 
 

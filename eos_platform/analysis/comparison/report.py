@@ -15,6 +15,7 @@ from eos_platform.analysis.comparison.settings import Settings
 from eos_platform.common import strict_json
 from eos_platform.common.printable import markdown as plain
 from eos_platform.common.printable import printable
+from eos_platform.tasks.choice import options_of
 
 METHOD = """\
 Every accuracy is of the deployed operator, visual tokens really removed, on the same {questions:,} held-out questions;
@@ -102,7 +103,7 @@ def main_table(rows: pd.DataFrame) -> str:
                 f"{100 * row['accuracy_low']:.1f} .. {100 * row['accuracy_high']:.1f}",
                 f"{row['compute_ratio']:.3f}",
                 f"{row['counted_ratio']:.3f}",
-                f"{row['whole_model_ratio']:.3f}",
+                "" if math.isnan(row["whole_model_ratio"]) else f"{row['whole_model_ratio']:.3f}",
                 f"{row['mean_tokens']:.1f}",
                 f"{row['tokens_left']:.0f}",
                 "" if math.isnan(row["prefill_ms"]) else f"{row['prefill_ms']:.2f}",
@@ -168,7 +169,7 @@ def p_text(p: float) -> str:
 def reproduce(header: dict[str, Any]) -> str:
     """The command that makes this comparison."""
     told = Settings.of(**header["settings"]).model_dump(mode="json")  # with the defaults of what is not said
-    words = ["eos", "compare", *told["operators"], "--model", told["model"]]
+    words = ["eos", "compare", *told["operators"], "--model", told["model"], *options_of(told["task"])]
     if told["ratios"]:
         words += ["--ratios", ",".join(f"{ratio:g}" for ratio in told["ratios"])]
     if told["designs"] is not None:

@@ -21,7 +21,7 @@ from eos_platform.operators.spec import OperatorSpec
 from eos_platform.search.config import SearchConfig
 from eos_platform.search.run import search
 from eos_platform.tasks import evaluate, load_workload
-from eos_platform.tasks.workload import Workload
+from eos_platform.tasks.base import Subject
 
 LONGEST = 80  # characters of an operator file's name
 
@@ -45,7 +45,7 @@ def run(settings: Settings, device: str | None = None) -> list[Record]:
     )
     entries = plan(settings, workload)
     encoded = workload.encoded("heldout", settings.questions)
-    header = store.begin(folder, store.describe(settings, workload, examples(workload, encoded, settings.pictures)))
+    header = store.begin(folder, store.describe(settings, workload, encoded, examples(encoded, settings.pictures)))
     shown = [example["question"] for example in header["examples"]]
     # what had no result is tried again: that costs little, and the design may be another by now
     known = {record["key"] for record in store.read_records(folder) if record["status"] == "measured"}
@@ -59,7 +59,7 @@ def run(settings: Settings, device: str | None = None) -> list[Record]:
     return store.read_records(folder)
 
 
-def _record(entry: Entry, workload: Workload, settings: Settings, shown: list[int], progress: Lines) -> Record:
+def _record(entry: Entry, workload: Subject, settings: Settings, shown: list[int], progress: Lines) -> Record:
     record: Record = {
         "key": entry.key,
         "name": entry.name,
@@ -74,8 +74,10 @@ def _record(entry: Entry, workload: Workload, settings: Settings, shown: list[in
     }
     try:
         operator, found = _found(entry, workload, settings, progress)
+        if operator is not None:
+            workload.check(operator)
     except EosError as error:
-        # a ratio a design cannot reach is a result; anything else wrong with the settings was said before
+        # a ratio a design cannot reach is a result, and a model it cannot work on; the rest was said before
         return {**record, "status": "unreachable", "reason": str(error)}
     if operator is not None:
         file = re.sub(r"[^\w.+-]+", "-", entry.name.removesuffix(".json)")).strip("-.")[:LONGEST]
@@ -85,7 +87,7 @@ def _record(entry: Entry, workload: Workload, settings: Settings, shown: list[in
 
 
 def _found(
-    entry: Entry, workload: Workload, settings: Settings, progress: Lines
+    entry: Entry, workload: Subject, settings: Settings, progress: Lines
 ) -> tuple[OperatorSpec | None, dict[str, Any]]:
     """The entry's operator, and what is to be said of how it came about."""
     if entry.family == "unreduced":
@@ -124,7 +126,7 @@ def _found(
 
 
 def _search(
-    entry: Entry, workload: Workload, settings: Settings, progress: Lines
+    entry: Entry, workload: Subject, settings: Settings, progress: Lines
 ) -> tuple[OperatorSpec, dict[str, Any]]:
     assert entry.ratio is not None
     assert entry.seed is not None
@@ -147,7 +149,7 @@ def _search(
     }
 
 
-def _validation(operator: OperatorSpec, workload: Workload) -> dict[str, Any]:
+def _validation(operator: OperatorSpec, workload: Subject) -> dict[str, Any]:
     """Accuracy to choose among searched operators by: the held-out questions are for reporting alone."""
     found = evaluate(workload, operator, "validation", SearchConfig().eval_questions)
     return {"validation": found.accuracy}

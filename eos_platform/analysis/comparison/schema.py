@@ -153,7 +153,7 @@ class Measured(Entry):
     compute_ratio: Positive
     flops: Positive
     counted_flops: Positive
-    whole_model_ratio: Positive
+    whole_model_ratio: Positive | None
     mean_tokens: Amount
     tokens_left: Count
     regime: Text

@@ -14,6 +14,7 @@ from eos_platform.common.strict_types import Bool, Int, Real
 from eos_platform.operators.designs import DESIGNS, get_design
 from eos_platform.search.config import SearchConfig
 from eos_platform.search.deployed import most_samples
+from eos_platform.tasks.choice import checked
 
 RATIOS = (0.33, 0.22, 0.15, 0.11, 0.05)
 Ratio = Annotated[Real, Field(gt=0.0, le=1.0)]
@@ -26,7 +27,7 @@ class Settings(BaseModel):
 
     operators: tuple[Path, ...] = ()
     model: str = "bundled"
-    task: str = "scenes"
+    task: str | dict[str, Any] = "scenes"
     ratios: tuple[Ratio, ...] | None = Field(
         default=None, description="compute ratios; default: those of the operator files, else RATIOS"
     )
@@ -40,6 +41,11 @@ class Settings(BaseModel):
     out: Path = Path("eos-compare")
     trust_remote_code: Bool = Field(default=False, description="run Python that lies in the model's folder")
     allow_missing: Bool = Field(default=False, description="draw weights at random that the model's folder lacks")
+
+    @field_validator("task")
+    @classmethod
+    def _known_task(cls, task: str | dict[str, Any]) -> str | dict[str, Any]:
+        return checked(task)
 
     @field_validator("designs")
     @classmethod

@@ -17,20 +17,21 @@ from eos_platform.common import strict_json
 from eos_platform.common.errors import EosError, shown
 from eos_platform.common.files import read_text, shown_path, write_atomic
 from eos_platform.operators.spec import INFINITE
-from eos_platform.tasks.workload import Workload
+from eos_platform.tasks.base import Subject
+from eos_platform.tasks.batch import Asked
 
 HEADER, RESULTS = "comparison.json", "results.jsonl"
 FIXED = ("model", "task", "questions", "batch", "device")  # what all records of a folder share
 
 
-def describe(settings: Settings, workload: Workload, examples: list[dict[str, Any]]) -> dict[str, Any]:
+def describe(settings: Settings, workload: Subject, encoded: Asked, examples: list[dict[str, Any]]) -> dict[str, Any]:
     """What holds for every record of the comparison."""
     device = workload.model.device
     return {
         "uid": uuid.uuid4().hex,
         "model": settings.model,
-        "task": settings.task,
-        "questions": settings.questions,
+        "task": workload.task,
+        "questions": len(encoded),
         "batch": settings.batch,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
         "dtype": str(workload.model.dtype).removeprefix("torch."),

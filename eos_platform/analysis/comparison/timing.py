@@ -14,8 +14,8 @@ import torch
 from eos_platform.models.adapters.adapter import adapter_of
 from eos_platform.models.runtime.attach import reducing
 from eos_platform.operators.spec import OperatorSpec
-from eos_platform.tasks.encode import Batch, Encoded
-from eos_platform.tasks.workload import Workload
+from eos_platform.tasks.base import Subject
+from eos_platform.tasks.batch import Asked, Batch
 
 WARM_UP, REPEATS = 3, 20
 PATIENCE = 3.0  # seconds; a slow CPU is asked less often
@@ -48,7 +48,7 @@ def _median_on_cpu(work: Callable[[], Any], repeats: int) -> float:
 
 
 @torch.no_grad()
-def prefill_cost(workload: Workload, operator: OperatorSpec | None, encoded: Encoded, batch: int) -> dict[str, float]:
+def prefill_cost(workload: Subject, operator: OperatorSpec | None, encoded: Asked, batch: int) -> dict[str, float]:
     """``prefill_ms`` and, on CUDA, ``memory_mb``: the most held beside weights and inputs.
 
     One prefill of ``batch`` equal prompts of typical length, without answers or padding, keeping its cache, with the
@@ -75,11 +75,10 @@ def prefill_cost(workload: Workload, operator: OperatorSpec | None, encoded: Enc
     return found
 
 
-def typical(encoded: Encoded, batch: int) -> Batch:
+def typical(encoded: Asked, batch: int) -> Batch:
     """A question of median length, ``batch`` times, its answer cut off."""
-    lengths = encoded.prompt_q
-    middle = torch.argsort(lengths, stable=True)[len(lengths) // 2]
-    found = encoded.batch(middle.repeat(batch))
-    length = int(found.layout.last_b[0]) + 1
-    # no mask, as of a prompt without padding
-    return replace(found, prefill=replace(found.prefill.until(length), mask=None))
+    found = encoded.batch(torch.full((batch,), encoded.middle(), device=encoded.model.device))
+    prefill = found.prefill.until(int(found.layout.last_b[0]) + 1)
+    # no mask where that of a prompt without padding is the plain one
+    plain = not adapter_of(encoded.model).family.own_masks
+    return replace(found, prefill=replace(prefill, mask=None) if plain else prefill)

@@ -18,8 +18,8 @@ from eos_platform.common.errors import EosError
 from eos_platform.costs.flops import compute_ratio
 from eos_platform.operators.designs import Design
 from eos_platform.operators.spec import OperatorSpec
+from eos_platform.tasks.base import Subject
 from eos_platform.tasks.evaluate import evaluate
-from eos_platform.tasks.workload import Workload
 
 if TYPE_CHECKING:
     import optuna
@@ -45,7 +45,7 @@ class Tuned:
 
 
 def tune(
-    workload: Workload,
+    workload: Subject,
     design: Design,
     ratio: float,
     *,
@@ -79,7 +79,7 @@ class _Answer:
 
 
 class _Tuning:
-    def __init__(self, workload: Workload, design: Design, ratio: float, questions: int) -> None:
+    def __init__(self, workload: Subject, design: Design, ratio: float, questions: int) -> None:
         self.workload, self.design, self.ratio, self.questions = workload, design, ratio, questions
         self.knobs = design.knobs(workload.target)
         self.known: dict[str, _Answer] = {}

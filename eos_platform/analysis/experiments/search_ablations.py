@@ -22,7 +22,8 @@ from eos_platform.common.errors import EosError, unknown
 from eos_platform.common.files import check_writable
 from eos_platform.search.config import SearchConfig
 from eos_platform.search.run import search
-from eos_platform.tasks import Workload, evaluate, load_workload
+from eos_platform.tasks import evaluate, load_workload
+from eos_platform.tasks.base import Subject
 
 UNASKED = ("steps-", "not-eased")  # of variants that are run when named only
 FIXED: dict[str, dict[str, Any]] = {
@@ -69,7 +70,7 @@ def variants(depth: int) -> dict[str, dict[str, Any]]:
 
 
 def ablate(
-    workload: Workload, name: str, budget: float, seed: int, questions: int, settings: dict[str, Any]
+    workload: Subject, name: str, budget: float, seed: int, questions: int, settings: dict[str, Any]
 ) -> dict[str, Any]:
     """One search and what its deployed operator answers.
 

@@ -25,11 +25,12 @@ from eos_platform.common.errors import EosError
 from eos_platform.search.config import SearchConfig
 from eos_platform.search.objective import losses, teacher_states
 from eos_platform.search.run import SearchResult, search
-from eos_platform.tasks import Workload, load_workload
+from eos_platform.tasks import load_workload
+from eos_platform.tasks.base import Subject
 from eos_platform.tasks.encode import answer_states
 
 
-def unreduced(workload: Workload, config: SearchConfig) -> Callable[[], None]:
+def unreduced(workload: Subject, config: SearchConfig) -> Callable[[], None]:
     """One forward and backward pass of the unreduced model on a batch of the search's own, loss and all."""
     encoded = workload.encoded("search", config.search_questions)
     teacher_qad = teacher_states(workload.model, encoded)
@@ -46,7 +47,7 @@ def unreduced(workload: Workload, config: SearchConfig) -> Callable[[], None]:
     return work
 
 
-def step_time(workload: Workload, config: SearchConfig) -> dict[str, Any]:
+def step_time(workload: Subject, config: SearchConfig) -> dict[str, Any]:
     """Milliseconds of the passes and of the steps, and their ratios.
 
     ``step_ms`` is the median over the stretches between two reports; ``whole_ms`` the search's time over its steps, so

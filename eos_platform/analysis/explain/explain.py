@@ -20,18 +20,15 @@ from eos_platform.analysis.explain.ablations import Ablation, ablations
 from eos_platform.analysis.explain.describe import place_words, site_words
 from eos_platform.analysis.explain.nearest import Near, nearest
 from eos_platform.analysis.explain.ranking import ranking, weights_of
-from eos_platform.analysis.stats.intervals import paired_difference, wilson
+from eos_platform.analysis.stats.intervals import interval, paired_difference
 from eos_platform.common.errors import EosError
-from eos_platform.costs.flops import compute_ratio, whole_model_ratio
-from eos_platform.models.adapters.target import check_fits, parts_of
+from eos_platform.costs.flops import compute_ratio
 from eos_platform.models.bundled import GRIDS
-from eos_platform.models.runtime.attach import reducing
 from eos_platform.models.runtime.required_features import decoder_needs
 from eos_platform.operators.spec import OperatorSpec
-from eos_platform.tasks.batch import answered
-from eos_platform.tasks.encode import Encoded
+from eos_platform.tasks.base import Subject
+from eos_platform.tasks.batch import Asked
 from eos_platform.tasks.evaluate import evaluate
-from eos_platform.tasks.workload import Workload
 
 MATCHED = 0.025  # compute ratios that differ by less than this share of the operator's are the same
 ASKED = 5  # questions about one picture
@@ -48,7 +45,7 @@ class Explanation:
     task: str
     questions: int
     compute_ratio: float
-    whole_model_ratio: float
+    whole_model_ratio: float | None
     accuracy: float
     interval: tuple[float, float]
     unreduced_accuracy: float
@@ -104,7 +101,7 @@ def model_of(operator: OperatorSpec) -> str:
 
 
 def explain(
-    workload: Workload,
+    workload: Subject,
     operator: OperatorSpec,
     *,
     questions: int = 1024,
@@ -123,18 +120,18 @@ def explain(
     """
     if questions < 1:
         raise EosError(f"questions must be at least 1, got {questions}")
-    check_fits(parts_of(workload.model), operator)
-    changed = ablations(operator)
+    workload.check(operator)
+    changed = [one for one in ablations(operator) if _works(workload, one.operator)]
     total = len(changed) + 3
     advance(0, total, "the model left alone")
     unreduced = evaluate(workload, None, "validation", questions).accuracy
     advance(1, total, "the operator")
-    base = evaluate(workload, operator, "validation", questions).correct
+    base = evaluate(workload, operator, "validation", questions).scores
     advance(2, total, "scores and pictures")
     parts = ranking(workload.model, operator, workload.encoded("validation", questions).seen_by(operator), SHOWN_ON)
     ratios = _costs(workload, operator)
     encoded = workload.encoded("heldout", SHOWN_ON)
-    shown = examples(workload, encoded, pictures)
+    shown = examples(encoded, pictures)
     kept = kept_on(workload, operator, encoded.seen_by(operator), [example["question"] for example in shown])
     steered = pictures > 0 and "question" in decoder_needs(operator)
     asked = about_one(encoded, ASKED) if steered else []
@@ -150,11 +147,11 @@ def explain(
         operator=operator,
         model=workload.name,
         task=workload.task,
-        questions=questions,
+        questions=len(base),
         compute_ratio=ratios[0],
         whole_model_ratio=ratios[1],
         accuracy=float(base.mean()),
-        interval=wilson(base),
+        interval=interval(base),
         unreduced_accuracy=unreduced,
         sites=[_site(operator, number, parts[number]) for number in range(len(operator.sites))],
         nearest=near,
@@ -162,22 +159,31 @@ def explain(
         examples=shown,
         kept=kept,
         asked=[
-            {**example(workload, encoded, number), "right": right}
+            {**example(encoded, number), "right": right}
             for number, right in zip(asked, _answered(workload, operator, encoded, asked), strict=True)
         ],
         kept_asked=kept_asked,
     )
 
 
+def _works(workload: Subject, operator: OperatorSpec) -> bool:
+    """Whether an operator can be at work on the model: positions of several axes cannot be counted anew, say."""
+    try:
+        workload.check(operator)
+    except EosError:
+        return False
+    return True
+
+
 @torch.no_grad()
-def _answered(workload: Workload, operator: OperatorSpec, encoded: Encoded, numbers: list[int]) -> list[bool]:
-    """Which of these questions are answered right."""
+def _answered(workload: Subject, operator: OperatorSpec, encoded: Asked, numbers: list[int]) -> list[float]:
+    """What the answers to these questions are worth."""
     if not numbers:
         return []
-    batch = encoded.seen_by(operator).batch(torch.tensor(numbers, device=workload.model.device))
-    with reducing(workload.model, operator, batch.layout):
-        right: list[bool] = answered(workload.model, batch).tolist()
-    return right
+    seen = encoded.seen_by(operator)
+    batch = seen.batch(torch.tensor(numbers, device=workload.model.device))
+    worth: list[float] = seen.scores(batch, operator).tolist()
+    return worth
 
 
 COLUMNS = (
@@ -187,9 +193,9 @@ COLUMNS = (
 
 
 def _measured(
-    workload: Workload, ablation: Ablation, base: np.ndarray, ratios: tuple[float, float], questions: int
+    workload: Subject, ablation: Ablation, base: np.ndarray, ratios: tuple[float, float | None], questions: int
 ) -> dict[str, Any]:
-    right = evaluate(workload, ablation.operator, "validation", questions).correct
+    right = evaluate(workload, ablation.operator, "validation", questions).scores
     difference, low, high = paired_difference(right, base)
     costs = _costs(workload, ablation.operator)
     return {
@@ -203,16 +209,18 @@ def _measured(
         "high": high,
         "compute_ratio": costs[0],
         "whole_model_ratio": costs[1],
-        "matched": all(abs(cost - own) <= MATCHED * own for cost, own in zip(costs, ratios, strict=True)),
+        "matched": all(
+            abs(cost - own) <= MATCHED * own
+            for cost, own in zip(costs, ratios, strict=True)
+            if cost is not None and own is not None
+        ),
         "mean_tokens": ablation.operator.mean_tokens,
     }
 
 
-def _costs(workload: Workload, operator: OperatorSpec) -> tuple[float, float]:
-    """Compute ratios: of the language model, and with vision tower and projector."""
-    shape, text = workload.shape, workload.text_tokens
-    whole = whole_model_ratio(operator, shape, workload.vision_shape, text)
-    return float(compute_ratio(operator, shape, text)), float(whole)
+def _costs(workload: Subject, operator: OperatorSpec) -> tuple[float, float | None]:
+    """Compute ratios: of the language model, and with vision tower and projector, where that is known."""
+    return float(compute_ratio(operator, workload.shape, workload.text_tokens)), workload.whole_ratio(operator)
 
 
 def _site(operator: OperatorSpec, number: int, parts: dict[str, float | None]) -> dict[str, Any]:

@@ -11,29 +11,28 @@ from weakref import WeakKeyDictionary
 from eos_platform.analysis.comparison.pictures import chosen, examples, kept_on
 from eos_platform.common import strict_json
 from eos_platform.operators.spec import OperatorSpec
-from eos_platform.tasks.encode import Encoded
-from eos_platform.tasks.workload import Workload
+from eos_platform.tasks.base import Subject
+from eos_platform.tasks.batch import Asked
 
 QUESTIONS = 48  # held-out ones to choose the examples from
 PICTURES = 4
 
-# a set of its own: the workload keeps one of each split, and the final comparison's is dear
-_SHOWN: WeakKeyDictionary[Any, Encoded] = WeakKeyDictionary()
+# a set of its own: a workload may keep one of each split only, and the final comparison's is dear
+_SHOWN: WeakKeyDictionary[Any, Asked] = WeakKeyDictionary()
 
 
-def _shown(workload: Workload) -> Encoded:
+def _shown(workload: Subject) -> Asked:
     if workload.model not in _SHOWN:
-        tokenizer = workload.processor.tokenizer
-        _SHOWN[workload.model] = Encoded(workload.model, tokenizer, "heldout", QUESTIONS, workload.config)
+        _SHOWN[workload.model] = workload.few("heldout", QUESTIONS)
     return _SHOWN[workload.model]
 
 
-def example_pictures(workload: Workload) -> list[dict[str, Any]]:
+def example_pictures(workload: Subject) -> list[dict[str, Any]]:
     """The pictures with their questions: ``png`` (a data URI), ``grid``, ``text``, ``answer``, ``skill``."""
-    return examples(workload, _shown(workload), PICTURES)
+    return examples(_shown(workload), PICTURES)
 
 
-def kept_json(workload: Workload, operator: OperatorSpec) -> str:
+def kept_json(workload: Subject, operator: OperatorSpec) -> str:
     """JSON: a list for each example, with ``place``, ``layer``, ``origin`` and ``size`` of each site's tokens."""
     encoded = _shown(workload)
     return strict_json.dumps(

@@ -34,9 +34,10 @@ def summary_lines(found: Explanation) -> list[str]:
         f"accuracy {found.accuracy:.1%} (95 %: {low:.1%} .. {high:.1%}) on {found.questions:,} validation questions;"
         f" the model left alone has {found.unreduced_accuracy:.1%}"
     )
+    whole = found.whole_model_ratio
     lines.append(
         f"compute ratio {found.compute_ratio:.3f}"
-        f" ({found.whole_model_ratio:.3f} with the vision tower); {operator.mean_tokens:.1f} of"
+        f"{'' if whole is None else f' ({whole:.3f} with the vision tower)'}; {operator.mean_tokens:.1f} of"
         f" {operator.target.tokens} visual tokens a decoder layer"
     )
     if operator.image is not None:

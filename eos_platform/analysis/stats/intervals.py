@@ -1,4 +1,8 @@
-"""How sure an accuracy is, from the questions it was measured on (boolean arrays: answered right or not)."""
+"""How sure an accuracy is, from the questions it was measured on.
+
+Answers are right or wrong (arrays of booleans, or of zeros and ones), or worth shares of 1; what is asked of the former
+has a form of its own, the latter are resampled, with a seed.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import math
 from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from eos_platform.common.errors import EosError
 
@@ -31,6 +35,58 @@ def wilson(correct: ArrayLike, level: float = 0.95) -> tuple[float, float]:
     return min(max(centre - half, 0.0), share), max(min(centre + half, 1.0), share)
 
 
+def is_binary(scores: ArrayLike) -> bool:
+    """Whether all answers are right or wrong, and nothing between."""
+    return bool(np.isin(np.asarray(scores), (0, 1)).all())
+
+
+def interval(scores: ArrayLike, level: float = 0.95, samples: int = 10_000, seed: int = 0) -> tuple[float, float]:
+    """Interval of a mean score: Wilson's where answers are right or wrong, else of a percentile bootstrap.
+
+    Raises:
+        EosError: ``level`` is not between 0 and 1.
+    """
+    if is_binary(scores):
+        return wilson(scores, level)
+    return _percentiles(np.asarray(scores, dtype=float), _checked(level), samples, seed)
+
+
+def _percentiles(values: NDArray[np.float64], level: float, samples: int, seed: int) -> tuple[float, float]:
+    """Percentile bootstrap of the mean of ``values``."""
+    rng, n = np.random.default_rng(seed), len(values)
+    at_once = max(1, min(samples, 4_000_000 // n))
+    means = [values[rng.integers(0, n, (at_once, n))].mean(1) for _ in range(math.ceil(samples / at_once))]
+    low, high = np.quantile(np.concatenate(means)[:samples], [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def permutation(scores_a: ArrayLike, scores_b: ArrayLike, samples: int = 10_000, seed: int = 0) -> float:
+    """Paired permutation test: the two-sided p of so large a difference of means where signs are drawn at random.
+
+    Raises:
+        EosError: the two were not asked equally many questions.
+    """
+    gap = _paired(scores_a, scores_b)
+    gap = gap[gap != 0]
+    if gap.size == 0:
+        return 1.0
+    rng, told, reached = np.random.default_rng(seed), abs(float(gap.sum())), 1
+    at_once = max(1, min(samples, 4_000_000 // gap.size))
+    left = samples
+    while left > 0:
+        signs = rng.integers(0, 2, (min(at_once, left), gap.size)) * 2 - 1
+        reached += int(np.sum(np.abs(signs @ gap) >= told * (1 - 1e-12)))
+        left -= len(signs)
+    return reached / (samples + 1)
+
+
+def _paired(scores_a: ArrayLike, scores_b: ArrayLike) -> NDArray[np.float64]:
+    a, b = np.asarray(scores_a, dtype=float), np.asarray(scores_b, dtype=float)
+    if a.shape != b.shape or a.ndim != 1:
+        raise EosError(f"a paired difference needs the same questions twice, got {a.size} and {b.size}")
+    return a - b
+
+
 def paired_difference(
     correct_a: ArrayLike, correct_b: ArrayLike, level: float = 0.95, samples: int = 10_000, seed: int = 0
 ) -> tuple[float, float, float]:
@@ -42,6 +98,11 @@ def paired_difference(
     Raises:
         EosError: the two were not asked equally many questions, or none; or a bad ``level`` or ``samples``.
     """
+    if not (is_binary(correct_a) and is_binary(correct_b)):
+        gap = _paired(correct_a, correct_b)
+        if samples < 1:
+            raise EosError(f"samples must be at least 1, got {samples}")
+        return float(gap.mean()), *_percentiles(gap, _checked(level), samples, seed)
     right_a, right_b = np.asarray(correct_a, dtype=bool), np.asarray(correct_b, dtype=bool)
     if right_a.shape != right_b.shape or right_a.ndim != 1:
         raise EosError(f"a paired difference needs the same questions twice, got {right_a.size} and {right_b.size}")

@@ -80,7 +80,7 @@ def _search(workload: Any, config: Any, *, report: Any, checkpoint: Path) -> Any
 
 
 def _evaluate(workload: Any, operator: Any, split: str, questions: int) -> Any:
-    return SimpleNamespace(accuracy=1.0, correct=np.ones(questions, bool), per_skill={})
+    return SimpleNamespace(accuracy=1.0, scores=np.ones(questions), per_skill={})
 
 
 def _check(workload: Any, config: Any) -> None:

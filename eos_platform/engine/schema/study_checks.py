@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from eos_platform.common.errors import EosError, unknown
@@ -11,7 +12,8 @@ from eos_platform.engine.schema.sections import Constraints, Sampler, Scheduler
 from eos_platform.engine.schema.space import corners
 from eos_platform.engine.strategy.rungs import rung_levels
 from eos_platform.search.config import SearchConfig
-from eos_platform.tasks.questions import SKILLS
+from eos_platform.tasks.choice import name_of
+from eos_platform.tasks.registry import TASKS
 
 
 class Explored(Protocol):
@@ -95,12 +97,22 @@ def _check_stopping(study: Explored, where: str) -> None:
             )
 
 
+def check_groups(study: Explored, groups: Sequence[str], where: str) -> None:
+    """Constraints on accuracy are about groups of the task's questions.
+
+    Raises:
+        EosError: one is about another.
+    """
+    for group in study.constraints.accuracy:
+        if group not in ("all", *groups):
+            raise EosError(f"{where}: constraints.accuracy: {unknown('skill', group, ('all', *groups))}")
+
+
 def _check_constraints(study: Explored, where: str) -> None:
-    """Skills the task has; a compute limit above the smallest budget."""
-    known = ["all", *SKILLS] if study.task == "scenes" else []
-    for skill in study.constraints.accuracy:
-        if known and skill not in known:
-            raise EosError(f"{where}: constraints.accuracy: {unknown('skill', skill, known)}")
+    """Groups the task has, where its name alone tells; a compute limit above the smallest budget."""
+    groups = getattr(TASKS.get_named(name_of(study.task)), "groups", None)
+    if isinstance(groups, tuple):
+        check_groups(study, groups, where)
     limit = study.constraints.compute_ratio
     fixed = study.search.get("budget", SearchConfig.model_fields["budget"].default)
     least = min(study.space["budget"].extremes) if "budget" in study.space else fixed

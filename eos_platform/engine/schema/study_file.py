@@ -21,6 +21,7 @@ from eos_platform.engine.schema.sections import Constraints, Sampler, Scheduler,
 from eos_platform.engine.schema.space import Dimension, check_space
 from eos_platform.engine.schema.study_checks import check_together
 from eos_platform.search.config import SearchConfig
+from eos_platform.tasks.choice import checked
 
 OBJECTIVES = {"accuracy": "maximise", "compute_ratio": "minimise"}
 LONGEST = 100  # characters of a name
@@ -104,7 +105,7 @@ class StudyFile(Section):
     model: str = "bundled"
     trust_remote_code: Flag = False  # run Python that lies in the model's folder
     allow_missing: Flag = False  # draw weights at random that the model's folder lacks
-    task: str = "scenes"
+    task: str | dict[str, Any] = "scenes"  # a name, or name and options: {name: files, data: questions.jsonl}
     objectives: dict[str, str] = OBJECTIVES
     search: dict[str, Any] = Field(default_factory=dict)
     space: dict[str, Dimension] = Field(min_length=1)
@@ -134,7 +135,15 @@ class StudyFile(Section):
     def _shows(cls, text: str) -> str:
         return check_characters(text, allowed="\n\t")
 
-    @field_validator("model", "task")
+    @field_validator("task", mode="before")
+    @classmethod
+    def _known_task(cls, task: Any) -> Any:
+        try:
+            return checked(task)
+        except EosError as error:
+            raise ValueError(str(error)) from None
+
+    @field_validator("model")
     @classmethod
     def _is_a_line(cls, text: str) -> str:
         return check_characters(text)

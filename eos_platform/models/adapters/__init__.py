@@ -39,7 +39,7 @@ def family_of(model: Any) -> Family:
         return str(_kind(one)) in FAMILIES and hasattr(one, "model")
 
     kind = _kind(model)
-    family = FAMILIES.get(str(kind)) or _from_plugins(str(kind))
+    family = family_of_type(str(kind))
     if family is None or not hasattr(model, "model"):
         named = f" (model type '{kind}')" if kind else ""
         inner = inside_named(model, known)
@@ -59,6 +59,7 @@ def _kind(model: Any) -> Any:
     return getattr(getattr(model, "config", None), "model_type", None)
 
 
-def _from_plugins(model_type: str) -> Family | None:
-    """The family that an installed package brings for a model type."""
-    return next((family for family in ADAPTERS.values() if model_type in family.model_types), None)
+def family_of_type(model_type: str) -> Family | None:
+    """The family of a configuration's model type, of an installed package too; None: it is of none."""
+    brought = (family for family in ADAPTERS.values() if model_type in family.model_types)
+    return FAMILIES.get(model_type) or next(brought, None)

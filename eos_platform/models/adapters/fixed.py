@@ -12,7 +12,9 @@ from eos_platform.models.runtime.visual_spans import Grid
 
 
 class Fixed(Family):
-    """One unit an image, or a tile."""
+    """One unit an image, or a tile; the whole picture is the last."""
+
+    whole = -1
 
     def alone(self, parts: Parts, call: Call) -> bool:
         """As many images as prompts."""
@@ -63,6 +65,7 @@ class Gemma3(Fixed):
     """Gemma 3: both ways among an image's tokens, windows in most layers, rotary embeddings of two kinds."""
 
     name = "Gemma 3"
+    whole = 0
     model_types = ("gemma3",)
     own_masks = True
     rope_by_kind = True

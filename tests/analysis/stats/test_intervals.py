@@ -5,7 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from eos_platform.analysis.stats.intervals import paired_difference, wilson
+from eos_platform.analysis.comparison.bitpack import pack, unpack
+from eos_platform.analysis.comparison.differences import mcnemar, paired_p
+from eos_platform.analysis.stats.intervals import interval, paired_difference, permutation, wilson
 from eos_platform.common.errors import EosError
 
 
@@ -76,3 +78,47 @@ def test_paired_difference_is_signed_exact_at_the_ends_and_repeatable():
 def test_bad_input_is_one_clear_line(call, message):
     with pytest.raises(EosError, match=message):
         call()
+
+
+def test_scores_that_are_shares_are_resampled() -> None:
+    rng = np.random.default_rng(1)
+    binary = rng.random(200) < 0.7
+    assert interval(binary) == interval(binary.astype(float)) == wilson(binary)
+    scores = rng.random(400) * 0.5
+    low, high = interval(scores)
+    half = 1.96 * scores.std() / 20
+    assert (low, high) == pytest.approx((scores.mean() - half, scores.mean() + half), abs=2e-3)
+    assert interval(scores) == (low, high)  # seeded
+    gap, low, high = paired_difference(scores + 0.1, scores)
+    assert gap == pytest.approx(0.1)
+    assert (low, high) == pytest.approx((0.1, 0.1))
+    assert paired_difference(binary, ~binary) == paired_difference(binary.astype(float), (~binary).astype(float))
+    with pytest.raises(EosError, match="the same questions twice"):
+        paired_difference(scores, scores[:3])
+
+
+def test_permutation_tests_agree_with_mcnemar_where_both_apply() -> None:
+    rng = np.random.default_rng(2)
+    a, b = rng.random(60) < 0.7, rng.random(60) < 0.5
+    assert permutation(a, b) == pytest.approx(mcnemar(a, b), abs=0.02)
+    assert paired_p(a, b) == mcnemar(a, b)
+    shares = rng.random(60)
+    assert permutation(shares, shares) == 1.0
+    better = np.minimum(1.0, shares + rng.random(60) * 0.3)
+    assert paired_p(better, shares) == permutation(better, shares) < 0.001
+    with pytest.raises(EosError, match="the same questions twice"):
+        permutation(shares, shares[:3])
+    # enumerated: of eight signs, the two extreme ones reach the sum
+    assert permutation([0.5, 0.75, 1.0], [0.0, 0.5, 0.25], samples=40_000) == pytest.approx(2 / 8, abs=0.01)
+
+
+def test_scores_survive_their_packing() -> None:
+    rng = np.random.default_rng(3)
+    shares, binary = rng.random(33), rng.random(33) < 0.5
+    np.testing.assert_allclose(unpack(pack(shares), 33, strict=True), shares, atol=1e-7)
+    assert unpack(pack(binary.astype(float)), 33, strict=True).dtype == bool
+    assert pack(binary) == pack(binary.astype(float))
+    with pytest.raises(ValueError, match="33 scores for 32"):
+        unpack(pack(shares), 32, strict=True)
+    with pytest.raises(ValueError, match="not from 0 to 1"):
+        unpack(pack(shares + 1), 33, strict=True)

@@ -1,0 +1,117 @@
+"""Which task is meant: its name, or a mapping of its name and options.
+
+task: scenes
+task: {name: files, data: questions.jsonl}
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from eos_platform.common import strict_json
+from eos_platform.common.errors import EosError, did_you_mean, shown
+from eos_platform.common.printable import check_characters
+from eos_platform.protocols import Task
+from eos_platform.tasks.registry import TASKS
+
+Choice = str | Mapping[str, Any]
+
+
+def checked(task: Any) -> str | dict[str, Any]:
+    """The short form where there are no options, else the long one; nothing is opened.
+
+    Raises:
+        EosError: no task of that name, or options that it does not take or lacks.
+    """
+    if isinstance(task, str):
+        task = {"name": task}
+    if not isinstance(task, Mapping):
+        raise EosError(f"task: a name, or a mapping such as {{name: files, data: FILE}}, not {shown(task)}")
+    name = task.get("name")
+    if not isinstance(name, str):
+        raise EosError(f"task: 'name' must be that of a task{did_you_mean('', TASKS)}")
+    opener = TASKS.get_named(name)
+    options = {key: value for key, value in task.items() if key != "name" and value is not None}
+    takes = inspect.signature(opener).parameters
+    for key, value in options.items():
+        if key not in takes:
+            near = did_you_mean(str(key), takes) if takes else "; it has no options"
+            raise EosError(f"task '{name}': unknown option {shown(key)}{near}")
+        if isinstance(value, str):
+            _check_characters(value, f"task '{name}': {key}")
+    for key, one in takes.items():
+        needed = one.default is one.empty and one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)
+        if needed and key not in options:
+            raise EosError(f"task '{name}' needs '{key}' (--{key.replace('_', '-')}, or task.{key} in a study)")
+    return {"name": name, **{key: _plain(value) for key, value in options.items()}} if options else name
+
+
+def open_task(task: Choice | Task) -> Task:
+    """The task that is meant; a task itself is itself.
+
+    Raises:
+        EosError: see ``checked``; or what the task itself says.
+    """
+    if isinstance(task, Task) and not isinstance(task, (str, Mapping)):
+        return task
+    found = checked(task)
+    if isinstance(found, str):
+        return TASKS.get_named(found)()
+    return TASKS.get_named(found["name"])(**{key: value for key, value in found.items() if key != "name"})
+
+
+def name_of(task: Choice) -> str:
+    """The name of the task that is meant."""
+    return task if isinstance(task, str) else str(task["name"])
+
+
+def text_of(task: Choice) -> str:
+    """One line that ``from_text`` reads again: the name alone, or JSON."""
+    return task if isinstance(task, str) else strict_json.dumps(dict(task), sort_keys=True)
+
+
+def from_text(text: str) -> str | dict[str, Any]:
+    """What ``text_of`` wrote; other text is a name."""
+    if text.startswith("{"):
+        try:
+            found = strict_json.loads(text)
+        except strict_json.NotJson:
+            return text
+        if isinstance(found, dict) and isinstance(found.get("name"), str):
+            return found
+    return text
+
+
+def options_of(task: Choice) -> list[str]:
+    """The same as words of a command line; none for what is meant anyway."""
+    if task == "scenes":
+        return []
+    words = ["--task", name_of(task)]
+    for key, value in () if isinstance(task, str) else task.items():
+        words += [] if key == "name" else [f"--{key.replace('_', '-')}", str(value)]
+    return words
+
+
+def at_home(task: Choice) -> str | dict[str, Any]:
+    """The same with paths that are there made absolute, for processes that stand elsewhere."""
+    if isinstance(task, str):
+        return task
+    return {
+        key: os.path.abspath(value) if key == "data" and isinstance(value, str) and os.path.exists(value) else value
+        for key, value in task.items()
+    }
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else value
+
+
+def _check_characters(text: str, where: str) -> None:
+    try:
+        check_characters(text)
+    except ValueError as error:
+        raise EosError(f"{where}: {error}") from None

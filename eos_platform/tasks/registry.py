@@ -1,0 +1,28 @@
+"""Tasks by name, those of other packages too (entry points ``eos_platform.tasks``)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from eos_platform.plugins import Registry
+from eos_platform.protocols import Task
+from eos_platform.tasks.files import Files
+from eos_platform.tasks.scenes_task import Scenes
+
+Opener = Callable[..., Task]  # the task, given its options by name
+
+
+def _opener(thing: Any) -> Opener:
+    """A class of tasks, a function that makes one, or a task that has no options."""
+    if isinstance(thing, type) or not isinstance(thing, Task):
+        if not callable(thing):
+            raise TypeError(f"expected a task or what makes one, found {type(thing).__name__}")
+        return thing
+    made: Task = thing
+    return lambda: made
+
+
+TASKS: Registry[Opener] = Registry("task", "tasks", _opener)
+TASKS.register(Scenes.name, Scenes)
+TASKS.register(Files.name, Files)
