@@ -52,9 +52,9 @@ def test_names_are_seen_and_missing_ones_told():
         "tasks/scenes.py",
         "tests/mutation/",
     ]
-    assert is_module("eos_platform.errors.EosError")
+    assert is_module("eos_platform.plugins.Registry")
     assert not is_module("eos_platform.no_such_module")
-    assert not is_module("eos_platform.errors.no_such_name")
+    assert not is_module("eos_platform.plugins.no_such_name")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
