@@ -304,7 +304,7 @@ def test_samplers_propose_new_points_after_a_resume(name):
 def test_a_bad_url_is_one_line_without_its_password(tmp_path, url):
     study = folder_of(study_file(stores={"optuna": url}), tmp_path / "runs")
     with (
-        pytest.raises(EosError, match="cannot (open the|read) Optuna store") as caught,
+        pytest.raises(EosError, match=r"cannot (open the|read) Optuna store") as caught,
         store.open_store(study, create=False),
     ):
         pass

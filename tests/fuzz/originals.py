@@ -56,7 +56,7 @@ def make(folder: Path, *, search: bool = True) -> None:
     else:
         target = Target(layers=6, grid=(12, 12), model="bundled-small", vision_layers=3)
         get_design("fastv").build(target, 40).save(folder / "operator.json")
-    _compared(folder, search)
+    _compared(folder)
 
 
 def _searched(folder: Path) -> None:
@@ -70,14 +70,14 @@ def _searched(folder: Path) -> None:
     result.operator.save(folder / "operator.json")
 
 
-def _compared(folder: Path, search: bool) -> None:
+def _compared(folder: Path) -> None:
     from eos_platform.analysis.comparison.run import run
     from eos_platform.analysis.comparison.settings import Settings
 
     run(
         Settings.of(
-            operators=(folder / "operator.json",) if search else (),
-            ratios=None if search else (0.3,),
+            operators=(folder / "operator.json",),
+            ratios=None,
             seeds=0,
             model="bundled-small",
             designs=("tome", "vtw"),

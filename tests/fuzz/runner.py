@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-HANG = 10.0  # seconds
+HANG = 20.0  # seconds; a valid input's own work takes some, on a busy machine
 LONG = 300  # characters of a clear line, the paths of the input aside
 ACCEPTED = 77  # exit code of stand-ins for the long work that valid input would begin
 VERDICTS = ("clear", "valid", "unclear", "traceback", "hang", "accepted wrongly")
