@@ -287,7 +287,7 @@ def test_mangled_payloads_are_refused_in_a_line_without_a_traceback(application,
     ]
     codes = []
     with caplog.at_level(logging.INFO):
-        for _ in range(600):
+        for _ in range(100):
             body = mangled(chance.choice(bodies), chance)
             try:
                 data = json.dumps(body)
@@ -298,7 +298,7 @@ def test_mangled_payloads_are_refused_in_a_line_without_a_traceback(application,
             codes.append(answer.status_code)
             assert answer.status_code in (200, 204, 400), (body, answer.get_data(as_text=True))
             assert answer.status_code < 400 or is_a_line(answer)
-    assert codes.count(400) >= 300
+    assert codes.count(400) >= 50
     assert "Traceback" not in caplog.text + "".join(capfd.readouterr())
 
 

@@ -47,7 +47,7 @@ def change(file, *path, to):
         ("config.json", ("text_config",), [], "cannot be loaded: "),
         ("config.json", ("text_config", "hidden_act"), "silux", "cannot be loaded: "),
         ("config.json", ("vision_feature_layer",), 77, "cannot be loaded: "),
-        ("config.json", ("model_type",), "bert", "is a 'bert'; operators attach to 'llava' models"),
+        ("config.json", ("model_type",), "bert", "is a 'bert', which is of no known family"),
         ("config.json", ("model_type",), None, "cannot be loaded: "),
         (
             "config.json",
