@@ -1,0 +1,224 @@
+"""Train one model: ``python -m eos_platform.tasks.scenes_v2.training.run --model bundled-qwen --out FOLDER``."""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import math
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from transformers import PreTrainedTokenizerFast
+from transformers.utils import logging
+
+from eos_platform.tasks.scenes_v2.training.data import NAMES, Pictures
+from eos_platform.tasks.scenes_v2.training.exam import examine
+from eos_platform.tasks.scenes_v2.training.families import FAMILIES, Family, family
+from eos_platform.tasks.scenes_v2.training.learner import Learner, compile_layers, uncompile
+from eos_platform.tasks.scenes_v2.training.words import new_tokenizer, with_specials
+
+WARMUP = 200  # steps until the full rate
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", required=True, choices=sorted(FAMILIES))
+    parser.add_argument("--out", type=Path, required=True, help="folder for the trained model")
+    parser.add_argument("--minutes", type=float, default=9.0, help="training time, compiling counted in")
+    parser.add_argument("--until", type=float, help="the same as a point in time (seconds of the clock), for several")
+    parser.add_argument("--tokenizer", type=Path, help="folder of the tokenizer; made anew if left out")
+    parser.add_argument("--resume", type=Path, help="continue from the weights in this folder")
+    parser.add_argument("--batch", type=int, default=128, help="pictures a step, all of one size")
+    parser.add_argument("--rate", type=float, default=1.5e-3, help="peak learning rate")
+    parser.add_argument("--optimizer", choices=("adamw", "muon"), default="adamw")
+    parser.add_argument("--auxiliary-until", type=float, default=0.8, help="share of the time the auxiliary loss fades")
+    parser.add_argument("--workers", type=int, default=max(1, (os.cpu_count() or 2) - 1), help="rendering processes")
+    parser.add_argument("--first", type=int, default=0, help="first chunk of training pictures")
+    parser.add_argument("--pictures", type=int, default=768, help="held-out pictures of the closing examination")
+    parser.add_argument("--save-every", type=float, default=90.0, help="seconds between checkpoints")
+    parser.add_argument("--no-compile", action="store_true")
+    return parser.parse_args()
+
+
+def main() -> None:
+    options = arguments()
+    logging.disable_progress_bar()
+    until = options.until or time.time() + 60 * options.minutes
+    torch.set_num_threads(max(1, min(4, (os.cpu_count() or 1) // 4)))
+    torch.set_float32_matmul_precision("high")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    torch.manual_seed(0)
+    kin = family(options.model)
+    source = options.resume or options.tokenizer
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(source) if source else new_tokenizer()
+    ids = with_specials(tokenizer, kin.specials)
+    model = kin.new_model(len(tokenizer), ids)
+    if options.resume:
+        model = type(model).from_pretrained(options.resume, dtype=torch.float32)
+    learner = Learner(model, kin, tokenizer).to(device)
+    print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, {device}", flush=True)
+    pictures = Pictures(tokenizer, kin.sizes, options.batch, options.first)
+    loader = DataLoader(
+        pictures,
+        batch_size=None,
+        num_workers=options.workers,
+        pin_memory=device.type == "cuda",
+        prefetch_factor=3 if options.workers else None,
+        persistent_workers=options.workers > 0,
+    )
+    told = train(learner, kin, tokenizer, iter(loader), options, device, until)
+    del loader
+    uncompile(model, kin)
+    save(model, kin, tokenizer, options.out, told)  # whatever happens next
+    model.bfloat16().float()  # examined as it is saved
+    told |= examine(learner, tokenizer, kin, options.pictures, options.batch, min(8, options.workers), device)
+    save(model, kin, tokenizer, options.out, told)
+    print("done " + json.dumps({key: told[key] for key in ("overall", "skills")}), flush=True)
+
+
+def save(model: Any, kin: Family, tokenizer: Any, out: Path, told: dict[str, Any]) -> None:
+    """The model in bfloat16, its processor (the tokenizer alone where it cannot be made here) and what is known."""
+    new, old = out.with_name(out.name + ".new"), out.with_name(out.name + ".old")
+    shutil.rmtree(new, ignore_errors=True)
+    hooks = {layer: layer._forward_hooks for layer in kin.decoder(model).layers}
+    for layer in hooks:  # the learner's; they do not belong to what is saved
+        layer._forward_hooks = type(layer._forward_hooks)()
+    try:
+        learned = copy.deepcopy(model)
+    finally:
+        for layer, own in hooks.items():
+            layer._forward_hooks = own
+    uncompile(learned, kin)
+    learned.bfloat16().save_pretrained(new, max_shard_size="10MB")
+    mine = copy.deepcopy(tokenizer)
+    try:
+        kin.new_processor(mine).save_pretrained(new)
+    except ImportError as error:
+        told = told | {"processor": f"not saved: {str(error).strip().splitlines()[0]}"}
+    mine.save_pretrained(new)
+    (new / "training.json").write_text(json.dumps(told, indent=2) + "\n")
+    shutil.rmtree(old, ignore_errors=True)
+    if out.exists():
+        out.rename(old)
+    new.rename(out)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+class Optimizers:
+    """AdamW for all, or Muon for the matrices inside the layers and AdamW for the rest."""
+
+    def __init__(self, learner: Learner, options: argparse.Namespace, fused: bool) -> None:
+        known = {id(p) for layer in learner.kin.layers(learner.model) for p in layer.parameters() if p.ndim == 2}
+        inside = [p for p in learner.parameters() if p.requires_grad and id(p) in known]
+        rest = [p for p in learner.parameters() if p.requires_grad and id(p) not in known]
+        self.all: list[torch.optim.Optimizer] = []
+        if options.optimizer == "muon":
+            self.all.append(
+                torch.optim.Muon(inside, lr=options.rate, weight_decay=0.05, adjust_lr_fn="match_rms_adamw")
+            )
+            inside = []
+        groups = [
+            {"params": inside + [p for p in rest if p.ndim > 1], "weight_decay": 0.05},
+            {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+        self.all.append(torch.optim.AdamW(groups, lr=options.rate, betas=(0.9, 0.98), fused=fused))
+
+    def step(self, rate: float) -> None:
+        """Move all weights, then forget the gradients."""
+        for optimizer in self.all:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+
+
+def train(
+    learner: Learner,
+    kin: Family,
+    tokenizer: Any,
+    chunks: Iterator[dict[str, Tensor]],
+    options: argparse.Namespace,
+    device: torch.device,
+    until: float,
+) -> dict[str, Any]:
+    """Cosine rate by the clock, auxiliary and pointing losses fading linearly."""
+    optimizers = Optimizers(learner, options, device.type == "cuda")
+    compiled = not options.no_compile
+    if compiled:
+        compile_layers(learner.model, kin)
+    right = torch.zeros(len(NAMES), 2, device=device)
+    began = time.time()
+    started: float | None = None
+    step, seen, spoken, saved, progress = 0, 0, 0.0, began, 0.0
+    told: dict[str, Any] = {"model": options.model, "sizes": sorted(set(kin.sizes))}
+    told["parameters"] = sum(p.numel() for p in learner.model.parameters())
+    waited = 0.0
+    while progress < 1:
+        before = time.time()
+        batch = {key: value.to(device, non_blocking=True) for key, value in next(chunks).items()}
+        waited += time.time() - before
+        weight = max(0.0, 1 - progress / options.auxiliary_until) if options.auxiliary_until > 0 else 0.0
+        try:
+            losses = _losses(learner, batch, device)
+            loss = losses["answer"] + weight * (0.15 * losses["auxiliary"] + 0.5 * losses["pointing"])
+            loss.backward()  # type: ignore[no-untyped-call]
+        except Exception as error:
+            if not compiled or step > len(set(kin.sizes)):
+                raise
+            print(f"not compiled: {type(error).__name__}: {str(error)[:300]}", flush=True)
+            uncompile(learner.model, kin)
+            compiled = False
+            learner.zero_grad(set_to_none=True)
+            continue
+        torch.nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
+        optimizers.step(options.rate * min(1.0, (step + 1) / WARMUP) * (0.5 + 0.5 * math.cos(math.pi * progress)))
+        step, seen = step + 1, seen + len(batch["pixels"])
+        _count(right, batch["skills"], losses["exact"])
+        now = time.time()
+        if started is None:
+            started = now
+            print(f"first step after {now - began:.0f} s", flush=True)
+        progress = (now - started) / max(1.0, until - started)
+        if now - spoken >= 15 or progress >= 1:
+            spoken = now
+            shares = (right[:, 0] / right[:, 1].clamp(min=1)).tolist()
+            skills = " ".join(f"{name}:{100 * share:.0f}" for name, share in zip(NAMES, shares, strict=True))
+            total = float(right[:, 0].sum() / right[:, 1].sum().clamp(min=1))
+            print(
+                f"{now - began:4.0f}s {100 * progress:3.0f}% step {step} pictures {seen} ({seen / (now - began):.0f}/s, "
+                f"waited {100 * waited / (now - began):.0f}%) answer {losses['answer'].item():.3f} auxiliary "
+                f"{losses['auxiliary'].item():.2f} pointing {losses['pointing'].item():.2f} exact {100 * total:.1f} | "
+                f"{skills}",
+                flush=True,
+            )
+            told |= {"pictures": seen, "steps": step, "minutes": round((now - began) / 60, 2), "training": total}
+            right.zero_()
+        if now - saved >= options.save_every and progress < 0.95:
+            save(learner.model, kin, tokenizer, options.out, told)
+            saved = time.time()
+    return told
+
+
+def _losses(learner: Learner, batch: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+    with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+        found: dict[str, Tensor] = learner(batch)
+    return found
+
+
+def _count(right: Tensor, skills: Tensor, exact: Tensor) -> None:
+    asked = (skills >= 0).flatten()
+    index = skills.flatten().clamp(min=0)
+    right[:, 0].index_add_(0, index, (exact.flatten() & asked).float())
+    right[:, 1].index_add_(0, index, asked.float())
+
+
+if __name__ == "__main__":
+    main()
