@@ -40,22 +40,7 @@ COUNTS = ("zero", *ORDINALS, "nine", "ten", "eleven", "twelve")
 LETTERS = "abcdefghjkmnpqrstuvwxyz"  # of codes: no i, l, o, which look like digits
 DIGITS = "23456789"
 
-WORDS = tuple(
-    """
-    able acid amber april arena atlas aunt autumn bacon baker basil beach beard berry birch bishop bonus brave bread
-    brisk bronze cabin camel canal cargo cedar chalk charm chess chief cider cliff coast cobra comet copper coral cotton
-    crab crisp dairy daisy dance delta denim depot ditch draft dream dusk eager early elbow elder ember empty envoy fable
-    falcon fancy field final flame fleet flint flour focus fossil frost fudge giant ginger glory gloss grape gravel guest
-    habit harbor hazel hedge herb hobby honey humble hunter idea index ivory jacket jazz jelly jewel jolly judge juice
-    jungle kayak kernel kind lace lemon level lilac linen lively locust logic lotus loyal lucky lunar lunch maple marble
-    march meadow melon merit metal mild mint mist model moral motor muddy museum nectar nephew nickel noble north oasis
-    ocean olive onion opera orbit otter oven oxygen paddle paper pasta patrol peach pearl pepper petal pilot pine pixel
-    plain planet plum poet polar pony prize pulse quick quiet quilt ranch rapid raven rebel relic rider rival royal rural
-    saddle salad salmon satin sauce scout shelf silent silk silver sketch slope smart solar spice spruce steel storm
-    sugar summit swift tailor tango tempo theme tidal tiger toast topaz tulip tunnel urban valley vapor velvet verse
-    vivid voyage walnut wheat wild willow winter wise wolf yacht yarn young zebra zesty
-    """.split()
-)
+WORDS = tuple((FONTS / "words.txt").read_text("utf-8").split())  # of documents: read, not recognised
 FACES = ("DejaVuSans", "DejaVuSans-Bold", "DejaVuSerif", "DejaVuSansMono", "DejaVuSansCondensed")
 UNITS = 2048  # of a DejaVu em
 

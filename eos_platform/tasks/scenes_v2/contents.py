@@ -29,6 +29,7 @@ def objects(draws: Draws, box: Box) -> Objects:
     area = (box[2] - box[0]) * (box[3] - box[1])
     room = min(box[2] - box[0], box[3] - box[1]) - 6
     style = draws.random()
+    sides: tuple[int, ...]
     if style < 0.42:
         wanted, sides, kinds = draws.between(2, 5), (32, 36, 40, 48, 56), draws.between(2, 4)
     elif style < 0.8:
@@ -86,7 +87,7 @@ def page(draws: Draws, box: Box, kind: str) -> Page:
         y += pitch + 4
     count = max(1, min(8, (bottom - 4 - size // 2 - y) // pitch + 1))
     count = draws.between(max(1, count // 2), count)
-    lines = []
+    lines: list[tuple[Text, ...]] = []
     if kind == "note":
         for key in draws.shuffled(KEYS)[: min(count, len(KEYS))]:
             label = _text(key + ":", x, y, size, name)

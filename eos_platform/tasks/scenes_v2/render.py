@@ -87,11 +87,11 @@ def _thing(image: Image.Image, thing: Thing, rng: np.random.Generator) -> None:
 def _word(text: str, name: str, size: int) -> tuple[Image.Image, int]:
     """The mask of a word and how far its top lies above the middle of its line."""
     font = face(name, size)
-    middle = font.getbbox("x", anchor="ls")[1] // 2  # of a small letter, above the base line
-    left, top, right, bottom = font.getbbox(text, anchor="ls")
-    mask = Image.new("L", (max(1, right + 1), max(1, bottom - top)))
+    middle = round(font.getbbox("x", anchor="ls")[1]) // 2  # of a small letter, above the base line
+    _left, top, right, bottom = font.getbbox(text, anchor="ls")
+    mask = Image.new("L", (max(1, round(right) + 1), max(1, round(bottom - top))))
     ImageDraw.Draw(mask).text((0, -top), text, font=font, fill=255, anchor="ls")
-    return mask, middle - top
+    return mask, round(middle - top)
 
 
 def _write(image: Image.Image, text: Text, ink: Rgb) -> None:

@@ -1,4 +1,7 @@
-"""A picture as data: panels of objects, text, a table, a chart. All lengths are pixels, boxes (left, top, right, bottom)."""
+"""A picture as data: panels of objects, text, a table, a chart.
+
+All lengths are pixels, boxes are (left, top, right, bottom).
+"""
 
 from __future__ import annotations
 

@@ -32,9 +32,7 @@ class Sensitive:
         return float(np.asarray(correct, bool)[self.index].mean()) if len(self.index) else float("nan")
 
 
-def sensitive(
-    whole: np.ndarray, quarter: np.ndarray, skills: Sequence[str], difficulties: Sequence[int]
-) -> Sensitive:
+def sensitive(whole: np.ndarray, quarter: np.ndarray, skills: Sequence[str], difficulties: Sequence[int]) -> Sensitive:
     """The subset, from one model's answers.
 
     Args:

@@ -15,7 +15,7 @@ from eos_platform.tasks.scenes_v2.scene import Chart, Objects, Page, Scene, Tabl
 P = TypeVar("P")
 Rule = Callable[..., str]
 RULES: list[tuple[re.Pattern[str], Rule]] = []
-NUMERALS = "zero one two three four five six seven eight nine ten eleven twelve".split()
+NUMERALS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
 
 
 def solve(scene: Scene, question: str) -> str:
@@ -117,9 +117,7 @@ def _corner(scene: Scene, words: str) -> str:
 def _ground(scene: Scene, words: str) -> str:
     thing = _the(scene, words)
     panels = [p for p in scene.panels if isinstance(p, Objects)]
-    return next(
-        p.ground for p in panels if p.box[0] <= thing.x < p.box[2] and p.box[1] <= thing.y < p.box[3]
-    )
+    return next(p.ground for p in panels if p.box[0] <= thing.x < p.box[2] and p.box[1] <= thing.y < p.box[3])
 
 
 @_rule(r"what is the title of the note\?")

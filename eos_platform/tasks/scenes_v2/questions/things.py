@@ -104,7 +104,9 @@ def same(scene: Scene, names: Names, draws: Draws) -> Found | None:
     pairs = [(a, b) for k, a in enumerate(named) for b in named[k + 1 :]]
     alike = [(a, b) for a, b in pairs if a[0].color == b[0].color]
     unlike = [(a, b) for a, b in pairs if a[0].color != b[0].color]
-    if not pairs or (not alike and draws.chance(0.6)):  # there is mostly an unlike pair: 'no' must not be the better guess
+    if not pairs or (
+        not alike and draws.chance(0.6)
+    ):  # there is mostly an unlike pair: 'no' must not be the better guess
         return None
     wanted = bool(alike) and (not unlike or draws.chance(0.5))
     (a, first), (b, second) = draws.pick(alike if wanted else unlike)

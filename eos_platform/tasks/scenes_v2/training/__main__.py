@@ -57,8 +57,8 @@ def placed(models: Sequence[str], gpus: int, wanted: str) -> dict[str, int]:
             raise EosError(f"'{pair}': GPUs are numbered 0 to {max(1, gpus) - 1}")
         found[name] = int(number)
     load = [0.0] * max(1, gpus)
-    for name, number in found.items():
-        load[number] += family(name).cost
+    for name, gpu in found.items():
+        load[gpu] += family(name).cost
     for name in sorted(set(models) - set(found), key=lambda name: -family(name).cost):
         found[name] = load.index(min(load))
         load[found[name]] += family(name).cost
@@ -70,7 +70,7 @@ class Trained:
 
     def __init__(self, name: str, command: list[str], gpu: int | None, log: IO[str], lock: threading.Lock) -> None:
         self.name, self.packed = name, 0.0
-        threads = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+        threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         env = {**threads, "TORCHINDUCTOR_COMPILE_THREADS": "4", "PYTHONUNBUFFERED": "1", **os.environ}
         if gpu is not None:
             visible = [one for one in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if one]
@@ -112,13 +112,21 @@ def main() -> int:
     home.mkdir(parents=True, exist_ok=True)
     new_tokenizer().save_pretrained(home / "tokenizer")
     cores = os.cpu_count() or 1
-    workers = options.workers or max(1, (cores - len(models)) // len(models))
+    weight = {name: 2 if family(name).cost >= 2 else 1 for name in models}
+    share = (cores - len(models)) / sum(weight.values())
     lock = threading.Lock()
     with (options.out / "training.log").open("a") as log:
         running = []
         for name, gpu in placed(models, options.gpus, options.place).items():
             command = [sys.executable, "-m", f"{__package__}.run", "--model", name, "--out", str(home / name)]
-            command += ["--until", str(until), "--workers", str(workers), "--tokenizer", str(home / "tokenizer")]
+            command += [
+                "--until",
+                str(until),
+                "--workers",
+                str(options.workers or max(1, round(share * weight[name]))),
+                "--tokenizer",
+                str(home / "tokenizer"),
+            ]
             running.append(Trained(name, command + options.further, gpu if options.gpus else None, log, lock))
         failed = watch(running, home, options.out if options.pack else None, until + options.grace)
         for name, code in failed.items():

@@ -31,6 +31,7 @@ class Pictures(IterableDataset[dict[str, torch.Tensor]]):
     def __init__(self, tokenizer: Any, sizes: Sequence[tuple[int, int]], chunk: int, first: int = 0) -> None:
         self.tokenizer, self.sizes, self.chunk, self.first = tokenizer, list(sizes), chunk, first
         self.known: dict[str, list[int]] = {}
+        self.asking = torch.ones(1, dtype=torch.bool).share_memory_()  # workers look: are there to be questions?
 
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
         worker = get_worker_info()
@@ -46,9 +47,9 @@ class Pictures(IterableDataset[dict[str, torch.Tensor]]):
         for index in indices:
             scene = make_scene("train", index, size)
             draws = Draws(index, *size, 5)
-            asked = draws.shuffled(ask(scene, draws))
+            asked = draws.shuffled(ask(scene, draws)) if self.asking else []
             for _ in range(3):  # pictures that show little are asked about the same in other words
-                if len(asked) < SLOTS:
+                if 0 < len(asked) < SLOTS:
                     asked += draws.shuffled(ask(scene, draws))
             rows.append((render(scene), asked[:SLOTS], cell_labels(scene)))
         return self.packed(rows, size)

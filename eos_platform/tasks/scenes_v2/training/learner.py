@@ -92,12 +92,17 @@ class Learner(nn.Module):
     def _names(self) -> tuple[str, ...]:
         return ("<image>", *self.kin.specials)
 
-    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """``exact`` (b, q); with labels also the losses ``answer``, ``auxiliary`` and ``pointing``."""
+    def forward(self, batch: dict[str, Tensor], seeing: bool = False) -> dict[str, Tensor]:
+        """``exact`` (b, q); with labels also the losses ``answer``, ``auxiliary`` and ``pointing``.
+
+        ``seeing``: the loss ``auxiliary`` alone, without the decoder.
+        """
         pixels = batch["pixels"]
         at = self.layout((pixels.shape[2], pixels.shape[1]), pixels.device)
         b, p = len(pixels), len(at.prefix_p)
         features_bnd = self.kin.features(self.model, pixels.permute(0, 3, 1, 2).float() / 127.5 - 1)
+        if seeing:
+            return {"auxiliary": self._auxiliary(features_bnd[:, at.fine_rc.flatten()], batch["cells"], at)}
         decoder = self.kin.decoder(self.model)
         embed = self.model.get_input_embeddings()
         prefix_bpd = embed(at.prefix_p)[None].expand(b, -1, -1)
@@ -118,7 +123,7 @@ class Learner(nn.Module):
         if "cells" in batch:
             loss = F.cross_entropy(logits_bqlv.flatten(0, 2), target.flatten(), reduction="none").view_as(target)
             per_question = (loss * wanted).sum(-1) / wanted.sum(-1).clamp(min=1)
-            found["answer"] = (per_question * asked).sum() / asked.sum()
+            found["answer"] = (per_question * asked).sum() / asked.sum().clamp(min=1)
             found["auxiliary"] = self._auxiliary(features_bnd[:, at.fine_rc.flatten()], batch["cells"], at)
             found["pointing"] = self._pointing(self.seen[0][:, p:], batch)
         return found

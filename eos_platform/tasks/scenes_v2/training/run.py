@@ -9,7 +9,6 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +22,12 @@ from eos_platform.tasks.scenes_v2.training.data import NAMES, Pictures
 from eos_platform.tasks.scenes_v2.training.exam import examine
 from eos_platform.tasks.scenes_v2.training.families import FAMILIES, Family, family
 from eos_platform.tasks.scenes_v2.training.learner import Learner, compile_layers, uncompile
+from eos_platform.tasks.scenes_v2.training.muon import Muon
 from eos_platform.tasks.scenes_v2.training.words import new_tokenizer, with_specials
 
 WARMUP = 200  # steps until the full rate
+LOSSES = ("answer", "auxiliary", "pointing")
+MATRICES = 2.0  # times the rate: what Muon moves the matrices by
 
 
 def arguments() -> argparse.Namespace:
@@ -38,8 +40,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--resume", type=Path, help="continue from the weights in this folder")
     parser.add_argument("--batch", type=int, default=128, help="pictures a step, all of one size")
     parser.add_argument("--rate", type=float, default=1.5e-3, help="peak learning rate")
-    parser.add_argument("--optimizer", choices=("adamw", "muon"), default="adamw")
+    parser.add_argument("--optimizer", choices=("adamw", "muon"), default="muon")
     parser.add_argument("--auxiliary-until", type=float, default=0.8, help="share of the time the auxiliary loss fades")
+    parser.add_argument("--see-first", type=float, default=0.15, help="share of the time for the auxiliary loss alone")
     parser.add_argument("--workers", type=int, default=max(1, (os.cpu_count() or 2) - 1), help="rendering processes")
     parser.add_argument("--first", type=int, default=0, help="first chunk of training pictures")
     parser.add_argument("--pictures", type=int, default=768, help="held-out pictures of the closing examination")
@@ -66,16 +69,7 @@ def main() -> None:
     learner = Learner(model, kin, tokenizer).to(device)
     print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, {device}", flush=True)
     pictures = Pictures(tokenizer, kin.sizes, options.batch, options.first)
-    loader = DataLoader(
-        pictures,
-        batch_size=None,
-        num_workers=options.workers,
-        pin_memory=device.type == "cuda",
-        prefetch_factor=3 if options.workers else None,
-        persistent_workers=options.workers > 0,
-    )
-    told = train(learner, kin, tokenizer, iter(loader), options, device, until)
-    del loader
+    told = train(learner, kin, tokenizer, pictures, options, device, until)
     uncompile(model, kin)
     save(model, kin, tokenizer, options.out, told)  # whatever happens next
     model.bfloat16().float()  # examined as it is saved
@@ -99,11 +93,15 @@ def save(model: Any, kin: Family, tokenizer: Any, out: Path, told: dict[str, Any
     uncompile(learned, kin)
     learned.bfloat16().save_pretrained(new, max_shard_size="10MB")
     mine = copy.deepcopy(tokenizer)
-    try:
-        kin.new_processor(mine).save_pretrained(new)
-    except ImportError as error:
-        told = told | {"processor": f"not saved: {str(error).strip().splitlines()[0]}"}
+    kin.new_image_processor().save_pretrained(new)
     mine.save_pretrained(new)
+    try:
+        processor = kin.new_processor(mine)
+        (new / "preprocessor_config.json").unlink(missing_ok=True)
+        processor.save_pretrained(new)
+    except Exception as error:  # of a package that is not there: pictures and words can be processed without
+        told = told | {"processor": f"parts only: {str(error).strip().splitlines()[0]}"}
+        kin.new_image_processor().save_pretrained(new)
     (new / "training.json").write_text(json.dumps(told, indent=2) + "\n")
     shutil.rmtree(old, ignore_errors=True)
     if out.exists():
@@ -113,65 +111,70 @@ def save(model: Any, kin: Family, tokenizer: Any, out: Path, told: dict[str, Any
 
 
 class Optimizers:
-    """AdamW for all, or Muon for the matrices inside the layers and AdamW for the rest."""
+    """Muon for the matrices inside the layers and AdamW for the rest, or AdamW for all."""
 
     def __init__(self, learner: Learner, options: argparse.Namespace, fused: bool) -> None:
         known = {id(p) for layer in learner.kin.layers(learner.model) for p in layer.parameters() if p.ndim == 2}
-        inside = [p for p in learner.parameters() if p.requires_grad and id(p) in known]
-        rest = [p for p in learner.parameters() if p.requires_grad and id(p) not in known]
-        self.all: list[torch.optim.Optimizer] = []
-        if options.optimizer == "muon":
-            self.all.append(
-                torch.optim.Muon(inside, lr=options.rate, weight_decay=0.05, adjust_lr_fn="match_rms_adamw")
-            )
-            inside = []
+        all_ = [p for p in learner.parameters() if p.requires_grad]
+        inside = [p for p in all_ if id(p) in known] if options.optimizer == "muon" else []
+        rest = [p for p in all_ if options.optimizer != "muon" or id(p) not in known]
+        self.muon = Muon(inside)
         groups = [
-            {"params": inside + [p for p in rest if p.ndim > 1], "weight_decay": 0.05},
+            {"params": [p for p in rest if p.ndim > 1], "weight_decay": 0.05},
             {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0},
         ]
-        self.all.append(torch.optim.AdamW(groups, lr=options.rate, betas=(0.9, 0.98), fused=fused))
+        self.adamw = torch.optim.AdamW(groups, lr=options.rate, betas=(0.9, 0.98), fused=fused)
 
     def step(self, rate: float) -> None:
         """Move all weights, then forget the gradients."""
-        for optimizer in self.all:
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+        self.muon.step(MATRICES * rate)
+        for group in self.adamw.param_groups:
+            group["lr"] = rate
+        self.adamw.step()
+        self.adamw.zero_grad(set_to_none=True)
 
 
 def train(
     learner: Learner,
     kin: Family,
     tokenizer: Any,
-    chunks: Iterator[dict[str, Tensor]],
+    pictures: Pictures,
     options: argparse.Namespace,
     device: torch.device,
     until: float,
 ) -> dict[str, Any]:
-    """Cosine rate by the clock, auxiliary and pointing losses fading linearly."""
+    """Cosine rate by the clock, auxiliary and pointing losses fading linearly.
+
+    At first the tower alone learns to see, at a third of a step's cost: before it does, nothing can be answered.
+    """
     optimizers = Optimizers(learner, options, device.type == "cuda")
     compiled = not options.no_compile
     if compiled:
         compile_layers(learner.model, kin)
+    pictures.asking.fill_(options.see_first <= 0)
+    chunks = iter(_loader(pictures, options, device))
     right = torch.zeros(len(NAMES), 2, device=device)
     began = time.time()
     started: float | None = None
-    step, seen, spoken, saved, progress = 0, 0, 0.0, began, 0.0
+    step, turned, seen, spoken, saved, progress, waited = 0, 0, 0, 0.0, began, 0.0, 0.0
     told: dict[str, Any] = {"model": options.model, "sizes": sorted(set(kin.sizes))}
     told["parameters"] = sum(p.numel() for p in learner.model.parameters())
-    waited = 0.0
     while progress < 1:
         before = time.time()
         batch = {key: value.to(device, non_blocking=True) for key, value in next(chunks).items()}
         waited += time.time() - before
+        seeing = progress < options.see_first
+        if seeing and progress > 0.9 * options.see_first:
+            pictures.asking.fill_(True)  # what is drawn ahead now will be answered
         weight = max(0.0, 1 - progress / options.auxiliary_until) if options.auxiliary_until > 0 else 0.0
         try:
-            losses = _losses(learner, batch, device)
-            loss = losses["answer"] + weight * (0.15 * losses["auxiliary"] + 0.5 * losses["pointing"])
-            loss.backward()  # type: ignore[no-untyped-call]
+            losses = _losses(learner, batch, device, seeing)
+            loss = 0.15 * weight * losses["auxiliary"]
+            if not seeing:
+                loss = loss + losses["answer"] + 0.5 * weight * losses["pointing"]
+            loss.backward()
         except Exception as error:
-            if not compiled or step > len(set(kin.sizes)):
+            if not compiled:
                 raise
             print(f"not compiled: {type(error).__name__}: {str(error)[:300]}", flush=True)
             uncompile(learner.model, kin)
@@ -179,9 +182,12 @@ def train(
             learner.zero_grad(set_to_none=True)
             continue
         torch.nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
-        optimizers.step(options.rate * min(1.0, (step + 1) / WARMUP) * (0.5 + 0.5 * math.cos(math.pi * progress)))
+        turned = turned or (0 if seeing else step + 1)
+        warm = min(1.0, (step + 1) / WARMUP, (step + 2 - turned) / (WARMUP / 2) if turned else 1.0)
+        optimizers.step(options.rate * warm * (0.5 + 0.5 * math.cos(math.pi * progress)))
         step, seen = step + 1, seen + len(batch["pixels"])
-        _count(right, batch["skills"], losses["exact"])
+        if not seeing:
+            _count(right, batch["skills"], losses["exact"])
         now = time.time()
         if started is None:
             started = now
@@ -192,11 +198,11 @@ def train(
             shares = (right[:, 0] / right[:, 1].clamp(min=1)).tolist()
             skills = " ".join(f"{name}:{100 * share:.0f}" for name, share in zip(NAMES, shares, strict=True))
             total = float(right[:, 0].sum() / right[:, 1].sum().clamp(min=1))
+            parts = " ".join(f"{name} {losses[name].item():.2f}" for name in LOSSES if name in losses)
+            speed = f"{seen / (now - began):.0f}/s, waited {100 * waited / (now - began):.0f}%"
             print(
-                f"{now - began:4.0f}s {100 * progress:3.0f}% step {step} pictures {seen} ({seen / (now - began):.0f}/s, "
-                f"waited {100 * waited / (now - began):.0f}%) answer {losses['answer'].item():.3f} auxiliary "
-                f"{losses['auxiliary'].item():.2f} pointing {losses['pointing'].item():.2f} exact {100 * total:.1f} | "
-                f"{skills}",
+                f"{now - began:4.0f}s {100 * progress:3.0f}% step {step} pictures {seen} ({speed}) {parts} "
+                f"exact {100 * total:.1f} | {skills}",
                 flush=True,
             )
             told |= {"pictures": seen, "steps": step, "minutes": round((now - began) / 60, 2), "training": total}
@@ -207,9 +213,20 @@ def train(
     return told
 
 
-def _losses(learner: Learner, batch: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+def _loader(pictures: Pictures, options: argparse.Namespace, device: torch.device) -> Any:
+    return DataLoader(
+        pictures,
+        batch_size=None,
+        num_workers=options.workers,
+        pin_memory=device.type == "cuda",
+        prefetch_factor=3 if options.workers else None,
+        persistent_workers=options.workers > 0,
+    )
+
+
+def _losses(learner: Learner, batch: dict[str, Tensor], device: torch.device, seeing: bool) -> dict[str, Tensor]:
     with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-        found: dict[str, Tensor] = learner(batch)
+        found: dict[str, Tensor] = learner(batch, seeing)
     return found
 
 

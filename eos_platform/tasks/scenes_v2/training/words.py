@@ -62,4 +62,5 @@ def new_tokenizer(lines: Iterable[str] | None = None) -> PreTrainedTokenizerFast
 def with_specials(tokenizer: PreTrainedTokenizerFast, names: Sequence[str]) -> dict[str, int]:
     """Add a family's own special tokens behind the vocabulary; their numbers by name."""
     tokenizer.add_special_tokens({"additional_special_tokens": ["<image>", *names]})
-    return {name: int(tokenizer.convert_tokens_to_ids(name)) for name in ("<image>", *names)}
+    known = tokenizer.get_vocab()
+    return {name: known[name] for name in ("<image>", *names)}

@@ -15,8 +15,8 @@ from transformers import PreTrainedTokenizerFast
 
 Size = tuple[int, int]  # width, height
 MEAN = STD = (0.5, 0.5, 0.5)  # pixels reach every tower in [-1, 1]
-TEXT = {"hidden_size": 160, "intermediate_size": 416, "num_hidden_layers": 6, "num_attention_heads": 4}
-SHARED = {"num_key_value_heads": 2, "max_position_embeddings": 2048}
+TEXT: dict[str, Any] = {"hidden_size": 160, "intermediate_size": 416, "num_hidden_layers": 6, "num_attention_heads": 4}
+SHARED: dict[str, Any] = {"num_key_value_heads": 2, "max_position_embeddings": 2048}
 
 
 class Family(ABC):
@@ -32,8 +32,12 @@ class Family(ABC):
         """Randomly initialised, float32. ``ids``: numbers of ``<image>`` and the family's specials."""
 
     @abstractmethod
+    def new_image_processor(self) -> Any:
+        """Pictures to what the model sees."""
+
+    @abstractmethod
     def new_processor(self, tokenizer: PreTrainedTokenizerFast) -> Any:
-        """Pictures and prompts to model inputs."""
+        """Pictures and prompts to model inputs. Those that know films too need torchvision."""
 
     @abstractmethod
     def prompt(self, size: Size) -> str:

@@ -75,16 +75,22 @@ class Gemma(Family):
         torch.nn.init.normal_(model.model.multi_modal_projector.mm_input_projection_weight, std=160**-0.5)
         return ended(model)
 
-    def new_processor(self, tokenizer: PreTrainedTokenizerFast) -> Any:
+    def new_image_processor(self) -> Any:
         from transformers.models.gemma3.image_processing_pil_gemma3 import Gemma3ImageProcessorPil
 
-        for name, token in (("boi", 0), ("eoi", 1), ("image", 2)):
-            setattr(tokenizer, f"{name}_token", self.specials[token])
-            setattr(tokenizer, f"{name}_token_id", tokenizer.convert_tokens_to_ids(self.specials[token]))
-        images = Gemma3ImageProcessorPil(
+        return Gemma3ImageProcessorPil(
             size={"height": SIDE, "width": SIDE}, image_mean=list(MEAN), image_std=list(STD), do_pan_and_scan=False
         )
-        return Gemma3Processor(images, tokenizer, image_seq_length=TOKENS**2)
+
+    def new_processor(self, tokenizer: PreTrainedTokenizerFast) -> Any:
+        names = dict(zip(("boi_token", "eoi_token", "image_token"), self.specials, strict=True))
+        tokenizer = type(tokenizer)(
+            tokenizer_object=tokenizer.backend_tokenizer,
+            padding_side="left",
+            extra_special_tokens=names,
+            **{f"{name}_token": getattr(tokenizer, f"{name}_token") for name in ("pad", "bos", "eos")},
+        )
+        return Gemma3Processor(self.new_image_processor(), tokenizer, image_seq_length=TOKENS**2)
 
     def placeholder(self, ids: Mapping[str, int]) -> int:
         return ids["<image_soft_token>"]

@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from eos_platform.models.bundled.build import PATCH, new_model, new_processor
-from eos_platform.tasks.scenes_v2.training.families.base import Family, Size, inner, through
+from eos_platform.tasks.scenes_v2.training.families.base import MEAN, STD, Family, Size, inner, through
 
 
 class Llava(Family):
@@ -25,6 +25,17 @@ class Llava(Family):
         model = new_model(self.side, vocabulary)
         inner(model.model.vision_tower).post_layernorm.requires_grad_(False)  # LLaVA never uses it
         return model
+
+    def new_image_processor(self) -> Any:
+        from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+
+        side = self.side * PATCH
+        return CLIPImageProcessorPil(
+            size={"shortest_edge": side},
+            crop_size={"height": side, "width": side},
+            image_mean=list(MEAN),
+            image_std=list(STD),
+        )
 
     def new_processor(self, tokenizer: PreTrainedTokenizerFast) -> Any:
         return new_processor(tokenizer, self.side)

@@ -74,19 +74,30 @@ class OneVision(Family):
         inner(model.model.vision_tower).post_layernorm.requires_grad_(False)  # never used
         return ended(model)
 
-    def new_processor(self, tokenizer: PreTrainedTokenizerFast) -> Any:
+    def new_image_processor(self) -> Any:
         from transformers.models.llava_onevision.image_processing_pil_llava_onevision import (
             LlavaOnevisionImageProcessorPil,
         )
+
+        return LlavaOnevisionImageProcessorPil(
+            size={"height": TILE, "width": TILE},
+            image_grid_pinpoints=POINTS,
+            image_mean=list(MEAN),
+            image_std=list(STD),
+        )
+
+    def new_processor(self, tokenizer: PreTrainedTokenizerFast) -> Any:
         from transformers.models.llava_onevision.video_processing_llava_onevision import LlavaOnevisionVideoProcessor
 
-        size = {"height": TILE, "width": TILE}
-        images = LlavaOnevisionImageProcessorPil(
-            size=size, image_grid_pinpoints=POINTS, image_mean=list(MEAN), image_std=list(STD)
+        films = LlavaOnevisionVideoProcessor(
+            size={"height": TILE, "width": TILE}, image_mean=list(MEAN), image_std=list(STD)
         )
-        films = LlavaOnevisionVideoProcessor(size=size, image_mean=list(MEAN), image_std=list(STD))
         return LlavaOnevisionProcessor(
-            images, tokenizer, films, num_image_tokens=SIDE**2, vision_feature_select_strategy="full"
+            self.new_image_processor(),
+            tokenizer,
+            films,
+            num_image_tokens=SIDE**2,
+            vision_feature_select_strategy="full",
         )
 
     def prompt(self, size: Size) -> str:

@@ -15,6 +15,13 @@ from eos_platform.tasks.scenes_v2.training.families.base import MEAN, SHARED, ST
 
 PATCH, MERGE = 14, 2
 STEP = PATCH * MERGE
+TOLD: dict[str, Any] = {
+    "size": {"shortest_edge": 4 * STEP**2, "longest_edge": 576 * STEP**2},  # pixels in all, whatever the name says
+    "patch_size": PATCH,
+    "merge_size": MERGE,
+    "image_mean": list(MEAN),
+    "image_std": list(STD),
+}
 
 
 class Qwen(Family):
@@ -64,16 +71,16 @@ class Qwen(Family):
         )
         return ended(Qwen2_5_VLForConditionalGeneration(config))
 
+    def new_image_processor(self) -> Any:
+        from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+
+        return Qwen2VLImageProcessorPil(**TOLD)
+
     def new_processor(self, tokenizer: PreTrainedTokenizerFast) -> Any:
         from transformers import Qwen2_5_VLProcessor
-        from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
         from transformers.models.qwen2_vl.video_processing_qwen2_vl import Qwen2VLVideoProcessor
 
-        told = {"patch_size": PATCH, "merge_size": MERGE, "image_mean": list(MEAN), "image_std": list(STD)}
-        edges = {"shortest_edge": 4 * STEP**2, "longest_edge": 576 * STEP**2}  # pixels in all, whatever the name says
-        return Qwen2_5_VLProcessor(
-            Qwen2VLImageProcessorPil(size=edges, **told), tokenizer, Qwen2VLVideoProcessor(size=edges, **told)
-        )
+        return Qwen2_5_VLProcessor(self.new_image_processor(), tokenizer, Qwen2VLVideoProcessor(**TOLD))
 
     def placeholder(self, ids: Mapping[str, int]) -> int:
         return ids["<|image_pad|>"]

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 from transformers import (
     Idefics3Config,
@@ -35,9 +36,7 @@ class SmolVlm(Family):
     )
 
     def new_model(self, vocabulary: int, ids: Mapping[str, int]) -> Any:
-        text = LlamaConfig(
-            vocab_size=vocabulary, **TEXT, **SHARED, pad_token_id=0, bos_token_id=1, eos_token_id=2
-        )
+        text = LlamaConfig(vocab_size=vocabulary, **TEXT, **SHARED, pad_token_id=0, bos_token_id=1, eos_token_id=2)
         vision = {
             "hidden_size": 160,
             "intermediate_size": 480,
@@ -52,20 +51,22 @@ class SmolVlm(Family):
             scale_factor=SHUFFLE,
             image_token_id=ids["<image>"],
             tie_word_embeddings=True,
-            pad_token_id=0,
         )
         return ended(Idefics3ForConditionalGeneration(config))
 
-    def new_processor(self, tokenizer: PreTrainedTokenizerFast) -> Any:
+    def new_image_processor(self) -> Any:
         from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
 
-        images = Idefics3ImageProcessorPil(
+        return Idefics3ImageProcessorPil(
             size={"longest_edge": LONGEST},
             max_image_size={"longest_edge": TILE},
+            resample=Image.Resampling.BICUBIC,
             image_mean=list(MEAN),
             image_std=list(STD),
         )
-        return Idefics3Processor(images, tokenizer, image_seq_len=SIDE**2)
+
+    def new_processor(self, tokenizer: PreTrainedTokenizerFast) -> Any:
+        return Idefics3Processor(self.new_image_processor(), tokenizer, image_seq_len=SIDE**2)
 
     def prompt(self, size: Size) -> str:
         columns, rows = size[0] // TILE, size[1] // TILE
@@ -76,7 +77,7 @@ class SmolVlm(Family):
         return f"{text}\n{fake}<global-img>{tokens}{fake}"
 
     def features(self, model: Any, pixels_bchw: Tensor) -> Tensor:
-        b, _, height, width = pixels_bchw.shape
+        b = len(pixels_bchw)
         tiles = pixels_bchw.unfold(2, TILE, TILE).unfold(3, TILE, TILE)  # b c rows columns TILE TILE
         tiles = tiles.permute(0, 2, 3, 1, 4, 5).flatten(1, 2)
         whole = F.interpolate(pixels_bchw, (TILE, TILE), mode="bicubic", antialias=True)[:, None]
