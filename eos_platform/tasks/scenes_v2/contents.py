@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from eos_platform.tasks.scenes_v2.catalogue import (
     CODES,
     COLORS,
@@ -111,7 +113,19 @@ def page(draws: Draws, box: Box, kind: str) -> Page:
             if words:
                 lines.append(tuple(words))
                 y += pitch
-    return Page(box, kind, title, tuple(lines))
+    texts = [*([title] if title else []), *(word for line in lines for word in line)]
+    across = draws.between(0, max(0, room - max(text.x + text.width for text in texts)))
+    down = draws.between(0, max(0, bottom - 4 - size // 2 - max(text.y for text in texts)))
+    return Page(
+        box,
+        kind,
+        title and _moved(title, across, down),
+        tuple(tuple(_moved(word, across, down) for word in line) for line in lines),
+    )
+
+
+def _moved(text: Text, across: int, down: int) -> Text:
+    return replace(text, x=text.x + across, y=text.y + down)
 
 
 def _fitting(draws: Draws, x: int, y: int, size: int, name: str, room: int) -> Text:
@@ -134,7 +148,7 @@ def table(draws: Draws, box: Box) -> Table:
     columns = max(1, min(3, (right - left - first) // (width("stock", "DejaVuSans-Bold", size) + 8)))
     columns = draws.between(1, columns)
     step = (right - left - first) // columns
-    y = top + 4 + pitch // 2
+    y = top + 4 + pitch // 2 + draws.between(0, max(0, bottom - top - 8 - pitch * (len(words) + 1)))
     heads = tuple(
         _text(column, left + first + k * step, y, size, "DejaVuSans-Bold" if name == "DejaVuSans" else name)
         for k, column in enumerate(draws.sample(COLUMNS, columns))
