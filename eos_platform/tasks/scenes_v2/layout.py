@@ -19,7 +19,7 @@ Split = Literal["train", "search", "validation", "heldout"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 VERSION = 2  # part of every seed: raise it when a change alters the pictures
 SMALLEST, LARGEST = 112, 672
-ROOM = {"objects": (56, 56), "note": (92, 64), "text": (84, 36), "table": (112, 64), "chart": (100, 84)}
+ROOM = {"objects": (56, 56), "note": (88, 60), "text": (84, 36), "table": (100, 58), "chart": (92, 76)}
 Size = int | tuple[int, int] | Sequence[tuple[int, int]]
 
 
@@ -72,13 +72,14 @@ def make_scene(split: Split, index: int, size: Size = 336) -> Scene:
 
 
 def _cut(draws: Draws, box: Box, count: int) -> list[Box]:
-    """``count`` boxes that fill the box, by cuts across the longer side."""
+    """``count`` boxes that fill the box, by cuts across the longer side, or either where they are much alike."""
     if count == 1:
         return [box]
     left, top, right, bottom = box
     first = count // 2 if draws.chance(0.5) else count - count // 2
     share = min(0.68, max(0.32, first / count + 0.24 * (draws.random() - 0.5)))
-    if right - left >= bottom - top:
+    wide, high = right - left, bottom - top
+    if wide > 1.3 * high or (high <= 1.3 * wide and draws.chance(0.4)):
         cut = left + int(share * (right - left))
         parts = (left, top, cut, bottom), (cut, top, right, bottom)
     else:
@@ -95,7 +96,7 @@ def _kinds(draws: Draws, cells: list[Box]) -> list[str]:
     for number, cell in enumerate(order):
         wide, high = cells[cell][2] - cells[cell][0], cells[cell][3] - cells[cell][1]
         fits = sorted(k for k in unused if ROOM[k][0] <= wide and ROOM[k][1] <= high)
-        if not fits or draws.chance((0.5, 0.6, 0.75)[min(2, len(cells) - 1)] if number == 0 else 0.15):
+        if not fits or draws.chance((0.4, 0.5, 0.7)[min(2, len(cells) - 1)] if number == 0 else 0.15):
             kinds[cell] = "objects"
         else:
             kinds[cell] = draws.pick(fits)

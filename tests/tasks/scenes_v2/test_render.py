@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from eos_platform.tasks.scenes_v2.catalogue import CODES, GROUNDS, KINDS, OTHERS, RGB, WORDS
+from eos_platform.tasks.scenes_v2.catalogue import CODES, FACES, FONTS, GROUNDS, KINDS, OTHERS, RGB, WORDS
 from eos_platform.tasks.scenes_v2.grounds import ground
 from eos_platform.tasks.scenes_v2.layout import make_scene
 from eos_platform.tasks.scenes_v2.render import _glyph, quartered, render
@@ -54,3 +54,11 @@ def test_a_quarter_keeps_the_size_and_loses_fine_detail():
     small = quartered(picture)
     assert small.shape == picture.shape
     assert small.std() < 5 < picture.std()
+
+
+def test_fonts_travel_with_their_licences_and_stay_small():
+    files = {path.name: path.stat().st_size for path in FONTS.iterdir() if path.is_file()}
+    assert {"LICENSE-icons.txt", "LICENSE-dejavu.txt", "icons.ttf", *(f"{face}.ttf" for face in FACES)} <= set(files)
+    assert sum(files.values()) < 600_000
+    assert "Apache 2.0" in (FONTS / "LICENSE-icons.txt").read_text()
+    assert "Bitstream" in (FONTS / "LICENSE-dejavu.txt").read_text()

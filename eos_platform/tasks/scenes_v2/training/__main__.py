@@ -36,6 +36,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=0, help="rendering processes a model; 0: a fair share of cores")
     parser.add_argument("--grace", type=float, default=75.0, help="seconds for the closing examinations")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--resume", type=Path, help="go on from the models' folders in this one")
     parser.add_argument("--pack", type=Path, help="train in this folder; --out gets tar files in parts of 15 MiB")
     options, further = parser.parse_known_args()
     options.further = further  # for each model's process
@@ -106,6 +107,8 @@ def main() -> int:
     models = list(dict.fromkeys(filter(None, options.models.split(","))))
     for name in models:
         family(name)
+        if options.resume and not (options.resume / name / "config.json").is_file():
+            raise EosError(f"there is no model to go on from in '{options.resume / name}'")
     until = time.time() + 60 * options.minutes
     options.out.mkdir(parents=True, exist_ok=True)
     home = options.pack or options.out
@@ -118,15 +121,16 @@ def main() -> int:
     with (options.out / "training.log").open("a") as log:
         running = []
         for name, gpu in placed(models, options.gpus, options.place).items():
-            command = [sys.executable, "-m", f"{__package__}.run", "--model", name, "--out", str(home / name)]
-            command += [
-                "--until",
-                str(until),
-                "--workers",
-                str(options.workers or max(1, round(share * weight[name]))),
-                "--tokenizer",
-                str(home / "tokenizer"),
-            ]
+            told: dict[str, object] = {
+                "--model": name,
+                "--out": home / name,
+                "--until": until,
+                "--tokenizer": home / "tokenizer",
+            }
+            told["--workers"] = options.workers or max(1, round(share * weight[name]))
+            if options.resume:
+                told["--resume"] = options.resume / name
+            command = [sys.executable, "-m", f"{__package__}.run", *(str(x) for pair in told.items() for x in pair)]
             running.append(Trained(name, command + options.further, gpu if options.gpus else None, log, lock))
         failed = watch(running, home, options.out if options.pack else None, until + options.grace)
         for name, code in failed.items():

@@ -89,7 +89,7 @@ def _text(labels: np.ndarray, text: Text) -> None:
     first, last = _span(text.x - 3, text.x + text.width + 3, labels.shape[1])
     under = labels[row:stop, first:last]
     under[..., _AT["word"]] = _WORD.get(text.text, 0)
-    if text.text.isdecimal():
+    if text.text.isdecimal() and int(text.text) < ATTRIBUTES["number"] - 1:  # not a code that happens to be digits
         under[..., _AT["number"]] = 1 + int(text.text)
     pitch = text.width / len(text.text)
     for column in range(first, last):

@@ -11,7 +11,7 @@ from transformers import AutoModelForImageTextToText, PreTrainedTokenizerFast
 from eos_platform.errors import EosError
 from eos_platform.tasks.scenes_v2 import examples, picture
 from eos_platform.tasks.scenes_v2.layout import make_scene
-from eos_platform.tasks.scenes_v2.scene import Objects, Page, Table
+from eos_platform.tasks.scenes_v2.scene import Objects, Page, Scene, Table, Text
 from eos_platform.tasks.scenes_v2.training import run
 from eos_platform.tasks.scenes_v2.training.__main__ import main, pack, placed
 from eos_platform.tasks.scenes_v2.training.data import BLOCK, SLOTS, Exam, Pictures
@@ -141,6 +141,14 @@ def test_labels_say_what_lies_under_each_cell():
                 word = panel.lines[0][-1]
                 assert labels[word.y // CELL, word.centre[0] // CELL, names.index("panel")] == 1
     assert len(seen) == 4
+
+
+def test_a_code_of_digits_is_no_number():
+    word = Text("594", 20, 20, 30, 14, "DejaVuSans")
+    page = Page((0, 0, 112, 112), "note", None, ((Text("code:", 2, 20, 16, 14, "DejaVuSans"), word),))
+    labels = cell_labels(Scene(112, 112, (page,), 0)).reshape(-1, len(ATTRIBUTES))
+    assert (labels.max(0) < list(ATTRIBUTES.values())).all()
+    assert labels[:, list(ATTRIBUTES).index("number")].max() == 0
 
 
 def test_batches_hold_the_questions_asked(tokenizer):
