@@ -43,16 +43,16 @@ class Pictures(IterableDataset[dict[str, torch.Tensor]]):
             number += workers
 
     def _chunk(self, indices: range, size: tuple[int, int]) -> dict[str, torch.Tensor]:
-        rows = []
-        for index in indices:
-            scene = make_scene("train", index, size)
-            draws = Draws(index, *size, 5)
-            asked = draws.shuffled(ask(scene, draws)) if self.asking else []
-            for _ in range(3):  # pictures that show little are asked about the same in other words
-                if 0 < len(asked) < SLOTS:
-                    asked += draws.shuffled(ask(scene, draws))
-            rows.append((render(scene), asked[:SLOTS], cell_labels(scene)))
-        return self.packed(rows, size)
+        return self.packed([self._drawn(index, size) for index in indices], size)
+
+    def _drawn(self, index: int, size: tuple[int, int]) -> tuple[np.ndarray, list[Question], np.ndarray]:
+        scene = make_scene("train", index, size)
+        draws = Draws(index, *size, 5)
+        asked = draws.shuffled(ask(scene, draws)) if self.asking else []
+        for _ in range(3):  # pictures that show little are asked about the same in other words
+            if 0 < len(asked) < SLOTS:
+                asked += draws.shuffled(ask(scene, draws))
+        return render(scene), asked[:SLOTS], cell_labels(scene)
 
     def packed(
         self, rows: Sequence[tuple[np.ndarray, list[Question], np.ndarray | None]], size: tuple[int, int]

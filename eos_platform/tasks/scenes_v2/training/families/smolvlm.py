@@ -45,13 +45,14 @@ class SmolVlm(Family):
             "image_size": TILE,
             "patch_size": PATCH,
         }
-        config = Idefics3Config(
+        config: Any = Idefics3Config(
             text_config=text,
             vision_config=vision,
             scale_factor=SHUFFLE,
             image_token_id=ids["<image>"],
             tie_word_embeddings=True,
         )
+        config.pad_token_id = 0
         return ended(Idefics3ForConditionalGeneration(config))
 
     def new_image_processor(self) -> Any:
