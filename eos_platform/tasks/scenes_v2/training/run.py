@@ -72,7 +72,9 @@ def main() -> None:
     told = train(learner, kin, tokenizer, pictures, options, device, until)
     uncompile(model, kin)
     save(model, kin, tokenizer, options.out, told)  # whatever happens next
-    model.bfloat16().float()  # examined as it is saved
+    with torch.no_grad():
+        for parameter in model.parameters():  # examined as saved; not the buffers: frequencies stay exact when loaded
+            parameter.copy_(parameter.bfloat16())
     told |= examine(learner, tokenizer, kin, options.pictures, options.batch, min(8, options.workers), device)
     save(model, kin, tokenizer, options.out, told)
     print("done " + json.dumps({key: told[key] for key in ("overall", "skills")}), flush=True)
