@@ -115,8 +115,8 @@ def main() -> int:
     home.mkdir(parents=True, exist_ok=True)
     new_tokenizer().save_pretrained(home / "tokenizer")
     cores = os.cpu_count() or 1
-    weight = {name: 2 if family(name).cost >= 2 else 1 for name in models}
-    share = (cores - len(models)) / sum(weight.values())
+    weight = {name: max(0.7, min(1.3, family(name).cost)) for name in models}
+    share = max(1, cores - len(models) - 1) / sum(weight.values())
     lock = threading.Lock()
     with (options.out / "training.log").open("a") as log:
         running = []

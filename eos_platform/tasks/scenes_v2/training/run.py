@@ -21,6 +21,7 @@ from transformers.utils import logging
 from eos_platform.tasks.scenes_v2.training.data import NAMES, Pictures
 from eos_platform.tasks.scenes_v2.training.exam import examine
 from eos_platform.tasks.scenes_v2.training.families import FAMILIES, Family, family
+from eos_platform.tasks.scenes_v2.training.feed import Feed
 from eos_platform.tasks.scenes_v2.training.learner import Learner, compile_layers, uncompile
 from eos_platform.tasks.scenes_v2.training.muon import Muon
 from eos_platform.tasks.scenes_v2.training.words import new_tokenizer, with_specials
@@ -47,6 +48,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--first", type=int, default=0, help="first chunk of training pictures")
     parser.add_argument("--pictures", type=int, default=768, help="held-out pictures of the closing examination")
     parser.add_argument("--save-every", type=float, default=90.0, help="seconds between checkpoints")
+    parser.add_argument("--again", type=int, default=2, help="times a batch may come again while no new one is ready")
+    parser.add_argument(
+        "--control", type=Path, help='JSON file looked at while training: {"until": ..., "rate": {MODEL: share}}'
+    )
     parser.add_argument("--no-compile", action="store_true")
     return parser.parse_args()
 
@@ -154,7 +159,8 @@ def train(
     if compiled:
         compile_layers(learner.model, kin)
     pictures.asking.fill_(options.see_first <= 0)
-    chunks = iter(_loader(pictures, options, device))
+    feed = Feed(iter(_loader(pictures, options, device)), device, options.again)
+    share = 1.0  # of the rate
     right = torch.zeros(len(NAMES), 2, device=device)
     began = time.time()
     started: float | None = None
@@ -163,9 +169,11 @@ def train(
     told["parameters"] = sum(p.numel() for p in learner.model.parameters())
     while progress < 1:
         before = time.time()
-        batch = {key: value.to(device, non_blocking=True) for key, value in next(chunks).items()}
-        waited += time.time() - before
         seeing = progress < options.see_first
+        if not seeing and not turned:
+            feed.pool.clear()  # nothing was asked there
+        batch = feed.next(lambda found, seeing=seeing: seeing or bool((found["skills"] >= 0).any()))
+        waited += time.time() - before
         if seeing and progress > 0.9 * options.see_first:
             pictures.asking.fill_(True)  # what is drawn ahead now will be answered
         weight = max(0.0, 1 - progress / options.auxiliary_until) if options.auxiliary_until > 0 else 0.0
@@ -186,7 +194,7 @@ def train(
         torch.nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
         turned = turned or (0 if seeing else step + 1)
         warm = min(1.0, (step + 1) / WARMUP, (step + 2 - turned) / (WARMUP / 2) if turned else 1.0)
-        optimizers.step(options.rate * warm * (0.5 + 0.5 * math.cos(math.pi * progress)))
+        optimizers.step(share * options.rate * warm * (0.5 + 0.5 * math.cos(math.pi * progress)))
         step, seen = step + 1, seen + len(batch["pixels"])
         if not seeing:
             _count(right, batch["skills"], losses["exact"])
@@ -203,16 +211,36 @@ def train(
             parts = " ".join(f"{name} {losses[name].item():.2f}" for name in LOSSES if name in losses)
             speed = f"{seen / (now - began):.0f}/s, waited {100 * waited / (now - began):.0f}%"
             print(
-                f"{now - began:4.0f}s {100 * progress:3.0f}% step {step} pictures {seen} ({speed}) {parts} "
+                f"{now - began:4.0f}s {100 * progress:3.0f}% step {step} pictures {seen} ({speed}, {feed.fresh} new batches) {parts} "
                 f"exact {100 * total:.1f} | {skills}",
                 flush=True,
             )
-            told |= {"pictures": seen, "steps": step, "minutes": round((now - began) / 60, 2), "training": total}
+            told |= {
+                "pictures": seen,
+                "new_pictures": feed.fresh * options.batch,
+                "steps": step,
+                "minutes": round((now - began) / 60, 2),
+                "training": total,
+            }
             right.zero_()
+            until, share = _controlled(options, until, share)
         if now - saved >= options.save_every and progress < 0.95:
             save(learner.model, kin, tokenizer, options.out, told)
             saved = time.time()
+    feed.close()
     return told
+
+
+def _controlled(options: argparse.Namespace, until: float, share: float) -> tuple[float, float]:
+    """The end of training and the share of the rate, as the control file has them now."""
+    try:
+        wanted = json.loads(options.control.read_text()) if options.control else {}
+        new = float(wanted.get("until", until)), float(wanted.get("rate", {}).get(options.model, share))
+    except (OSError, ValueError):
+        return until, share
+    if new != (until, share):
+        print(f"from now on until {new[0]:.0f}, {new[1]} times the rate", flush=True)
+    return new
 
 
 def _loader(pictures: Pictures, options: argparse.Namespace, device: torch.device) -> Any:
@@ -223,7 +251,13 @@ def _loader(pictures: Pictures, options: argparse.Namespace, device: torch.devic
         pin_memory=device.type == "cuda",
         prefetch_factor=3 if options.workers else None,
         persistent_workers=options.workers > 0,
+        worker_init_fn=_behind,
+        in_order=False,
     )
+
+
+def _behind(worker: int) -> None:
+    os.nice(5)  # the training processes come first
 
 
 def _losses(learner: Learner, batch: dict[str, Tensor], device: torch.device, seeing: bool) -> dict[str, Tensor]:
