@@ -75,7 +75,10 @@ class Pictures(IterableDataset[dict[str, torch.Tensor]]):
                 answers[row, slot, len(prompt) : end] = True
                 skills[row, slot], difficulty[row, slot] = NAMES.index(question.skill), question.difficulty
                 for k, (x, y) in enumerate(question.places[:2]):
-                    places[row, slot, 2 * k : 2 * k + 2] = (y * BINS // size[1], x * BINS // size[0])
+                    places[row, slot, 2 * k : 2 * k + 2] = (
+                        min(BINS - 1, y * BINS // size[1]),
+                        min(BINS - 1, x * BINS // size[0]),
+                    )
         found = {
             "pixels": np.stack([picture for picture, _, _ in rows]),
             "ids": ids,

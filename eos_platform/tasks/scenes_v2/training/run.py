@@ -209,9 +209,11 @@ def train(
             skills = " ".join(f"{name}:{100 * share:.0f}" for name, share in zip(NAMES, shares, strict=True))
             total = float(right[:, 0].sum() / right[:, 1].sum().clamp(min=1))
             parts = " ".join(f"{name} {losses[name].item():.2f}" for name in LOSSES if name in losses)
-            speed = f"{seen / (now - began):.0f}/s, waited {100 * waited / (now - began):.0f}%"
+            speed = (
+                f"{seen / (now - began):.0f}/s, {feed.fresh} new batches, waited {100 * waited / (now - began):.0f}%"
+            )
             print(
-                f"{now - began:4.0f}s {100 * progress:3.0f}% step {step} pictures {seen} ({speed}, {feed.fresh} new batches) {parts} "
+                f"{now - began:4.0f}s {100 * progress:3.0f}% step {step} pictures {seen} ({speed}) {parts} "
                 f"exact {100 * total:.1f} | {skills}",
                 flush=True,
             )
