@@ -141,7 +141,7 @@ def table(draws: Draws, box: Box) -> Table:
     """Rows named by words, columns by what is counted, whole numbers up to 99."""
     left, top, right, bottom = box
     size, name = draws.between(12, 15), draws.pick(FACES)
-    pitch = size + draws.between(4, 8)
+    pitch = min(size + draws.between(4, 8), (bottom - top - 6) // 3)  # heads and two rows at least
     rows = max(2, min(6, (bottom - top - 6) // pitch - 1))
     words = draws.sample(WORDS, draws.between(2, rows))
     first = 12 + max(width(word, name, size) for word in words)
