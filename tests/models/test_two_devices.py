@@ -60,6 +60,7 @@ CASES = [
 
 
 @torch.no_grad()
+@pytest.mark.filterwarnings("ignore:You are calling .generate")  # a parameter outside every module stays on the host
 @pytest.mark.filterwarnings("ignore:The following device_map keys")  # weights that are not in a module of their own
 @pytest.mark.parametrize(("family", "division", "way"), CASES)
 def test_as_on_one_gpu(family: str, division: Any, way: Any) -> None:
@@ -71,6 +72,8 @@ def test_as_on_one_gpu(family: str, division: Any, way: Any) -> None:
     for batch, inputs in batches(sample).items():
         inputs = sent(inputs, ONE)
         for name, operator in tried(one).items():
+            if name == "inside" and batch == "several":  # the vision tower is reduced for one image a prompt
+                continue
             with attached(one, operator):
                 logits, (tokens_bt, steps_btv) = one(**inputs).logits, cached(one, inputs)
             with attached(two, operator):

@@ -25,7 +25,7 @@ def built(sample: Sample, attention: str = "sdpa") -> Any:
 
 def fresh(sample: Sample, attention: str = "sdpa") -> Any:
     """A model of its own, with the same weights at every call."""
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return sample.build(attention)
 

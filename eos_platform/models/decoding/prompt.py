@@ -262,6 +262,7 @@ def lead(position: Tensor, prompt: Prompt, seen: int) -> int | None:
 
 def ahead(position: Tensor, valid_bs: Tensor | None) -> Tensor:
     """How far what follows a prompt is, on each of several axes (a, b, s), ahead of the count of tokens (b, 1)."""
+    valid_bs = moved(valid_bs, position.device)
     count = position.shape[-1] if valid_bs is None else valid_bs.long().sum(1, keepdim=True)
     return position[-3:].amax((0, 2))[:, None] + 1 - count
 

@@ -119,19 +119,20 @@ def walk(gap_bnn: Tensor, score_bn: Tensor, spread: Tensor, picks: int) -> tuple
     order_br = torch.empty(b, picks, dtype=torch.long, device=gap_bnn.device)
     gap_bn = torch.empty(b, n, dtype=torch.float32, device=gap_bnn.device)
     block = triton.next_power_of_2(n)
-    _walk[(b,)](
-        gap_bnn.float().contiguous(),
-        score_bn.float(),
-        spread.float(),
-        order_br,
-        gap_bn,
-        n,
-        picks,
-        FAR,
-        ABSENT,
-        BLOCK=block,
-        num_warps=max(1, min(16, block // 128)),  # on an H100 .6 us a pick of 576 tokens and .9 of 2,880
-    )
+    with torch.cuda.device_of(gap_bnn):  # Triton launches on the current device, whatever its tensors are on
+        _walk[(b,)](
+            gap_bnn.float().contiguous(),
+            score_bn.float(),
+            spread.float(),
+            order_br,
+            gap_bn,
+            n,
+            picks,
+            FAR,
+            ABSENT,
+            BLOCK=block,
+            num_warps=max(1, min(16, block // 128)),  # on an H100 .6 us a pick of 576 tokens and .9 of 2,880
+        )
     return order_br, gap_bn.to(score_bn.dtype)
 
 
@@ -142,20 +143,21 @@ def cover_by_rows(x_bnd: Tensor, score_bn: Tensor, spread: Tensor, picks: int) -
     order_br = torch.empty(b, picks, dtype=torch.long, device=unit_bnd.device)
     gap_bn = torch.empty(b, n, dtype=torch.float32, device=unit_bnd.device)
     block = triton.next_power_of_2(n)
-    _kernel[(b,)](
-        unit_bnd.float().mT.contiguous(),
-        score_bn.float(),
-        spread.float(),
-        order_br,
-        gap_bn,
-        n,
-        d,
-        picks,
-        NEAR,
-        FAR,
-        ABSENT,
-        BLOCK=block,
-        WIDTH=max(1, TILE // block),
-        num_warps=8,
-    )
+    with torch.cuda.device_of(unit_bnd):
+        _kernel[(b,)](
+            unit_bnd.float().mT.contiguous(),
+            score_bn.float(),
+            spread.float(),
+            order_br,
+            gap_bn,
+            n,
+            d,
+            picks,
+            NEAR,
+            FAR,
+            ABSENT,
+            BLOCK=block,
+            WIDTH=max(1, TILE // block),
+            num_warps=8,
+        )
     return order_br, gap_bn.to(score_bn.dtype)

@@ -39,7 +39,7 @@ def one_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 def lora(model: nn.Module) -> Any:
     config = peft.LoraConfig(r=2, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
         return peft.get_peft_model(model, config).eval()
 
