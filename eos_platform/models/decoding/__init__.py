@@ -1,1 +1,1 @@
-"""TODO."""
+"""Steps after the prefill: the choice kept with a cache and its rows."""

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Opening, loading, unwrapping and placing models."""
