@@ -9,6 +9,7 @@ from eos_platform.engine.schema.conditions import grid_size
 from eos_platform.engine.schema.dimension import MANY
 from eos_platform.engine.schema.space import corners
 from eos_platform.engine.strategy.rungs import rung_levels
+from eos_platform.objectives import GROUP
 from eos_platform.search.config import SearchConfig
 from eos_platform.tasks.questions import SKILLS
 
@@ -79,11 +80,14 @@ def _check_stopping(study: StudyFile, where: str) -> None:
 
 
 def _check_constraints(study: StudyFile, where: str) -> None:
-    """Skills the task has; a compute limit above the smallest budget."""
+    """Skills the task has, in constraints and objectives; a compute limit above the smallest budget."""
     known = ["all", *SKILLS] if study.task == "scenes" else []
     for skill in study.constraints.accuracy:
         if known and skill not in known:
             raise EosError(f"{where}: constraints.accuracy: {unknown('skill', skill, known)}")
+    for metric in study.objectives:
+        if known and metric.startswith(GROUP) and (group := metric.removeprefix(GROUP)) not in known:
+            raise EosError(f"{where}: objectives: {unknown('skill', group, known[1:])}")
     limit = study.constraints.compute_ratio
     fixed = study.search.get("budget", SearchConfig.model_fields["budget"].default)
     least = min(study.space["budget"].extremes) if "budget" in study.space else fixed
