@@ -111,3 +111,11 @@ def told(objectives: Sequence[Objective], values: Mapping[str, float]) -> str:
     """Values in words: ``accuracy 81.3% at compute ratio 0.210, prefill ms 4.2``."""
     said = [f"{one.label} {values[one.metric]:{one.format}}" for one in objectives]
     return f"{said[0]} at {', '.join(said[1:])}"
+
+
+def front_title(objectives: Sequence[Objective]) -> str:
+    """What a figure of the front is called."""
+    if tuple(objectives) == DEFAULT:
+        return "Accuracy against compute"
+    first, *others = (one.label for one in objectives)
+    return f"{first[:1].upper()}{first[1:]} against {' and '.join(others)}"

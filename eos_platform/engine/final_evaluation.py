@@ -28,7 +28,7 @@ from eos_platform.engine.cluster.resources import Share
 from eos_platform.engine.store import optuna_store as store
 from eos_platform.engine.store.run_dir import Folder
 from eos_platform.engine.trial import Facts, Job, Measured, examine_operator
-from eos_platform.objectives import DEFAULT, GROUP
+from eos_platform.objectives import DEFAULT, GROUP, front_title
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.protocols import Objective
 from eos_platform.terminal.tables import plain_table
@@ -175,7 +175,7 @@ def finish(
         if candidate.operator:
             file = candidate.name.replace(" ", "-")
             candidate.operator.save(folder.operators / f"{file}.json")
-    figure = pareto_figure(points, f"{folder.study.name}: accuracy against compute")
+    figure = pareto_figure(points, f"{folder.study.name}: {front_title(axes).lower()}", axes=axes)
     html = alone(figure)
     table = points.to_csv(index=False)
     write_atomic(folder.points, table)

@@ -12,6 +12,8 @@ from rich.console import Console
 
 from eos_platform.analysis.stats.pareto import pareto_mask
 from eos_platform.common.errors import EosError
+from eos_platform.dashboard_data.report import of_study
+from eos_platform.dashboard_data.studies import Studies
 from eos_platform.engine.store import optuna_store as store
 from eos_platform.engine.study import Study
 from eos_platform.objectives import from_json
@@ -82,7 +84,25 @@ def test_three_objectives_from_the_trial_to_the_figure(tmp_path):
     table = status_table(study.status())
     assert "prefill\nms" in [column.header for column in table.columns]
     assert study.points()["prefill_ms"].tolist() == points["prefill_ms"].tolist()
-    assert "Plotly.newPlot" in study.folder.figure.read_text()
+    html = study.folder.figure.read_text()
+    assert "Plotly.newPlot" in html
+    assert "colour: compute ratio" in html
+
+    studies = Studies(study.folder.mlflow_uri)
+    assert studies.axes("tiny") == study.file.axes
+    frame = studies.operators("tiny")
+    assert set(frame.loc[frame["front"], "trial"]) == set(front)
+    volumes = studies.progress("tiny")["hypervolume"]
+    assert volumes.is_monotonic_increasing
+    assert volumes.iloc[-1] > 0
+    report = of_study(studies, "tiny")
+    labels = [one.label for one in report.figures["parallel"].data[0].dimensions]
+    assert labels[-3:] == ["prefill ms", "compute ratio", "accuracy (%)"]
+    drawn = report.figures["front"]
+    assert drawn.layout.xaxis.title.text == "prefill ms (less is better)"
+    (best,) = [trace for trace in drawn.data if trace.name == "Pareto front"]
+    assert len(best.x) == len(front)
+    assert sorted(best.marker.color) == sorted(searched["compute_ratio"])
 
 
 @pytest.mark.usefixtures("ray_local")
