@@ -17,9 +17,11 @@ import plotly.graph_objects as go
 from eos_platform.common.printable import printable
 from eos_platform.dashboards.palette import GRID, INK, MUTED, SEARCHED, STATES, rgba, theme
 from eos_platform.dashboards.text import escape
+from eos_platform.objectives import DEFAULT
+from eos_platform.protocols import Objective
 
 LINES = 600  # of parallel coordinates: more are a smear, and seconds of drawing
-OBJECTIVES = {"accuracy": "#0072b2", "compute ratio": "#d55e00"}
+COLOURS = ("#0072b2", "#d55e00", "#009e73")  # of the objectives, in their order
 SCALE = [[0.0, "#b9c2cc"], [0.5, "#56b4e9"], [1.0, "#004b87"]]
 
 
@@ -51,7 +53,9 @@ def states_figure(trials: pd.DataFrame, title: str = "Trials over time") -> go.F
     return figure
 
 
-def hypervolume_figure(progress: pd.DataFrame, title: str = "Hypervolume over time") -> go.Figure:
+def hypervolume_figure(
+    progress: pd.DataFrame, title: str = "Hypervolume over time", axes: Sequence[Objective] = DEFAULT
+) -> go.Figure:
     """The area the front dominates (validation accuracy, 0 to 1, by compute ratio, 1 to 0); it can only grow."""
     figure = _blank(title)
     if progress.empty:
@@ -71,7 +75,11 @@ def hypervolume_figure(progress: pd.DataFrame, title: str = "Hypervolume over ti
     low, high = float(progress["hypervolume"].min()), float(progress["hypervolume"].max())
     room = max(0.15 * (high - low), 0.01)
     figure.update_xaxes(title_text="minutes since the first trial began", rangemode="tozero")
-    figure.update_yaxes(title_text="hypervolume (share of 1)", range=[max(0.0, low - room), min(1.0, high + room)])
+    if tuple(axes) == DEFAULT:
+        figure.update_yaxes(title_text="hypervolume (share of 1)", range=[max(0.0, low - room), min(1.0, high + room)])
+    else:  # in the objectives' own units
+        over = ", ".join(escape(one.label) for one in axes)
+        figure.update_yaxes(title_text=f"hypervolume of {over}", rangemode="tozero")
     return figure
 
 
@@ -81,16 +89,16 @@ def importance_figure(importance: pd.DataFrame, title: str = "Parameter importan
     if importance.empty:
         return _nothing(figure, "Too few trials to tell<br>(8 measured ones are needed)")
     order = importance.groupby("parameter")["share"].max().sort_values().index.tolist()
-    for objective, rows in importance.groupby("objective", sort=False):
+    for number, (objective, rows) in enumerate(importance.groupby("objective", sort=False)):
         figure.add_trace(
             go.Bar(
                 x=(100 * rows["share"]).tolist(),
                 y=[escape(str(name)) for name in rows["parameter"]],
                 orientation="h",
-                name=str(objective),
+                name=escape(str(objective)),
                 marker={
-                    "color": OBJECTIVES[str(objective)],
-                    "pattern": {"shape": "/" if objective != "accuracy" else "", "solidity": 0.25, "fgcolor": "white"},
+                    "color": COLOURS[number % len(COLOURS)],
+                    "pattern": {"shape": ("", "/", "x")[number % 3], "solidity": 0.25, "fgcolor": "white"},
                 },
                 hovertemplate="%{y}: %{x:.0f} % of what varies<extra>%{fullData.name}</extra>",
             )
@@ -102,15 +110,20 @@ def importance_figure(importance: pd.DataFrame, title: str = "Parameter importan
 
 
 def parallel_figure(
-    trials: pd.DataFrame, varied: Sequence[str], title: str = "Trials and their parameters"
+    trials: pd.DataFrame,
+    varied: Sequence[str],
+    title: str = "Trials and their parameters",
+    axes: Sequence[Objective] = DEFAULT,
 ) -> go.Figure:
-    """Parallel coordinates: a line a measured trial through its parameters to compute ratio and accuracy.
+    """Parallel coordinates: a line a measured trial through its parameters to the objectives, the first one last.
 
-    Of thousands, the most accurate tenth of what is drawn and others evenly, which the title says.
+    Of thousands, the best tenth (in the first objective) of what is drawn and others evenly, which the title says.
     """
-    rows = trials[trials["accuracy"].notna() & trials["compute_ratio"].notna()] if len(trials) else trials
+    first, *more = axes
+    known = [one.metric for one in axes]
+    rows = trials[trials.reindex(columns=known).notna().all(axis=1)] if len(trials) else trials
     if len(rows) > LINES:
-        best = rows.nlargest(LINES // 10, "accuracy")
+        best = (rows.nlargest if first.sign > 0 else rows.nsmallest)(LINES // 10, first.metric)
         others = rows.drop(best.index)
         others = others.iloc[np.linspace(0, len(others) - 1, LINES - len(best)).astype(int)]
         title = f"{title} ({LINES} of {len(rows)} measured)"
@@ -119,16 +132,17 @@ def parallel_figure(
     if rows.empty:
         return _nothing(figure, "No trial has been measured yet")
     dimensions = [_dimension(name, rows[name]) for name in varied]
-    dimensions.append({"label": "compute ratio", "values": rows["compute_ratio"].tolist()})
-    dimensions.append({"label": "accuracy (%)", "values": (100 * rows["accuracy"]).tolist()})
+    measured = [(_label(one), _values(one, rows)) for one in (*more, first)]
+    dimensions += [{"label": label, "values": values} for label, values in measured]
+    label, values = measured[-1]
     figure.add_trace(
         go.Parcoords(
             dimensions=dimensions,
             line={
-                "color": (100 * rows["accuracy"]).tolist(),
+                "color": values,
                 "colorscale": SCALE,
                 "showscale": True,
-                "colorbar": {"title": {"text": "accuracy (%)", "font": {"size": 12}}, "thickness": 12},
+                "colorbar": {"title": {"text": label, "font": {"size": 12}}, "thickness": 12},
             },
             unselected={"line": {"opacity": 0.06}},
             labelfont={"size": 13, "color": INK},
@@ -138,6 +152,15 @@ def parallel_figure(
     )
     figure.update_layout(height=420, margin={"l": 80, "r": 40, "t": 110, "b": 30})
     return figure
+
+
+def _label(objective: Objective) -> str:
+    return escape(objective.label) + (" (%)" if objective.format.endswith("%") else "")
+
+
+def _values(objective: Objective, rows: pd.DataFrame) -> list[float]:
+    scale = 100 if objective.format.endswith("%") else 1
+    return list((scale * rows[objective.metric]).tolist())
 
 
 def _dimension(name: str, values: pd.Series) -> dict[str, object]:

@@ -12,7 +12,7 @@ reports); ``front`` (booleans) says which searched rows are the front where that
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
+from eos_platform.dashboards.objectives import objectives_figure
 from eos_platform.dashboards.palette import (
     FAMILIES,
     INK,
@@ -34,6 +35,8 @@ from eos_platform.dashboards.palette import (
 )
 from eos_platform.dashboards.rows import records
 from eos_platform.dashboards.text import escape
+from eos_platform.objectives import DEFAULT
+from eos_platform.protocols import Objective
 
 NUMBERS = ("accuracy", "accuracy_low", "accuracy_high", "compute_ratio", "mean_tokens", "tokens_left", "questions")
 COLUMNS = ("name", "family", *NUMBERS, "regime", "trial", "design", "variant", "key", "front", "measured_on")
@@ -48,10 +51,12 @@ def pareto_figure(
     budget: float | None = None,
     bars: bool = True,
     height: int | None = 720,
+    axes: Sequence[Objective] = DEFAULT,
 ) -> go.Figure:
     """The Pareto front of the searched operators beside the hand-designed ones.
 
     Args:
+        axes: the study's objectives; others than accuracy and compute are drawn by ``objectives_figure``.
         budget: a compute ratio; what costs more is veiled.
         bars: draw the 95 % intervals.
         height: pixels; None: of what holds it.
@@ -59,6 +64,8 @@ def pareto_figure(
     Raises:
         ValueError: a family that is none of the three.
     """
+    if tuple(axes) != DEFAULT:
+        return objectives_figure(points, title, axes, height=height)
     drawn = _drawable(points)
     if not bars:
         drawn = drawn.assign(accuracy_low=math.nan, accuracy_high=math.nan)

@@ -15,9 +15,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
-from torch import Tensor
+if TYPE_CHECKING:  # objectives are read where nobody should wait for torch
+    from torch import Tensor
 
 Split = Literal["search", "validation", "heldout"]
 SPLITS: tuple[Split, ...] = ("search", "validation", "heldout")

@@ -17,11 +17,12 @@ from eos_platform.models import bundled
 PACKAGE = Path(eos_platform.__file__).parent
 
 # what each part may import of the package beside itself
-COMMON = {"common", "plugins", "protocols"}
+COMMON = {"common", "plugins", "protocols", "objectives"}
 CORE = COMMON | {"operators", "models", "costs", "tasks", "search"}
 MAY_IMPORT = {
     "common": set(),
     "protocols": set(),
+    "objectives": {"common", "protocols"},
     "plugins": {"common"},
     "operators": COMMON,
     "models": COMMON | {"operators"},
@@ -29,7 +30,7 @@ MAY_IMPORT = {
     "tasks": COMMON | {"operators", "models", "costs"},
     "search": CORE,
     "bench": COMMON | {"operators", "models"},
-    "dashboards": {"common"},
+    "dashboards": {"common", "objectives", "protocols"},
     "analysis": CORE,
     "tracking": CORE | {"analysis", "dashboards"},
     "terminal": CORE | {"tracking"},

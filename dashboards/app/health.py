@@ -61,15 +61,15 @@ def register(app: dash.Dash, studies: Any) -> None:
         if not where or where["view"] != "health":
             raise dash.exceptions.PreventUpdate
         study = where["study"]
-        trials, varied = studies.settings(study), studies.varied(study)
+        trials, varied, axes = studies.settings(study), studies.varied(study), studies.axes(study)
         now = f"{study} {theme} {len(trials)} {int(trials['end'].notna().sum())}"
         if now == before:
             raise dash.exceptions.PreventUpdate
         figures = (
-            hypervolume_figure(studies.progress(study)),
+            hypervolume_figure(studies.progress(study), axes=axes),
             states_figure(trials),
             importance_figure(studies.importance(study)),
-            parallel_figure(trials, varied),
+            parallel_figure(trials, varied, axes=axes),
         )
         return *(drawn(figure, theme, study) for figure in figures), now
 

@@ -24,14 +24,16 @@ params.<field>        settings of the search, as text; skill:<name>: held-out ac
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from eos_platform.analysis.stats.intervals import wilson
-from eos_platform.analysis.stats.pareto import hypervolume, pareto_mask
+from eos_platform.analysis.stats.pareto import hypervolume, pareto_mask, worst_of
+from eos_platform.objectives import DEFAULT, losses
+from eos_platform.protocols import Objective
 from eos_platform.tracking import names
 from eos_platform.tracking.reading.run_reader import RawRun
 
@@ -46,17 +48,22 @@ MOST = 500  # trials that importance is worked out from
 DONE = {"FINISHED": "complete", "FAILED": "failed", "KILLED": "interrupted", "RUNNING": "running"}
 
 
-def operators_frame(runs: Iterable[RawRun], *, validation_only: bool = False) -> pd.DataFrame:
+def operators_frame(
+    runs: Iterable[RawRun], *, validation_only: bool = False, axes: Sequence[Objective] = DEFAULT
+) -> pd.DataFrame:
     """The table above, trials in order first.
 
     Args:
+        axes: the study's objectives. Each is a column by its metric; ``validation:<metric>`` is what the search found.
         validation_only: leave held-out accuracy aside, so that all trials are measured alike.
     """
-    frame = pd.DataFrame([_row(run, validation_only) for run in runs])
+    frame = pd.DataFrame([_row(run, validation_only) | _measured(run, validation_only, axes) for run in runs])
     frame = frame.reindex(columns=list(dict.fromkeys((*COLUMNS, *frame.columns))))
-    for name in set(COLUMNS) - {*TEXT, "front"}:
+    others = [name for one in _others(axes) for name in (one.metric, f"validation:{one.metric}")]
+    frame = frame.reindex(columns=list(dict.fromkeys((*frame.columns, *others))))
+    for name in {*COLUMNS, *others} - {*TEXT, "front"}:
         frame[name] = pd.to_numeric(frame[name], errors="coerce").astype(float)
-    frame["front"] = _front(frame)
+    frame["front"] = _front(frame, axes)
     return frame.sort_values(["trial", "name"], na_position="last", kind="stable", ignore_index=True)
 
 
@@ -101,6 +108,27 @@ def _row(run: RawRun, validation_only: bool) -> dict[str, Any]:
     return row
 
 
+def _others(axes: Sequence[Objective]) -> list[Objective]:
+    return [one for one in axes if one not in DEFAULT]
+
+
+def _measured(run: RawRun, validation_only: bool, axes: Sequence[Objective]) -> dict[str, float | None]:
+    """The objectives that not every study has: on held-out questions where asked, else on validation ones."""
+    metrics, found = run.metrics, {}
+    heldout = not validation_only and names.HELDOUT_ACCURACY in metrics
+    for one in _others(axes):
+        value = metrics.get(one.metric)
+        found[one.metric] = metrics.get(names.HELDOUT + one.metric, value) if heldout else value
+        found[f"validation:{one.metric}"] = value
+    return found
+
+
+def _validation(one: Objective) -> str:
+    """The column of what searches found on validation questions."""
+    usual = {"accuracy": "validation", "compute_ratio": "compute_ratio"}
+    return usual.get(one.metric, f"validation:{one.metric}")
+
+
 _known_intervals: dict[tuple[int, int], tuple[float, float]] = {}
 
 
@@ -113,14 +141,15 @@ def _interval(share: float, questions: int | None) -> tuple[float, float]:
     return _known_intervals[key]
 
 
-def _front(frame: pd.DataFrame) -> pd.Series:
+def _front(frame: pd.DataFrame, axes: Sequence[Objective]) -> pd.Series:
     """Of the searched: held-out results against held-out ones; while there are none, validation against validation."""
-    searched = (frame["family"] == "searched") & frame["accuracy"].notna() & frame["compute_ratio"].notna()
+    metrics = [one.metric for one in axes]
+    searched = (frame["family"] == "searched") & frame["accuracy"].notna() & frame[metrics].notna().all(axis=1)
     held_out = searched & (frame["measured_on"] == "held-out")
     mine = held_out if held_out.any() else searched
     front = pd.Series(False, index=frame.index)
     if mine.any():
-        front[mine] = pareto_mask(frame.loc[mine, ["compute_ratio", "accuracy"]])
+        front[mine] = pareto_mask(frame.loc[mine, metrics], axes)
     return front
 
 
@@ -135,30 +164,39 @@ def settings(frame: pd.DataFrame, fields: Iterable[str]) -> pd.DataFrame:
     """Trials with their varied fields as columns of their own, numbers where they are numbers."""
     trials = frame[frame["trial"].notna()].copy()
     trials["accuracy"] = trials["validation"].where(trials["state"] == "complete")
+    for column in [str(name) for name in trials.columns if str(name).startswith("validation:")]:
+        trials[column.removeprefix("validation:")] = trials[column].where(trials["state"] == "complete")
     for name in fields:
         numbers = pd.to_numeric(trials[f"params.{name}"], errors="coerce")
         trials[name] = numbers if numbers.notna().all() else trials[f"params.{name}"].astype(str)
     return trials
 
 
-def progress(frame: pd.DataFrame) -> pd.DataFrame:
+def progress(frame: pd.DataFrame, axes: Sequence[Objective] = DEFAULT) -> pd.DataFrame:
     """``minutes`` and ``hypervolume`` (validation) at every finished trial, in the order they ended."""
     trials = frame[frame["trial"].notna()]
     rows = trials[(trials["state"] == "complete") & trials["validation"].notna() & trials["end"].notna()]
-    rows = rows[rows["compute_ratio"].notna()].sort_values("end")
+    columns = [_validation(one) for one in axes]
+    rows = rows[rows[columns].notna().all(axis=1)].sort_values("end")
     if rows.empty:
         return pd.DataFrame(columns=["minutes", "hypervolume"])
     begun, lines, area = float(trials["start"].min()), [], 0.0
-    front: list[tuple[float, float]] = []
-    for ratio, accuracy, end in rows[["compute_ratio", "validation", "end"]].to_numpy(float):
-        if not any(cost <= ratio and gain >= accuracy for cost, gain in front):  # else the area is what it was
-            front = [(cost, gain) for cost, gain in front if cost < ratio or gain > accuracy] + [(ratio, accuracy)]
-            area = hypervolume(pd.DataFrame(front, columns=["compute_ratio", "accuracy"]))
+    metrics = [one.metric for one in axes]
+    worst = worst_of(rows[columns].set_axis(metrics, axis=1), axes)  # the same from the first trial to the last
+    front: list[list[float]] = []
+    for *values, end in rows[[*columns, "end"]].to_numpy(float).tolist():
+        if not any(_no_worse(other, values, axes) for other in front):  # else the area is what it was
+            front = [other for other in front if not _no_worse(values, other, axes)] + [values]
+            area = hypervolume(pd.DataFrame(front, columns=metrics), worst, axes)
         lines.append({"minutes": (end - begun) / 60, "hypervolume": area})
     return pd.DataFrame(lines)
 
 
-def importance(frame: pd.DataFrame) -> pd.DataFrame:
+def _no_worse(one: Sequence[float], other: Sequence[float], axes: Sequence[Objective]) -> bool:
+    return all(a <= b for a, b in zip(losses(axes, one), losses(axes, other), strict=True))
+
+
+def importance(frame: pd.DataFrame, axes: Sequence[Objective] = DEFAULT) -> pd.DataFrame:
     """``parameter``, ``objective``, ``share``: PED-ANOVA (Watanabe et al., 2023) over the measured trials.
 
     Of thousands, five hundred of them, evenly; empty below eight.
@@ -168,7 +206,8 @@ def importance(frame: pd.DataFrame) -> pd.DataFrame:
 
     fields = varied(frame)
     rows = settings(frame, fields)
-    rows = rows[rows["accuracy"].notna() & rows["compute_ratio"].notna()]
+    columns = {one: "accuracy" if one.metric == "accuracy" else _validation(one) for one in axes}
+    rows = rows[rows["accuracy"].notna() & rows[list(columns.values())].notna().all(axis=1)]
     empty = pd.DataFrame(columns=["parameter", "objective", "share"])
     if len(rows) > MOST:
         rows = rows.iloc[np.linspace(0, len(rows) - 1, MOST).astype(int)]
@@ -177,8 +216,8 @@ def importance(frame: pd.DataFrame) -> pd.DataFrame:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     space = {name: _distribution(rows[name]) for name in fields}
     lines = []
-    for objective, column in (("accuracy", "accuracy"), ("compute ratio", "compute_ratio")):
-        told = optuna.create_study(direction="maximize" if column == "accuracy" else "minimize")
+    for one, column in columns.items():
+        told = optuna.create_study(direction="maximize" if one.sign > 0 else "minimize")
         told.add_trials(
             [
                 optuna.trial.create_trial(
@@ -188,7 +227,7 @@ def importance(frame: pd.DataFrame) -> pd.DataFrame:
             ]
         )
         shares = get_param_importances(told, evaluator=PedAnovaImportanceEvaluator())
-        lines += [{"parameter": name, "objective": objective, "share": share} for name, share in shares.items()]
+        lines += [{"parameter": name, "objective": one.label, "share": share} for name, share in shares.items()]
     return pd.DataFrame(lines)
 
 

@@ -20,6 +20,7 @@ from eos_platform.dashboards.kept import kept_figure
 from eos_platform.dashboards.operator import operator_figure
 from eos_platform.dashboards.pareto import pareto_figure
 from eos_platform.dashboards.skills import skills_figure
+from eos_platform.objectives import front_title
 from eos_platform.operators.spec import OperatorSpec
 
 DIAGRAMS = 3  # operators drawn each by itself: the cheapest, the middle and the dearest of the front
@@ -44,24 +45,24 @@ def of_study(studies: Studies, study: str) -> Report:
         EosError: no such study, or nothing measured yet.
     """
     found, facts, counts = studies.operators(study), studies.facts(study), studies.remaining(study)
-    measured = found[found["accuracy"].notna()]
+    measured, axes = found[found["accuracy"].notna()], studies.axes(study)
     if measured.empty:
         raise EosError(f"study '{study}': nothing is measured yet")
     front = found[found["front"]].sort_values("compute_ratio")
     done = f"{counts['done']} trials done" + (f" of {counts['target']}" if counts["target"] else "")
     lead = f"{facts['description']}\nModel {facts['model']}, task {facts['task']}; {done}, {len(front)} on the front."
     report = Report(study, lead.strip(), front=front)
-    report.figures["front"] = pareto_figure(measured, "Accuracy against compute")
+    report.figures["front"] = pareto_figure(measured, front_title(axes), axes=axes)
     specs = [(str(row["name"]), studies.operator(study, row["key"])) for row in _spread(front)]
     _operators(report, [(name, spec) for name, spec in specs if spec])
     _skills(report, front)
     _kept(report, studies, study, front)
     trials = studies.settings(study)
     if len(trials):
-        report.figures["hypervolume"] = hypervolume_figure(studies.progress(study))
+        report.figures["hypervolume"] = hypervolume_figure(studies.progress(study), axes=axes)
         report.figures["trials"] = states_figure(trials)
         report.figures["importance"] = importance_figure(studies.importance(study))
-        report.figures["parallel"] = parallel_figure(trials, studies.varied(study))
+        report.figures["parallel"] = parallel_figure(trials, studies.varied(study), axes=axes)
     return report
 
 

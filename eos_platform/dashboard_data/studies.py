@@ -25,7 +25,9 @@ from eos_platform.common.printable import unmarked
 from eos_platform.dashboard_data import frames
 from eos_platform.dashboard_data.describe import layers_of, sites_of
 from eos_platform.dashboard_data.overlays import Overlays, kept_rows, on_pictures
+from eos_platform.objectives import from_json
 from eos_platform.operators.spec import OperatorSpec
+from eos_platform.protocols import Objective
 from eos_platform.tasks.choice import from_text, options_of
 from eos_platform.tracking import names
 from eos_platform.tracking.reading.run_reader import RawRun, reader
@@ -107,10 +109,16 @@ class Studies:
             "link": self._link(parent),
         }
 
+    def axes(self, study: str) -> tuple[Objective, ...]:
+        """The study's objectives."""
+        return from_json(self._study(study).parent.tags.get(names.OBJECTIVES))
+
     def operators(self, study: str, on: str = "best") -> pd.DataFrame:
         """``frames.operators_frame``; ``on`` "validation" measures all trials alike."""
         return self._work(
-            study, ("operators", on), lambda runs: frames.operators_frame(runs, validation_only=on == "validation")
+            study,
+            ("operators", on),
+            lambda runs: frames.operators_frame(runs, validation_only=on == "validation", axes=self.axes(study)),
         )
 
     def varied(self, study: str) -> list[str]:
@@ -125,11 +133,13 @@ class Studies:
 
     def progress(self, study: str) -> pd.DataFrame:
         """Hypervolume over time."""
-        return self._work(study, ("progress", 0), lambda runs: frames.progress(self.operators(study)))
+        return self._work(study, ("progress", 0), lambda runs: frames.progress(self.operators(study), self.axes(study)))
 
     def importance(self, study: str) -> pd.DataFrame:
         """Of the varied fields."""
-        return self._work(study, ("importance", 0), lambda runs: frames.importance(self.operators(study)))
+        return self._work(
+            study, ("importance", 0), lambda runs: frames.importance(self.operators(study), self.axes(study))
+        )
 
     def remaining(self, study: str) -> dict[str, Any]:
         """Counts and ETA."""

@@ -55,6 +55,7 @@ def job_of(folder: Folder, part: Share, functions: Functions) -> Job:
         functions,
         study.constraints,
         loading=loading,
+        objectives=study.axes,
     )
 
 
@@ -114,17 +115,18 @@ def run_trials(
     remaining = study.trials - done
     if remaining <= 0:
         return
-    board = Board(console, study.name, done=done, target=study.trials, concurrent=part.concurrent)
+    board = Board(console, study.name, done=done, target=study.trials, concurrent=part.concurrent, axes=study.axes)
     patience.note = board.note
     mirror = Mirror(recorder, board.note)
     searcher = StudySearcher(
         told,
         study.space,
         study.search,
-        sampler=lambda number: make_sampler(study.sampler, number, study.trials, study.space),
+        sampler=lambda number: make_sampler(study.sampler, number, study.trials, study.space, len(study.objectives)),
         patience=patience,
         run_of=mirror.run_of,
         constraints=study.constraints,
+        objectives=study.axes,
     )
     if scheduler is None:
         scheduler = make_scheduler(study, told, searcher.live, patience)

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from eos_platform.analysis.baselines.match_cost import match
 from eos_platform.analysis.stats.intervals import interval
-from eos_platform.analysis.stats.pareto import hypervolume, pareto_mask
+from eos_platform.analysis.stats.pareto import hypervolume, pareto_mask, worst_of
 from eos_platform.common import console as terminal
 from eos_platform.common.boundary import words_of
 from eos_platform.common.errors import EosError
@@ -28,7 +28,9 @@ from eos_platform.engine.cluster.resources import Share
 from eos_platform.engine.store import optuna_store as store
 from eos_platform.engine.store.run_dir import Folder
 from eos_platform.engine.trial import Facts, Job, Measured, examine_operator
+from eos_platform.objectives import DEFAULT, GROUP, front_title
 from eos_platform.operators.spec import OperatorSpec
+from eos_platform.protocols import Objective
 from eos_platform.terminal.tables import plain_table
 from eos_platform.tracking.recorder import Recorder
 
@@ -49,8 +51,13 @@ def candidates(folder: Folder, told: optuna.Study, facts: Facts) -> list[Candida
     found = [
         Candidate(f"trial {trial.number}", "searched", _operator(trial), trial.number) for trial in store.front(told)
     ]
-    ratios = spread([trial.values[1] for trial in store.front(told)], folder.study.final.ratios)
+    # designs are matched by compute, whatever the objectives: every search has it
+    ratios = spread([_ratio(trial) for trial in store.front(told)], folder.study.final.ratios)
     return [Candidate("unreduced", "unreduced", None), *found, *_matched(folder, facts, ratios)]
+
+
+def _ratio(trial: optuna.trial.FrozenTrial) -> float:
+    return float(trial.user_attrs[store.MEASURED]["compute_ratio"])
 
 
 def _operator(trial: optuna.trial.FrozenTrial) -> OperatorSpec:
@@ -113,12 +120,15 @@ def examine(found: Sequence[Candidate], job: Job, part: Share, questions: int, c
     return [result for result in results if result is not None]
 
 
-def points_of(found: Sequence[Candidate], results: Sequence[Measured], facts: Facts) -> pd.DataFrame:
-    """One row an operator, as the analysis and the dashboards read them."""
+def points_of(
+    found: Sequence[Candidate], results: Sequence[Measured], facts: Facts, axes: Sequence[Objective] = DEFAULT
+) -> pd.DataFrame:
+    """One row an operator, as the analysis and the dashboards read them; every objective is a column."""
     lines = []
     for candidate, result in zip(found, results, strict=True):
         operator = candidate.operator or OperatorSpec(target=facts.target)
         low, high = interval(result.scores)
+        skills = {f"{GROUP}{skill}": share for skill, share in result.per_skill.items()}
         lines.append(
             {
                 "name": candidate.name,
@@ -134,6 +144,8 @@ def points_of(found: Sequence[Candidate], results: Sequence[Measured], facts: Fa
                 "design": candidate.design,
                 "questions": len(result.scores),
                 **{f"skill:{skill}": share for skill, share in result.per_skill.items()},
+                **result.costs,
+                **{one.metric: skills.get(one.metric) for one in axes if one.metric.startswith(GROUP)},
             }
         )
     points = pd.DataFrame(lines)
@@ -162,12 +174,13 @@ def finish(
             console.print(f"{one.name} is left out: {result.refused}", style="yellow", markup=False, soft_wrap=True)
     left = [(one, result) for one, result in zip(found, results, strict=True) if not result.refused]
     found, results = [one for one, _ in left], [result for _, result in left]
-    points = points_of(found, results, facts)
+    axes = folder.study.axes
+    points = points_of(found, results, facts, axes)
     for candidate in found:
         if candidate.operator:
             file = candidate.name.replace(" ", "-")
             candidate.operator.save(folder.operators / f"{file}.json")
-    figure = pareto_figure(points, f"{folder.study.name}: accuracy against compute")
+    figure = pareto_figure(points, f"{folder.study.name}: {front_title(axes).lower()}", axes=axes)
     html = alone(figure)
     table = points.to_csv(index=False)
     write_atomic(folder.points, table)
@@ -182,16 +195,17 @@ def finish(
     searched = points[points["family"] == "searched"]
     recorder.summary(
         {folder.points.name: table, folder.figure.name: html},
-        {"hypervolume": hypervolume(searched), "front_size": float(len(searched))},
+        {"hypervolume": hypervolume(searched, worst_of(points, axes), axes), "front_size": float(len(searched))},
     )
     return points
 
 
-def points_table(points: pd.DataFrame, title: str) -> Table:
+def points_table(points: pd.DataFrame, title: str, axes: Sequence[Objective] = DEFAULT) -> Table:
     """The comparison for a terminal, by rising compute; the front in bold."""
+    others = [one for one in axes if one not in DEFAULT and one.metric != "mean_tokens" and one.metric in points]
     left, right = ("operator", "family", "regime"), ("ratio", "tokens", "accuracy", "95 % interval")
-    table = plain_table(title, left=left, right=right)
-    front = points.assign(front=pareto_mask(points)).sort_values("compute_ratio")
+    table = plain_table(title, left=left, right=(*right, *(one.label for one in others)))
+    front = points.assign(front=pareto_mask(points, axes)).sort_values("compute_ratio")
     for point in records(front):
         low, high = point["accuracy_low"], point["accuracy_high"]
         table.add_row(
@@ -202,6 +216,7 @@ def points_table(points: pd.DataFrame, title: str) -> Table:
             f"{point['mean_tokens']:.0f}",
             f"{point['accuracy']:.1%}",
             "" if math.isnan(low) else f"{100 * low:.1f} .. {100 * high:.1f}",
+            *("" if pd.isna(point[one.metric]) else f"{point[one.metric]:{one.format}}" for one in others),
             style="bold" if point["front"] else "",
         )
     return table

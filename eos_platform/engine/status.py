@@ -13,9 +13,12 @@ from optuna.trial import FrozenTrial, TrialState
 from eos_platform.common.errors import EosError
 from eos_platform.engine.schema.study_file import StudyFile
 from eos_platform.engine.store import optuna_store as store
+from eos_platform.objectives import DEFAULT
+from eos_platform.protocols import Objective
 from eos_platform.search.config import SearchConfig
 from eos_platform.tracking.rows import State, TrialRow
 
+MEASURED = ("accuracy", "compute_ratio", "mean_tokens", "seconds")  # shown of every study, beside its objectives
 NOTES = (store.STOPPED, store.VIOLATED, store.WARM_START)
 _STATES: dict[TrialState, State] = {
     TrialState.COMPLETE: "complete",
@@ -79,6 +82,7 @@ class Status:
     trials: pd.DataFrame  # one row a trial: number, state, the varied fields, what was measured, front
     varied: tuple[str, ...] = ()  # the fields of the space
     compared: bool = True  # whether the final comparison covers all of them
+    axes: tuple[Objective, ...] = DEFAULT  # the study's objectives
 
     @property
     def remaining(self) -> int:
@@ -100,6 +104,7 @@ def status_of(study: StudyFile, told: optuna.Study, *, written: bool = True) -> 
     """
     trials = told.get_trials(deepcopy=False)
     front = {trial.number for trial in store.front(told)}
+    numbers = list(dict.fromkeys((*MEASURED[:-1], *study.objectives, *MEASURED[-1:])))
     lines = []
     for trial in trials:
         waiting = trial.state == TrialState.WAITING
@@ -110,10 +115,7 @@ def status_of(study: StudyFile, told: optuna.Study, *, written: bool = True) -> 
                 "trial": trial.number,
                 "state": "waiting" if waiting else row_of(study, trial).state,
                 **{name: study.space[name].value(params[name]) if name in params else None for name in study.space},
-                "accuracy": measured.get("accuracy"),
-                "compute_ratio": measured.get("compute_ratio"),
-                "mean_tokens": measured.get("mean_tokens"),
-                "seconds": measured.get("seconds"),
+                **{name: measured.get(name) for name in numbers},
                 "regime": trial.user_attrs.get(store.REGIME),
                 "front": trial.number in front,
                 "retry_of": trial.user_attrs.get(store.RETRY_OF),
@@ -121,8 +123,10 @@ def status_of(study: StudyFile, told: optuna.Study, *, written: bool = True) -> 
                 **{name: notes_of(trial).get(name) for name in NOTES},
             }
         )
-    columns = ["trial", "state", *study.space, "accuracy", "compute_ratio", "mean_tokens", "seconds", "regime", "front"]
+    columns = ["trial", "state", *study.space, *numbers, "regime", "front"]
     table = pd.DataFrame(lines, columns=[*columns, "retry_of", "failure", *NOTES])
     table["retry_of"] = table["retry_of"].astype("Int64")
     compared = written and store.is_compared(told, study)
-    return Status(study.name, study.trials, len(store.finished(trials)), table, tuple(study.space), compared)
+    return Status(
+        study.name, study.trials, len(store.finished(trials)), table, tuple(study.space), compared, study.axes
+    )

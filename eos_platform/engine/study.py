@@ -100,7 +100,9 @@ class Study:
             self._put_away()
         if self._finished():
             points = self.points()
-            self.console.print(points_table(points, f"{self.file.name}, held-out questions (finished earlier)"))
+            self.console.print(
+                points_table(points, f"{self.file.name}, held-out questions (finished earlier)", self.file.axes)
+            )
             self._where()
             return points
         self.console.print(
@@ -138,7 +140,7 @@ class Study:
                         points = finish(self.folder, told, recorder, job, part, facts, self.console)
                 # last of all: a study without this mark is completed by a resume
                 store.mark_compared(told, self.file)
-        self.console.print(points_table(points, f"{self.file.name}, held-out questions"))
+        self.console.print(points_table(points, f"{self.file.name}, held-out questions", self.file.axes))
         self._where()
         return points
 
@@ -172,7 +174,7 @@ class Study:
         try:
             check_regular(self.folder.points, "points")
             points = pd.read_csv(self.folder.points, keep_default_na=True).astype(dict.fromkeys(NUMBERS, float))
-            if missing := [name for name in WORDS if name not in points]:
+            if missing := [name for name in (*WORDS, *self.file.objectives) if name not in points]:
                 raise KeyError(missing[0])
             return points.astype({"trial": "Int64"}).fillna({"design": ""})
         except EosError:
@@ -254,7 +256,7 @@ class Study:
                 self.folder.mlflow_uri, self.file.name, told.user_attrs[store.UID], self.folder.mlflow_artifacts
             )
             lost = agree.mend(self.folder, told, recorder)
-            recorder.describe(self.file.to_yaml(), self.file.description, _summary(self.file), plan)
+            recorder.describe(self.file.to_yaml(), self.file.description, _summary(self.file), plan, self.file.axes)
         except MlflowException as error:
             raise self._untold(error) from None
         done = len(store.finished(told.get_trials(deepcopy=False)))

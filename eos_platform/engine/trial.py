@@ -10,8 +10,8 @@ import math
 import os
 import random
 import traceback
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,9 +21,12 @@ from eos_platform.common.errors import EosError
 from eos_platform.engine.schema.sections import Constraints
 from eos_platform.engine.store import checkpoint_storage as storage
 from eos_platform.engine.store.retry_guard import Attempts
-from eos_platform.engine.strategy.constraints import measure, prefill_ms
+from eos_platform.engine.strategy.constraints import PREFILL, measure, prefill_ms, times
 from eos_platform.engine.strategy.start_from import nearest
+from eos_platform.engine.trial_result import KEY, make, plain, read
+from eos_platform.objectives import DEFAULT
 from eos_platform.operators.spec import OperatorSpec
+from eos_platform.protocols import Objective, TrialResult
 from eos_platform.search.checkpoint import FILE as STATE
 from eos_platform.search.checkpoint import Unusable
 from eos_platform.search.config import SearchConfig
@@ -92,6 +95,7 @@ class Job:
     constraints: Constraints = field(default_factory=Constraints)  # what they want measured
     starts: tuple[str, ...] = ()  # operators whose parameters searches start from, as text
     loading: tuple[str, ...] = ()  # of ``load_workload``'s options, those that are on
+    objectives: tuple[Objective, ...] = DEFAULT  # what every search is measured for
 
 
 _workloads: dict[tuple[Any, ...], Any] = {}
@@ -135,8 +139,9 @@ def run_trial(config: dict[str, Any], job: Job, report: Callable[[dict[str, Any]
         np.random.seed(settings.seed % 2**32)
         torch.manual_seed(settings.seed)
         with storage.opened(storage.under(job.states, f"trial-{config['root']}")) as state:
+            others = {} if job.objectives == DEFAULT else {"objectives": [one.metric for one in job.objectives]}
             attempts = Attempts(
-                state.folder, {"model": job.model, "task": job.task, **settings.model_dump(mode="json")}
+                state.folder, {"model": job.model, "task": job.task, **settings.model_dump(mode="json"), **others}
             )
             found = attempts.result()
             if found is None:
@@ -148,7 +153,9 @@ def run_trial(config: dict[str, Any], job: Job, report: Callable[[dict[str, Any]
                     report({"step": step, "steps": settings.steps, "curve": _plain(values)})
 
                 start = nearest(job.starts, settings, workload)
-                begun = {"start": start} if start else {}
+                begun: dict[str, Any] = {"start": start} if start else {}
+                if others:  # so that searches can be compared on the way
+                    begun["measure"] = _on_the_way(job, workload, settings)
                 try:
                     result = job.functions.search(workload, settings, report=told, checkpoint=state.folder, **begun)
                 except (
@@ -156,14 +163,20 @@ def run_trial(config: dict[str, Any], job: Job, report: Callable[[dict[str, Any]
                 ):  # a machine went down with it, or it is an earlier version's: no reason to lose a search
                     (state.folder / STATE).unlink(missing_ok=True)
                     result = job.functions.search(workload, settings, report=told, checkpoint=state.folder, **begun)
-                found = _found(result)
-                found["final"] |= measure(
-                    job.constraints, workload, result.operator, settings, job.functions.evaluate, job.functions.prefill
+                also = measure(
+                    job.constraints,
+                    workload,
+                    result.operator,
+                    settings,
+                    job.functions.evaluate,
+                    job.functions.prefill,
+                    job.objectives,
                 )
-                found["kept"] = _picture(job, workload, result.operator)
+                ended = _result(result, also, job.objectives)
+                found = {KEY: plain(ended), "kept": _picture(job, workload, result.operator)}
                 attempts.keep(found)
                 state.keep()
-        final = _final(found, job.study, config["number"])
+        final = _final(found, job, config["number"])
     except _POISON:
         raise
     except Exception as error:
@@ -196,39 +209,48 @@ def out_of_space(error: BaseException | None) -> str | None:
     return None
 
 
-def _found(result: Any) -> dict[str, Any]:
-    """A search's result as plain data."""
-    operator = result.operator
+def _on_the_way(job: Job, workload: Any, config: SearchConfig) -> Callable[[Any, Any], dict[str, float]]:
+    """What a deployed evaluation on the way tells beside accuracy and compute: of the operator and its evaluation."""
+
+    def measured(operator: Any, evaluation: Any) -> dict[str, float]:
+        known = lambda *given: evaluation  # noqa: E731 (it has just been evaluated)
+        tokens = {"mean_tokens": float(operator.mean_tokens), "tokens_left": float(operator.tokens_left)}
+        prefill = job.functions.prefill
+        return tokens | measure(Constraints(), workload, operator, config, known, prefill, job.objectives)
+
+    return measured
+
+
+def _result(found: Any, also: Mapping[str, float], objectives: Sequence[Objective]) -> TrialResult:
+    """A search's result, and what was measured of its operator afterwards."""
+    operator = found.operator
     measured = {
-        "accuracy": result.accuracy,
-        "compute_ratio": result.compute_ratio,
-        "mean_tokens": result.mean_tokens,
+        "accuracy": found.accuracy,
+        "compute_ratio": found.compute_ratio,
+        "mean_tokens": found.mean_tokens,
         "tokens_left": operator.tokens_left,
-        "relaxed_accuracy": result.relaxed_accuracy,
-        "samples": result.samples,
-        "seconds": result.seconds,
+        "relaxed_accuracy": found.relaxed_accuracy,
+        "samples": found.samples,
+        "seconds": found.seconds,
     }
-    return {
-        "final": {name: float(value) for name, value in measured.items() if value is not None},
-        "operator": operator.to_json(),
-    }
+    numbers = {name: float(value) for name, value in measured.items() if value is not None}
+    return make({**numbers, **also}, objectives, operator.to_json(), operator.regime)
 
 
-def _final(found: dict[str, Any], study: str, number: int) -> dict[str, Any]:
-    operator = OperatorSpec.from_json(found["operator"], f"trial {number}")
+def _final(found: Mapping[str, Any], job: Job, number: int) -> dict[str, Any]:
+    """The last report: the result, its operator named after the trial."""
+    result = read(found, job.objectives)
+    if result is None:  # the guard lets no such file through
+        raise EosError(f"trial {number}: its kept result cannot be read")
+    operator = OperatorSpec.from_json(result.operator, f"trial {number}")
     operator = operator.model_copy(
         update={
-            "name": f"{study}-{number}",
-            "provenance": {**operator.provenance, "study": study, "trial": number},
+            "name": f"{job.study}-{number}",
+            "provenance": {**operator.provenance, "study": job.study, "trial": number},
         }
     )
-    return {
-        "finished": True,
-        "final": found["final"],
-        "operator": operator.to_json(),
-        "regime": operator.regime,
-        "kept": found.get("kept", ""),
-    }
+    result = replace(result, operator=operator.to_json(), regime=operator.regime)
+    return {"finished": True, KEY: plain(result), "kept": found.get("kept", "")}
 
 
 def _picture(job: Job, workload: Any, operator: Any) -> str:
@@ -288,6 +310,7 @@ class Measured:
     per_skill: dict[str, float]
     kept: str = ""  # the tokens it keeps on the example pictures, JSON
     refused: str = ""  # why it cannot be at work on the model
+    costs: Mapping[str, float] = field(default_factory=dict)  # those of the objectives that take the model to measure
 
 
 def examine_operator(job: Job, questions: int, number: int, operator: Any) -> tuple[int, Measured]:
@@ -302,4 +325,7 @@ def examine_operator(job: Job, questions: int, number: int, operator: Any) -> tu
     found = job.functions.evaluate(workload, operator, "heldout", questions)
     scores = np.asarray(found.scores, dtype=float)
     kept = _picture(job, workload, operator)
-    return number, Measured(float(found.accuracy), scores, dict(found.per_skill), kept)
+    costs = {}
+    if times(Constraints(), job.objectives):
+        costs[PREFILL] = float(job.functions.prefill(workload, operator, questions, split="heldout"))
+    return number, Measured(float(found.accuracy), scores, dict(found.per_skill), kept, costs=costs)

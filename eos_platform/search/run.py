@@ -35,9 +35,10 @@ from eos_platform.search.schedule import Schedule
 from eos_platform.search.start import check, start_at_budget, take_over
 from eos_platform.search.step import Stepper
 from eos_platform.tasks.base import Subject
-from eos_platform.tasks.evaluate import evaluate
+from eos_platform.tasks.evaluate import Evaluation, evaluate
 
 Report = Callable[[int, dict[str, float]], None]
+Measure = Callable[[OperatorSpec, Evaluation], Mapping[str, float]]
 REPORTS = 50  # step reports of a whole search, about
 SAVES = 10  # checkpoints of a whole search, about
 RESTARTS = 3  # from the last good state, each at half the learning rate
@@ -70,6 +71,7 @@ def search(
     report: Report | None = None,
     checkpoint: Path | None = None,
     start: Mapping[str, Tensor] | None = None,
+    measure: Measure | None = None,
 ) -> SearchResult:
     """Search an operator for ``workload`` under ``config``.
 
@@ -77,12 +79,13 @@ def search(
         report: called every few steps with the step and the curves; what it raises ends the search.
         checkpoint: a folder. The state is kept there; a search that finds one goes on from it, with the same result.
         start: ``parameters`` of a search of the same sites and model, at another budget say; default: from scratch.
+        measure: what else to report of an operator deployed on the way, by name; default: accuracy and compute alone.
 
     Raises:
         EosError: a site beyond the last layer, a budget nothing reaches, a checkpoint of another search.
         SearchDiverged: the loss became NaN or infinite.
     """
-    return _Search(workload, config, report, checkpoint, start or {}).run()
+    return _Search(workload, config, report, checkpoint, start or {}, measure).run()
 
 
 class _Search:
@@ -93,7 +96,9 @@ class _Search:
         report: Report | None,
         folder: Path | None,
         start: Mapping[str, Tensor],
+        measure: Measure | None,
     ) -> None:
+        self.measure = measure
         self.workload, self.config, self.report, self.folder = workload, config, report, folder
         self.subject = f"{workload.name} on {workload.task}"
         check(workload, config)
@@ -242,6 +247,8 @@ class _Search:
             found = evaluate(self.workload, operator, "validation", config.eval_questions)
             self.curves["accuracy"] = found.accuracy
             self.curves["compute_ratio"] = compute_ratio(operator, self.workload.shape, self.workload.text_tokens)
+            if self.measure is not None:
+                self.curves |= self.measure(operator, found)
         if measured or self.due(REPORTS):
             self.progress.history.append({"step": step, **self.curves})
             if self.report is not None:

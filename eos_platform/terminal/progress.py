@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 
@@ -17,6 +17,8 @@ from rich.table import Table
 from rich.text import Text
 
 from eos_platform.common import console as terminal
+from eos_platform.objectives import COSTS, DEFAULT, told
+from eos_platform.protocols import Objective
 from eos_platform.tracking.rows import TrialRow
 
 SHOWN = 8  # lines of the front
@@ -29,9 +31,20 @@ class Board:
         done: trials finished before this driver started.
         target: trials in all.
         concurrent: searches at a time.
+        axes: the study's objectives.
     """
 
-    def __init__(self, console: Console, name: str, *, done: int, target: int, concurrent: int) -> None:
+    def __init__(
+        self,
+        console: Console,
+        name: str,
+        *,
+        done: int,
+        target: int,
+        concurrent: int,
+        axes: Sequence[Objective] = DEFAULT,
+    ) -> None:
+        self.axes = tuple(axes)
         self.console, self.name = console, name
         self.done, self.target, self.concurrent = done, target, concurrent
         self.failed = 0
@@ -78,10 +91,10 @@ class Board:
         self.front = list(front)
         if not self._live:
             self.console.print(
-                f"[{self.done}/{self.target}] {summary(row)}{self._left()}", soft_wrap=True, markup=False
+                f"[{self.done}/{self.target}] {summary(row, self.axes)}{self._left()}", soft_wrap=True, markup=False
             )
         elif row.state == "failed":
-            self.note(summary(row))
+            self.note(summary(row, self.axes))
 
     def cut_off(self, row: TrialRow) -> None:
         """A search ended for want of something outside it: it does not count."""
@@ -113,7 +126,7 @@ class Board:
         for number, (step, steps) in sorted(self.running.items()):
             bar = ProgressBar(total=steps or 1, completed=step, width=30)
             searches.add_row(f"trial {number}", bar, f"step {step} of {steps}" if steps else "starting")
-        return Group(head, searches, front_table(self.front[-SHOWN:]) if self.front else Text(""))
+        return Group(head, searches, front_table(self.front[-SHOWN:], self.axes) if self.front else Text(""))
 
 
 _CURVES = {"loss": "loss", "soft_compute_ratio": "soft compute ratio", "accuracy": "deployed accuracy"}
@@ -134,24 +147,26 @@ def search_bar(console: Console, steps: int) -> Iterator[Callable[[int, dict[str
         yield report
 
 
-def front_table(front: Iterable[FrozenTrial]) -> Table:
-    """The front so far, cheapest first."""
+def front_table(front: Iterable[FrozenTrial], axes: Sequence[Objective] = DEFAULT) -> Table:
+    """The front so far, the best in the second objective (by default the cheapest) first."""
     table = Table(title="best so far (validation)", title_justify="left", box=None, padding=(0, 2))
-    for column in ("trial", "accuracy", "compute ratio", "mean tokens"):
+    tokens = () if COSTS["mean_tokens"] in axes else (COSTS["mean_tokens"],)
+    for column in ("trial", *(one.label for one in (*axes, *tokens))):
         table.add_column(column, justify="right")
     for trial in front:
-        tokens = trial.user_attrs.get("measured", {}).get("mean_tokens")
-        accuracy, ratio = trial.values
-        table.add_row(str(trial.number), f"{accuracy:.1%}", f"{ratio:.3f}", "" if tokens is None else f"{tokens:.0f}")
+        measured = trial.user_attrs.get("measured", {})
+        cells = [f"{value:{one.format}}" for one, value in zip(axes, trial.values, strict=True)]
+        cells += [f"{measured[one.metric]:{one.format}}" if one.metric in measured else "" for one in tokens]
+        table.add_row(str(trial.number), *cells)
     return table
 
 
-def summary(row: TrialRow) -> str:
+def summary(row: TrialRow, axes: Sequence[Objective] = DEFAULT) -> str:
     """One trial in one line."""
     if row.state == "complete":
         measured = row.measured
         return (
-            f"trial {row.number}: accuracy {measured['accuracy']:.1%} at compute ratio {measured['compute_ratio']:.3f} "
+            f"trial {row.number}: {told(axes, measured)} "
             f"(budget {row.params.get('budget', math.nan):g}), {duration(measured.get('seconds', 0.0))}"
             + (f", infeasible: {row.notes['violated']}" if "violated" in row.notes else "")
         )

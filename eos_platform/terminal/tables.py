@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from eos_platform.common.printable import NAME, printable
+from eos_platform.objectives import COSTS, DEFAULT
 from eos_platform.operators.spec import FEATURES, OperatorSpec, SiteSpec
 
 if TYPE_CHECKING:
@@ -103,11 +104,11 @@ def skills_table(per_skill: Mapping[str, float], unreduced: Mapping[str, float] 
 def status_table(status: Status) -> Table:
     """One line a trial; those on the front in bold."""
     table = plain_table(left=("trial", "state"))
-    for column in (*status.varied, "accuracy", "compute ratio", "mean tokens", "front"):
-        table.add_column(column.replace("_", "\n").replace(" ", "\n"), justify="right")
-    formats = {"accuracy": "{:.1%}", "compute_ratio": "{:.3f}", "mean_tokens": "{:.0f}"}
+    shown = {one.metric: one for one in (*DEFAULT, COSTS["mean_tokens"], *status.axes)}
+    for column in (*status.varied, *(one.label for one in shown.values()), "front"):
+        table.add_column(column.replace("_", "\n").replace(" ", "\n").replace("/", "/\n"), justify="right")
     for trial in status.trials.to_dict("records"):
-        numbers = ["" if _missing(trial[name]) else form.format(trial[name]) for name, form in formats.items()]
+        numbers = ["" if _missing(trial[name]) else f"{trial[name]:{one.format}}" for name, one in shown.items()]
         table.add_row(
             str(trial["trial"]),
             trial["state"],

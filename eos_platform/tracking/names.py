@@ -66,6 +66,7 @@ STATE = "eos.state"  # running | complete | pruned | failed | interrupted
 FAILURE = "eos.failure"
 ORDER = "eos.order"  # what a view lists first: see ORDERS
 SHOWN = "eos.shown"  # the study's uid on the runs that the view of the front shows, else "no"
+OBJECTIVES = "eos.objectives"  # of a study: JSON, see ``objectives.to_json``
 PLAN = "eos.plan."  # how the study is run: trials, sampler, seed
 FAMILY, REGIME, PARETO, DESIGN = "family", "regime", "pareto", "design"
 VARIANT = "variant"  # of a hand-designed operator: published | tuned | given
@@ -86,3 +87,8 @@ def curve(name: str) -> str:
 def skill(name: str) -> str:
     """The metric of held-out accuracy at one kind of question."""
     return f"{HELDOUT_ACCURACY}/{name}"
+
+
+def heldout(metric: str) -> str:
+    """The metric of an objective on held-out questions: costs of a deployed operator are what they are."""
+    return HELDOUT + metric if metric.startswith(ACCURACY) else metric

@@ -6,12 +6,14 @@ was lost (a killed driver, a server that was down) is written again from there b
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from mlflow.entities import Run
 
 from eos_platform.common import strict_json
+from eos_platform.objectives import DEFAULT, to_json
+from eos_platform.protocols import Objective
 from eos_platform.tracking import names
 from eos_platform.tracking.client import connect as connect
 from eos_platform.tracking.client import first_line as first_line
@@ -47,6 +49,7 @@ class Recorder(Writer):
         self._baselines: dict[str, str] | None = None
         self._varied: list[str] = []
         self._model = ""
+        self._axes: tuple[Objective, ...] = DEFAULT
         self.parent = self._parent()
 
     def _parent(self) -> str:
@@ -70,14 +73,23 @@ class Recorder(Writer):
             self.trial_runs()
         return self._runs.get(number)
 
-    def describe(self, study_yaml: str, note: str, params: Mapping[str, Any], tags: Mapping[str, Any]) -> None:
+    def describe(
+        self,
+        study_yaml: str,
+        note: str,
+        params: Mapping[str, Any],
+        tags: Mapping[str, Any],
+        axes: Sequence[Objective] = DEFAULT,
+    ) -> None:
         """What the parent run says of the study; and the experiment's saved views.
 
         Args:
             note: a line for people.
             params: what can never change (MLflow refuses to change a parameter).
             tags: what a study may be continued with.
+            axes: the study's objectives; pages and figures take them from the run.
         """
+        self._axes = tuple(axes)
         self._varied = [name.strip() for name in str(params.get("varied", "")).split(",") if name.strip()]
         self._model = str(params.get("model", ""))
         ran = environment()
@@ -86,12 +98,12 @@ class Recorder(Writer):
         )
         text = study_note(self.study, note, params, tags, ran, self.experiment.experiment_id, self.parent)
         plan = {names.PLAN + name: str(value) for name, value in tags.items()}
-        self._batch(self.parent, params=params, tags={names.NOTE: text, **plan})
+        self._batch(self.parent, params=params, tags={names.NOTE: text, names.OBJECTIVES: to_json(axes), **plan})
         self.views()
 
     def views(self) -> None:
         """Save the views, with a place for every metric that has been logged."""
-        save_views(self.client, self.experiment.experiment_id, self.uid, self._varied, self._logged)
+        save_views(self.client, self.experiment.experiment_id, self.uid, self._varied, self._logged, self._axes)
 
     def start_trial(self, row: TrialRow) -> str:
         """Open the run of a trial; its id."""
@@ -183,13 +195,16 @@ class Recorder(Writer):
             names.QUESTIONS: point["questions"],
             **{names.skill(key[6:]): share for key, share in point.items() if key.startswith("skill:")},
         }
+        own = (names.COMPUTE_RATIO, names.MEAN_TOKENS, names.TOKENS_LEFT)
+        others = [one.metric for one in self._axes if one.sign < 0 and one.metric not in own and one.metric in point]
         if point["family"] == "searched":
+            heldout |= {names.HELDOUT + name: point[name] for name in others}  # beside those of validation questions
             run_id = self._run_of(int(point["trial"]))
             if run_id is not None:
                 self._batch(run_id, heldout)
             return
         run_id = self._baseline(point)
-        measured = {name: point[name] for name in (names.COMPUTE_RATIO, names.MEAN_TOKENS, names.TOKENS_LEFT)}
+        measured = {name: point[name] for name in (*own, *others)}
         tags = {names.NOTE: self._operator(run_id, operator_json, kept)} if operator_json else {}
         self._batch(run_id, {**heldout, **measured}, tags=tags)
         self.client.set_terminated(run_id, "FINISHED")

@@ -19,6 +19,8 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from eos_platform.common import strict_json
+from eos_platform.objectives import DEFAULT
+from eos_platform.protocols import Objective
 from eos_platform.tracking import names
 
 FRONT, VERSUS, HEALTH = "pareto-front", "searched-vs-hand-designed", "search-health"
@@ -40,7 +42,12 @@ _State = dict[str, Any]
 
 
 def save_views(
-    client: MlflowClient, experiment_id: str, uid: str, varied: Sequence[str] = (), logged: Collection[str] = ()
+    client: MlflowClient,
+    experiment_id: str,
+    uid: str,
+    varied: Sequence[str] = (),
+    logged: Collection[str] = (),
+    axes: Sequence[Objective] = DEFAULT,
 ) -> bool:
     """Write the three views; whether MLflow took them (a view is never worth a study).
 
@@ -48,9 +55,10 @@ def save_views(
         uid: of the study whose runs they show.
         varied: parameters the study varies, for the parallel coordinates.
         logged: metrics there are: those without a chart here get none from MLflow.
+        axes: the study's objectives; the first two are the axes of the front.
     """
     try:
-        for key, state in states(uid, varied, logged).items():
+        for key, state in states(uid, varied, logged, axes).items():
             client.set_experiment_tag(experiment_id, names.VIEW + key, _packed(NAMES[key], state))
     except (MlflowException, SQLAlchemyError, OSError) as error:
         log.debug("MLflow did not take the views: %s", error)
@@ -70,25 +78,29 @@ def run_url(experiment_id: str, run_id: str, server: str = "") -> str:
     return f"{server and server.rstrip('/') + '/'}#/experiments/{experiment_id}/runs/{run_id}?{TRAINING}"
 
 
-def states(uid: str, varied: Sequence[str] = (), logged: Collection[str] = ()) -> dict[str, _State]:
+def states(
+    uid: str, varied: Sequence[str] = (), logged: Collection[str] = (), axes: Sequence[Objective] = DEFAULT
+) -> dict[str, _State]:
     """What each view shows, as MLflow's page keeps it."""
+    y, x, *more = (one.metric for one in axes)
+    y_heldout, x_heldout = names.heldout(y), names.heldout(x)
     # few runs, so that a study of thousands opens as fast: MLflow sorts all that it finds
     mine = f"tags.`{names.SHOWN}` = '{uid}'"
     trials = f"tags.`{names.UID}` = '{uid}' and tags.`{names.KIND}` = 'trial'"
     measured = f"{mine} and metrics.`{names.HELDOUT_ACCURACY}` >= 0"
     of_operator = [_tag(names.FAMILY), _tag(names.REGIME), _tag(names.PARETO)]
-    heldout = [_metric(names.COMPUTE_RATIO), _metric(names.HELDOUT_ACCURACY)]
-    validation = [_metric(names.COMPUTE_RATIO), _metric(names.ACCURACY)]
+    heldout = [_metric(x_heldout), _metric(y_heldout)]
+    validation = [_metric(x), _metric(y)]
     quiet = sorted({*QUIET, *logged})
     return {
         FRONT: _state(
             quiet,
             mine,
             f"tags.`{names.ORDER}`",
-            [*of_operator, *heldout, _metric(names.ACCURACY)],
+            [*of_operator, *heldout, _metric(y)],
             {
-                "Held-out: front, designs": [_scatter(names.COMPUTE_RATIO, names.HELDOUT_ACCURACY)],
-                "Validation: searches": [_scatter(names.COMPUTE_RATIO, names.ACCURACY)],
+                "Held-out: front, designs": [_scatter(x_heldout, y_heldout)],
+                "Validation: searches": [_scatter(x, y)],
             },
         ),
         VERSUS: _state(
@@ -98,8 +110,8 @@ def states(uid: str, varied: Sequence[str] = (), logged: Collection[str] = ()) -
             [*of_operator, _tag(names.DESIGN), *heldout, _metric(names.MEAN_TOKENS)],
             {
                 "Held-out accuracy": [
-                    _scatter(names.COMPUTE_RATIO, names.HELDOUT_ACCURACY),
-                    _scatter(names.MEAN_TOKENS, names.HELDOUT_ACCURACY),
+                    _scatter(x_heldout, y_heldout),
+                    _scatter(names.MEAN_TOKENS, y_heldout),
                 ],
                 "Each operator": [_bar(names.HELDOUT_ACCURACY, 60), _bar(names.COMPUTE_RATIO, 60)],
             },
@@ -112,7 +124,7 @@ def states(uid: str, varied: Sequence[str] = (), logged: Collection[str] = ()) -
             [_tag(names.STATE), _tag(names.PARETO), _metric(names.SECONDS), *validation],
             {
                 "Curves, relaxed form": [_line(names.LOSS), _line(names.SOFT_RATIO)],
-                "Settings": [_parallel(varied, [names.COMPUTE_RATIO, names.ACCURACY])],
+                "Settings": [_parallel(varied, [*more, x, y])],
                 "Seconds": [_bar(names.SECONDS, 50)],
             },
             ascending=False,

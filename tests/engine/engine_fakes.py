@@ -31,7 +31,9 @@ def load(model: str, task: str) -> Any:
     return SimpleNamespace(name=model, target=TARGET, shape=SHAPE, text_tokens=30, model=None, loaded=time.time())
 
 
-def search(workload: Any, config: Any, *, report: Any = None, checkpoint: Path | None = None) -> Any:
+def search(
+    workload: Any, config: Any, *, report: Any = None, checkpoint: Path | None = None, measure: Any = None
+) -> Any:
     """Accuracy grows with the budget and, less so, with the learning rate."""
     behaviour = config.search_questions
     if behaviour == RAISES:

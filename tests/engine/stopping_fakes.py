@@ -11,17 +11,21 @@ import engine_fakes as fakes
 from eos_platform.operators.spec import OperatorSpec, SiteSpec
 
 
-def search(workload: Any, config: Any, *, report: Any = None, checkpoint: Any = None, start: Any = None) -> Any:
+def search(
+    workload: Any, config: Any, *, report: Any = None, checkpoint: Any = None, start: Any = None, measure: Any = None
+) -> Any:
     """The learning rate is how good it is; ``budget_weight`` above 50 is a relaxed form that stays over its budget."""
     accuracy, ratio = 0.5 + config.learning_rate, config.budget * 0.9
     soft = 3 * config.budget if config.budget_weight > 50 else config.budget
+    keep = max(1, int(576 * config.budget * 0.8))
+    operator = OperatorSpec(target=fakes.TARGET, sites=(SiteSpec(layer=0, keep=keep, score={"norm": 1.0}),))
     for step in range(1, config.steps + 1):
         curves = {"loss": 1.0 / step, "soft_compute_ratio": soft}
         if config.eval_every and step % config.eval_every == 0:
             curves |= {"accuracy": accuracy, "compute_ratio": ratio}
+            if measure is not None:
+                curves |= measure(operator, evaluate(workload, operator, "validation", config.eval_questions))
         report(step, curves)
-    keep = max(1, int(576 * config.budget * 0.8))
-    operator = OperatorSpec(target=fakes.TARGET, sites=(SiteSpec(layer=0, keep=keep, score={"norm": 1.0}),))
     return SimpleNamespace(
         operator=operator,
         accuracy=accuracy,
@@ -40,9 +44,9 @@ def evaluate(workload: Any, operator: OperatorSpec | None, split: str, questions
     return found
 
 
-def prefill(workload: Any, operator: OperatorSpec, questions: int) -> float:
+def prefill(workload: Any, operator: OperatorSpec | None, questions: int, split: str = "validation") -> float:
     """Milliseconds."""
-    return float(operator.tokens_left)
+    return float(operator.tokens_left if operator else fakes.TARGET.tokens)
 
 
 FUNCTIONS = replace(fakes.FUNCTIONS, search=search, evaluate=evaluate, prefill=prefill)

@@ -12,6 +12,8 @@ import torch
 from eos_platform.common.errors import EosError
 from eos_platform.engine import trial
 from eos_platform.engine.trial import Functions, Job, describe, examine_operator, run_trial
+from eos_platform.engine.trial_result import measured, read
+from eos_platform.objectives import DEFAULT
 from eos_platform.search.checkpoint import FILE, Unusable
 from eos_platform.search.config import SearchConfig
 
@@ -33,11 +35,13 @@ def test_steps_then_one_final_report(job):
     assert [report["step"] for report in steps] == [1, 2, 3, 4]
     assert all(report["steps"] == 4 and report["curve"]["soft_compute_ratio"] == 0.25 for report in steps)
     assert final["finished"]
-    assert set(final["final"]) >= {"accuracy", "compute_ratio", "mean_tokens", "relaxed_accuracy", "seconds"}
-    operator = json.loads(final["operator"])
+    found = read(final, DEFAULT)
+    assert set(measured(found)) >= {"accuracy", "compute_ratio", "mean_tokens", "relaxed_accuracy", "seconds"}
+    assert found.values == {"accuracy": found.scores["accuracy"], "compute_ratio": found.costs["compute_ratio"]}
+    operator = json.loads(found.operator)
     assert operator["name"] == "tiny-3"
     assert operator["provenance"] == {"study": "tiny", "trial": 3}
-    assert final["regime"] == "prune"
+    assert found.regime == "prune"
 
 
 @pytest.mark.parametrize(
@@ -60,8 +64,8 @@ def test_values_the_search_refuses_are_a_result_too(job):
 
 
 def test_missing_and_nan_objectives_are_passed_on(job):
-    assert "accuracy" not in run(job, search_questions=fakes.MISSING)[-1]["final"]
-    assert np.isnan(run(job, search_questions=fakes.NAN)[-1]["final"]["accuracy"])
+    assert "accuracy" not in run(job, search_questions=fakes.MISSING)[-1]["result"]["scores"]
+    assert np.isnan(run(job, search_questions=fakes.NAN)[-1]["result"]["values"]["accuracy"])
 
 
 def test_stopping_comes_through(job):
@@ -127,8 +131,8 @@ def test_a_search_that_ended_before_its_driver_died_is_not_run_again(job):
     *_, first = run(job, number=2, root=2)
     again = run(job, number=5, root=2)
     assert len(again) == 1, "no step is done twice"
-    assert again[0]["final"] == first["final"]
-    assert json.loads(again[0]["operator"])["provenance"] == {"study": "tiny", "trial": 5}
+    assert measured(read(again[0], DEFAULT)) == measured(read(first, DEFAULT))
+    assert json.loads(again[0]["result"]["operator"])["provenance"] == {"study": "tiny", "trial": 5}
     assert len(run(job, number=6, root=2, budget=0.4)) > 1, "another search's result is not taken"
 
 
@@ -147,7 +151,7 @@ def test_a_damaged_state_costs_its_steps_not_the_search(job, tmp_path):
     (tmp_path / "states" / "trial-3" / FILE).write_bytes(b"")  # as a machine that lost its power leaves it
     *_, last = run(dataclasses.replace(job, functions=dataclasses.replace(fakes.FUNCTIONS, search=search)))
     assert "failure" not in last
-    assert last["final"]["accuracy"] > 0
+    assert last["result"]["scores"]["accuracy"] > 0
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])

@@ -5,6 +5,7 @@ import json
 import pytest
 from mlflow.exceptions import MlflowException
 
+from eos_platform.objectives import parse
 from eos_platform.tracking import names, views
 
 LONGEST = 5000  # characters MLflow takes in an experiment tag
@@ -51,3 +52,13 @@ def test_one_address_opens_a_view():
         "http://host:5000/#/experiments/7/runs"
         "?viewStateShareKey=pareto-front&compareRunsMode=CHART&workflowType=machine_learning"
     )
+
+
+def test_the_axes_are_the_studys_objectives():
+    axes = parse({"accuracy/count": "maximise", "mean_tokens": "minimise", "prefill_ms": "minimise"})
+    shown = views.states("uid", ["budget"], axes=axes)
+    first, second = shown[views.FRONT]["compareRunCharts"][:2]
+    assert (first["xaxis"]["key"], first["yaxis"]["key"]) == ("mean_tokens", "heldout_accuracy/count")
+    assert (second["xaxis"]["key"], second["yaxis"]["key"]) == ("mean_tokens", "accuracy/count")
+    (parallel,) = [chart for chart in shown[views.HEALTH]["compareRunCharts"] if chart["type"] == "PARALLEL"]
+    assert parallel["selectedMetrics"] == ["prefill_ms", "mean_tokens", "accuracy/count"]

@@ -11,6 +11,7 @@ from eos_platform.engine.schema.dimension import MANY, Dimension
 from eos_platform.engine.schema.sections import Constraints, Sampler, Scheduler
 from eos_platform.engine.schema.space import corners
 from eos_platform.engine.strategy.rungs import rung_levels
+from eos_platform.objectives import GROUP
 from eos_platform.search.config import SearchConfig
 from eos_platform.tasks.choice import name_of
 from eos_platform.tasks.registry import TASKS
@@ -33,6 +34,8 @@ class Explored(Protocol):
     def scheduler(self) -> Scheduler: ...
     @property
     def constraints(self) -> Constraints: ...
+    @property
+    def objectives(self) -> dict[str, str]: ...
 
 
 def check_together(study: Explored, where: str) -> None:
@@ -98,7 +101,7 @@ def _check_stopping(study: Explored, where: str) -> None:
 
 
 def check_groups(study: Explored, groups: Sequence[str], where: str) -> None:
-    """Constraints on accuracy are about groups of the task's questions.
+    """Constraints and objectives on accuracy are about groups of the task's questions.
 
     Raises:
         EosError: one is about another.
@@ -106,6 +109,9 @@ def check_groups(study: Explored, groups: Sequence[str], where: str) -> None:
     for group in study.constraints.accuracy:
         if group not in ("all", *groups):
             raise EosError(f"{where}: constraints.accuracy: {unknown('skill', group, ('all', *groups))}")
+    for metric in study.objectives:
+        if metric.startswith(GROUP) and (group := metric.removeprefix(GROUP)) not in groups:
+            raise EosError(f"{where}: objectives: {unknown('skill', group, groups)}")
 
 
 def _check_constraints(study: Explored, where: str) -> None:

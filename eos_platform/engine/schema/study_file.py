@@ -10,9 +10,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
 
+from eos_platform import objectives as objective
 from eos_platform.common import strict_yaml
 from eos_platform.common.addresses import in_memory, masked, remember, secret
-from eos_platform.common.errors import EosError, brief, did_you_mean, explain, shown, unknown
+from eos_platform.common.errors import EosError, brief, explain, shown, unknown
 from eos_platform.common.files import MEGABYTE, read_text, shown_path
 from eos_platform.common.printable import check_characters
 from eos_platform.common.strict_types import Flag, Int, Real
@@ -20,10 +21,11 @@ from eos_platform.engine.schema.safe_yaml import parse
 from eos_platform.engine.schema.sections import Constraints, Sampler, Scheduler, Section, WarmStart
 from eos_platform.engine.schema.space import Dimension, check_space
 from eos_platform.engine.schema.study_checks import check_together
+from eos_platform.protocols import Objective
 from eos_platform.search.config import SearchConfig
 from eos_platform.tasks.choice import checked
 
-OBJECTIVES = {"accuracy": "maximise", "compute_ratio": "minimise"}
+OBJECTIVES = {one.metric: str(one.direction) for one in objective.DEFAULT}
 LONGEST = 100  # characters of a name
 RESERVED = ("mlflow.db", "mlflow-artifacts")  # beside the studies in the runs folder
 
@@ -98,7 +100,7 @@ class Final(Section):
 
 
 class StudyFile(Section):
-    """One study: many searches of one model, one front of accuracy against compute."""
+    """One study: many searches of one model, one front of its objectives (by default accuracy against compute)."""
 
     name: str
     description: str = ""
@@ -151,15 +153,10 @@ class StudyFile(Section):
     @field_validator("objectives")
     @classmethod
     def _known_objectives(cls, objectives: dict[str, str]) -> dict[str, str]:
-        for name, direction in objectives.items():
-            if name not in OBJECTIVES:
-                raise ValueError(str(unknown("objective", name, OBJECTIVES)))
-            if direction != OBJECTIVES[name]:
-                hint = did_you_mean(direction, [OBJECTIVES[name]])
-                raise ValueError(f"{name} can only be {OBJECTIVES[name]}d, not {shown(direction)}{hint}")
-        if len(objectives) != len(OBJECTIVES):
-            raise ValueError("both accuracy: maximise and compute_ratio: minimise are needed")
-        return OBJECTIVES
+        try:
+            return {one.metric: str(one.direction) for one in objective.parse(objectives)}
+        except EosError as error:
+            raise ValueError(str(error)) from None
 
     @field_validator("search", mode="before")
     @classmethod
@@ -170,7 +167,14 @@ class StudyFile(Section):
         """What makes this study this one and no other: more trials or another sampler continue it, these do not."""
         made_of = {"search", "space", "constraints"}  # a trial's feasibility is settled when it ends
         fields = self.model_dump(mode="json", by_alias=True, exclude_defaults=True, include=made_of)
+        if self.axes != objective.DEFAULT:  # in their order, which the values of a trial have
+            fields["objectives"] = list(self.objectives)
         return {"name": self.name, "model": self.model, "task": self.task, "search": {}, "space": {}, **fields}
+
+    @property
+    def axes(self) -> tuple[Objective, ...]:
+        """The objectives, in the order in which a trial's values are stored."""
+        return objective.parse(self.objectives)
 
     @property
     def secret(self) -> bool:

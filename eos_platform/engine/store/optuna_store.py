@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import math
 import uuid
-from collections.abc import Container, Iterable, Iterator, Mapping
+import warnings
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import optuna
-from optuna.exceptions import StorageInternalError
+from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
@@ -26,6 +27,8 @@ from eos_platform.common.strict_types import WORDS
 from eos_platform.engine.schema.study_file import StudyFile
 from eos_platform.engine.store.retry import StoreAway, quiet_outages, reason
 from eos_platform.engine.store.run_dir import Folder
+from eos_platform.objectives import DEFAULT
+from eos_platform.protocols import Objective
 
 # user attributes of the study
 IDENTITY, DIGEST, UID, COMPARED = "identity", "identity_digest", "uid", "compared"
@@ -53,7 +56,13 @@ OUTCOME = (
     VIOLATED,
 )  # of this trial, not its retry
 
-DIRECTIONS = [StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE]  # accuracy, compute ratio
+
+def directions(objectives: Sequence[Objective]) -> list[StudyDirection]:
+    """The objectives' directions in Optuna's words."""
+    return [StudyDirection.MAXIMIZE if one.sign > 0 else StudyDirection.MINIMIZE for one in objectives]
+
+
+DIRECTIONS = directions(DEFAULT)
 
 
 class NotRun(EosError):
@@ -124,7 +133,8 @@ def _load(storage: RDBStorage, study: StudyFile, create: bool, another: bool) ->
     except KeyError:
         if not create:
             raise NotRun(f"study '{study.name}' has not been run: the store does not know it") from None
-        told = optuna.create_study(study_name=study.name, storage=storage, directions=DIRECTIONS, load_if_exists=True)
+        axes = directions(study.axes)
+        told = optuna.create_study(study_name=study.name, storage=storage, directions=axes, load_if_exists=True)
     if create and DIGEST not in told.user_attrs and not told.get_trials(deepcopy=False):
         # the digest comes last: a driver killed in between leaves a study that the next one gives its identity
         told.set_user_attr(IDENTITY, study.identity())
@@ -132,6 +142,10 @@ def _load(storage: RDBStorage, study: StudyFile, create: bool, another: bool) ->
         told.set_user_attr(DIGEST, digest(study.identity()))
     if not another:
         refuse_another(told, study)
+    if create and told.metric_names is None:  # earlier versions gave none; optuna-dashboard shows them
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            told.set_metric_names([one.metric for one in study.axes])
     return told
 
 
@@ -303,9 +317,18 @@ def join_runs(told: optuna.Study, runs: Mapping[int, str]) -> None:
 
 
 def front(told: optuna.Study) -> list[FrozenTrial]:
-    """Feasible, non-dominated trials by rising compute ratio, each point once."""
+    """Feasible, non-dominated trials, each point once: the best in the second objective first.
+
+    That is by rising compute ratio, unless the study has others.
+    """
+    signs = [1 if direction == StudyDirection.MAXIMIZE else -1 for direction in told.directions]
+
+    def order(trial: FrozenTrial) -> tuple[float, ...]:
+        first, *others = (-sign * value for sign, value in zip(signs, trial.values, strict=True))
+        return (*others, first, trial.number)
+
     seen, best = set(), []
-    for trial in sorted(told.best_trials, key=lambda trial: (trial.values[1], -trial.values[0], trial.number)):
+    for trial in sorted(told.best_trials, key=order):
         point = tuple(trial.values)
         if point not in seen and all(map(math.isfinite, point)):
             seen.add(point)

@@ -7,7 +7,6 @@ one that gets on may lose as many workers as it likes.
 
 from __future__ import annotations
 
-import math
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,8 @@ from typing import Any
 from eos_platform.common import strict_json
 from eos_platform.common.errors import EosError
 from eos_platform.common.files import read_text, write_atomic
+from eos_platform.engine import trial_result
+from eos_platform.objectives import DEFAULT
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.search.checkpoint import FILE as STATE
 
@@ -81,13 +82,13 @@ class Attempts:
 
 def _sound(result: Any) -> bool:
     """Whether this can be what a search found: finite numbers, and an operator."""
-    if not isinstance(result, dict) or not isinstance(final := result.get("final"), dict):
+    if not isinstance(result, dict) or not isinstance(result.get("kept", ""), str):
         return False
-    numbers = (isinstance(value, (int, float)) and not isinstance(value, bool) for value in final.values())
-    if not all(numbers) or not all(map(math.isfinite, final.values())):
+    found = trial_result.read(result, DEFAULT)
+    if found is None or not trial_result.sound(found):
         return False
     try:
-        OperatorSpec.from_json(result["operator"])
-    except (EosError, KeyError, TypeError):
+        OperatorSpec.from_json(found.operator)
+    except (EosError, TypeError):
         return False
-    return isinstance(result.get("kept", ""), str)
+    return True

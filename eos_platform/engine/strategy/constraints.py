@@ -7,10 +7,11 @@ validation questions; ``prefill_ms`` is one prompt's prefill, timed while the st
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from eos_platform.engine.schema.sections import Constraints
+from eos_platform.protocols import Objective
 from eos_platform.search.config import SearchConfig
 
 SKILL = "accuracy/"  # of a skill, among what was measured
@@ -70,6 +71,18 @@ def missing(constraints: Constraints, measured: Mapping[str, Any]) -> str | None
     return None
 
 
+def skills_of(constraints: Constraints, objectives: Iterable[Objective] = ()) -> list[str]:
+    """The skills whose accuracy they are about."""
+    skills = [skill for skill in constraints.accuracy if skill != "all"]
+    skills += [one.metric.removeprefix(SKILL) for one in objectives if one.metric.startswith(SKILL)]
+    return list(dict.fromkeys(skills))
+
+
+def times(constraints: Constraints, objectives: Iterable[Objective] = ()) -> bool:
+    """Whether they are about a prefill's milliseconds."""
+    return constraints.prefill_ms is not None or PREFILL in [one.metric for one in objectives]
+
+
 def measure(
     constraints: Constraints,
     workload: Any,
@@ -77,26 +90,28 @@ def measure(
     config: SearchConfig,
     evaluate: Callable[..., Any],
     prefill: Callable[..., float],
+    objectives: Sequence[Objective] = (),
 ) -> dict[str, float]:
-    """What the constraints need beside what every search measures. Runs in the worker that has the model.
+    """What constraints and objectives need beside what every search measures. Runs in the worker that has the model.
 
     Args:
         evaluate: as ``tasks.evaluate``.
         prefill: milliseconds of a prefill, of workload, operator and number of questions.
     """
     found: dict[str, float] = {}
-    skills = [skill for skill in constraints.accuracy if skill != "all"]
-    if skills:
+    if skills := skills_of(constraints, objectives):
         per_skill = evaluate(workload, operator, "validation", config.eval_questions).per_skill
         found |= {f"{SKILL}{skill}": float(per_skill[skill]) for skill in skills if skill in per_skill}
-    if constraints.prefill_ms is not None:
+    if times(constraints, objectives):
         found[PREFILL] = float(prefill(workload, operator, config.eval_questions))
     return found
 
 
-def prefill_ms(workload: Any, operator: Any, questions: int) -> float:
-    """Median milliseconds of one prompt's prefill with the operator at work."""
+def prefill_ms(workload: Any, operator: Any, questions: int, split: str = "validation") -> float:
+    """Median milliseconds of one prompt's prefill with the operator at work (None: without any)."""
     from eos_platform.analysis.comparison.timing import prefill_cost
 
-    encoded = workload.encoded("validation", questions).seen_by(operator)
+    encoded = workload.encoded(split, questions)
+    if operator is not None:
+        encoded = encoded.seen_by(operator)
     return prefill_cost(workload, operator, encoded, 1)["prefill_ms"]

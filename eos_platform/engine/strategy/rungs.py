@@ -15,17 +15,19 @@ from typing import NamedTuple
 import numpy as np
 
 from eos_platform.engine.strategy.nondominated import TieBreak, best_first, layers
+from eos_platform.objectives import DEFAULT, told
+from eos_platform.objectives import losses as as_losses
+from eos_platform.protocols import Objective
 
-Point = tuple[float, float]  # deployed accuracy, compute ratio; NaN: unknown
+Point = tuple[float, ...]  # by objective, of a deployed operator; NaN: unknown
 
 
 class Seen(NamedTuple):
     """One deployed evaluation on the way; NaN: unknown."""
 
     step: int
-    accuracy: float
-    ratio: float  # compute ratio, deployed
-    dearest: float  # the larger of it and the relaxed form's
+    values: Point
+    dearest: float  # the larger compute ratio of the deployed operator's and the relaxed form's
 
 
 LATEST = 0.9  # a rung at so late a share of a search would save nothing
@@ -53,6 +55,7 @@ class Rungs:
     least: int  # results a rung needs before it stops anyone
     tie_break: TieBreak = "epsilon-net"
     spare_front: bool = True
+    objectives: Sequence[Objective] = DEFAULT
     reached: dict[int, dict[int, Point]] = field(default_factory=dict)  # level -> search -> point
 
     def record(self, level: int, search: int, point: Point) -> None:
@@ -65,33 +68,31 @@ class Rungs:
         if len(points) < max(2, self.least):
             return None
         keys = sorted(points)
-        losses = np.array([(-points[key][0], points[key][1]) for key in keys])
+        losses_nm = np.array([as_losses(self.objectives, points[key]) for key in keys])
         here = keys.index(search)
-        layer_n = layers(losses)
-        if self.spare_front and layer_n[here] == 0 and not np.isnan(losses[here]).any():
+        layer_n = layers(losses_nm)
+        if self.spare_front and layer_n[here] == 0 and not np.isnan(losses_nm[here]).any():
             return None
-        rank = best_first(losses, keys, self.tie_break).index(here)
+        rank = best_first(losses_nm, keys, self.tie_break).index(here)
         allowed = survivors(len(keys), self.reduction)
         if rank < allowed:
             return None
-        accuracy, ratio = points[search]
-        if math.isnan(accuracy) or math.isnan(ratio):
-            what = "its accuracy or compute is not a number"
+        mine = points[search]
+        if any(map(math.isnan, mine)):
+            what = f"its {' or '.join(one.label for one in self.objectives)} is not a number"
         elif layer_n[here]:
-            better = min(
-                (key for key in keys if _dominates(points[key], points[search])), key=lambda key: (points[key][1], key)
+            by = (losses_nm[here] >= losses_nm).all(1) & (losses_nm[here] > losses_nm).any(1)
+            _, better = min((losses_nm[row, 1], keys[row]) for row in np.flatnonzero(by))
+            theirs, *others = (
+                f"{value:{one.format}}" for one, value in zip(self.objectives, points[better], strict=True)
             )
-            what = (
-                f"accuracy {accuracy:.1%} at compute ratio {ratio:.3f} is dominated, by trial {better}'s "
-                f"{points[better][0]:.1%} at {points[better][1]:.3f} for one"
-            )
+            what = f"{self._said(mine)} is dominated, by trial {better}'s {theirs} at {', '.join(others)} for one"
         else:
-            what = f"accuracy {accuracy:.1%} at compute ratio {ratio:.3f} is too like others of the front"
+            what = f"{self._said(mine)} is too like others of the front"
         return f"step {level}: rank {rank + 1} of {len(keys)}, {allowed} go on; {what}"
 
-
-def _dominates(one: Point, other: Point) -> bool:
-    return one[0] >= other[0] and one[1] <= other[1] and one != other
+    def _said(self, point: Point) -> str:
+        return told(self.objectives, dict(zip((one.metric for one in self.objectives), point, strict=True)))
 
 
 def judge_budget(
@@ -133,6 +134,6 @@ def rungs_of(course: Iterable[Seen], levels: Sequence[int]) -> dict[int, Point]:
     for seen in sorted(course):
         passed = [level for level in levels if before < level <= seen.step]
         if passed:
-            found[passed[-1]] = (seen.accuracy, seen.ratio)
+            found[passed[-1]] = seen.values
         before = max(before, seen.step)
     return found

@@ -122,8 +122,9 @@ def _gp(of: Proposal) -> BaseSampler:
 
 
 def _nsga3(of: Proposal) -> BaseSampler:
-    # as many reference points as individuals, for two objectives
-    return NSGAIIISampler(seed=of.seed, population_size=of.population, dividing_parameter=of.population - 1)
+    # about as many reference points as individuals: p + 1 for two objectives, (p + 1)(p + 2) / 2 for three
+    divisions = of.population - 1 if of.objectives == 2 else max(1, round((2 * of.population) ** 0.5) - 1)
+    return NSGAIIISampler(seed=of.seed, population_size=of.population, dividing_parameter=divisions)
 
 
 for _name, _make in {
@@ -138,7 +139,7 @@ for _name, _make in {
     SAMPLERS.register(_name, _make)
 
 
-def make_sampler(sampler: Sampler, number: int, target: int, space: Space) -> BaseSampler:
+def make_sampler(sampler: Sampler, number: int, target: int, space: Space, objectives: int = 2) -> BaseSampler:
     """The Optuna sampler for one proposal.
 
     Args:
@@ -146,6 +147,7 @@ def make_sampler(sampler: Sampler, number: int, target: int, space: Space) -> Ba
         number: of the proposal: how many there were before it. No two are drawn from the same random numbers.
         target: trials in all; the population and the random start are a share of them.
         space: of the study.
+        objectives: how many the study has.
 
     Raises:
         EosError: no sampler has that name, or the package that brings it is broken.
@@ -153,4 +155,4 @@ def make_sampler(sampler: Sampler, number: int, target: int, space: Space) -> Ba
     make = SAMPLERS.get_named(sampler.name)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
-        return make(Proposal(sampler.seed + number, sampler.seed, number, target, space))
+        return make(Proposal(sampler.seed + number, sampler.seed, number, target, space, objectives))

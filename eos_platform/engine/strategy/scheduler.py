@@ -7,7 +7,7 @@ with all that came before. The same reports in the same order lead to the same d
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import optuna
@@ -18,6 +18,8 @@ from eos_platform.engine.schema.study_file import StudyFile
 from eos_platform.engine.store import optuna_store as store
 from eos_platform.engine.store.retry import Patience
 from eos_platform.engine.strategy.rungs import Rungs, Seen, judge_budget, rung_levels, rungs_of
+from eos_platform.objectives import DEFAULT
+from eos_platform.protocols import Objective
 from eos_platform.search.config import SearchConfig
 
 CURVE = "curve/"  # what a report on the way carries, flattened by Tune
@@ -40,10 +42,10 @@ class Stopper(FIFOScheduler):
         patience: Patience | None = None,
     ) -> None:
         super().__init__()
-        self.plan, self.live = study.scheduler, live
+        self.plan, self.live, self.objectives = study.scheduler, live, study.axes
         self.patience = patience or Patience()
         plan = self.plan
-        self.rungs = Rungs(plan.reduction, plan.least, plan.tie_break, plan.spare_front)
+        self.rungs = Rungs(plan.reduction, plan.least, plan.tie_break, plan.spare_front, self.objectives)
         self.courses: dict[int, dict[int, Seen]] = {}  # search -> step -> evaluation
         self.stopped: dict[int, str] = {}  # search -> why
         trials = list(trials)
@@ -59,7 +61,7 @@ class Stopper(FIFOScheduler):
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """CONTINUE, or STOP with the reason in the store."""
-        seen = seen_in(result)
+        seen = seen_in(result, self.objectives)
         search, live = trial.config["root"], self.live[trial.trial_id]
         if seen is None and search not in self.stopped:
             return TrialScheduler.CONTINUE
@@ -108,19 +110,21 @@ def make_scheduler(
     return Stopper(study, live, told.get_trials(deepcopy=False), patience)
 
 
-def seen_in(result: Mapping[str, Any]) -> Seen | None:
+def seen_in(result: Mapping[str, Any], objectives: Sequence[Objective] = DEFAULT) -> Seen | None:
     """The deployed evaluation a report carries, if any; what is missing or no number in it is NaN."""
-    keys = [f"{CURVE}{name}" for name in ("accuracy", "compute_ratio", "soft_compute_ratio")]
-    if keys[0] not in result and keys[1] not in result:
+    keys = [f"{CURVE}{one.metric}" for one in objectives]
+    if not any(key in result for key in keys):
         return None
-    accuracy, ratio, soft = (_number(result.get(key)) for key in keys)
-    dearest = max((value for value in (ratio, soft) if not math.isnan(value)), default=math.nan)
-    return Seen(int(result["step"]), accuracy, ratio, dearest)
+    values = tuple(_number(result.get(key)) for key in keys)
+    ratios = [_number(result.get(f"{CURVE}{name}")) for name in ("compute_ratio", "soft_compute_ratio")]
+    dearest = max((value for value in ratios if not math.isnan(value)), default=math.nan)
+    return Seen(int(result["step"]), values, dearest)
 
 
 def course_of(trial: FrozenTrial) -> list[Seen]:
     """The deployed evaluations of a trial, as the store has them."""
-    return [Seen(int(step), *map(_number, rest)) for step, *rest in trial.user_attrs.get(store.COURSE, [])]
+    course = trial.user_attrs.get(store.COURSE, [])
+    return [Seen(int(step), tuple(map(_number, values)), _number(dearest)) for step, *values, dearest in course]
 
 
 def _number(value: Any) -> float:
@@ -130,4 +134,4 @@ def _number(value: Any) -> float:
 
 def _kept(seen: Seen) -> list[float | None]:
     """Databases' JSON has no NaN."""
-    return [None if math.isnan(value) else value for value in seen]
+    return [None if math.isnan(value) else value for value in (seen.step, *seen.values, seen.dearest)]

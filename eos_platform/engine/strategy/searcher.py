@@ -6,9 +6,8 @@ trials stopped early as COMPLETE, and can set neither constraints nor attributes
 
 from __future__ import annotations
 
-import math
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import optuna
@@ -22,10 +21,10 @@ from eos_platform.engine.schema.space import Dimension
 from eos_platform.engine.store import optuna_store as store
 from eos_platform.engine.store.retry import Patience
 from eos_platform.engine.strategy.constraints import bounds, missing, violations
+from eos_platform.engine.trial_result import is_number, measured, read
+from eos_platform.objectives import DEFAULT
+from eos_platform.protocols import Objective, TrialResult
 from eos_platform.search.config import SearchConfig
-
-FINAL = "final/"  # what the last report of a search carries, flattened by Tune
-OBJECTIVES = (f"{FINAL}accuracy", f"{FINAL}compute_ratio")
 
 
 class Verdict(NamedTuple):
@@ -37,8 +36,8 @@ class Verdict(NamedTuple):
     again: bool = False  # no result of the search: something outside it was wanting
 
 
-def judge(result: Mapping[str, Any] | None, error: bool) -> Verdict:
-    """COMPLETE needs a final report with both objectives finite; a trial stopped before one is PRUNED; else FAIL."""
+def judge(result: Mapping[str, Any] | None, error: bool, objectives: Sequence[Objective] = DEFAULT) -> Verdict:
+    """COMPLETE needs a last report with every objective finite; a trial stopped before one is PRUNED; else FAIL."""
     result = result or {}
     if error:
         return Verdict(TrialState.FAIL, failure=store.WORKER_DIED)
@@ -46,17 +45,16 @@ def judge(result: Mapping[str, Any] | None, error: bool) -> Verdict:
         return Verdict(TrialState.FAIL, failure=str(result["failure"]), again=bool(result.get("again")))
     if not result.get("finished"):
         return Verdict(TrialState.PRUNED)
-    values = [result.get(name) for name in OBJECTIVES]
-    for name, value in zip(OBJECTIVES, values, strict=True):
+    found = read(result, objectives)
+    values = []
+    for one in objectives:
+        value = found.values.get(one.metric) if found else None
         if value is None:
-            return Verdict(TrialState.FAIL, failure=f"{name.removeprefix(FINAL)} is missing")
-        if not isinstance(value, (int, float)) or not math.isfinite(value):
-            return Verdict(TrialState.FAIL, failure=f"{name.removeprefix(FINAL)} is {value}")
-    return Verdict(TrialState.COMPLETE, [float(value) for value in values if value is not None])
-
-
-def _measured(result: Mapping[str, Any]) -> dict[str, Any]:
-    return {key.removeprefix(FINAL): value for key, value in result.items() if key.startswith(FINAL)}
+            return Verdict(TrialState.FAIL, failure=f"{one.metric} is missing")
+        if not is_number(value):
+            return Verdict(TrialState.FAIL, failure=f"{one.metric} is {value}")
+        values.append(float(value))
+    return Verdict(TrialState.COMPLETE, values)
 
 
 class StudySearcher(Searcher):
@@ -70,6 +68,7 @@ class StudySearcher(Searcher):
         patience: how to call a store that may be away.
         run_of: the MLflow run of a trial number, once there is one.
         constraints: what an operator must keep to be on the front, beside its budget.
+        objectives: what a trial's values are, in the store's order.
     """
 
     def __init__(
@@ -81,6 +80,7 @@ class StudySearcher(Searcher):
         patience: Patience | None = None,
         run_of: Callable[[int], str | None] = lambda number: None,
         constraints: Constraints | None = None,
+        objectives: Sequence[Objective] = DEFAULT,
     ) -> None:
         super().__init__()
         self.told = told
@@ -88,6 +88,7 @@ class StudySearcher(Searcher):
         self.fixed = dict(fixed)
         self.sampler, self.run_of = sampler, run_of
         self.constraints = constraints or Constraints()
+        self.objectives = tuple(objectives)
         self.patience = patience or Patience()
         self.live: dict[str, optuna.Trial] = {}
         self.session = uuid.uuid4().hex  # of this driver
@@ -128,16 +129,17 @@ class StudySearcher(Searcher):
 
     def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
         """Record the outcome, with all that MLflow or a reader may want, before the trial is closed."""
-        verdict = judge(result, error)
+        verdict = judge(result, error, self.objectives)
+        found = read(result or {}, self.objectives)
         if verdict.failure == store.WORKER_DIED and (node := self.blamed()):
             verdict = Verdict(TrialState.FAIL, failure=node, again=True)
-        if verdict.values and (lacks := missing(self.constraints, _measured(result or {}))):
+        if verdict.values and (lacks := missing(self.constraints, measured(found) if found else {})):
             verdict = Verdict(TrialState.FAIL, failure=lacks)
         if verdict.again:
             self.stopped = verdict.failure
-        self.patience(lambda: self._tell(trial_id, verdict, result or {}))
+        self.patience(lambda: self._tell(trial_id, verdict, found))
 
-    def _tell(self, trial_id: str, verdict: Verdict, result: Mapping[str, Any]) -> None:
+    def _tell(self, trial_id: str, verdict: Verdict, found: TrialResult | None) -> None:
         trial, known = self.live[trial_id], self.frozen(trial_id)
         if known.state.is_finished():
             return
@@ -146,22 +148,22 @@ class StudySearcher(Searcher):
             attrs[store.FAILURE] = verdict.failure
         if verdict.again:
             attrs[store.AGAIN] = True
-        measured = _measured(result)
-        if measured:
-            attrs[store.MEASURED] = {key: value for key, value in measured.items() if math.isfinite(value)}
-        for name in (store.OPERATOR, store.REGIME):
-            if verdict.values and name in result:
-                attrs[name] = result[name]
+        numbers = measured(found) if found else {}
+        if numbers:
+            attrs[store.MEASURED] = {key: value for key, value in numbers.items() if is_number(value)}
+        if verdict.values and found:
+            told = {store.OPERATOR: found.operator, store.REGIME: found.regime}
+            attrs |= {name: text for name, text in told.items() if text}
         if store.RUN_ID not in known.user_attrs and (run := self.run_of(trial.number)):
             attrs[store.RUN_ID] = run
         budget = known.user_attrs[store.BUDGET]
-        if verdict.values and (violated := violations(self.constraints, budget, measured)):
+        if verdict.values and (violated := violations(self.constraints, budget, numbers)):
             attrs[store.VIOLATED] = violated
         for name, value in attrs.items():
             trial.set_user_attr(name, value)
         for bound in bounds(self.constraints, budget) if verdict.values else ():
             if bound.key not in known.constraints:  # a store that went away may have some
-                trial.set_constraint(bound.key, bound.excess(measured[bound.measure]))
+                trial.set_constraint(bound.key, bound.excess(numbers[bound.measure]))
         self.told.tell(trial.number, values=verdict.values, state=verdict.state)
 
     def frozen(self, trial_id: str) -> FrozenTrial:

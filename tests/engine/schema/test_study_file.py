@@ -73,7 +73,7 @@ def test_written_and_read_back_a_study_is_equal():
             "temperature_end 0.5",
         ),
         ({"objectives": {"acuracy": "maximise"}}, "unknown objective 'acuracy'; did you mean 'accuracy'?"),
-        ({"objectives": {"accuracy": "maximise"}}, "both accuracy: maximise and compute_ratio: minimise are needed"),
+        ({"objectives": {"accuracy": "maximise"}}, "two or three objectives are needed, not 1"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line_with_its_place(changes, says):

@@ -81,7 +81,7 @@ def test_the_reason_says_by_whom():
         "for one"
     )
     rungs.record(5, 5, (math.nan, 0.1))
-    assert rungs.judge(5, 5) == "step 5: rank 3 of 3, 2 go on; its accuracy or compute is not a number"
+    assert rungs.judge(5, 5) == "step 5: rank 3 of 3, 2 go on; its accuracy or compute ratio is not a number"
     crowded = Rungs(2.0, 2, spare_front=False)
     for search, point in enumerate([(0.9, 0.4), (0.1, 0.1), (0.89, 0.39), (0.5, 0.2)]):
         crowded.record(5, search, point)
@@ -101,7 +101,7 @@ def test_one_in_reduction_survives():
 
 
 def seen(step, ratio=0.2, accuracy=0.5):
-    return Seen(step, accuracy, ratio, ratio)
+    return Seen(step, (accuracy, ratio), ratio)
 
 
 def test_a_rung_is_reached_at_the_first_evaluation_at_or_after_it():

@@ -136,7 +136,7 @@ def test_missing_and_nan_objectives_rank_last():
     assert tune.report(roots[3], 2, 0.4, 0.3) == TrialScheduler.CONTINUE, "second of four"
     assert "is not a number" in told.trials[2].user_attrs[store.STOPPED]
     assert told.trials[2].state == TrialState.PRUNED
-    assert math.isnan(course_of(told.trials[0])[0].accuracy), "kept as unknown"
+    assert math.isnan(course_of(told.trials[0])[0].values[0]), "kept as unknown"
     assert seen_in({"step": 3, "curve/loss": 1.0}) is None
     assert seen_in({"step": 3, "curve/accuracy": True, "curve/compute_ratio": "x"})[1:3] != (1.0, 0.0)
 
