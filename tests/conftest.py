@@ -17,6 +17,8 @@ import pytest
 import torch
 from hypothesis import settings
 
+from eos_platform.common import addresses
+
 if "EOS_CACHE" not in os.environ:  # one for all processes of this run, and gone after it
     os.environ["EOS_CACHE"] = tempfile.mkdtemp(prefix="eos-test-cache-")
     atexit.register(shutil.rmtree, os.environ["EOS_CACHE"], ignore_errors=True)
@@ -26,6 +28,13 @@ settings.register_profile("eos", deadline=None, derandomize=True, max_examples=2
 settings.load_profile("eos")
 
 RECORDED = Path(__file__).parent / "recorded"
+
+
+@pytest.fixture(autouse=True)
+def _secrets_of_this_test_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A password that one test's store has is an ordinary word in the next test's messages."""
+    monkeypatch.setattr(addresses, "_secrets", {})
+    monkeypatch.setattr(addresses, "_known", {})
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rich.table import Table
 from rich.text import Text
@@ -12,10 +12,21 @@ from rich.text import Text
 from eos_platform.common.printable import NAME, printable
 from eos_platform.objectives import COSTS, DEFAULT
 from eos_platform.operators.spec import FEATURES, OperatorSpec, SiteSpec
+from eos_platform.protocols import Objective
 
 if TYPE_CHECKING:
-    from eos_platform.engine.status import Status
     from eos_platform.operators.designs import Design
+
+
+class StudyStatus(Protocol):
+    """What a table of a study's trials is made of (``engine.status.Status``)."""
+
+    @property
+    def trials(self) -> Any: ...
+    @property
+    def varied(self) -> tuple[str, ...]: ...
+    @property
+    def axes(self) -> tuple[Objective, ...]: ...
 
 
 LONGEST = 300  # characters of a cell, such as a study's description
@@ -101,7 +112,7 @@ def skills_table(per_skill: Mapping[str, float], unreduced: Mapping[str, float] 
     return table
 
 
-def status_table(status: Status) -> Table:
+def status_table(status: StudyStatus) -> Table:
     """One line a trial; those on the front in bold."""
     table = plain_table(left=("trial", "state"))
     shown = {one.metric: one for one in (*DEFAULT, COSTS["mean_tokens"], *status.axes)}
@@ -123,7 +134,7 @@ def status_table(status: Status) -> Table:
 _SAID = {"stopped": "was stopped early", "violated": "is infeasible", "warm_start": "has the settings of"}
 
 
-def status_remarks(status: Status) -> list[str]:
+def status_remarks(status: StudyStatus) -> list[str]:
     """A line for every trial that failed, and every one that runs another again."""
     remarks = []
     for trial in status.trials.to_dict("records"):

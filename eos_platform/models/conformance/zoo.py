@@ -1,6 +1,6 @@
 """Small random models of the real classes, and prompts for them: what the conformance suite is run on.
 
-A new family needs one ``Sample`` here (see ``models/families/README.md``).
+A new family needs one ``Sample`` here (see ``models/adapters/README.md``).
 """
 
 from __future__ import annotations

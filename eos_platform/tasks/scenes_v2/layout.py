@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Sequence
 from typing import Literal, get_args
 
-from eos_platform.errors import EosError, unknown
+from eos_platform.common.errors import EosError, unknown
 from eos_platform.tasks.scenes_v2 import contents
 from eos_platform.tasks.scenes_v2.draws import Draws
 from eos_platform.tasks.scenes_v2.scene import Box, Panel, Scene

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eos_platform.errors import EosError
+from eos_platform.common.errors import EosError
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from typing import TypeVar
 
-from eos_platform.errors import EosError
+from eos_platform.common.errors import EosError
 from eos_platform.tasks.scenes_v2.scene import Chart, Objects, Page, Scene, Table, Thing
 
 P = TypeVar("P")

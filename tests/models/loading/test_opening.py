@@ -43,7 +43,7 @@ def change(file, *path, to):
         ),
         ("config.json", ("text_config", "head_dim"), 10**6, "describes [0-9,]+ numbers or more; the weights"),
         ("config.json", ("text_config", "hidden_size"), "x", "hidden_size: a whole number"),
-        ("config.json", ("text_config", "hidden_size"), 64, "cannot be loaded: "),
+        ("config.json", ("text_config", "hidden_size"), 64, "other shapes than its config.json says"),
         ("config.json", ("text_config",), [], "cannot be loaded: "),
         ("config.json", ("text_config", "hidden_act"), "silux", "cannot be loaded: "),
         ("config.json", ("vision_feature_layer",), 77, "cannot be loaded: "),

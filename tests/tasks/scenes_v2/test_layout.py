@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from eos_platform.errors import EosError
 
+from eos_platform.common.errors import EosError
 from eos_platform.tasks import scenes_v2
 from eos_platform.tasks.scenes_v2.layout import SPLITS, make_scene, size_of, split_of
 from eos_platform.tasks.scenes_v2.scene import Chart, Objects, Page, Table

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from eos_platform.errors import EosError
 
+from eos_platform.common.errors import EosError
 from eos_platform.tasks.scenes_v2.sensitive import sensitive
 
 

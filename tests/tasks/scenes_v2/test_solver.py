@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 import pytest
-from eos_platform.errors import EosError
 
+from eos_platform.common.errors import EosError
 from eos_platform.tasks.scenes_v2 import questions_of, solve
 from eos_platform.tasks.scenes_v2.catalogue import CODES
 from eos_platform.tasks.scenes_v2.layout import SPLITS, make_scene

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
-from eos_platform.errors import EosError, unknown
+from eos_platform.common.errors import EosError, unknown
 from eos_platform.tasks.scenes_v2.training.families import FAMILIES, family
 from eos_platform.tasks.scenes_v2.training.words import new_tokenizer
 

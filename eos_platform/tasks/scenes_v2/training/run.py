@@ -9,6 +9,7 @@ import math
 import os
 import shutil
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,11 @@ from eos_platform.tasks.scenes_v2.training.words import new_tokenizer, with_spec
 WARMUP = 200  # steps until the full rate
 LOSSES = ("answer", "auxiliary", "pointing")
 MATRICES = 2.0  # times the rate: what Muon moves the matrices by
+
+
+def _has_questions(seeing: bool, found: dict[str, Any]) -> bool:
+    """Whether a batch can be answered; while the tower alone is trained, any will do."""
+    return seeing or bool((found["skills"] >= 0).any())
 
 
 def arguments() -> argparse.Namespace:
@@ -172,7 +178,7 @@ def train(
         seeing = progress < options.see_first
         if not seeing and not turned:
             feed.pool.clear()  # nothing was asked there
-        batch = feed.next(lambda found, seeing=seeing: seeing or bool((found["skills"] >= 0).any()))
+        batch = feed.next(partial(_has_questions, seeing))
         waited += time.time() - before
         if seeing and progress > 0.9 * options.see_first:
             pictures.asking.fill_(True)  # what is drawn ahead now will be answered

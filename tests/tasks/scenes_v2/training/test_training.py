@@ -6,9 +6,9 @@ import sys
 import numpy as np
 import pytest
 import torch
-from eos_platform.errors import EosError
 from transformers import AutoModelForImageTextToText, PreTrainedTokenizerFast
 
+from eos_platform.common.errors import EosError
 from eos_platform.tasks.scenes_v2 import examples, picture
 from eos_platform.tasks.scenes_v2.layout import make_scene
 from eos_platform.tasks.scenes_v2.scene import Objects, Page, Scene, Table, Text

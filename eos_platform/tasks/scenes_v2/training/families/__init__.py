@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from eos_platform.errors import unknown
+from eos_platform.common.errors import unknown
 from eos_platform.tasks.scenes_v2.training.families.base import Family
 from eos_platform.tasks.scenes_v2.training.families.gemma import Gemma
 from eos_platform.tasks.scenes_v2.training.families.llava import Llava
