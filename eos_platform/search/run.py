@@ -96,7 +96,7 @@ class _Search:
         report: Report | None,
         folder: Path | None,
         start: Mapping[str, Tensor],
-        measure: Measure | None,
+        measure: Measure | None = None,
     ) -> None:
         self.measure = measure
         self.workload, self.config, self.report, self.folder = workload, config, report, folder

@@ -5,7 +5,7 @@ import subprocess
 import pytest
 from typer.testing import CliRunner
 
-from eos_platform.cli import app
+from eos_platform.cli.app import app
 from eos_platform.engine.cluster import ray_session as session
 from eos_platform.engine.cluster.ray_session import NODE_ENVIRONMENT
 

@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 from werkzeug.serving import make_server
 
-from eos_platform.cli import app as command
+from eos_platform.cli.app import app as command
 from eos_platform.cli.dashboard import make
 from eos_platform.dashboard_data.studies import Studies
 

@@ -92,7 +92,7 @@ def _compared(folder: Path) -> None:
 
 def _store(runs: Path) -> None:
     """An MLflow store with a study, as the driver writes it."""
-    sys.path.insert(0, str(Path(__file__).parents[1] / "browse"))
+    sys.path.insert(0, str(Path(__file__).parents[1] / "dashboard_data"))
     from browse_store import end_study, write_study
 
     runs.mkdir()

@@ -76,7 +76,7 @@ def _child(case: Case, folder: Path, out: Path, stand_ins: Callable[[], None]) -
             case.call()
             code = 0
         else:
-            from eos_platform.cli import app
+            from eos_platform.cli.app import app
 
             app(case.command, prog_name="eos")
             code = 0

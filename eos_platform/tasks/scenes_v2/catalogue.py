@@ -5,14 +5,15 @@ Icons are Material Design Icons (Apache-2.0), letters are DejaVu's (Bitstream Ve
 
 from __future__ import annotations
 
-import json
 from functools import lru_cache
 from pathlib import Path
 
 from PIL import ImageFont
 
+from eos_platform.common import strict_json
+
 FONTS = Path(__file__).parent / "fonts"
-_ICONS = json.loads((FONTS / "icons.json").read_text("utf-8"))
+_ICONS = strict_json.loads((FONTS / "icons.json").read_text("utf-8"))
 CODES: dict[str, int] = _ICONS["named"]  # code point of every kind that questions name
 OTHERS: tuple[int, ...] = tuple(_ICONS["others"])  # kinds that are drawn, but known by their colour only
 KINDS = tuple(CODES)

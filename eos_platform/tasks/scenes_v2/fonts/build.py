@@ -7,10 +7,11 @@ letters of five DejaVu faces.
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from pathlib import Path
+
+from eos_platform.common import strict_json
 
 HERE = Path(__file__).parent
 FACES = ("DejaVuSans", "DejaVuSans-Bold", "DejaVuSerif", "DejaVuSansMono", "DejaVuSansCondensed")
@@ -52,7 +53,9 @@ def main(mdi: Path, dejavu: Path) -> None:
     ]
     kept = [codes[kind] for kind in KINDS] + others
     _cut(mdi / "fonts" / "materialdesignicons-webfont.ttf", kept, HERE / "icons.ttf")
-    (HERE / "icons.json").write_text(json.dumps({"named": {k: codes[k] for k in sorted(KINDS)}, "others": others}))
+    (HERE / "icons.json").write_text(
+        strict_json.dumps({"named": {k: codes[k] for k in sorted(KINDS)}, "others": others})
+    )
     for face in FACES:
         _cut(dejavu / f"{face}.ttf", list(range(32, 127)), HERE / f"{face}.ttf")
     print(len(KINDS), "named,", len(others), "others")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
 import math
 import os
 import shutil
@@ -19,6 +18,8 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerFast
 from transformers.utils import logging
 
+from eos_platform.common import strict_json
+from eos_platform.models.loading.pretrained import load, load_model
 from eos_platform.tasks.scenes_v2.training.data import NAMES, Pictures
 from eos_platform.tasks.scenes_v2.training.exam import examine
 from eos_platform.tasks.scenes_v2.training.families import FAMILIES, Family, family
@@ -72,11 +73,11 @@ def main() -> None:
     torch.manual_seed(0)
     kin = family(options.model)
     source = options.resume or options.tokenizer
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(source) if source else new_tokenizer()
+    tokenizer = load(PreTrainedTokenizerFast, source) if source else new_tokenizer()
     ids = with_specials(tokenizer, kin.specials)
     model = kin.new_model(len(tokenizer), ids)
     if options.resume:
-        model = type(model).from_pretrained(options.resume, dtype=torch.float32)
+        model = load_model(type(model), options.resume, dtype=torch.float32)
     learner = Learner(model, kin, tokenizer).to(device)
     print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, {device}", flush=True)
     pictures = Pictures(tokenizer, kin.sizes, options.batch, options.first)
@@ -88,7 +89,7 @@ def main() -> None:
             parameter.copy_(parameter.bfloat16())
     told |= examine(learner, tokenizer, kin, options.pictures, options.batch, min(8, options.workers), device)
     save(model, kin, tokenizer, options.out, told)
-    print("done " + json.dumps({key: told[key] for key in ("overall", "skills")}), flush=True)
+    print("done " + strict_json.dumps({key: told[key] for key in ("overall", "skills")}), flush=True)
 
 
 def save(model: Any, kin: Family, tokenizer: Any, out: Path, told: dict[str, Any]) -> None:
@@ -115,7 +116,7 @@ def save(model: Any, kin: Family, tokenizer: Any, out: Path, told: dict[str, Any
     except Exception as error:  # of a package that is not there: pictures and words can be processed without
         told = told | {"processor": f"parts only: {str(error).strip().splitlines()[0]}"}
         kin.new_image_processor().save_pretrained(new)
-    (new / "training.json").write_text(json.dumps(told, indent=2) + "\n")
+    (new / "training.json").write_text(strict_json.dumps(told, indent=2) + "\n")
     shutil.rmtree(old, ignore_errors=True)
     if out.exists():
         out.rename(old)
@@ -242,7 +243,7 @@ def train(
 def _controlled(options: argparse.Namespace, until: float, share: float) -> tuple[float, float]:
     """The end of training and the share of the rate, as the control file has them now."""
     try:
-        wanted = json.loads(options.control.read_text()) if options.control else {}
+        wanted = strict_json.loads(options.control.read_text()) if options.control else {}
         new = float(wanted.get("until", until)), float(wanted.get("rate", {}).get(options.model, share))
     except (OSError, ValueError):
         return until, share
