@@ -49,7 +49,7 @@ def test_this_machine_is_answered(client, host):
             "",
             "a:b:c",
         ),
-        *("user@localhost", "localhost/x", "localhost:99999", "\x1b[31m", "[::1", "0.0.0.0:8050", "localhost,evil"),
+        *("user@localhost", "localhost/x", "localhost:port", "\x1b[31m", "[::1", "0.0.0.0:8050", "localhost,evil"),
     ],
 )
 @pytest.mark.parametrize("path", ["/", "/_dash-layout", "/_dash-dependencies", "/assets/page.js", "/nowhere"])

@@ -7,7 +7,7 @@ from pathlib import Path
 import fault_fakes as fakes
 import pandas as pd
 
-from eos_platform.cli import EosError
+from eos_platform.common.errors import EosError
 from eos_platform.engine import study as engine
 from eos_platform.engine.driver import Interrupted
 from eos_platform.engine.study import Study
