@@ -81,7 +81,14 @@ def search(
     ),
     model: Model = "bundled",
     task: Task = "scenes",
-    budget: Annotated[float, typer.Option(help="Target compute ratio; the deployed operator stays within it.")] = 0.2,
+    budget: Annotated[
+        str | None,
+        typer.Option(help="Target cost, such as 0.2 or 8ms; the deployed operator stays within it. Default 0.2."),
+    ] = None,
+    cost: Annotated[
+        str | None,
+        typer.Option(help="What the budget is about, such as prefill_ms or kv_bytes; default compute_ratio."),
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Optimiser steps; default 480.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the search.")] = 0,
     sets: Sets = None,
@@ -102,8 +109,9 @@ def search(
     from eos_platform.terminal.tables import operator_table
 
     fields = dict(map(parse_override, sets or ()))
-    asked = {} if steps is None else {"steps": steps}
-    config = SearchConfig.of({"budget": budget, "seed": seed, **asked, **fields})
+    given = {"cost": cost, "budget": budget, "steps": steps}
+    asked = {name: value for name, value in given.items() if value is not None}
+    config = SearchConfig.of({"seed": seed, **asked, **fields})
     check_writable(output)
     if state is not None:
         check_writable(state / "search.safetensors")
@@ -115,10 +123,11 @@ def search(
     terminal.stored()
     console.print(operator_table(result.operator))
     console.print(
-        f"deployed: accuracy {result.accuracy:.1%} at compute ratio {result.compute_ratio:.3f} "
-        f"(budget {config.budget:g}), {result.seconds:.0f} s",
+        f"deployed: accuracy {result.accuracy:.1%} at {result.paid()}, {result.seconds:.0f} s",
         soft_wrap=True,
     )
+    if result.cost is not None and result.cost.remark:
+        console.print(f"note: {result.cost.remark}", soft_wrap=True)
     console.print(f"saved {output}; measure it with: eos evaluate {output} --model {model}", soft_wrap=True)
 
 

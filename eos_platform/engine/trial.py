@@ -207,6 +207,9 @@ def _found(result: Any) -> dict[str, Any]:
         "samples": result.samples,
         "seconds": result.seconds,
     }
+    spent = getattr(result, "cost", None)  # a stand-in for the search may have none
+    if spent is not None:
+        measured[spent.name] = spent.value
     return {
         "final": {name: float(value) for name, value in measured.items() if value is not None},
         "operator": operator.to_json(),

@@ -15,6 +15,7 @@ from eos_platform.search.config import SearchConfig
 
 SKILL = "accuracy/"  # of a skill, among what was measured
 PREFILL = "prefill_ms"
+COMPUTE = "compute_ratio"
 
 
 class Bound(NamedTuple):
@@ -37,9 +38,9 @@ class Bound(NamedTuple):
         return f"{self.key} {'at least' if self.least else 'at most'} {self.limit:g}"
 
 
-def bounds(constraints: Constraints, budget: float) -> Iterator[Bound]:
+def bounds(constraints: Constraints, budget: float, cost: str = COMPUTE) -> Iterator[Bound]:
     """Every constraint of a search; its budget is always one."""
-    yield Bound("compute_ratio", budget, least=False, name="compute_ratio - budget")
+    yield Bound(cost, budget, least=False, name=f"{cost} - budget")
     for skill, limit in constraints.accuracy.items():
         yield Bound("accuracy" if skill == "all" else f"{SKILL}{skill}", limit, least=True)
     if constraints.compute_ratio is not None:
@@ -48,10 +49,12 @@ def bounds(constraints: Constraints, budget: float) -> Iterator[Bound]:
         yield Bound(PREFILL, constraints.prefill_ms, least=False)
 
 
-def violations(constraints: Constraints, budget: float, measured: Mapping[str, float]) -> list[str]:
+def violations(
+    constraints: Constraints, budget: float, measured: Mapping[str, float], cost: str = COMPUTE
+) -> list[str]:
     """What an operator violates, in words; all has been measured (``missing``)."""
     found = []
-    for bound in bounds(constraints, budget):
+    for bound in bounds(constraints, budget, cost):
         value = measured[bound.measure]
         if bound.excess(value) > 0:
             sign = "<" if bound.least else ">"
@@ -59,9 +62,9 @@ def violations(constraints: Constraints, budget: float, measured: Mapping[str, f
     return found
 
 
-def missing(constraints: Constraints, measured: Mapping[str, Any]) -> str | None:
+def missing(constraints: Constraints, measured: Mapping[str, Any], cost: str = COMPUTE) -> str | None:
     """What is wrong when something a constraint is about is no number: a search that cannot be judged has failed."""
-    for bound in bounds(constraints, 1.0):
+    for bound in bounds(constraints, 1.0, cost):
         value = measured.get(bound.measure)
         if value is None:
             return f"{bound.measure} is missing"
@@ -96,7 +99,8 @@ def measure(
 
 def prefill_ms(workload: Any, operator: Any, questions: int) -> float:
     """Median milliseconds of one prompt's prefill with the operator at work."""
-    from eos_platform.analysis.comparison.timing import prefill_cost
+    from eos_platform.costs.prefill_time import prefill_cost
+    from eos_platform.tasks.typical import typical
 
     encoded = workload.encoded("validation", questions).seen_by(operator)
-    return prefill_cost(workload, operator, encoded, 1)["prefill_ms"]
+    return prefill_cost(workload.model, operator, typical(encoded, 1).prefill)["prefill_ms"]
