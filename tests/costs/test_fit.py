@@ -1,5 +1,6 @@
 """A measured cost, fitted: rising, exact where measured, differentiable in between."""
 
+import itertools
 from dataclasses import dataclass
 
 import pytest
@@ -88,7 +89,7 @@ def test_whatever_was_measured_the_prediction_rises_with_every_count(measured):
         tokens=tokens, values=rising(tokens, measured), unreduced=measured[-1], site=0.3, layers=8, arriving=144
     )
     curve = [found.curve(float(count)) for count in range(1, 145)]
-    assert all(one < other for one, other in zip(curve, curve[1:], strict=False))
+    assert all(one < other for one, other in itertools.pairwise(curve))
     assert sum(found.values) / 6 == pytest.approx(sum(measured) / 6, rel=0.02)
 
 
