@@ -123,5 +123,5 @@ def _check_constraints(study: Explored, where: str) -> None:
     fixed = study.search.get("budget", SearchConfig.model_fields["budget"].default)
     least = min(study.space["budget"].extremes) if "budget" in study.space else fixed
     # a search uses its budget up, so a limit below every budget is kept by none
-    if limit is not None and limit < least:
+    if limit is not None and study.search.get("cost", "compute_ratio") == "compute_ratio" and limit < least:
         raise EosError(f"{where}: constraints.compute_ratio: {limit:g} is below every budget ({least:g} and more)")

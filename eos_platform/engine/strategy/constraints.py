@@ -16,6 +16,7 @@ from eos_platform.search.config import SearchConfig
 
 SKILL = "accuracy/"  # of a skill, among what was measured
 PREFILL = "prefill_ms"
+COMPUTE = "compute_ratio"
 
 
 class Bound(NamedTuple):
@@ -38,9 +39,9 @@ class Bound(NamedTuple):
         return f"{self.key} {'at least' if self.least else 'at most'} {self.limit:g}"
 
 
-def bounds(constraints: Constraints, budget: float) -> Iterator[Bound]:
+def bounds(constraints: Constraints, budget: float, cost: str = COMPUTE) -> Iterator[Bound]:
     """Every constraint of a search; its budget is always one."""
-    yield Bound("compute_ratio", budget, least=False, name="compute_ratio - budget")
+    yield Bound(cost, budget, least=False, name=f"{cost} - budget")
     for skill, limit in constraints.accuracy.items():
         yield Bound("accuracy" if skill == "all" else f"{SKILL}{skill}", limit, least=True)
     if constraints.compute_ratio is not None:
@@ -49,10 +50,12 @@ def bounds(constraints: Constraints, budget: float) -> Iterator[Bound]:
         yield Bound(PREFILL, constraints.prefill_ms, least=False)
 
 
-def violations(constraints: Constraints, budget: float, measured: Mapping[str, float]) -> list[str]:
+def violations(
+    constraints: Constraints, budget: float, measured: Mapping[str, float], cost: str = COMPUTE
+) -> list[str]:
     """What an operator violates, in words; all has been measured (``missing``)."""
     found = []
-    for bound in bounds(constraints, budget):
+    for bound in bounds(constraints, budget, cost):
         value = measured[bound.measure]
         if bound.excess(value) > 0:
             sign = "<" if bound.least else ">"
@@ -60,9 +63,9 @@ def violations(constraints: Constraints, budget: float, measured: Mapping[str, f
     return found
 
 
-def missing(constraints: Constraints, measured: Mapping[str, Any]) -> str | None:
+def missing(constraints: Constraints, measured: Mapping[str, Any], cost: str = COMPUTE) -> str | None:
     """What is wrong when something a constraint is about is no number: a search that cannot be judged has failed."""
-    for bound in bounds(constraints, 1.0):
+    for bound in bounds(constraints, 1.0, cost):
         value = measured.get(bound.measure)
         if value is None:
             return f"{bound.measure} is missing"
@@ -109,9 +112,10 @@ def measure(
 
 def prefill_ms(workload: Any, operator: Any, questions: int, split: str = "validation") -> float:
     """Median milliseconds of one prompt's prefill with the operator at work (None: without any)."""
-    from eos_platform.analysis.comparison.timing import prefill_cost
+    from eos_platform.costs.prefill_time import prefill_cost
+    from eos_platform.tasks.typical import typical
 
     encoded = workload.encoded(split, questions)
     if operator is not None:
         encoded = encoded.seen_by(operator)
-    return prefill_cost(workload, operator, encoded, 1)["prefill_ms"]
+    return prefill_cost(workload.model, operator, typical(encoded, 1).prefill)["prefill_ms"]

@@ -17,6 +17,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from eos_platform.engine.schema.study_file import StudyFile
 from eos_platform.engine.store import optuna_store as store
 from eos_platform.engine.store.retry import Patience
+from eos_platform.engine.strategy.constraints import COMPUTE
 from eos_platform.engine.strategy.rungs import Rungs, Seen, judge_budget, rung_levels, rungs_of
 from eos_platform.objectives import DEFAULT
 from eos_platform.protocols import Objective
@@ -80,7 +81,8 @@ class Stopper(FIFOScheduler):
         course[seen.step] = seen
         evaluations = [course[step] for step in sorted(course)]
         self.patience(lambda: live.set_user_attr(store.COURSE, [_kept(one) for one in evaluations]))
-        if self.plan.reach_budget and seen.step >= (self.plan.grace or 0):
+        # evaluations on the way tell the compute ratio alone
+        if self.plan.reach_budget and config.cost == COMPUTE and seen.step >= (self.plan.grace or 0):
             last = config.steps - round(config.straight_through * config.steps)  # counts are whole from there on
             why = judge_budget(evaluations, config.budget, last)
             if why:
