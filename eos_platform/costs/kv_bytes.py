@@ -17,7 +17,7 @@ HALF = 2  # bytes of a number, where there is no model to ask
 class KvBytes:
     """Keys and values of every token, text too, in every layer; exact."""
 
-    name, unit, label = "kv_bytes", "bytes", "key-value cache (bytes)"
+    name, unit, label = "kv_bytes", "bytes", "KV cache bytes"
     relative, deterministic = False, True
 
     def measure(self, context: CostContext, operator: OperatorSpec | None) -> float:

@@ -26,7 +26,7 @@ PATIENCE = 3.0  # seconds; a slow CPU is asked less often
 class PrefillMs:
     """Median milliseconds of one typical prompt's prefill. It has no gradient: a search fits it (``fit.py``)."""
 
-    name, unit, label = "prefill_ms", "ms", "prefill (ms)"
+    name, unit, label = "prefill_ms", "ms", "prefill ms"
     relative, deterministic = False, False
 
     def measure(self, context: CostContext, operator: OperatorSpec | None) -> float:

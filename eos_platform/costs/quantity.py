@@ -60,6 +60,11 @@ def shown_quantity(value: float, cost: Cost) -> str:
     return f"{value:.3f}" if not cost.unit else f"{value:.4g} {cost.unit}"
 
 
+def shown_cost(value: float, cost: Cost) -> str:
+    """A value in words, with the cost's label before it: ``compute ratio 0.210``, ``prefill 8.1 ms``."""
+    return f"{cost.label.removesuffix(f' {cost.unit}')} {shown_quantity(value, cost)}"
+
+
 def _factors(cost: Cost) -> dict[str, float]:
     own = {cost.unit: 1.0} if cost.unit else {}
     return {**own, **UNITS.get(cost.unit, {})}

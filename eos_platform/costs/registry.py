@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
+from eos_platform.common.errors import shown
 from eos_platform.costs.flops_ratio import FlopsRatio
 from eos_platform.costs.kv_bytes import KvBytes
 from eos_platform.costs.prefill_time import PrefillMs
@@ -11,6 +13,7 @@ from eos_platform.costs.token_counts import MeanTokens, TokensLeft
 from eos_platform.plugins import Registry
 from eos_platform.protocols import Cost
 
+COMPUTE = FlopsRatio.name  # what budgets are about unless another cost is named
 TEXTS, FLAGS = ("name", "unit", "label"), ("relative", "deterministic")
 
 
@@ -25,9 +28,13 @@ def _cost(thing: Any) -> Cost:
         kind = str if name in TEXTS else bool
         if not isinstance(getattr(made, name), kind):
             raise TypeError(f"a cost's {name} is a {kind.__name__}, not {type(getattr(made, name)).__name__}")
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_.-]*", made.name) or made.name == "accuracy":
+        raise TypeError(
+            f"a cost's name is letters, digits, '_', '.' and '-', and names a metric; not {shown(made.name)}"
+        )
     return made
 
 
-COSTS: Registry[Cost] = Registry("cost", "costs", _cost)
+COSTS: Registry[Cost] = Registry("cost", "costs", _cost, named=True)
 for _made in (FlopsRatio(), PrefillMs(), KvBytes(), MeanTokens(), TokensLeft()):
     COSTS.register(_made.name, _made)

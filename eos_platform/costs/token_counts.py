@@ -33,7 +33,7 @@ def soft_mean_tokens(context: CostContext, sites: Sequence[RelaxedSite], counts:
 class MeanTokens:
     """Visual tokens entering a decoder layer, mean over layers: what papers on token reduction report."""
 
-    name, unit, label = "mean_tokens", "tokens", "mean visual tokens"
+    name, unit, label = "mean_tokens", "tokens", "mean tokens"
     relative, deterministic = False, True
 
     def measure(self, context: CostContext, operator: OperatorSpec | None) -> float:
@@ -48,7 +48,7 @@ class MeanTokens:
 class TokensLeft:
     """Visual tokens after the last site."""
 
-    name, unit, label = "tokens_left", "tokens", "visual tokens left"
+    name, unit, label = "tokens_left", "tokens", "tokens left"
     relative, deterministic = False, True
 
     def measure(self, context: CostContext, operator: OperatorSpec | None) -> float:

@@ -75,7 +75,7 @@ def save_state(
     tensors |= {f"best.{name}": value.cpu() for name, value in best.items()}
     header = {
         "format": FORMAT,
-        "config": strict_json.dumps(config.model_dump(mode="json")),
+        "config": strict_json.dumps(config.fields()),
         "workload": workload,
         "progress": strict_json.dumps(asdict(progress)),
     }

@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 from eos_platform.common.errors import EosError, explain
 from eos_platform.common.strict_types import Flag, Int, Real
 from eos_platform.costs.quantity import parse_quantity
-from eos_platform.costs.registry import COSTS
+from eos_platform.costs.registry import COMPUTE, COSTS
 
 Positive = Annotated[Real, Field(gt=0.0, allow_inf_nan=False)]
 Weight = Annotated[Real, Field(ge=0.0, allow_inf_nan=False)]
@@ -21,7 +21,7 @@ class SearchConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    cost: str = Field(default="compute_ratio", description="what the budget is about: a cost's name")
+    cost: str = Field(default=COMPUTE, description="what the budget is about: a cost's name")
     budget: Real = Field(
         default=0.2,
         gt=0.0,
@@ -125,6 +125,13 @@ class SearchConfig(BaseModel):
         if self.portable and asked:
             raise ValueError(f"portable leaves {' and '.join(asked)} out, as no learned direction fits another model")
         return self
+
+    def fields(self, mode: Literal["json", "python"] = "json") -> dict[str, Any]:
+        """Every field, as files and stores have them: without the cost where it is the compute ratio.
+
+        Files written before there was a choice of costs then stay equal to new ones.
+        """
+        return self.model_dump(mode=mode, exclude={"cost"} if self.cost == COMPUTE else None)
 
     @property
     def learns_directions(self) -> bool:

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from eos_platform.costs.fit import Fit, fit
 from eos_platform.costs.flops_ratio import FlopsRatio
-from eos_platform.costs.quantity import shown_quantity
-from eos_platform.costs.registry import COSTS
+from eos_platform.costs.quantity import shown_cost, shown_quantity
+from eos_platform.costs.registry import COMPUTE, COSTS
 from eos_platform.operators.relaxed.site import RelaxedSite
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.protocols import Cost, CostContext
@@ -23,7 +23,6 @@ from eos_platform.tasks.base import Subject
 from eos_platform.tasks.typical import cost_context
 
 MISSED = 0.05  # a deployed operator that costs so much more or less than its budget is said to
-COMPUTE = "compute_ratio"
 
 
 @dataclass(frozen=True)
@@ -57,17 +56,17 @@ class Spent:
             return ""
         side = "above" if miss > 0 else "below"
         cost = COSTS.get_named(self.name)
+        budget, predicted = shown_quantity(self.budget, cost), shown_quantity(self.predicted, cost)
         return (
-            f"the measured {_label(cost)}, {shown_quantity(self.value, cost)}, is "
-            f"{abs(miss):.0%} {side} the budget of {shown_quantity(self.budget, cost)}; the fit predicted "
-            f"{shown_quantity(self.predicted, cost)}"
+            f"{shown_cost(self.value, cost)} as measured is {abs(miss):.0%} {side} the budget of {budget}; "
+            f"the fit predicted {predicted}"
         )
 
     def __str__(self) -> str:
         cost = COSTS.get_named(self.name)
         budget = shown_quantity(self.budget, cost) if self.unit else f"{self.budget:g}"
         how = "" if self.predicted is None else f"measured, predicted {shown_quantity(self.predicted, cost)}; "
-        return f"{_label(cost)} {shown_quantity(self.value, cost)} ({how}budget {budget})"
+        return f"{shown_cost(self.value, cost)} ({how}budget {budget})"
 
     def as_json(self) -> dict[str, str | float]:
         """For an operator's provenance."""
@@ -140,8 +139,3 @@ def search_cost(subject: Subject, config: SearchConfig, fitted: Fit | None = Non
         return to_operator(parameters, tuple(counts), subject.target, "fit")
 
     return SearchCost(cost, context, fitted or fit(cost, context, operator, parameters.layers))
-
-
-def _label(cost: Cost) -> str:
-    """Without the unit, which the number has."""
-    return cost.label.removesuffix(f" ({cost.unit})")

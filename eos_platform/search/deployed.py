@@ -116,7 +116,7 @@ class Deployed:
             "model": self.workload.name,
             "task": self.workload.task,
             "step": self.progress.step,
-            "search": self.config.model_dump(mode="json"),
+            "search": self.config.fields(),
         }
         return operator.model_copy(update={"provenance": provenance})
 

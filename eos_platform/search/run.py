@@ -24,10 +24,11 @@ from torch import Tensor
 
 from eos_platform.common.errors import EosError
 from eos_platform.costs.flops import compute_ratio
+from eos_platform.costs.registry import COMPUTE
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.search.checkpoint import Progress, kept_fit, load_state, save_state
 from eos_platform.search.config import SearchConfig
-from eos_platform.search.cost import COMPUTE, SearchCost, Spent, search_cost
+from eos_platform.search.cost import SearchCost, Spent, search_cost
 from eos_platform.search.deployed import COMPARED, Deployed
 from eos_platform.search.discretise import feature_mask
 from eos_platform.search.objective import excess, teacher_states
@@ -151,7 +152,8 @@ class _Search:
         operator = self.deployed.operator()
         self.save()
         spent = self.cost.spent(operator, config.budget)
-        operator = operator.model_copy(update={"provenance": {**operator.provenance, "cost": spent.as_json()}})
+        if spent.name != COMPUTE:  # which follows from the operator
+            operator = operator.model_copy(update={"provenance": {**operator.provenance, "cost": spent.as_json()}})
         accuracy = evaluate(workload, operator, "validation", config.eval_questions).accuracy
         return SearchResult(
             operator=operator,
@@ -265,6 +267,8 @@ class _Search:
             found = evaluate(self.workload, operator, "validation", config.eval_questions)
             self.curves["accuracy"] = found.accuracy
             self.curves["compute_ratio"] = compute_ratio(operator, self.workload.shape, self.workload.text_tokens)
+            if config.cost != COMPUTE:
+                self.curves[config.cost] = self.cost.deployed(operator)
             if self.measure is not None:
                 self.curves |= self.measure(operator, found)
         if measured or self.due(REPORTS):

@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from eos_platform.costs.registry import COMPUTE
 from eos_platform.models.relaxation.relaxed import relaxed
 from eos_platform.search.config import SearchConfig
-from eos_platform.search.cost import COMPUTE, SearchCost, flops_cost
+from eos_platform.search.cost import SearchCost, flops_cost
 from eos_platform.search.objective import losses, total_loss
 from eos_platform.search.parameters import Parameters
 from eos_platform.tasks.base import Subject

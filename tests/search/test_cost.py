@@ -68,7 +68,7 @@ def test_the_compute_ratio_is_one_cost_among_others(small, tiny):
 
 def test_a_miss_is_told_in_words():
     told = Spent("prefill_ms", "ms", 8.0, 8.9, 7.9).remark
-    assert told == "the measured prefill, 8.9 ms, is 11% above the budget of 8 ms; the fit predicted 7.9 ms"
+    assert told == "prefill 8.9 ms as measured is 11% above the budget of 8 ms; the fit predicted 7.9 ms"
     assert Spent("prefill_ms", "ms", 8.0, 8.3, 7.9).remark == ""
     assert "below" in Spent("prefill_ms", "ms", 8.0, 4.0, 7.9).remark
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from eos_platform.analysis.comparison.bitpack import pack
 from eos_platform.analysis.comparison.pictures import kept_on
+from eos_platform.analysis.stats.bitpack import pack
 from eos_platform.common import strict_json
 from eos_platform.costs.flops import compute_ratio, prefill_flops
 from eos_platform.costs.prefill_time import prefill_cost

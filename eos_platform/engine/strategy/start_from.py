@@ -12,11 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from eos_platform.costs.flops import compute_ratio
 from eos_platform.costs.registry import COSTS
 from eos_platform.operators.spec import FEATURES, OperatorSpec, SiteSpec, Target, Transfer
 from eos_platform.search.config import SearchConfig
-from eos_platform.search.cost import COMPUTE
 from eos_platform.search.parameters import RHO_MOST, SPREAD_MOST, TAU_RANGE, WEIGHTS, Parameters
 from eos_platform.tasks.typical import cost_context
 
@@ -46,9 +44,7 @@ def nearest(starts: Sequence[str], config: SearchConfig, workload: Any) -> dict[
 
 def _spent(operator: OperatorSpec, config: SearchConfig, workload: Any) -> float:
     """What the operator costs, by the cost that the search's budget is about."""
-    if config.cost == COMPUTE:
-        return float(compute_ratio(operator, workload.shape, workload.text_tokens))
-    return COSTS.get_named(config.cost).measure(cost_context(workload), operator)
+    return float(COSTS.get_named(config.cost).measure(cost_context(workload), operator))
 
 
 @torch.no_grad()
