@@ -44,15 +44,16 @@ class Found:
 class Registry(Mapping[str, T], Generic[T]):
     """Things of one kind by name: those registered here, then those of entry points that can be loaded."""
 
-    def __init__(self, kind: str, group: str, check: Callable[[Any], T]) -> None:
+    def __init__(self, kind: str, group: str, check: Callable[[Any], T], *, named: bool = False) -> None:
         """
         Args:
             kind: singular, as error messages name it.
             group: of the entry points, without ``eos_platform.``.
             check: turns what an entry point loads into a thing of this kind, or raises ``EosError``/``TypeError``.
+            named: whether things have a ``name``, which must be their entry point's: files then find them again.
         """
         self.kind, self.group = kind, f"eos_platform.{group}"
-        self._check = check
+        self._check, self._named = check, named
         self._built_in: dict[str, T] = {}
         self._loaded: dict[str, T] = {}
         self._problems: dict[str, str] = {}
@@ -131,7 +132,10 @@ class Registry(Mapping[str, T], Generic[T]):
             if point is None:
                 return None, "there is no such plug-in"
             try:
-                self._loaded[name] = self._check(point.load())
+                thing = self._check(point.load())
+                if self._named and (own := getattr(thing, "name", name)) != name:
+                    raise EosError(f"the entry point is called '{name}' and the {self.kind} '{own}'")
+                self._loaded[name] = thing
                 return self._loaded[name], ""
             except Exception as error:  # whatever another package's code raises is its own fault, and stays there
                 first = (str(error).strip() or "no message").splitlines()[0][:200]
