@@ -24,7 +24,7 @@ from eos_platform.costs.site_flops import (
     steering_flops,
 )
 from eos_platform.costs.vision_flops import vision_flops
-from eos_platform.models.runtime.required_features import arrivals, decoder_needs
+from eos_platform.operators.plan import OperatorPlan
 from eos_platform.operators.relaxed.site import RelaxedSite
 from eos_platform.operators.selectors.diverse_topk import at_once, products
 from eos_platform.operators.site import SCORED
@@ -74,11 +74,11 @@ def prefill_flops(shape: DecoderShape, text_tokens: int, operator: OperatorSpec 
             f"operator '{operator.name}' is for {target.layers} decoder layers and {target.tokens} visual tokens;"
             f" here are {shape.layers} and {tokens}"
         )
-    total = float(logits)
-    total += opening_flops(shape, decoder_needs(operator), operator.entering, text_tokens)
-    for site, incoming in arrivals(operator, "decoder"):
-        total += site_flops(shape, site, incoming, text_tokens)
-    return total + sum(layer_flops(shape, shape.units * count + text_tokens) for count in operator.counts)
+    plan, total = OperatorPlan.of(operator), float(logits)
+    total += opening_flops(shape, plan.features, plan.entering, text_tokens)
+    for planned in plan.decoder:
+        total += site_flops(shape, planned, text_tokens)
+    return total + sum(layer_flops(shape, length) for length in plan.lengths(text_tokens, shape.units))
 
 
 def compute_ratio(operator: OperatorSpec, shape: DecoderShape, text_tokens: int) -> float:

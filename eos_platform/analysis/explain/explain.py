@@ -24,7 +24,7 @@ from eos_platform.analysis.stats.intervals import interval, paired_difference
 from eos_platform.common.errors import EosError
 from eos_platform.costs.flops import compute_ratio
 from eos_platform.models.bundled import GRIDS
-from eos_platform.models.runtime.required_features import decoder_needs
+from eos_platform.operators.plan import OperatorPlan
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.tasks.base import Subject
 from eos_platform.tasks.batch import Asked
@@ -133,7 +133,7 @@ def explain(
     encoded = workload.encoded("heldout", SHOWN_ON)
     shown = examples(encoded, pictures)
     kept = kept_on(workload, operator, encoded.seen_by(operator), [example["question"] for example in shown])
-    steered = pictures > 0 and "question" in decoder_needs(operator)
+    steered = pictures > 0 and "question" in OperatorPlan.of(operator).features
     asked = about_one(encoded, ASKED) if steered else []
     kept_asked = kept_on(workload, operator, encoded.seen_by(operator), asked)
     near = nearest(operator, ratios[0], workload.target, workload.shape, workload.text_tokens)

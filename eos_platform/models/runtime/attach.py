@@ -30,13 +30,13 @@ from typing import Any, Protocol, TypeVar
 
 from eos_platform.common.errors import EosError
 from eos_platform.models.adapters.hooks import Renamed
-from eos_platform.models.adapters.target import absent_of, check_fits, parts_of, target_of
+from eos_platform.models.adapters.target import absent_of, check_plan, parts_of, target_of
 from eos_platform.models.loading.unwrap import unwrapped
 from eos_platform.models.runtime.decoder_hooks import Session
 from eos_platform.models.runtime.layout import Layout
 from eos_platform.models.runtime.operator_source import operator_from
-from eos_platform.models.runtime.ragged_state import Crowd
-from eos_platform.models.runtime.token_state import Present
+from eos_platform.models.runtime.token_state import TokenState
+from eos_platform.operators.plan import OperatorPlan
 from eos_platform.operators.rescale import rescale as rescale_operator
 from eos_platform.operators.spec import OperatorSpec, SiteSpec
 
@@ -89,7 +89,7 @@ def start(
     model: Any,
     operator: OperatorSpec | str | Path,
     layout: Layout | None = None,
-    watch: Callable[[SiteSpec, Present | Crowd], None] | None = None,
+    watch: Callable[[SiteSpec, TokenState], None] | None = None,
     compiled: bool = False,
 ) -> Session:
     """Hooks on ``model``, which nobody keeps account of yet (see ``holding``).
@@ -100,12 +100,13 @@ def start(
     spec, model = operator_from(operator), unwrapped(model)
     parts = parts_of(model)
     check_free(model)
-    check_fits(parts, spec)
+    plan = OperatorPlan.of(spec)
+    check_plan(parts, plan)
     if layout is not None and not layout.units and layout.visual_bn.shape[1] != spec.target.tokens:
         raise EosError(
             f"layout has {layout.visual_bn.shape[1]} visual tokens; the operator is for {spec.target.tokens}"
         )
-    return Session(model, parts, spec, layout, watch, compiled)
+    return Session(model, parts, plan, layout, watch, compiled)
 
 
 def _fitted(model: Any, operator: OperatorSpec | str | Path, rescale: bool) -> OperatorSpec:
