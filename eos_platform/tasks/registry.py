@@ -8,7 +8,7 @@ from typing import Any
 from eos_platform.plugins import Registry
 from eos_platform.protocols import Task
 from eos_platform.tasks.files import Files
-from eos_platform.tasks.scenes_task import Scenes
+from eos_platform.tasks.scenes.task import Scenes
 
 Opener = Callable[..., Task]  # the task, given its options by name
 

@@ -23,11 +23,11 @@ from eos_platform.protocols import Task
 from eos_platform.tasks.base import Subject
 from eos_platform.tasks.batch import answer_states
 from eos_platform.tasks.choice import Choice, checked, open_task, text_of
-from eos_platform.tasks.encode import Encoded
 from eos_platform.tasks.on_task import OnTask
-from eos_platform.tasks.questions import SKILLS
 from eos_platform.tasks.scenes import CONFIGS, SPLITS, SceneConfig, Split
-from eos_platform.tasks.scenes_task import Scenes
+from eos_platform.tasks.scenes.encode import Encoded
+from eos_platform.tasks.scenes.questions import SKILLS
+from eos_platform.tasks.scenes.task import Scenes
 
 
 @dataclass
