@@ -15,8 +15,8 @@ from eos_platform.common.files import check_writable
 def front(
     budgets: Annotated[str, typer.Option(help="Compute ratios, with commas between.")] = ".33,.22,.15,.1,.05",
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder of the operator files.")] = Path("front"),
-    model: Annotated[str, typer.Option(help="A bundled model (bundled, bundled-small) or a model folder.")] = "bundled",
-    task: Task = "scenes",
+    model: Annotated[str, typer.Option(help="A bundled model (bundled, bundled-qwen ...) or a folder.")] = "bundled",
+    task: Task = None,
     data: Data = None,
     allow_bad: AllowBad = None,
     seed: Annotated[int, typer.Option(help="Seed of the searches.")] = 0,
@@ -46,7 +46,7 @@ def front(
     wanted = parse_ratios(budgets, "--budgets") or ()
     config = SearchConfig.of({"seed": seed, **dict(map(parse_override, sets or ()))}, "--set")
     steps = sum(one.steps for one in configs_of(config, wanted))
-    chosen = task_of(task, data, allow_bad)
+    chosen = task_of(task, data, allow_bad, model)
     for budget in wanted:
         check_writable(out / _file(budget))
     workload = load_workload(model, chosen, device, trust_remote_code=trust_remote_code, allow_missing=allow_missing)
