@@ -5,7 +5,7 @@ On them plain downsampling fails by definition, and so does an operator that kee
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -19,7 +19,6 @@ from eos_platform.tasks.batch import Asked, ask
 from eos_platform.tasks.scenes_v2.render import quartered
 
 DETAIL = "detail"  # the group's name, and a task's attribute that says it has one
-Encode = Callable[[Sequence[Example]], Asked]
 WHOLE, QUARTER = "whole", "quarter"
 
 
@@ -28,12 +27,12 @@ def with_less(example: Example) -> Example:
     return replace(example, image=partial(_shrunk, example))
 
 
-def needs_detail(encoded: Asked, encode: Encode) -> np.ndarray:
+def needs_detail(encoded: Asked, less: Callable[[], Asked]) -> np.ndarray:
     """Which questions need detail, (questions,) bool, from the unreduced model's answers; kept on disk.
 
     Args:
         encoded: the questions.
-        encode: makes the same of others.
+        less: makes the same about pictures at a quarter of the pixels; only where nothing is on disk.
     """
     examples = [encoded.example(number) for number in range(len(encoded))]
     facts = [(one.key, one.question, one.answers) for one in examples]
@@ -41,7 +40,7 @@ def needs_detail(encoded: Asked, encode: Encode) -> np.ndarray:
     form = (torch.float64, (len(examples),))
     found = cache.load(key, {WHOLE: form, QUARTER: form})
     if found is None:
-        both = {WHOLE: ask(encoded), QUARTER: ask(encode([with_less(one) for one in examples]))}
+        both = {WHOLE: ask(encoded), QUARTER: ask(less())}
         found = {name: torch.from_numpy(scores) for name, scores in both.items()}
         cache.save(key, found)
     return ((found[WHOLE] == 1) & (found[QUARTER] < 1)).numpy()

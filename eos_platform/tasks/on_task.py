@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from eos_platform.common.errors import unknown
 from eos_platform.protocols import Example, Task
-from eos_platform.tasks.detail import DETAIL, needs_detail
+from eos_platform.tasks.detail import DETAIL, needs_detail, with_less
 from eos_platform.tasks.examples import EncodedExamples, Examples, Judge
 from eos_platform.tasks.scenes import SPLITS, Split
 
@@ -59,9 +60,15 @@ class OnTask(Examples):
         if getattr(self.on, DETAIL, False):
             key = split, len(given)
             if key not in self._detail:
-                self._detail[key] = needs_detail(self.encoded(split, questions), self._encode)
+                self._detail[key] = needs_detail(
+                    self.encoded(split, questions), partial(self.with_less, split, questions)
+                )
             found[DETAIL] = self._detail[key]
         return found
+
+    def with_less(self, split: Split, questions: int) -> EncodedExamples:
+        """The first ``questions`` of a split, about their pictures at a quarter of the pixels; not kept."""
+        return self._encode([with_less(one) for one in self._first(split, questions)])
 
     def _encode(self, given: Sequence[Example]) -> EncodedExamples:
         tokenizer = getattr(self.processor, "tokenizer", None)
