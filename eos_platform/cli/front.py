@@ -16,8 +16,8 @@ def front(
     budgets: Annotated[str, typer.Option(help="Values of the cost, with commas between.")] = ".33,.22,.15,.1,.05",
     cost: Annotated[str | None, typer.Option(help="What budgets are about; default compute_ratio.")] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder of the operator files.")] = Path("front"),
-    model: Annotated[str, typer.Option(help="A bundled model (bundled, bundled-small) or a model folder.")] = "bundled",
-    task: Task = "scenes",
+    model: Annotated[str, typer.Option(help="A bundled model (bundled, bundled-qwen ...) or a folder.")] = "bundled",
+    task: Task = None,
     data: Data = None,
     allow_bad: AllowBad = None,
     seed: Annotated[int, typer.Option(help="Seed of the searches.")] = 0,
@@ -53,7 +53,7 @@ def front(
         told = [SearchConfig.of({**fields, "budget": text.strip()}, "--budgets") for text in budgets.split(",")]
         wanted, config = tuple(one.budget for one in told), told[0]
     steps = sum(one.steps for one in configs_of(config, wanted))
-    chosen = task_of(task, data, allow_bad)
+    chosen = task_of(task, data, allow_bad, model)
     for budget in wanted:
         check_writable(out / _file(budget))
     workload = load_workload(model, chosen, device, trust_remote_code=trust_remote_code, allow_missing=allow_missing)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
+
+import numpy as np
 
 from eos_platform.common.errors import unknown
 from eos_platform.protocols import Example, Task
-from eos_platform.tasks.examples import Examples, Judge
+from eos_platform.tasks.detail import DETAIL, needs_detail, with_less
+from eos_platform.tasks.examples import EncodedExamples, Examples, Judge
 from eos_platform.tasks.scenes import SPLITS, Split
 
 
@@ -34,6 +38,7 @@ class OnTask(Examples):
         self.on, self._source = task, source or task.name
         exact = bool(getattr(task, "exact", False))
         self._judge: Judge | None = None if exact else task.score
+        self._detail: dict[tuple[Split, int], np.ndarray] = {}
         told = task.name if task.name == "scenes" else f"{task.name} {task.version}"
         self._begin(model, processor, name, told)
 
@@ -46,6 +51,28 @@ class OnTask(Examples):
     def source(self) -> str:
         """The task as it was chosen."""
         return self._source
+
+    def subsets(self, split: Split, questions: int) -> Mapping[str, np.ndarray]:
+        """Those that the examples name, in the task's order, and ``detail`` where the task has it."""
+        given = self._first(split, questions)
+        names = [name for name in self.on.groups if any(name in one.subsets for one in given)]
+        found = {name: np.array([name in one.subsets for one in given]) for name in names}
+        if getattr(self.on, DETAIL, False):
+            key = split, len(given)
+            if key not in self._detail:
+                self._detail[key] = needs_detail(
+                    self.encoded(split, questions), partial(self.with_less, split, questions)
+                )
+            found[DETAIL] = self._detail[key]
+        return found
+
+    def with_less(self, split: Split, questions: int) -> EncodedExamples:
+        """The first ``questions`` of a split, about their pictures at a quarter of the pixels; not kept."""
+        return self._encode([with_less(one) for one in self._first(split, questions)])
+
+    def _encode(self, given: Sequence[Example]) -> EncodedExamples:
+        tokenizer = getattr(self.processor, "tokenizer", None)
+        return EncodedExamples(self.model, self._prompts(given), self._judge, tokenizer)
 
     def _first(self, split: Split, questions: int) -> Sequence[Example]:
         if split not in SPLITS:

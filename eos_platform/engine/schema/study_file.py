@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from eos_platform import objectives as objective
 from eos_platform.common import strict_yaml
@@ -24,7 +24,7 @@ from eos_platform.engine.schema.space import Dimension, check_space
 from eos_platform.engine.schema.study_checks import check_together
 from eos_platform.protocols import Objective
 from eos_platform.search.config import SearchConfig
-from eos_platform.tasks.choice import checked
+from eos_platform.tasks.choice import checked, default_for
 
 OBJECTIVES = {one.metric: str(one.direction) for one in objective.DEFAULT}
 LONGEST = 100  # characters of a name
@@ -108,7 +108,8 @@ class StudyFile(Section):
     model: str = "bundled"
     trust_remote_code: Flag = False  # run Python that lies in the model's folder
     allow_missing: Flag = False  # draw weights at random that the model's folder lacks
-    task: str | dict[str, Any] = "scenes"  # a name, or name and options: {name: files, data: questions.jsonl}
+    # a name, or name and options: {name: files, data: questions.jsonl}; left out: as ``tasks.choice.default_for`` says
+    task: str | dict[str, Any] = "scenes"
     objectives: dict[str, str] = OBJECTIVES
     search: dict[str, Any] = Field(default_factory=dict)
     space: dict[str, Dimension] = Field(min_length=1)
@@ -137,6 +138,13 @@ class StudyFile(Section):
     @classmethod
     def _shows(cls, text: str) -> str:
         return check_characters(text, allowed="\n\t")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _task_of_model(cls, fields: Any) -> Any:
+        if isinstance(fields, dict) and "model" in fields and "task" not in fields:
+            return {**fields, "task": default_for(str(fields["model"]))}
+        return fields
 
     @field_validator("task", mode="before")
     @classmethod
