@@ -49,7 +49,7 @@ def test_what_lacks_something_is_no_cost():
 @pytest.mark.parametrize("name", ["accuracy", "two words", "", "2nd", "a/b"])
 def test_a_name_that_no_metric_has_is_refused(name):
     made = type("Odd", (type(COSTS["mean_tokens"]),), {"name": name})
-    with pytest.raises(TypeError, match="a cost's name is letters, .* and names a metric"):
+    with pytest.raises(TypeError, match=r"a cost's name is letters, .* and names a metric"):
         _cost(made)
 
 
