@@ -15,7 +15,7 @@ from eos_platform.models.conformance.registry import Checks
 from eos_platform.models.conformance.subjects import built, specs
 from eos_platform.models.conformance.zoo import Sample, prompts
 from eos_platform.models.decoding.cache import cache_of
-from eos_platform.models.runtime.attach import attached
+from eos_platform.models.runtime.attach import attach, attached, detach
 from eos_platform.operators.plan import Need, OperatorPlan
 from eos_platform.operators.spec import OperatorSpec, Target
 
@@ -63,17 +63,20 @@ def _handed(model: Any, inputs: dict[str, Any]) -> tuple[list[int], Any]:
 
 @CHECKS.check("plan: what is refused")
 def refused(sample: Sample) -> int:
-    """An operator is refused exactly where its plan needs something that the model lacks."""
+    """An operator is refused exactly where its plan needs something that the model lacks; any other runs."""
     model, tried = built(sample), 0
-    lacks = set(lacking(parts_of(model)))
+    lacks, inputs = set(lacking(parts_of(model))), prompts(sample, [[sample.sizes[0]]])
     for operator in _demanding(target_of(model)):
         needs = OperatorPlan.of(operator).needs
         try:
-            with attached(model, operator):
-                passed = True
+            attach(model, operator)
         except EosError:
-            passed = False
-        assert passed == (not needs & lacks), f"{operator.name}: needs {sorted(needs)}, and lacking is {sorted(lacks)}"
+            assert needs & lacks, f"{operator.name}: needs {sorted(needs)}, and was refused"
+        else:
+            with torch.no_grad():
+                assert model(**inputs).logits.isfinite().all(), operator.name
+            detach(model)
+            assert not needs & lacks, f"{operator.name}: needs {sorted(needs)}, and {sorted(lacks)} is lacking"
         tried += 1
     assert not lacks & {Need.LAYER_WEIGHTS, Need.PROMPT_TEXT, Need.ONE_IMAGE}
     return tried
