@@ -90,7 +90,10 @@ class PlanCost:
     @property
     def total(self) -> float:
         """All of it."""
-        return sum(self.sites, self.logits + self.opening) + sum(self.layers)
+        total = self.logits + self.opening
+        for site in self.sites:  # not by ``sum``, which rounds otherwise from Python 3.12 on
+            total += site
+        return total + sum(self.layers)
 
 
 def prefill_flops(shape: DecoderShape, text_tokens: int, operator: OperatorSpec | None, tokens: int) -> float:
