@@ -12,10 +12,10 @@ from eos_platform.models.adapters.hooks import Hook, parameters, renamed
 from eos_platform.models.attention.implementations import biases_lacking, check_attention
 from eos_platform.models.loading.unwrap import unwrapped
 from eos_platform.operators.plan import TOWER_FEATURES, Need, OperatorPlan
+from eos_platform.operators.rescale import rescale
 from eos_platform.operators.spec import OperatorSpec, Target
 
 __all__ = [
-    "IN_TOWER",
     "Hook",
     "Parts",
     "absent_of",
@@ -23,6 +23,7 @@ __all__ = [
     "lacking",
     "parts_of",
     "renamed",
+    "rescaled_to",
     "target_of",
     "unmet",
 ]
@@ -46,7 +47,10 @@ def parts_of(model: Any) -> Parts:
 
 def target_of(model: Any, name: str = "") -> Target:
     """What an operator made for this model refers to."""
-    parts = parts_of(model)
+    return _target(parts_of(model), name)
+
+
+def _target(parts: Parts, name: str = "") -> Target:
     return Target(layers=len(parts.layers), grid=parts.grid, model=name, vision_layers=parts.used)
 
 
@@ -54,6 +58,24 @@ def absent_of(parts: Parts) -> tuple[str, ...]:
     """What sites in the decoder may read elsewhere, and not of this model."""
     reads = parts.family is None or (parts.family.reads_tower and parts.used > 0)
     return () if reads else FROM_TOWER
+
+
+def rescaled_to(parts: Parts, spec: OperatorSpec) -> OperatorSpec:
+    """An operator made to fit a model.
+
+    Raises:
+        EosError: a site would lose all that it ranks by, or has no place in the model.
+    """
+    target = _target(parts)
+    if parts.family is not None and parts.family.varies:  # shares count, whatever the grid they were found on
+        target = target.model_copy(update={"grid": spec.target.grid})
+    if not (spec.target.vision_layers and target.vision_layers):
+        target = target.model_copy(update={"vision_layers": spec.target.vision_layers})
+    one_axis = parts.family is None or parts.family.axes == 1
+    width = parts.language_model.config.hidden_size
+    target = target.model_copy(update={"model": spec.target.model})  # a name for people: the model itself has none
+    probes = all(len(site.probe) in (0, width) for site in spec.sites) and spec.target == target
+    return rescale(spec, target, probes=probes, positions=one_axis, absent=absent_of(parts)).operator
 
 
 def check_plan(parts: Parts, plan: OperatorPlan) -> None:

@@ -2,7 +2,7 @@
 
 Flash attention's kernels take no mask but one of padding, (b, k) over the keys (True: attend; None: all of them). So
 a token sees all those before it and no other, windows are counted in tokens that are there, and what is added to the
-logits of a key goes another way (``spare.py``).
+logits of a key goes another way (``flash_bias.py``).
 """
 
 from __future__ import annotations

@@ -22,7 +22,8 @@ from torch import Tensor
 
 from eos_platform.common.errors import EosError
 from eos_platform.models.adapters.deep import dense, levels_of
-from eos_platform.models.adapters.target import Parts, parts_of, renamed
+from eos_platform.models.adapters.hooks import before
+from eos_platform.models.adapters.target import Parts, parts_of
 from eos_platform.models.attention.implementations import check_relaxed
 from eos_platform.models.attention.masks import add_bias, take
 from eos_platform.models.attention.queries import layer_features, take_tokens
@@ -95,12 +96,12 @@ class _Relaxation:
         self.first = first = min(self.sites, default=len(parts.layers))
         levels = levels_of(parts, first) if self.sites else 0
         self.hooks = [
-            layer.register_forward_pre_hook(renamed(partial(self._layer, index, index == first)), with_kwargs=True)
+            before(layer, partial(self._layer, index, index == first))
             for index, layer in enumerate(parts.layers)
             if index >= first or (index == 0 and self.steers) or 0 < index <= levels
         ]
         if levels:
-            self.hooks.append(parts.language_model.register_forward_pre_hook(renamed(self._enter), with_kwargs=True))
+            self.hooks.append(before(parts.language_model, self._enter))
         if candidates is not None:
             self.hooks.append(parts.language_model.norm.register_forward_hook(self._leave))
 

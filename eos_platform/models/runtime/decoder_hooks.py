@@ -3,9 +3,10 @@
 Every decoder layer is handed the same full-length mask, positions and rotary embeddings by its model's loop, so from
 the first site on each layer's hook hands over those of the tokens present instead. Sites at layer 0, and the dropping
 of places whose visual tokens never left the vision tower, act before the language model: the cache length of layer 0
-is what the model takes for "tokens seen". The choice made for a prompt is kept with its cache (``follow.py``), for the
-steps that decode from it or from a copy; a call without cache is a prompt of its own. What a call of the whole model
-tells before the language model is reached, the listener keeps.
+is what the model takes for "tokens seen". The choice made for a prompt is kept with its cache (``cache_rows.py``), for
+the steps that decode from it or from a copy; a call without cache is a prompt of its own. What a call of the whole
+model tells before the language model is reached, the listener keeps. Which sites there are, and what they read, is in
+the operator's plan (``operators/plan.py``).
 
 Nothing here waits for the device (but to count the images and the padding of several prompts, to follow rows of a cache
 that were moved, and on flash attention to see that a lone row is one sequence, as transformers does itself), loops over
@@ -27,7 +28,7 @@ from torch import Tensor, nn
 from eos_platform.common.errors import EosError
 from eos_platform.models.adapters.base import Parts
 from eos_platform.models.adapters.deep import dense, levels_of
-from eos_platform.models.adapters.hooks import renamed
+from eos_platform.models.adapters.hooks import before
 from eos_platform.models.attention.flash_bias import Carrier
 from eos_platform.models.attention.implementations import check_kept, check_unpacked, is_flash
 from eos_platform.models.attention.masks import cut, take
@@ -73,29 +74,36 @@ class _Local(threading.local):
 
 
 class Session:
-    """Hooks of one operator on one model. ``layout`` given: the language model is called directly."""
+    """Hooks of one operator on one model."""
 
     def __init__(
         self,
         model: nn.Module,
         parts: Parts,
         plan: OperatorPlan,
-        layout: Layout | None = None,
+        prompts: Layout | Listener,
         watch: Callable[[SiteSpec, TokenState], None] | None = None,
         compiled: bool = False,
     ) -> None:
-        """``watch`` is told what is present after each site of a prompt; ``compiled`` fuses what is done there and
-        where tokens enter."""
+        """Install them.
+
+        Args:
+            model: with no operator on it.
+            parts: of the model.
+            plan: of the operator.
+            prompts: the layout that the language model is called with directly, or who follows calls of the whole.
+            watch: is told what is present after each site of a prompt.
+            compiled: what is done there, and where tokens enter, is fused.
+        """
         self.parts = parts
         self.plan = plan
         self.origin = Origin(plan.operator)
-        self.layout = layout
+        self.layout, self.listener = (None, prompts) if isinstance(prompts, Listener) else (prompts, None)
         self.watch = watch
         self.compiled = compiled
         self.kind: str = parts.language_model.config._attn_implementation
         self._local = _Local()
         self._hooks: list[Any] = []
-        self.listener = Listener(parts, plan) if layout is None else None
         if plan.first_layer is not None:
             self._install(model, plan.first_layer)
 
@@ -105,33 +113,29 @@ class Session:
         return self.plan.operator
 
     def _install(self, model: nn.Module, first: int) -> None:
-        parts = self.parts
+        # called as a whole, hooks run as they are even where the model is compiled: what one call tells the next in
+        # this thread must not be taken for a constant
+        parts, traced = self.parts, self.listener is None
         if self.listener is not None:
-            self._before(model, self._begin_call)
-            self._before(parts.body, self.listener.read_call)
+            self._hooks.append(before(model, self._begin_call, traced))
+            self._hooks.append(before(parts.body, self.listener.read_call, traced))
             # a call that fails must not be taken for the next one of the language model
             self._hooks.append(parts.body.register_forward_hook(self._end_call, always_call=True))
             source = None if parts.family is None else parts.family.listens(parts)
             if source is not None:
-                self._before(source, self.listener.hear)
-        self._before(parts.language_model, self._enter)
+                self._hooks.append(before(source, self.listener.hear, traced))
+        self._hooks.append(before(parts.language_model, self._enter, traced))
         levels = levels_of(parts, first)
         self.deepens = levels > 0
         for index, layer in enumerate(parts.layers):
             # layer 0 always: it is where the cache is first seen
             if index >= first or index <= levels:
-                self._before(layer, partial(self._layer, index))
+                self._hooks.append(before(layer, partial(self._layer, index), traced))
         leave = self._leave if self.layout is not None else self._leave_untraced
         self._hooks.append(parts.language_model.norm.register_forward_hook(leave))
         if self.plan.biased and is_flash(parts):
             for layer in parts.layers[min(self.plan.biased) :]:
                 self._hooks.append(Carrier(layer.self_attn))
-
-    def _before(self, module: Any, act: Callable[[Any, Call], None]) -> None:
-        # called as a whole, hooks run as they are even where the model is compiled: what one call tells the next in
-        # this thread must not be taken for a constant
-        hook = renamed(act, traced=self.layout is not None)
-        self._hooks.append(module.register_forward_pre_hook(hook, with_kwargs=True))
 
     def remove(self) -> None:
         """Take every hook off again."""

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from eos_platform.common.errors import EosError
 from eos_platform.models.adapters.base import Parts
-from eos_platform.models.adapters.hooks import renamed
+from eos_platform.models.adapters.hooks import before
 from eos_platform.models.attention.vision_queries import read_block
 from eos_platform.models.loading.devices import device_of, moved
 from eos_platform.models.runtime.layout import Layout, Seen
@@ -95,22 +95,19 @@ class Tower:
 
     def _install(self) -> None:
         parts = self.parts
-        self._before(parts.tower, self._begin)
+        self._hooks.append(before(parts.tower, self._begin))
         first = min(self.sites, default=len(parts.blocks))
         for index, block in enumerate(parts.blocks):
             if index >= first:
-                self._before(block, partial(self._block, index))
+                self._hooks.append(before(block, partial(self._block, index)))
         own, after = set(self.names), parts.used < len(parts.blocks)
         if "next_vision" in own and after:
             own.discard("next_vision")
-            self._before(parts.blocks[parts.used].self_attn, partial(self._read, ("next_vision",)))
+            self._hooks.append(before(parts.blocks[parts.used].self_attn, partial(self._read, ("next_vision",))))
         if own:
-            self._before(parts.vision_layer.self_attn, partial(self._read, tuple(own)))
+            self._hooks.append(before(parts.vision_layer.self_attn, partial(self._read, tuple(own))))
         if self.spreads:
             self._hooks.append(parts.body.multi_modal_projector.register_forward_hook(self._spread))
-
-    def _before(self, module: Any, act: Callable[[Any, dict[str, Any]], None]) -> None:
-        self._hooks.append(module.register_forward_pre_hook(renamed(act), with_kwargs=True))
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "_local"}
