@@ -23,6 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from eos_platform.common.cache_folder import FOLDER as FOLDER
 from eos_platform.common.cache_folder import cache_folder
 from eos_platform.common.errors import EosError
 from eos_platform.common.files import check_regular

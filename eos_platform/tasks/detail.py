@@ -27,8 +27,9 @@ def with_less(example: Example) -> Example:
     return replace(example, image=partial(_shrunk, example))
 
 
-def needs_detail(encoded: Asked, less: Callable[[], Asked]) -> np.ndarray:
-    """Which questions need detail, (questions,) bool, from the unreduced model's answers; kept on disk.
+def whole_and_quarter(encoded: Asked, less: Callable[[], Asked]) -> tuple[np.ndarray, np.ndarray]:
+    """What the unreduced model's answers are worth, (questions,) each: on the pictures, and on a quarter of their
+    pixels; kept on disk.
 
     Args:
         encoded: the questions.
@@ -43,7 +44,12 @@ def needs_detail(encoded: Asked, less: Callable[[], Asked]) -> np.ndarray:
         both = {WHOLE: ask(encoded), QUARTER: ask(less())}
         found = {name: torch.from_numpy(scores) for name, scores in both.items()}
         cache.save(key, found)
-    return ((found[WHOLE] == 1) & (found[QUARTER] < 1)).numpy()
+    return found[WHOLE].numpy(), found[QUARTER].numpy()
+
+
+def needs_detail(whole: np.ndarray, quarter: np.ndarray) -> np.ndarray:
+    """Which questions need detail, (questions,) bool: those that the loss of pixels costs."""
+    return (whole == 1) & (quarter < 1)
 
 
 def _shrunk(example: Example) -> Image.Image:

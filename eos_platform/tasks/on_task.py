@@ -10,7 +10,7 @@ import numpy as np
 
 from eos_platform.common.errors import unknown
 from eos_platform.protocols import Example, Task
-from eos_platform.tasks.detail import DETAIL, needs_detail, with_less
+from eos_platform.tasks.detail import DETAIL, needs_detail, whole_and_quarter, with_less
 from eos_platform.tasks.examples import EncodedExamples, Examples, Judge
 from eos_platform.tasks.scenes import SPLITS, Split
 
@@ -38,7 +38,7 @@ class OnTask(Examples):
         self.on, self._source = task, source or task.name
         exact = bool(getattr(task, "exact", False))
         self._judge: Judge | None = None if exact else task.score
-        self._detail: dict[tuple[Split, int], np.ndarray] = {}
+        self._both: dict[tuple[Split, int], tuple[np.ndarray, np.ndarray]] = {}
         told = task.name if task.name == "scenes" else f"{task.name} {task.version}"
         self._begin(model, processor, name, told)
 
@@ -58,21 +58,22 @@ class OnTask(Examples):
         names = [name for name in self.on.groups if any(name in one.subsets for one in given)]
         found = {name: np.array([name in one.subsets for one in given]) for name in names}
         if getattr(self.on, DETAIL, False):
-            key = split, len(given)
-            if key not in self._detail:
-                self._detail[key] = needs_detail(
-                    self.encoded(split, questions), partial(self.with_less, split, questions)
-                )
-            found[DETAIL] = self._detail[key]
+            found[DETAIL] = needs_detail(*self.whole_and_quarter(split, questions))
         return found
 
-    def with_less(self, split: Split, questions: int) -> EncodedExamples:
-        """The first ``questions`` of a split, about their pictures at a quarter of the pixels; not kept."""
-        return self._encode([with_less(one) for one in self._first(split, questions)])
+    def whole_and_quarter(self, split: Split, questions: int) -> tuple[np.ndarray, np.ndarray]:
+        """What the unreduced model's answers are worth: on the pictures, and on a quarter of their pixels."""
+        encoded = self.encoded(split, questions)
+        key = split, len(encoded)
+        if key not in self._both:
+            self._both[key] = whole_and_quarter(encoded, partial(self._with_less, split, questions))
+        return self._both[key]
 
-    def _encode(self, given: Sequence[Example]) -> EncodedExamples:
-        tokenizer = getattr(self.processor, "tokenizer", None)
-        return EncodedExamples(self.model, self._prompts(given), self._judge, tokenizer)
+    def _with_less(self, split: Split, questions: int) -> EncodedExamples:
+        given = [with_less(one) for one in self._first(split, questions)]
+        return EncodedExamples(
+            self.model, self._prompts(given), self._judge, getattr(self.processor, "tokenizer", None)
+        )
 
     def _first(self, split: Split, questions: int) -> Sequence[Example]:
         if split not in SPLITS:

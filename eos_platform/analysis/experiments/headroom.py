@@ -16,7 +16,6 @@ from eos_platform.common.errors import EosError
 from eos_platform.models.bundled import MODELS
 from eos_platform.operators.designs import get_design
 from eos_platform.tasks import load_workload
-from eos_platform.tasks.batch import ask
 from eos_platform.tasks.evaluate import Evaluation, evaluate
 from eos_platform.tasks.on_task import OnTask
 
@@ -31,13 +30,9 @@ def headroom(subject: OnTask, questions: int) -> Room:
         EosError: the task has no questions.
     """
     random = get_design("random").build(subject.target, subject.target.tokens / 4)
-    less = ask(subject.with_less("heldout", questions))
-    whole = evaluate(subject, None, "heldout", questions)
-    return {
-        WAYS[0]: whole,
-        WAYS[1]: Evaluation(less, whole.skills, whole.find_subsets),
-        WAYS[2]: evaluate(subject, random, "heldout", questions),
-    }
+    fewer = evaluate(subject, random, "heldout", questions)
+    scores = (*subject.whole_and_quarter("heldout", questions), fewer.scores)
+    return {way: Evaluation(found, fewer.skills, fewer.find_subsets) for way, found in zip(WAYS, scores, strict=True)}
 
 
 def table(rooms: Mapping[str, Room]) -> str:
