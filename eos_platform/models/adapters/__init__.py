@@ -16,7 +16,7 @@ from eos_platform.plugins import Registry, of_type
 FAMILIES: dict[str, Family] = {}  # by model type
 
 
-def _family(thing: Any) -> Family:
+def _brought(thing: Any) -> Family:
     """A family of another package, which must say whose it is, and of no model type that is another's.
 
     Raises:
@@ -34,7 +34,7 @@ def _family(thing: Any) -> Family:
     return family
 
 
-ADAPTERS: Registry[Family] = Registry("family", "families", _family, aliases=True)  # looked up by model type
+ADAPTERS: Registry[Family] = Registry("family", "families", _brought, aliases=True)  # looked up by model type
 
 
 def register(family: Family) -> Family:

@@ -31,14 +31,14 @@ def main(arguments: Sequence[str]) -> int:
     if strange := [name for name in asked.family if name not in known]:
         parser.error(str(unknown("family", strange[0], known)))
     console = terminal.console()
-    tried = {name: known[name] for name in asked.family or known}
+    chosen = {name: known[name] for name in asked.family or known}
     checks = {name: one for name, one in CHECKS.items() if name not in asked.without}
-    table = Table("check", *tried, title="conformance: cases tried (x: failed)")
+    table = Table("check", *chosen, title="conformance: cases tried (x: failed)")
     failures: list[str] = []
     total, began = 0, time.perf_counter()
     for name, check in checks.items():
         cells = []
-        for family, sample in tried.items():
+        for family, sample in chosen.items():
             try:
                 tried = check(sample)
             except Exception as error:  # a matrix with the failure in its place says more than a traceback

@@ -40,7 +40,7 @@ _METHODS = (
 )
 
 
-def _design(thing: Any) -> Design:
+def _brought(thing: Any) -> Design:
     """A design of another package; whatever its code raises is one line about it, and it is left out where all are
     tried.
 
@@ -62,7 +62,7 @@ def _design(thing: Any) -> Design:
     return replace(design, make=guarded(design.make), knobs=guarded(design.knobs))
 
 
-DESIGNS: Registry[Design] = Registry("design", "designs", _design)
+DESIGNS: Registry[Design] = Registry("design", "designs", _brought)
 for _design in (*_CONTROLS, *_METHODS):
     DESIGNS.register(_design.name, _design)
 
