@@ -136,9 +136,7 @@ class Registry(Mapping[str, T], Generic[T]):
             rows.append(Found(self.kind, name, package_of(point), point.value, problem))
         for point in self._second:
             owner = BUILT_IN if point.name in self._built_in else package_of(self.points()[point.name])
-            rows.append(
-                Found(self.kind, point.name, package_of(point), point.value, f"the name is taken by {owner}")
-            )
+            rows.append(Found(self.kind, point.name, package_of(point), point.value, f"the name is taken by {owner}"))
         return rows
 
     def _load(self, name: str) -> tuple[T | None, str]:

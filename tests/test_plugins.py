@@ -100,7 +100,8 @@ BROKEN = {  # what a module says -> what is wrong with it, as a plug-in of a kin
         "THING = 3": "expected a Design, found int",
         "OTHER = 3": "has no attribute 'THING'",
         MODULE + "\nTHING = HALF": "it calls itself 'half'; the entry point must be called the same",
-        MODULE + "\nfrom dataclasses import replace\nTHING = replace(HALF, regime='prun')": "regime is one of identity, ",
+        MODULE
+        + "\nfrom dataclasses import replace\nTHING = replace(HALF, regime='prun')": "regime is one of identity, ",
     },
     "families": {
         "THING = 3": "expected a Family, found int",
@@ -155,7 +156,9 @@ def test_of_two_packages_with_one_model_type_the_first_by_name_has_it(installed)
     installed([("families", "two", "eos_other:THING")], module=module, name="c-package")
     installed([("families", "one", "eos_second:THING")], module=module.replace("Other", "First"), file="eos_second")
     done = CliRunner().invoke(cli.app, ["plugins"])
-    assert "family 'one' of other-package 1.2: TypeError: model type 'eos_other' is of the family 'Other'" in done.stdout
+    assert (
+        "family 'one' of other-package 1.2: TypeError: model type 'eos_other' is of the family 'Other'" in done.stdout
+    )
     found = family_of_type("eos_other")
     assert found is not None
     assert found.name == "Other"

@@ -182,9 +182,7 @@ def register(app: dash.Dash, studies: Any) -> None:
         now = f"{study} {on} {limit} {'confidence bars' in show} {theme} {_fingerprint(rows, axes)}"
         if now == before:  # back from another view, or only a running search's curves went on
             raise dash.exceptions.PreventUpdate
-        figure = pareto_figure(
-            rows, "", budget=limit, bars="confidence bars" in show, height=None, axes=axes
-        )
+        figure = pareto_figure(rows, "", budget=limit, bars="confidence bars" in show, height=None, axes=axes)
         figure.update_layout(title=None, margin={"t": 26, "b": 74, "l": 72, "r": 20}, dragmode="zoom")
         # uirevision alone gives way where a new range comes with new points
         if zoom and zoom["of"] == f"{study}:{on}":

@@ -35,7 +35,9 @@ def plugins(
         if found.problem:
             broken.append(f"{found.kind} '{found.name}' of {found.package}: {found.problem}")
         state = Text("broken", "red") if found.problem else "ok"
-        table.add_row(*(terminal.printable(one, NAME) for one in (found.kind, found.name, found.package, found.value)), state)
+        table.add_row(
+            *(terminal.printable(one, NAME) for one in (found.kind, found.name, found.package, found.value)), state
+        )
     if not table.row_count:
         terminal.say("no other installed package adds anything; eos plugins --all lists what is built in")
         return

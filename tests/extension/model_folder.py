@@ -40,9 +40,7 @@ def save(folder: str) -> None:
     model = fresh(family.sample)
     with_class_token = {"num_additional_image_tokens": 1, "vision_feature_select_strategy": "default"}
     side, patch = model.config.vision_config.image_size, model.config.vision_config.patch_size
-    images = CLIPImageProcessorPil(
-        size={"height": side, "width": side}, crop_size={"height": side, "width": side}
-    )
+    images = CLIPImageProcessorPil(size={"height": side, "width": side}, crop_size={"height": side, "width": side})
     model.save_pretrained(folder)
     transformers.LlavaProcessor(images, tokenizer(), patch_size=patch, **with_class_token).save_pretrained(folder)
 

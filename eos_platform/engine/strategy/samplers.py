@@ -103,7 +103,7 @@ MakeSampler = Callable[[Proposal], BaseSampler]
 
 
 def _is_callable(thing: Any) -> MakeSampler:
-    if not callable(thing) or isinstance(thing, type) and issubclass(thing, BaseSampler):
+    if not callable(thing) or (isinstance(thing, type) and issubclass(thing, BaseSampler)):
         found = f"the class {thing.__name__}" if isinstance(thing, type) else type(thing).__name__
         raise TypeError(f"expected a function of a Proposal that returns an Optuna sampler, found {found}")
     return cast(MakeSampler, thing)

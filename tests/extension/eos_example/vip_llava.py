@@ -18,7 +18,10 @@ def small(attention: str) -> Any:
     import transformers
 
     vision = transformers.CLIPVisionConfig(
-        **{"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4},
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=3,
+        num_attention_heads=4,
         image_size=SIDE,
         patch_size=PATCH,
     )
