@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
-from eos_platform.common.errors import EosError, did_you_mean, unknown
+from eos_platform.common.errors import EosError, did_you_mean, shown, unknown
 
 T = TypeVar("T")
 BUILT_IN = "eos-platform"
@@ -46,17 +46,16 @@ class Found:
 class Registry(Mapping[str, T], Generic[T]):
     """Things of one kind by name: those registered here, then those of entry points that can be loaded."""
 
-    def __init__(self, kind: str, group: str, check: Callable[[Any], T], *, aliases: bool = False) -> None:
+    def __init__(self, kind: str, group: str, check: Callable[[Any], T], *, named: bool = False) -> None:
         """
         Args:
             kind: singular, as error messages name it.
             group: of the entry points, without ``eos_platform.``.
             check: turns what an entry point loads into a thing of this kind, or raises ``EosError``/``TypeError``.
-            aliases: an entry point may be called otherwise than the thing itself (its attribute ``name``); only where
-                nothing is ever looked up by that.
+            named: whether things have a ``name``, which must be their entry point's: files then find them again.
         """
         self.kind, self.group = kind, f"{PREFIX}{group}"
-        self._check, self._aliases = check, aliases
+        self._check, self._named = check, named
         self._built_in: dict[str, T] = {}
         self._loaded: dict[str, T] = {}
         self._problems: dict[str, str] = {}
@@ -149,10 +148,9 @@ class Registry(Mapping[str, T], Generic[T]):
                 return None, "there is no such plug-in"
             try:
                 thing = point.load()
-                own = getattr(thing, "name", name)
                 found = self._check(thing)
-                if own != name and not self._aliases:
-                    raise TypeError(f"it calls itself {own!r}; the entry point must be called the same")
+                if self._named and (own := getattr(thing, "name", name)) != name:
+                    raise EosError(f"the entry point is called '{name}' and the {self.kind} {shown(own)}")
                 self._loaded[name] = found
                 return found, ""
             # whatever another package's code raises, an exit too, is its own fault, and stays there

@@ -13,7 +13,7 @@ Adapters, tasks and costs may come from other packages (``plugins.py``).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -115,19 +115,24 @@ class CostContext:
     """What a cost may ask about, beside the operator.
 
     Attributes:
-        workload: a model on a task (``tasks.workload``), or None where only shapes are known.
         shape: of the decoder (``costs.shapes.DecoderShape``).
-        text_tokens: of a typical prompt.
+        target: what operators for the model refer to (``operators.spec.Target``).
+        text_tokens: of a typical prompt, those that are not visual.
+        model: itself, or None where only sizes are known.
+        prompts: typical prompts as an operator's vision tower leaves them (``models.adapters.prefill.Prefill``), given
+            the operator (or None) and their number; None where there is no model.
     """
 
-    workload: Any
     shape: Any
+    target: Any
     text_tokens: int
+    model: Any = None
+    prompts: Callable[[Any, int], Any] | None = None
 
 
 @runtime_checkable
 class Cost(Protocol):
-    """What an operator saves.
+    """What an operator saves; less is better.
 
     Attributes:
         name: the metric's, such as ``compute_ratio`` or ``prefill_ms``.
@@ -147,8 +152,9 @@ class Cost(Protocol):
         """The cost of a *deployed* operator (None: of the unreduced model)."""
         ...
 
-    def relaxed(self, context: CostContext, counts_s: Tensor, sites: Sequence[Any]) -> Tensor | None:
-        """The cost at soft counts, differentiable in them; None: there is no such form, and it is fitted."""
+    def relaxed(self, context: CostContext, sites: Sequence[Any], counts: Sequence[Tensor]) -> Tensor | None:
+        """The cost of relaxed sites with ``counts`` visual tokens left after each, differentiable in these and no
+        smaller for more of them; None: there is no such form, and a search fits one to measured points."""
         ...
 
 

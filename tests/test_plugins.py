@@ -99,7 +99,7 @@ BROKEN = {  # what a module says -> what is wrong with it, as a plug-in of a kin
         "raise SystemExit('no licence here')": "SystemExit: no licence here",
         "THING = 3": "expected a Design, found int",
         "OTHER = 3": "has no attribute 'THING'",
-        MODULE + "\nTHING = HALF": "it calls itself 'half'; the entry point must be called the same",
+        MODULE + "\nTHING = HALF": "the entry point is called 'thing' and the design 'half'",
         MODULE
         + "\nfrom dataclasses import replace\nTHING = replace(HALF, regime='prun')": "regime is one of identity, ",
     },
@@ -134,7 +134,7 @@ def test_whatever_is_wrong_with_a_plug_in_is_one_line_and_its_own_affair(install
     assert line.startswith(f"{registry.kind} 'thing' of other-package 1.2: ")
     assert says in line
     assert list(registry) == before
-    with pytest.raises(EosError, match="of other-package 1.2 cannot be loaded: "):
+    with pytest.raises(EosError, match=r"of other-package 1\.2 cannot be loaded: "):
         registry.get_named("thing")
 
 

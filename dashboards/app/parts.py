@@ -72,7 +72,7 @@ SHOWN = ("accuracy", "compute_ratio", "mean_tokens")  # metrics that have a plac
 
 
 def others(axes: Sequence[Objective]) -> list[Objective]:
-    """The objectives of a study that are shown beside accuracy, compute and tokens: other costs, groups of questions."""
+    """The objectives that are shown beside accuracy, compute and tokens: other costs, groups of questions."""
     return [one for one in axes if one.metric not in SHOWN]
 
 
@@ -84,7 +84,7 @@ def value(row: Mapping[str, Any], one: Objective) -> str:
 def operators_table(
     rows: Iterable[Mapping[str, Any]], where: Mapping[str, Any], caption: str, axes: Sequence[Objective] = ()
 ) -> html.Div:
-    """Operators as a table, each a link to its page; with a column for each further objective of the study."""
+    """Operators as a table, each a link to its page; a column for each further objective."""
     further = others(axes)
     columns = ["operator", "family", "regime", "compute ratio", "accuracy", "95 % interval (%)", "measured on"]
     columns += ["mean tokens", *(one.label for one in further)]

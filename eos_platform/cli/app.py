@@ -83,7 +83,14 @@ def search(
     task: Task = "scenes",
     data: Data = None,
     allow_bad: AllowBad = None,
-    budget: Annotated[float, typer.Option(help="Target compute ratio; the deployed operator stays within it.")] = 0.2,
+    budget: Annotated[
+        str | None,
+        typer.Option(help="Target cost, such as 0.2 or 8ms; the deployed operator stays within it. Default 0.2."),
+    ] = None,
+    cost: Annotated[
+        str | None,
+        typer.Option(help="What the budget is about, such as prefill_ms or kv_bytes; default compute_ratio."),
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Optimiser steps; default 480.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the search.")] = 0,
     sets: Sets = None,
@@ -105,8 +112,9 @@ def search(
     from eos_platform.terminal.tables import operator_table
 
     fields = dict(map(parse_override, sets or ()))
-    asked = {} if steps is None else {"steps": steps}
-    config = SearchConfig.of({"budget": budget, "seed": seed, **asked, **fields})
+    given = {"cost": cost, "budget": budget, "steps": steps}
+    asked = {name: value for name, value in given.items() if value is not None}
+    config = SearchConfig.of({"seed": seed, **asked, **fields})
     chosen = task_of(task, data, allow_bad)
     check_writable(output)
     if state is not None:
@@ -120,10 +128,11 @@ def search(
     terminal.stored()
     console.print(operator_table(result.operator))
     console.print(
-        f"deployed: accuracy {result.accuracy:.1%} at compute ratio {result.compute_ratio:.3f} "
-        f"(budget {config.budget:g}), {result.seconds:.0f} s",
+        f"deployed: accuracy {result.accuracy:.1%} at {result.paid()}, {result.seconds:.0f} s",
         soft_wrap=True,
     )
+    if result.cost is not None and result.cost.remark:
+        console.print(f"note: {result.cost.remark}", soft_wrap=True)
     again = shlex.join(["eos", "evaluate", str(output), "--model", model, *options_of(chosen)])
     console.print(f"saved {output}; measure it with: {again}", soft_wrap=True)
 

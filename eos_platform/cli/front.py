@@ -13,7 +13,8 @@ from eos_platform.common.files import check_writable
 
 
 def front(
-    budgets: Annotated[str, typer.Option(help="Compute ratios, with commas between.")] = ".33,.22,.15,.1,.05",
+    budgets: Annotated[str, typer.Option(help="Values of the cost, with commas between.")] = ".33,.22,.15,.1,.05",
+    cost: Annotated[str | None, typer.Option(help="What budgets are about; default compute_ratio.")] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder of the operator files.")] = Path("front"),
     model: Annotated[str, typer.Option(help="A bundled model (bundled, bundled-small) or a model folder.")] = "bundled",
     task: Task = "scenes",
@@ -37,14 +38,20 @@ def front(
     from eos_platform.analysis.comparison.settings import parse_ratios
     from eos_platform.engine.schema.study_file import parse_override
     from eos_platform.search.config import SearchConfig
+    from eos_platform.search.cost import COMPUTE
     from eos_platform.search.front import configs_of
     from eos_platform.search.front import front as run_front
     from eos_platform.tasks import load_workload
     from eos_platform.terminal.progress import search_bar
     from eos_platform.terminal.tables import plain_table
 
-    wanted = parse_ratios(budgets, "--budgets") or ()
-    config = SearchConfig.of({"seed": seed, **dict(map(parse_override, sets or ()))}, "--set")
+    fields = {"seed": seed, **({"cost": cost} if cost else {}), **dict(map(parse_override, sets or ()))}
+    if fields.get("cost", COMPUTE) == COMPUTE:
+        wanted = parse_ratios(budgets, "--budgets") or ()
+        config = SearchConfig.of(fields, "--set")
+    else:
+        told = [SearchConfig.of({**fields, "budget": text.strip()}, "--budgets") for text in budgets.split(",")]
+        wanted, config = tuple(one.budget for one in told), told[0]
     steps = sum(one.steps for one in configs_of(config, wanted))
     chosen = task_of(task, data, allow_bad)
     for budget in wanted:
@@ -54,7 +61,7 @@ def front(
     console = terminal.console()
     right = ("budget", "ratio", "tokens", "accuracy", "s")
     table = plain_table("validation accuracy, deployed", right=right, left=("operator",))
-    done = 0
+    done, remarks = 0, list[str]()
     with search_bar(console, steps) as tell:
 
         def report(budget: float):  # type: ignore[no-untyped-def]
@@ -62,6 +69,8 @@ def front(
 
         for result in run_front(workload, wanted, config, report=report):
             budget = float(result.operator.provenance["search"]["budget"])  # type: ignore[index, arg-type, call-overload]
+            if result.cost is not None and result.cost.remark:
+                remarks.append(result.cost.remark)
             done += int(result.operator.provenance["step"])  # type: ignore[arg-type]
             path = result.operator.save(out / _file(budget))
             table.add_row(
@@ -74,6 +83,8 @@ def front(
             )
     terminal.stored()
     console.print(table)
+    for remark in remarks:
+        console.print(f"note: {remark}", soft_wrap=True)
     console.print(
         f"compare them with hand-designed operators: eos compare {out}/*.json --model {model}",
         soft_wrap=True,

@@ -34,7 +34,7 @@ def search_fields(study: StudyFile, trial: FrozenTrial) -> dict[str, Any]:
         name: study.space[name].value(value) if name in study.space else value for name, value in trial.params.items()
     }
     try:
-        return SearchConfig.of({**study.search, **varied}).model_dump()
+        return SearchConfig.of({**study.search, **varied}).fields("python")
     except EosError:
         return {**study.search, **varied}  # the worker says what is wrong with them
 

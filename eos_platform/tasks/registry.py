@@ -23,6 +23,6 @@ def _opener(thing: Any) -> Opener:
     return lambda: made
 
 
-TASKS: Registry[Opener] = Registry("task", "tasks", _opener)
+TASKS: Registry[Opener] = Registry("task", "tasks", _opener, named=True)
 TASKS.register(Scenes.name, Scenes)
 TASKS.register(Files.name, Files)

@@ -75,9 +75,9 @@ class Settings(BaseModel):
         Raises:
             EosError: a misspelt or impossible setting.
         """
-        for name in ("budget", "seed"):
+        for name in ("budget", "seed", "cost"):
             if name in self.search:
-                raise EosError(f"--set {name}: budgets are --ratios here, and seeds --seeds")
+                raise EosError(f"--set {name}: budgets are --ratios of compute here, and seeds --seeds")
         return SearchConfig.of({**self.search, "budget": budget, "seed": seed}, "--set")
 
     @classmethod

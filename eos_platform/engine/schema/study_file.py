@@ -17,6 +17,7 @@ from eos_platform.common.errors import EosError, brief, explain, shown, unknown
 from eos_platform.common.files import MEGABYTE, read_text, shown_path
 from eos_platform.common.printable import check_characters
 from eos_platform.common.strict_types import Flag, Int, Real
+from eos_platform.costs.registry import COSTS
 from eos_platform.engine.schema.safe_yaml import parse
 from eos_platform.engine.schema.sections import Constraints, Sampler, Scheduler, Section, WarmStart
 from eos_platform.engine.schema.space import Dimension, check_space
@@ -154,7 +155,7 @@ class StudyFile(Section):
     @classmethod
     def _known_objectives(cls, objectives: dict[str, str]) -> dict[str, str]:
         try:
-            return {one.metric: str(one.direction) for one in objective.parse(objectives)}
+            return {one.metric: str(one.direction) for one in objective.parse(objectives, COSTS)}
         except EosError as error:
             raise ValueError(str(error)) from None
 
@@ -174,7 +175,7 @@ class StudyFile(Section):
     @property
     def axes(self) -> tuple[Objective, ...]:
         """The objectives, in the order in which a trial's values are stored."""
-        return objective.parse(self.objectives)
+        return objective.parse(self.objectives, COSTS)
 
     @property
     def secret(self) -> bool:
@@ -205,10 +206,21 @@ class StudyFile(Section):
             study = cls.model_validate(values)
         except ValidationError as error:
             raise explain(error, where, _keys(values)) from None
-        SearchConfig.of(study.search, f"{where}: search")
+        study = study.model_copy(update={"search": _checked_search(study, where)})
         study = study.model_copy(update={"space": check_space(study.space, study.search, where)})
         check_together(study, where)
         return study
+
+
+def _checked_search(study: StudyFile, where: str) -> dict[str, Any]:
+    """The fixed fields, a budget with a unit as a number.
+
+    Raises:
+        EosError: one that a search does not have, or would refuse.
+    """
+    varied = {"budget": 1.0} if "budget" in study.space and "budget" not in study.search else {}
+    budget = SearchConfig.of({**study.search, **varied}, f"{where}: search").budget
+    return {**study.search, "budget": budget} if isinstance(study.search.get("budget"), str) else study.search
 
 
 def _keys(values: Mapping[str, Any]) -> dict[str, Iterable[str]]:

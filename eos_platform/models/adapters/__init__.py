@@ -34,7 +34,7 @@ def _brought(thing: Any) -> Family:
     return family
 
 
-ADAPTERS: Registry[Family] = Registry("family", "families", _brought, aliases=True)  # looked up by model type
+ADAPTERS: Registry[Family] = Registry("family", "families", _brought)  # looked up by model type, so names may differ
 
 
 def register(family: Family) -> Family:

@@ -62,7 +62,7 @@ def _brought(thing: Any) -> Design:
     return replace(design, make=guarded(design.make), knobs=guarded(design.knobs))
 
 
-DESIGNS: Registry[Design] = Registry("design", "designs", _brought)
+DESIGNS: Registry[Design] = Registry("design", "designs", _brought, named=True)
 for _design in (*_CONTROLS, *_METHODS):
     DESIGNS.register(_design.name, _design)
 

@@ -1,0 +1,40 @@
+"""The costs there are, by name; other packages add theirs in the entry-point group ``eos_platform.costs``."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from eos_platform.common.errors import shown
+from eos_platform.costs.flops_ratio import FlopsRatio
+from eos_platform.costs.kv_bytes import KvBytes
+from eos_platform.costs.prefill_time import PrefillMs
+from eos_platform.costs.token_counts import MeanTokens, TokensLeft
+from eos_platform.plugins import Registry
+from eos_platform.protocols import Cost
+
+COMPUTE = FlopsRatio.name  # what budgets are about unless another cost is named
+TEXTS, FLAGS = ("name", "unit", "label"), ("relative", "deterministic")
+
+
+def _cost(thing: Any) -> Cost:
+    """An object with everything a cost has; a class is called without arguments first."""
+    made = thing() if isinstance(thing, type) else thing
+    if not isinstance(made, Cost):
+        wanted = (*TEXTS, *FLAGS, "measure", "relaxed")
+        lacks = [name for name in wanted if not hasattr(made, name)]
+        raise TypeError(f"a cost has {', '.join(lacks)}; {type(made).__name__} has not")
+    for name in (*TEXTS, *FLAGS):
+        kind = str if name in TEXTS else bool
+        if not isinstance(getattr(made, name), kind):
+            raise TypeError(f"a cost's {name} is a {kind.__name__}, not {type(getattr(made, name)).__name__}")
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_.-]*", made.name) or made.name == "accuracy":
+        raise TypeError(
+            f"a cost's name is letters, digits, '_', '.' and '-', and names a metric; not {shown(made.name)}"
+        )
+    return made
+
+
+COSTS: Registry[Cost] = Registry("cost", "costs", _cost, named=True)
+for _made in (FlopsRatio(), PrefillMs(), KvBytes(), MeanTokens(), TokensLeft()):
+    COSTS.register(_made.name, _made)
