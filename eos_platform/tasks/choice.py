@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from eos_platform.common import strict_json
+from eos_platform.common.boundary import reading
 from eos_platform.common.errors import EosError, did_you_mean, shown
 from eos_platform.common.printable import check_characters
 from eos_platform.models.bundled import MODELS
@@ -60,9 +61,17 @@ def open_task(task: Choice | Task) -> Task:
     if isinstance(task, Task) and not isinstance(task, (str, Mapping)):
         return task
     found = checked(task)
-    if isinstance(found, str):
-        return TASKS.get_named(found)()
-    return TASKS.get_named(found["name"])(**{key: value for key, value in found.items() if key != "name"})
+    name = name_of(found)
+    options = {} if isinstance(found, str) else {key: value for key, value in found.items() if key != "name"}
+    with reading(f"task '{name}'"):  # it may be another package's
+        made = TASKS.get_named(name)(**options)
+    if not isinstance(made, Task):
+        raise EosError(f"task '{name}': {shown(made)} lacks what a task has: {', '.join(_lacking(made))}")
+    return made
+
+
+def _lacking(thing: Any) -> list[str]:
+    return [part for part in ("name", "version", "groups", "examples", "score") if not hasattr(thing, part)]
 
 
 def name_of(task: Choice) -> str:

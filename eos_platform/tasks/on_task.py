@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from eos_platform.common.errors import unknown
+from eos_platform.common.boundary import reading
+from eos_platform.common.errors import EosError, shown, unknown
 from eos_platform.protocols import Example, Task
 from eos_platform.tasks.detail import DETAIL, needs_detail, whole_and_quarter, with_less
 from eos_platform.tasks.examples import EncodedExamples, Examples, Judge
@@ -37,7 +39,7 @@ class OnTask(Examples):
         """
         self.on, self._source = task, source or task.name
         exact = bool(getattr(task, "exact", False))
-        self._judge: Judge | None = None if exact else task.score
+        self._judge: Judge | None = None if exact else self._score
         self._both: dict[tuple[Split, int], tuple[np.ndarray, np.ndarray]] = {}
         told = task.name if task.name == "scenes" else f"{task.name} {task.version}"
         self._begin(model, processor, name, told)
@@ -78,4 +80,26 @@ class OnTask(Examples):
     def _first(self, split: Split, questions: int) -> Sequence[Example]:
         if split not in SPLITS:
             raise unknown("split", split, SPLITS)
-        return self.on.examples(split, questions)  # type: ignore[arg-type]
+        what = f"task '{self.on.name}'"
+        with reading(what):  # it may be another package's
+            found = tuple(self.on.examples(split, questions))  # type: ignore[arg-type]
+        if not found:
+            raise EosError(f"{what}: there are no examples of the split '{split}'")
+        for example in found:
+            if not isinstance(example, Example):
+                raise EosError(f"{what}: an Example is expected, not {shown(example)}")
+            if example.group not in self.on.groups:
+                raise EosError(f"{what}: an example is of {unknown('group', example.group, self.on.groups)}")
+        return found
+
+    def _score(self, output: str, example: Example) -> float:
+        """What the task gives for an answer.
+
+        Raises:
+            EosError: its code fails, or gives no share of 1.
+        """
+        with reading(f"task '{self.on.name}': its score"):
+            worth = float(self.on.score(output, example))
+        if not (math.isfinite(worth) and 0.0 <= worth <= 1.0):
+            raise EosError(f"task '{self.on.name}': its score of {shown(output)} is {worth}, not from 0 to 1")
+        return worth

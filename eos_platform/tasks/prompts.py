@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from eos_platform.common.boundary import reading
 from eos_platform.common.errors import EosError
 from eos_platform.protocols import Example
 
@@ -60,7 +61,8 @@ def made_by(processor: Any, examples: Sequence[Example], lead: str = " ") -> Ite
     for place, example in enumerate(examples):
         number = numbers.setdefault(example.key or id(example.image), len(numbers))
         if latest[0] != number:
-            latest = number, example.opened()
+            with reading(f"examples.{place}: its picture"):
+                latest = number, example.opened()
         text = prompt_text(processor, example.question)
         inputs = processor(text=[text], images=[latest[1]], return_tensors="pt")
         between = "" if text[-1:].isspace() or getattr(processor, "chat_template", None) else lead

@@ -24,7 +24,7 @@ def _opener(thing: Any) -> Opener:
     return lambda: made
 
 
-TASKS: Registry[Opener] = Registry("task", "tasks", _opener)
+TASKS: Registry[Opener] = Registry("task", "tasks", _opener, named=True)
 TASKS.register(Scenes.name, Scenes)
 TASKS.register(ScenesV2.name, ScenesV2)
 TASKS.register(Files.name, Files)

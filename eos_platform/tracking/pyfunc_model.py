@@ -51,15 +51,15 @@ class OperatorModel(PythonModel):
         if self._loaded is None:
             from transformers import AutoModelForImageTextToText
 
-            import eos_platform
             from eos_platform.models.loading.opening import opening
             from eos_platform.models.loading.pretrained import load_model
             from eos_platform.models.loading.processors import load_processor
+            from eos_platform.models.runtime.attach import attach
 
             with opening(self.base) as place:
                 model = load_model(AutoModelForImageTextToText, place, trust_remote_code=self.trusted).eval()
                 processor = load_processor(place, trust_remote_code=self.trusted)
-            self._loaded = eos_platform.attach(model, self.operator), processor
+            self._loaded = attach(model, self.operator), processor
         return self._loaded
 
 
