@@ -49,10 +49,8 @@ def test_a_plan_costs_what_its_parts_do(small: Any, model: Any, spec: OperatorSp
     assert len(cost.sites) == len(spec.decoder_sites)
     for planned, flops in zip(plan.decoder, cost.sites, strict=True):
         assert planned.active or flops == 0
-    lengths = plan.lengths(TEXT)
-    assert all(
-        (a < b) == (m < n) for a, b, m, n in zip(cost.layers, cost.layers[1:], lengths, lengths[1:], strict=False)
-    )
+    steps = zip(pairwise(cost.layers), pairwise(plan.lengths(TEXT)), strict=True)
+    assert all((flops < before) == (tokens < arriving) for (before, flops), (arriving, tokens) in steps)
 
 
 STEERING = Steering.of(torch.ones(9, 64), torch.ones(9, 64))
