@@ -37,11 +37,13 @@ class OperatorModel(PythonModel):
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> list[str]:
         """The answers, in the rows' order."""
+        from eos_platform.tasks.prompts import prompt_text
+
         model, processor = self._model()
         limit = int((params or {}).get("max_new_tokens", LONGEST))
         answers = []
         for image, text in zip(model_input["image"], model_input["text"], strict=True):
-            prompt = text if "<image>" in text else f"<image>{text}"
+            prompt = text if "<image>" in text else prompt_text(processor, text)
             inputs = processor(images=_picture(image), text=prompt, return_tensors="pt").to(model.device)
             out = model.generate(**inputs, max_new_tokens=limit, do_sample=False)
             answers.append(processor.decode(out[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True).strip())
