@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from eos_platform.common import former_names
 from eos_platform.common.errors import explain
 from eos_platform.common.strict_types import Flag, Int, Real
 
@@ -74,6 +75,11 @@ class SearchConfig(BaseModel):
         default=1024, ge=1, le=10_000_000, description="validation questions for the deployed accuracy"
     )
     eval_every: Int = Field(default=0, ge=0, description="steps between deployed evaluations on the way; 0: none")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _under_current_names(cls, values: Any) -> Any:
+        return former_names.SEARCH.current(values)
 
     @model_validator(mode="after")
     def _anneals(self) -> SearchConfig:
