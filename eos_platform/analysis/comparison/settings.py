@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from eos_platform.common import strict_json, strict_yaml
 from eos_platform.common.errors import EosError, brief, explain
+from eos_platform.common.former_names import SEARCH
 from eos_platform.common.strict_types import Bool, Int, Real
 from eos_platform.operators.designs import DESIGNS, get_design
 from eos_platform.search.config import SearchConfig
@@ -75,6 +76,11 @@ class Settings(BaseModel):
     def samples(self) -> int:
         """Question evaluations one search takes at most, and so what the tuning of one design at one ratio may take."""
         return most_samples(self.search_config(1.0, 0))
+
+    @field_validator("search", mode="before")
+    @classmethod
+    def _under_current_names(cls, search: Any) -> Any:
+        return SEARCH.current(search)
 
     def search_config(self, budget: float, seed: int) -> SearchConfig:
         """The search at one budget.

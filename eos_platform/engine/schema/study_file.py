@@ -15,6 +15,7 @@ from eos_platform.common import strict_yaml
 from eos_platform.common.addresses import in_memory, masked, remember, secret
 from eos_platform.common.errors import EosError, brief, explain, shown, unknown
 from eos_platform.common.files import MEGABYTE, read_text, shown_path
+from eos_platform.common.former_names import current_path, current_study
 from eos_platform.common.printable import check_characters
 from eos_platform.common.strict_types import Flag, Int, Real
 from eos_platform.costs.registry import COSTS
@@ -122,6 +123,11 @@ class StudyFile(Section):
     resources: Resources = Resources()
     stores: Stores = Stores()
     final: Final = Final()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _under_current_names(cls, values: Any) -> Any:
+        return current_study(values)
 
     @field_validator("name")
     @classmethod
@@ -268,6 +274,10 @@ def load(path: str | Path, overrides: Iterable[str] = ()) -> StudyFile:
     """
     where = shown_path(path)
     values = parse(read_text(path, "study file", MEGABYTE), where)
+    try:
+        values = current_study(values)
+    except ValueError as error:
+        raise EosError(f"{where}: {error}") from None
     for override in overrides:
         _override(values, override)
     return StudyFile.of(values, where)
@@ -286,7 +296,7 @@ def parse_override(text: str) -> tuple[str, Any]:
 
 def _override(values: Any, text: str) -> None:
     key, value = parse_override(text)
-    *parents, last = key.split(".")
+    *parents, last = current_path(key.split("."))
     for part in parents:
         inner = values.get(part) if isinstance(values, dict) else None
         if not isinstance(inner, dict):
