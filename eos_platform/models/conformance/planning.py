@@ -99,9 +99,9 @@ def _demanding(target: Target) -> Iterator[OperatorSpec]:
     }
     for name, site in sites.items():
         yield OperatorSpec.of({"name": name, "target": target.model_dump(), "sites": [site]})
-    small = {"image": [max(1, side // 2) for side in target.grid], "target": target.model_dump()}
+    rows, columns = (max(1, side // 2) for side in target.grid)
+    small = {"image": [rows, columns], "target": target.model_dump()}
     yield OperatorSpec.of({"name": "shrunk", **small})
     yield OperatorSpec.of({"name": "not shrunk", "target": target.model_dump(), "image": list(target.grid)})
-    left = small["image"][0] * small["image"][1]
-    both = {"layer": 1, "keep": max(1, left // 2), "beta": 1.0, **renumber, "score": {"last_text": 1.0}}
+    both = {"layer": 1, "keep": max(1, rows * columns // 2), "beta": 1.0, **renumber, "score": {"last_text": 1.0}}
     yield OperatorSpec.of({"name": "several", **small, "sites": [both]})

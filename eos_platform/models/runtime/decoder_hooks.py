@@ -98,7 +98,8 @@ class Session:
         self.parts = parts
         self.plan = plan
         self.origin = Origin(plan.operator)
-        self.layout, self.listener = (None, prompts) if isinstance(prompts, Listener) else (prompts, None)
+        self.layout = prompts if isinstance(prompts, Layout) else None
+        self.listener = prompts if isinstance(prompts, Listener) else None
         self.watch = watch
         self.compiled = compiled
         self.kind: str = parts.language_model.config._attn_implementation

@@ -76,14 +76,13 @@ def apply_site(
     for planned, group, features in zip(sites, state.groups, found, strict=True):
         tokens = Tokens(group.taken(x_bkd), group.size_un, group.origin_un)
         reduced.append(reduce(planned.site, tokens, features, group.grid))
-    after, keep_bk = state.keeping([one.index_br for one in reduced])
+    after, keep_bk = state.keeping([one.index_br for one in reduced], [one.tokens for one in reduced])
     if site.positions == "renumber":
         after = after.renumbered()
-    bias_bk = None
     if site.beta > 0:
         bias_bk = torch.zeros(after.slot_bk.shape, device=x_bkd.device)
         bias_bk = after.put(bias_bk, [site.beta * one.tokens.size_bn.float().log() for one in reduced])
-    after = after.replaced([one.tokens.size_bn for one in reduced], [one.tokens.origin_bn for one in reduced], bias_bk)
+        after = replace(after, bias_bk=bias_bk)
     x_bkd = take_tokens(x_bkd, keep_bk)
     return Step(after, after.put(x_bkd, [one.tokens.x_bnd.to(x_bkd.dtype) for one in reduced]), keep_bk)
 

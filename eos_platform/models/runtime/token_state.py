@@ -24,7 +24,7 @@ from eos_platform.models.attention.queries import take_tokens
 from eos_platform.models.attention.rope import Rope
 from eos_platform.models.runtime.ragged import Ragged
 from eos_platform.models.runtime.visual_spans import Grid, Unit, numbers
-from eos_platform.operators.tokens import partition, pick
+from eos_platform.operators.tokens import Tokens, partition, pick
 
 
 @dataclass(frozen=True)
@@ -70,13 +70,14 @@ class SpanGroup:
         stays_bk = stays_bk.index_put((row_u1, self.place_un), torch.zeros_like(self.place_un, dtype=torch.bool))
         return stays_bk.index_put((row_u1, place_ur), torch.ones_like(place_ur, dtype=torch.bool))
 
-    def keeping(self, index_ur: Tensor, place_bk: Tensor) -> SpanGroup:
-        """Those that stay, ``place_bk`` being where each token present stands from now on."""
+    def keeping(self, index_ur: Tensor, place_bk: Tensor, made: Tokens | None = None) -> SpanGroup:
+        """Those that stay, ``place_bk`` being where each token present stands from now on, and ``made`` what a site
+        made of them."""
         return replace(
             self,
             place_un=self.of_prompts(place_bk).gather(1, self.place_un.gather(1, index_ur)),
-            size_un=self.size_un.gather(1, index_ur),
-            origin_un=self.origin_un.gather(1, index_ur),
+            size_un=self.size_un.gather(1, index_ur) if made is None else made.size_bn,
+            origin_un=self.origin_un.gather(1, index_ur) if made is None else made.origin_bn,
             given={name: pick(values, index_ur) for name, values in self.given.items()},
         )
 
@@ -161,13 +162,14 @@ class TokenState:
         )
         return replace(self, groups=groups, bias_bk=bias_bk)
 
-    def keeping(self, kept: Sequence[Tensor]) -> tuple[TokenState, Tensor]:
+    def keeping(self, kept: Sequence[Tensor], made: Sequence[Tokens] = ()) -> tuple[TokenState, Tensor]:
         """What is left with only these visual tokens, and which of the tokens of before that is (b, k).
 
-        Everything stays as it was but for who is there: sizes, positions, no bias.
+        Everything else stays as it was; there is no bias yet.
 
         Args:
             kept: for each group (u, r), ascending, which of its visual tokens stay.
+            made: what a site made of them; default: they are as before.
         """
         stays_bk = torch.ones_like(self.slot_bk, dtype=torch.bool) if self.alive_bk is None else self.alive_bk
         for group, index_ur in zip(self.groups, kept, strict=True):
@@ -189,7 +191,10 @@ class TokenState:
             taken_bk = mask_bk.gather(1, keep_bk)
             return taken_bk if alive_bk is None else taken_bk & alive_bk
 
-        groups = tuple(group.keeping(index_ur, place_bk) for group, index_ur in zip(self.groups, kept, strict=True))
+        groups = tuple(
+            group.keeping(index_ur, place_bk, made[number] if made else None)
+            for number, (group, index_ur) in enumerate(zip(self.groups, kept, strict=True))
+        )
         after = replace(
             self,
             slot_bk=self.slot_bk.gather(1, keep_bk),
