@@ -1,4 +1,4 @@
-"""A bundled model is made of a trained one: it loses what eight bits cost and no more, and is asked as it was trained."""
+"""A bundled model is made of a trained one: it loses what eight bits cost, and is asked as it was trained."""
 
 from pathlib import Path
 
