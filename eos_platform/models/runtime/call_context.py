@@ -27,7 +27,7 @@ from eos_platform.models.runtime.layout import Layout
 from eos_platform.models.runtime.prompt_state import assemble
 from eos_platform.models.runtime.token_state import TokenState
 from eos_platform.models.vision.tower import Tower
-from eos_platform.operators.plan import OperatorPlan
+from eos_platform.operators.plan import Need, OperatorPlan
 
 LATELY = 2  # calls of the vision tower remembered: images, then films
 
@@ -84,7 +84,7 @@ class Listener:
         told = local.told = Told(valid_bs=mask if isinstance(mask, Tensor) and mask.dim() == 2 else None)
         cache = cache_of(call)
         if cache is not None and cache.get_seq_length() > 0:  # images that come now are not reduced
-            if brings(call) and (self.plan.sees_less or self.plan.tower):
+            if brings(call) and Need.NO_LATER_IMAGE in self.plan.needs:
                 raise EosError(
                     "an image in a later turn or piece of a prompt is kept whole, and this operator reduces it inside"
                     " the vision tower: detach it, or begin with an empty cache"
@@ -163,7 +163,7 @@ class Listener:
             return None
         device = kinds[0][0].device  # of the prompts; the vision tower may be on another
         sight = moved(self.tower.sight if self.tower else None, device)
-        if self.plan.sees_less or (sight is not None and sight.seen is not None):
+        if Need.ONE_IMAGE in self.plan.needs or (sight is not None and sight.seen is not None):
             raise EosError("an operator that reduces inside the vision tower needs one image a prompt")
         valid_bs, padding = torch.ones_like(kinds[0][0]), ()
         if asked.mask_bs is not None:
