@@ -36,7 +36,7 @@ def search_fields(study: StudyFile, trial: FrozenTrial) -> dict[str, Any]:
         for name, value in SEARCH.current(trial.params).items()
     }
     try:
-        return SearchConfig.of({**study.search, **varied}).model_dump()
+        return SearchConfig.of({**study.search, **varied}).fields("python")
     except EosError:
         return {**study.search, **varied}  # the worker says what is wrong with them
 

@@ -20,6 +20,7 @@ from eos_platform.common.errors import EosError, explain, shorten
 from eos_platform.common.files import write_atomic
 from eos_platform.common.former_names import current_tensor
 from eos_platform.common.strict_types import Int, Real
+from eos_platform.costs.fit import Fit
 from eos_platform.search.config import SearchConfig
 from eos_platform.search.parameters import Parameters
 
@@ -62,22 +63,26 @@ def save_state(
     optimiser: torch.optim.Adam,
     progress: Progress,
     best: dict[str, Tensor],
+    fitted: Fit | None = None,
 ) -> None:
     """Write the state into ``folder`` (atomically).
 
     Args:
         workload: the model and task searched.
         best: the parameters that deployed best so far.
+        fitted: the cost's fit, where it has one.
     """
     tensors = {name: value.detach().cpu() for name, value in _named(parameters, optimiser).items()}
     tensors["mask"] = parameters.mask.cpu()
     tensors |= {f"best.{name}": value.cpu() for name, value in best.items()}
     header = {
         "format": FORMAT,
-        "config": strict_json.dumps(config.model_dump(mode="json")),
+        "config": strict_json.dumps(config.fields()),
         "workload": workload,
         "progress": strict_json.dumps(asdict(progress)),
     }
+    if fitted is not None:
+        header["fit"] = fitted.model_dump_json()
     write_atomic(folder / FILE, save({key: value.contiguous() for key, value in tensors.items()}, header))
 
 
@@ -114,6 +119,16 @@ def load_state(
             value.copy_(tensors[name])
     parameters.fixed = progress.fixed
     return progress, {name.removeprefix("best."): tensors[name].to(parameters.keep.device) for name in best}
+
+
+def kept_fit(folder: Path) -> Fit | None:
+    """The cost's fit that a search in ``folder`` began with; None: there is none, or nobody can read it."""
+    try:
+        with safe_open(folder / FILE, framework="pt") as saved:
+            header = saved.metadata() or {}
+        return Fit.model_validate_json(header["fit"]) if "fit" in header else None
+    except (SafetensorError, OSError, ValueError):
+        return None  # ``load_state`` says what is wrong with the file
 
 
 def _named(parameters: Parameters, optimiser: torch.optim.Adam) -> dict[str, Tensor]:

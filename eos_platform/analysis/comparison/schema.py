@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from eos_platform.analysis.comparison.bitpack import unpack
 from eos_platform.analysis.comparison.settings import Settings
+from eos_platform.analysis.stats.bitpack import unpack
 from eos_platform.common import former_names
 from eos_platform.common.boundary import words_of
 from eos_platform.common.errors import EosError, explain
