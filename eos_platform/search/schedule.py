@@ -8,8 +8,8 @@ from eos_platform.search.config import SearchConfig
 
 WARM_UP = 10  # steps until the learning rate is full
 LEAST_RATE = 0.1  # of it, at the end
-# budgets that are warmed up to, as shares of the unreduced cost: below, steps at the budget itself are worth more; above,
-# it is not needed
+# budgets that are warmed up to, as shares of the unreduced cost: below, steps at the budget itself are worth more;
+# above, there is no need
 EASED = (0.1, 0.25)
 EASIEST = 0.375  # of the unreduced cost: where a warm-up starts at most
 COMING_DOWN = 0.5  # share of the soft stage
