@@ -135,10 +135,10 @@ class Cost(Protocol):
     """What an operator saves; less is better.
 
     Attributes:
-        name: the metric's, such as ``compute_ratio`` or ``prefill_ms``.
-        unit: empty for a ratio.
-        label: as axes and tables show it.
-        relative: whether the unreduced model's value is 1.
+        name: the metric's, such as ``compute_ratio`` or ``prefill_ms``; also the entry point's, where there is one.
+        unit: of its values, as budgets may be written (``8ms``); empty for a ratio.
+        label: as axes and tables show it, its unit last if at all ("prefill ms").
+        relative: whether the unreduced model's value is 1; budgets are then at most 1.
         deterministic: whether measuring twice gives the same.
     """
 
@@ -149,12 +149,25 @@ class Cost(Protocol):
     deterministic: bool
 
     def measure(self, context: CostContext, operator: Any) -> float:
-        """The cost of a *deployed* operator (None: of the unreduced model)."""
+        """The cost of a *deployed* operator (None: of the unreduced model), finite and above 0.
+
+        Args:
+            operator: an ``operators.spec.OperatorSpec`` for ``context.target``.
+
+        Raises:
+            EosError: it cannot be had here; in one line, why.
+        """
         ...
 
     def relaxed(self, context: CostContext, sites: Sequence[Any], counts: Sequence[Tensor]) -> Tensor | None:
-        """The cost of relaxed sites with ``counts`` visual tokens left after each, differentiable in these and no
-        smaller for more of them; None: there is no such form, and a search fits one to measured points."""
+        """The cost at relaxed sites, a scalar that is differentiable in ``counts`` and rises with all of them together;
+        at whole counts about what ``measure`` says. None: there is no such form, and a search fits one to measured
+        operators (``costs.fit``).
+
+        Args:
+            sites: ``operators.relaxed.site.RelaxedSite``, in layer order.
+            counts: visual tokens left after each.
+        """
         ...
 
 

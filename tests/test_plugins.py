@@ -8,10 +8,13 @@ from typer.testing import CliRunner
 
 from eos_platform.cli import app as cli
 from eos_platform.common.errors import EosError
+from eos_platform.costs.registry import COSTS
 from eos_platform.models.adapters import ADAPTERS, family_of, family_of_type
+from eos_platform.objectives import parse
 from eos_platform.operators.designs import DESIGNS
 from eos_platform.plugins import Registry, of_type
 from eos_platform.registries import registries
+from eos_platform.search.config import SearchConfig
 
 MODULE = """
 from eos_platform.operators.designs.base import Design
@@ -83,6 +86,44 @@ def test_a_broken_one_is_an_error_for_who_asks_for_it_and_hurts_nobody_else(inst
         DESIGNS.get_named("half")
     assert says in str(caught.value)
     assert DESIGNS.get_named("tome").name == "tome"
+
+
+COST = """
+class Sites:
+    name, unit, label, relative, deterministic = "sites", "sites", "sites", False, True
+
+    def measure(self, context, operator):
+        return 1.0 + (len(operator.sites) if operator else 0)
+
+    def relaxed(self, context, sites, counts):
+        return None
+
+
+class Half:
+    name = "half"
+"""
+
+
+def test_a_cost_of_another_package_is_one_of_the_costs(installed):
+    COSTS.forget()
+    installed([("costs", "sites", "eos_other:Sites"), ("costs", "half", "eos_other:Half")], module=COST)
+    assert COSTS["sites"].unit == "sites"
+    assert SearchConfig.of({"cost": "sites", "budget": "2 sites"}).budget == 2.0
+    assert [one.metric for one in parse({"accuracy": "maximise", "sites": "minimise"}, COSTS)] == ["accuracy", "sites"]
+    with pytest.raises(
+        EosError, match=r"cost: cost 'half' of other-package 1\.2 cannot be loaded: TypeError: a cost has"
+    ):
+        SearchConfig.of({"cost": "half", "budget": 1.0})
+    shown = CliRunner().invoke(cli.app, ["plugins"], env={"COLUMNS": "300"})
+    assert "sites" in shown.output
+    assert "broken: TypeError: a cost has unit, label, relative, deterministic, measure, relaxed" in shown.output
+
+
+def test_a_cost_is_called_as_its_entry_point_is(installed):
+    COSTS.forget()
+    installed([("costs", "places", "eos_other:Sites")], module=COST)
+    with pytest.raises(EosError, match="the entry point is called 'places' and the cost 'sites'"):
+        COSTS.get_named("places")
 
 
 def test_a_module_that_raises_while_it_is_imported_is_one_line_too(installed):

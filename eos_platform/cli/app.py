@@ -85,11 +85,13 @@ def search(
     allow_bad: AllowBad = None,
     budget: Annotated[
         str | None,
-        typer.Option(help="Target cost, such as 0.2 or 8ms; the deployed operator stays within it. Default 0.2."),
+        typer.Option(help="Target value of the cost, with or without its unit: 0.2, 20%, 8ms, 1.5MB. Default 0.2."),
     ] = None,
     cost: Annotated[
         str | None,
-        typer.Option(help="What the budget is about, such as prefill_ms or kv_bytes; default compute_ratio."),
+        typer.Option(
+            help="What the budget limits: compute_ratio, prefill_ms, kv_bytes, mean_tokens, ...; default compute_ratio."
+        ),
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Optimiser steps; default 480.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the search.")] = 0,

@@ -14,7 +14,13 @@ Missing = Annotated[
     bool,
     typer.Option("--allow-missing", help="Draw weights at random that the model's folder lacks; leave out others."),
 ]
-Task = Annotated[str, typer.Option(help="What accuracy means: scenes, files, or a task of an installed package.")]
+Task = Annotated[
+    str,
+    typer.Option(
+        help="What accuracy means: scenes, files, or a task of an installed package; with options: '{name: TASK, "
+        "OPTION: VALUE}'."
+    ),
+]
 Data = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="The task's data: of files, a JSONL file of image, question, answer."),
@@ -30,9 +36,12 @@ def task_of(task: str, data: Path | None, allow_bad: float | None) -> str | dict
     Raises:
         EosError: unknown task, or options that it does not take or lacks.
     """
+    from eos_platform.engine.schema.safe_yaml import parse
     from eos_platform.tasks.choice import checked
 
-    return checked({"name": task, "data": data, "allow_bad": allow_bad})
+    named = parse(task, "--task") if task.lstrip().startswith("{") else {"name": task}
+    given = {"data": data, "allow_bad": allow_bad}
+    return checked({**named, **{name: value for name, value in given.items() if value is not None}})
 
 
 def tell_bad(workload: Any) -> None:

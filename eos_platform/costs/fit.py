@@ -16,6 +16,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from eos_platform.costs.registry import measure
 from eos_platform.costs.token_counts import stages
 from eos_platform.operators.relaxed.site import RelaxedSite
 from eos_platform.operators.spec import OperatorSpec
@@ -94,13 +95,16 @@ def fit(
         cost: has no relaxed form.
         operator: with these counts after the sites, of which those that remove nothing are left out.
         layers: of the sites.
+
+    Raises:
+        EosError: it cannot be measured here.
     """
     arriving, depth, sites = context.target.tokens, context.shape.layers, len(layers)
     counts = points(arriving)
     several = sites > 1 and arriving > 2 * sites
     every = operator([max(1, arriving // 2 - number * several) for number in range(sites)])
     asked = [None, every, *(operator((count,) * sites) for count in counts)]
-    rounds = [[cost.measure(context, one) for one in asked] for _ in range(1 if cost.deterministic else ROUNDS)]
+    rounds = [[measure(cost, context, one) for one in asked] for _ in range(1 if cost.deterministic else ROUNDS)]
     unreduced, at_every, *measured = (statistics.median(found) for found in zip(*rounds, strict=True))
     # layers before the first site see all tokens, of which the last point has all but one
     first = layers[0]

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from eos_platform.common.boundary import words_of
+from eos_platform.common.errors import EosError, brief
 from eos_platform.costs.fit import Fit, fit
 from eos_platform.costs.flops_ratio import FlopsRatio
 from eos_platform.costs.quantity import shown_cost, shown_quantity
-from eos_platform.costs.registry import COMPUTE, COSTS
+from eos_platform.costs.registry import COMPUTE, COSTS, measure
 from eos_platform.operators.relaxed.site import RelaxedSite
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.protocols import Cost, CostContext
@@ -87,7 +89,7 @@ class SearchCost:
         """The cost of the unreduced model."""
         if self.cost.relative:
             return 1.0
-        return self.fitted.unreduced if self.fitted else self.cost.measure(self.context, None)
+        return self.fitted.unreduced if self.fitted else measure(self.cost, self.context, None)
 
     def relaxed(self, sites: Sequence[RelaxedSite]) -> Tensor:
         """The cost of relaxed sites, differentiable in their counts."""
@@ -100,7 +102,7 @@ class SearchCost:
 
     def deployed(self, operator: OperatorSpec) -> float:
         """The cost that whole counts are chosen by: exact, or as the fit predicts."""
-        return self.fitted.predict(operator) if self.fitted else self.cost.measure(self.context, operator)
+        return self.fitted.predict(operator) if self.fitted else measure(self.cost, self.context, operator)
 
     def counts(self, parameters: Parameters, budget: float | Tensor) -> Tensor:
         """The soft counts (sites,), under an exact rule those that meet ``budget``."""
@@ -108,7 +110,7 @@ class SearchCost:
 
     def spent(self, operator: OperatorSpec, budget: float) -> Spent:
         """What the deployed operator costs; measured anew where the cost is fitted."""
-        value = float(self.cost.measure(self.context, operator))
+        value = measure(self.cost, self.context, operator)
         predicted = self.fitted.predict(operator) if self.fitted else None
         return Spent(self.cost.name, self.cost.unit, budget, value, predicted)
 
@@ -132,10 +134,29 @@ def search_cost(subject: Subject, config: SearchConfig, fitted: Fit | None = Non
         return SearchCost(cost, context)
     parameters = costliest(Parameters(config, subject.target, subject.shape.hidden, subject.features))
     soft = parameters.sites(torch.full((len(parameters.layers),), 1.0))
-    if cost.relaxed(context, soft, [site.count for site in soft]) is not None:
+    if _relaxes(cost, context, soft):
         return SearchCost(cost, context)
 
     def operator(counts: Sequence[int]) -> OperatorSpec:
         return to_operator(parameters, tuple(counts), subject.target, "fit")
 
     return SearchCost(cost, context, fitted or fit(cost, context, operator, parameters.layers))
+
+
+def _relaxes(cost: Cost, context: CostContext, sites: Sequence[RelaxedSite]) -> bool:
+    """Whether the cost has a relaxed form.
+
+    Raises:
+        EosError: it has one that is broken.
+    """
+    try:
+        found = cost.relaxed(context, sites, [site.count for site in sites])
+    except Exception as error:
+        if isinstance(error, EosError):
+            raise
+        raise EosError(f"cost '{cost.name}' fails: {type(error).__name__}: {brief(words_of(error), 200)}") from error
+    if found is None:
+        return False
+    if not isinstance(found, Tensor) or found.dim() or not bool(found.isfinite()):
+        raise EosError(f"cost '{cost.name}' is broken: its relaxed form is no finite scalar tensor")
+    return True

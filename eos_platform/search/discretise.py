@@ -10,6 +10,7 @@ from torch import Tensor
 
 from eos_platform.common.errors import EosError
 from eos_platform.costs.flops import DecoderShape, compute_ratio
+from eos_platform.costs.quantity import shown_quantity
 from eos_platform.operators.spec import FEATURES, OperatorSpec, SiteSpec, Steering, Target, Transfer
 from eos_platform.search.config import SearchConfig
 from eos_platform.search.parameters import Parameters
@@ -172,8 +173,10 @@ def whole_counts(
 
 def impossible(budget: float, least: float, cost: SearchCost | None = None) -> EosError:
     """The error for a budget that nothing reaches."""
-    unit = f" {cost.cost.unit}" if cost and cost.cost.unit else ""
-    takes = f"{least:.4g}{unit}{' as fitted' if cost and cost.fitted else ''}" if unit else f"{least:.3f}"
+    asked, takes = f"{budget:g}", f"{least:.3f}"
+    if cost and cost.cost.unit:
+        asked, takes = (shown_quantity(value, cost.cost) for value in (budget, least))
+    fitted = " as fitted" if cost and cost.fitted else ""
     return EosError(
-        f"budget {budget:g}{unit} is impossible: one visual token at every searched site already takes {takes}"
+        f"budget {asked} is impossible: one visual token at every searched site already takes {takes}{fitted}"
     )

@@ -8,12 +8,15 @@ import torch
 from torch import Tensor
 
 from eos_platform.common.errors import EosError
+from eos_platform.costs.quantity import shown_quantity
 from eos_platform.operators.relaxed.site import RelaxedSite
 from eos_platform.search.config import SearchConfig
 from eos_platform.search.cost import SearchCost, flops_cost, search_cost
 from eos_platform.search.discretise import costliest, impossible, to_operator
 from eos_platform.search.parameters import STAY, Parameters, candidate_layers
 from eos_platform.tasks.base import Subject
+
+BEYOND = 0.25  # of the unreduced cost as measured
 
 
 def check(workload: Subject, config: SearchConfig, cost: SearchCost | None = None) -> SearchCost:
@@ -35,10 +38,19 @@ def check(workload: Subject, config: SearchConfig, cost: SearchCost | None = Non
     parameters = Parameters(config.model_copy(update={"layers": layers[:1]}), target, workload.shape.hidden)
     least = to_operator(costliest(parameters), (1,), target, "least")
     cost = cost or search_cost(workload, config)
+    _refuse_beyond(config.budget, cost)
     takes = cost.deployed(least)
     if takes > config.budget:
         raise impossible(config.budget, takes, cost)
     return cost
+
+
+def _refuse_beyond(budget: float, cost: SearchCost) -> None:
+    """Refuse a budget that the unreduced model keeps to. A measured cost scatters, and may be exceeded by some."""
+    whole = cost.whole * (1 + BEYOND if cost.fitted else 1)
+    if not cost.cost.relative and budget > whole:
+        shown = shown_quantity(budget, cost.cost), shown_quantity(cost.whole, cost.cost)
+        raise EosError(f"budget {shown[0]} leaves nothing to reduce: the unreduced model takes {shown[1]}")
 
 
 @torch.no_grad()

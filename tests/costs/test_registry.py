@@ -5,7 +5,7 @@ import torch
 
 from eos_platform.common.errors import EosError
 from eos_platform.costs.flops import compute_ratio
-from eos_platform.costs.registry import COSTS, _cost
+from eos_platform.costs.registry import COSTS, _cost, measure
 from eos_platform.operators.spec import OperatorSpec, SiteSpec
 from eos_platform.protocols import Cost
 from eos_platform.registries import registries
@@ -44,6 +44,41 @@ def test_what_lacks_something_is_no_cost():
     other = type("Other", (NoUnit,), {"unit": 3, "relaxed": lambda *_: None})
     with pytest.raises(TypeError, match="a cost's unit is a str, not int"):
         _cost(other)
+
+
+@pytest.mark.parametrize("name", ["accuracy", "two words", "", "2nd", "a/b"])
+def test_a_name_that_no_metric_has_is_refused(name):
+    made = type("Odd", (type(COSTS["mean_tokens"]),), {"name": name})
+    with pytest.raises(TypeError, match=r"a cost's name is letters, .* and names a metric"):
+        _cost(made)
+
+
+@pytest.mark.parametrize(
+    ("returns", "says"),
+    [
+        (lambda: float("nan"), "cost 'odd' is broken: it measures nan, and costs are finite and above 0"),
+        (lambda: -1, "cost 'odd' is broken: it measures -1"),
+        (lambda: 0, "cost 'odd' is broken: it measures 0"),
+        (lambda: None, "cost 'odd' fails: TypeError"),
+        (lambda: {}["x"], "cost 'odd' fails: KeyError"),
+        (lambda: torch.zeros(2) @ torch.zeros(3), "cost 'odd' fails: RuntimeError"),
+    ],
+)
+def test_a_cost_that_misbehaves_is_one_line(small, returns, says):
+    odd = type("Odd", (type(COSTS["mean_tokens"]),), {"name": "odd", "measure": lambda *_: returns()})()
+    with pytest.raises(EosError) as raised:
+        measure(odd, cost_context(small), None)
+    assert str(raised.value).startswith(says)
+    assert "\n" not in str(raised.value)
+
+
+def test_what_is_no_fault_of_the_cost_goes_on(small):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    odd = type("Odd", (type(COSTS["mean_tokens"]),), {"measure": full})()
+    with pytest.raises(torch.OutOfMemoryError):
+        measure(odd, cost_context(small), None)
 
 
 def test_exact_costs_of_a_deployed_operator(small):

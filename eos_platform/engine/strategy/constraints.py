@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from typing import Any, NamedTuple
 
 from eos_platform.costs.registry import COMPUTE, COSTS
+from eos_platform.costs.registry import measure as measure_one
 from eos_platform.engine.schema.sections import Constraints
 from eos_platform.objectives import ACCURACY
 from eos_platform.protocols import Objective, Split
@@ -134,4 +135,4 @@ def measure_cost(name: str, workload: Any, operator: Any, questions: int, split:
     """
     from eos_platform.tasks.typical import cost_context
 
-    return float(COSTS.get_named(name).measure(cost_context(workload, split, questions), operator))
+    return measure_one(COSTS.get_named(name), cost_context(workload, split, questions), operator)
