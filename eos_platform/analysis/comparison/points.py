@@ -43,9 +43,8 @@ COLUMNS = (*PLAIN, "counted_ratio", "accuracy_low", "accuracy_high", "knobs", "t
 def points_of(records: Iterable[Record]) -> pd.DataFrame:
     """What was measured, the unreduced model first, then by falling ratio; ``correct`` holds the answers' scores.
 
-    Skills are columns ``skill:<name>``, further costs ``cost:<name>``.
-    Of operators for the same place in the plan (a design at a ratio tuned once
-    more, with other settings), the latest counts.
+    Skills are columns ``skill:<name>``, further costs ``cost:<name>``. Of operators for the same place in the plan (a
+    design at a ratio tuned once more, with other settings), the latest counts.
     """
     latest: dict[tuple[Any, ...], Record] = {}
     for record in records:
