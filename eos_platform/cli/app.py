@@ -147,6 +147,10 @@ def evaluate(
     data: Data = None,
     allow_bad: AllowBad = None,
     questions: Annotated[int, typer.Option(min=1, help="Held-out questions.")] = 4096,
+    costs: Annotated[
+        list[str] | None,
+        typer.Option("--cost", help="Also measure this cost, such as prefill_ms or kv_bytes; may be repeated."),
+    ] = None,
     device: Device = None,
     trust_remote_code: Trust = False,
     allow_missing: Missing = False,
@@ -157,12 +161,16 @@ def evaluate(
     """
     from eos_platform.analysis.stats.intervals import interval
     from eos_platform.costs.flops import compute_ratio
+    from eos_platform.costs.quantity import shown_cost, shown_quantity
+    from eos_platform.costs.registry import COSTS, measure
     from eos_platform.operators.spec import OperatorSpec
     from eos_platform.tasks import evaluate as run_evaluation
     from eos_platform.tasks import load_workload
+    from eos_platform.tasks.typical import cost_context
     from eos_platform.terminal.tables import operator_table, skills_table
 
     spec = OperatorSpec.load(operator) if operator else None
+    asked = [COSTS.get_named(name) for name in costs or ()]
     chosen = task_of(task, data, allow_bad)
     workload = load_workload(model, chosen, device, trust_remote_code=trust_remote_code, allow_missing=allow_missing)
     tell_bad(workload)
@@ -183,6 +191,10 @@ def evaluate(
     if spec:
         low, high = interval(whole.scores)
         console.print(f"unreduced model: {whole.accuracy:.1%} (95 %: {low:.1%} .. {high:.1%})", soft_wrap=True)
+    context = cost_context(workload, "heldout", questions)
+    for cost in asked:
+        beside = f" (unreduced {shown_quantity(measure(cost, context, None), cost)})" if spec else ""
+        console.print(f"{shown_cost(measure(cost, context, spec), cost)}{beside}", soft_wrap=True)
 
 
 @app.command()
