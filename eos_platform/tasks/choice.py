@@ -20,7 +20,6 @@ from eos_platform.protocols import Task
 from eos_platform.tasks.registry import TASKS
 
 Choice = str | Mapping[str, Any]
-SHARED = {"data", "allow_bad"}  # options of tasks that commands have by themselves
 
 
 def checked(task: Any) -> str | dict[str, Any]:
@@ -100,11 +99,9 @@ def options_of(task: Choice) -> list[str]:
     """The same as words of a command line; none for what is meant anyway."""
     if task == "scenes":
         return []
-    options = {} if isinstance(task, str) else {key: value for key, value in task.items() if key != "name"}
-    own = {key: value for key, value in options.items() if key not in SHARED}
-    words = ["--task", strict_json.dumps({"name": name_of(task), **own}) if own else name_of(task)]
-    for key in options.keys() & SHARED:
-        words += [f"--{key.replace('_', '-')}", str(options[key])]
+    words = ["--task", name_of(task)]
+    for key, value in () if isinstance(task, str) else task.items():
+        words += [] if key == "name" else [f"--{key.replace('_', '-')}", str(value)]
     return words
 
 

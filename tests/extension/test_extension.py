@@ -28,13 +28,12 @@ FILES = {
     "sampler": "joint_tpe.py",
 }
 LONGEST = 60  # lines
-TASK = {"name": "discs", "side": 32}
-ON = ("--model", "model", "--task", json.dumps(TASK))
+ON = ("--model", "model", "--task", "discs")
 QUICK = {"steps": 4, "batch_size": 8, "search_questions": 32, "eval_questions": 16}
 STUDY = {
     "name": "mine",
     "model": "model",
-    "task": TASK,
+    "task": {"name": "discs", "side": 32},
     "objectives": {"accuracy/place": "maximise", "attention_pairs": "minimise"},
     "search": {"cost": "attention_pairs", **QUICK},
     "space": {"budget": {"choice": [900, 1300]}},
@@ -88,7 +87,7 @@ def found(outside: Outside) -> dict:
         *("-o", "found.json"),
     )
     assert "pairs (budget 900 pairs)" in told
-    assert f"--task '{json.dumps(TASK)}'" in told  # the next command can be copied
+    assert "eos evaluate found.json --model model --task discs" in told
     return json.loads((outside.work / "found.json").read_text())
 
 
@@ -133,7 +132,7 @@ def test_a_comparison_has_the_design_the_groups_and_the_cost(outside: Outside, f
     report = (outside.work / "compared" / "report.md").read_text()
     assert "| operator | KV cache bytes | attention pairs |" in report
     assert "| operator | colour | place |" in report
-    assert f"--task '{json.dumps(TASK)}'" in report
+    assert "eos compare found.json --model model --task discs" in report
     assert "norm-steps at" in (outside.work / "compared" / "page.html").read_text()
 
 
