@@ -38,7 +38,7 @@ STUDY = {
     "search": {"cost": "attention_pairs", **QUICK},
     "space": {"budget": {"choice": [900, 1300]}},
     "sampler": "joint-tpe",
-    "constraints": {"accuracy": {"place": 0.0}},
+    "constraints": {"accuracy": {"place": 0.0}, "attention_pairs": 1300},
     "trials": 2,
     "concurrent": 1,
     "final": {"questions": 16, "baselines": ["norm-steps"], "ratios": 1},
