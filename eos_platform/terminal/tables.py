@@ -155,4 +155,6 @@ def _missing(value: Any) -> bool:
 def _short(value: Any) -> str:
     if _missing(value):
         return ""
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"  # budgets of costs with a unit may be large
