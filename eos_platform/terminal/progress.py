@@ -1,4 +1,4 @@
-"""What a person sees while a study runs: a live board in a terminal, plain lines elsewhere."""
+"""What a person sees while a study runs: a live display in a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
