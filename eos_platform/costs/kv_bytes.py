@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
-from eos_platform.costs.token_counts import soft_mean_tokens
 from eos_platform.operators.relaxed.site import RelaxedSite
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.protocols import CostContext
@@ -15,24 +16,43 @@ HALF = 2  # bytes of a number, where there is no model to ask
 
 
 class KvBytes:
-    """Keys and values of every token, text too, in every layer; exact."""
+    """Keys and values of every token, text too, in every layer; a layer of sliding attention keeps its window."""
 
     name, unit, label = "kv_bytes", "bytes", "KV cache bytes"
     relative, deterministic = False, True
 
     def measure(self, context: CostContext, operator: OperatorSpec | None) -> float:
         """Bytes with a deployed operator."""
-        visual = context.target.tokens if operator is None else operator.mean_tokens
-        return _token_bytes(context) * (context.shape.units * visual + context.text_tokens)
+        shape = context.shape
+        counts = (context.target.tokens,) * shape.layers if operator is None else operator.counts
+        tokens = [shape.units * count + context.text_tokens for count in counts]
+        kept = [min(found, most) for found, most in zip(tokens, _windows(context), strict=True)]
+        return float(_token_bytes(context) * sum(kept))
 
     def relaxed(self, context: CostContext, sites: Sequence[RelaxedSite], counts: Sequence[Tensor]) -> Tensor:
         """Bytes with relaxed sites."""
-        visual = soft_mean_tokens(context, sites, counts)
-        return _token_bytes(context) * (context.shape.units * visual + context.text_tokens)
+        # made on the device: a copy from the host could not be captured
+        here = torch.full((), float(context.target.tokens), device=counts[0].device if counts else None)
+        after, total = {site.layer: count for site, count in zip(sites, counts, strict=True)}, torch.zeros_like(here)
+        for layer, most in enumerate(_windows(context)):
+            here = after.get(layer, here)
+            total = total + (context.shape.units * here + context.text_tokens).clamp_max(most)
+        return _token_bytes(context) * total
+
+
+def _windows(context: CostContext) -> list[float]:
+    """The most tokens that each layer's cache holds after the prefill."""
+    layers = context.shape.layers
+    if context.model is None:
+        return [math.inf] * layers
+    config = context.model.config.get_text_config()
+    window = getattr(config, "sliding_window", None)
+    kinds = getattr(config, "layer_types", None) or ["full_attention"] * layers
+    return [window - 1 if window and kind == "sliding_attention" else math.inf for kind in kinds]
 
 
 def _token_bytes(context: CostContext) -> int:
-    """Of one token that enters every layer."""
+    """Of one token in one layer."""
     shape = context.shape
     size = HALF if context.model is None else context.model.dtype.itemsize
-    return int(2 * shape.layers * shape.kv_heads * shape.head_dim * size)
+    return int(2 * shape.kv_heads * shape.head_dim * size)

@@ -1,0 +1,54 @@
+"""Bytes of the key-value cache, layer by layer."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from transformers import AutoConfig
+
+from eos_platform.costs.kv_bytes import KvBytes
+from eos_platform.costs.shapes import DecoderShape
+from eos_platform.models.bundled import folder
+from eos_platform.operators.spec import OperatorSpec, SiteSpec, Target
+from eos_platform.protocols import CostContext
+
+SHAPE = DecoderShape(layers=6, hidden=64, heads=4, kv_heads=2, head_dim=16, intermediate=128, vocab=100)
+TARGET = Target(layers=6, grid=(12, 12))
+TOKEN = 2 * 2 * 16 * 4  # keys and values, heads, numbers, bytes
+
+
+def context(name: str) -> CostContext:
+    model = SimpleNamespace(config=AutoConfig.from_pretrained(folder(name)), dtype=torch.float32)
+    return CostContext(SHAPE, TARGET, 15, model)
+
+
+def operator(*sites: tuple[int, int]) -> OperatorSpec:
+    made = (SiteSpec(layer=layer, keep=keep, score={"norm": 1.0}) for layer, keep in sites)
+    return OperatorSpec(target=TARGET, sites=tuple(made))
+
+
+@pytest.mark.parametrize(
+    ("sites", "rows"),
+    [  # tokens that real caches of these models hold
+        ((), [95, 95, 159, 95, 95, 159]),
+        (((0, 30),), [45] * 6),
+        (((0, 100), (4, 20)), [95, 95, 115, 95, 35, 35]),
+    ],
+)
+def test_layers_of_sliding_attention_keep_their_window(sites, rows):
+    assert KvBytes().measure(context("bundled-gemma"), operator(*sites) if sites else None) == TOKEN * sum(rows)
+
+
+def test_elsewhere_every_token_stays():
+    assert KvBytes().measure(context("bundled-qwen"), None) == TOKEN * 6 * 159
+    without = CostContext(SHAPE, TARGET, 15)  # nothing but sizes: numbers of two bytes
+    assert KvBytes().measure(without, operator((2, 10))) == TOKEN // 2 * (2 * 159 + 4 * 25)
+
+
+def test_the_relaxed_form_counts_the_same():
+    counts = [torch.tensor(100.0, requires_grad=True), torch.tensor(20.0, requires_grad=True)]
+    sites = [SimpleNamespace(layer=0), SimpleNamespace(layer=4)]
+    soft = KvBytes().relaxed(context("bundled-gemma"), sites, counts)
+    assert float(soft.detach()) == TOKEN * (3 * 95 + 115 + 2 * 35)
+    soft.backward()
+    assert [float(count.grad) for count in counts] == [TOKEN * 1, TOKEN * 2]  # only layers that the window does not cut
