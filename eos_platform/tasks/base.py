@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
+
+import numpy as np
 
 from eos_platform.costs.flops import DecoderShape, VisionShape, shape_of, vision_shape_of, whole_model_ratio
 from eos_platform.costs.profiled_flops import counted_flops
@@ -82,6 +85,10 @@ class Subject(ABC):
     def counted_flops(self, operator: OperatorSpec | None) -> int:
         """FLOPs as counted while the language model's prefill of a typical prompt runs."""
         return counted_flops(self.model, operator, self.text_tokens)
+
+    def subsets(self, split: Split, questions: int) -> Mapping[str, np.ndarray]:
+        """Groups beside the skills, which may share questions: (questions,) bool of each, by name."""
+        return {}
 
     @property
     def source(self) -> str:

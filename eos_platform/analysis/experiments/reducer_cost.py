@@ -25,11 +25,11 @@ from typing import Any
 import torch
 from transformers import LlamaConfig, LlamaModel
 
-from eos_platform.analysis.comparison.timing import median_ms
 from eos_platform.common import console as terminal
 from eos_platform.common import strict_json
 from eos_platform.common.errors import EosError
 from eos_platform.common.files import check_writable, write_atomic
+from eos_platform.costs.prefill_time import median_ms
 from eos_platform.models.adapters.target import Parts
 from eos_platform.models.attention.rope import Rope
 from eos_platform.models.loading.devices import find_device

@@ -30,9 +30,9 @@ from eos_platform.operators.spec import OperatorSpec
 from eos_platform.protocols import Example
 from eos_platform.tasks import cache
 from eos_platform.tasks.batch import Asked, Batch, answer_states, exact
-from eos_platform.tasks.questions import Question, ask
-from eos_platform.tasks.render import render
-from eos_platform.tasks.scenes import SCENE_VERSION, SPLITS, SceneConfig, Split, make_scene
+from eos_platform.tasks.scenes.questions import Question, ask
+from eos_platform.tasks.scenes.render import render
+from eos_platform.tasks.scenes.scene import SCENE_VERSION, SPLITS, SceneConfig, Split, make_scene
 
 __all__ = ["Batch", "Encoded", "answer_states", "exact", "first_questions", "questions_of"]
 
