@@ -162,6 +162,14 @@ def test_the_core_imports_without_the_platform_around_it():
     assert done.stdout.strip() == ""
 
 
+def test_help_waits_for_no_library_but_those_that_print_it():
+    code = "import eos_platform.cli, sys; print(*{name.split('.')[0] for name in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=True)
+    assert "typer" in done.stdout.split()
+    heavy = {"torch", "transformers", "numpy", "pandas", "pydantic", "yaml", "ray", "optuna", "mlflow", "plotly"}
+    assert not heavy & set(done.stdout.split())
+
+
 @pytest.mark.parametrize("part", sorted(MAY_IMPORT))
 def test_every_module_imports(part):
     for module, _ in sources():

@@ -18,6 +18,7 @@ from eos_platform.common.addresses import sqlite_path
 from eos_platform.common.boundary import reading
 from eos_platform.common.errors import EosError
 from eos_platform.common.files import check_regular, is_there, write_atomic
+from eos_platform.engine.cluster.plugin_packages import packages_of
 from eos_platform.engine.cluster.resources import machines, preflight, ray_session, share
 from eos_platform.engine.driver import Interrupted, inspect, job_of, measured_costs, run_trials
 from eos_platform.engine.final_evaluation import finish, points_table
@@ -115,7 +116,7 @@ class Study:
                 self.console.print(f"{part.concurrent} at a time, not {self.file.concurrent}: more do not fit here")
             job = job_of(self.folder, part, self._functions)
             if elsewhere:
-                preflight(part, job.states, job.model)
+                preflight(part, job.states, job.model, packages_of(self.file))
             facts = inspect(self.file, job, part)
             costs = measured_costs(self.file, job, part)
             known = warm.origins(self.file, self.folder.runs, facts, costs)
