@@ -57,6 +57,7 @@ class Example:
         question: text, without placeholders.
         answers: right answers (one may be given as plain text), the first of them the one that is taught.
         group: what kind of question it is.
+        subsets: further groups it belongs to, such as its difficulty; accuracy is told of each of them, too.
         key: names the picture: examples with the same key share it; empty: told by the identity of ``image``.
     """
 
@@ -65,6 +66,7 @@ class Example:
     answers: tuple[str, ...] | str = ()
     group: str = "all"
     key: str = ""
+    subsets: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if isinstance(self.answers, str):
@@ -85,12 +87,14 @@ class Task(Protocol):
     """What accuracy means.
 
     A task whose attribute ``exact`` is true scores 1 where the answer is written to the last token, and 0 otherwise;
-    then nothing needs to be written: one pass that is handed the right answer tells the same.
+    then nothing needs to be written: one pass that is handed the right answer tells the same. One whose attribute
+    ``detail`` is true has a group ``detail`` of the questions that a model answers rightly, but not on pictures of a
+    quarter of the pixels. One that draws its pictures may have ``suit(adapter)``: draw them of sizes the model takes.
 
     Attributes:
         name: of the task, unique.
         version: changes whenever its questions or scores do.
-        groups: kinds of question, in the order tables show them.
+        groups: kinds of question, and subsets, in the order tables show them.
     """
 
     name: str

@@ -116,7 +116,7 @@ def test_a_cost_of_another_package_is_one_of_the_costs(installed):
         SearchConfig.of({"cost": "half", "budget": 1.0})
     shown = CliRunner().invoke(cli.app, ["plugins"], env={"COLUMNS": "300"})
     assert "sites" in shown.output
-    assert "broken: TypeError: a cost has unit, label, relative, deterministic, measure, relaxed" in shown.output
+    assert "cost 'half' of other-package 1.2: TypeError: a cost has unit, label, relative" in shown.output
 
 
 def test_a_cost_is_called_as_its_entry_point_is(installed):

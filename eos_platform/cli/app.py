@@ -48,7 +48,7 @@ app.command()(front)
 app.command()(report)
 app.command()(plugins)
 
-Model = Annotated[str, typer.Option(help="A bundled model (bundled, bundled-small) or a model folder.")]
+Model = Annotated[str, typer.Option(help="A bundled model (bundled, bundled-qwen ...) or a folder.")]
 Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a field; may be repeated.")]
 Device = Annotated[str | None, typer.Option(help="Where to run; default: the GPU if there is one.")]
 Runs = Annotated[Path, typer.Option(help="The folder studies are kept in.")]
@@ -80,7 +80,7 @@ def search(
         "operator.json"
     ),
     model: Model = "bundled",
-    task: Task = "scenes",
+    task: Task = None,
     data: Data = None,
     allow_bad: AllowBad = None,
     budget: Annotated[
@@ -117,7 +117,7 @@ def search(
     given = {"cost": cost, "budget": budget, "steps": steps}
     asked = {name: value for name, value in given.items() if value is not None}
     config = SearchConfig.of({"seed": seed, **asked, **fields})
-    chosen = task_of(task, data, allow_bad)
+    chosen = task_of(task, data, allow_bad, model)
     check_writable(output)
     if state is not None:
         check_writable(state / "search.safetensors")
@@ -135,7 +135,7 @@ def search(
     )
     if result.cost is not None and result.cost.remark:
         console.print(f"note: {result.cost.remark}", soft_wrap=True)
-    again = shlex.join(["eos", "evaluate", str(output), "--model", model, *options_of(chosen)])
+    again = shlex.join(["eos", "evaluate", str(output), "--model", model, *options_of(chosen, model)])
     console.print(f"saved {output}; measure it with: {again}", soft_wrap=True)
 
 
@@ -143,7 +143,7 @@ def search(
 def evaluate(
     operator: Annotated[Path | None, typer.Argument(help="An operator file; none: the model left alone.")] = None,
     model: Model = "bundled",
-    task: Task = "scenes",
+    task: Task = None,
     data: Data = None,
     allow_bad: AllowBad = None,
     questions: Annotated[int, typer.Option(min=1, help="Held-out questions.")] = 4096,
@@ -171,7 +171,7 @@ def evaluate(
 
     spec = OperatorSpec.load(operator) if operator else None
     asked = [COSTS.get_named(name) for name in costs or ()]
-    chosen = task_of(task, data, allow_bad)
+    chosen = task_of(task, data, allow_bad, model)
     workload = load_workload(model, chosen, device, trust_remote_code=trust_remote_code, allow_missing=allow_missing)
     tell_bad(workload)
     console = terminal.console()

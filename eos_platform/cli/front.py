@@ -23,8 +23,8 @@ def front(
         str | None, typer.Option(help="What budgets limit, such as prefill_ms or kv_bytes; default compute_ratio.")
     ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder of the operator files.")] = Path("front"),
-    model: Annotated[str, typer.Option(help="A bundled model (bundled, bundled-small) or a model folder.")] = "bundled",
-    task: Task = "scenes",
+    model: Annotated[str, typer.Option(help="A bundled model (bundled, bundled-qwen ...) or a folder.")] = "bundled",
+    task: Task = None,
     data: Data = None,
     allow_bad: AllowBad = None,
     seed: Annotated[int, typer.Option(help="Seed of the searches.")] = 0,
@@ -65,7 +65,7 @@ def front(
     about = COSTS.get_named(config.cost)
     other = () if about.name == COMPUTE else (about.label,)
     steps = sum(one.steps for one in configs_of(config, wanted))
-    chosen = task_of(task, data, allow_bad)
+    chosen = task_of(task, data, allow_bad, model)
     for budget in wanted:
         check_writable(out / _file(budget))
     workload = load_workload(model, chosen, device, trust_remote_code=trust_remote_code, allow_missing=allow_missing)

@@ -127,6 +127,7 @@ class Study:
                 store.open_store(self.folder, create=True) as told,
                 self._lease(told) as lease,
             ):
+                store.bring_up_to_date(told)
                 with self._tracked(told) as recorder:
                     if self.folder.shared:
                         storage.claim(self.folder.states, told.user_attrs[store.UID])

@@ -18,13 +18,15 @@ from eos_platform.common import strict_json
 from eos_platform.common.boundary import words_of
 from eos_platform.common.errors import EosError, explain, shorten
 from eos_platform.common.files import write_atomic
+from eos_platform.common.former_names import current_tensor
 from eos_platform.common.strict_types import Int, Real
 from eos_platform.costs.fit import Fit
 from eos_platform.search.config import SearchConfig
 from eos_platform.search.parameters import Parameters
 
 FILE = "search.safetensors"
-FORMAT = "4"  # rises when what is kept, or what it means, changes
+FORMAT = "5"  # rises when what is kept, or what it means, changes
+READABLE = ("4", FORMAT)  # 4 has former names of tensors and settings
 
 
 class Unusable(EosError):
@@ -98,9 +100,9 @@ def load_state(
     try:
         with safe_open(path, framework="pt") as saved:
             header = saved.metadata() or {}
-            if header.get("format") != FORMAT and "progress" in header:
+            if header.get("format") not in READABLE and "progress" in header:
                 raise Unusable(f"{path}: written by another version of the search; use another folder")
-            tensors = {key: saved.get_tensor(key) for key in saved.keys()}  # noqa: SIM118
+            tensors = {current_tensor(key): saved.get_tensor(key) for key in saved.keys()}  # noqa: SIM118
         settings = SearchConfig.of(strict_json.loads(header["config"], "config"), "config")
         if settings != config or header["workload"] != workload:
             raise Unusable(f"{path}: belongs to a search with other settings or of another model; use another folder")

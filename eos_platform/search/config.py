@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from eos_platform.common import former_names
 from eos_platform.common.errors import EosError, explain
 from eos_platform.common.strict_types import Flag, Int, Real
 from eos_platform.costs.quantity import parse_quantity
@@ -112,6 +113,11 @@ class SearchConfig(BaseModel):
         if not cost.relative and "budget" not in self.model_fields_set:
             raise ValueError(f"budget: cost {cost.name} needs one, in {cost.unit or 'its own terms'}")
         return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _under_current_names(cls, values: Any) -> Any:
+        return former_names.SEARCH.current(values)
 
     @model_validator(mode="after")
     def _anneals(self) -> SearchConfig:

@@ -16,6 +16,7 @@ from eos_platform.common import strict_json
 from eos_platform.common.boundary import reading
 from eos_platform.common.errors import EosError, did_you_mean, shown
 from eos_platform.common.printable import check_characters
+from eos_platform.models.bundled import MODELS
 from eos_platform.protocols import Task
 from eos_platform.tasks.registry import TASKS
 
@@ -95,9 +96,15 @@ def from_text(text: str) -> str | dict[str, Any]:
     return text
 
 
-def options_of(task: Choice) -> list[str]:
-    """The same as words of a command line; none for what is meant anyway."""
-    if task == "scenes":
+def default_for(model: str | Path) -> str:
+    """The task that is meant where none is named: the one a bundled model was trained on, else ``scenes``."""
+    known = MODELS.get(str(model))
+    return known.task if known else "scenes"
+
+
+def options_of(task: Choice, model: str | Path = "") -> list[str]:
+    """The same as words of a command line; none for what is meant anyway with a model."""
+    if task == default_for(model):
         return []
     words = ["--task", name_of(task)]
     for key, value in () if isinstance(task, str) else task.items():

@@ -27,7 +27,7 @@ from eos_platform.search.objective import losses, teacher_states
 from eos_platform.search.run import SearchResult, search
 from eos_platform.tasks import load_workload
 from eos_platform.tasks.base import Subject
-from eos_platform.tasks.encode import answer_states
+from eos_platform.tasks.scenes.encode import answer_states
 
 
 def unreduced(workload: Subject, config: SearchConfig) -> Callable[[], None]:

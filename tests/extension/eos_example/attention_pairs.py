@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from eos_platform.costs.token_counts import stages
 from torch import Tensor
 
+from eos_platform.costs.token_counts import stages
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.protocols import CostContext
 
