@@ -42,7 +42,6 @@ MAY_IMPORT = {
 FOR_GPU = {"diverse_topk_kernel"}  # needs Triton, which comes with torch for GPUs only
 FREE = {"__init__", "__main__", "cli"}  # the top may use everything
 MOST = 15  # modules in a folder, beside its __init__
-CROWDED = {"tasks": 18}  # folders that still have more; never more than this
 
 
 def sources():
@@ -144,7 +143,7 @@ def test_no_folder_has_more_modules_than_can_be_looked_over():
     for module, _ in sources():
         if module[-1] != "__init__":
             folders.setdefault(".".join(module[1:-1]), []).append(module[-1])
-    many = {folder: len(files) for folder, files in folders.items() if len(files) > CROWDED.get(folder, MOST)}
+    many = {folder: len(files) for folder, files in folders.items() if len(files) > MOST}
     assert not many
 
 

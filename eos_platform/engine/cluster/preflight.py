@@ -95,8 +95,8 @@ def judge(node: Node, here: Mapping[str, str], place: str = "", token: bool = Tr
         wrong.append(f"has {other if theirs == ours else f'eos-platform {theirs}, the driver has {ours}'}: {cure}")
     for key in (key for key in here if key.startswith(PLUGIN)):
         if told.get(key) != here[key]:
-            package, theirs = key.removeprefix(PLUGIN), told.get(key)
-            has = f"has {package} {theirs}, the driver has {here[key]}" if theirs else f"lacks {package} {here[key]}"
+            package, wanted = key.removeprefix(PLUGIN), here[key]
+            has = f"has {package} {told[key]}, the driver has {wanted}" if key in told else f"lacks {package} {wanted}"
             wrong.append(f"{has}, which the study uses: install the driver's there")
     if place and told.get("storage") != "shared":
         wrong.append(
