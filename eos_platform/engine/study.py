@@ -32,6 +32,7 @@ from eos_platform.engine.store.lease import Lease, LeaseLost
 from eos_platform.engine.store.retry import Patience
 from eos_platform.engine.store.run_dir import RUNS, Folder, folder_of, load_study, studies_in
 from eos_platform.engine.strategy import warm_start as warm
+from eos_platform.engine.strategy.samplers import SAMPLERS, make_sampler
 from eos_platform.engine.sync import reconcile as agree
 from eos_platform.engine.trial import Functions
 from eos_platform.operators.designs import DESIGNS
@@ -229,6 +230,8 @@ class Study:
                 DESIGNS.get_named(design)
             except EosError as error:
                 raise EosError(f"final.baselines: {error}") from None
+        if SAMPLERS.package(self.file.sampler.name):  # found out now, not by the first search
+            make_sampler(self.file.sampler, 0, self.file.trials, self.file.space, len(self.file.axes))
         warm.check(self.file, self.folder.runs)
         self.folder.check()
         path = sqlite_path(self.folder.mlflow_uri)
