@@ -53,7 +53,7 @@ def plain_table(title: str = "", right: Iterable[str] = (), left: Iterable[str] 
 
 
 def operator_table(operator: OperatorSpec) -> Table:
-    """One line a site: where, how many tokens stay, by which weights of the features, and what becomes of the rest."""
+    """One line a site: where, how many tokens stay, by which weights of the features, and how the others are merged."""
     name = printable(operator.name, NAME)
     table = plain_table(f"{name}: {operator.regime}, {operator.mean_tokens:.1f} mean visual tokens", gap=1)
     rho = ("rho",) if any(site.rho for site in operator.sites) else ()

@@ -32,7 +32,7 @@ def measure(
     batch: int = 8,
     shown: list[int] | None = None,
 ) -> Record:
-    """What a deployed operator (None: the model left alone) gets right on held-out questions, and what it costs.
+    """What a deployed operator (None: the unreduced model) gets right on held-out questions, and what it costs.
 
     Args:
         questions: held-out questions, the first so many.

@@ -116,5 +116,5 @@ def best_searched(points: pd.DataFrame, ratio: float) -> Any | None:
 
 
 def for_csv(points: pd.DataFrame) -> pd.DataFrame:
-    """Without what no spreadsheet wants."""
+    """Without the columns that are no use in a spreadsheet."""
     return points.drop(columns=["correct", "trial"])
