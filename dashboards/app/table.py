@@ -10,6 +10,7 @@ import pandas as pd
 from dash import Input, Output, State, dcc, html
 
 from eos_platform.dashboards.app.parts import aria, operators_table, others
+from eos_platform.dashboards.rows import records
 from eos_platform.protocols import Objective
 
 PAGE = 25
@@ -86,7 +87,7 @@ def register(app: dash.Dash, studies: Any) -> None:
         found = ordered(found, order, axes)
         pages = max(1, -(-len(found) // PAGE))
         at = min(max(page or 1, 1), pages)
-        rows = found.iloc[(at - 1) * PAGE : at * PAGE].to_dict("records")
+        rows = records(found.iloc[(at - 1) * PAGE : at * PAGE])
         return operators_table(rows, where, f"{len(found)} operators, page {at} of {pages}", axes)
 
     @app.callback(
