@@ -324,3 +324,17 @@ def test_a_sampler_is_a_function_of_a_proposal(installed):
     module = "from optuna.samplers import RandomSampler\ndef make(of): return RandomSampler(seed=of.seed)\n"
     installed([("samplers", "mine", "eos_other:make")], module=module)
     assert isinstance(make_sampler(Sampler(name="mine"), 0, 4, {}), RandomSampler)
+
+
+def test_a_sampler_that_fails_is_told_before_a_study_starts(installed, tmp_path, monkeypatch):
+    from eos_platform.engine.strategy.samplers import SAMPLERS
+
+    SAMPLERS.forget()
+    installed([("samplers", "fails", "eos_other:fails")], module=FAILING)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "s.yaml").write_text("{name: s, model: bundled-small, sampler: fails, space: {budget: {choice: [1]}}}")
+    before = sorted(tmp_path.iterdir())
+    done = CliRunner().invoke(cli.app, ["study", "run", "s.yaml"])
+    assert done.exit_code == 2
+    assert done.stderr == "eos: sampler 'fails': not today\n"
+    assert sorted(tmp_path.iterdir()) == before

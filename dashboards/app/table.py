@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import dash
+import pandas as pd
 from dash import Input, Output, State, dcc, html
 
 from eos_platform.dashboards.app.parts import aria, operators_table, others
+from eos_platform.dashboards.rows import records
+from eos_platform.protocols import Objective
 
 PAGE = 25
 ORDERS = {
@@ -80,14 +84,10 @@ def register(app: dash.Dash, studies: Any) -> None:
             columns = found[["name", "family", "regime", "state", "design"]].fillna("").astype(str)
             found = found[columns.agg(" ".join, axis=1).str.lower().str.contains(word, regex=False)]
         axes = studies.axes(where["study"])
-        _, column, rising = ORDERS.get(order, ("", order, True))
-        if order not in ORDERS:  # a further objective, the best first
-            rising = next((one.sign < 0 for one in axes if one.metric == order), True)
-            column = order if order in found else "trial"
-        found = found.sort_values(column, ascending=rising, na_position="last", kind="stable")
+        found = ordered(found, order, axes)
         pages = max(1, -(-len(found) // PAGE))
         at = min(max(page or 1, 1), pages)
-        rows = found.iloc[(at - 1) * PAGE : at * PAGE].to_dict("records")
+        rows = records(found.iloc[(at - 1) * PAGE : at * PAGE])
         return operators_table(rows, where, f"{len(found)} operators, page {at} of {pages}", axes)
 
     @app.callback(
@@ -99,7 +99,19 @@ def register(app: dash.Dash, studies: Any) -> None:
     def _offer(where: dict[str, Any] | None, order: str) -> Any:
         if not where or where["view"] != "table":
             return dash.no_update, dash.no_update
-        further = {one.metric: f"{one.label}, best first" for one in others(studies.axes(where["study"]))}
-        known = {key: label for key, (label, *_) in ORDERS.items()} | further
-        options = [{"value": key, "label": label} for key, label in known.items()]
-        return options, order if order in known else "accuracy"
+        options = orders(studies.axes(where["study"]))
+        return options, order if order in [one["value"] for one in options] else "accuracy"
+
+
+def orders(axes: Sequence[Objective]) -> list[dict[str, str]]:
+    """What the table can be put in the order of: the usual, and the further objectives of a study."""
+    further = {one.metric: f"{one.label}, best first" for one in others(axes)}
+    known = {key: label for key, (label, *_) in ORDERS.items()} | further
+    return [{"value": key, "label": label} for key, label in known.items()]
+
+
+def ordered(found: pd.DataFrame, order: str, axes: Sequence[Objective]) -> pd.DataFrame:
+    """The operators in one of those orders; those whose value is not known last."""
+    further = {one.metric: ("", one.metric, one.sign < 0) for one in others(axes)}
+    _, column, rising = (ORDERS | further).get(order, ORDERS["accuracy"])
+    return found.sort_values(column, ascending=rising, na_position="last", kind="stable")

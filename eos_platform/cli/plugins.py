@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from eos_platform.common import console as terminal
 from eos_platform.common.printable import NAME
@@ -22,6 +20,9 @@ def plugins(
 
     Example: [bold]eos plugins --all[/bold]
     """
+    from rich.table import Table
+    from rich.text import Text
+
     from eos_platform.plugins import BUILT_IN, strangers
     from eos_platform.registries import registries
 

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from eos_platform.common.errors import EosError
 from eos_platform.costs.registry import COMPUTE
+from eos_platform.engine.cluster.plugin_packages import packages_of
 from eos_platform.engine.cluster.resources import Share, outcome, remotely, watch
 from eos_platform.engine.schema.study_checks import check_groups
 from eos_platform.engine.schema.study_file import StudyFile
@@ -140,7 +141,7 @@ def run_trials(
     )
     if scheduler is None:
         scheduler = make_scheduler(study, told, searcher.live, patience)
-    nodes = watch(part, job.states, job.model, board.note)
+    nodes = watch(part, job.states, job.model, board.note, packages_of(folder.study))
     searcher.blamed = nodes.blamed
     tuner = tune.Tuner(
         tune.with_resources(trainable(job), part.request),

@@ -18,6 +18,7 @@ from eos_platform.common.addresses import sqlite_path
 from eos_platform.common.boundary import reading
 from eos_platform.common.errors import EosError
 from eos_platform.common.files import check_regular, is_there, write_atomic
+from eos_platform.engine.cluster.plugin_packages import packages_of
 from eos_platform.engine.cluster.resources import machines, preflight, ray_session, share
 from eos_platform.engine.driver import Interrupted, inspect, job_of, measured_costs, run_trials
 from eos_platform.engine.final_evaluation import finish, points_table
@@ -31,6 +32,7 @@ from eos_platform.engine.store.lease import Lease, LeaseLost
 from eos_platform.engine.store.retry import Patience
 from eos_platform.engine.store.run_dir import RUNS, Folder, folder_of, load_study, studies_in
 from eos_platform.engine.strategy import warm_start as warm
+from eos_platform.engine.strategy.samplers import SAMPLERS, make_sampler
 from eos_platform.engine.sync import reconcile as agree
 from eos_platform.engine.trial import Functions
 from eos_platform.operators.designs import DESIGNS
@@ -115,7 +117,7 @@ class Study:
                 self.console.print(f"{part.concurrent} at a time, not {self.file.concurrent}: more do not fit here")
             job = job_of(self.folder, part, self._functions)
             if elsewhere:
-                preflight(part, job.states, job.model)
+                preflight(part, job.states, job.model, packages_of(self.file))
             facts = inspect(self.file, job, part)
             costs = measured_costs(self.file, job, part)
             known = warm.origins(self.file, self.folder.runs, facts, costs)
@@ -228,6 +230,8 @@ class Study:
                 DESIGNS.get_named(design)
             except EosError as error:
                 raise EosError(f"final.baselines: {error}") from None
+        if SAMPLERS.package(self.file.sampler.name):  # found out now, not by the first search
+            make_sampler(self.file.sampler, 0, self.file.trials, self.file.space, len(self.file.axes))
         warm.check(self.file, self.folder.runs)
         self.folder.check()
         path = sqlite_path(self.folder.mlflow_uri)

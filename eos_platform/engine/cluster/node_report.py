@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+PLUGIN = "plug-in "  # before a package's name
+GROUPS = ("families", "tasks", "costs")  # what workers load; designs and samplers are the driver's affair
+
 
 def reporter() -> Callable[[str, str, str], dict[str, str]]:
     """The task: a function within a function, which Ray sends whole and not by the name of a module.
 
     It takes the storage of the search states, the name of a mark the driver put there, and the model's folder (either
     may be empty), and tells: python, ray, torch, package (versions), code (a digest of this package's source and
-    weights), token (whether Ray's token is on), storage ("shared", or what went wrong) and model (a digest).
+    weights), token (whether Ray's token is on), storage ("shared", or what went wrong) and model (a digest); and the
+    version of every package that adds families, tasks or costs, under its name behind ``PLUGIN``.
     """
+
+    groups, plugin = GROUPS, PLUGIN  # sent along
 
     def report(place: str, mark: str, model: str) -> dict[str, str]:
         import hashlib
@@ -34,6 +40,11 @@ def reporter() -> Callable[[str, str, str], dict[str, str]]:
             from ray._private.authentication.authentication_utils import is_token_auth_enabled
 
             told["token"] = "yes" if is_token_auth_enabled() else "no"
+
+        for group in groups:
+            for point in importlib.metadata.entry_points(group=f"eos_platform.{group}"):
+                if point.dist is not None:
+                    told[plugin + point.dist.name] = point.dist.version
 
         spec = importlib.util.find_spec("eos_platform")
         if spec is not None and spec.submodule_search_locations:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +21,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from eos_platform.common.addresses import masked
 from eos_platform.common.boundary import words_of
 from eos_platform.common.errors import EosError, redact
-from eos_platform.engine.cluster.node_report import reporter
+from eos_platform.engine.cluster.node_report import PLUGIN, reporter
 from eos_platform.engine.store import checkpoint_storage as storage
 
 PATIENCE = 60.0  # seconds for a node to start a process and import torch
@@ -93,6 +93,11 @@ def judge(node: Node, here: Mapping[str, str], place: str = "", token: bool = Tr
         theirs = told["package"]
         other = f"other code under the same version of eos-platform ({ours})"
         wrong.append(f"has {other if theirs == ours else f'eos-platform {theirs}, the driver has {ours}'}: {cure}")
+    for key in (key for key in here if key.startswith(PLUGIN)):
+        if told.get(key) != here[key]:
+            package, wanted = key.removeprefix(PLUGIN), here[key]
+            has = f"has {package} {told[key]}, the driver has {wanted}" if key in told else f"lacks {package} {wanted}"
+            wrong.append(f"{has}, which the study uses: install the driver's there")
     if place and told.get("storage") != "shared":
         wrong.append(
             f"does not share the storage {masked(place)} ({redact(told.get('storage', 'no answer'))}): "
@@ -109,7 +114,11 @@ def judge(node: Node, here: Mapping[str, str], place: str = "", token: bool = Tr
 
 
 def examine(
-    place: str = "", model: str = "", token: bool = True, only: Callable[[Node], bool] | None = None
+    place: str = "",
+    model: str = "",
+    token: bool = True,
+    only: Callable[[Node], bool] | None = None,
+    packages: Collection[str] = (),
 ) -> list[Node]:
     """Every node with what is wrong with it.
 
@@ -118,6 +127,7 @@ def examine(
         model: a model folder that every node must have; not asked about when empty.
         token: whether nodes must keep Ray's token authentication on.
         only: the nodes to ask.
+        packages: of others, that every node must have in the driver's versions.
 
     Raises:
         EosError: the driver itself cannot write the storage.
@@ -125,6 +135,7 @@ def examine(
     mark = f".eos-{uuid.uuid4().hex}"
     place = place if not place or storage.is_url(place) else str(Path(place).absolute())  # nodes stand elsewhere
     here = reporter()("", "", model)
+    here = {key: value for key, value in here.items() if key.removeprefix(PLUGIN) in {key, *packages}}
     found = [node for node in nodes() if only is None or only(node)]
     with _marked(place, mark):
         answers = ask(found, place, mark, model)

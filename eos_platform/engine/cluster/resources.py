@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import ray
@@ -138,26 +138,30 @@ def wears(has: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
     return True
 
 
-def preflight(part: Share, states: str, model: str) -> None:
+def preflight(part: Share, states: str, model: str, packages: Collection[str] = ()) -> None:
     """Ask each node that may get a search whether it can run one.
 
     Args:
         states: folder or URL of the search states.
         model: name or folder of the model; a folder must be on every node.
+        packages: of others, whose things the study uses.
 
     Raises:
         EosError: what is wrong on which node, and its cure.
     """
     folder = model if os.path.isdir(model) else ""
-    refuse_unfit(examine(states, folder, token_wanted(), lambda node: _may_search(node, part)))
+    refuse_unfit(examine(states, folder, token_wanted(), lambda node: _may_search(node, part), packages))
 
 
-def watch(part: Share, states: str, model: str, say: Callable[[str], None]) -> NodeWatch:
+def watch(
+    part: Share, states: str, model: str, say: Callable[[str], None], packages: Collection[str] = ()
+) -> NodeWatch:
     """The callback that tells of nodes leaving and joining while searches run."""
     folder = model if os.path.isdir(model) else ""
 
     def newcomer(node_id: str) -> list[Node]:
-        return examine(states, folder, token_wanted(), lambda node: node.id == node_id and _may_search(node, part))
+        mine = lambda node: node.id == node_id and _may_search(node, part)  # noqa: E731
+        return examine(states, folder, token_wanted(), mine, packages)
 
     return NodeWatch(say, newcomer)
 

@@ -1,0 +1,82 @@
+"""Tables of operators have a column for every objective of the study, whoever brought it."""
+
+import json
+import math
+
+import pandas as pd
+import plotly.graph_objects as go
+import pytest
+
+from eos_platform.dashboard_data.report import Report, html
+from eos_platform.objectives import DEFAULT
+from eos_platform.protocols import Objective
+
+pytest.importorskip("dash")
+
+from eos_platform.dashboards.app import compare, operator, parts, table
+
+AXES = (
+    Objective("accuracy/place", "maximise", "accuracy/place", ".1%"),
+    Objective("attention_pairs", "minimise", "attention pairs", ".0f"),
+)
+ROW = {
+    "key": "k",
+    "name": "trial 3",
+    "family": "searched",
+    "regime": "merge",
+    "state": "complete",
+    "trial": 3,
+    "accuracy": 0.5,
+    "accuracy_low": 0.4,
+    "accuracy_high": 0.6,
+    "measured_on": "held-out",
+    "validation": 0.5,
+    "compute_ratio": 0.2,
+    "mean_tokens": 11.0,
+    "tokens_left": 9.0,
+    "seconds": 2.0,
+    "front": True,
+    "accuracy/place": 0.25,
+    "attention_pairs": 1234.4,
+}
+WHERE = {"study": "mine", "view": "table", "run": "", "with": []}
+
+
+def words(component):
+    """Every text in a component, in order."""
+    return json.dumps(component.to_plotly_json(), default=lambda one: one.to_plotly_json())
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda axes: parts.operators_table([ROW], WHERE, "all", axes),
+        lambda axes: operator._facts(ROW, axes),
+        lambda axes: compare._numbers([ROW, ROW], WHERE, axes),
+    ],
+)
+def test_further_objectives_have_a_place(made):
+    said = words(made(AXES))
+    for told in ("accuracy/place", "25.0%", "attention pairs", "1234"):
+        assert told in said
+    assert "attention pairs" not in words(made(DEFAULT))
+
+
+def test_what_is_not_known_of_one_is_left_empty():
+    said = words(parts.operators_table([{**ROW, "attention_pairs": math.nan}], WHERE, "all", AXES))
+    assert "attention pairs" in said
+    assert "1234" not in said
+
+
+def test_the_table_can_be_put_in_their_order():
+    found = pd.DataFrame([ROW, {**ROW, "name": "trial 4", "attention_pairs": 7.0}])
+    assert table.ordered(found, "attention_pairs", AXES)["name"].tolist() == ["trial 4", "trial 3"]
+    assert table.ordered(found, "accuracy/place", AXES)["name"].tolist() == ["trial 3", "trial 4"]
+    assert table.ordered(found, "nothing", AXES)["name"].tolist() == ["trial 3", "trial 4"]
+    assert [one["value"] for one in table.orders(AXES)][-2:] == ["accuracy/place", "attention_pairs"]
+
+
+def test_the_report_has_them():
+    page = html(Report("mine", "", {"front": go.Figure()}, pd.DataFrame([ROW]), AXES))
+    for told in ("<th>accuracy/place</th>", "<th>attention pairs</th>", "25.0%", "1234"):
+        assert told in page
