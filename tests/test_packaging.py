@@ -36,6 +36,7 @@ MAY_IMPORT = {
     "terminal": CORE | {"tracking"},
     "dashboard_data": CORE | {"analysis", "dashboards", "tracking"},
     "engine": CORE | {"analysis", "dashboards", "tracking", "terminal"},
+    "api": CORE | {"analysis", "dashboards", "dashboard_data", "terminal"},
     "registries": CORE | {"engine"},
 }
 FOR_GPU = {"diverse_topk_kernel"}  # needs Triton, which comes with torch for GPUs only

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 
 from optuna.trial import FrozenTrial
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -19,6 +17,7 @@ from rich.text import Text
 from eos_platform.common import console as terminal
 from eos_platform.objectives import COSTS, DEFAULT, told
 from eos_platform.protocols import Objective
+from eos_platform.terminal.search_bar import search_bar as search_bar
 from eos_platform.tracking.rows import TrialRow
 
 SHOWN = 8  # lines of the front
@@ -127,24 +126,6 @@ class Board:
             bar = ProgressBar(total=steps or 1, completed=step, width=30)
             searches.add_row(f"trial {number}", bar, f"step {step} of {steps}" if steps else "starting")
         return Group(head, searches, front_table(self.front[-SHOWN:], self.axes) if self.front else Text(""))
-
-
-_CURVES = {"loss": "loss", "soft_compute_ratio": "soft compute ratio", "accuracy": "deployed accuracy"}
-
-
-@contextmanager
-def search_bar(console: Console, steps: int) -> Iterator[Callable[[int, dict[str, float]], None]]:
-    """A bar with ETA for one search; gives the report callback that moves it."""
-    columns = (TextColumn("searching"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    curves = TextColumn("{task.description}", markup=False)
-    with Progress(*columns, curves, console=console, transient=True, disable=not terminal.draws(console)) as bar:
-        task = bar.add_task("", total=steps)
-
-        def report(step: int, values: dict[str, float]) -> None:
-            said = [f"{shown} {values[name]:.3g}" for name, shown in _CURVES.items() if name in values]
-            bar.update(task, completed=step, description=", ".join(said))
-
-        yield report
 
 
 def front_table(front: Iterable[FrozenTrial], axes: Sequence[Objective] = DEFAULT) -> Table:

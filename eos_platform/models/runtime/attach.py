@@ -28,7 +28,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from eos_platform.common.errors import EosError
+from torch import nn
+
+from eos_platform.common.errors import EosError, expected
 from eos_platform.models.adapters.hooks import Renamed
 from eos_platform.models.adapters.target import absent_of, check_fits, parts_of, target_of
 from eos_platform.models.loading.unwrap import unwrapped
@@ -63,6 +65,17 @@ def check_free(model: Any) -> None:
     model = unwrapped(model)
     if model in _ON or _carried(model) is not None:
         raise EosError("an operator is already attached to this model; detach it first")
+
+
+def _module(model: Any) -> Any:
+    """The model inside whatever is wrapped around it.
+
+    Raises:
+        EosError: it is no model.
+    """
+    if not isinstance(model, nn.Module):
+        raise expected("model", "a model", model)
+    return unwrapped(model)
 
 
 def _carried(model: Any) -> Session | None:
@@ -153,7 +166,7 @@ def detach(model: Model) -> Model:
     Raises:
         EosError: none is attached.
     """
-    inner = unwrapped(model)
+    inner = _module(model)
     session = _ON.pop(inner, None) or _carried(inner)
     if session is None:
         raise EosError("no operator is attached to this model")
@@ -163,7 +176,7 @@ def detach(model: Model) -> Model:
 
 def attached_operator(model: Any) -> OperatorSpec | None:
     """The operator that is on a model; None: there is none."""
-    model = unwrapped(model)
+    model = _module(model)
     session = _ON.get(model) or _carried(model)
     return session.operator if isinstance(session, Session) else None
 
