@@ -38,6 +38,7 @@ from eos_platform.models.runtime.decoder_hooks import Session
 from eos_platform.models.runtime.layout import Layout
 from eos_platform.models.runtime.operator_source import operator_from
 from eos_platform.models.runtime.ragged_state import Crowd
+from eos_platform.models.runtime.saving import saved_beside, saves_alone, saves_with
 from eos_platform.models.runtime.token_state import Present
 from eos_platform.operators.rescale import rescale as rescale_operator
 from eos_platform.operators.spec import OperatorSpec, SiteSpec
@@ -138,7 +139,11 @@ def _fitted(model: Any, operator: OperatorSpec | str | Path, rescale: bool) -> O
 
 
 def attach(
-    model: Model, operator: OperatorSpec | str | Path, *, rescale: bool = False, compiled: bool = False
+    model: Model,
+    operator: OperatorSpec | str | Path | None = None,
+    *,
+    rescale: bool = False,
+    compiled: bool = False,
 ) -> Model:
     """Put an operator on ``model``, in place.
 
@@ -147,6 +152,8 @@ def attach(
             the operator is on the model inside, and found from either); on sdpa, eager or flash attention (not Gemma 3
             and PaliGemma, nor a beta in a tower that is on it).
         operator: itself, its file, a folder with an ``operator.json``, or ``models:/NAME@ALIAS`` in MLflow's registry.
+            None: the one that was saved with the model, in the folder it was loaded from. ``model.save_pretrained``
+            writes it there while it is attached.
         rescale: one made for a model of other depth, image size or family is made to fit (``eos_platform.rescale``);
             what was changed stands in the ``provenance`` of ``attached_operator(model)``.
         compiled: what is done at a site, and where tokens enter, is fused by ``torch.compile``: seconds to a minute at
@@ -156,7 +163,10 @@ def attach(
     Raises:
         EosError: one is attached already, the operator was made for another model, or attention cannot carry it.
     """
-    _ON[unwrapped(model)] = start(model, _fitted(model, operator, rescale), compiled=compiled)
+    inner = unwrapped(model)
+    chosen = saved_beside(inner) if operator is None else operator
+    _ON[inner] = session = start(model, _fitted(model, chosen, rescale), compiled=compiled)
+    saves_with(inner, session.operator)
     return model
 
 
@@ -171,6 +181,7 @@ def detach(model: Model) -> Model:
     if session is None:
         raise EosError("no operator is attached to this model")
     session.remove()
+    saves_alone(inner)
     return model
 
 
@@ -184,8 +195,13 @@ def attached_operator(model: Any) -> OperatorSpec | None:
 @contextmanager
 def attached(model: Model, operator: OperatorSpec | str | Path, *, rescale: bool = False) -> Iterator[Model]:
     """The model with the operator on it, for a while."""
-    with holding(model, start(model, _fitted(model, operator, rescale))):
-        yield model
+    inner, session = unwrapped(model), start(model, _fitted(model, operator, rescale))
+    with holding(model, session):
+        saves_with(inner, session.operator)
+        try:
+            yield model
+        finally:
+            saves_alone(inner)
 
 
 @contextmanager
