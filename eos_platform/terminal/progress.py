@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 
 from optuna.trial import FrozenTrial
@@ -17,6 +17,7 @@ from rich.text import Text
 from eos_platform.common import console as terminal
 from eos_platform.objectives import COSTS, DEFAULT, told
 from eos_platform.protocols import Objective
+from eos_platform.terminal.eta import Eta, Work
 from eos_platform.terminal.search_bar import search_bar as search_bar
 from eos_platform.tracking.rows import TrialRow
 
@@ -31,6 +32,8 @@ class Board:
         target: trials in all.
         concurrent: searches at a time.
         axes: the study's objectives.
+        work: what is asked beside the steps, the comparison at the end with it.
+        clock: seconds.
     """
 
     def __init__(
@@ -42,13 +45,14 @@ class Board:
         target: int,
         concurrent: int,
         axes: Sequence[Objective] = DEFAULT,
+        work: Work | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.left = Eta(target - done, concurrent, work, clock)
         self.axes = tuple(axes)
         self.console, self.name = console, name
         self.done, self.target, self.concurrent = done, target, concurrent
         self.failed = 0
-        self.ended = 0  # here, by this driver
-        self.begun = time.monotonic()
         self.running: dict[int, tuple[int, int]] = {}  # number -> step, steps
         self.front: list[FrozenTrial] = []
         self._live: Live | None = None
@@ -72,10 +76,12 @@ class Board:
     def started(self, number: int) -> None:
         """A search began (or began again, after its worker died)."""
         self.running[number] = (0, 0)
+        self.left.started(number)
 
     def step(self, number: int, step: int, steps: int) -> None:
         """A search reported."""
         self.running[number] = (step, steps)
+        self.left.step(number, step, steps)
 
     def note(self, text: str) -> None:
         """A line that stays."""
@@ -84,8 +90,8 @@ class Board:
     def finished(self, row: TrialRow, front: Iterable[FrozenTrial]) -> None:
         """A search ended, well or not."""
         self.running.pop(row.number, None)
+        self.left.ended(row.number, whole=row.state == "complete")
         self.done += 1
-        self.ended += 1
         self.failed += row.state == "failed"
         self.front = list(front)
         if not self._live:
@@ -98,20 +104,16 @@ class Board:
     def cut_off(self, row: TrialRow) -> None:
         """A search ended for want of something outside it: it does not count."""
         self.running.pop(row.number, None)
+        self.left.ended(row.number, counts=False, whole=False)
         self.note(f"trial {row.number} will be run again: {row.failure}")
 
     def eta(self) -> float | None:
-        """Seconds that remain, from the pace so far and the steps of the searches under way."""
-        steps = sum(step / steps for step, steps in self.running.values() if steps)
-        worked = self.ended + steps
-        if worked < 0.02:
-            return None
-        pace = (time.monotonic() - self.begun) / worked
-        return max(0.0, (self.target - self.done - steps) * pace)
+        """Seconds that remain, with the comparison at the end."""
+        return self.left.seconds()
 
     def _left(self) -> str:
         eta = self.eta()
-        return "" if eta is None or self.done >= self.target else f", about {duration(eta)} left"
+        return "" if not eta else f", about {duration(eta)} left"
 
     def render(self) -> RenderableType:
         """The board."""

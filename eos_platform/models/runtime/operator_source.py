@@ -70,6 +70,7 @@ def _registered(address: str) -> OperatorSpec:
         from sqlalchemy.exc import SQLAlchemyError
     except ImportError:
         raise EosError(f"{address}: MLflow is not installed") from None
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # of one small file
     uri = registry()
     name, at, alias = address.partition("@")
     known = name + at + alias.replace(".", "_")  # MLflow allows no dot in an alias
