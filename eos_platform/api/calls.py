@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from eos_platform.api.progress import shown_progress
 from eos_platform.api.result import Found
+from eos_platform.common import former_names
 from eos_platform.common.errors import EosError, did_you_mean, expected
 from eos_platform.common.files import as_path
 from eos_platform.models.runtime.operator_source import operator_from
@@ -117,10 +118,11 @@ def config_of(config: SearchConfig | Mapping[str, Any] | None, settings: Mapping
     if config is not None and not isinstance(config, Mapping):
         raise expected("config", CONFIG, config)
     for name in settings:
-        if name not in SearchConfig.model_fields:
+        if former_names.SEARCH.name(name) not in SearchConfig.model_fields:
             known = [*SearchConfig.model_fields, *LOADING, *_OWN]
             raise EosError(f"search: unknown setting '{name}'{did_you_mean(name, known)}")
-    return SearchConfig.of({**(config or {}), **settings})
+    # under today's names, so that a setting given twice is the later one
+    return SearchConfig.of({**former_names.SEARCH.latest(config or {}), **former_names.SEARCH.latest(settings)})
 
 
 def workload_from(model: Any, loading: Mapping[str, Any]) -> Subject:

@@ -52,11 +52,7 @@ class Found(SearchResult):
         searched: Any = self.operator.provenance.get("search") or {}
         questions = searched.get("eval_questions")
         asked = f" on {questions} validation questions" if questions else ""
-        budget = f" (budget {searched['budget']:g})" if isinstance(searched.get("budget"), (int, float)) else ""
-        return (
-            f"accuracy {100 * self.accuracy:.1f} %{asked} at compute ratio {self.compute_ratio:.3f}{budget},"
-            f" {self.seconds:.0f} s"
-        )
+        return f"accuracy {100 * self.accuracy:.1f} %{asked} at {self.paid()}, {self.seconds:.0f} s"
 
     def __repr__(self) -> str:
         return f"{self.told()}\n{self.operator!r}"

@@ -34,7 +34,7 @@ def explain(
         str | None,
         typer.Option(help="A bundled model or a model folder; default: the one the operator names, else bundled."),
     ] = None,
-    task: Task = "scenes",
+    task: Task = None,
     data: Data = None,
     allow_bad: AllowBad = None,
     questions: Annotated[int, typer.Option(min=1, help="Validation questions, for each ablation too.")] = 1024,
@@ -56,7 +56,7 @@ def explain(
 
     spec = OperatorSpec.load(operator)
     name = model or model_of(spec)
-    chosen = task_of(task, data, allow_bad)
+    chosen = task_of(task, data, allow_bad, name)
     files = (REPORT, TABLE, DATA, PAGE)
     if out is not None:
         for file in files:

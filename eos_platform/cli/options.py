@@ -14,7 +14,13 @@ Missing = Annotated[
     bool,
     typer.Option("--allow-missing", help="Draw weights at random that the model's folder lacks; leave out others."),
 ]
-Task = Annotated[str, typer.Option(help="What accuracy means: scenes, files, or a task of an installed package.")]
+Task = Annotated[
+    str | None,
+    typer.Option(
+        help="What accuracy means: scenes, scenes-v2, files, or a task of an installed package; "
+        "default: what a bundled model was trained on, else scenes."
+    ),
+]
 Data = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="The task's data: of files, a JSONL file of image, question, answer."),
@@ -24,15 +30,15 @@ AllowBad = Annotated[
 ]
 
 
-def task_of(task: str, data: Path | None, allow_bad: float | None) -> str | dict[str, Any]:
-    """The task that is meant, in its normal form.
+def task_of(task: str | None, data: Path | None, allow_bad: float | None, model: str) -> str | dict[str, Any]:
+    """The task that is meant, in its normal form; where none is named, the one that goes with the model.
 
     Raises:
         EosError: unknown task, or options that it does not take or lacks.
     """
-    from eos_platform.tasks.choice import checked
+    from eos_platform.tasks.choice import checked, default_for
 
-    return checked({"name": task, "data": data, "allow_bad": allow_bad})
+    return checked({"name": default_for(model) if task is None else task, "data": data, "allow_bad": allow_bad})
 
 
 def tell_bad(workload: Any) -> None:

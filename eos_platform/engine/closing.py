@@ -62,7 +62,7 @@ def _next(folder: Folder, best: dict[str, Any]) -> Iterator[str]:
     elsewhere = [] if folder.runs == Path(RUNS).absolute() else ["--studies", _near(folder.runs)]
     if folder.mlflow_uri != of_sqlite(folder.runs / "mlflow.db"):
         elsewhere = ["--tracking", masked(folder.mlflow_uri)]
-    subject = [_near(operator), "--model", study.model, *options_of(study.task)]
+    subject = [_near(operator), "--model", study.model, *options_of(study.task, study.model)]
     flags = [f"--{name.replace('_', '-')}" for name in ("trust_remote_code", "allow_missing") if getattr(study, name)]
     # the dashboard is an extra; the report needs nothing more and shows the same
     browse = ["eos", "dashboard"] if importlib.util.find_spec("dash") else ["eos", "report", study.name]

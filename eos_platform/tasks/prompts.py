@@ -8,12 +8,14 @@ from typing import Any
 
 from torch import Tensor
 
+from eos_platform.common.boundary import reading
 from eos_platform.common.errors import EosError
 from eos_platform.protocols import Example
 
 __all__ = ["Example", "Prompt", "made_by", "prompt_text"]
 
 PLAIN_IMAGE = "<image>"  # where a processor names no word for a picture
+ASKED, ANSWERED = "question", "answer"  # to see what a template makes of a turn
 
 
 @dataclass(frozen=True)
@@ -53,17 +55,23 @@ def made_by(processor: Any, examples: Sequence[Example], lead: str = " ") -> Ite
     tokenizer = getattr(processor, "tokenizer", None)
     if tokenizer is None:
         raise EosError(f"{type(processor).__name__} has no tokenizer: prompts need the model's own processor")
+    template_lead = _template_lead(processor)
     numbers: dict[Any, int] = {}
     latest: tuple[int, Any] = (-1, None)  # questions about a picture stand together
     for place, example in enumerate(examples):
         number = numbers.setdefault(example.key or id(example.image), len(numbers))
         if latest[0] != number:
-            latest = number, example.opened()
+            with reading(f"examples.{place}: its picture"):
+                latest = number, example.opened()
         text = prompt_text(processor, example.question)
         inputs = processor(text=[text], images=[latest[1]], return_tensors="pt")
         between = "" if text[-1:].isspace() or getattr(processor, "chat_template", None) else lead
         end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
-        ids = [tokenizer(between + answer, add_special_tokens=False).input_ids for answer in example.answers or ("",)]
+        if template_lead:
+            ids = [_behind(tokenizer, text, template_lead + answer) for answer in example.answers or ("",)]
+        else:
+            words = [between + answer for answer in example.answers or ("",)]
+            ids = [tokenizer(answer, add_special_tokens=False).input_ids for answer in words]
         if not ids[0]:
             raise EosError(f"examples.{place}: the answer is empty")
         most = max(map(len, ids)) + len(end)
@@ -79,3 +87,28 @@ def prompt_text(processor: Any, question: str) -> str:
         [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
     )
     return str(text)
+
+
+def _template_lead(processor: Any) -> str:
+    """Spaces that the chat template puts between a prompt and its answer; empty: none, or there is no template."""
+    if not getattr(processor, "chat_template", None):
+        return ""
+    asked = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": ASKED}]}
+    answered = {"role": "assistant", "content": [{"type": "text", "text": ANSWERED}]}
+    try:
+        whole = processor.apply_chat_template([asked, answered], tokenize=False)
+    except Exception:  # a template may refuse whatever it likes; of prompts alone it is asked elsewhere
+        return ""
+    prompt = prompt_text(processor, ASKED)
+    between = whole[len(prompt) :].split(ANSWERED)[0] if whole.startswith(prompt) else ""
+    return between if between.strip(" ") == "" else ""
+
+
+def _behind(tokenizer: Any, text: str, answer: str) -> list[int]:
+    """Tokens of an answer where it stands behind a text."""
+    before: list[int] = tokenizer(text, add_special_tokens=False).input_ids
+    whole: list[int] = tokenizer(text + answer, add_special_tokens=False).input_ids
+    if whole[: len(before)] == before:
+        return whole[len(before) :]
+    alone: list[int] = tokenizer(answer, add_special_tokens=False).input_ids
+    return alone

@@ -8,7 +8,8 @@ from typing import Any
 from eos_platform.plugins import Registry
 from eos_platform.protocols import Task
 from eos_platform.tasks.files import Files
-from eos_platform.tasks.scenes_task import Scenes
+from eos_platform.tasks.scenes.task import Scenes
+from eos_platform.tasks.scenes_v2.task import ScenesV2
 
 Opener = Callable[..., Task]  # the task, given its options by name
 
@@ -23,6 +24,7 @@ def _opener(thing: Any) -> Opener:
     return lambda: made
 
 
-TASKS: Registry[Opener] = Registry("task", "tasks", _opener)
+TASKS: Registry[Opener] = Registry("task", "tasks", _opener, named=True)
 TASKS.register(Scenes.name, Scenes)
+TASKS.register(ScenesV2.name, ScenesV2)
 TASKS.register(Files.name, Files)

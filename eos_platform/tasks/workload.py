@@ -18,23 +18,25 @@ from eos_platform.common.printable import printable
 from eos_platform.models.adapters import FAMILIES, family_of, family_of_type
 from eos_platform.models.adapters.adapter import adapter_of
 from eos_platform.models.adapters.target import target_of
+from eos_platform.models.bundled import MODELS, folder
 from eos_platform.models.loading.devices import find_device
 from eos_platform.models.loading.opening import opening, place_of
 from eos_platform.models.loading.pretrained import load, load_model
+from eos_platform.models.loading.processors import load_processor
 from eos_platform.models.loading.unwrap import unwrapped
 from eos_platform.models.runtime.attach import check_free
 from eos_platform.models.vision.encoding import encode_images
 from eos_platform.protocols import Task
 from eos_platform.tasks.base import Subject
 from eos_platform.tasks.batch import answer_states
-from eos_platform.tasks.choice import Choice, checked, open_task, text_of
-from eos_platform.tasks.encode import Encoded
+from eos_platform.tasks.choice import Choice, checked, default_for, open_task, text_of
 from eos_platform.tasks.on_task import OnTask
-from eos_platform.tasks.questions import SKILLS
 from eos_platform.tasks.scenes import CONFIGS, SPLITS, SceneConfig, Split
-from eos_platform.tasks.scenes_task import Scenes
+from eos_platform.tasks.scenes.encode import Encoded
+from eos_platform.tasks.scenes.questions import SKILLS
+from eos_platform.tasks.scenes.task import Scenes
 
-MODELS = "a model, its folder, or the name of a bundled one (bundled, bundled-small)"
+KINDS = "a model, its folder, or the name of a bundled one (bundled, bundled-small, ...)"
 
 
 @dataclass(repr=False)
@@ -82,7 +84,7 @@ class Workload(Subject):
 
 def load_workload(
     model: Any = "bundled",
-    task: Choice | Task = "scenes",
+    task: Choice | Task | None = None,
     device: str | None = None,
     *,
     processor: Any = None,
@@ -92,10 +94,11 @@ def load_workload(
     """Load a model for a task.
 
     Args:
-        model: ``bundled`` (576 visual tokens), ``bundled-small`` (144), the folder of a model of any family that a
-            search can run on; or such a model itself, which stays where it is, and is frozen.
+        model: a bundled one (``models.bundled.MODELS``), the folder of a model of any family that a search can run on;
+            or such a model itself, which stays where it is, and is frozen.
         task: its name, such as ``scenes``; a mapping of its name and options, such as
-            ``{"name": "files", "data": "questions.jsonl"}``; or a task itself.
+            ``{"name": "files", "data": "questions.jsonl"}``; or a task itself. Default: the one a bundled model was
+            trained on, else ``scenes``.
         device: where to run; default: the GPU if there is one. On a GPU the model runs in bfloat16.
         processor: of a model that is given itself; default: what lies in the folder it was loaded from.
         trust_remote_code: run Python that lies in the model's folder, where its ``auto_map`` says so.
@@ -105,15 +108,18 @@ def load_workload(
         EosError: unknown model or task, data of a task that cannot be used, a device that is not there, or a model that
             no search can run on.
     """
-    from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, LlavaForConditionalGeneration
+    from transformers import AutoConfig, AutoModelForImageTextToText, LlavaForConditionalGeneration
 
+    if not isinstance(model, (str, os.PathLike, nn.Module)):
+        raise expected("model", KINDS, model)
+    if task is None:
+        place = getattr(model, "name_or_path", model)
+        task = default_for(next((name for name in MODELS if str(folder(name)) == str(place)), str(place)))
     chosen = task if isinstance(task, Task) and not isinstance(task, (str, Mapping)) else checked(task)
     if isinstance(model, nn.Module):
         if device is not None:
             raise EosError("device: a model that is given itself stays where it is; model.to(device) moves it")
         return _of_model(unwrapped(model), processor, chosen, trust_remote_code)
-    if not isinstance(model, (str, os.PathLike)):
-        raise expected("model", MODELS, model)
     if processor is not None:
         raise EosError("processor: goes with a model that is given itself; one that is loaded has its own")
     name = str(model)
@@ -129,14 +135,12 @@ def load_workload(
         loaded: Any = load_model(
             kind, path, dtype=dtype, trust_remote_code=trust_remote_code, allow_missing=allow_missing
         )
-        processor = load(AutoProcessor, path, trust_remote_code=trust_remote_code)
+        processor = load_processor(path, trust_remote_code=trust_remote_code)
         return _subject(loaded.to(place), processor, chosen, asked, name)
 
 
 def _of_model(model: Any, processor: Any, chosen: Choice | Task, trust_remote_code: bool) -> Subject:
     """A model that somebody has loaded, with its processor."""
-    from transformers import AutoProcessor
-
     check_free(model)
     family_of(model)
     path = str(getattr(model, "name_or_path", ""))
@@ -145,8 +149,8 @@ def _of_model(model: Any, processor: Any, chosen: Choice | Task, trust_remote_co
     if processor is None and not Path(path, "config.json").is_file():
         raise EosError(f"processor: {type(model).__name__} was loaded from no folder here; give its processor")
     if processor is None:
-        with opening(path) as folder:
-            processor = load(AutoProcessor, folder, trust_remote_code=trust_remote_code)
+        with opening(path) as place:
+            processor = load_processor(place, trust_remote_code=trust_remote_code)
     if not hasattr(processor, "tokenizer"):
         raise expected("processor", "what AutoProcessor.from_pretrained gives", processor)
     with reading(f"model {shown(name)} cannot be used"):
@@ -168,6 +172,8 @@ def _subject(model: Any, processor: Any, chosen: Choice | Task, asked: Task, nam
             _try_out(model, processor, where)
             return Workload(name, asked.name, model, processor, CONFIGS[rows])
         asked.of_grid(max(CONFIGS) if adapter_of(model).capabilities.varies else max(rows, columns))
+    elif callable(suit := getattr(asked, "suit", None)):
+        suit(adapter_of(model))
     source = text_of(chosen) if isinstance(chosen, (str, dict)) else asked.name
     found = OnTask(model, processor, asked, name=name, source=source)
     _ask_one(found, where)

@@ -10,7 +10,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from eos_platform.common import console as terminal
 
-_CURVES = {"loss": "loss", "soft_compute_ratio": "soft compute ratio", "accuracy": "deployed accuracy"}
+_CURVES = {
+    "loss": "loss",
+    "soft_compute_ratio": "soft compute ratio",
+    "soft_cost": "soft cost",
+    "accuracy": "deployed accuracy",
+}
 
 
 def curves_told(values: dict[str, float]) -> str:

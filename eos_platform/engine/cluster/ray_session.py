@@ -9,16 +9,16 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import ray
 
-import eos_platform
 from eos_platform.common.boundary import words_of
 from eos_platform.common.console import interrupt
 from eos_platform.common.errors import EosError
 
-PACKAGE = os.path.dirname(os.path.abspath(eos_platform.__file__))
+PACKAGE = str(Path(os.path.abspath(__file__)).parents[2])  # eos_platform, as it is addressed
 OBJECT_STORE_BYTES = 200 * 1024 * 1024  # trials exchange a few kilobytes
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
