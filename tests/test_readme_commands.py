@@ -32,6 +32,7 @@ TOLD = re.compile(r"`((?:eos (?!-)|python -m eos_platform\.)[^`\n]+)`")
 GROUP = typer.main.get_command(cli.app)
 # not on a CPU in minutes, each by itself run elsewhere
 NOT_HERE = {
+    "eos search --cost prefill_ms --budget 8ms": "milliseconds of a GPU; tests/search/test_cost.py has a CPU's",
     "eos study run quickstart": ".ci/run, whole",
     "eos study run my-study.yaml --set trials=40 --set search.steps=120": "40 searches; my-study.yaml runs without",
     "eos bench searched-like fastv --shape llava-1.5-7b --modes eager,captured,compiled": "a GPU with room for 7B",
