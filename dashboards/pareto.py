@@ -1,4 +1,4 @@
-"""Accuracy against compute: what was searched, what people designed by hand, and the model left alone.
+"""Accuracy against compute: what was searched, what people designed by hand, and the unreduced model.
 
 ``points`` has one row an operator: ``name``, ``family`` ("searched" | "hand-designed" | "unreduced"), ``accuracy`` and
 its 95 % interval ``accuracy_low``, ``accuracy_high`` (shares of 1), ``compute_ratio``; and, where known,
@@ -6,7 +6,7 @@ its 95 % interval ``accuracy_low``, ``accuracy_high`` (shares of 1), ``compute_r
 families and unknown numbers are drawn as what is left of them. A design that comes both ``published`` and ``tuned`` is
 drawn twice, hollow and dotted as published. With a column ``key``, each point carries it as its id (what a click
 reports); ``front`` (booleans) says which searched rows are the front where that cannot be told from the rows alone;
-``measured_on`` ("held-out" | "validation") is told by hovering.
+``measured_on`` ("held-out" | "validation") is shown on hover.
 """
 
 from __future__ import annotations

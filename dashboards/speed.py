@@ -1,4 +1,4 @@
-"""Prefill time of operators beside the unreduced model and their oracles."""
+"""Prefill time of operators beside the unreduced model and their lower bounds."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def speed_figure(rows: pd.DataFrame) -> go.Figure:
                     line=dotted,
                 )
     figure.update_layout(
-        theme("Prefill time: what an operator saves", "dotted: what it could save at most, its oracle")
+        theme("Prefill time: what an operator saves", "dotted: lower bound, the same model on an input that short")
     )
     figure.update_layout(margin_t=130)
     shared = {"showline": True, "linecolor": MUTED, "gridcolor": GRID, "zeroline": False}

@@ -5,6 +5,7 @@ import importlib
 import os
 import subprocess
 import sys
+from functools import cache
 from importlib import metadata, resources
 from pathlib import Path
 
@@ -41,6 +42,8 @@ MAY_IMPORT = {
 }
 FOR_GPU = {"diverse_topk_kernel"}  # needs Triton, which comes with torch for GPUs only
 FREE = {"__init__", "__main__", "cli"}  # the top may use everything
+MOST = 15  # modules in a folder, beside its __init__
+CROWDED = {"tasks": 18}  # folders that still have more; never more than this
 
 
 def sources():
@@ -81,6 +84,69 @@ def test_dependencies_point_one_way():
                 wrong.append(f"{'.'.join(module)} imports {imported}")
     assert not wrong
     assert parts - FREE == set(MAY_IMPORT)
+
+
+@cache
+def modules():
+    """Every module by its dotted name, with the modules of the package that it imports, inside functions too."""
+    named = {".".join(module).removesuffix(".__init__"): (module, text) for module, text in sources()}
+    found = {}
+    for name, (module, text) in named.items():
+        # "a.b.c" is a module, or c something of the module a.b
+        candidates = ((one, one.rpartition(".")[0]) for one in imports_of(text, module[:-1]))
+        homes = (next((one for one in pair if one in named), None) for pair in candidates)
+        found[name] = {home for home in homes if home not in (None, name)}
+    return found
+
+
+def circles(arrows):
+    """Members of circles: what is left when whoever is imported by none, or imports none, is taken away, again and
+    again."""
+    left = {name: set(others) for name, others in arrows.items()}
+    while True:
+        used = set().union(*left.values()) if left else set()
+        ends = {name for name, others in left.items() if not others & left.keys() or name not in used}
+        if not ends:
+            return left
+        left = {name: others - ends for name, others in left.items() if name not in ends}
+
+
+def test_circles_are_seen():
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"c"}, "e": set()}) == {"b": {"c"}, "c": {"b"}}
+    assert circles({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == {}
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    """Nowhere: not inside functions, and not for types alone."""
+    assert not circles(modules())
+
+
+def test_floors_have_no_circle_and_no_way_up():
+    """The table above orders its parts, and nothing below the command imports the package's face, which has it all."""
+    assert not circles({part: others - {part} for part, others in MAY_IMPORT.items()})
+    face = {name for name, imported in modules().items() if "eos_platform" in imported}
+    assert {name.split(".")[1] for name in face} <= FREE
+
+
+def test_parts_of_the_analysis_point_one_way():
+    within = {}
+    for name, imported in modules().items():
+        top, _, rest = name.partition("eos_platform.analysis.")
+        if not top and rest:
+            part = rest.split(".")[0]
+            inner = {one.split(".")[2] for one in imported if one.startswith("eos_platform.analysis.")}
+            within[part] = within.get(part, set()) | inner - {part}
+    assert set(within) == {"baselines", "comparison", "experiments", "explain", "stats"}
+    assert not circles(within)
+
+
+def test_no_folder_has_more_modules_than_can_be_looked_over():
+    folders = {}
+    for module, _ in sources():
+        if module[-1] != "__init__":
+            folders.setdefault(".".join(module[1:-1]), []).append(module[-1])
+    many = {folder: len(files) for folder, files in folders.items() if len(files) > CROWDED.get(folder, MOST)}
+    assert not many
 
 
 def test_the_core_imports_without_the_platform_around_it():

@@ -1,1 +1,1 @@
-"""How fast an operator really is: beside the unreduced model, and beside the oracle that need not reduce at all."""
+"""How fast an operator really is: beside the unreduced model, and beside a lower bound that has nothing to reduce."""

@@ -1,4 +1,4 @@
-"""Time operators on one model: each beside the unreduced model and beside its own oracle."""
+"""Time operators on one model: each beside the unreduced model and beside its own lower bound."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def bench(model: Any, grid: tuple[int, int], plan: Plan, tell: Callable[[str], N
         for asked in plan.tokens
         for name, operator in operators_for(plan.operators, first.target, asked, width)
     ]
-    for _, _, operator in operators:  # what does not fit is told before anything is timed
+    for _, _, operator in operators:  # an operator that does not fit is an error before anything is timed
         with first.reading(operator):
             pass
     for batch in plan.batches:
@@ -92,7 +92,7 @@ def _alone(setup: Bench, plan: Plan, modes: Sequence[str]) -> Row:
 
 
 def _compared(setup: Bench, operator: OperatorSpec, plan: Plan, modes: Sequence[str]) -> Row:
-    """One operator, in turns with the unreduced model and the oracle."""
+    """One operator, in turns with the unreduced model and its lower bound."""
     row: Row = {}
     with setup.reduced(operator):
         row["memory_mb"] = peak_mb(setup.prefill, setup.device)

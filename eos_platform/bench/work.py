@@ -1,7 +1,7 @@
-"""What is timed: the language model's prefill and one decoding step, with an operator, without, or as an oracle.
+"""What is timed: the language model's prefill and one decoding step, with an operator, without, or as a lower bound.
 
-The oracle is the same model on an input that simply has that many tokens at each layer: whatever a reduced model takes
-longer than it is the operator's own cost. Prompts are some text, the visual tokens, and the rest of the text.
+The lower bound is the same model on an input that has only that many tokens at each layer: whatever a reduced model
+takes longer than it is the operator's own cost. Prompts are some text, the visual tokens, and the rest of the text.
 
 Legend: b batch, s prompt, n visual tokens, k tokens present, d width.
 """
@@ -153,7 +153,7 @@ class Bench:
 
     @contextmanager
     def oracle(self, counts: Sequence[int]) -> Iterator[None]:
-        """While it holds, a ``shortened`` prompt loses tokens before each layer that has fewer, for nothing."""
+        """While it holds, a ``shortened`` prompt is cut before each layer that has fewer tokens, at no cost."""
         lengths = [count + self.text for count in counts]
         hooks = [
             layer.register_forward_pre_hook(partial(_cut, lengths[index]), with_kwargs=True)

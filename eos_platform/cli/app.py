@@ -54,7 +54,9 @@ Device = Annotated[str | None, typer.Option(help="Where to run; default: the GPU
 Runs = Annotated[Path, typer.Option(help="The folder studies are kept in.")]
 Source = Annotated[str, typer.Argument(metavar="NAME|FILE", help="A study's name, or a study file.")]
 Address = Annotated[str, typer.Option(help="A Ray cluster to run on, such as auto or ray-head:6379.")]
-Fresh = Annotated[bool, typer.Option("--fresh", help="Begin anew; an earlier study of this name is put away.")]
+Fresh = Annotated[
+    bool, typer.Option("--fresh", help="Start over; an earlier study of this name is archived, not deleted.")
+]
 Ship = Annotated[bool, typer.Option("--ship-code", help="Send this package to nodes that lack it.")]
 RUNS = Path("eos-runs")
 
@@ -68,7 +70,7 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _eos(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version and stop.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     pass
@@ -96,7 +98,9 @@ def search(
     steps: Annotated[int | None, typer.Option(help="Optimiser steps; default 480.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the search.")] = 0,
     sets: Sets = None,
-    state: Annotated[Path | None, typer.Option(help="A folder to keep the search's state in, to go on from.")] = None,
+    state: Annotated[
+        Path | None, typer.Option(help="A folder for checkpoints; a search that finds one there resumes from it.")
+    ] = None,
     device: Device = None,
     trust_remote_code: Trust = False,
     allow_missing: Missing = False,
@@ -141,7 +145,7 @@ def search(
 
 @app.command()
 def evaluate(
-    operator: Annotated[Path | None, typer.Argument(help="An operator file; none: the model left alone.")] = None,
+    operator: Annotated[Path | None, typer.Argument(help="An operator file; without one, the unreduced model.")] = None,
     model: Model = "bundled",
     task: Task = None,
     data: Data = None,
@@ -175,7 +179,7 @@ def evaluate(
     workload = load_workload(model, chosen, device, trust_remote_code=trust_remote_code, allow_missing=allow_missing)
     tell_bad(workload)
     console = terminal.console()
-    with console.status(f"asking {questions} questions"):
+    with console.status(f"evaluating on {questions} questions"):
         found = run_evaluation(workload, spec, split="heldout", questions=questions)
         whole = run_evaluation(workload, None, split="heldout", questions=questions) if spec else found
     deployed = spec or OperatorSpec(name=workload.name, target=workload.target)

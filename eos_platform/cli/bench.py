@@ -41,9 +41,9 @@ def bench(
     trust_remote_code: Trust = False,
     allow_missing: Missing = False,
 ) -> None:
-    """Time prefill and decoding with operators, beside the unreduced model and beside an oracle.
+    """Time prefill and decoding with operators, beside the unreduced model and beside a lower bound.
 
-    The oracle is the same model on an input that simply has so many tokens at each layer: what a deployed operator
+    The lower bound is the same model on an input that has only so many tokens at each layer: what a deployed operator
     takes longer than it is its own cost.
 
     Example: [bold]eos bench searched-like fastv --shape llava-1.5-7b --batch 1[/bold]

@@ -19,11 +19,15 @@ from eos_platform.common.errors import EosError
 def dashboard(
     studies: Annotated[Path, typer.Option(help="The folder studies are kept in.")] = Path("eos-runs"),
     tracking: Annotated[str | None, typer.Option(metavar="URI", help="An MLflow tracking URI, instead.")] = None,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Of the page; 0: any that is free.")] = 8050,
-    host: Annotated[str, typer.Option(help="Who may look: 127.0.0.1 is this machine alone.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to serve on; 0: any free one.")] = 8050,
+    host: Annotated[
+        str, typer.Option(help="Address to bind; 127.0.0.1: reachable from this machine only.")
+    ] = "127.0.0.1",
     allowed: Annotated[
         list[str] | None,
-        typer.Option("--allowed-hosts", metavar="NAME", help="A further name it is reached by; may be repeated."),
+        typer.Option(
+            "--allowed-hosts", metavar="NAME", help="Another host name the page is reached by; may be repeated."
+        ),
     ] = None,
     interface: Annotated[
         str, typer.Option("--mlflow-ui", metavar="URL", help="Where an MLflow UI runs, for links to runs.")
@@ -67,7 +71,7 @@ def make(uri: str, interface: str, host: str = "127.0.0.1", allowed: Iterable[st
 
 
 def free_port(host: str, port: int) -> int:
-    """``port``, or any that is free for 0.
+    """``port``, or a free one for 0.
 
     Raises:
         EosError: it is taken, or the host is not this machine.

@@ -20,7 +20,7 @@ _SIGNALS = (typer.Exit, typer.Abort, ClickException, BrokenPipeError)
 
 
 class Commands(typer.core.TyperGroup):
-    """Bad input is one line on stderr and exit code 2; what nobody foresaw one line and exit code 1."""
+    """Bad input is one line on stderr and exit code 2; an unexpected error is one line and exit code 1."""
 
     def main(
         self,

@@ -38,7 +38,7 @@ def front(
     """Find operators for many budgets, for little more than one search.
 
     The largest budget is searched whole; each smaller one starts from its neighbour, takes a quarter of the steps,
-    starts cooler and is not eased.
+    starts at a lower temperature and without budget warm-up.
 
     Example: [bold]eos front --model bundled --budgets .3,.2,.1,.05[/bold]
     """

@@ -1,4 +1,4 @@
-"""How long the language model's prefill takes with an operator at work, and what memory it wants: measured."""
+"""How long the language model's prefill takes with an operator attached, and how much memory: measured."""
 
 from __future__ import annotations
 

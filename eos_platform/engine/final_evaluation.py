@@ -36,7 +36,7 @@ from eos_platform.tracking.recorder import Recorder
 
 @dataclass(frozen=True)
 class Candidate:
-    """One operator of the comparison; None is the model left alone."""
+    """One operator of the comparison; None is the unreduced model."""
 
     name: str
     family: str

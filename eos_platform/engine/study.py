@@ -86,7 +86,7 @@ class Study:
         twice. So a scheduler may start the same command again.
 
         Args:
-            fresh: begin anew; an earlier study of this name is put away under ``.earlier`` in the runs folder.
+            fresh: start over; an earlier study of this name is archived under ``.earlier`` in the runs folder.
 
         Returns:
             The points of the final comparison, also in ``points.csv``.

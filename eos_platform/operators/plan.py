@@ -36,6 +36,7 @@ class Need(StrEnum):
     LAYER_WEIGHTS = "weights of a decoder layer before it is called"
     PROMPT_TEXT = "the text of the prompt"
     ONE_IMAGE = "one image a prompt, of the usual size"
+    NO_LATER_IMAGE = "no image in a later turn or piece of a prompt, which would be kept whole"
 
 
 @dataclass(frozen=True)
@@ -207,6 +208,8 @@ def _restrictions(
     if operator.sees_less:
         for need in (Need.FEWER_FROM_TOWER, Need.ONE_IMAGE):
             yield Restriction(need, None, f"{operator.entering} of {operator.target.tokens} visual tokens")
+    if operator.sees_less or tower:
+        yield Restriction(Need.NO_LATER_IMAGE, None, "what is done in the vision tower")
     for planned in (*tower, *decoder):
         site, number = planned.site, planned.number
         in_tower = site.place == "tower"

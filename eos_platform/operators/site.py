@@ -1,4 +1,4 @@
-"""One place where tokens are reduced, as data: which stay, what becomes of the rest (formulas: ``spec.py``).
+"""One place where tokens are reduced, as data: which stay, where the others go (formulas: ``spec.py``).
 
 Beyond the corners a search moves among, a few axes exist so that published methods are points of the same space:
 ``important`` and the structured selectors (which tokens stay), ``to``, ``among``, ``by``, ``mu`` and ``metric`` (who
@@ -55,7 +55,7 @@ class Support(Spec):
 
 
 class Transfer(Spec):
-    """What becomes of the information in dropped tokens (step 2)."""
+    """Where the information in dropped tokens goes (step 2)."""
 
     gamma: Unit = 0.0  # share of it that is kept
     tau: MaybeInfinite = Field(default=0.0, ge=0.0)  # 0: all to the most similar kept token; inf: spread evenly

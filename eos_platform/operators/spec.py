@@ -1,9 +1,9 @@
-"""What an operator is, as data: where visual tokens are reduced, which stay, and what becomes of the rest.
+"""What an operator is, as data: where visual tokens are reduced, which stay, and where the others go.
 
 An operator is an ordered list of sites (``site.py``), in the vision tower or the decoder. At a site before decoder
 layer ``l`` (0: between projector and language model) the visual tokens x_1..x_N, with sizes m_i, are
 
-1. selected:    s_i = sum_k w_k z_k(i) + probe . x_i / |x_i|, brought to unit spread; the question may turn the probe
+1. selected:    s_i = sum_k w_k z_k(i) + probe . x_i / |x_i|, brought to unit spread; the question may steer the probe
                 (``steering.py``). The ``keep`` best stay (selector ``score``), or those that score well and are unlike
                 each other (``cover``), or a rule chooses;
 2. transferred: y_j = u_j (x_j + R_j) / (1 + S_j)^nu with R_j = sum_i t_ij x_i / S_j^mu, S_j = sum_i t_ij,

@@ -1,4 +1,4 @@
-"""How a question turns a site's probe: other questions, other tokens.
+"""How a question steers a site's probe, so that other questions keep other tokens.
 
 A probe alone ranks tokens the same way whatever is asked. Steered, the direction that tokens are compared with is
 probe + sum_k visual_k (text_k . q), where q is the mean direction of the prompt's text as it enters the language model:

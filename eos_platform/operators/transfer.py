@@ -1,4 +1,4 @@
-"""What becomes of the tokens that go, deployed: what each token that stays receives.
+"""The transfer of dropped tokens, deployed: what each kept token receives.
 
 Legend: b batch, n tokens present, q those that give, r those that receive, k nearest, d width, e width of what is
 compared.

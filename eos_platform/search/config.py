@@ -1,4 +1,4 @@
-"""What one differentiable search is told: every knob, its default, and its bounds."""
+"""The settings of one differentiable search, with defaults and bounds."""
 
 from __future__ import annotations
 
@@ -39,16 +39,20 @@ class SearchConfig(BaseModel):
         " five eighths of its depth",
     )
     selector: Literal["cover", "score"] = Field(
-        default="cover", description="of the first site: what matters and is unlike the rest, or what matters alone"
+        default="cover",
+        description="of the first site: tokens that score well and differ from each other, or those that score well",
     )
     probe: Flag = Field(default=True, description="learn a direction of the hidden space as a feature of each site")
     steer: Int = Field(
-        default=8, ge=0, le=1024, description="rank by which the question turns the probes; 0: the question has no say"
+        default=8,
+        ge=0,
+        le=1024,
+        description="rank of the change that the question makes to the probes; 0: the same tokens for every question",
     )
     portable: Flag = Field(
         default=False,
-        description="keep to what models of every family have, so that the operator found goes on others as it is: no"
-        " feature of the vision tower, no learned direction (probe, steer)",
+        description="keep to what models of every family have, so that the operator can be attached to others"
+        " unchanged: no feature of the vision tower, no learned direction (probe, steer)",
     )
     task_weight: Weight = 1.0
     distill_weight: Weight = 1.0
@@ -68,7 +72,7 @@ class SearchConfig(BaseModel):
         ge=1.0,
         le=4.0,
         allow_inf_nan=False,
-        description="under an exact rule, budgets from .1 to .25 begin at so many times as much, at most at .375",
+        description="under an exact rule, budgets from .1 to .25 start at this multiple (at most .375); 1: no warm-up",
     )
     temperature_start: Positive = 0.3
     temperature_end: Positive = 0.03
@@ -76,7 +80,9 @@ class SearchConfig(BaseModel):
     straight_through: Real = Field(default=0.2, ge=0.0, le=0.9, description="last share of steps, on deployed counts")
     support: Literal["all", "window", "nearest"] = "all"
     positions: Literal["keep", "renumber"] = "keep"
-    sizes: Flag = Field(default=True, description="tokens that stand for several weigh more in later attention")
+    sizes: Flag = Field(
+        default=True, description="merged tokens get a bias by the log of their size in later attention"
+    )
     search_questions: Int = Field(
         default=8192, ge=1, le=10_000_000, description="questions of the search split it may see"
     )

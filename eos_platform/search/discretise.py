@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -12,15 +12,23 @@ from eos_platform.common.errors import EosError
 from eos_platform.costs.flops import DecoderShape, compute_ratio
 from eos_platform.costs.quantity import shown_quantity
 from eos_platform.operators.spec import FEATURES, OperatorSpec, SiteSpec, Steering, Target, Transfer
+from eos_platform.protocols import Cost
 from eos_platform.search.config import SearchConfig
 from eos_platform.search.parameters import Parameters
-
-if TYPE_CHECKING:
-    from eos_platform.search.cost import SearchCost
 
 SLIGHT = 0.05  # features weighing less than this share of the heaviest are not worth computing
 UNTOUCHED = 0.98  # a site that lets this share of tokens pass does not act
 NO_RHO = 0.02  # reweighting below this is left out
+
+
+class Priced(Protocol):
+    """The cost that a budget is about, on one model (``search.cost.SearchCost``)."""
+
+    @property
+    def cost(self) -> Cost: ...
+    @property
+    def fitted(self) -> Any: ...
+    def deployed(self, operator: OperatorSpec) -> float: ...
 
 
 def feature_mask(parameters: Parameters) -> Tensor:
@@ -96,7 +104,7 @@ def whole_counts(
     shape: DecoderShape,
     text: int,
     steepness: float = 1.0,
-    cost: SearchCost | None = None,
+    cost: Priced | None = None,
 ) -> tuple[int, ...]:
     """Whole counts in the proportions of the soft ones, as large as the budget allows.
 
@@ -171,7 +179,7 @@ def whole_counts(
     return counts
 
 
-def impossible(budget: float, least: float, cost: SearchCost | None = None) -> EosError:
+def impossible(budget: float, least: float, cost: Priced | None = None) -> EosError:
     """The error for a budget that nothing reaches."""
     asked, takes = f"{budget:g}", f"{least:.3f}"
     if cost and cost.cost.unit:

@@ -1,4 +1,4 @@
-"""The parameters a search turns: for every candidate site how many tokens stay, which, and what becomes of the rest.
+"""The parameters of a search: for every candidate site how many tokens stay, which, and how the others are merged.
 
 All unbounded inside; the bounds are in how they are read.
 """

@@ -1,4 +1,4 @@
-"""What changes from step to step of a search: learning rate, temperature, and the budget it still allows itself."""
+"""What changes from step to step of a search: learning rate, temperature, and the budget while it warms up."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from eos_platform.search.config import SearchConfig
 
 WARM_UP = 10  # steps until the learning rate is full
 LEAST_RATE = 0.1  # of it, at the end
-# budgets in between, as shares of the unreduced cost: below, steps at the budget itself are worth more; above, all is
-# easy
+# budgets that are warmed up to, as shares of the unreduced cost: below, steps at the budget itself are worth more;
+# above, there is no need
 EASED = (0.1, 0.25)
-EASIEST = 0.375  # of the unreduced cost: no such search begins above
+EASIEST = 0.375  # of the unreduced cost: where a warm-up starts at most
 COMING_DOWN = 0.5  # share of the soft stage
 
 
@@ -35,8 +35,8 @@ class Schedule:
         return self.config.temperature_start * (self.config.temperature_end / self.config.temperature_start) ** done
 
     def budget(self, step: int) -> float:
-        """Cost to meet: geometric from an easier one to the budget, which the second half of the soft stage
-        keeps to.
+        """Cost to meet: geometric from a higher one to the budget, which is held in the second half of the soft
+        stage.
 
         With more tokens a search learns what to look for before it has to choose; only an exact rule follows.
         """

@@ -12,8 +12,7 @@ import numpy as np
 from eos_platform.costs.flops import DecoderShape, VisionShape, shape_of, vision_shape_of, whole_model_ratio
 from eos_platform.costs.profiled_flops import counted_flops
 from eos_platform.models.adapters.adapter import Adapter, adapter_of
-from eos_platform.models.adapters.target import check_plan, parts_of, target_of
-from eos_platform.operators.plan import OperatorPlan
+from eos_platform.models.adapters.target import check_fits, parts_of, target_of
 from eos_platform.operators.spec import FEATURES, OperatorSpec, Target
 from eos_platform.tasks.batch import Asked
 from eos_platform.tasks.scenes import Split
@@ -81,7 +80,7 @@ class Subject(ABC):
         Raises:
             EosError: why.
         """
-        check_plan(parts_of(self.model), OperatorPlan.of(operator))
+        check_fits(parts_of(self.model), operator)
 
     def whole_ratio(self, operator: OperatorSpec) -> float | None:
         """The compute ratio with vision tower and projector on both sides; None: their cost is not known."""

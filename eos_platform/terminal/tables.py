@@ -55,7 +55,7 @@ def plain_table(title: str = "", right: Iterable[str] = (), left: Iterable[str] 
 
 
 def operator_table(operator: OperatorSpec) -> Table:
-    """One line a site: where, how many tokens stay, by which weights of the features, and what becomes of the rest."""
+    """One line a site: where, how many tokens stay, by which weights of the features, and how the others are merged."""
     name = printable(operator.name, NAME)
     table = plain_table(f"{name}: {operator.regime}, {operator.mean_tokens:.1f} mean visual tokens", gap=1)
     rho = ("rho",) if any(site.rho for site in operator.sites) else ()
@@ -160,4 +160,6 @@ def _missing(value: Any) -> bool:
 def _short(value: Any) -> str:
     if _missing(value):
         return ""
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"  # budgets of costs with a unit may be large

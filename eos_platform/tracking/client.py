@@ -24,7 +24,7 @@ _REFUSED = ("INVALID_PARAMETER_VALUE", "INVALID_STATE", "RESOURCE_DOES_NOT_EXIST
 
 
 def refused(error: Exception) -> bool:
-    """Whether MLflow answered that it will never take this, as of a run that somebody deleted: no outage."""
+    """Whether MLflow answered that it will never take this, as of a run that was deleted: no outage."""
     return isinstance(error, MlflowException) and error.error_code in _REFUSED
 
 

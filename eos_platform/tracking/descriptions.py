@@ -51,7 +51,7 @@ def study_note(
     metrics = "\n".join(f"| `{name}` | {meaning} |" for name, meaning in names.MEANING.items())
     return f"""{markdown(description)}
 
-Each trial searches one operator (where visual tokens are reduced, how many stay, what becomes of the rest) by gradient;
+Each trial searches one operator (where visual tokens are reduced, how many stay, where the others go) by gradient;
 together they make a front of accuracy against compute. Views: {views}. The front with its hand-designed company:
 `pareto.html` among the artifacts.
 

@@ -64,7 +64,7 @@ class Registry:
 
         Args:
             entries: the front.
-            unreduced: accuracy of the model left alone.
+            unreduced: accuracy of the unreduced model.
         """
         if not entries:
             return {}

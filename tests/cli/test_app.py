@@ -102,7 +102,8 @@ def test_the_same_from_a_process_of_its_own(tmp_path):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["search", "--budget", "abc"], "invalid value for '--budget'"),
+        (["search", "--steps", "abc"], "invalid value for '--steps'"),
+        (["search", "--budget", "abc"], "budget: expected a number such as 0.2, not 'abc'"),
         (["search", "--bugdet", "0.2"], "no such option: --bugdet"),
         (["study", "run"], "missing argument 'NAME|FILE'; see: "),
         (["study", "rum"], "no such command 'rum'"),

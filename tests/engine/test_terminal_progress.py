@@ -8,7 +8,7 @@ from rich.console import Console
 
 from eos_platform.engine.final_evaluation import spread
 from eos_platform.engine.store import optuna_store as store
-from eos_platform.terminal.progress import Board, duration
+from eos_platform.terminal.progress import Board, duration, summary
 from eos_platform.tracking.rows import TrialRow
 
 WELL = TrialRow(
@@ -39,6 +39,19 @@ def test_plain_lines_when_not_a_terminal(front):
     assert lines[1].startswith("[3/5] trial 0: accuracy 90.0% at compute ratio 0.190 (budget 0.2), 4 s, about 0 s left")
     assert lines[2].startswith("[4/5] trial 1: failed: ValueError: no")
     assert lines[3] == "[5/5] trial 2: stopped early"
+
+
+@pytest.mark.parametrize(
+    ("params", "measured", "said"),
+    [
+        ({"cost": "prefill_ms", "budget": 8.0}, {"prefill_ms": 7.913}, "(budget 8 ms, used 7.913 ms)"),
+        ({"cost": "kv_bytes", "budget": 2e5}, {}, "(budget 200 kB)"),
+        ({"cost": "of_a_package_that_is_gone", "budget": 8.0}, {}, "(budget 8)"),
+    ],
+)
+def test_budgets_of_another_cost_have_their_unit(params, measured, said):
+    row = TrialRow(0, "complete", params=params, measured={**WELL.measured, **measured})
+    assert said in summary(row)
 
 
 def test_a_live_board_in_a_terminal(front):

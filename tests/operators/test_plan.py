@@ -17,6 +17,7 @@ from eos_platform.operators.spec import OperatorSpec, Steering, Target
 TARGET = Target(layers=6, grid=(8, 8), vision_layers=4)
 IDLE = {"layer": 0, "keep": 64, "score": {"mean_text": 1.0}}
 PRUNE = {"layer": 2, "keep": 20, "score": {"norm": 1.0}}
+FEWER = {Need.FEWER_FROM_TOWER, Need.ONE_IMAGE, Need.NO_LATER_IMAGE}
 INSIDE = {"place": "tower", "layer": 1, "keep": 40, "score": {"norm": 1.0}}
 
 
@@ -72,10 +73,10 @@ def steered() -> dict[str, Any]:
         ([PRUNE], {}, set()),
         ([IDLE], {}, set()),
         ([{**PRUNE, "beta": 0.5}], {}, {Need.SIZE_BIAS}),
-        ([{**INSIDE, "keep": 64}], {}, {Need.TOWER_SITES}),
-        ([INSIDE], {}, {Need.TOWER_SITES, Need.FEWER_FROM_TOWER, Need.ONE_IMAGE}),
-        ([{**INSIDE, "keep": 64, "beta": 1.0}], {}, {Need.TOWER_SITES, Need.TOWER_SIZE_BIAS}),
-        ([], {"image": [4, 4]}, {Need.SMALLER_IMAGE, Need.FEWER_FROM_TOWER, Need.ONE_IMAGE}),
+        ([{**INSIDE, "keep": 64}], {}, {Need.TOWER_SITES, Need.NO_LATER_IMAGE}),
+        ([INSIDE], {}, {Need.TOWER_SITES, *FEWER}),
+        ([{**INSIDE, "keep": 64, "beta": 1.0}], {}, {Need.TOWER_SITES, Need.TOWER_SIZE_BIAS, Need.NO_LATER_IMAGE}),
+        ([], {"image": [4, 4]}, {Need.SMALLER_IMAGE, *FEWER}),
         ([], {"image": [8, 8]}, set()),
         ([{**PRUNE, "positions": "renumber"}], {}, {Need.RENUMBERING}),
         ([{**PRUNE, "score": {"vision": 1.0}}], {}, {Need.TOWER_FEATURES}),

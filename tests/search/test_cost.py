@@ -1,6 +1,9 @@
 """Searches whose budget is about another cost than compute, measured or exact."""
 
+import math
+
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from eos_platform.cli.app import app
@@ -13,7 +16,7 @@ from eos_platform.search.cost import Spent, search_cost
 from eos_platform.search.start import check
 from eos_platform.tasks.typical import cost_context
 
-QUICK = {"steps": 10, "batch_size": 4, "search_questions": 64, "eval_questions": 96}
+QUICK = {"steps": 6, "batch_size": 4, "search_questions": 32, "eval_questions": 32}
 
 
 @pytest.fixture
@@ -49,18 +52,22 @@ def test_a_search_meets_milliseconds_by_the_fit_and_says_what_was_measured(small
     assert again.operator.sites == result.operator.sites
 
 
-@pytest.mark.parametrize(("name", "budget"), [("kv_bytes", "200kB"), ("mean_tokens", 30)])
-def test_a_search_meets_an_exact_cost(small, name, budget):
-    config = SearchConfig(cost=name, budget=budget, layers=(0, 3), ease=1.0, **QUICK)
-    result = search(small, config)
+def test_a_search_meets_an_exact_cost(small):
+    name = "kv_bytes"
+    config = SearchConfig(cost=name, budget="200kB", layers=(0, 3), ease=1.0, eval_every=3, **QUICK)
+    seen = []
+    result = search(small, config, report=lambda step, curves: seen.append(curves))
+    deployed = [curves[name] for curves in seen if "accuracy" in curves]
+    assert deployed
+    assert max(deployed) <= config.budget  # evaluations on the way, whole counts
     exact = COSTS[name].measure(cost_context(small), result.operator)
     assert 0.9 * config.budget < exact <= config.budget
     assert result.cost == Spent(name, COSTS[name].unit, config.budget, exact)
     assert result.history[0]["soft_cost"] == pytest.approx(config.budget, rel=0.01)
 
 
-def test_the_compute_ratio_is_one_cost_among_others(small, tiny):
-    result = search(small, tiny)
+def test_the_compute_ratio_is_one_cost_among_others(small):
+    result = search(small, SearchConfig(budget=0.15, **QUICK))
     assert result.cost == Spent("compute_ratio", "", 0.15, result.compute_ratio)
     assert result.cost.remark == ""
     assert "soft_cost" not in result.history[-1]
@@ -77,6 +84,36 @@ def test_milliseconds_that_nothing_reaches_are_refused(small, timed):
     cost, _ = timed
     with pytest.raises(EosError, match=r"budget 0\.0001 ms is impossible: .* ms as fitted"):
         check(small, SearchConfig(cost="prefill_ms", budget="0.1us", **QUICK), cost)
+
+
+@pytest.mark.parametrize(
+    ("cost", "budget", "says"),
+    [
+        ("kv_bytes", "5GB", "budget 5 GB leaves nothing to reduce: the unreduced model takes "),
+        ("mean_tokens", 144.5, "budget 144.5 tokens leaves nothing to reduce: the unreduced model takes 144 tokens"),
+        ("kv_bytes", "1kB", "budget 1 kB is impossible: one visual token at every searched site already takes "),
+    ],
+)
+def test_budgets_out_of_reach_are_refused_in_their_unit(small, cost, budget, says):
+    with pytest.raises(EosError) as raised:
+        check(small, SearchConfig(cost=cost, budget=budget, **QUICK))
+    assert str(raised.value).startswith(says)
+
+
+@pytest.mark.parametrize(
+    ("relaxed", "says"),
+    [
+        (lambda *_: 3.0, "cost 'mean_tokens' is broken: its relaxed form is no finite scalar tensor"),
+        (lambda *_: torch.ones(2), "cost 'mean_tokens' is broken: its relaxed form is no finite scalar tensor"),
+        (lambda *_: torch.tensor(math.nan), "cost 'mean_tokens' is broken: its relaxed form is no finite scalar"),
+        (lambda self, context, sites: None, "cost 'mean_tokens' fails: TypeError"),
+    ],
+)
+def test_a_broken_relaxed_form_is_one_line_before_anything_is_searched(small, monkeypatch, relaxed, says):
+    monkeypatch.setattr(type(COSTS["mean_tokens"]), "relaxed", relaxed)
+    with pytest.raises(EosError) as raised:
+        check(small, SearchConfig(cost="mean_tokens", budget=30.0, **QUICK))
+    assert str(raised.value).startswith(says)
 
 
 @pytest.mark.parametrize(

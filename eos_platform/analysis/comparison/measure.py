@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import time
+from contextlib import suppress
 from typing import Any
 
 from eos_platform.analysis.comparison.pictures import kept_on
 from eos_platform.analysis.stats.bitpack import pack
 from eos_platform.common import strict_json
+from eos_platform.common.boundary import reading
+from eos_platform.common.errors import EosError
 from eos_platform.costs.flops import compute_ratio, prefill_flops
 from eos_platform.costs.prefill_time import prefill_cost
+from eos_platform.costs.registry import COSTS
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.tasks.base import Subject
 from eos_platform.tasks.batch import Asked
 from eos_platform.tasks.evaluate import evaluate
-from eos_platform.tasks.typical import typical
+from eos_platform.tasks.typical import cost_context, typical
 
 Record = dict[str, Any]
 
@@ -27,7 +32,7 @@ def measure(
     batch: int = 8,
     shown: list[int] | None = None,
 ) -> Record:
-    """What a deployed operator (None: the model left alone) gets right on held-out questions, and what it costs.
+    """What a deployed operator (None: the unreduced model) gets right on held-out questions, and what it costs.
 
     Args:
         questions: held-out questions, the first so many.
@@ -54,12 +59,26 @@ def measure(
         "whole_model_ratio": workload.whole_ratio(spec),
         "mean_tokens": spec.mean_tokens,
         "tokens_left": spec.tokens_left,
+        "costs": _costs(workload, operator),
         "regime": spec.regime,
         **prefill_cost(workload.model, operator, typical(encoded, batch).prefill),
         "kept": kept_on(workload, spec, encoded, shown or []) if operator else [],
         "operator": strict_json.loads(spec.to_json()) if operator else None,
         "seconds": seconds,
     }
+
+
+_SAID = ("compute_ratio", "mean_tokens", "tokens_left")  # costs that every record has by themselves
+
+
+def _costs(workload: Subject, operator: OperatorSpec | None) -> dict[str, float]:
+    """Every other cost that does not vary from one measurement to the next; one that fails is left out."""
+    context, found = cost_context(workload), {}
+    for name, cost in COSTS.items():
+        if cost.deterministic and name not in _SAID:
+            with suppress(EosError), reading(f"cost '{name}'"):
+                found[name] = float(cost.measure(context, operator))
+    return {name: value for name, value in found.items() if math.isfinite(value)}
 
 
 def as_seen(encoded: Asked, operator: OperatorSpec | None) -> Asked:

@@ -43,8 +43,8 @@ COLUMNS = (*PLAIN, "counted_ratio", "accuracy_low", "accuracy_high", "knobs", "t
 def points_of(records: Iterable[Record]) -> pd.DataFrame:
     """What was measured, the unreduced model first, then by falling ratio; ``correct`` holds the answers' scores.
 
-    Skills are columns ``skill:<name>``. Of operators for the same place in the plan (a design at a ratio tuned once
-    more, with other settings), the latest counts.
+    Skills are columns ``skill:<name>``, further costs ``cost:<name>``. Of operators for the same place in the plan (a
+    design at a ratio tuned once more, with other settings), the latest counts.
     """
     latest: dict[tuple[Any, ...], Record] = {}
     for record in records:
@@ -80,6 +80,7 @@ def _row(record: Record) -> dict[str, Any]:
         "trial": None,
         "key": record["key"],
         **{f"skill:{skill}": share for skill, share in record["per_skill"].items()},
+        **{f"cost:{name}": value for name, value in record.get("costs", {}).items()},
         "correct": correct,
     }
 
@@ -93,6 +94,11 @@ def unreachable_of(records: Iterable[Record]) -> pd.DataFrame:
 def skills(points: pd.DataFrame) -> list[str]:
     """Names of the skills measured."""
     return [str(column).removeprefix("skill:") for column in points.columns if str(column).startswith("skill:")]
+
+
+def costs(points: pd.DataFrame) -> list[str]:
+    """Names of the further costs taken."""
+    return [str(column).removeprefix("cost:") for column in points.columns if str(column).startswith("cost:")]
 
 
 def answers(points: pd.DataFrame, row: Any) -> NDArray[Any]:
@@ -110,5 +116,5 @@ def best_searched(points: pd.DataFrame, ratio: float) -> Any | None:
 
 
 def for_csv(points: pd.DataFrame) -> pd.DataFrame:
-    """Without what no spreadsheet wants."""
+    """Without the columns that are no use in a spreadsheet."""
     return points.drop(columns=["correct", "trial"])

@@ -10,11 +10,12 @@ from typing import Any
 
 import pandas as pd
 
-from eos_platform.analysis.comparison.points import skills
+from eos_platform.analysis.comparison.points import costs, skills
 from eos_platform.analysis.comparison.settings import Settings
 from eos_platform.common import strict_json
 from eos_platform.common.printable import markdown as plain
 from eos_platform.common.printable import printable
+from eos_platform.costs.registry import COSTS
 from eos_platform.tasks.choice import options_of
 
 METHOD = """\
@@ -79,6 +80,7 @@ def markdown(
         ),
         "## Per skill",
         skill_table(points),
+        *(["## Further costs", cost_table(points)] if costs(points) else []),
         "## Method",
         METHOD.format(**told),
         "## Caveats",
@@ -147,6 +149,21 @@ def skill_table(points: pd.DataFrame) -> str:
             for row in points.to_dict("records")
         ],
     )
+
+
+def cost_table(points: pd.DataFrame) -> str:
+    """What else operators cost, each in its own unit."""
+    names = costs(points)
+    heads = [COSTS[name].label if name in COSTS else name for name in names]  # its package may be gone
+    rows = points.to_dict("records")
+    lines = [[plain(row["name"]), *(_amount(row[f"cost:{name}"]) for name in names)] for row in rows]
+    return table(("operator", *map(plain, heads)), lines)
+
+
+def _amount(value: float) -> str:
+    if pd.isna(value):
+        return ""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

@@ -157,6 +157,7 @@ class Measured(Entry):
     whole_model_ratio: Positive | None
     mean_tokens: Amount
     tokens_left: Count
+    costs: dict[Text, float] = {}
     regime: Text
     prefill_ms: float | None = None
     memory_mb: float | None = None

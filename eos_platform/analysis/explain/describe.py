@@ -30,7 +30,7 @@ def place_words(site: SiteSpec) -> str:
 
 
 def site_words(operator: OperatorSpec, number: int) -> list[str]:
-    """Sentences about one site: which tokens stay, what becomes of the rest, and why that is its regime.
+    """Sentences about one site: which tokens stay, where the others go, and why that is its regime.
 
     Args:
         operator: the operator.

@@ -113,7 +113,7 @@ def explain(
     Args:
         questions: validation questions for the operator and each ablation.
         pictures: examples with the tokens that each site keeps.
-        advance: told before each measurement what it is, and after the last.
+        advance: called before each measurement with what it is, and after the last.
 
     Raises:
         EosError: the operator is for another model, or ``questions`` is below 1.
@@ -123,7 +123,7 @@ def explain(
     workload.check(operator)
     changed = [one for one in ablations(operator) if _works(workload, one.operator)]
     total = len(changed) + 3
-    advance(0, total, "the model left alone")
+    advance(0, total, "the unreduced model")
     unreduced = evaluate(workload, None, "validation", questions).accuracy
     advance(1, total, "the operator")
     base = evaluate(workload, operator, "validation", questions).scores

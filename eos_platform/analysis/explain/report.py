@@ -22,7 +22,7 @@ twenty intervals misses zero by chance; one of no width means that no answer cha
 DISTANCE = """\
 The distance is the mean of four, each from 0 (the same) to 1: *placement* (how far removals would have to be moved
 along the depth), *counts* (relative difference of the tokens entering each decoder layer), *selector* (how tokens are
-picked, and what the score is made of), *transfer* (what becomes of the dropped). Designs are at the operator's compute.
+picked, and what the score is made of), *transfer* (where dropped tokens go). Designs are at the operator's compute.
 """
 
 
@@ -32,7 +32,7 @@ def summary_lines(found: Explanation) -> list[str]:
     low, high = found.interval
     lines.append(
         f"accuracy {found.accuracy:.1%} (95 %: {low:.1%} .. {high:.1%}) on {found.questions:,} validation questions;"
-        f" the model left alone has {found.unreduced_accuracy:.1%}"
+        f" the unreduced model has {found.unreduced_accuracy:.1%}"
     )
     whole = found.whole_model_ratio
     lines.append(

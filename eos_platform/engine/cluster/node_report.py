@@ -1,4 +1,4 @@
-"""What a node of the cluster has, told by a task that must run even where this package is missing."""
+"""What a node of the cluster has, reported by a task that must run even where this package is missing."""
 
 from __future__ import annotations
 

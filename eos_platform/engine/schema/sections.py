@@ -6,7 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from eos_platform.common.errors import did_you_mean, shown
 from eos_platform.common.strict_types import Flag, Int, Real
+from eos_platform.costs.registry import COSTS
 
 Share = Annotated[Real, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 
@@ -57,11 +59,32 @@ class Scheduler(Section):
 
 
 class Constraints(Section):
-    """What an operator must keep to be on the front, beside its budget. All is measured on the deployed operator."""
+    """What an operator must keep to be on the front, beside its budget. All is measured on the deployed operator.
+
+    Any cost may have a limit, one that another package brings too; what is said here of two is what they may be.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    __pydantic_extra__: dict[str, Annotated[Real, Field(gt=0.0, allow_inf_nan=False)]] = Field(init=False)
 
     accuracy: dict[str, Share] = {}  # at least: of a skill, or of ``all`` questions
     compute_ratio: Real | None = Field(default=None, gt=0.0, le=1.0)  # at most
     prefill_ms: Real | None = Field(default=None, gt=0.0, allow_inf_nan=False)  # at most
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, values: Any) -> Any:
+        for name in values if isinstance(values, dict) else ():
+            if name not in cls.model_fields and name not in COSTS:
+                near = did_you_mean(str(name), [*cls.model_fields, *COSTS])
+                raise ValueError(f"unknown key {shown(name)}{near}")
+        return values
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """What costs may be at most, by their names."""
+        known = {"compute_ratio": self.compute_ratio, "prefill_ms": self.prefill_ms, **(self.__pydantic_extra__ or {})}
+        return {name: limit for name, limit in known.items() if limit is not None}
 
     @field_validator("accuracy", mode="before")
     @classmethod

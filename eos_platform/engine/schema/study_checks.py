@@ -121,9 +121,9 @@ def _check_constraints(study: Explored, where: str) -> None:
     if isinstance(groups, tuple):
         check_groups(study, groups, where)
     cost = study.search.get("cost", COMPUTE)
-    limit = getattr(study.constraints, cost, None)
+    limit = study.constraints.limits.get(cost)
     fixed = study.search.get("budget", SearchConfig.model_fields["budget"].default)
     least = min(study.space["budget"].extremes) if "budget" in study.space else fixed
     # a search uses its budget up, so a limit below every budget is kept by none
-    if isinstance(limit, float) and limit < least:
+    if limit is not None and limit < least:
         raise EosError(f"{where}: constraints.{cost}: {limit:g} is below every budget ({least:g} and more)")

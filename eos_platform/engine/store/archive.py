@@ -1,4 +1,4 @@
-"""``--fresh``: an earlier study of the same name is put away, not deleted."""
+"""``--fresh``: an earlier study of the same name is archived, not deleted."""
 
 from __future__ import annotations
 

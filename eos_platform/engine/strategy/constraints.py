@@ -53,10 +53,8 @@ def bounds(constraints: Constraints, budget: float, cost: str = COMPUTE) -> Iter
     yield Bound(cost, limit, least=False, name=f"{cost} - budget")
     for skill, limit in constraints.accuracy.items():
         yield Bound("accuracy" if skill == "all" else f"{SKILL}{skill}", limit, least=True)
-    if constraints.compute_ratio is not None:
-        yield Bound("compute_ratio", constraints.compute_ratio, least=False)
-    if constraints.prefill_ms is not None:
-        yield Bound(PREFILL, constraints.prefill_ms, least=False)
+    for name, limit in constraints.limits.items():
+        yield Bound(name, limit, least=False)
 
 
 def violations(
@@ -92,7 +90,7 @@ def skills_of(constraints: Constraints, objectives: Iterable[Objective] = ()) ->
 
 def costs_of(constraints: Constraints, objectives: Iterable[Objective] = ()) -> list[str]:
     """The costs they are about, beside those that every search measures."""
-    costs = [PREFILL] if constraints.prefill_ms is not None else []
+    costs = list(constraints.limits)
     metrics = [one.metric for one in objectives if one.metric != ACCURACY and not one.metric.startswith(SKILL)]
     return list(dict.fromkeys(name for name in [*costs, *metrics] if name not in EVERY))
 

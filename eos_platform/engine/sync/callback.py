@@ -1,4 +1,4 @@
-"""The driver's ear on Ray Tune: what trials report goes to MLflow and to the board."""
+"""The driver's Ray Tune callback: what trials report goes to MLflow and to the progress display."""
 
 from __future__ import annotations
 

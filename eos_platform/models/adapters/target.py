@@ -19,6 +19,7 @@ __all__ = [
     "Hook",
     "Parts",
     "absent_of",
+    "check_fits",
     "check_plan",
     "lacking",
     "parts_of",
@@ -76,6 +77,15 @@ def rescaled_to(parts: Parts, spec: OperatorSpec) -> OperatorSpec:
     target = target.model_copy(update={"model": spec.target.model})  # a name for people: the model itself has none
     probes = all(len(site.probe) in (0, width) for site in spec.sites) and spec.target == target
     return rescale(spec, target, probes=probes, positions=one_axis, absent=absent_of(parts)).operator
+
+
+def check_fits(parts: Parts, operator: OperatorSpec) -> None:
+    """Refuse an operator that cannot be at work on a model (see ``check_plan``).
+
+    Raises:
+        EosError: why.
+    """
+    check_plan(parts, OperatorPlan.of(operator))
 
 
 def check_plan(parts: Parts, plan: OperatorPlan) -> None:

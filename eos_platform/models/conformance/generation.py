@@ -26,6 +26,7 @@ from eos_platform.models.conformance.subjects import batches, built, specs
 from eos_platform.models.conformance.zoo import Picture, Sample, prompts
 from eos_platform.models.decoding.cache import cache_of, with_cache
 from eos_platform.models.runtime.attach import attached
+from eos_platform.operators.plan import OperatorPlan
 from eos_platform.operators.spec import OperatorSpec, SiteSpec
 
 CHECKS = Checks()
@@ -157,7 +158,7 @@ def lengths(sample: Sample) -> int:
         assert held[-1] < inputs["input_ids"].shape[1]
         if not family.varies:
             others = inputs["input_ids"].shape[1] - target.tokens
-            assert held == [others + count for count in operator.counts]
+            assert held == list(OperatorPlan.of(operator).lengths(others))
         tried += 1
     return tried
 

@@ -78,7 +78,7 @@ def refused(sample: Sample) -> int:
             detach(model)
             assert not needs & lacks, f"{operator.name}: needs {sorted(needs)}, and {sorted(lacks)} is lacking"
         tried += 1
-    assert not lacks & {Need.LAYER_WEIGHTS, Need.PROMPT_TEXT, Need.ONE_IMAGE}
+    assert not lacks & {Need.LAYER_WEIGHTS, Need.PROMPT_TEXT, Need.ONE_IMAGE, Need.NO_LATER_IMAGE}
     return tried
 
 

@@ -1,7 +1,7 @@
-"""What a call of the whole model tells of its prompts, kept until the language model is reached.
+"""What a call of the whole model reveals about its prompts, kept until the language model is reached.
 
 Labels come to the model, images and masks to its body, their sizes to the vision tower; what enters the language model
-follows from all of it. Each thread has what its own call told.
+follows from all of it. Each thread keeps its own call's.
 Legend: b batch, s prompt, q new tokens.
 """
 
@@ -27,14 +27,14 @@ from eos_platform.models.runtime.layout import Layout
 from eos_platform.models.runtime.prompt_state import assemble
 from eos_platform.models.runtime.token_state import TokenState
 from eos_platform.models.vision.tower import Tower
-from eos_platform.operators.plan import OperatorPlan
+from eos_platform.operators.plan import Need, OperatorPlan
 
 LATELY = 2  # calls of the vision tower remembered: images, then films
 
 
 @dataclass
 class Told:
-    """What a call of the whole model told before the language model was reached."""
+    """What is known of a call of the whole model before the language model is reached."""
 
     asked: Layout | Asked | None = None  # None: it brings no image
     valid_bs: Tensor | None = None  # the mask it came with
@@ -43,11 +43,11 @@ class Told:
 
 
 class _Local(threading.local):
-    """What one thread's call has told so far."""
+    """What is known so far of one thread's call."""
 
     answer_bs: Tensor | None = None
     told: Told | None = None
-    heard: tuple[Any, ...] = ()  # what the vision tower was told of its images
+    heard: tuple[Any, ...] = ()  # grids of the images that the vision tower was called with
 
 
 class Listener:
@@ -84,7 +84,7 @@ class Listener:
         told = local.told = Told(valid_bs=mask if isinstance(mask, Tensor) and mask.dim() == 2 else None)
         cache = cache_of(call)
         if cache is not None and cache.get_seq_length() > 0:  # images that come now are not reduced
-            if brings(call) and (self.plan.sees_less or self.plan.tower):
+            if brings(call) and Need.NO_LATER_IMAGE in self.plan.needs:
                 raise EosError(
                     "an image in a later turn or piece of a prompt is kept whole, and this operator reduces it inside"
                     " the vision tower: detach it, or begin with an empty cache"
@@ -123,14 +123,14 @@ class Listener:
             call["position_ids"] = family.positions_of(call, position_bq)
 
     def hear(self, module: Any, call: Call) -> None:
-        """Before the vision tower: sizes of images, which the language model is not told."""
+        """Before the vision tower: sizes of images, which the language model does not get."""
         assert self.parts.family is not None
         self._local.heard = (*self._local.heard, self.parts.family.heard(call))[-LATELY:]
 
     # Once the language model is reached
 
     def take(self) -> Told:
-        """What this thread's call told; no later call is taken for it."""
+        """What is known of this thread's call; cleared, so that no later call is taken for it."""
         told, self._local.told = self._local.told, None
         return told or Told()
 
@@ -163,7 +163,7 @@ class Listener:
             return None
         device = kinds[0][0].device  # of the prompts; the vision tower may be on another
         sight = moved(self.tower.sight if self.tower else None, device)
-        if self.plan.sees_less or (sight is not None and sight.seen is not None):
+        if Need.ONE_IMAGE in self.plan.needs or (sight is not None and sight.seen is not None):
             raise EosError("an operator that reduces inside the vision tower needs one image a prompt")
         valid_bs, padding = torch.ones_like(kinds[0][0]), ()
         if asked.mask_bs is not None:

@@ -30,7 +30,7 @@ class Asked:
 
 
 def asked_of(call: Call, answer_bs: Tensor | None) -> Asked | None:
-    """What a call asks; None where no image comes with it (text, or a decode step).
+    """A call with images; None where none comes with it (text, or a decode step).
 
     Raises:
         EosError: a mask that tells no padding.

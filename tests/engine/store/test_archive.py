@@ -1,4 +1,4 @@
-"""``--fresh``: the earlier study is put away whole, wherever its store is."""
+"""``--fresh``: the earlier study is archived whole, wherever its store is."""
 
 import optuna
 import pytest

@@ -68,11 +68,13 @@ def test_only_what_is_asked_for_is_measured():
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"acuracy": 0.5}, "unknown key 'constraints.acuracy'; did you mean 'accuracy'?"),
+        ({"acuracy": 0.5}, "constraints: unknown key 'acuracy'; did you mean 'accuracy'?"),
         ({"accuracy": {"countin": 0.5}}, "constraints.accuracy: unknown skill 'countin'; did you mean 'counting'?"),
         ({"accuracy": 1.5}, "constraints.accuracy.all: input should be less than or equal to 1 (got 1.5)"),
         ({"accuracy": {"all": "x"}}, "constraints.accuracy.all: "),
         ({"accuracy": [0.5]}, "constraints.accuracy: "),
+        ({"kv_bytes": -1}, "constraints.kv_bytes: input should be greater than 0 (got -1)"),
+        ({"kv_byte": 9}, "constraints: unknown key 'kv_byte'; did you mean 'kv_bytes'?"),
         ({"prefill_ms": 0}, "constraints.prefill_ms: input should be greater than 0 (got 0)"),
         ({"compute_ratio": 0.01}, "constraints.compute_ratio: 0.01 is below every budget (0.05 and more)"),
     ],

@@ -17,18 +17,11 @@ def small(attention: str) -> Any:
     """A model of the real class, with random weights."""
     import transformers
 
-    vision = transformers.CLIPVisionConfig(
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        image_size=SIDE,
-        patch_size=PATCH,
-    )
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4}
     config = transformers.VipLlavaConfig(
-        vision_config=vision,
+        vision_config=transformers.CLIPVisionConfig(image_size=SIDE, patch_size=PATCH, **sizes),
         text_config=transformers.LlamaConfig(**text_config()),
-        vision_feature_layers=[-2, 1],
+        vision_feature_layer=[-2, 1],
         image_token_id=IMAGE,
         image_seq_length=(SIDE // PATCH) ** 2,
         attn_implementation=attention,
