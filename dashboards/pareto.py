@@ -223,9 +223,10 @@ def _searched(drawn: pd.DataFrame) -> Iterator[go.Scatter]:
             **group,
         )
     if front.any():
+        asked = rows[front]["measured_on"].dropna().unique()
         yield _scatter(
             rows[front],
-            name="Pareto front",
+            name="Pareto front" + (f" ({asked[0]})" if len(asked) == 1 else ""),
             legendrank=1,
             mode="lines+markers",
             marker={"color": SEARCHED, "size": 11, "line": {"color": "white", "width": 1.2}},

@@ -2,6 +2,7 @@
 
 Example:
     >>> import eos_platform as eos
+    >>> eos.search("bundled-small", budget=0.3).save("operator.json")
     >>> eos.attach(model, "operator.json")  # the model now reduces its visual tokens
     >>> eos.Study("quickstart").run()  # find operators of your own
 
@@ -16,6 +17,8 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from eos_platform.api import evaluate as evaluate
+    from eos_platform.api import search as search
     from eos_platform.common.errors import EosError as EosError
     from eos_platform.engine.study import Study as Study
     from eos_platform.models.adapters.target import target_of as target_of
@@ -26,9 +29,7 @@ if TYPE_CHECKING:
     from eos_platform.models.runtime.operator_source import save_operator as save_operator
     from eos_platform.operators.rescale import rescale as rescale
     from eos_platform.operators.spec import OperatorSpec as OperatorSpec
-    from eos_platform.search import search as search
     from eos_platform.search.config import SearchConfig as SearchConfig
-    from eos_platform.tasks.evaluate import evaluate as evaluate
     from eos_platform.tasks.workload import load_workload as load_workload
 
 _HOMES = {
@@ -44,7 +45,7 @@ _HOMES = {
     "SearchConfig": "search.config",
     "search": "search",
     "load_workload": "tasks",
-    "evaluate": "tasks",
+    "evaluate": "api",
     "Study": "engine.study",
 }
 

@@ -228,9 +228,12 @@ def register(app: dash.Dash, studies: Any) -> None:
         picked = found[found["key"].isin(keys)]
         if picked.empty:
             rows = found[found["front"]].sort_values("compute_ratio")
-            caption = f"The Pareto front, cheapest first{OPENS}"
+            asked = "".join(f" ({name} questions)" for name in rows["measured_on"].dropna().unique())
+            caption = f"The Pareto front{asked}, cheapest first{OPENS}"
             if len(rows) > SHOWN:
-                caption = f"Of the Pareto front {SHOWN} of {len(rows)}, cheapest first{OPENS}; the Table view has all"
+                caption = (
+                    f"Of the Pareto front{asked} {SHOWN} of {len(rows)}, cheapest first{OPENS}; the Table view has all"
+                )
                 rows = rows.iloc[np.linspace(0, len(rows) - 1, SHOWN).astype(int)]
             return operators_table(rows.to_dict("records"), where, caption, axes)
         rows = picked.sort_values(["compute_ratio", "accuracy"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import reprlib
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,7 @@ class EosError(Exception):
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A suffix such as ``; did you mean 'fastv'?``, or the list of known words when none is near."""
-    words = sorted(brief(name) for name in known)
+    words, word = sorted(brief(name) for name in known), str(word)
     near = difflib.get_close_matches(word, words, n=1, cutoff=0.6) if len(word) <= 200 else []
     if near:
         return f"; did you mean '{near[0]}'?"
@@ -42,6 +43,12 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 def unknown(what: str, word: str, known: Iterable[str]) -> EosError:
     """The error for a name that nothing answers to."""
     return EosError(f"unknown {what} {shown(word)}{did_you_mean(word, known)}")
+
+
+def expected(name: str, what: str, got: object) -> EosError:
+    """The error for an argument of the wrong type: ``model: the name of a model is expected, not 5``."""
+    plain = got is None or isinstance(got, (str, bytes, int, float, complex, list, tuple, dict, set, os.PathLike))
+    return EosError(f"{name}: {what} is expected, not {shown(got) if plain else f'a {type(got).__name__}'}")
 
 
 def explain(error: ValidationError, where: str, fields: Mapping[str, Iterable[str]] | None = None) -> EosError:

@@ -10,8 +10,19 @@ import tempfile
 from pathlib import Path
 from typing import BinaryIO
 
-from eos_platform.common.errors import EosError, shown
+from eos_platform.common.errors import EosError, expected, shown
 from eos_platform.common.printable import printable
+
+
+def as_path(path: str | os.PathLike[str], what: str = "path") -> Path:
+    """``path`` as a path.
+
+    Raises:
+        EosError: it is of another type.
+    """
+    if not isinstance(path, (str, os.PathLike)):
+        raise expected(what, "a path", path)
+    return Path(path)
 
 
 def write_atomic(path: str | os.PathLike[str], content: str | bytes, *, private: bool = False) -> Path:
@@ -23,7 +34,7 @@ def write_atomic(path: str | os.PathLike[str], content: str | bytes, *, private:
     Raises:
         EosError: the folder cannot be made or written.
     """
-    target = Path(path)
+    target = as_path(path)
     data = content.encode() if isinstance(content, str) else content
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -89,6 +100,7 @@ def open_regular(path: str | os.PathLike[str], what: str, most: int | None = MOS
     Raises:
         EosError: missing, no regular file, too large, or unreadable.
     """
+    as_path(path, what)
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:

@@ -15,7 +15,7 @@ questions             how many that accuracy is of
 compute_ratio         FLOPs of the language model's prefill, reduced / unreduced
 mean_tokens           mean visual tokens entering a decoder layer; ``tokens_left``: after the last site
 start, end            seconds since the epoch; ``seconds``: of the search
-front                 whether no other searched operator measured on the same questions is better in both objectives
+front                 whether it is on the study's front (``analysis/stats/pareto.py``: ``front_of``)
 failure               why it failed
 params.<field>        settings of the search, as text; skill:<name>: held-out accuracy at one kind of question
 ====================  =============================================================================================
@@ -31,7 +31,7 @@ import numpy as np
 import pandas as pd
 
 from eos_platform.analysis.stats.intervals import wilson
-from eos_platform.analysis.stats.pareto import hypervolume, pareto_mask, worst_of
+from eos_platform.analysis.stats.pareto import front_of, hypervolume, worst_of
 from eos_platform.objectives import DEFAULT, losses
 from eos_platform.protocols import Objective
 from eos_platform.tracking import names
@@ -63,7 +63,7 @@ def operators_frame(
     frame = frame.reindex(columns=list(dict.fromkeys((*frame.columns, *others))))
     for name in {*COLUMNS, *others} - {*TEXT, "front"}:
         frame[name] = pd.to_numeric(frame[name], errors="coerce").astype(float)
-    frame["front"] = _front(frame, axes)
+    frame["front"] = front_of(frame[frame["accuracy"].notna()], axes).reindex(frame.index, fill_value=False)
     return frame.sort_values(["trial", "name"], na_position="last", kind="stable", ignore_index=True)
 
 
@@ -139,18 +139,6 @@ def _interval(share: float, questions: int | None) -> tuple[float, float]:
     if key not in _known_intervals:
         _known_intervals[key] = wilson(np.arange(questions) < key[0])
     return _known_intervals[key]
-
-
-def _front(frame: pd.DataFrame, axes: Sequence[Objective]) -> pd.Series:
-    """Of the searched: held-out results against held-out ones; while there are none, validation against validation."""
-    metrics = [one.metric for one in axes]
-    searched = (frame["family"] == "searched") & frame["accuracy"].notna() & frame[metrics].notna().all(axis=1)
-    held_out = searched & (frame["measured_on"] == "held-out")
-    mine = held_out if held_out.any() else searched
-    front = pd.Series(False, index=frame.index)
-    if mine.any():
-        front[mine] = pareto_mask(frame.loc[mine, metrics], axes)
-    return front
 
 
 def varied(frame: pd.DataFrame) -> list[str]:

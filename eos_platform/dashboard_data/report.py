@@ -52,7 +52,9 @@ def of_study(studies: Studies, study: str) -> Report:
         raise EosError(f"study '{study}': nothing is measured yet")
     front = found[found["front"]].sort_values("compute_ratio")
     done = f"{counts['done']} trials done" + (f" of {counts['target']}" if counts["target"] else "")
-    lead = f"{facts['description']}\nModel {facts['model']}, task {facts['task']}; {done}, {len(front)} on the front."
+    asked = "".join(f" ({name} questions)" for name in front["measured_on"].dropna().unique())
+    lead = f"{facts['description']}\nModel {facts['model']}, task {facts['task']}; {done}, "
+    lead += f"{len(front)} on the front{asked}."
     report = Report(study, lead.strip(), front=front, axes=axes)
     report.figures["front"] = pareto_figure(measured, front_title(axes), axes=axes)
     specs = [(str(row["name"]), studies.operator(study, row["key"])) for row in _spread(front)]

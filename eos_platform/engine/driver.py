@@ -33,6 +33,7 @@ from eos_platform.engine.trial import Facts, Functions, Job, costs_on, describe,
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.search.config import SearchConfig
 from eos_platform.tasks.choice import at_home, text_of
+from eos_platform.terminal.eta import Work
 from eos_platform.terminal.progress import Board
 from eos_platform.tracking.recorder import Recorder
 
@@ -126,7 +127,15 @@ def run_trials(
     remaining = study.trials - done
     if remaining <= 0:
         return
-    board = Board(console, study.name, done=done, target=study.trials, concurrent=part.concurrent, axes=study.axes)
+    board = Board(
+        console,
+        study.name,
+        done=done,
+        target=study.trials,
+        concurrent=part.concurrent,
+        axes=study.axes,
+        work=_work(study),
+    )
     patience.note = board.note
     mirror = Mirror(recorder, board.note)
     searcher = StudySearcher(
@@ -169,6 +178,13 @@ def run_trials(
         board.note(f"stopped: {searcher.stopped}")
     if len(patience(lambda: store.finished(told.get_trials(deepcopy=False)))) < study.trials:
         raise Interrupted
+
+
+def _work(study: StudyFile) -> Work:
+    """What the study asks beside its steps, for the time that is left; the size of the front is a guess."""
+    search = SearchConfig.of(dict(study.search))
+    operators = 1 + min(study.trials, 2 * study.final.ratios) + len(study.final.baselines) * study.final.ratios
+    return Work(search.batch_size, search.eval_questions, operators, study.final.questions)
 
 
 def _fit(tuner: tune.Tuner, board: Board) -> None:

@@ -11,13 +11,11 @@ import optuna
 import pandas as pd
 import ray
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from eos_platform.analysis.baselines.match_cost import match
 from eos_platform.analysis.stats.intervals import interval
-from eos_platform.analysis.stats.pareto import hypervolume, pareto_mask, worst_of
-from eos_platform.common import console as terminal
+from eos_platform.analysis.stats.pareto import HELD_OUT, front_of, hypervolume, worst_of
 from eos_platform.common.boundary import words_of
 from eos_platform.common.errors import EosError
 from eos_platform.common.files import write_atomic
@@ -31,6 +29,7 @@ from eos_platform.engine.trial import Facts, Job, Measured, examine_operator
 from eos_platform.objectives import DEFAULT, GROUP, front_title
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.protocols import Objective
+from eos_platform.terminal.final_bar import final_bar
 from eos_platform.terminal.tables import plain_table
 from eos_platform.tracking.recorder import Recorder
 
@@ -98,16 +97,14 @@ def examine(found: Sequence[Candidate], job: Job, part: Share, questions: int, c
     # the model takes the next one (a GPU's would otherwise end after each)
     task: Any = ray.remote(**part.options, max_retries=4, max_calls=0)(examine_operator)
     results: list[Measured | None] = [None] * len(found)
-    columns = (TextColumn("held-out questions"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     open_ = [task.remote(job, questions, number, one.operator) for number, one in enumerate(found)]
     try:
-        with Progress(*columns, console=console, transient=True, disable=not terminal.draws(console)) as bar:
-            line = bar.add_task("", total=len(found))
+        with final_bar(console, job.study, len(found), questions) as advance:
             while open_:
                 (done, *_), open_ = ray.wait(open_, num_returns=1)
                 number, result = ray.get(done)
                 results[number] = result
-                bar.advance(line)
+                advance()
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, EosError):
             raise error.cause from None
@@ -180,36 +177,40 @@ def finish(
         if candidate.operator:
             file = candidate.name.replace(" ", "-")
             candidate.operator.save(folder.operators / f"{file}.json")
-    figure = pareto_figure(points, f"{folder.study.name}: {front_title(axes).lower()}", axes=axes)
+    figure = pareto_figure(
+        points.assign(measured_on=HELD_OUT), f"{folder.study.name}: {front_title(axes).lower()}", axes=axes
+    )
     html = alone(figure)
     table = points.to_csv(index=False)
     write_atomic(folder.points, table)
     write_atomic(folder.figure, html)
-    recorder.mark_front(candidate.trial for candidate in found if candidate.trial is not None)
+    front = points[front_of(points, axes)]
+    recorder.mark_front(int(trial) for trial in front["trial"])
     lines = records(points)
     for candidate, point, result in zip(found, lines, results, strict=True):
         recorder.point(point, candidate.operator.to_json() if candidate.operator else None, result.kept)
     recorder.register(
-        lines, {one.trial: one.operator.to_json() for one in found if one.operator and one.trial is not None}
+        [*records(front), *(line for line in lines if line["family"] == "unreduced")],
+        {one.trial: one.operator.to_json() for one in found if one.operator and one.trial is not None},
     )
     searched = points[points["family"] == "searched"]
     recorder.summary(
         {folder.points.name: table, folder.figure.name: html},
-        {"hypervolume": hypervolume(searched, worst_of(points, axes), axes), "front_size": float(len(searched))},
+        {"hypervolume": hypervolume(searched, worst_of(points, axes), axes), "front_size": float(len(front))},
     )
     return points
 
 
 def points_table(points: pd.DataFrame, title: str, axes: Sequence[Objective] = DEFAULT) -> Table:
-    """The comparison for a terminal, by rising compute; the front in bold."""
+    """The comparison for a terminal, by rising compute; the front in bold, and starred."""
     others = [one for one in axes if one not in DEFAULT and one.metric != "mean_tokens" and one.metric in points]
     left, right = ("operator", "family", "regime"), ("ratio", "tokens", "accuracy", "95 % interval")
-    table = plain_table(title, left=left, right=(*right, *(one.label for one in others)))
-    front = points.assign(front=pareto_mask(points, axes)).sort_values("compute_ratio")
+    table = plain_table(f"{title} (*: the front)", left=left, right=(*right, *(one.label for one in others)))
+    front = points.assign(front=front_of(points, axes)).sort_values("compute_ratio")
     for point in records(front):
         low, high = point["accuracy_low"], point["accuracy_high"]
         table.add_row(
-            point["name"],
+            point["name"] + (" *" if point["front"] else ""),
             point["family"],
             point["regime"],
             f"{point['compute_ratio']:.3f}",

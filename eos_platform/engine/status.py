@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import optuna
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
+from eos_platform.analysis.stats.pareto import HELD_OUT, VALIDATION, front_of
 from eos_platform.common.errors import EosError
 from eos_platform.common.former_names import SEARCH
 from eos_platform.engine.schema.study_file import StudyFile
@@ -85,6 +86,7 @@ class Status:
     varied: tuple[str, ...] = ()  # the fields of the space
     compared: bool = True  # whether the final comparison covers all of them
     axes: tuple[Objective, ...] = DEFAULT  # the study's objectives
+    front_on: str = VALIDATION  # the questions that make the front: as soon as there are any, held-out ones
 
     @property
     def remaining(self) -> int:
@@ -96,6 +98,15 @@ class Status:
         if not (self.remaining or self.compared):
             still = f"the final comparison is missing; eos study resume {self.name} makes it"
         return f"{self.name}: {self.finished} of {self.target} trials, {still}"
+
+
+def with_heldout(status: Status, points: pd.DataFrame) -> Status:
+    """The same once the final comparison is made: its points say what is on the front."""
+    searched = points[points["family"] == "searched"].set_index("trial")
+    mask, accuracy = front_of(searched, status.axes), searched["accuracy"]
+    numbers = status.trials["trial"]
+    trials = status.trials.assign(heldout=numbers.map(accuracy), front=numbers.map(mask).eq(True))
+    return replace(status, trials=trials, front_on=HELD_OUT)
 
 
 def status_of(study: StudyFile, told: optuna.Study, *, written: bool = True) -> Status:

@@ -18,13 +18,14 @@ from eos_platform.common.addresses import sqlite_path
 from eos_platform.common.boundary import reading
 from eos_platform.common.errors import EosError
 from eos_platform.common.files import check_regular, is_there, write_atomic
+from eos_platform.engine.closing import closing
 from eos_platform.engine.cluster.plugin_packages import packages_of
 from eos_platform.engine.cluster.resources import machines, preflight, ray_session, share
 from eos_platform.engine.driver import Interrupted, inspect, job_of, measured_costs, run_trials
 from eos_platform.engine.final_evaluation import finish, points_table
 from eos_platform.engine.schema import study_file
 from eos_platform.engine.schema.study_file import StudyFile
-from eos_platform.engine.status import Status, status_of
+from eos_platform.engine.status import Status, status_of, with_heldout
 from eos_platform.engine.store import checkpoint_storage as storage
 from eos_platform.engine.store import optuna_store as store
 from eos_platform.engine.store.archive import put_away
@@ -37,7 +38,6 @@ from eos_platform.engine.sync import reconcile as agree
 from eos_platform.engine.trial import Functions
 from eos_platform.operators.designs import DESIGNS
 from eos_platform.tasks.choice import text_of
-from eos_platform.tracking.reading.studies import front_url, open_command
 from eos_platform.tracking.recorder import Recorder, first_line, probe
 
 # what the comparison's file must have
@@ -105,7 +105,7 @@ class Study:
             self.console.print(
                 points_table(points, f"{self.file.name}, held-out questions (finished earlier)", self.file.axes)
             )
-            self._where()
+            self._closing(points)
             return points
         self.console.print(
             f"{self.file.name}: starting Ray and loading {self.file.model}", highlight=False, markup=False
@@ -145,7 +145,7 @@ class Study:
                 # last of all: a study without this mark is completed by a resume
                 store.mark_compared(told, self.file)
         self.console.print(points_table(points, f"{self.file.name}, held-out questions", self.file.axes))
-        self._where()
+        self._closing(points)
         return points
 
     def resume(self) -> pd.DataFrame:
@@ -161,7 +161,8 @@ class Study:
     def status(self) -> Status:
         """Where the study stands, from its store."""
         with store.open_store(self.folder, create=False) as told, self._reading():
-            return status_of(self.file, told, written=self.folder.points.exists())
+            status = status_of(self.file, told, written=self.folder.points.exists())
+        return with_heldout(status, self.points()) if status.compared else status
 
     def _reading(self) -> contextlib.AbstractContextManager[None]:
         """A store may hold what neither Optuna nor this package wrote."""
@@ -306,16 +307,10 @@ class Study:
             f"eos study resume {self.file.name} completes its runs"
         )
 
-    def _where(self) -> None:
-        """Where to look next: the page, and the command that opens the runs."""
-        self.console.print(f"figure     {self.folder.figure}", soft_wrap=True, highlight=False, markup=False)
-        self.console.print(f"table      {self.folder.points}", soft_wrap=True, highlight=False, markup=False)
-        self.console.print(f"operators  {self.folder.operators}", soft_wrap=True, highlight=False, markup=False)
-        self.console.print(
-            f"runs       {open_command(self.folder.mlflow_uri)}", soft_wrap=True, highlight=False, markup=False
-        )
-        if url := front_url(self.folder.mlflow_uri, self.file.name):
-            self.console.print(f"front      {url}", soft_wrap=True, highlight=False, markup=False)
+    def _closing(self, points: pd.DataFrame) -> None:
+        """What was found, and where to look next."""
+        for line in closing(self.folder, points):
+            self.console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
 def known_studies(runs: str | Path = RUNS) -> list[tuple[str, str, str, str, str]]:

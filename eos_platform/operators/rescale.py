@@ -11,7 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from eos_platform.common.errors import EosError
+from eos_platform.common.errors import EosError, expected
 from eos_platform.operators.grid import overlap_layout
 from eos_platform.operators.site import SCORED, SiteSpec
 
@@ -58,6 +58,12 @@ def rescale(
     Raises:
         EosError: a site would lose all that it ranks by, or has no place in the other model.
     """
+    from eos_platform.operators import spec
+
+    if not isinstance(operator, spec.OperatorSpec):
+        raise expected("operator", "an operator (eos.OperatorSpec.load reads its file)", operator)
+    if not isinstance(target, spec.Target):
+        raise expected("target", "what eos.target_of(model) gives", target)
     old, changes = operator.target, list[str]()
     same = (old.layers, old.grid, old.vision_layers) == (target.layers, target.grid, target.vision_layers)
     if same and probes and not absent:

@@ -94,7 +94,7 @@ class SiteSpec(Spec):
     important: Int = Field(default=0, ge=0)  # so many best scores stay first; the selector adds the rest
     score: dict[str, Annotated[Real, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]] = {}
     # learned: each token's cosine with this direction of the model's hidden space, times its length, joins the score
-    probe: tuple[Annotated[Real, Field(allow_inf_nan=False)], ...] = ()
+    probe: tuple[Annotated[Real, Field(allow_inf_nan=False)], ...] = Field(default=(), repr=False)
     steering: Steering | None = None  # how the question turns the probe
     spread: Real = Field(default=0.0, ge=0.0, le=100.0)  # of the selector "cover": how much unlikeness counts
     similarity: Literal["hidden", "keys"] = "hidden"  # what tokens are compared by: themselves, or the tower's keys

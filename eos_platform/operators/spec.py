@@ -27,9 +27,9 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, Field, JsonValue, ValidationError, model_validator
 
 from eos_platform.common import former_names, strict_json
-from eos_platform.common.errors import EosError, explain, shown
+from eos_platform.common.errors import EosError, expected, explain, shown
 from eos_platform.common.files import MEGABYTE, read_text, shown_path, write_atomic
-from eos_platform.common.printable import check_label
+from eos_platform.common.printable import check_label, printable
 from eos_platform.common.strict_types import Int
 from eos_platform.operators.grid import overlap_layout
 from eos_platform.operators.site import (
@@ -59,6 +59,7 @@ __all__ = [
 ]
 
 SCHEMA_VERSION: Final = 2  # 1 had other names for some selectors (``common/former_names.py``)
+LINES: Final = 12  # of an operator's repr
 INFINITE: Final = r"sites\.\d+\.transfer\.tau"  # written bare by earlier versions; a string now
 Label = Annotated[str, AfterValidator(check_label)]
 MOST: Final = 10_000  # layers, and tokens a side: what counts them must come to an end
@@ -212,6 +213,21 @@ class OperatorSpec(Spec):
             for site in self.sites
         ]
 
+    def __repr__(self) -> str:
+        """A line, and one more for each site: learned directions are thousands of numbers."""
+        counted = f"{self.target.tokens} -> {self.tokens_left} visual tokens, {self.mean_tokens:.1f} a layer on average"
+        lines = [f"operator {printable(self.name)!r}: {self.regime}, {counted}"]
+        if self.image:
+            lines.append(f"  pictures shrunk to {self.arriving} tokens")
+        for site, arriving in zip(self.sites, self.incoming, strict=True):
+            where = "tower layer" if site.place == "tower" else "layer"
+            lines.append(
+                f"  before {where} {site.layer}: {arriving} -> {site.keep}, {site.regime(arriving)}, {site.selector}"
+            )
+        return "\n".join(lines[:LINES] + [f"  and {len(lines) - LINES} more sites"] * (len(lines) > LINES))
+
+    __str__ = __repr__
+
     def to_json(self) -> str:
         """JSON text; ``from_json`` gives back an equal operator. Relative depths and shares stand beside, to read."""
         data = self.model_dump(mode="json")
@@ -238,6 +254,8 @@ class OperatorSpec(Spec):
         Raises:
             EosError: not JSON, another schema version, a misspelt key, or a value that cannot be.
         """
+        if not isinstance(text, str):
+            raise expected(where, "JSON text", text)
         data: Any = strict_json.loads(text, where, infinity=INFINITE)
         return cls.of(data, where)
 

@@ -34,8 +34,8 @@ class Steering(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     rank: Annotated[Int, Field(ge=1, le=1024)]
-    text: str  # what is read of the question
-    visual: str  # which direction each reading adds to the probe
+    text: str = Field(repr=False)  # what is read of the question
+    visual: str = Field(repr=False)  # which direction each reading adds to the probe
 
     @model_validator(mode="after")
     def _holds_numbers(self) -> Steering:

@@ -33,6 +33,12 @@ class Subject(ABC):
     task: str
     model: Any
 
+    def __repr__(self) -> str:
+        target, where = self.target, getattr(self.model, "device", "unknown device")
+        size = f"{target.layers} decoder layers, {target.tokens} visual tokens"
+        family = getattr(self.model.config, "model_type", type(self.model).__name__)
+        return f"{type(self).__name__}: {self.name} ({family}, {size}) on {self.task}, {where}"
+
     @cached_property
     def adapter(self) -> Adapter:
         """The model as its family is to be met."""

@@ -10,20 +10,30 @@ from typing import Any
 import numpy as np
 import torch
 
-from eos_platform.common.errors import EosError
+from eos_platform.common.errors import EosError, expected
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.tasks.base import Subject
 from eos_platform.tasks.batch import ask
 from eos_platform.tasks.scenes import Split
 
+SHOWN = 8  # groups in an evaluation's repr
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """What a model's answers are worth, in question order."""
 
     scores: np.ndarray  # (questions,) float, from 0 to 1
     skills: tuple[str, ...]  # of each question, its group
     find_subsets: Callable[[], Mapping[str, np.ndarray]] = field(default=dict, repr=False, compare=False)
+
+    def __repr__(self) -> str:
+        if not self.questions:
+            return "Evaluation: no questions"
+        told = [f"{skill} {100 * value:.1f}" for skill, value in sorted(self.per_skill.items())]
+        more = f" and {len(told) - SHOWN} more" if len(told) > SHOWN else ""
+        groups = f" ({', '.join(told[:SHOWN])}{more})" if len(told) > 1 else ""
+        return f"Evaluation: {100 * self.accuracy:.1f} % of {self.questions} questions{groups}"
 
     @property
     def questions(self) -> int:
@@ -88,8 +98,15 @@ def evaluate(
     """Ask the model ``questions`` questions with an operator deployed on it (None: as it is).
 
     Raises:
-        EosError: unknown split, or an operator made for another model.
+        EosError: unknown split, an operator made for another model, or an argument of the wrong type.
     """
+    if not isinstance(workload, Subject):
+        raise expected("workload", "what eos.load_workload(model) gives", workload)
+    if operator is not None and not isinstance(operator, OperatorSpec):
+        raise expected("operator", "an operator, or None,", operator)
+    for name, count in (("questions", questions), ("batch_size", 1 if batch_size is None else batch_size)):
+        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+            raise expected(name, "a whole number from 1", count)
     scores = ask(workload.encoded(split, questions), operator, batch_size)
     skills = tuple(workload.encoded(split, questions).skills)
     return Evaluation(scores, skills, partial(workload.subsets, split, questions))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -9,16 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
-from eos_platform.common.errors import EosError, did_you_mean, shown, unknown
-from eos_platform.models.adapters import FAMILIES, family_of_type
+from eos_platform.common.boundary import reading
+from eos_platform.common.errors import EosError, did_you_mean, expected, shown, unknown
+from eos_platform.common.printable import printable
+from eos_platform.models.adapters import FAMILIES, family_of, family_of_type
 from eos_platform.models.adapters.adapter import adapter_of
 from eos_platform.models.adapters.target import target_of
+from eos_platform.models.bundled import MODELS, folder
 from eos_platform.models.loading.devices import find_device
 from eos_platform.models.loading.opening import opening, place_of
 from eos_platform.models.loading.pretrained import load, load_model
 from eos_platform.models.loading.processors import load_processor
 from eos_platform.models.loading.unwrap import unwrapped
+from eos_platform.models.runtime.attach import check_free
 from eos_platform.models.vision.encoding import encode_images
 from eos_platform.protocols import Task
 from eos_platform.tasks.base import Subject
@@ -30,8 +36,10 @@ from eos_platform.tasks.scenes.encode import Encoded
 from eos_platform.tasks.scenes.questions import SKILLS
 from eos_platform.tasks.scenes.task import Scenes
 
+KINDS = "a model, its folder, or the name of a bundled one (bundled, bundled-small, ...)"
 
-@dataclass
+
+@dataclass(repr=False)
 class Workload(Subject):
     """A frozen model on a task. Encoded questions are kept: the next search or evaluation starts at once."""
 
@@ -75,22 +83,24 @@ class Workload(Subject):
 
 
 def load_workload(
-    model: str | Path = "bundled",
+    model: Any = "bundled",
     task: Choice | Task | None = None,
     device: str | None = None,
     *,
+    processor: Any = None,
     trust_remote_code: bool = False,
     allow_missing: bool = False,
 ) -> Subject:
     """Load a model for a task.
 
     Args:
-        model: a bundled one (``models.bundled.MODELS``), or the folder of a model of any family that a search can run
-            on.
+        model: a bundled one (``models.bundled.MODELS``), the folder of a model of any family that a search can run on;
+            or such a model itself, which stays where it is, and is frozen.
         task: its name, such as ``scenes``; a mapping of its name and options, such as
             ``{"name": "files", "data": "questions.jsonl"}``; or a task itself. Default: the one a bundled model was
             trained on, else ``scenes``.
         device: where to run; default: the GPU if there is one. On a GPU the model runs in bfloat16.
+        processor: of a model that is given itself; default: what lies in the folder it was loaded from.
         trust_remote_code: run Python that lies in the model's folder, where its ``auto_map`` says so.
         allow_missing: weights that the folder lacks are drawn at random, and those it has too many left out.
 
@@ -100,8 +110,18 @@ def load_workload(
     """
     from transformers import AutoConfig, AutoModelForImageTextToText, LlavaForConditionalGeneration
 
-    task = default_for(model) if task is None else task
+    if not isinstance(model, (str, os.PathLike, nn.Module)):
+        raise expected("model", KINDS, model)
+    if task is None:
+        place = getattr(model, "name_or_path", model)
+        task = default_for(next((name for name in MODELS if str(folder(name)) == str(place)), str(place)))
     chosen = task if isinstance(task, Task) and not isinstance(task, (str, Mapping)) else checked(task)
+    if isinstance(model, nn.Module):
+        if device is not None:
+            raise EosError("device: a model that is given itself stays where it is; model.to(device) moves it")
+        return _of_model(unwrapped(model), processor, chosen, trust_remote_code)
+    if processor is not None:
+        raise EosError("processor: goes with a model that is given itself; one that is loaded has its own")
     name = str(model)
     place_of(name)
     place = find_device(device)
@@ -116,19 +136,47 @@ def load_workload(
             kind, path, dtype=dtype, trust_remote_code=trust_remote_code, allow_missing=allow_missing
         )
         processor = load_processor(path, trust_remote_code=trust_remote_code)
-        loaded = loaded.to(place).eval().requires_grad_(False)
-        where = f"model {shown(name)} cannot be used"
-        if isinstance(asked, Scenes):
-            rows, columns = target_of(loaded).grid
-            if llava and rows == columns and rows in CONFIGS:
-                _try_out(loaded, processor, where)
-                return Workload(name, asked.name, loaded, processor, CONFIGS[rows])
-            asked.of_grid(max(CONFIGS) if adapter_of(loaded).capabilities.varies else max(rows, columns))
-        elif callable(suit := getattr(asked, "suit", None)):
-            suit(adapter_of(loaded))
-        source = text_of(chosen) if isinstance(chosen, (str, dict)) else asked.name
-        found = OnTask(loaded, processor, asked, name=name, source=source)
-        _ask_one(found, where)
+        return _subject(loaded.to(place), processor, chosen, asked, name)
+
+
+def _of_model(model: Any, processor: Any, chosen: Choice | Task, trust_remote_code: bool) -> Subject:
+    """A model that somebody has loaded, with its processor."""
+    check_free(model)
+    family_of(model)
+    path = str(getattr(model, "name_or_path", ""))
+    name = printable(Path(path).name)[:100] or type(model).__name__
+    _check_family(model.config.model_type, name)
+    if processor is None and not Path(path, "config.json").is_file():
+        raise EosError(f"processor: {type(model).__name__} was loaded from no folder here; give its processor")
+    if processor is None:
+        with opening(path) as place:
+            processor = load_processor(place, trust_remote_code=trust_remote_code)
+    if not hasattr(processor, "tokenizer"):
+        raise expected("processor", "what AutoProcessor.from_pretrained gives", processor)
+    with reading(f"model {shown(name)} cannot be used"):
+        return _subject(model, processor, chosen, open_task(chosen), name)
+
+
+def _subject(model: Any, processor: Any, chosen: Choice | Task, asked: Task, name: str) -> Subject:
+    """Model and task together, tried out.
+
+    Raises:
+        EosError: the parts do not fit each other.
+        Exception: whatever a library raises.
+    """
+    model = model.eval().requires_grad_(False)
+    where = f"model {shown(name)} cannot be used"
+    if isinstance(asked, Scenes):
+        rows, columns = target_of(model).grid
+        if model.config.model_type == "llava" and rows == columns and rows in CONFIGS:
+            _try_out(model, processor, where)
+            return Workload(name, asked.name, model, processor, CONFIGS[rows])
+        asked.of_grid(max(CONFIGS) if adapter_of(model).capabilities.varies else max(rows, columns))
+    elif callable(suit := getattr(asked, "suit", None)):
+        suit(adapter_of(model))
+    source = text_of(chosen) if isinstance(chosen, (str, dict)) else asked.name
+    found = OnTask(model, processor, asked, name=name, source=source)
+    _ask_one(found, where)
     return found
 
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 
 from optuna.trial import FrozenTrial
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -22,6 +20,8 @@ from eos_platform.costs.registry import COMPUTE
 from eos_platform.costs.registry import COSTS as REGISTERED
 from eos_platform.objectives import COSTS, DEFAULT, told
 from eos_platform.protocols import Objective
+from eos_platform.terminal.eta import Eta, Work
+from eos_platform.terminal.search_bar import search_bar as search_bar
 from eos_platform.tracking.rows import TrialRow
 
 SHOWN = 8  # lines of the front
@@ -35,6 +35,8 @@ class Board:
         target: trials in all.
         concurrent: searches at a time.
         axes: the study's objectives.
+        work: what is asked beside the steps, the comparison at the end with it.
+        clock: seconds.
     """
 
     def __init__(
@@ -46,13 +48,14 @@ class Board:
         target: int,
         concurrent: int,
         axes: Sequence[Objective] = DEFAULT,
+        work: Work | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.left = Eta(target - done, concurrent, work, clock)
         self.axes = tuple(axes)
         self.console, self.name = console, name
         self.done, self.target, self.concurrent = done, target, concurrent
         self.failed = 0
-        self.ended = 0  # here, by this driver
-        self.begun = time.monotonic()
         self.running: dict[int, tuple[int, int]] = {}  # number -> step, steps
         self.front: list[FrozenTrial] = []
         self._live: Live | None = None
@@ -76,10 +79,12 @@ class Board:
     def started(self, number: int) -> None:
         """A search began (or began again, after its worker died)."""
         self.running[number] = (0, 0)
+        self.left.started(number)
 
     def step(self, number: int, step: int, steps: int) -> None:
         """A search reported."""
         self.running[number] = (step, steps)
+        self.left.step(number, step, steps)
 
     def note(self, text: str) -> None:
         """A line that stays."""
@@ -88,8 +93,8 @@ class Board:
     def finished(self, row: TrialRow, front: Iterable[FrozenTrial]) -> None:
         """A search ended, well or not."""
         self.running.pop(row.number, None)
+        self.left.ended(row.number, whole=row.state == "complete")
         self.done += 1
-        self.ended += 1
         self.failed += row.state == "failed"
         self.front = list(front)
         if not self._live:
@@ -102,20 +107,16 @@ class Board:
     def cut_off(self, row: TrialRow) -> None:
         """A search ended for want of something outside it: it does not count."""
         self.running.pop(row.number, None)
+        self.left.ended(row.number, counts=False, whole=False)
         self.note(f"trial {row.number} will be run again: {row.failure}")
 
     def eta(self) -> float | None:
-        """Seconds that remain, from the pace so far and the steps of the searches under way."""
-        steps = sum(step / steps for step, steps in self.running.values() if steps)
-        worked = self.ended + steps
-        if worked < 0.02:
-            return None
-        pace = (time.monotonic() - self.begun) / worked
-        return max(0.0, (self.target - self.done - steps) * pace)
+        """Seconds that remain, with the comparison at the end."""
+        return self.left.seconds()
 
     def _left(self) -> str:
         eta = self.eta()
-        return "" if eta is None or self.done >= self.target else f", about {duration(eta)} left"
+        return "" if not eta else f", about {duration(eta)} left"
 
     def render(self) -> RenderableType:
         """The board."""
@@ -130,29 +131,6 @@ class Board:
             bar = ProgressBar(total=steps or 1, completed=step, width=30)
             searches.add_row(f"trial {number}", bar, f"step {step} of {steps}" if steps else "starting")
         return Group(head, searches, front_table(self.front[-SHOWN:], self.axes) if self.front else Text(""))
-
-
-_CURVES = {
-    "loss": "loss",
-    "soft_compute_ratio": "soft compute ratio",
-    "soft_cost": "soft cost",
-    "accuracy": "deployed accuracy",
-}
-
-
-@contextmanager
-def search_bar(console: Console, steps: int) -> Iterator[Callable[[int, dict[str, float]], None]]:
-    """A bar with ETA for one search; gives the report callback that moves it."""
-    columns = (TextColumn("searching"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    curves = TextColumn("{task.description}", markup=False)
-    with Progress(*columns, curves, console=console, transient=True, disable=not terminal.draws(console)) as bar:
-        task = bar.add_task("", total=steps)
-
-        def report(step: int, values: dict[str, float]) -> None:
-            said = [f"{shown} {values[name]:.3g}" for name, shown in _CURVES.items() if name in values]
-            bar.update(task, completed=step, description=", ".join(said))
-
-        yield report
 
 
 def front_table(front: Iterable[FrozenTrial], axes: Sequence[Objective] = DEFAULT) -> Table:

@@ -27,6 +27,8 @@ class StudyStatus(Protocol):
     def varied(self) -> tuple[str, ...]: ...
     @property
     def axes(self) -> tuple[Objective, ...]: ...
+    @property
+    def front_on(self) -> str: ...
 
 
 LONGEST = 300  # characters of a cell, such as a study's description
@@ -114,9 +116,11 @@ def skills_table(per_skill: Mapping[str, float], unreduced: Mapping[str, float] 
 
 def status_table(status: StudyStatus) -> Table:
     """One line a trial; those on the front in bold."""
-    table = plain_table(left=("trial", "state"))
     shown = {one.metric: one for one in (*DEFAULT, COSTS["mean_tokens"], *status.axes)}
-    for column in (*status.varied, *(one.label for one in shown.values()), "front"):
+    heldout = ["heldout"] if "heldout" in status.trials else []
+    table = plain_table(left=("trial", "state"), gap=1 if heldout else 2)  # 80 columns hold it
+    names = [one.label for one in shown.values()] + ["held-\nout" for _ in heldout]
+    for column in (*status.varied, *names, f"front {status.front_on.replace('-', '-' + chr(10))}"):
         table.add_column(column.replace("_", "\n").replace(" ", "\n").replace("/", "/\n"), justify="right")
     for trial in status.trials.to_dict("records"):
         numbers = ["" if _missing(trial[name]) else f"{trial[name]:{one.format}}" for name, one in shown.items()]
@@ -125,6 +129,7 @@ def status_table(status: StudyStatus) -> Table:
             trial["state"],
             *(_short(trial[name]) for name in status.varied),
             *numbers,
+            *("" if _missing(trial[name]) else f"{trial[name]:.1%}" for name in heldout),
             "yes" if trial["front"] else "",
             style="bold" if trial["front"] else "",
         )

@@ -39,7 +39,7 @@ MEANING = {
     MEMORY_MB: "its peak memory, megabytes",
     f"{CURVE}<name>": "a curve over the steps of one search, of the relaxed operator: never a result",
     HYPERVOLUME: "of a study: the area under its front of accuracy and compute ratio",
-    FRONT_SIZE: "of a study: operators on its front",
+    FRONT_SIZE: "of a study: operators on its front, by held-out questions",
 }
 
 # files

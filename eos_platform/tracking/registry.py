@@ -147,16 +147,18 @@ def default_store(uri: str) -> Iterator[None]:
 
 def aliases_of(entries: Sequence[Entry], unreduced: float | None) -> dict[str, int]:
     """Which trial each alias means."""
-    found: dict[str, int] = {}
+    found = {CHAMPION: champion_of(entries, unreduced).trial}
     for entry in sorted(entries, key=lambda entry: entry.accuracy):  # of those at one ratio the most accurate
         found[_alias(entry.compute_ratio)] = entry.trial
+    return found
+
+
+def champion_of(entries: Sequence[Entry], unreduced: float | None) -> Entry:
+    """The cheapest within a point of the unreduced model; the most accurate where there is none."""
     near = [entry for entry in entries if unreduced is not None and entry.accuracy >= unreduced - WITHIN]
-    best = (
-        min(near, key=lambda entry: entry.compute_ratio)
-        if near
-        else max(entries, key=lambda entry: (entry.accuracy, -entry.compute_ratio))
-    )
-    return {CHAMPION: best.trial, **found}
+    if near:
+        return min(near, key=lambda entry: (entry.compute_ratio, -entry.accuracy))
+    return max(entries, key=lambda entry: (entry.accuracy, -entry.compute_ratio))
 
 
 def save(operator: OperatorSpec, folder: Path, model: str) -> None:

@@ -193,13 +193,18 @@ def test_a_real_study_from_run_to_status(study, tmp_path):
     assert done.exit_code == 0, done.output
     folder = tmp_path / "eos-runs" / "tiny"
     assert "[2/2] trial" in done.output
-    assert str(folder / "pareto.html") in done.output
+    assert "files: eos-runs/tiny/pareto.html, eos-runs/tiny/points.csv" in done.output
+    for words in ("tiny found a front of ", "its champion", "of the compute", "tiny: final comparison, "):
+        assert words in done.output, words
+    assert "eos explain eos-runs/tiny/operators/trial-" in done.output
+    assert 'eos.attach(model, "models:/tiny@champion")' in done.output
     assert f"mlflow ui --backend-store-uri sqlite:///{tmp_path / 'eos-runs' / 'mlflow.db'}" in done.output
     assert (folder / "points.csv").exists()
 
     status = eos("study", "status", "tiny")
     assert status.exit_code == 0
     assert "tiny: 2 of 2 trials, finished" in status.output
+    assert "held-" in status.output
     assert "2 of 2  finished" in eos("study", "list").output
     again = eos("study", "resume", "tiny")
     assert again.exit_code == 0

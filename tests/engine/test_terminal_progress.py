@@ -57,20 +57,21 @@ def test_budgets_of_another_cost_have_their_unit(params, measured, said):
 def test_a_live_board_in_a_terminal(front):
     out = io.StringIO()
     console = Console(file=out, width=100, force_terminal=True)
-    with Board(console, "tiny", done=0, target=5, concurrent=2) as board:
+    now = [0.0]
+    with Board(console, "tiny", done=0, target=5, concurrent=2, clock=lambda: now[0]) as board:
         board.started(0)
         board.started(3)
+        now[0] = 4.0
         board.step(3, 20, 40)
         board.finished(WELL, front)
         board.finished(FAILED, front)
-        board.begun -= 10
         shown = Console(file=io.StringIO(), width=100, record=True)
         shown.print(board.render())
     text = shown.export_text()
     for words in (
         "2 of 5 done, 1 running",
         "1 failed",
-        "about 10 s left",
+        "about 4 s left",  # of two more searches, at a time, of 4 s each
         "step 20 of 40",
         "best so far",
         "90.0%",

@@ -28,6 +28,30 @@ def pareto_mask(points: pd.DataFrame, objectives: Sequence[Objective] = DEFAULT)
     return pd.Series(mask, index=points.index, name="pareto")
 
 
+HELD_OUT, VALIDATION = "held-out", "validation"
+
+
+def front_of(points: pd.DataFrame, objectives: Sequence[Objective] = DEFAULT) -> pd.Series:
+    """True for the operators of a study's front: the searched ones that no other searched one beats.
+
+    The one definition, for every table, page, figure and registry. What was asked held-out questions is held against
+    what was, and makes the front as soon as there is any; until then validation results make it. Hand-designed
+    operators are shown beside a front, and neither on it nor in its way.
+
+    Args:
+        points: with ``family``, and ``measured_on`` where not all were asked the same questions.
+    """
+    metrics = [one.metric for one in objectives]
+    front = pd.Series(False, index=points.index, name="front")
+    mine = (points["family"] == "searched") & points[metrics].notna().all(axis=1)
+    if "measured_on" in points:
+        held_out = mine & (points["measured_on"] == HELD_OUT)
+        mine = held_out if held_out.any() else mine
+    if mine.any():
+        front[mine] = pareto_mask(points.loc[mine, metrics], objectives)
+    return front
+
+
 def _gain(points: pd.DataFrame, objective: Objective) -> NDArray[np.float64]:
     """The values, so that more is better."""
     values: NDArray[np.float64] = points[objective.metric].to_numpy(float, na_value=np.nan)

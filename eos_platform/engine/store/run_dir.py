@@ -6,14 +6,14 @@ import contextlib
 import fcntl
 import os
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from eos_platform.common.addresses import of_sqlite, remember, sqlite_path
 from eos_platform.common.boundary import words_of
-from eos_platform.common.errors import EosError
-from eos_platform.common.files import shown_path
+from eos_platform.common.errors import EosError, expected
+from eos_platform.common.files import as_path, shown_path
 from eos_platform.engine.schema.study_file import StudyFile, find, forgets, load
 from eos_platform.engine.store import checkpoint_storage as storage
 
@@ -174,7 +174,12 @@ def load_study(source: str | Path, overrides: Iterable[str] = (), runs: str | Pa
     Raises:
         EosError: no such study, or not a valid study file.
     """
-    ran = studies_in(runs)
+    if not isinstance(source, (str, os.PathLike)):
+        raise expected("study", "a study's name or its file", source)
+    ran = studies_in(as_path(runs, "runs"))
+    overrides = [overrides] if isinstance(overrides, str) else overrides  # one alone
+    if isinstance(overrides, Mapping) or not isinstance(overrides, Iterable):
+        raise expected("overrides", "changes such as ['trials=8']", overrides)
     if isinstance(source, str) and source in ran:
         return load(ran[source], overrides)
     return load(find(source, also=ran), overrides)

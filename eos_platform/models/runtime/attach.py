@@ -28,7 +28,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from eos_platform.common.errors import EosError
+from torch import nn
+
+from eos_platform.common.errors import EosError, expected
 from eos_platform.models.adapters.hooks import Renamed
 from eos_platform.models.adapters.target import check_plan, parts_of, rescaled_to
 from eos_platform.models.loading.unwrap import unwrapped
@@ -36,6 +38,7 @@ from eos_platform.models.runtime.call_context import Listener
 from eos_platform.models.runtime.decoder_hooks import Session
 from eos_platform.models.runtime.layout import Layout
 from eos_platform.models.runtime.operator_source import operator_from
+from eos_platform.models.runtime.saving import saved_beside, saves_alone, saves_with
 from eos_platform.models.runtime.token_state import TokenState
 from eos_platform.operators.plan import OperatorPlan
 from eos_platform.operators.spec import OperatorSpec, SiteSpec
@@ -63,6 +66,17 @@ def check_free(model: Any) -> None:
     model = unwrapped(model)
     if model in _ON or _carried(model) is not None:
         raise EosError("an operator is already attached to this model; detach it first")
+
+
+def _module(model: Any) -> Any:
+    """The model inside whatever is wrapped around it.
+
+    Raises:
+        EosError: it is no model.
+    """
+    if not isinstance(model, nn.Module):
+        raise expected("model", "a model", model)
+    return unwrapped(model)
 
 
 def _carried(model: Any) -> Session | None:
@@ -111,7 +125,11 @@ def start(
 
 
 def attach(
-    model: Model, operator: OperatorSpec | str | Path, *, rescale: bool = False, compiled: bool = False
+    model: Model,
+    operator: OperatorSpec | str | Path | None = None,
+    *,
+    rescale: bool = False,
+    compiled: bool = False,
 ) -> Model:
     """Put an operator on ``model``, in place.
 
@@ -120,6 +138,8 @@ def attach(
             the operator is on the model inside, and found from either); on sdpa, eager or flash attention (not Gemma 3
             and PaliGemma, nor a beta in a tower that is on it).
         operator: itself, its file, a folder with an ``operator.json``, or ``models:/NAME@ALIAS`` in MLflow's registry.
+            None: the one that was saved with the model, in the folder it was loaded from. ``model.save_pretrained``
+            writes it there while it is attached.
         rescale: one made for a model of other depth, image size or family is made to fit (``eos_platform.rescale``);
             what was changed stands in the ``provenance`` of ``attached_operator(model)``.
         compiled: what is done at a site, and where tokens enter, is fused by ``torch.compile``: seconds to a minute at
@@ -129,7 +149,10 @@ def attach(
     Raises:
         EosError: one is attached already, the operator was made for another model, or attention cannot carry it.
     """
-    _ON[unwrapped(model)] = start(model, operator, rescale=rescale, compiled=compiled)
+    inner = unwrapped(model)
+    chosen = saved_beside(inner) if operator is None else operator
+    _ON[inner] = session = start(model, chosen, rescale=rescale, compiled=compiled)
+    saves_with(inner, session.plan.operator)
     return model
 
 
@@ -139,11 +162,12 @@ def detach(model: Model) -> Model:
     Raises:
         EosError: none is attached.
     """
-    inner = unwrapped(model)
+    inner = _module(model)
     session = _ON.pop(inner, None) or _carried(inner)
     if session is None:
         raise EosError("no operator is attached to this model")
     session.remove()
+    saves_alone(inner)
     return model
 
 
@@ -155,7 +179,7 @@ def attached_operator(model: Any) -> OperatorSpec | None:
 
 def attached_plan(model: Any) -> OperatorPlan | None:
     """What the operator on a model was compiled to; None: there is none."""
-    model = unwrapped(model)
+    model = _module(model)
     session = _ON.get(model) or _carried(model)
     return session.plan if isinstance(session, Session) else None
 
@@ -163,8 +187,13 @@ def attached_plan(model: Any) -> OperatorPlan | None:
 @contextmanager
 def attached(model: Model, operator: OperatorSpec | str | Path, *, rescale: bool = False) -> Iterator[Model]:
     """The model with the operator on it, for a while."""
-    with holding(model, start(model, operator, rescale=rescale)):
-        yield model
+    inner, session = unwrapped(model), start(model, operator, rescale=rescale)
+    with holding(model, session):
+        saves_with(inner, session.plan.operator)
+        try:
+            yield model
+        finally:
+            saves_alone(inner)
 
 
 @contextmanager

@@ -10,12 +10,13 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from eos_platform.common.addresses import of_sqlite, sqlite_path
-from eos_platform.common.errors import EosError, redact
+from eos_platform.common.errors import EosError, expected, redact
 from eos_platform.common.files import read_text
 from eos_platform.operators.spec import OperatorSpec
 
 FILE = "operator.json"  # beside a model's config.json, and in a registered version
 REGISTRY = "models:/"
+SOURCES = "an operator, its file, a folder that holds one, or models:/NAME@ALIAS"
 STUDIES = "sqlite:///eos-runs/mlflow.db"  # as ``tracking.read`` has it, which models know nothing of
 
 
@@ -23,14 +24,20 @@ def operator_from(source: OperatorSpec | str | os.PathLike[str]) -> OperatorSpec
     """An operator.
 
     Args:
-        source: an operator; its file; a folder that holds ``operator.json`` (a model saved by ``save_pretrained`` with
-            its operator beside it); or an address in MLflow's registry, ``models:/NAME@ALIAS`` or ``models:/NAME/7``.
+        source: an operator, or a search's result; its file; a folder that holds ``operator.json`` (a model saved by
+            ``save_pretrained`` with its operator beside it); or an address in MLflow's registry,
+            ``models:/NAME@ALIAS`` or ``models:/NAME/7``.
 
     Raises:
         EosError: nothing there, or no valid operator.
     """
     if isinstance(source, OperatorSpec):
         return source
+    found = getattr(source, "operator", None)  # a search's result
+    if isinstance(found, OperatorSpec):
+        return found
+    if not isinstance(source, (str, os.PathLike)):
+        raise expected("operator", SOURCES, source)
     text = os.fspath(source)
     if text.startswith(REGISTRY):
         return _registered(text)
@@ -51,7 +58,9 @@ def save_operator(operator: OperatorSpec, folder: str | os.PathLike[str]) -> Pat
     Raises:
         EosError: the folder cannot be made or written.
     """
-    return operator.save(Path(folder) / FILE)
+    if not isinstance(folder, (str, os.PathLike)):
+        raise expected("folder", "a folder's path", folder)
+    return operator_from(operator).save(Path(folder) / FILE)
 
 
 def _registered(address: str) -> OperatorSpec:
@@ -61,6 +70,7 @@ def _registered(address: str) -> OperatorSpec:
         from sqlalchemy.exc import SQLAlchemyError
     except ImportError:
         raise EosError(f"{address}: MLflow is not installed") from None
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # of one small file
     uri = registry()
     name, at, alias = address.partition("@")
     known = name + at + alias.replace(".", "_")  # MLflow allows no dot in an alias

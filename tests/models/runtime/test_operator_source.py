@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,40 @@ def test_a_folder_holds_model_and_operator(small: Any, tmp_path: Path) -> None:
     assert (again(**small.prompts()).logits - expected).abs().max() < 1e-5
     eos.detach(again)
     assert eos.attached_operator(again) is None
+
+
+def loaded(model: Any, folder: Path) -> Any:
+    return type(model).from_pretrained(folder, attn_implementation="sdpa").eval()
+
+
+def test_a_model_is_saved_with_its_operator_and_found_with_it(small: Any, tmp_path: Path) -> None:
+    model, spec = small.build(), made()
+    eos.attach(model, spec)
+    pickle.loads(pickle.dumps(model)).save_pretrained(tmp_path / "pickled")
+    expected = model(**small.prompts()).logits
+    model.save_pretrained(tmp_path / "one")
+    copy.deepcopy(model).save_pretrained(tmp_path / "copied")
+    for name in ("one", "copied", "pickled"):
+        again = eos.attach(loaded(model, tmp_path / name))
+        assert eos.attached_operator(again) == spec
+        assert (again(**small.prompts()).logits - expected).abs().max() < 1e-5
+    twin = eos.detach(copy.deepcopy(model))
+    for one in (eos.detach(model), twin):
+        assert "save_pretrained" not in vars(one), "the model is as it was"
+        one.save_pretrained(tmp_path / "plain")
+    assert not (tmp_path / "plain" / "operator.json").exists()
+
+
+def test_what_is_attached_for_a_while_is_saved_meanwhile(small: Any, tmp_path: Path) -> None:
+    model = small.build()
+    with eos.attached(model, made()):
+        model.save_pretrained(tmp_path / "with")
+    model.save_pretrained(tmp_path / "without")
+    assert eos.attached_operator(eos.attach(loaded(model, tmp_path / "with"))) == made()
+    with pytest.raises(EosError, match=r"no operator.json in .*without, where this model was loaded from"):
+        eos.attach(loaded(model, tmp_path / "without"))
+    with pytest.raises(EosError, match="loaded from no folder; say which one to attach"):
+        eos.attach(model)
 
 
 def test_a_folder_without_an_operator_says_so(tmp_path: Path) -> None:

@@ -1,0 +1,89 @@
+"""What a study says when it is done: what was found, the champion, and what people type next."""
+
+from __future__ import annotations
+
+import importlib.util
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from eos_platform.analysis.stats.pareto import front_of
+from eos_platform.common.addresses import masked, of_sqlite
+from eos_platform.engine.store.run_dir import RUNS, Folder
+from eos_platform.tasks.choice import options_of
+from eos_platform.tracking.reading.studies import front_url, open_command
+from eos_platform.tracking.registry import WITHIN, Entry, champion_of
+
+
+def closing(folder: Folder, points: pd.DataFrame) -> Iterator[str]:
+    """The lines."""
+    whole = points[points["family"] == "unreduced"]
+    front = points[front_of(points, folder.study.axes)].sort_values("compute_ratio")
+    yield ""
+    if front.empty:
+        yield f"{folder.study.name} found no operator that keeps to its budget and constraints"
+    else:
+        unreduced = float(whole["accuracy"].iloc[0]) if len(whole) else None
+        best = champion(front, unreduced)
+        yield _found(folder.study.name, front, best, unreduced)
+        yield from _next(folder, best)
+    yield ""
+    yield "files: " + ", ".join(map(_near, (folder.figure, folder.points, folder.operators)))
+
+
+def champion(front: pd.DataFrame, unreduced: float | None) -> dict[str, Any]:
+    """The row of the operator that the registry calls champion."""
+    entries = [
+        Entry(int(row["trial"]), "", "", float(row["accuracy"]), float(row["compute_ratio"]))
+        for row in front.to_dict("records")
+    ]
+    trial = champion_of(entries, unreduced).trial
+    return {str(name): value for name, value in front[front["trial"] == trial].iloc[0].items()}
+
+
+def _found(name: str, front: pd.DataFrame, best: dict[str, Any], unreduced: float | None) -> str:
+    accuracy, ratio, tokens = (float(best[key]) for key in ("accuracy", "compute_ratio", "mean_tokens"))
+    of = f" of the unreduced model's {100 * unreduced:.1f} %" if unreduced is not None else " %"
+    near = unreduced is not None and accuracy >= unreduced - WITHIN
+    why = "its champion" if near else "none is within a point of the unreduced model; its champion, the most accurate"
+    many = f"{len(front)} operators" if len(front) > 1 else "one operator"
+    return (
+        f"{name} found a front of {many} (held-out questions); {why}, trial {int(best['trial'])}, keeps"
+        f" {100 * accuracy:.1f}{of} at {100 * ratio:.0f} % of the compute, with {tokens:.0f} visual tokens a layer"
+    )
+
+
+def _next(folder: Folder, best: dict[str, Any]) -> Iterator[str]:
+    study = folder.study
+    operator = folder.operators / f"{best['name'].replace(' ', '-')}.json"
+    elsewhere = [] if folder.runs == Path(RUNS).absolute() else ["--studies", _near(folder.runs)]
+    if folder.mlflow_uri != of_sqlite(folder.runs / "mlflow.db"):
+        elsewhere = ["--tracking", masked(folder.mlflow_uri)]
+    subject = [_near(operator), "--model", study.model, *options_of(study.task, study.model)]
+    flags = [f"--{name.replace('_', '-')}" for name in ("trust_remote_code", "allow_missing") if getattr(study, name)]
+    # the dashboard is an extra; the report needs nothing more and shows the same
+    browse = ["eos", "dashboard"] if importlib.util.find_spec("dash") else ["eos", "report", study.name]
+    commands = {
+        shlex.join([*browse, *elsewhere]): "the front, its operators, how the study went",
+        shlex.join(["eos", "explain", *subject, *flags, "--out", "explained"]): "what the champion does, with pictures",
+        open_command(folder.mlflow_uri): "every run" + _at(folder),
+    }
+    yield ""
+    yield "next:"
+    for command, what in commands.items():
+        yield f"  {command}"
+        yield f"      {what}"
+    yield f'in Python: eos.attach(model, "models:/{study.name}@champion")'
+
+
+def _near(path: Path) -> str:
+    """A path as it is typed from here."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def _at(folder: Folder) -> str:
+    url = front_url(folder.mlflow_uri, folder.study.name)
+    return f"; then the front is at {url}" if url else ""
