@@ -16,10 +16,11 @@ from eos_platform.cli.check import check
 from eos_platform.cli.cluster import cluster_app
 from eos_platform.cli.compare import compare
 from eos_platform.cli.dashboard import dashboard
+from eos_platform.cli.data import data_app
 from eos_platform.cli.errors import EXIT_INTERRUPTED, Commands
 from eos_platform.cli.explain import explain
 from eos_platform.cli.front import front
-from eos_platform.cli.options import AllowBad, Data, Missing, Task, Trust, task_of, tell_bad
+from eos_platform.cli.options import AllowBad, Data, Missing, Options, Task, Trust, task_of, tell_bad
 from eos_platform.cli.plugins import plugins
 from eos_platform.cli.report import report
 from eos_platform.common import console as terminal
@@ -40,6 +41,7 @@ study_app = typer.Typer(
 app.add_typer(study_app, name="study")
 study_app.command()(check)
 app.add_typer(cluster_app, name="cluster")
+app.add_typer(data_app, name="data")
 app.command()(bench)
 app.command()(compare)
 app.command()(explain)
@@ -83,6 +85,7 @@ def search(
     task: Task = "scenes",
     data: Data = None,
     allow_bad: AllowBad = None,
+    options: Options = None,
     budget: Annotated[float, typer.Option(help="Target compute ratio; the deployed operator stays within it.")] = 0.2,
     steps: Annotated[int | None, typer.Option(help="Optimiser steps; default 480.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the search.")] = 0,
@@ -101,17 +104,21 @@ def search(
     from eos_platform.search.config import SearchConfig
     from eos_platform.tasks import load_workload
     from eos_platform.tasks.choice import options_of
+    from eos_platform.terminal.data_bar import data_bar
     from eos_platform.terminal.progress import search_bar
     from eos_platform.terminal.tables import operator_table
 
     fields = dict(map(parse_override, sets or ()))
     asked = {} if steps is None else {"steps": steps}
     config = SearchConfig.of({"budget": budget, "seed": seed, **asked, **fields})
-    chosen = task_of(task, data, allow_bad)
+    chosen = task_of(task, data, allow_bad, options)
     check_writable(output)
     if state is not None:
         check_writable(state / "search.safetensors")
-    workload = load_workload(model, chosen, device, trust_remote_code=trust_remote_code, allow_missing=allow_missing)
+    with data_bar(terminal.console()):
+        workload = load_workload(
+            model, chosen, device, trust_remote_code=trust_remote_code, allow_missing=allow_missing
+        )
     tell_bad(workload)
     console = terminal.console()
     with search_bar(console, config.steps) as report:
@@ -135,6 +142,7 @@ def evaluate(
     task: Task = "scenes",
     data: Data = None,
     allow_bad: AllowBad = None,
+    options: Options = None,
     questions: Annotated[int, typer.Option(min=1, help="Held-out questions.")] = 4096,
     device: Device = None,
     trust_remote_code: Trust = False,
@@ -149,14 +157,18 @@ def evaluate(
     from eos_platform.operators.spec import OperatorSpec
     from eos_platform.tasks import evaluate as run_evaluation
     from eos_platform.tasks import load_workload
+    from eos_platform.terminal.data_bar import data_bar
     from eos_platform.terminal.tables import operator_table, skills_table
 
     spec = OperatorSpec.load(operator) if operator else None
-    chosen = task_of(task, data, allow_bad)
-    workload = load_workload(model, chosen, device, trust_remote_code=trust_remote_code, allow_missing=allow_missing)
+    chosen = task_of(task, data, allow_bad, options)
+    with data_bar(terminal.console()):
+        workload = load_workload(
+            model, chosen, device, trust_remote_code=trust_remote_code, allow_missing=allow_missing
+        )
     tell_bad(workload)
     console = terminal.console()
-    with console.status(f"asking {questions} questions"):
+    with data_bar(console):
         found = run_evaluation(workload, spec, split="heldout", questions=questions)
         whole = run_evaluation(workload, None, split="heldout", questions=questions) if spec else found
     deployed = spec or OperatorSpec(name=workload.name, target=workload.target)

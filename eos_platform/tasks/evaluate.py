@@ -12,6 +12,7 @@ from eos_platform.common.errors import EosError
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.tasks.base import Subject
 from eos_platform.tasks.batch import in_order
+from eos_platform.tasks.data.progress import counted
 from eos_platform.tasks.scenes import Split
 
 
@@ -79,7 +80,7 @@ def evaluate(
     model = workload.model
     size = batch_size or (256 if model.device.type == "cuda" else 32)
     found, numbers = [], []
-    for batch in encoded.batches(size):
+    for batch in counted("asking, batches", encoded.batches(size), -(-len(encoded) // size)):
         found.append(encoded.scores(batch, operator))
         numbers.append(batch.index_b)
     scores = in_order(found, numbers).cpu().numpy().astype(float)

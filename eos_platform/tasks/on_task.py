@@ -7,7 +7,8 @@ from typing import Any
 
 from eos_platform.common.errors import unknown
 from eos_platform.protocols import Example, Task
-from eos_platform.tasks.examples import Examples, Judge
+from eos_platform.tasks.examples import EncodedExamples, Examples, Judge
+from eos_platform.tasks.own_answers import answer_themselves
 from eos_platform.tasks.scenes import SPLITS, Split
 
 
@@ -32,7 +33,8 @@ class OnTask(Examples):
             EosError: a model no search can run on.
         """
         self.on, self._source = task, source or task.name
-        exact = bool(getattr(task, "exact", False))
+        self._distils = bool(getattr(task, "distils", False))
+        exact = bool(getattr(task, "exact", False)) or self._distils
         self._judge: Judge | None = None if exact else task.score
         told = task.name if task.name == "scenes" else f"{task.name} {task.version}"
         self._begin(model, processor, name, told)
@@ -46,6 +48,18 @@ class OnTask(Examples):
     def source(self) -> str:
         """The task as it was chosen."""
         return self._source
+
+    def encoded(self, split: Split, questions: int) -> EncodedExamples:
+        """The first ``questions`` of a split, or all there are; without answers, with the unreduced model's own.
+
+        Raises:
+            EosError: there are none.
+        """
+        known = set(map(id, self._encoded.values()))
+        found = super().encoded(split, questions)
+        if self._distils and id(found) not in known:
+            answer_themselves(found, getattr(self.on, "max_tokens", 0))
+        return found
 
     def _first(self, split: Split, questions: int) -> Sequence[Example]:
         if split not in SPLITS:

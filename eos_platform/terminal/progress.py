@@ -19,6 +19,7 @@ from rich.text import Text
 from eos_platform.common import console as terminal
 from eos_platform.objectives import COSTS, DEFAULT, told
 from eos_platform.protocols import Objective
+from eos_platform.tasks.data.progress import telling
 from eos_platform.tracking.rows import TrialRow
 
 SHOWN = 8  # lines of the front
@@ -144,7 +145,12 @@ def search_bar(console: Console, steps: int) -> Iterator[Callable[[int, dict[str
             said = [f"{shown} {values[name]:.3g}" for name, shown in _CURVES.items() if name in values]
             bar.update(task, completed=step, description=", ".join(said))
 
-        yield report
+        def tell(what: str, done: int, total: int | None) -> None:
+            if done % 16 == 0 or done == total:
+                bar.update(task, description=f"{what}: {done:,} of {total:,}" if total else f"{what}: {done:,}")
+
+        with telling(tell):
+            yield report
 
 
 def front_table(front: Iterable[FrozenTrial], axes: Sequence[Objective] = DEFAULT) -> Table:
