@@ -12,6 +12,7 @@ import typer
 
 import eos_platform
 from eos_platform.cli.bench import bench
+from eos_platform.cli.benchmark import benchmark
 from eos_platform.cli.check import check
 from eos_platform.cli.cluster import cluster_app
 from eos_platform.cli.compare import compare
@@ -43,6 +44,7 @@ study_app.command()(check)
 app.add_typer(cluster_app, name="cluster")
 app.add_typer(data_app, name="data")
 app.command()(bench)
+app.command()(benchmark)
 app.command()(compare)
 app.command()(explain)
 app.command()(dashboard)

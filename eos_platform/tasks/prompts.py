@@ -17,6 +17,8 @@ from eos_platform.tasks.data.question import MARK
 
 __all__ = ["Example", "Prompt", "made_by", "prompt_text"]
 
+SAID = "said"  # stands for any answer
+
 
 @dataclass(frozen=True)
 class Prompt:
@@ -56,6 +58,8 @@ def made_by(processor: Any, examples: Sequence[Example], lead: str = " ", unansw
     tokenizer = getattr(processor, "tokenizer", None)
     if tokenizer is None:
         raise EosError(f"{type(processor).__name__} has no tokenizer: prompts need the model's own processor")
+    if getattr(processor, "chat_template", None):
+        lead = _lead(processor)
     numbers: dict[Any, int] = {}
     about = [numbers.setdefault(example.key or id(example.image), len(numbers)) for example in examples]
     # questions about a picture stand together; the next pictures are opened while these are encoded
@@ -80,15 +84,38 @@ def _prompt(
     text = prompt_text(processor, example.question, len(pictures))
     with reading(f"question {place + 1} cannot be put to this model"):
         inputs = processor(text=[text], images=pictures if len(pictures) == 1 else [pictures], return_tensors="pt")
-    between = "" if text[-1:].isspace() or getattr(processor, "chat_template", None) else lead
+    between = "" if text[-1:].isspace() else lead
     end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
-    ids = [tokenizer(between + answer, add_special_tokens=False).input_ids for answer in example.answers or ("",)]
+    answers = example.answers or ("",)
+    ids = [_ids(tokenizer, text, answer if answer[:1].isspace() else between + answer) for answer in answers]
     if unanswered and not example.answers:
         return Prompt(dict(inputs), (0,), number, example.group, example)
     if not ids[0]:
         raise EosError(f"examples.{place}: the answer is empty")
     most = max(*map(len, ids), getattr(example, "most", 0)) + len(end)
     return Prompt(dict(inputs), (*ids[0], *end), number, example.group, example, most)
+
+
+def _ids(tokenizer: Any, text: str, answer: str) -> list[int]:
+    """Tokens of an answer as they stand behind a prompt, where words and spaces may join otherwise than alone."""
+    before = tokenizer(text, add_special_tokens=False).input_ids
+    whole = tokenizer(text + answer, add_special_tokens=False).input_ids
+    if answer and whole[: len(before)] == before and len(whole) > len(before):
+        return list(whole[len(before) :])
+    return list(tokenizer(answer, add_special_tokens=False).input_ids)
+
+
+def _lead(processor: Any) -> str:
+    """The space that a chat template puts between where an answer begins and the answer itself, if it does."""
+    turn = {"role": "user", "content": [{"type": "text", "text": "q"}]}
+    told = {"role": "assistant", "content": [{"type": "text", "text": SAID}]}
+    try:
+        front = str(processor.apply_chat_template([turn], add_generation_prompt=True, tokenize=False))
+        whole = str(processor.apply_chat_template([turn, told], tokenize=False))
+    except Exception:  # templates raise what they like at turns that they do not know
+        return ""
+    between = whole[len(front) :].partition(SAID)[0] if whole.startswith(front) else ""
+    return between if between.isspace() else ""
 
 
 def _opened(example: Example) -> list[Any]:

@@ -7,6 +7,9 @@ from typing import Any
 
 from eos_platform.plugins import Registry
 from eos_platform.protocols import Task
+from eos_platform.tasks.benchmarks.choices import Ai2d, MmBench, MmStar, ScienceQa, Seed
+from eos_platform.tasks.benchmarks.short import ChartQa, DocVqa, Gqa, InfoVqa, OcrBench, RealWorldQa, TextVqa, VqaV2
+from eos_platform.tasks.benchmarks.yes_no import Mme, Pope
 from eos_platform.tasks.files import Files
 from eos_platform.tasks.scenes_task import Scenes
 
@@ -26,3 +29,9 @@ def _opener(thing: Any) -> Opener:
 TASKS: Registry[Opener] = Registry("task", "tasks", _opener)
 TASKS.register(Scenes.name, Scenes)
 TASKS.register(Files.name, Files)
+BENCHMARKS: tuple[Any, ...] = (  # classes of ``Benchmark``
+    *(Pope, Gqa, TextVqa, VqaV2, ScienceQa, Mme, MmBench, MmStar, Seed, Ai2d),
+    *(ChartQa, DocVqa, InfoVqa, OcrBench, RealWorldQa),
+)
+for _benchmark in BENCHMARKS:
+    TASKS.register(_benchmark.name, _benchmark)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -37,3 +37,20 @@ def data_bar(console: Console) -> Iterator[None]:
 
         with telling(tell):
             yield
+
+
+@contextmanager
+def asking_bar(console: Console) -> Iterator[Callable[[str, int, int], None]]:
+    """A bar with ETA for questions that are asked; gives what moves it."""
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not terminal.draws(console)) as bar:
+        known: dict[str, TaskID] = {}
+
+        def tell(what: str, done: int, total: int) -> None:
+            if what not in known:
+                for other in known.values():
+                    bar.update(other, visible=False)
+                known[what] = bar.add_task(what, total=total, completed=done)
+            bar.update(known[what], completed=done)
+
+        yield tell

@@ -78,7 +78,7 @@ def _one(table: Any, where: str) -> Rows:
     spill = Spill()
     for number in range(len(table)):
         values = light[number] if light.column_names else {}
-        cells = {name: Cell(where, number, name, fetch.cell) for name in inside}
+        cells = {name: Cell(where, number, name, fetch.cell) for name in inside if fetch.holds(number, name)}
         yield Raw(f"{where}: row {number + 1}", {**_spilt(present(values), lists, spill, number), **cells})
 
 
@@ -87,6 +87,13 @@ class _Fetch:
 
     def __init__(self, table: Any) -> None:
         self.table, self._lock = table, threading.Lock()
+        self._full: dict[str, bool] = {}
+
+    def holds(self, row: int, column: str) -> bool:
+        """Whether there is anything in a cell."""
+        if column not in self._full:
+            self._full[column] = self.table.data.column(column).null_count == 0
+        return self._full[column] or self.table[row][column] is not None
 
     def cell(self, row: int, column: str) -> bytes:
         """The bytes of a cell."""

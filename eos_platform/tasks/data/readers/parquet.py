@@ -31,9 +31,12 @@ def rows(path: Path) -> Rows:
         groups = _Groups(path)
         number = 0
         for group in range(file.num_row_groups):
-            some = file.read_row_group(group, columns=wanted or None).to_pylist()
-            for values in some:
-                cells = {name: Cell(where, number, name, groups.cell) for name in pictures}
+            rows_there = file.metadata.row_group(group).num_rows
+            some = file.read_row_group(group, columns=wanted).to_pylist() if wanted else [{}] * rows_there
+            there = {name: _there(file, group, name) for name in pictures}
+            for inside, values in enumerate(some):
+                held = (name for name in pictures if there[name] is None or there[name][inside])
+                cells = {name: Cell(where, number, name, groups.cell) for name in held}
                 yield Raw(f"{where}: row {number + 1}", {**present(values), **cells})
                 number += 1
 
@@ -60,6 +63,20 @@ class _Groups:
             if mine.held is None or mine.held[0] != (group, column):
                 mine.held = (group, column), mine.file.read_row_group(group, columns=[column])[column]
             return bytes_in(mine.held[1][inside].as_py(), column)
+
+
+def _there(file: Any, group: int, name: str) -> Any:
+    """Which cells of a column are not null; None: all, as the file's own statistics say."""
+    chunk = file.metadata.row_group(group)
+    columns = [chunk.column(place) for place in range(chunk.num_columns)]
+    mine = [one for one in columns if one.path_in_schema in (name, f"{name}.bytes")]
+    counts = [one.statistics.null_count if one.statistics is not None else None for one in mine]
+    if counts and all(count == 0 for count in counts):
+        return None
+    column = file.read_row_group(group, columns=[name])[name].combine_chunks()
+    if hasattr(column, "chunks"):  # an empty one
+        return []
+    return column.is_valid().to_pylist()
 
 
 def _is_bytes(kind: Any) -> bool:
