@@ -21,6 +21,7 @@ from eos_platform.cli.data import data_app
 from eos_platform.cli.errors import EXIT_INTERRUPTED, Commands
 from eos_platform.cli.explain import explain
 from eos_platform.cli.front import front
+from eos_platform.cli.lmms import lmms
 from eos_platform.cli.options import AllowBad, Data, Missing, Options, Task, Trust, task_of, tell_bad
 from eos_platform.cli.plugins import plugins
 from eos_platform.cli.report import report
@@ -49,6 +50,7 @@ app.command()(compare)
 app.command()(explain)
 app.command()(dashboard)
 app.command()(front)
+app.command()(lmms)
 app.command()(report)
 app.command()(plugins)
 
