@@ -12,7 +12,7 @@ from typing import Any
 
 from eos_platform.common import strict_json
 from eos_platform.common.errors import EosError, did_you_mean, shown, unknown
-from eos_platform.protocols import Objective
+from eos_platform.protocols import Cost, Objective
 
 ACCURACY = "accuracy"
 GROUP = "accuracy/"  # accuracy at one kind of question
@@ -28,8 +28,11 @@ COSTS: dict[str, Objective] = {
 DEFAULT: tuple[Objective, ...] = (Objective(ACCURACY, "maximise", ACCURACY, ".1%", 0.0), COSTS["compute_ratio"])
 
 
-def named(metric: str) -> Objective:
+def named(metric: str, costs: Mapping[str, Cost] | None = None) -> Objective:
     """The objective of a metric, in the one direction that makes sense of it.
+
+    Args:
+        costs: by name, those that may be an objective beside ``COSTS``.
 
     Raises:
         EosError: no metric of that name can be an objective.
@@ -43,23 +46,33 @@ def named(metric: str) -> Objective:
         if not re.fullmatch(r"\w[\w .:-]*", group):  # what MLflow takes for the name of a metric
             raise EosError(f"objective {shown(metric)}: expected accuracy/<group>, a group of the task's questions")
         return Objective(metric, "maximise", metric, ".1%", 0.0)
-    if metric not in COSTS:
-        raise unknown("objective", metric, [ACCURACY, *COSTS, f"{GROUP}<group>"])
-    return COSTS[metric]
+    if metric in COSTS:
+        return COSTS[metric]
+    if costs is not None and metric in costs:
+        return of_cost(costs[metric])
+    raise unknown("objective", metric, [ACCURACY, *dict.fromkeys([*COSTS, *(costs or ())]), f"{GROUP}<group>"])
 
 
-def parse(given: Mapping[str, str]) -> tuple[Objective, ...]:
+def of_cost(cost: Cost) -> Objective:
+    """A cost as an objective."""
+    if cost.relative:
+        return Objective(cost.name, "minimise", cost.label, ".3f", 1.0)
+    return Objective(cost.name, "minimise", cost.label, ".4g")
+
+
+def parse(given: Mapping[str, str], costs: Mapping[str, Cost] | None = None) -> tuple[Objective, ...]:
     """The objectives that a study file names; what is maximised comes first, otherwise in the file's order.
 
     Args:
         given: "maximise" or "minimise" by metric.
+        costs: as for ``named``.
 
     Raises:
         EosError: an unknown name, a direction that makes no sense, too few or too many.
     """
     found = []
     for metric, direction in given.items():
-        objective = named(metric)
+        objective = named(metric, costs)
         if direction != objective.direction:
             hint = did_you_mean(direction, [objective.direction])
             raise EosError(f"{metric} can only be {objective.direction}d, not {shown(direction)}{hint}")

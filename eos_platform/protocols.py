@@ -13,7 +13,7 @@ Adapters, tasks and costs may come from other packages (``plugins.py``).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -57,6 +57,7 @@ class Example:
         question: text, without placeholders.
         answers: right answers (one may be given as plain text), the first of them the one that is taught.
         group: what kind of question it is.
+        subsets: further groups it belongs to, such as its difficulty; accuracy is told of each of them, too.
         key: names the picture: examples with the same key share it; empty: told by the identity of ``image``.
     """
 
@@ -65,6 +66,7 @@ class Example:
     answers: tuple[str, ...] | str = ()
     group: str = "all"
     key: str = ""
+    subsets: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if isinstance(self.answers, str):
@@ -85,12 +87,14 @@ class Task(Protocol):
     """What accuracy means.
 
     A task whose attribute ``exact`` is true scores 1 where the answer is written to the last token, and 0 otherwise;
-    then nothing needs to be written: one pass that is handed the right answer tells the same.
+    then nothing needs to be written: one pass that is handed the right answer tells the same. One whose attribute
+    ``detail`` is true has a group ``detail`` of the questions that a model answers rightly, but not on pictures of a
+    quarter of the pixels. One that draws its pictures may have ``suit(adapter)``: draw them of sizes the model takes.
 
     Attributes:
         name: of the task, unique.
         version: changes whenever its questions or scores do.
-        groups: kinds of question, in the order tables show them.
+        groups: kinds of question, and subsets, in the order tables show them.
     """
 
     name: str
@@ -115,25 +119,30 @@ class CostContext:
     """What a cost may ask about, beside the operator.
 
     Attributes:
-        workload: a model on a task (``tasks.workload``), or None where only shapes are known.
         shape: of the decoder (``costs.shapes.DecoderShape``).
-        text_tokens: of a typical prompt.
+        target: what operators for the model refer to (``operators.spec.Target``).
+        text_tokens: of a typical prompt, those that are not visual.
+        model: itself, or None where only sizes are known.
+        prompts: typical prompts as an operator's vision tower leaves them (``models.adapters.prefill.Prefill``), given
+            the operator (or None) and their number; None where there is no model.
     """
 
-    workload: Any
     shape: Any
+    target: Any
     text_tokens: int
+    model: Any = None
+    prompts: Callable[[Any, int], Any] | None = None
 
 
 @runtime_checkable
 class Cost(Protocol):
-    """What an operator saves.
+    """What an operator saves; less is better.
 
     Attributes:
-        name: the metric's, such as ``compute_ratio`` or ``prefill_ms``.
-        unit: empty for a ratio.
-        label: as axes and tables show it.
-        relative: whether the unreduced model's value is 1.
+        name: the metric's, such as ``compute_ratio`` or ``prefill_ms``; also the entry point's, where there is one.
+        unit: of its values, as budgets may be written (``8ms``); empty for a ratio.
+        label: as axes and tables show it, its unit last if at all ("prefill ms").
+        relative: whether the unreduced model's value is 1; budgets are then at most 1.
         deterministic: whether measuring twice gives the same.
     """
 
@@ -144,11 +153,25 @@ class Cost(Protocol):
     deterministic: bool
 
     def measure(self, context: CostContext, operator: Any) -> float:
-        """The cost of a *deployed* operator (None: of the unreduced model)."""
+        """The cost of a *deployed* operator (None: of the unreduced model), finite and above 0.
+
+        Args:
+            operator: an ``operators.spec.OperatorSpec`` for ``context.target``.
+
+        Raises:
+            EosError: it cannot be had here; in one line, why.
+        """
         ...
 
-    def relaxed(self, context: CostContext, counts_s: Tensor, sites: Sequence[Any]) -> Tensor | None:
-        """The cost at soft counts, differentiable in them; None: there is no such form, and it is fitted."""
+    def relaxed(self, context: CostContext, sites: Sequence[Any], counts: Sequence[Tensor]) -> Tensor | None:
+        """The cost at relaxed sites, a scalar that is differentiable in ``counts`` and rises with all of them together;
+        at whole counts about what ``measure`` says. None: there is no such form, and a search fits one to measured
+        operators (``costs.fit``).
+
+        Args:
+            sites: ``operators.relaxed.site.RelaxedSite``, in layer order.
+            counts: visual tokens left after each.
+        """
         ...
 
 

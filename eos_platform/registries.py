@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from eos_platform.costs.registry import COSTS
 from eos_platform.engine.strategy.samplers import SAMPLERS
 from eos_platform.models.adapters import ADAPTERS
 from eos_platform.operators.designs import DESIGNS
@@ -14,4 +15,4 @@ from eos_platform.tasks.registry import TASKS
 
 def registries() -> tuple[Registry[Any], ...]:
     """The registries, one a kind."""
-    return ADAPTERS, DESIGNS, SAMPLERS, TASKS, METRICS
+    return ADAPTERS, COSTS, DESIGNS, SAMPLERS, TASKS, METRICS

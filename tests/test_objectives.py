@@ -3,6 +3,7 @@
 import pytest
 
 from eos_platform.common.errors import EosError
+from eos_platform.costs.registry import COSTS as REGISTERED
 from eos_platform.objectives import DEFAULT, from_json, parse, to_json, told
 
 
@@ -54,6 +55,18 @@ def test_what_is_wrong_is_said(given, says):
 )
 def test_a_tag_that_cannot_be_read_means_the_default(text):
     assert from_json(text) == DEFAULT
+
+
+def test_any_registered_cost_can_be_an_objective():
+    for name, cost in REGISTERED.items():
+        found = parse({"accuracy": "maximise", name: "minimise"}, REGISTERED)[1]
+        assert (found.metric, found.label, found.direction) == (name, cost.label, "minimise")
+        assert (found.worst == 1.0) == cost.relative
+        assert from_json(to_json((DEFAULT[0], found))) == (DEFAULT[0], found)
+    with pytest.raises(EosError, match="unknown objective 'kv_byte'; did you mean 'kv_bytes'"):
+        parse({"accuracy": "maximise", "kv_byte": "minimise"}, REGISTERED)
+    with pytest.raises(EosError, match="kv_bytes can only be minimised"):
+        parse({"accuracy": "maximise", "kv_bytes": "maximise"}, REGISTERED)
 
 
 def test_values_in_words():

@@ -115,10 +115,11 @@ def test_studies_travel_inside_the_package_and_are_valid():
 
 
 def test_bundled_models_travel_inside_the_package():
-    for name in bundled.GRIDS:
-        folder = bundled.folder(name)
-        assert folder.is_relative_to(PACKAGE)
-        assert {"config.json", "model.safetensors"} <= {path.name for path in folder.iterdir()}
+    home = resources.files("eos_platform.models.bundled")
+    for name in bundled.MODELS:
+        files = {entry.name for entry in home.joinpath(name).iterdir()}
+        assert "config.json" in files
+        assert files & {"model.safetensors", "model.int8.safetensors"}
 
 
 def test_types_are_declared_and_the_command_is_installed():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import dash
@@ -12,9 +14,10 @@ from dash import Input, Output, State, dcc, html
 
 from eos_platform.dashboards.app.address import MOST, link
 from eos_platform.dashboards.app.operator import WAIT, kept_part, skills_of
-from eos_platform.dashboards.app.parts import aria, interval, number, percent, plain_table, shown
+from eos_platform.dashboards.app.parts import aria, interval, number, others, percent, plain_table, shown, value
 from eos_platform.dashboards.beside import skills_beside, staircases
 from eos_platform.dashboards.operator import operator_figure
+from eos_platform.protocols import Objective
 
 NEAR = math.log(1.25)  # of compute, so far that two operators are still compared
 OFFERED = 150  # operators in the list at once
@@ -128,7 +131,7 @@ def register(app: dash.Dash, studies: Any) -> None:
             if diagram
         ]
         return [
-            _numbers(rows, where),
+            _numbers(rows, where, studies.axes(where["study"])),
             html.Div(
                 [
                     shown(staircases(stairs, names=names), theme, "Visual tokens by decoder layer", "compare-stairs"),
@@ -154,7 +157,7 @@ def register(app: dash.Dash, studies: Any) -> None:
         return kept_part(*studies.kept(where["study"], keys))
 
 
-def _numbers(rows: list[dict[str, Any]], where: dict[str, Any]) -> html.Div:
+def _numbers(rows: list[dict[str, Any]], where: dict[str, Any], axes: Sequence[Objective]) -> html.Div:
     told: list[tuple[str, Any]] = [
         ("accuracy", lambda row: percent(row["accuracy"])),
         ("95 % interval (%)", interval),
@@ -162,6 +165,7 @@ def _numbers(rows: list[dict[str, Any]], where: dict[str, Any]) -> html.Div:
         ("compute ratio", lambda row: number(row["compute_ratio"])),
         ("mean visual tokens", lambda row: number(row["mean_tokens"], ".1f")),
         ("tokens left", lambda row: number(row["tokens_left"], ".0f")),
+        *((one.label, partial(value, one=one)) for one in others(axes)),
         ("regime", lambda row: row["regime"] if isinstance(row["regime"], str) else ""),
         ("family", lambda row: row["family"]),
     ]

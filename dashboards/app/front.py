@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import dash
@@ -13,6 +14,7 @@ from dash import ClientsideFunction, Input, Output, State, dcc, html
 from eos_platform.dashboards.app.address import MOST, link
 from eos_platform.dashboards.app.parts import aria, drawn, graph, number, operators_table, percent
 from eos_platform.dashboards.pareto import pareto_figure
+from eos_platform.protocols import Objective
 
 FAMILIES = ("searched", "hand-designed", "unreduced")
 SHOWN = 15  # rows of the table below; the Table view has all: every cell slows Dash's page a little
@@ -176,12 +178,11 @@ def register(app: dash.Dash, studies: Any) -> None:
         study = where["study"]
         rows = chosen(studies.operators(study, on), families, regimes if offered else None, designs, show)
         limit = budget if budget and budget < 1 else None
-        now = f"{study} {on} {limit} {'confidence bars' in show} {theme} {_fingerprint(rows)}"
+        axes = studies.axes(study)
+        now = f"{study} {on} {limit} {'confidence bars' in show} {theme} {_fingerprint(rows, axes)}"
         if now == before:  # back from another view, or only a running search's curves went on
             raise dash.exceptions.PreventUpdate
-        figure = pareto_figure(
-            rows, "", budget=limit, bars="confidence bars" in show, height=None, axes=studies.axes(study)
-        )
+        figure = pareto_figure(rows, "", budget=limit, bars="confidence bars" in show, height=None, axes=axes)
         figure.update_layout(title=None, margin={"t": 26, "b": 74, "l": 72, "r": 20}, dragmode="zoom")
         # uirevision alone gives way where a new range comes with new points
         if zoom and zoom["of"] == f"{study}:{on}":
@@ -222,7 +223,7 @@ def register(app: dash.Dash, studies: Any) -> None:
     def _pick(where, version, selected, on):  # type: ignore[no-untyped-def]
         if not where or where["view"] != "front":
             return None
-        found = studies.operators(where["study"], on)
+        found, axes = studies.operators(where["study"], on), studies.axes(where["study"])
         keys = [point["id"] for point in (selected or {}).get("points", []) if point.get("id")]
         picked = found[found["key"].isin(keys)]
         if picked.empty:
@@ -231,7 +232,7 @@ def register(app: dash.Dash, studies: Any) -> None:
             if len(rows) > SHOWN:
                 caption = f"Of the Pareto front {SHOWN} of {len(rows)}, cheapest first{OPENS}; the Table view has all"
                 rows = rows.iloc[np.linspace(0, len(rows) - 1, SHOWN).astype(int)]
-            return operators_table(rows.to_dict("records"), where, caption)
+            return operators_table(rows.to_dict("records"), where, caption, axes)
         rows = picked.sort_values(["compute_ratio", "accuracy"])
         some = rows["key"].tolist()[:MOST]
         more = f"; the first {SHOWN} are shown" if len(rows) > SHOWN else ""
@@ -241,13 +242,16 @@ def register(app: dash.Dash, studies: Any) -> None:
                     f"Compare {len(some)} of them side by side", href=link(where, view="compare", **{"with": some})
                 )
             ),
-            operators_table(rows.head(SHOWN).to_dict("records"), where, f"{len(rows)} operators picked{more}{OPENS}"),
+            operators_table(
+                rows.head(SHOWN).to_dict("records"), where, f"{len(rows)} operators picked{more}{OPENS}", axes
+            ),
         ]
 
 
-def _fingerprint(rows: pd.DataFrame) -> int:
+def _fingerprint(rows: pd.DataFrame, axes: Sequence[Objective]) -> int:
     """Of what the figure shows of them."""
-    shown = rows[["key", "accuracy", "accuracy_low", "compute_ratio", "front", "measured_on"]]
+    columns = ["key", "accuracy", "accuracy_low", "compute_ratio", "front", "measured_on"]
+    shown = rows[list(dict.fromkeys([*columns, *(one.metric for one in axes)]))]
     return int(pd.util.hash_pandas_object(shown, index=False).sum())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import dash
@@ -9,10 +10,11 @@ import pandas as pd
 from dash import Input, Output, dcc, html
 
 from eos_platform.dashboards.app.address import link
-from eos_platform.dashboards.app.parts import copyable, interval, number, percent, plain_table, shown
+from eos_platform.dashboards.app.parts import copyable, interval, number, others, percent, plain_table, shown, value
 from eos_platform.dashboards.beside import skills_beside
 from eos_platform.dashboards.kept import overlay_png
 from eos_platform.dashboards.operator import operator_figure
+from eos_platform.protocols import Objective
 
 WAIT = 800  # milliseconds between looks at an overlay that is being worked out
 
@@ -52,7 +54,7 @@ def register(app: dash.Dash, studies: Any) -> None:
             return html.P(f"No operator '{key}' in this study.", className="note")
         row = rows[0]
         diagram = studies.diagram(study, key)
-        parts: list[Any] = [_head(row, where, found), _facts(row)]
+        parts: list[Any] = [_head(row, where, found), _facts(row, studies.axes(study))]
         if diagram is None:
             why = f"It failed: {row['failure']}" if isinstance(row["failure"], str) else "It removes nothing."
             parts.append(html.P(f"No operator file. {why}", className="note"))
@@ -155,7 +157,7 @@ def _head(row: dict[str, Any], where: dict[str, Any], found: pd.DataFrame) -> ht
     return html.Div([html.H2([str(row["name"]), " ", *badges]), html.Div(steps, className="steps")], className="head")
 
 
-def _facts(row: dict[str, Any]) -> html.Dl:
+def _facts(row: dict[str, Any], axes: Sequence[Objective]) -> html.Dl:
     on = f" ({row['measured_on']})" if isinstance(row["measured_on"], str) else ""
     told = {
         f"accuracy{on}": percent(row["accuracy"]) or str(row["state"]),
@@ -164,6 +166,7 @@ def _facts(row: dict[str, Any]) -> html.Dl:
         "compute ratio": number(row["compute_ratio"]),
         "mean visual tokens": number(row["mean_tokens"], ".1f"),
         "tokens left": number(row["tokens_left"], ".0f"),
+        **{one.label: value(row, one) for one in others(axes)},
         "regime": row["regime"] if isinstance(row["regime"], str) else "",
         "search took": number(row["seconds"], ".0f") + " s" if not pd.isna(row["seconds"]) else "",
     }

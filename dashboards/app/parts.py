@@ -11,6 +11,7 @@ from dash import dcc, html
 
 from eos_platform.dashboards.app.address import link
 from eos_platform.dashboards.palette import CONFIG, darkened
+from eos_platform.protocols import Objective
 
 PLOT: Any = {**CONFIG, "toImageButtonOptions": {"format": "svg"}}
 
@@ -67,20 +68,26 @@ def interval(row: Mapping[str, Any]) -> str:
     return "" if pd.isna(low) or pd.isna(high) else f"{100 * low:.1f} to {100 * high:.1f}"
 
 
-COLUMNS = (
-    "operator",
-    "family",
-    "regime",
-    "compute ratio",
-    "accuracy",
-    "95 % interval (%)",
-    "measured on",
-    "mean tokens",
-)
+SHOWN = ("accuracy", "compute_ratio", "mean_tokens")  # metrics that have a place of their own in every table
 
 
-def operators_table(rows: Iterable[Mapping[str, Any]], where: Mapping[str, Any], caption: str) -> html.Div:
-    """Operators as a table, each a link to its page."""
+def others(axes: Sequence[Objective]) -> list[Objective]:
+    """The objectives that are shown beside accuracy, compute and tokens: other costs, groups of questions."""
+    return [one for one in axes if one.metric not in SHOWN]
+
+
+def value(row: Mapping[str, Any], one: Objective) -> str:
+    """A row's value of an objective, or nothing."""
+    return number(row.get(one.metric), one.format)
+
+
+def operators_table(
+    rows: Iterable[Mapping[str, Any]], where: Mapping[str, Any], caption: str, axes: Sequence[Objective] = ()
+) -> html.Div:
+    """Operators as a table, each a link to its page; a column for each further objective."""
+    further = others(axes)
+    columns = ["operator", "family", "regime", "compute ratio", "accuracy", "95 % interval (%)", "measured on"]
+    columns += ["mean tokens", *(one.label for one in further)]
     lines = [
         [
             dcc.Link(str(row["name"]), href=link(where, view="operator", run=row["key"])),
@@ -91,10 +98,11 @@ def operators_table(rows: Iterable[Mapping[str, Any]], where: Mapping[str, Any],
             interval(row),
             row["measured_on"] if isinstance(row["measured_on"], str) else "",
             number(row["mean_tokens"], ".1f"),
+            *(value(row, one) for one in further),
         ]
         for row in rows
     ]
-    return plain_table(COLUMNS, lines, caption, right=(3, 4, 5, 7))
+    return plain_table(columns, lines, caption, right=(3, 4, 5, *range(7, len(columns))))
 
 
 def plain_table(

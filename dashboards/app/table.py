@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import dash
-from dash import Input, Output, dcc, html
+from dash import Input, Output, State, dcc, html
 
-from eos_platform.dashboards.app.parts import aria, operators_table
+from eos_platform.dashboards.app.parts import aria, operators_table, others
 
 PAGE = 25
 ORDERS = {
@@ -79,9 +79,27 @@ def register(app: dash.Dash, studies: Any) -> None:
         for word in (find or "").lower().split():
             columns = found[["name", "family", "regime", "state", "design"]].fillna("").astype(str)
             found = found[columns.agg(" ".join, axis=1).str.lower().str.contains(word, regex=False)]
-        _, column, rising = ORDERS[order]
+        axes = studies.axes(where["study"])
+        _, column, rising = ORDERS.get(order, ("", order, True))
+        if order not in ORDERS:  # a further objective, the best first
+            rising = next((one.sign < 0 for one in axes if one.metric == order), True)
+            column = order if order in found else "trial"
         found = found.sort_values(column, ascending=rising, na_position="last", kind="stable")
         pages = max(1, -(-len(found) // PAGE))
         at = min(max(page or 1, 1), pages)
         rows = found.iloc[(at - 1) * PAGE : at * PAGE].to_dict("records")
-        return operators_table(rows, where, f"{len(found)} operators, page {at} of {pages}")
+        return operators_table(rows, where, f"{len(found)} operators, page {at} of {pages}", axes)
+
+    @app.callback(
+        Output("table-order", "options"),
+        Output("table-order", "value"),
+        Input("where", "data"),
+        State("table-order", "value"),
+    )
+    def _offer(where: dict[str, Any] | None, order: str) -> Any:
+        if not where or where["view"] != "table":
+            return dash.no_update, dash.no_update
+        further = {one.metric: f"{one.label}, best first" for one in others(studies.axes(where["study"]))}
+        known = {key: label for key, (label, *_) in ORDERS.items()} | further
+        options = [{"value": key, "label": label} for key, label in known.items()]
+        return options, order if order in known else "accuracy"

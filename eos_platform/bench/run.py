@@ -13,8 +13,7 @@ import torch
 from eos_platform.bench.operators import operators_for
 from eos_platform.bench.timing import Way, captured, peak_mb, ratio, rounds
 from eos_platform.bench.work import Bench
-from eos_platform.models.attention.vision_queries import READ
-from eos_platform.models.runtime.required_features import decoder_needs
+from eos_platform.operators.plan import OperatorPlan
 from eos_platform.operators.spec import OperatorSpec
 
 Row = dict[str, Any]
@@ -75,7 +74,7 @@ def bench(model: Any, grid: tuple[int, int], plan: Plan, tell: Callable[[str], N
                 tell(f"{name} at {operator.mean_tokens:.0f} tokens, batch {batch}")
                 row = {**whole, "operator": name, "asked_tokens": asked, "tokens": operator.mean_tokens}
                 seen = setup.seen_by(operator)
-                reads = decoder_needs(operator) & set(READ)
+                reads = OperatorPlan.of(operator).tower_features
                 first_token = _encoding(seen, plan, operator) if reads else encode
                 yield _until_first(row | _compared(seen, operator, plan, modes), first_token)
 

@@ -22,12 +22,11 @@ from eos_platform.models.adapters.adapter import adapter_of
 from eos_platform.models.adapters.base import Parts
 from eos_platform.models.adapters.prefill import Prefill
 from eos_platform.models.adapters.target import parts_of
-from eos_platform.models.attention.vision_queries import READ
 from eos_platform.models.loading.unwrap import unwrapped
 from eos_platform.models.runtime.decoder_hooks import Session
 from eos_platform.models.runtime.layout import Layout
-from eos_platform.models.runtime.required_features import decoder_needs
 from eos_platform.models.vision.tower import Sight, Tower
+from eos_platform.operators.plan import OperatorPlan
 from eos_platform.operators.spec import OperatorSpec, Target
 
 BEFORE = 35  # tokens of the text that come before the image, if there are so many
@@ -104,7 +103,7 @@ class Bench:
         Raises:
             EosError: the family's vision tower is not reached into.
         """
-        names, family = decoder_needs(operator) & set(READ), self.parts.family
+        names, family = OperatorPlan.of(operator).tower_features, self.parts.family
         if names and (family is None or not family.reads_tower):
             of = "this model" if family is None else family.name
             raise EosError(
@@ -142,7 +141,7 @@ class Bench:
     @contextmanager
     def reduced(self, operator: OperatorSpec, compiled: bool = False) -> Iterator[None]:
         """With an operator at work; ``compiled``: with its sites fused."""
-        session = Session(self.model, self.parts, operator, self.layout, compiled=compiled)
+        session = Session(self.model, self.parts, OperatorPlan.of(operator), self.layout, compiled=compiled)
         try:
             yield
         finally:

@@ -54,7 +54,7 @@ app.command()(lmms)
 app.command()(report)
 app.command()(plugins)
 
-Model = Annotated[str, typer.Option(help="A bundled model (bundled, bundled-small) or a model folder.")]
+Model = Annotated[str, typer.Option(help="A bundled model (bundled, bundled-qwen ...) or a folder.")]
 Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a field; may be repeated.")]
 Device = Annotated[str | None, typer.Option(help="Where to run; default: the GPU if there is one.")]
 Runs = Annotated[Path, typer.Option(help="The folder studies are kept in.")]
@@ -86,11 +86,20 @@ def search(
         "operator.json"
     ),
     model: Model = "bundled",
-    task: Task = "scenes",
+    task: Task = None,
     data: Data = None,
     allow_bad: AllowBad = None,
     options: Options = None,
-    budget: Annotated[float, typer.Option(help="Target compute ratio; the deployed operator stays within it.")] = 0.2,
+    budget: Annotated[
+        str | None,
+        typer.Option(help="Target value of the cost, with or without its unit: 0.2, 20%, 8ms, 1.5MB. Default 0.2."),
+    ] = None,
+    cost: Annotated[
+        str | None,
+        typer.Option(
+            help="What the budget limits: compute_ratio, prefill_ms, kv_bytes, mean_tokens, ...; default compute_ratio."
+        ),
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Optimiser steps; default 480.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the search.")] = 0,
     sets: Sets = None,
@@ -113,9 +122,10 @@ def search(
     from eos_platform.terminal.tables import operator_table
 
     fields = dict(map(parse_override, sets or ()))
-    asked = {} if steps is None else {"steps": steps}
-    config = SearchConfig.of({"budget": budget, "seed": seed, **asked, **fields})
-    chosen = task_of(task, data, allow_bad, options)
+    given = {"cost": cost, "budget": budget, "steps": steps}
+    asked = {name: value for name, value in given.items() if value is not None}
+    config = SearchConfig.of({"seed": seed, **asked, **fields})
+    chosen = task_of(task, data, allow_bad, model, options)
     check_writable(output)
     if state is not None:
         check_writable(state / "search.safetensors")
@@ -131,11 +141,12 @@ def search(
     terminal.stored()
     console.print(operator_table(result.operator))
     console.print(
-        f"deployed: accuracy {result.accuracy:.1%} at compute ratio {result.compute_ratio:.3f} "
-        f"(budget {config.budget:g}), {result.seconds:.0f} s",
+        f"deployed: accuracy {result.accuracy:.1%} at {result.paid()}, {result.seconds:.0f} s",
         soft_wrap=True,
     )
-    again = shlex.join(["eos", "evaluate", str(output), "--model", model, *options_of(chosen)])
+    if result.cost is not None and result.cost.remark:
+        console.print(f"note: {result.cost.remark}", soft_wrap=True)
+    again = shlex.join(["eos", "evaluate", str(output), "--model", model, *options_of(chosen, model)])
     console.print(f"saved {output}; measure it with: {again}", soft_wrap=True)
 
 
@@ -143,11 +154,15 @@ def search(
 def evaluate(
     operator: Annotated[Path | None, typer.Argument(help="An operator file; none: the model left alone.")] = None,
     model: Model = "bundled",
-    task: Task = "scenes",
+    task: Task = None,
     data: Data = None,
     allow_bad: AllowBad = None,
     options: Options = None,
     questions: Annotated[int, typer.Option(min=1, help="Held-out questions.")] = 4096,
+    costs: Annotated[
+        list[str] | None,
+        typer.Option("--cost", help="Also measure this cost, such as prefill_ms or kv_bytes; may be repeated."),
+    ] = None,
     device: Device = None,
     trust_remote_code: Trust = False,
     allow_missing: Missing = False,
@@ -158,14 +173,18 @@ def evaluate(
     """
     from eos_platform.analysis.stats.intervals import interval
     from eos_platform.costs.flops import compute_ratio
+    from eos_platform.costs.quantity import shown_cost, shown_quantity
+    from eos_platform.costs.registry import COSTS, measure
     from eos_platform.operators.spec import OperatorSpec
     from eos_platform.tasks import evaluate as run_evaluation
     from eos_platform.tasks import load_workload
+    from eos_platform.tasks.typical import cost_context
     from eos_platform.terminal.data_bar import data_bar
     from eos_platform.terminal.tables import operator_table, skills_table
 
     spec = OperatorSpec.load(operator) if operator else None
-    chosen = task_of(task, data, allow_bad, options)
+    asked = [COSTS.get_named(name) for name in costs or ()]
+    chosen = task_of(task, data, allow_bad, model, options)
     with data_bar(terminal.console()):
         workload = load_workload(
             model, chosen, device, trust_remote_code=trust_remote_code, allow_missing=allow_missing
@@ -188,6 +207,10 @@ def evaluate(
     if spec:
         low, high = interval(whole.scores)
         console.print(f"unreduced model: {whole.accuracy:.1%} (95 %: {low:.1%} .. {high:.1%})", soft_wrap=True)
+    context = cost_context(workload, "heldout", questions)
+    for cost in asked:
+        beside = f" (unreduced {shown_quantity(measure(cost, context, None), cost)})" if spec else ""
+        console.print(f"{shown_cost(measure(cost, context, spec), cost)}{beside}", soft_wrap=True)
 
 
 @app.command()

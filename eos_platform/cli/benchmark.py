@@ -61,7 +61,7 @@ def benchmark(
     specs = _named([(path, OperatorSpec.load(path)) for path in operator or ()])
     chosen = _tasks(tasks, root, options)
     if data is not None:
-        chosen.append(task_of("files", data, allow_bad, None if tasks else options))
+        chosen.append(task_of("files", data, allow_bad, model, None if tasks else options))
     if not chosen:
         raise EosError("nothing to ask: name benchmarks (--tasks pope,gqa --root DIR), or --data of your own")
     for name in (TABLE, NUMBERS):
@@ -131,7 +131,7 @@ def _tasks(tasks: str, root: Path | None, options: list[str] | None) -> list[Any
                 raise EosError(f"task '{name}' needs its download: --root DIR, with DIR/{name} in it")
             place = root / name if len(names) > 1 or (root / name).is_dir() else root
             given.append(f"root={place}")
-        found.append(task_of(name, None, None, given))
+        found.append(task_of(name, None, None, "", given))
     return found
 
 

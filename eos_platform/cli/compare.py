@@ -32,7 +32,7 @@ def compare(
     operators: Annotated[
         list[Path] | None, typer.Argument(metavar="[OPERATOR_FILES]...", help="Operator files, instead of searching.")
     ] = None,
-    model: Annotated[str, typer.Option(help="A bundled model (bundled, bundled-small) or a model folder.")] = "bundled",
+    model: Annotated[str, typer.Option(help="A bundled model (bundled, bundled-qwen ...) or a folder.")] = "bundled",
     ratios: Annotated[
         str | None, typer.Option(help="Compute ratios; default: the files' own, else .33,.22,.15,.11,.05.")
     ] = None,
@@ -52,7 +52,7 @@ def compare(
     ),
     mlflow: Annotated[str, typer.Option(metavar="URI|none", help="Where to log the comparison.")] = MLFLOW,
     report_only: Annotated[bool, typer.Option("--report-only", help="Make the report again from --out.")] = False,
-    task: Task = "scenes",
+    task: Task = None,
     data: Data = None,
     allow_bad: AllowBad = None,
     options: Options = None,
@@ -75,7 +75,7 @@ def compare(
         settings = Settings.of(
             operators=tuple(operators or ()),
             model=model,
-            task=task_of(task, data, allow_bad, options),
+            task=task_of(task, data, allow_bad, model, options),
             ratios=parse_ratios(ratios),
             designs=parse_designs(designs),
             tune=tune,

@@ -104,7 +104,7 @@ def show(
 
 
 def _files(data: str, allow_bad: str | None, options: list[str] | None) -> dict[str, Any]:
-    chosen = task_of("files", data, allow_bad, options)
+    chosen = task_of("files", data, allow_bad, "", options)
     assert isinstance(chosen, dict)
     return {key: value for key, value in chosen.items() if key != "name"}
 

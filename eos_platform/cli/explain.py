@@ -34,7 +34,7 @@ def explain(
         str | None,
         typer.Option(help="A bundled model or a model folder; default: the one the operator names, else bundled."),
     ] = None,
-    task: Task = "scenes",
+    task: Task = None,
     data: Data = None,
     allow_bad: AllowBad = None,
     options: Options = None,
@@ -57,7 +57,7 @@ def explain(
 
     spec = OperatorSpec.load(operator)
     name = model or model_of(spec)
-    chosen = task_of(task, data, allow_bad, options)
+    chosen = task_of(task, data, allow_bad, name, options)
     files = (REPORT, TABLE, DATA, PAGE)
     if out is not None:
         for file in files:

@@ -11,12 +11,20 @@ from eos_platform.cli.options import AllowBad, Data, Missing, Options, Task, Tru
 from eos_platform.common import console as terminal
 from eos_platform.common.files import check_writable
 
+BUDGETS = ".33,.22,.15,.1,.05"  # compute ratios
+
 
 def front(
-    budgets: Annotated[str, typer.Option(help="Compute ratios, with commas between.")] = ".33,.22,.15,.1,.05",
+    budgets: Annotated[
+        str | None,
+        typer.Option(help=f"Values of the cost, with or without its unit, with commas between. Default {BUDGETS}."),
+    ] = None,
+    cost: Annotated[
+        str | None, typer.Option(help="What budgets limit, such as prefill_ms or kv_bytes; default compute_ratio.")
+    ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder of the operator files.")] = Path("front"),
-    model: Annotated[str, typer.Option(help="A bundled model (bundled, bundled-small) or a model folder.")] = "bundled",
-    task: Task = "scenes",
+    model: Annotated[str, typer.Option(help="A bundled model (bundled, bundled-qwen ...) or a folder.")] = "bundled",
+    task: Task = None,
     data: Data = None,
     allow_bad: AllowBad = None,
     options: Options = None,
@@ -36,6 +44,8 @@ def front(
     Example: [bold]eos front --model bundled --budgets .3,.2,.1,.05[/bold]
     """
     from eos_platform.analysis.comparison.settings import parse_ratios
+    from eos_platform.costs.quantity import shown_quantity
+    from eos_platform.costs.registry import COMPUTE, COSTS
     from eos_platform.engine.schema.study_file import parse_override
     from eos_platform.search.config import SearchConfig
     from eos_platform.search.front import configs_of
@@ -45,10 +55,19 @@ def front(
     from eos_platform.terminal.progress import search_bar
     from eos_platform.terminal.tables import plain_table
 
-    wanted = parse_ratios(budgets, "--budgets") or ()
-    config = SearchConfig.of({"seed": seed, **dict(map(parse_override, sets or ()))}, "--set")
+    fields = {"seed": seed, **({"cost": cost} if cost else {}), **dict(map(parse_override, sets or ()))}
+    if fields.get("cost", COMPUTE) == COMPUTE:
+        wanted = parse_ratios(budgets or BUDGETS, "--budgets") or ()
+        config = SearchConfig.of(fields, "--set")
+    else:
+        # without any, the cost's own error says in which unit they are
+        given = [{"budget": text.strip()} for text in budgets.split(",")] if budgets else [{}]
+        asked = [SearchConfig.of({**fields, **one}, "--budgets") for one in given]
+        wanted, config = tuple(one.budget for one in asked), asked[0]
+    about = COSTS.get_named(config.cost)
+    other = () if about.name == COMPUTE else (about.label,)
     steps = sum(one.steps for one in configs_of(config, wanted))
-    chosen = task_of(task, data, allow_bad, options)
+    chosen = task_of(task, data, allow_bad, model, options)
     for budget in wanted:
         check_writable(out / _file(budget))
     with data_bar(terminal.console()):
@@ -57,9 +76,9 @@ def front(
         )
     tell_bad(workload)
     console = terminal.console()
-    right = ("budget", "ratio", "tokens", "accuracy", "s")
+    right = ("budget", *other, "ratio", "tokens", "accuracy", "s")
     table = plain_table("validation accuracy, deployed", right=right, left=("operator",))
-    done = 0
+    done, remarks = 0, list[str]()
     with search_bar(console, steps) as tell:
 
         def report(budget: float):  # type: ignore[no-untyped-def]
@@ -67,11 +86,14 @@ def front(
 
         for result in run_front(workload, wanted, config, report=report):
             budget = float(result.operator.provenance["search"]["budget"])  # type: ignore[index, arg-type, call-overload]
+            if result.cost is not None and result.cost.remark:
+                remarks.append(result.cost.remark)
             done += int(result.operator.provenance["step"])  # type: ignore[arg-type]
             path = result.operator.save(out / _file(budget))
             table.add_row(
                 str(path),
-                f"{budget:g}",
+                shown_quantity(budget, about) if other else f"{budget:g}",
+                *([shown_quantity(result.cost.value, about)] if other and result.cost else []),
                 f"{result.compute_ratio:.3f}",
                 f"{result.mean_tokens:.0f}",
                 f"{result.accuracy:.1%}",
@@ -79,6 +101,8 @@ def front(
             )
     terminal.stored()
     console.print(table)
+    for remark in remarks:
+        console.print(f"note: {remark}", soft_wrap=True)
     console.print(
         f"compare them with hand-designed operators: eos compare {out}/*.json --model {model}",
         soft_wrap=True,

@@ -16,7 +16,13 @@ Missing = Annotated[
     bool,
     typer.Option("--allow-missing", help="Draw weights at random that the model's folder lacks; leave out others."),
 ]
-Task = Annotated[str, typer.Option(help="What accuracy means: scenes, files, or a task of an installed package.")]
+Task = Annotated[
+    str | None,
+    typer.Option(
+        help="What accuracy means: scenes, scenes-v2, files, or a task of an installed package; "
+        "default: what a bundled model was trained on, else scenes."
+    ),
+]
 Data = Annotated[
     str | None,
     typer.Option(
@@ -34,16 +40,20 @@ Options = Annotated[
 
 
 def task_of(
-    task: str, data: str | Path | None, allow_bad: str | float | None, options: list[str] | None = None
+    task: str | None,
+    data: str | Path | None,
+    allow_bad: str | float | None,
+    model: str,
+    options: list[str] | None = None,
 ) -> str | dict[str, Any]:
-    """The task that is meant, in its normal form; data alone means ``files``.
+    """The task that is meant, in its normal form; where none is named, ``files`` with data, else the model's own.
 
     Raises:
         EosError: unknown task, or options that it does not take or lacks.
     """
-    from eos_platform.tasks.choice import checked, parsed
+    from eos_platform.tasks.choice import checked, default_for, parsed
 
-    name = "files" if data is not None and task == "scenes" else task
+    name = task if task is not None else "files" if data is not None else default_for(model)
     told = parsed(name, options or ())
     data = None if data is None else str(data)
     return checked({**told, "name": name, "data": data, "allow_bad": _share(allow_bad)})

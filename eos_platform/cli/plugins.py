@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from eos_platform.common import console as terminal
+from eos_platform.common.printable import NAME
 
 
 def plugins(
@@ -21,24 +22,33 @@ def plugins(
 
     Example: [bold]eos plugins --all[/bold]
     """
-    from eos_platform.plugins import BUILT_IN
+    from eos_platform.plugins import BUILT_IN, strangers
     from eos_platform.registries import registries
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("kind", "name", "from", "state"):
+    for heading in ("kind", "name", "from", "at", "state"):
         table.add_column(heading, overflow="fold")
-    broken = 0
-    for registry in registries():
-        for found in registry.found():
-            if found.package == BUILT_IN and not everything:
-                continue
-            broken += bool(found.problem)
-            origin = found.package + (f" ({found.value})" if found.value else "")
-            state = Text.assemble(("broken", "red"), f": {found.problem}") if found.problem else "ok"
-            table.add_row(found.kind, found.name, origin, state)
+    broken = []
+    for found in [one for registry in registries() for one in registry.found()] + strangers(registries()):
+        if found.package == BUILT_IN and not everything:
+            continue
+        if found.problem:
+            broken.append(f"{found.kind} '{found.name}' of {found.package}: {found.problem}")
+        state = Text("broken", "red") if found.problem else "ok"
+        table.add_row(
+            *(terminal.printable(one, NAME) for one in (found.kind, found.name, found.package, found.value)), state
+        )
     if not table.row_count:
         terminal.say("no other installed package adds anything; eos plugins --all lists what is built in")
         return
-    terminal.console().print(table)
+    console = terminal.console()
+    if not console.is_terminal:  # a file or a pipe has no edge to wrap at
+        console.width = max(console.width, console.measure(table, options=console.options.update(width=WIDE)).maximum)
+    console.print(table)
+    for line in broken:
+        terminal.say(line)
     if broken:
-        terminal.say(f"{broken} broken; the rest works without {'it' if broken == 1 else 'them'}")
+        terminal.say(f"{len(broken)} broken; the rest works without {'it' if len(broken) == 1 else 'them'}")
+
+
+WIDE = 1000  # columns that no table needs

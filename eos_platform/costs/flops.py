@@ -8,6 +8,7 @@ prompt; a batch multiplies every term alike.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
@@ -24,7 +25,7 @@ from eos_platform.costs.site_flops import (
     steering_flops,
 )
 from eos_platform.costs.vision_flops import vision_flops
-from eos_platform.models.runtime.required_features import arrivals, decoder_needs
+from eos_platform.operators.plan import OperatorPlan
 from eos_platform.operators.relaxed.site import RelaxedSite
 from eos_platform.operators.selectors.diverse_topk import at_once, products
 from eos_platform.operators.site import SCORED
@@ -32,6 +33,7 @@ from eos_platform.operators.spec import OperatorSpec
 
 __all__ = [
     "DecoderShape",
+    "PlanCost",
     "VisionShape",
     "compute_ratio",
     "layer_flops",
@@ -53,6 +55,47 @@ def layer_flops(shape: DecoderShape, tokens: Number) -> Number:
     return 2 * linear * tokens + 4 * heads * tokens * tokens
 
 
+@dataclass(frozen=True)
+class PlanCost:
+    """FLOPs of the language model's prefill of one prompt with an operator, by what they are spent on.
+
+    Attributes:
+        logits: of one position.
+        opening: what is found once, of what enters the language model.
+        sites: what each site in the decoder does and reads.
+        layers: each decoder layer over the tokens that enter it.
+    """
+
+    logits: float
+    opening: float
+    sites: tuple[float, ...]
+    layers: tuple[float, ...]
+
+    @classmethod
+    def of(cls, plan: OperatorPlan, shape: DecoderShape, text_tokens: int) -> PlanCost:
+        """The cost of a plan.
+
+        Args:
+            plan: of the operator.
+            shape: of the decoder, and how many images the prompt holds.
+            text_tokens: tokens that are not visual.
+        """
+        return cls(
+            logits=float(2 * shape.hidden * shape.vocab),
+            opening=opening_flops(shape, plan.features, plan.entering, text_tokens),
+            sites=tuple(site_flops(shape, planned, text_tokens) for planned in plan.decoder),
+            layers=tuple(layer_flops(shape, length) for length in plan.lengths(text_tokens, shape.units)),
+        )
+
+    @property
+    def total(self) -> float:
+        """All of it."""
+        total = self.logits + self.opening
+        for site in self.sites:  # not by ``sum``, which rounds otherwise from Python 3.12 on
+            total += site
+        return total + sum(self.layers)
+
+
 def prefill_flops(shape: DecoderShape, text_tokens: int, operator: OperatorSpec | None, tokens: int) -> float:
     """The language model's prefill of one prompt.
 
@@ -65,8 +108,8 @@ def prefill_flops(shape: DecoderShape, text_tokens: int, operator: OperatorSpec 
     Raises:
         EosError: the operator is for another number of layers or tokens.
     """
-    logits = 2 * shape.hidden * shape.vocab
     if operator is None:
+        logits = 2 * shape.hidden * shape.vocab
         return float(shape.layers * layer_flops(shape, shape.units * tokens + text_tokens) + logits)
     target = operator.target
     if (target.layers, target.tokens) != (shape.layers, tokens):
@@ -74,11 +117,7 @@ def prefill_flops(shape: DecoderShape, text_tokens: int, operator: OperatorSpec 
             f"operator '{operator.name}' is for {target.layers} decoder layers and {target.tokens} visual tokens;"
             f" here are {shape.layers} and {tokens}"
         )
-    total = float(logits)
-    total += opening_flops(shape, decoder_needs(operator), operator.entering, text_tokens)
-    for site, incoming in arrivals(operator, "decoder"):
-        total += site_flops(shape, site, incoming, text_tokens)
-    return total + sum(layer_flops(shape, shape.units * count + text_tokens) for count in operator.counts)
+    return PlanCost.of(OperatorPlan.of(operator), shape, text_tokens).total
 
 
 def compute_ratio(operator: OperatorSpec, shape: DecoderShape, text_tokens: int) -> float:

@@ -20,6 +20,7 @@ from eos_platform.models.loading.unwrap import unwrapped
 from eos_platform.models.runtime.attach import reducing
 from eos_platform.models.runtime.layout import Layout, Seen
 from eos_platform.models.vision.tower import Tower
+from eos_platform.operators.plan import OperatorPlan
 from eos_platform.operators.spec import OperatorSpec
 
 
@@ -79,7 +80,7 @@ def counted_vision_flops(model: Any, operator: OperatorSpec | None = None) -> in
     model = unwrapped(model)
     vision = model.config.vision_config
     pixels = torch.zeros(1, vision.num_channels, vision.image_size, vision.image_size, device=model.device)
-    tower = Tower(parts_of(model), operator)
+    tower = Tower(parts_of(model), None if operator is None else OperatorPlan.of(operator))
     try:
         with _countable(model.device), FlopCounterMode(display=False) as counter:
             model.get_image_features(pixel_values=pixels.to(model.dtype))

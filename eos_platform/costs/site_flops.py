@@ -13,7 +13,7 @@ from torch import Tensor
 
 from eos_platform.costs.shapes import DecoderShape
 from eos_platform.models.attention.text_queries import PIVOTS as TEXT_PIVOTS
-from eos_platform.models.runtime.required_features import RATED, needed
+from eos_platform.operators.plan import RATED, PlannedSite
 from eos_platform.operators.selectors.choose import compared_once
 from eos_platform.operators.selectors.diverse_topk import products
 from eos_platform.operators.selectors.pivots import VISUAL
@@ -50,7 +50,7 @@ def opening_flops(shape: DecoderShape, names: Collection[str], tokens: int, text
         cost += 2 * shape.hidden * (tokens + text_tokens)
     if "question" in names:
         cost += question_flops(shape, text_tokens)
-    if RATED & set(names):
+    if set(RATED) & set(names):
         cost += 2 * shape.hidden * tokens * text_tokens
     return cost
 
@@ -65,9 +65,9 @@ def steering_flops(shape: DecoderShape, rank: int) -> float:
     return 4 * rank * shape.hidden
 
 
-def site_flops(shape: DecoderShape, site: SiteSpec, tokens: int, text_tokens: int) -> float:
-    """What a deployed site before a decoder layer costs when ``tokens`` visual tokens arrive."""
-    names = needed(site, tokens)
+def site_flops(shape: DecoderShape, planned: PlannedSite, text_tokens: int) -> float:
+    """What a deployed site before a decoder layer costs."""
+    site, names, tokens = planned.site, planned.features, planned.incoming
     asking = float(feature_flops(shape, names, tokens, text_tokens))
     if site.probe and not site.is_noop(tokens):
         asking += shape.units * 2 * shape.hidden * tokens

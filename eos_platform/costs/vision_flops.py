@@ -6,28 +6,27 @@ from collections.abc import Collection
 
 from eos_platform.costs.shapes import VisionShape
 from eos_platform.costs.site_flops import reduce_flops
-from eos_platform.models.attention.vision_queries import READ
-from eos_platform.models.runtime.required_features import arrivals, decoder_needs, needed
+from eos_platform.operators.plan import OperatorPlan
 from eos_platform.operators.spec import OperatorSpec
 
 
 def vision_flops(vision: VisionShape, operator: OperatorSpec | None = None) -> float:
     """Vision tower and projector for one image; what the operator does and reads there included."""
-    arriving = vision.tokens if operator is None else operator.arriving
+    plan = None if operator is None else OperatorPlan.of(operator)
+    arriving = vision.tokens if plan is None else plan.arriving
     tokens, width = arriving, vision.hidden
-    sites = [] if operator is None else arrivals(operator, "tower")
     total = float(2 * arriving * vision.patch * width)  # patches embedded
     for layer in range(vision.layers):
-        for site, incoming in sites:
+        for planned in plan.tower if plan else ():
+            site, incoming, names = planned.site, planned.incoming, planned.features
             if site.layer == layer:
-                names = needed(site, incoming)
                 total += _read(vision, names, incoming) + 4 * incoming * width * ("uniqueness" in names)
                 total += reduce_flops(site, incoming, width, vision.head_dim)
                 tokens = site.keep
         present = tokens + 1  # the class token
         total += 2 * present * width * (4 * width + 2 * vision.intermediate) + 4 * present * present * width
     total += 2 * tokens * vision.text_hidden * (vision.used * width + vision.text_hidden)
-    told = decoder_needs(operator) & set(READ)
+    told = set(plan.tower_features) if plan else set()
     if vision.depth < vision.layers and "next_vision" in told:  # of another layer than the rest
         told.discard("next_vision")
         total += _read(vision, ("next_vision",), tokens)

@@ -41,7 +41,7 @@ class Overlays:
         Args:
             wait: until it is worked out; else "working" is the answer meanwhile.
         """
-        if model not in bundled.GRIDS:
+        if model not in bundled.MODELS:
             return "Not recorded for this operator; eos explain draws it with the model at hand."
         text = operator.to_json()
         with self._lock:

@@ -20,8 +20,9 @@ from eos_platform.dashboards.kept import kept_figure
 from eos_platform.dashboards.operator import operator_figure
 from eos_platform.dashboards.pareto import pareto_figure
 from eos_platform.dashboards.skills import skills_figure
-from eos_platform.objectives import front_title
+from eos_platform.objectives import DEFAULT, front_title
 from eos_platform.operators.spec import OperatorSpec
+from eos_platform.protocols import Objective
 
 DIAGRAMS = 3  # operators drawn each by itself: the cheapest, the middle and the dearest of the front
 FORMATS = ("png", "svg")
@@ -36,6 +37,7 @@ class Report:
     lead: str
     figures: dict[str, go.Figure] = field(default_factory=dict)
     front: pd.DataFrame = field(default_factory=pd.DataFrame)
+    axes: tuple[Objective, ...] = DEFAULT  # of the study
 
 
 def of_study(studies: Studies, study: str) -> Report:
@@ -51,7 +53,7 @@ def of_study(studies: Studies, study: str) -> Report:
     front = found[found["front"]].sort_values("compute_ratio")
     done = f"{counts['done']} trials done" + (f" of {counts['target']}" if counts["target"] else "")
     lead = f"{facts['description']}\nModel {facts['model']}, task {facts['task']}; {done}, {len(front)} on the front."
-    report = Report(study, lead.strip(), front=front)
+    report = Report(study, lead.strip(), front=front, axes=axes)
     report.figures["front"] = pareto_figure(measured, front_title(axes), axes=axes)
     specs = [(str(row["name"]), studies.operator(study, row["key"])) for row in _spread(front)]
     _operators(report, [(name, spec) for name, spec in specs if spec])
@@ -151,11 +153,15 @@ def html(report: Report) -> str:
         "measured_on": "measured on",
         "mean_tokens": "mean tokens",
     }
+    further = [one for one in report.axes if one.metric not in columns]
+    columns |= {one.metric: one.label for one in further}
     table = report.front.reindex(columns=list(columns)).copy()
     for name in ("accuracy", "accuracy_low", "accuracy_high"):
         table[name] = (100 * table[name].astype(float)).round(1)
     table["compute_ratio"] = table["compute_ratio"].astype(float).round(3)
     table["mean_tokens"] = table["mean_tokens"].astype(float).round(1)
+    for one in further:
+        table[one.metric] = ["" if pd.isna(value) else format(value, one.format) for value in table[one.metric]]
     return page(report.title, report.lead, list(report.figures.values()), table=table.rename(columns=columns))
 
 

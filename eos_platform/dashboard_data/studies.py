@@ -160,7 +160,7 @@ class Studies:
     def commands(self, study: str, key: str) -> dict[str, str]:
         """Lines to copy (``attach``, ``cli``) and ``link``, the run in the MLflow UI."""
         facts = self.facts(study)
-        model, words = facts["model"], options_of(from_text(facts["task"]))
+        model, words = facts["model"], options_of(from_text(facts["task"]), facts["model"])
         task = f" {shlex.join(words)}" if words else ""
         path = self._path(self._study(study).runs[key])
         fetch = f"mlflow artifacts download -r {key} -a {names.OPERATOR_FILE} -d ."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,6 +16,7 @@ from ray.air.execution._internal.actor_manager import RayActorManager
 from rich.console import Console
 
 from eos_platform.common.errors import EosError
+from eos_platform.costs.registry import COMPUTE
 from eos_platform.engine.cluster.resources import Share, outcome, remotely, watch
 from eos_platform.engine.schema.study_checks import check_groups
 from eos_platform.engine.schema.study_file import StudyFile
@@ -27,7 +28,8 @@ from eos_platform.engine.strategy.scheduler import make_scheduler
 from eos_platform.engine.strategy.searcher import StudySearcher
 from eos_platform.engine.sync.callback import Listener
 from eos_platform.engine.sync.mlflow_writer import Mirror
-from eos_platform.engine.trial import Facts, Functions, Job, describe, out_of_space, trainable
+from eos_platform.engine.trial import Facts, Functions, Job, costs_on, describe, out_of_space, trainable
+from eos_platform.operators.spec import OperatorSpec
 from eos_platform.search.config import SearchConfig
 from eos_platform.tasks.choice import at_home, text_of
 from eos_platform.terminal.progress import Board
@@ -80,6 +82,14 @@ def inspect(study: StudyFile, job: Job, part: Share) -> Facts:
     if facts.refused:
         raise EosError(facts.refused)
     return facts
+
+
+def measured_costs(study: StudyFile, job: Job, part: Share) -> Callable[[Sequence[OperatorSpec]], list[float]] | None:
+    """Measures operators by the cost that the study's budgets are about, on a worker; None: arithmetic does."""
+    cost = study.search.get("cost", COMPUTE)
+    if cost == COMPUTE:
+        return None
+    return lambda operators: list(outcome(remotely(costs_on, part)(job, cost, list(operators))))
 
 
 def extremes(study: StudyFile) -> list[SearchConfig]:

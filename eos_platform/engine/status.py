@@ -11,6 +11,7 @@ import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
 from eos_platform.common.errors import EosError
+from eos_platform.common.former_names import SEARCH
 from eos_platform.engine.schema.study_file import StudyFile
 from eos_platform.engine.store import optuna_store as store
 from eos_platform.objectives import DEFAULT
@@ -31,10 +32,11 @@ _STATES: dict[TrialState, State] = {
 def search_fields(study: StudyFile, trial: FrozenTrial) -> dict[str, Any]:
     """Every field of the trial's search, fixed ones and defaults included; as stored when the search refuses them."""
     varied = {
-        name: study.space[name].value(value) if name in study.space else value for name, value in trial.params.items()
+        name: study.space[name].value(value) if name in study.space else value
+        for name, value in SEARCH.current(trial.params).items()
     }
     try:
-        return SearchConfig.of({**study.search, **varied}).model_dump()
+        return SearchConfig.of({**study.search, **varied}).fields("python")
     except EosError:
         return {**study.search, **varied}  # the worker says what is wrong with them
 
@@ -108,7 +110,7 @@ def status_of(study: StudyFile, told: optuna.Study, *, written: bool = True) -> 
     lines = []
     for trial in trials:
         waiting = trial.state == TrialState.WAITING
-        params = trial.system_attrs.get("fixed_params", {}) if waiting else trial.params
+        params = SEARCH.current(trial.system_attrs.get("fixed_params", {}) if waiting else trial.params)
         measured = trial.user_attrs.get(store.MEASURED, {})
         lines.append(
             {

@@ -19,7 +19,7 @@ from eos_platform.common.boundary import reading
 from eos_platform.common.errors import EosError
 from eos_platform.common.files import check_regular, is_there, write_atomic
 from eos_platform.engine.cluster.resources import machines, preflight, ray_session, share
-from eos_platform.engine.driver import Interrupted, inspect, job_of, run_trials
+from eos_platform.engine.driver import Interrupted, inspect, job_of, measured_costs, run_trials
 from eos_platform.engine.final_evaluation import finish, points_table
 from eos_platform.engine.schema import study_file
 from eos_platform.engine.schema.study_file import StudyFile
@@ -117,7 +117,8 @@ class Study:
             if elsewhere:
                 preflight(part, job.states, job.model)
             facts = inspect(self.file, job, part)
-            known = warm.origins(self.file, self.folder.runs, facts)
+            costs = measured_costs(self.file, job, part)
+            known = warm.origins(self.file, self.folder.runs, facts, costs)
             job = replace(job, starts=warm.starts(self.file, known))
             self.folder.prepare()
             with (
@@ -125,6 +126,7 @@ class Study:
                 store.open_store(self.folder, create=True) as told,
                 self._lease(told) as lease,
             ):
+                store.bring_up_to_date(told)
                 with self._tracked(told) as recorder:
                     if self.folder.shared:
                         storage.claim(self.folder.states, told.user_attrs[store.UID])

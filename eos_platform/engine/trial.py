@@ -18,10 +18,11 @@ import numpy as np
 import torch
 
 from eos_platform.common.errors import EosError
+from eos_platform.costs.registry import COMPUTE
 from eos_platform.engine.schema.sections import Constraints
 from eos_platform.engine.store import checkpoint_storage as storage
 from eos_platform.engine.store.retry_guard import Attempts
-from eos_platform.engine.strategy.constraints import PREFILL, measure, prefill_ms, times
+from eos_platform.engine.strategy.constraints import costs_of, measure, measure_cost
 from eos_platform.engine.strategy.start_from import nearest
 from eos_platform.engine.trial_result import KEY, make, plain, read
 from eos_platform.objectives import DEFAULT
@@ -77,7 +78,7 @@ class Functions:
     search: Callable[..., Any] = _search
     evaluate: Callable[..., Any] = _evaluate
     check: Callable[..., None] = _check
-    prefill: Callable[..., float] = prefill_ms
+    cost: Callable[..., float] = measure_cost
     examples: Callable[..., list[dict[str, Any]]] = _examples  # pictures to show kept tokens on
     kept: Callable[..., str] = _kept  # the tokens an operator keeps on them, JSON
 
@@ -140,9 +141,7 @@ def run_trial(config: dict[str, Any], job: Job, report: Callable[[dict[str, Any]
         torch.manual_seed(settings.seed)
         with storage.opened(storage.under(job.states, f"trial-{config['root']}")) as state:
             others = {} if job.objectives == DEFAULT else {"objectives": [one.metric for one in job.objectives]}
-            attempts = Attempts(
-                state.folder, {"model": job.model, "task": job.task, **settings.model_dump(mode="json"), **others}
-            )
+            attempts = Attempts(state.folder, {"model": job.model, "task": job.task, **settings.fields(), **others})
             found = attempts.result()
             if found is None:
                 attempts.begin(config.get("session", ""))
@@ -169,8 +168,9 @@ def run_trial(config: dict[str, Any], job: Job, report: Callable[[dict[str, Any]
                     result.operator,
                     settings,
                     job.functions.evaluate,
-                    job.functions.prefill,
+                    job.functions.cost,
                     job.objectives,
+                    _spent(result),
                 )
                 ended = _result(result, also, job.objectives)
                 found = {KEY: plain(ended), "kept": _picture(job, workload, result.operator)}
@@ -215,8 +215,7 @@ def _on_the_way(job: Job, workload: Any, config: SearchConfig) -> Callable[[Any,
     def measured(operator: Any, evaluation: Any) -> dict[str, float]:
         known = lambda *given: evaluation  # noqa: E731 (it has just been evaluated)
         tokens = {"mean_tokens": float(operator.mean_tokens), "tokens_left": float(operator.tokens_left)}
-        prefill = job.functions.prefill
-        return tokens | measure(Constraints(), workload, operator, config, known, prefill, job.objectives)
+        return tokens | measure(Constraints(), workload, operator, config, known, job.functions.cost, job.objectives)
 
     return measured
 
@@ -225,6 +224,7 @@ def _result(found: Any, also: Mapping[str, float], objectives: Sequence[Objectiv
     """A search's result, and what was measured of its operator afterwards."""
     operator = found.operator
     measured = {
+        **_spent(found),
         "accuracy": found.accuracy,
         "compute_ratio": found.compute_ratio,
         "mean_tokens": found.mean_tokens,
@@ -235,6 +235,12 @@ def _result(found: Any, also: Mapping[str, float], objectives: Sequence[Objectiv
     }
     numbers = {name: float(value) for name, value in measured.items() if value is not None}
     return make({**numbers, **also}, objectives, operator.to_json(), operator.regime)
+
+
+def _spent(found: Any) -> dict[str, float]:
+    """The cost that the search's budget is about, where that is not the compute ratio."""
+    spent = getattr(found, "cost", None)  # a stand-in for the search may have none
+    return {} if spent is None or spent.name == COMPUTE else {spent.name: float(spent.value)}
 
 
 def _final(found: Mapping[str, Any], job: Job, number: int) -> dict[str, Any]:
@@ -301,6 +307,14 @@ def describe(job: Job, configs: Sequence[SearchConfig] = ()) -> Facts:
     return Facts(workload.name, workload.target, workload.shape, text, refused, examples, groups)
 
 
+def costs_on(job: Job, cost: str, operators: Sequence[Any]) -> list[float]:
+    """What operators cost on the study's model, in a worker that loads it."""
+    torch.set_num_threads(job.threads)
+    workload = workload_of(job.model, job.task, job.functions, job.loading)
+    questions: int = SearchConfig.model_fields["eval_questions"].default
+    return [float(job.functions.cost(cost, workload, one, questions)) for one in operators]
+
+
 @dataclass(frozen=True)
 class Measured:
     """A deployed operator's held-out result, small enough to send."""
@@ -325,7 +339,8 @@ def examine_operator(job: Job, questions: int, number: int, operator: Any) -> tu
     found = job.functions.evaluate(workload, operator, "heldout", questions)
     scores = np.asarray(found.scores, dtype=float)
     kept = _picture(job, workload, operator)
-    costs = {}
-    if times(Constraints(), job.objectives):
-        costs[PREFILL] = float(job.functions.prefill(workload, operator, questions, split="heldout"))
+    costs = {
+        name: float(job.functions.cost(name, workload, operator, questions, split="heldout"))
+        for name in costs_of(Constraints(), job.objectives)
+    }
     return number, Measured(float(found.accuracy), scores, dict(found.per_skill), kept, costs=costs)

@@ -49,7 +49,7 @@ def rescale(
 
     Args:
         operator: searched on another model (or on this one, for pictures of another size).
-        target: the model it is to fit; ``models.llava.target_of`` gives a model's own.
+        target: the model it is to fit; ``eos_platform.target_of`` gives a model's own.
         probes: learned directions stay (the hidden space is the same: same model, other pictures).
         positions: whether the model can renumber positions; if not, they are kept.
         absent: features (and ``keys``) that the model does not give. They are left out of a score; one made of nothing

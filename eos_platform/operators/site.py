@@ -8,10 +8,11 @@ gives to whom, and how it is averaged), ``summary`` (a token made of all that go
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from eos_platform.common import former_names
 from eos_platform.common.errors import unknown
 from eos_platform.common.strict_types import Bool, Int, MaybeInfinite, Real
 from eos_platform.operators.steering import Steering
@@ -103,6 +104,11 @@ class SiteSpec(Spec):
     rho: Real = Field(default=0.0, ge=0.0, le=100.0)  # reweighting of kept tokens: u_j = exp(rho s_j) / mean
     beta: Unit = 0.0  # log-size bias of later attention
     positions: Literal["keep", "renumber"] = "keep"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _under_current_names(cls, values: Any) -> Any:
+        return former_names.SITE.current(values)
 
     @field_validator("score")
     @classmethod

@@ -17,14 +17,16 @@ Prune (gamma 0), merge (gamma 1, tau 0), pool (gamma 1, tau inf) and reweight (k
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, Field, JsonValue, ValidationError, model_validator
 
-from eos_platform.common import strict_json
+from eos_platform.common import former_names, strict_json
 from eos_platform.common.errors import EosError, explain, shown
 from eos_platform.common.files import MEGABYTE, read_text, shown_path, write_atomic
 from eos_platform.common.printable import check_label
@@ -56,7 +58,7 @@ __all__ = [
     "Transfer",
 ]
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2  # 1 had other names for some selectors (``common/former_names.py``)
 INFINITE: Final = r"sites\.\d+\.transfer\.tau"  # written bare by earlier versions; a string now
 Label = Annotated[str, AfterValidator(check_label)]
 MOST: Final = 10_000  # layers, and tokens a side: what counts them must come to an end
@@ -80,7 +82,7 @@ class Target(Spec):
 class OperatorSpec(Spec):
     """The whole recipe for one model. ``operator.json`` is its JSON form."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     name: Label = "operator"
     target: Target
     # pictures are shrunk until the vision tower makes this grid of tokens of them
@@ -90,9 +92,14 @@ class OperatorSpec(Spec):
 
     @model_validator(mode="before")
     @classmethod
-    def _without_relative(cls, data: Any) -> Any:
-        """What a file says beside the exact numbers follows from them, and is written anew."""
-        return {key: value for key, value in data.items() if key != "relative"} if isinstance(data, dict) else data
+    def _of_any_version(cls, data: Any) -> Any:
+        """Under today's names; what a file says beside the exact numbers follows from them, and is written anew."""
+        if not isinstance(data, dict):
+            return data
+        data = {key: value for key, value in data.items() if key != "relative"}
+        if data.get("schema_version") == 1 and type(data["schema_version"]) is int:
+            data["schema_version"] = SCHEMA_VERSION
+        return _provenance_of(data, former_names.SEARCH.latest)
 
     @model_validator(mode="after")
     def _image_fits(self) -> OperatorSpec:
@@ -213,6 +220,17 @@ class OperatorSpec(Spec):
                 site["transfer"]["tau"] = "Infinity"
         return strict_json.dumps({**data, "relative": self.relative}, indent=2, ascii_only=False) + "\n"
 
+    @property
+    def fingerprint(self) -> str:
+        """Eight digits that tell operators apart: a digest of the file as schema version 1 had it, so that what was
+        stored under it is found again."""
+        data = strict_json.loads(self.to_json(), "operator")
+        data["schema_version"] = 1
+        data["sites"] = [former_names.SITE.former(site) for site in data["sites"]]
+        data = _provenance_of(data, former_names.SEARCH.former)
+        text = strict_json.dumps(data, indent=2, ascii_only=False) + "\n"
+        return hashlib.sha256(text.encode()).hexdigest()[:8]
+
     @classmethod
     def from_json(cls, text: str, where: str = "operator") -> OperatorSpec:
         """Parse and validate.
@@ -233,8 +251,8 @@ class OperatorSpec(Spec):
         if not isinstance(data, dict):
             raise EosError(f"{where}: an operator is a JSON object with 'target' and 'sites'")
         version = data.get("schema_version", SCHEMA_VERSION)
-        if type(version) is not int or version != SCHEMA_VERSION:
-            raise EosError(f"{where}: schema version {shown(version)} is not the {SCHEMA_VERSION} read here")
+        if type(version) is not int or not 1 <= version <= SCHEMA_VERSION:
+            raise EosError(f"{where}: schema version {shown(version)} is not one of 1 to {SCHEMA_VERSION}, read here")
         try:
             return cls.model_validate(data)
         except ValidationError as error:
@@ -252,6 +270,14 @@ class OperatorSpec(Spec):
             EosError: missing, unreadable, or not a valid operator.
         """
         return cls.from_json(read_text(path, "operator file", 64 * MEGABYTE), shown_path(path))
+
+
+def _provenance_of(data: dict[str, Any], rename: Callable[[Any], Any]) -> dict[str, Any]:
+    """The settings of the search that found it under other names."""
+    provenance = data.get("provenance")
+    if not isinstance(provenance, dict) or not isinstance(provenance.get("search"), dict):
+        return data
+    return {**data, "provenance": {**provenance, "search": rename(provenance["search"])}}
 
 
 def _overlap_fits(site: SiteSpec, at: str, tokens: int, target: Target) -> None:

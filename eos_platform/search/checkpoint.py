@@ -18,12 +18,15 @@ from eos_platform.common import strict_json
 from eos_platform.common.boundary import words_of
 from eos_platform.common.errors import EosError, explain, shorten
 from eos_platform.common.files import write_atomic
+from eos_platform.common.former_names import current_tensor
 from eos_platform.common.strict_types import Int, Real
+from eos_platform.costs.fit import Fit
 from eos_platform.search.config import SearchConfig
 from eos_platform.search.parameters import Parameters
 
 FILE = "search.safetensors"
-FORMAT = "4"  # rises when what is kept, or what it means, changes
+FORMAT = "5"  # rises when what is kept, or what it means, changes
+READABLE = ("4", FORMAT)  # 4 has former names of tensors and settings
 
 
 class Unusable(EosError):
@@ -60,22 +63,26 @@ def save_state(
     optimiser: torch.optim.Adam,
     progress: Progress,
     best: dict[str, Tensor],
+    fitted: Fit | None = None,
 ) -> None:
     """Write the state into ``folder`` (atomically).
 
     Args:
         workload: the model and task searched.
         best: the parameters that deployed best so far.
+        fitted: the cost's fit, where it has one.
     """
     tensors = {name: value.detach().cpu() for name, value in _named(parameters, optimiser).items()}
     tensors["mask"] = parameters.mask.cpu()
     tensors |= {f"best.{name}": value.cpu() for name, value in best.items()}
     header = {
         "format": FORMAT,
-        "config": strict_json.dumps(config.model_dump(mode="json")),
+        "config": strict_json.dumps(config.fields()),
         "workload": workload,
         "progress": strict_json.dumps(asdict(progress)),
     }
+    if fitted is not None:
+        header["fit"] = fitted.model_dump_json()
     write_atomic(folder / FILE, save({key: value.contiguous() for key, value in tensors.items()}, header))
 
 
@@ -93,9 +100,9 @@ def load_state(
     try:
         with safe_open(path, framework="pt") as saved:
             header = saved.metadata() or {}
-            if header.get("format") != FORMAT and "progress" in header:
+            if header.get("format") not in READABLE and "progress" in header:
                 raise Unusable(f"{path}: written by another version of the search; use another folder")
-            tensors = {key: saved.get_tensor(key) for key in saved.keys()}  # noqa: SIM118
+            tensors = {current_tensor(key): saved.get_tensor(key) for key in saved.keys()}  # noqa: SIM118
         settings = SearchConfig.of(strict_json.loads(header["config"], "config"), "config")
         if settings != config or header["workload"] != workload:
             raise Unusable(f"{path}: belongs to a search with other settings or of another model; use another folder")
@@ -112,6 +119,16 @@ def load_state(
             value.copy_(tensors[name])
     parameters.fixed = progress.fixed
     return progress, {name.removeprefix("best."): tensors[name].to(parameters.keep.device) for name in best}
+
+
+def kept_fit(folder: Path) -> Fit | None:
+    """The cost's fit that a search in ``folder`` began with; None: there is none, or nobody can read it."""
+    try:
+        with safe_open(folder / FILE, framework="pt") as saved:
+            header = saved.metadata() or {}
+        return Fit.model_validate_json(header["fit"]) if "fit" in header else None
+    except (SafetensorError, OSError, ValueError):
+        return None  # ``load_state`` says what is wrong with the file
 
 
 def _named(parameters: Parameters, optimiser: torch.optim.Adam) -> dict[str, Tensor]:

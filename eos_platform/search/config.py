@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
-from eos_platform.common.errors import explain
+from eos_platform.common import former_names
+from eos_platform.common.errors import EosError, explain
 from eos_platform.common.strict_types import Flag, Int, Real
+from eos_platform.costs.quantity import parse_quantity
+from eos_platform.costs.registry import COMPUTE, COSTS
 
 Positive = Annotated[Real, Field(gt=0.0, allow_inf_nan=False)]
 Weight = Annotated[Real, Field(ge=0.0, allow_inf_nan=False)]
@@ -18,7 +22,13 @@ class SearchConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    budget: Real = Field(default=0.2, gt=0.0, le=1.0, description="target compute ratio; hit means deployed <= budget")
+    cost: str = Field(default=COMPUTE, description="what the budget is about: a cost's name")
+    budget: Real = Field(
+        default=0.2,
+        gt=0.0,
+        allow_inf_nan=False,
+        description="target value of the cost, with or without its unit; hit means deployed <= budget",
+    )
     steps: Int = Field(default=480, ge=4, le=1_000_000, description="optimiser steps")
     batch_size: Int = Field(default=64, ge=1, le=65_536, description="questions a step")
     learning_rate: Real = Field(default=0.05, gt=0.0, le=1.0, description="of the operator's parameters")
@@ -75,6 +85,40 @@ class SearchConfig(BaseModel):
     )
     eval_every: Int = Field(default=0, ge=0, description="steps between deployed evaluations on the way; 0: none")
 
+    @field_validator("cost")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        try:
+            return COSTS.get_named(name).name
+        except EosError as error:
+            raise ValueError(str(error)) from None
+
+    @field_validator("budget", mode="before")
+    @classmethod
+    def _in_unit(cls, value: Any, told: ValidationInfo) -> Any:
+        if not isinstance(value, str) or "cost" not in told.data:
+            return value
+        return parse_quantity(value, COSTS[told.data["cost"]])
+
+    @field_validator("budget")
+    @classmethod
+    def _at_most_all(cls, value: float, told: ValidationInfo) -> float:
+        if value > 1.0 and "cost" in told.data and COSTS[told.data["cost"]].relative:
+            raise PydanticCustomError("less_than_equal", "Input should be less than or equal to 1")
+        return value
+
+    @model_validator(mode="after")
+    def _has_budget(self) -> SearchConfig:
+        cost = COSTS[self.cost]
+        if not cost.relative and "budget" not in self.model_fields_set:
+            raise ValueError(f"budget: cost {cost.name} needs one, in {cost.unit or 'its own terms'}")
+        return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _under_current_names(cls, values: Any) -> Any:
+        return former_names.SEARCH.current(values)
+
     @model_validator(mode="after")
     def _anneals(self) -> SearchConfig:
         if self.temperature_end > self.temperature_start:
@@ -87,6 +131,13 @@ class SearchConfig(BaseModel):
         if self.portable and asked:
             raise ValueError(f"portable leaves {' and '.join(asked)} out, as no learned direction fits another model")
         return self
+
+    def fields(self, mode: Literal["json", "python"] = "json") -> dict[str, Any]:
+        """Every field, as files and stores have them: without the cost where it is the compute ratio.
+
+        Files written before there was a choice of costs then stay equal to new ones.
+        """
+        return self.model_dump(mode=mode, exclude={"cost"} if self.cost == COMPUTE else None)
 
     @property
     def learns_directions(self) -> bool:

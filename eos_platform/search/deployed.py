@@ -12,10 +12,10 @@ from eos_platform.models.runtime.attach import reducing
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.search.checkpoint import Progress
 from eos_platform.search.config import SearchConfig
+from eos_platform.search.cost import SearchCost, flops_cost
 from eos_platform.search.discretise import to_operator, whole_counts
 from eos_platform.search.objective import losses
 from eos_platform.search.parameters import Parameters
-from eos_platform.search.start import counts_now
 from eos_platform.tasks.base import Subject
 from eos_platform.tasks.batch import Asked, answer_states, answered
 
@@ -49,8 +49,10 @@ class Deployed:
         progress: Progress,
         encoded: Asked,
         teacher_qad: Tensor,
+        cost: SearchCost | None = None,
     ) -> None:
-        """``progress``: where the questions asked here are counted."""
+        """``progress``: where the questions asked here are counted; ``cost``: default: the compute ratio."""
+        self.cost = cost or flops_cost(workload)
         self.workload, self.config, self.parameters, self.progress = workload, config, parameters, progress
         self.encoded, self.teacher_qad = encoded, teacher_qad
         self.tried_on = tried_on(config)
@@ -60,7 +62,7 @@ class Deployed:
         """Tokens left after each candidate site (sites,), soft until they are fixed; ``budget`` is what they meet."""
         if self.parameters.fixed is not None:
             return self.parameters.whole()
-        return counts_now(self.parameters, self.workload, budget)
+        return self.cost.counts(self.parameters, budget)
 
     def candidates(self, budget: float) -> int:
         """How many tokens the first site lets compete."""
@@ -71,9 +73,9 @@ class Deployed:
     def whole_counts(self, steepness: float = 1.0) -> tuple[int, ...]:
         """What the soft counts are when deployed."""
         parameters, workload = self.parameters, self.workload
-        soft = counts_now(parameters, workload, self.config.budget).detach()
+        soft = self.cost.counts(parameters, self.config.budget).detach()
         shape, text = workload.shape, workload.text_tokens
-        return whole_counts(soft, parameters, self.config, workload.target, shape, text, steepness)
+        return whole_counts(soft, parameters, self.config, workload.target, shape, text, steepness, self.cost)
 
     def best_counts(self) -> tuple[int, ...]:
         """Of the searched schedule and steeper and flatter ones of the same cost, the one that deploys best.
@@ -114,7 +116,7 @@ class Deployed:
             "model": self.workload.name,
             "task": self.workload.task,
             "step": self.progress.step,
-            "search": self.config.model_dump(mode="json"),
+            "search": self.config.fields(),
         }
         return operator.model_copy(update={"provenance": provenance})
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import copy
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from eos_platform.common.errors import EosError
 from eos_platform.costs.flops import DecoderShape, compute_ratio
+from eos_platform.costs.quantity import shown_quantity
 from eos_platform.operators.spec import FEATURES, OperatorSpec, SiteSpec, Steering, Target, Transfer
 from eos_platform.search.config import SearchConfig
 from eos_platform.search.parameters import Parameters
+
+if TYPE_CHECKING:
+    from eos_platform.search.cost import SearchCost
 
 SLIGHT = 0.05  # features weighing less than this share of the heaviest are not worth computing
 UNTOUCHED = 0.98  # a site that lets this share of tokens pass does not act
@@ -91,6 +96,7 @@ def whole_counts(
     shape: DecoderShape,
     text: int,
     steepness: float = 1.0,
+    cost: SearchCost | None = None,
 ) -> tuple[int, ...]:
     """Whole counts in the proportions of the soft ones, as large as the budget allows.
 
@@ -100,6 +106,7 @@ def whole_counts(
         soft_counts: (sites,)
         text: tokens that are not visual.
         steepness: exponent on the share that stays after the first acting site; 0 reduces there alone.
+        cost: that the budget is about; default: the compute ratio.
 
     Raises:
         EosError: not even one token at every site fits the budget.
@@ -134,7 +141,8 @@ def whole_counts(
             if count != before:
                 sites.append(site.model_copy(update={"keep": count}))
                 before = count
-        return compute_ratio(everywhere.model_copy(update={"sites": tuple(sites)}), shape, text)
+        tried = everywhere.model_copy(update={"sites": tuple(sites)})
+        return cost.deployed(tried) if cost else compute_ratio(tried, shape, text)
 
     low, high = 0.0, (target.tokens + 1) / max(min(soft), 1e-3)
     if ratio(scaled(high)) <= config.budget:  # no site is needed
@@ -143,7 +151,7 @@ def whole_counts(
         acts[0] = True  # the others alone do not do it
     counts = scaled(low)
     if ratio(counts) > config.budget:
-        raise impossible(config.budget, ratio(counts))
+        raise impossible(config.budget, ratio(counts), cost)
     for _ in range(40):
         middle = (low + high) / 2
         tried = scaled(middle)
@@ -163,8 +171,12 @@ def whole_counts(
     return counts
 
 
-def impossible(budget: float, least: float) -> EosError:
+def impossible(budget: float, least: float, cost: SearchCost | None = None) -> EosError:
     """The error for a budget that nothing reaches."""
+    asked, takes = f"{budget:g}", f"{least:.3f}"
+    if cost and cost.cost.unit:
+        asked, takes = (shown_quantity(value, cost.cost) for value in (budget, least))
+    fitted = " as fitted" if cost and cost.fitted else ""
     return EosError(
-        f"budget {budget:g} is impossible: one visual token at every searched site already takes {least:.3f}"
+        f"budget {asked} is impossible: one visual token at every searched site already takes {takes}{fitted}"
     )

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from eos_platform.common.errors import EosError
 from eos_platform.search.config import SearchConfig
+from eos_platform.search.cost import SearchCost
 from eos_platform.search.run import Report, SearchResult, search
 from eos_platform.search.start import check
 from eos_platform.tasks.base import Subject
@@ -28,7 +29,7 @@ def front(
     """One search a budget, from the largest to the smallest; the first is a whole one, the others are short.
 
     Args:
-        budgets: compute ratios.
+        budgets: values of the cost that ``config`` names.
         config: of the first search; its own budget plays no part.
         report: given a budget, the report callback of its search.
 
@@ -36,12 +37,13 @@ def front(
         EosError: no budgets, or one that nothing reaches; before anything is searched.
     """
     configs = configs_of(config, budgets)
+    cost: SearchCost | None = None
     for one in configs:
-        check(workload, one)
+        cost = check(workload, one, cost)
     found: SearchResult | None = None
     for one in configs:
         told = report(one.budget) if report else None
-        found = search(workload, one, report=told, start=found.parameters if found else None)
+        found = search(workload, one, report=told, start=found.parameters if found else None, cost=cost)
         yield found
 
 

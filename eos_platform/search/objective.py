@@ -52,7 +52,7 @@ def losses(model: Any, state_bad: Tensor, teacher_bad: Tensor, batch: Batch) -> 
 
 
 def excess(ratio: Tensor, budget: float) -> Tensor:
-    """By how much the compute ratio is over the budget, relative to it; 0 when it is not (one-sided)."""
+    """By how much the cost is over the budget, relative to it; 0 when it is not (one-sided)."""
     return F.relu(ratio / budget - 1)
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from eos_platform.operators.relaxed.site import RelaxedSite
 from eos_platform.operators.spec import FEATURES, Support, Target
 from eos_platform.search.config import SearchConfig
+from eos_platform.search.solve import Solve, parabola
 
 TAU_RANGE = (1e-3, 10.0)
 SPREAD_MOST, RHO_MOST = 10.0, 10.0
@@ -74,26 +75,18 @@ class Parameters(nn.Module):
             log_stay = torch.cat([torch.zeros_like(log_stay[:1]), log_stay[1:]])
         return log_stay.cumsum(0).exp()
 
-    def counts(self, ratio: Callable[[Tensor], Tensor], budget: float | Tensor) -> Tensor:
+    def counts(self, cost: Callable[[Tensor], Tensor], budget: float | Tensor, solve: Solve = parabola) -> Tensor:
         """Soft tokens left after each site (sites,), at least one.
 
         Args:
-            ratio: the compute ratio of given counts, differentiable; it is close to a parabola in their scale.
-            budget: what an exact rule meets, by solving that parabola.
+            cost: of given counts, differentiable.
+            budget: what an exact rule meets.
+            solve: finds the scale of all counts at which it does.
         """
         shares = self.shares()
         if not self.exact:
             return (self.tokens * shares).clamp_min(1.0)
-        at = [self.tokens * part for part in (0.02, 0.3, 0.9)]
-        low, middle, high = (ratio(scale * shares) for scale in at)
-        steep = (middle - low) / (at[1] - at[0])
-        curve = ((high - low) / (at[2] - at[0]) - steep) / (at[2] - at[1])
-        slope = steep - curve * (at[0] + at[1])
-        rest = low - slope * at[0] - curve * at[0] ** 2 - budget
-        # the form of the root that stays exact when there is no curve
-        root = (slope.square() - 4 * curve * rest).clamp_min(1e-12).sqrt()
-        scale = (-2 * rest / (slope + root)).clamp(1.0, self.tokens - 1.0)
-        return (scale * shares).clamp_min(1.0)
+        return (solve(cost, shares, budget, self.tokens) * shares).clamp_min(1.0)
 
     def sites(self, counts: Tensor) -> list[RelaxedSite]:
         """The relaxed sites; once counts are fixed, only those that act."""

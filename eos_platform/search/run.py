@@ -24,16 +24,18 @@ from torch import Tensor
 
 from eos_platform.common.errors import EosError
 from eos_platform.costs.flops import compute_ratio
+from eos_platform.costs.registry import COMPUTE
 from eos_platform.operators.spec import OperatorSpec
-from eos_platform.search.checkpoint import Progress, load_state, save_state
+from eos_platform.search.checkpoint import Progress, kept_fit, load_state, save_state
 from eos_platform.search.config import SearchConfig
+from eos_platform.search.cost import SearchCost, Spent, search_cost
 from eos_platform.search.deployed import COMPARED, Deployed
 from eos_platform.search.discretise import feature_mask
 from eos_platform.search.objective import excess, teacher_states
 from eos_platform.search.parameters import Parameters
 from eos_platform.search.schedule import Schedule
 from eos_platform.search.start import check, start_at_budget, take_over
-from eos_platform.search.step import Stepper
+from eos_platform.search.step import SOFT_COST, Stepper
 from eos_platform.tasks.base import Subject
 from eos_platform.tasks.evaluate import Evaluation, evaluate
 
@@ -57,7 +59,15 @@ class SearchResult:
     samples: int  # questions seen, with repetition
     seconds: float
     history: list[dict[str, float]] = field(default_factory=list, repr=False)
+    cost: Spent | None = None  # that the budget is about
     parameters: dict[str, Tensor] = field(default_factory=dict, repr=False, compare=False)  # to start another from
+
+    def paid(self) -> str:
+        """The compute ratio in words, and before it the cost that the budget is about where that is another."""
+        ratio = f"compute ratio {self.compute_ratio:.3f}"
+        if self.cost is None:
+            return ratio
+        return str(self.cost) if self.cost.name == COMPUTE else f"{self.cost}, {ratio}"
 
 
 class SearchDiverged(EosError):
@@ -72,12 +82,14 @@ def search(
     checkpoint: Path | None = None,
     start: Mapping[str, Tensor] | None = None,
     measure: Measure | None = None,
+    cost: SearchCost | None = None,
 ) -> SearchResult:
     """Search an operator for ``workload`` under ``config``.
 
     Args:
         report: called every few steps with the step and the curves; what it raises ends the search.
         checkpoint: a folder. The state is kept there; a search that finds one goes on from it, with the same result.
+        cost: that the budget is about, from an earlier ``check`` of the same workload; default: found here.
         start: ``parameters`` of a search of the same sites and model, at another budget say; default: from scratch.
         measure: what else to report of an operator deployed on the way, by name; default: accuracy and compute alone.
 
@@ -85,7 +97,7 @@ def search(
         EosError: a site beyond the last layer, a budget nothing reaches, a checkpoint of another search.
         SearchDiverged: the loss became NaN or infinite.
     """
-    return _Search(workload, config, report, checkpoint, start or {}, measure).run()
+    return _Search(workload, config, report, checkpoint, start or {}, measure, cost).run()
 
 
 class _Search:
@@ -97,29 +109,32 @@ class _Search:
         folder: Path | None,
         start: Mapping[str, Tensor],
         measure: Measure | None = None,
+        cost: SearchCost | None = None,
     ) -> None:
         self.measure = measure
         self.workload, self.config, self.report, self.folder = workload, config, report, folder
         self.subject = f"{workload.name} on {workload.task}"
-        check(workload, config)
+        # an interrupted search goes on with the fit it began with: measuring again would give another
+        fitted = kept_fit(folder) if folder is not None else None
+        self.cost = check(workload, config, search_cost(workload, config, fitted) if fitted else cost)
         torch.manual_seed(config.seed)
         self.parameters = Parameters(config, workload.target, workload.shape.hidden, workload.features)
         self.parameters.to(workload.model.device)
         take_over(self.parameters, start)
-        start_at_budget(self.parameters, workload, config)
+        start_at_budget(self.parameters, workload, config, self.cost)
         self.encoded = workload.encoded("search", config.search_questions)
         if len(self.parameters.usual):
             self.parameters.usual.copy_(self.encoded.usual_question())
         teacher_qad = teacher_states(workload.model, self.encoded)
-        self.stepper = Stepper(workload, config, self.parameters, self.encoded, teacher_qad)
+        self.stepper = Stepper(workload, config, self.parameters, self.encoded, teacher_qad, self.cost)
         self.progress = Progress(multiplier=config.budget_weight)
         self.best: dict[str, Tensor] = {}  # of the straight-through steps compared, the parameters that deploy best
         if folder is not None:
             found = load_state(folder, config, self.subject, self.parameters, self.stepper.optimiser)
             if found is not None:
                 self.progress, self.best = found
-        self.deployed = Deployed(workload, config, self.parameters, self.progress, self.encoded, teacher_qad)
-        self.schedule = Schedule(config)
+        self.deployed = Deployed(workload, config, self.parameters, self.progress, self.encoded, teacher_qad, self.cost)
+        self.schedule = Schedule(config, self.cost.whole)
         self.soft_steps = self.schedule.soft_steps
         self.good = [value.detach().clone() for value in self.state()]
 
@@ -136,6 +151,9 @@ class _Search:
         self.settle()
         operator = self.deployed.operator()
         self.save()
+        spent = self.cost.spent(operator, config.budget)
+        if spent.name != COMPUTE:  # which follows from the operator
+            operator = operator.model_copy(update={"provenance": {**operator.provenance, "cost": spent.as_json()}})
         accuracy = evaluate(workload, operator, "validation", config.eval_questions).accuracy
         return SearchResult(
             operator=operator,
@@ -146,6 +164,7 @@ class _Search:
             samples=progress.samples,
             seconds=time.monotonic() - started,
             history=progress.history,
+            cost=spent,
             parameters={name: value.detach().clone() for name, value in self.parameters.named_parameters()},
         )
 
@@ -174,7 +193,7 @@ class _Search:
         if not math.isfinite(self.curves["loss"]):
             self.restart()
         elif not hard:
-            ratio = torch.tensor(self.curves["soft_compute_ratio"])
+            ratio = torch.tensor(self.curves.get(SOFT_COST, self.curves["soft_compute_ratio"]))
             progress.multiplier += config.budget_growth * float(excess(ratio, budget))
         progress.step += 1
         self.curves |= {"multiplier": progress.multiplier, "temperature": self.schedule.temperature(progress.step)}
@@ -232,6 +251,7 @@ class _Search:
                 self.stepper.optimiser,
                 self.progress,
                 self.best,
+                self.cost.fitted,
             )
 
     def due(self, times: int) -> bool:
@@ -247,6 +267,8 @@ class _Search:
             found = evaluate(self.workload, operator, "validation", config.eval_questions)
             self.curves["accuracy"] = found.accuracy
             self.curves["compute_ratio"] = compute_ratio(operator, self.workload.shape, self.workload.text_tokens)
+            if config.cost != COMPUTE:
+                self.curves[config.cost] = self.cost.deployed(operator)
             if self.measure is not None:
                 self.curves |= self.measure(operator, found)
         if measured or self.due(REPORTS):

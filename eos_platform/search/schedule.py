@@ -8,16 +8,19 @@ from eos_platform.search.config import SearchConfig
 
 WARM_UP = 10  # steps until the learning rate is full
 LEAST_RATE = 0.1  # of it, at the end
-EASED = (0.1, 0.25)  # budgets in between: below, steps at the budget itself are worth more; above, all is easy
-EASIEST = 0.375  # compute ratio that no such search begins above
+# budgets in between, as shares of the unreduced cost: below, steps at the budget itself are worth more; above, all is
+# easy
+EASED = (0.1, 0.25)
+EASIEST = 0.375  # of the unreduced cost: no such search begins above
 COMING_DOWN = 0.5  # share of the soft stage
 
 
 class Schedule:
     """Of one search; every value follows from the step alone, so that a search goes on as if never interrupted."""
 
-    def __init__(self, config: SearchConfig) -> None:
-        self.config = config
+    def __init__(self, config: SearchConfig, whole: float = 1.0) -> None:
+        """``whole``: the cost of the unreduced model."""
+        self.config, self.whole = config, whole
         self.soft_steps = config.steps - round(config.straight_through * config.steps)
 
     def rate(self, step: int) -> float:
@@ -32,14 +35,14 @@ class Schedule:
         return self.config.temperature_start * (self.config.temperature_end / self.config.temperature_start) ** done
 
     def budget(self, step: int) -> float:
-        """Compute ratio to meet: geometric from an easier one to the budget, which the second half of the soft stage
+        """Cost to meet: geometric from an easier one to the budget, which the second half of the soft stage
         keeps to.
 
         With more tokens a search learns what to look for before it has to choose; only an exact rule follows.
         """
         budget = self.config.budget
-        start = min(EASIEST, self.config.ease * budget)
-        if self.config.budget_rule != "exact" or not EASED[0] <= budget <= EASED[1] or start <= budget:
+        start = min(EASIEST * self.whole, self.config.ease * budget)
+        if self.config.budget_rule != "exact" or not EASED[0] <= budget / self.whole <= EASED[1] or start <= budget:
             return budget
         steps = COMING_DOWN * self.soft_steps
         left = 1 - min(1.0, step / steps) if steps >= 1 else 0.0

@@ -8,16 +8,22 @@ import torch
 from torch import Tensor
 
 from eos_platform.common.errors import EosError
-from eos_platform.costs.flops import compute_ratio, soft_compute_ratio
+from eos_platform.costs.quantity import shown_quantity
 from eos_platform.operators.relaxed.site import RelaxedSite
 from eos_platform.search.config import SearchConfig
+from eos_platform.search.cost import SearchCost, flops_cost, search_cost
 from eos_platform.search.discretise import costliest, impossible, to_operator
 from eos_platform.search.parameters import STAY, Parameters, candidate_layers
 from eos_platform.tasks.base import Subject
 
+BEYOND = 0.25  # of the unreduced cost as measured
 
-def check(workload: Subject, config: SearchConfig) -> None:
-    """Refuse what cannot be searched, before anything is loaded or written.
+
+def check(workload: Subject, config: SearchConfig, cost: SearchCost | None = None) -> SearchCost:
+    """Refuse what cannot be searched, before anything is written; the cost that the budget is about.
+
+    Args:
+        cost: already known, of an earlier check say.
 
     Raises:
         EosError: a site beyond the last layer, sites out of order, or a budget that nothing reaches.
@@ -31,9 +37,20 @@ def check(workload: Subject, config: SearchConfig) -> None:
         raise EosError(f"layers: {list(layers)} must be different and in ascending order, at least one")
     parameters = Parameters(config.model_copy(update={"layers": layers[:1]}), target, workload.shape.hidden)
     least = to_operator(costliest(parameters), (1,), target, "least")
-    ratio = compute_ratio(least, workload.shape, workload.text_tokens)
-    if ratio > config.budget:
-        raise impossible(config.budget, ratio)
+    cost = cost or search_cost(workload, config)
+    _refuse_beyond(config.budget, cost)
+    takes = cost.deployed(least)
+    if takes > config.budget:
+        raise impossible(config.budget, takes, cost)
+    return cost
+
+
+def _refuse_beyond(budget: float, cost: SearchCost) -> None:
+    """Refuse a budget that the unreduced model keeps to. A measured cost scatters, and may be exceeded by some."""
+    whole = cost.whole * (1 + BEYOND if cost.fitted else 1)
+    if not cost.cost.relative and budget > whole:
+        shown = shown_quantity(budget, cost.cost), shown_quantity(cost.whole, cost.cost)
+        raise EosError(f"budget {shown[0]} leaves nothing to reduce: the unreduced model takes {shown[1]}")
 
 
 @torch.no_grad()
@@ -54,28 +71,30 @@ def take_over(parameters: Parameters, start: Mapping[str, Tensor]) -> None:
 
 def soft_ratio(sites: list[RelaxedSite], workload: Subject) -> Tensor:
     """The sites' compute ratio, differentiable in their counts."""
-    counts = [site.count for site in sites]
-    return soft_compute_ratio(sites, counts, workload.shape, workload.target.tokens, workload.text_tokens)
+    return flops_cost(workload).relaxed(sites)
 
 
 def counts_now(parameters: Parameters, workload: Subject, budget: float) -> Tensor:
-    """The soft counts (sites,), under an exact rule those that meet ``budget``."""
-    return parameters.counts(lambda tried: soft_ratio(parameters.sites(tried), workload), budget)
+    """The soft counts (sites,), under an exact rule those whose compute ratio meets ``budget``."""
+    return flops_cost(workload).counts(parameters, budget)
 
 
 @torch.no_grad()
-def start_at_budget(parameters: Parameters, workload: Subject, config: SearchConfig) -> None:
+def start_at_budget(
+    parameters: Parameters, workload: Subject, config: SearchConfig, cost: SearchCost | None = None
+) -> None:
     """Begin where the budget is just met: the first site reduces most, the others by the same smaller share each.
 
     An exact rule is there anyway.
     """
     if config.budget_rule == "exact":
         return
+    spent = cost or flops_cost(workload)
 
     def ratio(logit: float) -> float:
         parameters.keep.fill_(logit / 2 + STAY)
         parameters.keep[0] = logit
-        return float(soft_ratio(parameters.sites(counts_now(parameters, workload, config.budget)), workload))
+        return float(spent.relaxed(parameters.sites(spent.counts(parameters, config.budget))))
 
     low, high = -12.0, 12.0
     for _ in range(40):

@@ -12,26 +12,39 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from eos_platform.costs.registry import COMPUTE
 from eos_platform.models.relaxation.relaxed import relaxed
 from eos_platform.search.config import SearchConfig
+from eos_platform.search.cost import SearchCost, flops_cost
 from eos_platform.search.objective import losses, total_loss
 from eos_platform.search.parameters import Parameters
-from eos_platform.search.start import soft_ratio
 from eos_platform.tasks.base import Subject
 from eos_platform.tasks.batch import Asked, answer_states
 
 CLIP = 5.0  # of the gradient's length
 CURVES = ("loss", "task_loss", "distill_loss", "align_loss", "soft_compute_ratio")
+SOFT_COST = "soft_cost"  # where the budget is about another cost
 
 
 class Stepper:
     """Runs steps on questions of its ``encoded``; what changes from step to step lives in tensors of its own."""
 
     def __init__(
-        self, workload: Subject, config: SearchConfig, parameters: Parameters, encoded: Asked, teacher_qad: Tensor
+        self,
+        workload: Subject,
+        config: SearchConfig,
+        parameters: Parameters,
+        encoded: Asked,
+        teacher_qad: Tensor,
+        cost: SearchCost | None = None,
     ) -> None:
+        """``cost``: that the budget is about; default: the compute ratio."""
         self.workload, self.config, self.parameters = workload, config, parameters
         self.encoded, self.teacher_qad = encoded, teacher_qad
+        self.compute = flops_cost(workload)
+        self.cost = cost or self.compute
+        other = self.cost.cost.name != COMPUTE
+        self.curves = (*CURVES, SOFT_COST) if other else CURVES
         device = parameters.keep.device
         self.on_gpu = device.type == "cuda"
         self.captures = self.on_gpu and not encoded.waits
@@ -48,7 +61,7 @@ class Stepper:
     def run(
         self, index_b: Tensor, *, budget: float, temperature: float, multiplier: float, rate: float, candidates: int
     ) -> dict[str, float]:
-        """One step on the questions ``index_b``; the curves (``CURVES``) as they were before it."""
+        """One step on the questions ``index_b``; the curves (``self.curves``) as they were before it."""
         self.index_b.copy_(index_b)
         self.budget.fill_(budget)
         self.temperature.fill_(temperature)
@@ -68,7 +81,7 @@ class Stepper:
                 self._capture(hard, candidates)
             self._graph.replay()
         assert self.measured is not None
-        return dict(zip(CURVES, self.measured.tolist(), strict=True))
+        return dict(zip(self.curves, self.measured.tolist(), strict=True))
 
     def _capture(self, hard: bool, candidates: int) -> None:
         """Record the step; what the trial runs change is put back."""
@@ -95,7 +108,7 @@ class Stepper:
         batch = self.encoded.batch(self.index_b)
         counts = self.fixed_counts
         if counts is None:
-            counts = parameters.counts(lambda tried: soft_ratio(parameters.sites(tried), workload), self.budget)
+            counts = self.cost.counts(parameters, self.budget)
         sites = parameters.sites(counts)
         mask = _causal(batch.layout.valid_bs) if self.captures else None
         soft, tokens = self.temperature, workload.target.tokens
@@ -104,14 +117,17 @@ class Stepper:
         ):
             state_bad = answer_states(workload.model, batch, mask)
         parts = losses(workload.model, state_bad, self.teacher_qad[self.index_b], batch)
-        ratio = soft_ratio(sites, workload) if sites else torch.ones_like(self.multiplier)
-        loss = total_loss(parts, ratio, self.multiplier, config)
+        spent = self.cost.relaxed(sites) if sites else torch.full_like(self.multiplier, self.cost.whole)
+        loss = total_loss(parts, spent, self.multiplier, config)
         self.optimiser.zero_grad(set_to_none=False)
         if sites:  # a budget of everything may leave none that act
             loss.backward()
         self._clip()
         self.optimiser.step()
-        self.measured = torch.stack([loss, *parts.values(), ratio]).detach()
+        curves = [loss, *parts.values(), spent]
+        if SOFT_COST in self.curves:
+            curves.insert(-1, self.compute.relaxed(sites) if sites else torch.ones_like(self.multiplier))
+        self.measured = torch.stack(curves).detach()
 
     @torch.no_grad()
     def _clip(self) -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
+
+import numpy as np
 
 from eos_platform.costs.flops import DecoderShape, VisionShape, shape_of, vision_shape_of, whole_model_ratio
 from eos_platform.costs.profiled_flops import counted_flops
 from eos_platform.models.adapters.adapter import Adapter, adapter_of
-from eos_platform.models.adapters.target import check_fits, parts_of, target_of
+from eos_platform.models.adapters.target import check_plan, parts_of, target_of
+from eos_platform.operators.plan import OperatorPlan
 from eos_platform.operators.spec import FEATURES, OperatorSpec, Target
 from eos_platform.tasks.batch import Asked
 from eos_platform.tasks.scenes import Split
@@ -71,7 +75,7 @@ class Subject(ABC):
         Raises:
             EosError: why.
         """
-        check_fits(parts_of(self.model), operator)
+        check_plan(parts_of(self.model), OperatorPlan.of(operator))
 
     def whole_ratio(self, operator: OperatorSpec) -> float | None:
         """The compute ratio with vision tower and projector on both sides; None: their cost is not known."""
@@ -82,6 +86,10 @@ class Subject(ABC):
     def counted_flops(self, operator: OperatorSpec | None) -> int:
         """FLOPs as counted while the language model's prefill of a typical prompt runs."""
         return counted_flops(self.model, operator, self.text_tokens)
+
+    def subsets(self, split: Split, questions: int) -> Mapping[str, np.ndarray]:
+        """Groups beside the skills, which may share questions: (questions,) bool of each, by name."""
+        return {}
 
     @property
     def source(self) -> str:

@@ -156,3 +156,23 @@ def exact(logits_bav: Tensor, batch: Batch) -> Tensor:
 def answered(model: Any, batch: Batch) -> Tensor:
     """Which questions the model answers exactly (b,), with whatever operator is on it."""
     return exact(adapter_of(model).logits(answer_states(model, batch)), batch)
+
+
+@torch.no_grad()
+def ask(encoded: Asked, operator: OperatorSpec | None = None, size: int | None = None) -> np.ndarray:
+    """What the model's answers to all questions are worth (questions,), with an operator deployed on it.
+
+    Args:
+        encoded: the questions.
+        operator: None: the model as it is.
+        size: questions in a batch.
+    """
+    if operator is not None:
+        encoded = encoded.seen_by(operator)
+    size = size or (256 if encoded.model.device.type == "cuda" else 32)
+    found, numbers = [], []
+    for batch in encoded.batches(size):
+        found.append(encoded.scores(batch, operator))
+        numbers.append(batch.index_b)
+    scores: np.ndarray = in_order(found, numbers).cpu().numpy().astype(float)
+    return scores

@@ -23,10 +23,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from eos_platform.common.cache_folder import FOLDER as FOLDER
+from eos_platform.common.cache_folder import cache_folder
 from eos_platform.common.errors import EosError
 from eos_platform.common.files import check_regular
 
-FOLDER, LIMIT = "EOS_CACHE", "EOS_CACHE_GB"
+LIMIT = "EOS_CACHE_GB"
 GIGABYTES = 8.0
 SUFFIX = ".features"
 CHECKSUM = "crc32"  # in the file's header
@@ -43,21 +45,13 @@ def key_of(parameters: Iterable[Tensor], *facts: object) -> str:
     return digest.hexdigest()[:32]
 
 
-def folder() -> Path | None:
-    """Where the files lie; None: there is no cache."""
-    told = os.environ.get(FOLDER, "")
-    if told == "off":
-        return None
-    return Path(told) if told else Path.home() / ".cache" / "eos-platform"
-
-
 def load(key: str, forms: Mapping[str, Form] | None = None) -> dict[str, Tensor] | None:
     """The tensors of that name, mapped; None: they are not there, or not what was kept.
 
     Args:
         forms: what they must be: the type and shape of each, by name.
     """
-    place = folder()
+    place = cache_folder()
     if place is None:
         return None
     path = place / (key + SUFFIX)
@@ -93,7 +87,7 @@ def _fit(found: Mapping[str, Tensor], forms: Mapping[str, Form] | None) -> bool:
 
 def save(key: str, tensors: Mapping[str, Tensor]) -> None:
     """Keep tensors, if there is room for them."""
-    place = folder()
+    place = cache_folder()
     if place is None:
         return
     size = sum(value.numel() * value.element_size() for value in tensors.values())

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from eos_platform.common import strict_json
+from eos_platform.common.boundary import reading
 from eos_platform.common.errors import EosError, did_you_mean, shown
 from eos_platform.common.printable import check_characters
+from eos_platform.models.bundled import MODELS
 from eos_platform.protocols import Task
 from eos_platform.tasks.registry import TASKS
 
@@ -61,9 +63,17 @@ def open_task(task: Choice | Task) -> Task:
     if isinstance(task, Task) and not isinstance(task, (str, Mapping)):
         return task
     found = checked(task)
-    if isinstance(found, str):
-        return TASKS.get_named(found)()
-    return TASKS.get_named(found["name"])(**{key: value for key, value in found.items() if key != "name"})
+    name = name_of(found)
+    options = {} if isinstance(found, str) else {key: value for key, value in found.items() if key != "name"}
+    with reading(f"task '{name}'"):  # it may be another package's
+        made = TASKS.get_named(name)(**options)
+    if not isinstance(made, Task):
+        raise EosError(f"task '{name}': {shown(made)} lacks what a task has: {', '.join(_lacking(made))}")
+    return made
+
+
+def _lacking(thing: Any) -> list[str]:
+    return [part for part in ("name", "version", "groups", "examples", "score") if not hasattr(thing, part)]
 
 
 def name_of(task: Choice) -> str:
@@ -88,9 +98,15 @@ def from_text(text: str) -> str | dict[str, Any]:
     return text
 
 
-def options_of(task: Choice) -> list[str]:
-    """The same as words of a command line; none for what is meant anyway."""
-    if task == "scenes":
+def default_for(model: str | Path) -> str:
+    """The task that is meant where none is named: the one a bundled model was trained on, else ``scenes``."""
+    known = MODELS.get(str(model))
+    return known.task if known else "scenes"
+
+
+def options_of(task: Choice, model: str | Path = "") -> list[str]:
+    """The same as words of a command line; none for what is meant anyway with a model."""
+    if task == default_for(model):
         return []
     words = ["--task", name_of(task)]
     for key, value in () if isinstance(task, str) else task.items():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,8 +13,7 @@ import torch
 from eos_platform.common.errors import EosError
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.tasks.base import Subject
-from eos_platform.tasks.batch import in_order
-from eos_platform.tasks.data.progress import counted
+from eos_platform.tasks.batch import ask
 from eos_platform.tasks.scenes import Split
 
 
@@ -22,6 +23,7 @@ class Evaluation:
 
     scores: np.ndarray  # (questions,) float, from 0 to 1
     skills: tuple[str, ...]  # of each question, its group
+    find_subsets: Callable[[], Mapping[str, np.ndarray]] = field(default=dict, repr=False, compare=False)
 
     @property
     def questions(self) -> int:
@@ -49,16 +51,30 @@ class Evaluation:
         """The mean score: of answers right or wrong, the share of the right ones."""
         return float(self.scores.mean())
 
+    @cached_property
+    def subsets(self) -> dict[str, np.ndarray]:
+        """Further groups, which share questions with others: (questions,) bool of each that has any."""
+        return {name: chosen for name, chosen in self.find_subsets().items() if chosen.any()}
+
     @property
     def per_skill(self) -> dict[str, float]:
-        """The same for each group of questions that was asked."""
+        """The same for each group of questions that was asked, and for each subset."""
         skills = np.asarray(self.skills)
-        return {skill: float(self.scores[skills == skill].mean()) for skill in dict.fromkeys(self.skills)}
+        found = {skill: float(self.scores[skills == skill].mean()) for skill in dict.fromkeys(self.skills)}
+        return found | {name: float(self.scores[chosen].mean()) for name, chosen in self.subsets.items()}
 
     @property
     def per_group(self) -> dict[str, float]:
         """``per_skill`` by the task's own word."""
         return self.per_skill
+
+    def __reduce__(self) -> Any:
+        """The subsets themselves go along, not the model that tells them."""
+        return _with_subsets, (self.scores, self.skills, self.subsets)
+
+
+def _with_subsets(scores: np.ndarray, skills: tuple[str, ...], subsets: dict[str, np.ndarray]) -> Evaluation:
+    return Evaluation(scores, skills, partial(dict, subsets))
 
 
 @torch.no_grad()
@@ -74,14 +90,6 @@ def evaluate(
     Raises:
         EosError: unknown split, or an operator made for another model.
     """
-    encoded = workload.encoded(split, questions)
-    if operator is not None:
-        encoded = encoded.seen_by(operator)
-    model = workload.model
-    size = batch_size or (256 if model.device.type == "cuda" else 32)
-    found, numbers = [], []
-    for batch in counted("asking, batches", encoded.batches(size), -(-len(encoded) // size)):
-        found.append(encoded.scores(batch, operator))
-        numbers.append(batch.index_b)
-    scores = in_order(found, numbers).cpu().numpy().astype(float)
-    return Evaluation(scores, tuple(encoded.skills))
+    scores = ask(workload.encoded(split, questions), operator, batch_size)
+    skills = tuple(workload.encoded(split, questions).skills)
+    return Evaluation(scores, skills, partial(workload.subsets, split, questions))

@@ -26,9 +26,8 @@ from eos_platform.models.adapters.adapter import Adapter, adapter_of
 from eos_platform.models.adapters.prefill import joined_outputs
 from eos_platform.models.adapters.target import target_of
 from eos_platform.models.attention.text_queries import question
-from eos_platform.models.attention.vision_queries import READ
 from eos_platform.models.loading.unwrap import unwrapped
-from eos_platform.models.runtime.required_features import acts_in_tower, decoder_needs
+from eos_platform.operators.plan import OperatorPlan
 from eos_platform.operators.spec import FEATURES, OperatorSpec, Target
 from eos_platform.protocols import Example
 from eos_platform.tasks.base import FROM_TOWER, Subject
@@ -241,9 +240,10 @@ def check_pictures(operator: OperatorSpec) -> None:
     Raises:
         EosError: it acts in the vision tower, or reads there.
     """
-    if acts_in_tower(operator):
+    plan = OperatorPlan.of(operator)
+    if plan.acts_in_tower:
         raise EosError(f"operator '{operator.name}' acts in the vision tower; pictures of this task are seen without")
-    if told := sorted(decoder_needs(operator) & set(READ)):
+    if told := sorted(plan.tower_features):
         raise EosError(
             f"operator '{operator.name}' reads {', '.join(told)} in the vision tower, which is not kept for this task"
         )

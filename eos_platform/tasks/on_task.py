@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from eos_platform.common.errors import unknown
+import numpy as np
+
+from eos_platform.common.boundary import reading
+from eos_platform.common.errors import EosError, shown, unknown
 from eos_platform.protocols import Example, Task
+from eos_platform.tasks.detail import DETAIL, needs_detail, whole_and_quarter, with_less
 from eos_platform.tasks.examples import EncodedExamples, Examples, Judge
 from eos_platform.tasks.own_answers import answer_themselves
 from eos_platform.tasks.scenes import SPLITS, Split
@@ -35,7 +41,8 @@ class OnTask(Examples):
         self.on, self._source = task, source or task.name
         self._distils = bool(getattr(task, "distils", False))
         exact = bool(getattr(task, "exact", False)) or self._distils
-        self._judge: Judge | None = None if exact else task.score
+        self._judge: Judge | None = None if exact else self._score
+        self._both: dict[tuple[Split, int], tuple[np.ndarray, np.ndarray]] = {}
         told = task.name if task.name == "scenes" else f"{task.name} {task.version}"
         self._begin(model, processor, name, told)
 
@@ -61,7 +68,52 @@ class OnTask(Examples):
             answer_themselves(found, getattr(self.on, "max_tokens", 0))
         return found
 
+    def subsets(self, split: Split, questions: int) -> Mapping[str, np.ndarray]:
+        """Those that the examples name, in the task's order, and ``detail`` where the task has it."""
+        given = self._first(split, questions)
+        names = [name for name in self.on.groups if any(name in one.subsets for one in given)]
+        found = {name: np.array([name in one.subsets for one in given]) for name in names}
+        if getattr(self.on, DETAIL, False):
+            found[DETAIL] = needs_detail(*self.whole_and_quarter(split, questions))
+        return found
+
+    def whole_and_quarter(self, split: Split, questions: int) -> tuple[np.ndarray, np.ndarray]:
+        """What the unreduced model's answers are worth: on the pictures, and on a quarter of their pixels."""
+        encoded = self.encoded(split, questions)
+        key = split, len(encoded)
+        if key not in self._both:
+            self._both[key] = whole_and_quarter(encoded, partial(self._with_less, split, questions))
+        return self._both[key]
+
+    def _with_less(self, split: Split, questions: int) -> EncodedExamples:
+        given = [with_less(one) for one in self._first(split, questions)]
+        return EncodedExamples(
+            self.model, self._prompts(given), self._judge, getattr(self.processor, "tokenizer", None)
+        )
+
     def _first(self, split: Split, questions: int) -> Sequence[Example]:
         if split not in SPLITS:
             raise unknown("split", split, SPLITS)
-        return self.on.examples(split, questions)  # type: ignore[arg-type]
+        what = f"task '{self.on.name}'"
+        with reading(what):  # it may be another package's
+            found = tuple(self.on.examples(split, questions))  # type: ignore[arg-type]
+        if not found:
+            raise EosError(f"{what}: there are no examples of the split '{split}'")
+        for example in found:
+            if not isinstance(example, Example):
+                raise EosError(f"{what}: an Example is expected, not {shown(example)}")
+            if example.group not in self.on.groups:
+                raise EosError(f"{what}: an example is of {unknown('group', example.group, self.on.groups)}")
+        return found
+
+    def _score(self, output: str, example: Example) -> float:
+        """What the task gives for an answer.
+
+        Raises:
+            EosError: its code fails, or gives no share of 1.
+        """
+        with reading(f"task '{self.on.name}': its score"):
+            worth = float(self.on.score(output, example))
+        if not (math.isfinite(worth) and 0.0 <= worth <= 1.0):
+            raise EosError(f"task '{self.on.name}': its score of {shown(output)} is {worth}, not from 0 to 1")
+        return worth

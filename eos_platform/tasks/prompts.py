@@ -17,7 +17,7 @@ from eos_platform.tasks.data.question import MARK
 
 __all__ = ["Example", "Prompt", "made_by", "prompt_text"]
 
-SAID = "said"  # stands for any answer
+ASKED, ANSWERED = "question", "answer"  # to see what a template makes of a turn
 
 
 @dataclass(frozen=True)
@@ -59,16 +59,17 @@ def made_by(processor: Any, examples: Sequence[Example], lead: str = " ", unansw
     if tokenizer is None:
         raise EosError(f"{type(processor).__name__} has no tokenizer: prompts need the model's own processor")
     if getattr(processor, "chat_template", None):
-        lead = _lead(processor)
+        lead = ""
+    leads = lead, _template_lead(processor)
     numbers: dict[Any, int] = {}
     about = [numbers.setdefault(example.key or id(example.image), len(numbers)) for example in examples]
     # questions about a picture stand together; the next pictures are opened while these are encoded
     runs = [list(some) for _, some in groupby(enumerate(examples), lambda one: about[one[0]])]
-    for run, pictures in ahead(lambda run: _opened(run[0][1]), runs):
+    for run, pictures in ahead(lambda run: _opened(*run[0]), runs):
         if isinstance(pictures, EosError):
             raise pictures
         for place, example in run:
-            yield _prompt(processor, tokenizer, place, example, pictures, about[place], lead, unanswered)
+            yield _prompt(processor, tokenizer, place, example, pictures, about[place], leads, unanswered)
 
 
 def _prompt(
@@ -78,16 +79,14 @@ def _prompt(
     example: Example,
     pictures: list[Any],
     number: int,
-    lead: str,
+    leads: tuple[str, str],
     unanswered: bool,
 ) -> Prompt:
     text = prompt_text(processor, example.question, len(pictures))
     with reading(f"question {place + 1} cannot be put to this model"):
         inputs = processor(text=[text], images=pictures if len(pictures) == 1 else [pictures], return_tensors="pt")
-    between = "" if text[-1:].isspace() else lead
     end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
-    answers = example.answers or ("",)
-    ids = [_ids(tokenizer, text, answer if answer[:1].isspace() else between + answer) for answer in answers]
+    ids = [_answer_ids(tokenizer, text, answer, *leads) for answer in example.answers or ("",)]
     if unanswered and not example.answers:
         return Prompt(dict(inputs), (0,), number, example.group, example)
     if not ids[0]:
@@ -96,31 +95,23 @@ def _prompt(
     return Prompt(dict(inputs), (*ids[0], *end), number, example.group, example, most)
 
 
-def _ids(tokenizer: Any, text: str, answer: str) -> list[int]:
-    """Tokens of an answer as they stand behind a prompt, where words and spaces may join otherwise than alone."""
-    before = tokenizer(text, add_special_tokens=False).input_ids
-    whole = tokenizer(text + answer, add_special_tokens=False).input_ids
-    if answer and whole[: len(before)] == before and len(whole) > len(before):
-        return list(whole[len(before) :])
-    return list(tokenizer(answer, add_special_tokens=False).input_ids)
+def _answer_ids(tokenizer: Any, text: str, answer: str, lead: str, template_lead: str) -> list[int]:
+    """Tokens of an answer; one that brings its own space is taken as it is."""
+    if template_lead:
+        return _behind(tokenizer, text, answer if answer[:1].isspace() else template_lead + answer)
+    between = "" if text[-1:].isspace() else lead
+    alone: list[int] = tokenizer(between + answer, add_special_tokens=False).input_ids
+    return alone
 
 
-def _lead(processor: Any) -> str:
-    """The space that a chat template puts between where an answer begins and the answer itself, if it does."""
-    turn = {"role": "user", "content": [{"type": "text", "text": "q"}]}
-    told = {"role": "assistant", "content": [{"type": "text", "text": SAID}]}
-    try:
-        front = str(processor.apply_chat_template([turn], add_generation_prompt=True, tokenize=False))
-        whole = str(processor.apply_chat_template([turn, told], tokenize=False))
-    except Exception:  # templates raise what they like at turns that they do not know
-        return ""
-    between = whole[len(front) :].partition(SAID)[0] if whole.startswith(front) else ""
-    return between if between.isspace() else ""
+def _opened(place: int, example: Example) -> list[Any]:
+    """The pictures of a question.
 
-
-def _opened(example: Example) -> list[Any]:
-    """The pictures of a question."""
-    found = example.opened()
+    Raises:
+        EosError: one cannot be opened.
+    """
+    with reading(f"examples.{place}: its picture"):
+        found = example.opened()
     return list(found) if isinstance(found, (list, tuple)) else [found]
 
 
@@ -140,3 +131,28 @@ def prompt_text(processor: Any, question: str, pictures: int = 1) -> str:
         [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
     )
     return str(text)
+
+
+def _template_lead(processor: Any) -> str:
+    """Spaces that the chat template puts between a prompt and its answer; empty: none, or there is no template."""
+    if not getattr(processor, "chat_template", None):
+        return ""
+    asked = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": ASKED}]}
+    answered = {"role": "assistant", "content": [{"type": "text", "text": ANSWERED}]}
+    try:
+        whole = processor.apply_chat_template([asked, answered], tokenize=False)
+    except Exception:  # a template may refuse whatever it likes; of prompts alone it is asked elsewhere
+        return ""
+    prompt = prompt_text(processor, ASKED)
+    between = whole[len(prompt) :].split(ANSWERED)[0] if whole.startswith(prompt) else ""
+    return between if between.strip(" ") == "" else ""
+
+
+def _behind(tokenizer: Any, text: str, answer: str) -> list[int]:
+    """Tokens of an answer where it stands behind a text."""
+    before: list[int] = tokenizer(text, add_special_tokens=False).input_ids
+    whole: list[int] = tokenizer(text + answer, add_special_tokens=False).input_ids
+    if whole[: len(before)] == before:
+        return whole[len(before) :]
+    alone: list[int] = tokenizer(answer, add_special_tokens=False).input_ids
+    return alone

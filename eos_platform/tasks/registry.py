@@ -11,7 +11,8 @@ from eos_platform.tasks.benchmarks.choices import Ai2d, MmBench, MmStar, Science
 from eos_platform.tasks.benchmarks.short import ChartQa, DocVqa, Gqa, InfoVqa, OcrBench, RealWorldQa, TextVqa, VqaV2
 from eos_platform.tasks.benchmarks.yes_no import Mme, Pope
 from eos_platform.tasks.files import Files
-from eos_platform.tasks.scenes_task import Scenes
+from eos_platform.tasks.scenes.task import Scenes
+from eos_platform.tasks.scenes_v2.task import ScenesV2
 
 Opener = Callable[..., Task]  # the task, given its options by name
 
@@ -26,8 +27,9 @@ def _opener(thing: Any) -> Opener:
     return lambda: made
 
 
-TASKS: Registry[Opener] = Registry("task", "tasks", _opener)
+TASKS: Registry[Opener] = Registry("task", "tasks", _opener, named=True)
 TASKS.register(Scenes.name, Scenes)
+TASKS.register(ScenesV2.name, ScenesV2)
 TASKS.register(Files.name, Files)
 BENCHMARKS: tuple[Any, ...] = (  # classes of ``Benchmark``
     *(Pope, Gqa, TextVqa, VqaV2, ScienceQa, Mme, MmBench, MmStar, Seed, Ai2d),

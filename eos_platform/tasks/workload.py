@@ -17,17 +17,18 @@ from eos_platform.models.adapters.target import target_of
 from eos_platform.models.loading.devices import find_device
 from eos_platform.models.loading.opening import opening, place_of
 from eos_platform.models.loading.pretrained import load, load_model
+from eos_platform.models.loading.processors import load_processor
 from eos_platform.models.loading.unwrap import unwrapped
 from eos_platform.models.vision.encoding import encode_images
 from eos_platform.protocols import Task
 from eos_platform.tasks.base import Subject
 from eos_platform.tasks.batch import answer_states
-from eos_platform.tasks.choice import Choice, checked, open_task, text_of
-from eos_platform.tasks.encode import Encoded
+from eos_platform.tasks.choice import Choice, checked, default_for, open_task, text_of
 from eos_platform.tasks.on_task import OnTask
-from eos_platform.tasks.questions import SKILLS
 from eos_platform.tasks.scenes import CONFIGS, SPLITS, SceneConfig, Split
-from eos_platform.tasks.scenes_task import Scenes
+from eos_platform.tasks.scenes.encode import Encoded
+from eos_platform.tasks.scenes.questions import SKILLS
+from eos_platform.tasks.scenes.task import Scenes
 
 
 @dataclass
@@ -75,7 +76,7 @@ class Workload(Subject):
 
 def load_workload(
     model: str | Path = "bundled",
-    task: Choice | Task = "scenes",
+    task: Choice | Task | None = None,
     device: str | None = None,
     *,
     trust_remote_code: bool = False,
@@ -84,10 +85,11 @@ def load_workload(
     """Load a model for a task.
 
     Args:
-        model: ``bundled`` (576 visual tokens), ``bundled-small`` (144), or the folder of a model of any family that a
-            search can run on.
+        model: a bundled one (``models.bundled.MODELS``), or the folder of a model of any family that a search can run
+            on.
         task: its name, such as ``scenes``; a mapping of its name and options, such as
-            ``{"name": "files", "data": "questions.jsonl"}``; or a task itself.
+            ``{"name": "files", "data": "questions.jsonl"}``; or a task itself. Default: the one a bundled model was
+            trained on, else ``scenes``.
         device: where to run; default: the GPU if there is one. On a GPU the model runs in bfloat16.
         trust_remote_code: run Python that lies in the model's folder, where its ``auto_map`` says so.
         allow_missing: weights that the folder lacks are drawn at random, and those it has too many left out.
@@ -96,8 +98,9 @@ def load_workload(
         EosError: unknown model or task, data of a task that cannot be used, a device that is not there, or a model that
             no search can run on.
     """
-    from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, LlavaForConditionalGeneration
+    from transformers import AutoConfig, AutoModelForImageTextToText, LlavaForConditionalGeneration
 
+    task = default_for(model) if task is None else task
     chosen = task if isinstance(task, Task) and not isinstance(task, (str, Mapping)) else checked(task)
     name = str(model)
     place_of(name)
@@ -112,7 +115,7 @@ def load_workload(
         loaded: Any = load_model(
             kind, path, dtype=dtype, trust_remote_code=trust_remote_code, allow_missing=allow_missing
         )
-        processor = load(AutoProcessor, path, trust_remote_code=trust_remote_code)
+        processor = load_processor(path, trust_remote_code=trust_remote_code)
         loaded = loaded.to(place).eval().requires_grad_(False)
         where = f"model {shown(name)} cannot be used"
         if isinstance(asked, Scenes):
@@ -121,6 +124,8 @@ def load_workload(
                 _try_out(loaded, processor, where)
                 return Workload(name, asked.name, loaded, processor, CONFIGS[rows])
             asked.of_grid(max(CONFIGS) if adapter_of(loaded).capabilities.varies else max(rows, columns))
+        elif callable(suit := getattr(asked, "suit", None)):
+            suit(adapter_of(loaded))
         source = text_of(chosen) if isinstance(chosen, (str, dict)) else asked.name
         found = OnTask(loaded, processor, asked, name=name, source=source)
         _ask_one(found, where)

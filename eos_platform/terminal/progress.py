@@ -130,7 +130,12 @@ class Board:
         return Group(head, searches, front_table(self.front[-SHOWN:], self.axes) if self.front else Text(""))
 
 
-_CURVES = {"loss": "loss", "soft_compute_ratio": "soft compute ratio", "accuracy": "deployed accuracy"}
+_CURVES = {
+    "loss": "loss",
+    "soft_compute_ratio": "soft compute ratio",
+    "soft_cost": "soft cost",
+    "accuracy": "deployed accuracy",
+}
 
 
 @contextmanager

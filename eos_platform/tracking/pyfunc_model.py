@@ -37,11 +37,13 @@ class OperatorModel(PythonModel):
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> list[str]:
         """The answers, in the rows' order."""
+        from eos_platform.tasks.prompts import prompt_text
+
         model, processor = self._model()
         limit = int((params or {}).get("max_new_tokens", LONGEST))
         answers = []
         for image, text in zip(model_input["image"], model_input["text"], strict=True):
-            prompt = text if "<image>" in text else f"<image>{text}"
+            prompt = text if "<image>" in text else prompt_text(processor, text)
             inputs = processor(images=_picture(image), text=prompt, return_tensors="pt").to(model.device)
             out = model.generate(**inputs, max_new_tokens=limit, do_sample=False)
             answers.append(processor.decode(out[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True).strip())
@@ -49,16 +51,17 @@ class OperatorModel(PythonModel):
 
     def _model(self) -> tuple[Any, Any]:
         if self._loaded is None:
-            from transformers import AutoModelForImageTextToText, AutoProcessor
+            from transformers import AutoModelForImageTextToText
 
-            import eos_platform
             from eos_platform.models.loading.opening import opening
-            from eos_platform.models.loading.pretrained import load, load_model
+            from eos_platform.models.loading.pretrained import load_model
+            from eos_platform.models.loading.processors import load_processor
+            from eos_platform.models.runtime.attach import attach
 
             with opening(self.base) as place:
                 model = load_model(AutoModelForImageTextToText, place, trust_remote_code=self.trusted).eval()
-                processor = load(AutoProcessor, place, trust_remote_code=self.trusted)
-            self._loaded = eos_platform.attach(model, self.operator), processor
+                processor = load_processor(place, trust_remote_code=self.trusted)
+            self._loaded = attach(model, self.operator), processor
         return self._loaded
 
 

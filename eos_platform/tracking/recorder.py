@@ -98,6 +98,9 @@ class Recorder(Writer):
         )
         text = study_note(self.study, note, params, tags, ran, self.experiment.experiment_id, self.parent)
         plan = {names.PLAN + name: str(value) for name, value in tags.items()}
+        known = self.client.get_run(self.parent).data.params  # of an earlier version, some are under former names
+        if "varied" in known:
+            params = {name: value for name, value in params.items() if name not in known}
         self._batch(self.parent, params=params, tags={names.NOTE: text, names.OBJECTIVES: to_json(axes), **plan})
         self.views()
 

@@ -61,7 +61,7 @@ def test_show_says_what_a_model_is_asked() -> None:
     assert done.exit_code == 0, done.output
     assert "text: '<image>what is 1?'" in done.output
     assert "(x 144)" in done.output
-    assert "'2</s>'" in done.output
+    assert "= ' 2</s>'" in done.output
     assert Path("eos-data-show.png").is_file()
     done = eos("data", "show", "q.jsonl", 7, "--model", "bundled-small")
     assert done.exit_code == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from eos_platform.common.errors import EosError
 from eos_platform.costs.flops import (
     DecoderShape,
+    PlanCost,
     compute_ratio,
     prefill_flops,
     shape_of,
@@ -20,6 +22,7 @@ from eos_platform.costs.flops import (
 )
 from eos_platform.costs.profiled_flops import counted_flops, counted_vision_flops
 from eos_platform.models.runtime.attach import attached
+from eos_platform.operators.plan import OperatorPlan
 from eos_platform.operators.relaxed.site import RelaxedSite
 from eos_platform.operators.spec import FEATURES, OperatorSpec, Steering, Target
 
@@ -37,6 +40,18 @@ def test_analytic_agrees_with_counted(
     full = counted_flops(model, None, TEXT)
     assert prefill_flops(shape, TEXT, None, small.tokens) == pytest.approx(full, rel=0.01)
     assert compute_ratio(spec, shape, TEXT) == pytest.approx(counted_flops(model, spec, TEXT) / full, rel=0.01)
+
+
+def test_a_plan_costs_what_its_parts_do(small: Any, model: Any, spec: OperatorSpec) -> None:
+    shape, plan = shape_of(model), OperatorPlan.of(spec)
+    cost = PlanCost.of(plan, shape, TEXT)
+    assert cost.total == prefill_flops(shape, TEXT, spec, small.tokens)
+    assert cost.total == pytest.approx(cost.logits + cost.opening + sum(cost.sites) + sum(cost.layers))
+    assert len(cost.sites) == len(spec.decoder_sites)
+    for planned, flops in zip(plan.decoder, cost.sites, strict=True):
+        assert planned.active or flops == 0
+    steps = zip(pairwise(cost.layers), pairwise(plan.lengths(TEXT)), strict=True)
+    assert all((flops < before) == (tokens < arriving) for (before, flops), (arriving, tokens) in steps)
 
 
 STEERING = Steering.of(torch.ones(9, 64), torch.ones(9, 64))

@@ -10,7 +10,7 @@ import pytest
 from browse_store import end_study, spec_of, write_study
 from typer.testing import CliRunner
 
-from eos_platform.analysis.comparison.bitpack import pack
+from eos_platform.analysis.stats.bitpack import pack
 from eos_platform.cli.app import app
 from eos_platform.common.errors import EosError
 from eos_platform.dashboard_data import report

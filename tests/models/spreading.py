@@ -39,14 +39,16 @@ def turns(first: torch.device, second: torch.device) -> Where:
 
 
 def device_map(model: nn.Module, where: Where) -> dict[str, torch.device]:
-    """The same as accelerate takes it: as few modules as tell all."""
+    """The same as accelerate takes it: as few modules as tell all, and a shared weight where its first user is."""
     found: dict[str, torch.device] = {}
+    homes: dict[nn.Parameter, torch.device] = {}
 
     def walk(name: str, module: nn.Module) -> None:
         inside = {where(one if not name else f"{name}.{one}" if one else name) for one, _ in module.named_modules()}
         children = list(module.named_children())
         if not children or (name and len(inside) == 1):
-            found[name] = where(name)
+            found[name] = next((homes[one] for one in module.parameters() if one in homes), where(name))
+            homes.update((one, found[name]) for one in module.parameters())
             return
         for one in module._parameters:  # a module's own weights beside those of its children
             found[f"{name}.{one}" if name else one] = where(name)

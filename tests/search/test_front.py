@@ -45,7 +45,7 @@ def test_nobody_need_listen(small: Workload, monkeypatch: pytest.MonkeyPatch) ->
     """Without a report the searches run in silence; each is told its predecessor's parameters."""
     seen = []
 
-    def stand_in(workload, config, *, report, start):
+    def stand_in(workload, config, *, report, start, cost):
         seen.append((config.budget, report, start))
         return SimpleNamespace(parameters=config.budget)
 

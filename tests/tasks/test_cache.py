@@ -9,7 +9,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from eos_platform.tasks import cache, load_workload
-from eos_platform.tasks.encode import Encoded
+from eos_platform.tasks.scenes.encode import Encoded
 
 
 @pytest.fixture

@@ -20,11 +20,11 @@ from eos_platform.operators.spec import OperatorSpec, SiteSpec
 from eos_platform.search import SearchConfig, search
 from eos_platform.tasks import Workload, evaluate
 from eos_platform.tasks.batch import answer_states
-from eos_platform.tasks.encode import first_questions
 from eos_platform.tasks.examples import EncodedExamples, Examples
 from eos_platform.tasks.prompts import Example, Prompt
-from eos_platform.tasks.render import render
 from eos_platform.tasks.scenes import make_scene
+from eos_platform.tasks.scenes.encode import first_questions
+from eos_platform.tasks.scenes.render import render
 
 torch.set_num_threads(1)
 

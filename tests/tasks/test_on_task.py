@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from task_folders import model_folder, questions_file
-from task_processors import UNSAID
+from task_processors import MADE, UNSAID
 
 from eos_platform.common.errors import EosError
 from eos_platform.models.adapters import FAMILIES
+from eos_platform.models.conformance.subjects import built
+from eos_platform.models.conformance.zoo import SAMPLES
 from eos_platform.models.runtime.attach import attached
 from eos_platform.operators.spec import OperatorSpec, SiteSpec
+from eos_platform.protocols import Example
 from eos_platform.tasks import Workload, evaluate, load_workload
 from eos_platform.tasks.files import Files
 from eos_platform.tasks.on_task import OnTask
@@ -133,3 +138,46 @@ def test_operators_that_read_the_tower_are_refused_in_words(tmp_path: Path, smal
         subject.check(OperatorSpec(target=small.target, sites=(site,)))
     with pytest.raises(EosError, match="acts in the vision tower"):
         subject.check(OperatorSpec(target=small.target, image=(7, 6)))
+
+
+class Odd:
+    """A task of somebody else's, with something wrong."""
+
+    name, version, groups = "odd", "1", ("one",)
+
+    def __init__(self, examples: Any, worth: Any = 0.5) -> None:
+        self.given, self.worth = examples, worth
+
+    def examples(self, split: str, count: int) -> Any:
+        return self.given() if callable(self.given) else self.given[:count]
+
+    def score(self, output: str, example: Example) -> Any:
+        return self.worth() if callable(self.worth) else self.worth
+
+
+def fails() -> Any:
+    raise ValueError("not today\nnor tomorrow")
+
+
+GOOD = Example(Image.new("RGB", (16, 16)), "w5", "w7", "one")
+
+
+@pytest.mark.parametrize(
+    ("task", "says"),
+    [
+        (Odd(fails), "task 'odd': not today"),
+        (Odd([]), "task 'odd': there are no examples of the split 'search'"),
+        (Odd(["what is it?"]), "task 'odd': an Example is expected, not 'what is it?'"),
+        (Odd([replace(GOOD, group="on")]), "task 'odd': an example is of unknown group 'on'; did you mean 'one'?"),
+        (Odd([replace(GOOD, image=fails)]), "examples.0: its picture: not today"),
+        (Odd([GOOD], fails), "task 'odd': its score: not today"),
+        (Odd([GOOD], float("nan")), "is nan, not from 0 to 1"),
+        (Odd([GOOD], 2), "is 2.0, not from 0 to 1"),
+        (Odd([GOOD], "much"), "task 'odd': its score: could not convert string to float: 'much'"),
+    ],
+)
+def test_what_a_task_of_another_package_does_wrong_is_one_line(task: Odd, says: str) -> None:
+    subject = OnTask(built(SAMPLES["Idefics3"]), MADE["Idefics3"](), task)
+    with pytest.raises(EosError) as caught:
+        evaluate(subject, None, "search", 1)
+    assert says in str(caught.value)

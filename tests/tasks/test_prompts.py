@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -9,11 +11,13 @@ from PIL import Image
 from task_processors import MADE, UNSAID, next_processor, pali_processor
 
 from eos_platform.common.errors import EosError
+from eos_platform.models.bundled import folder
 from eos_platform.models.conformance.subjects import fresh
 from eos_platform.models.conformance.zoo import SAMPLES
+from eos_platform.models.loading.processors import load_processor
 from eos_platform.tasks.batch import answer_states, exact
 from eos_platform.tasks.examples import Examples
-from eos_platform.tasks.prompts import Example, made_by, prompt_text
+from eos_platform.tasks.prompts import Example, _behind, made_by, prompt_text
 
 
 def picture(height: int, width: int, seed: int) -> Image.Image:
@@ -54,3 +58,32 @@ def test_prompts_go_by_the_chat_template_or_are_plain() -> None:
         list(made_by(object(), []))
     with pytest.raises(EosError, match=r"examples\.0: the answer is empty"):
         list(made_by(next_processor(), [Example(picture(16, 16, 0), "w5", " ")]))
+
+
+@pytest.mark.parametrize(
+    ("between", "told"),
+    [
+        ("{% if m['role'] == 'assistant' %} {% endif %}", " "),
+        ("", ""),  # as the template has it: nothing
+        ("{% if m['role'] == 'assistant' %}A: {% endif %}", ""),  # words, which the prompt does not end with
+        ("{% if m['role'] == 'assistant' %}{{ raise_exception('users alone') }}{% endif %}", ""),
+    ],
+)
+def test_a_space_before_the_answer_is_the_templates(between: str, told: str) -> None:
+    processor = load_processor(folder("bundled-smolvlm"))
+    turn = "{% for c in m['content'] %}{{ '<image>' if c['type'] == 'image' else c['text'] }}{% endfor %}"
+    processor.chat_template = f"{{% for m in messages %}}{between}{turn}{{% endfor %}}"
+    (prompt,) = made_by(processor, [Example(picture(168, 168, 0), "what color is the cat?", ("red", "dark blue"))])
+    words = processor.tokenizer
+    assert prompt.answer == (*words(told + "red", add_special_tokens=False).input_ids, words.eos_token_id)
+    assert prompt.most == len(words(told + "dark blue", add_special_tokens=False).input_ids) + 1
+
+
+def test_an_answer_behind_a_space_has_the_tokens_it_has_there() -> None:
+    """Sentencepiece's way: a text by itself begins with a space of its own."""
+
+    def tokenizer(text: str, add_special_tokens: bool = True) -> SimpleNamespace:
+        return SimpleNamespace(input_ids=[sum(map(ord, word)) for word in (" " + text).split(" ")[1:]])
+
+    assert _behind(tokenizer, "what?", " red") == tokenizer("red").input_ids
+    assert _behind(lambda text, **_: SimpleNamespace(input_ids=[len(text)]), "what?", " red") == [4]

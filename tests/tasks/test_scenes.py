@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from eos_platform.common.errors import EosError
-from eos_platform.tasks.encode import first_questions, questions_of
-from eos_platform.tasks.questions import NUMBERS, SKILLS
-from eos_platform.tasks.render import render
 from eos_platform.tasks.scenes import CONFIGS, SPLITS, Scene, Thing, make_scene, split_of_sign
+from eos_platform.tasks.scenes.encode import first_questions, questions_of
+from eos_platform.tasks.scenes.questions import NUMBERS, SKILLS
+from eos_platform.tasks.scenes.render import render
 
 
 def solve(scene: Scene, question: str) -> str:

@@ -13,10 +13,10 @@ from eos_platform.models.bundled import GRIDS, folder
 from eos_platform.models.runtime.attach import attached
 from eos_platform.models.vision.encoding import encode_images
 from eos_platform.operators.spec import OperatorSpec, SiteSpec, Transfer
-from eos_platform.tasks import Workload, encode, evaluate, load_workload
-from eos_platform.tasks.encode import Encoded, first_questions
-from eos_platform.tasks.render import render
-from eos_platform.tasks.scenes import make_scene
+from eos_platform.tasks import Workload, evaluate, load_workload
+from eos_platform.tasks.scenes import encode, make_scene
+from eos_platform.tasks.scenes.encode import Encoded, first_questions
+from eos_platform.tasks.scenes.render import render
 
 
 def merging(workload: Workload) -> OperatorSpec:

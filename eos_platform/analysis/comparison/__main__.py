@@ -25,7 +25,7 @@ def main(words: list[str] | None = None) -> int:
     fields = Settings.model_fields
     parser.add_argument("operators", nargs="*", type=Path, metavar="OPERATOR", help="operator files")
     parser.add_argument("--model", default="bundled")
-    parser.add_argument("--task", default="scenes")
+    parser.add_argument("--task", help="default: what a bundled model was trained on, else scenes")
     parser.add_argument("--ratios", help=f"with commas between; {fields['ratios'].description}")
     parser.add_argument("--designs", help="with commas between, or none; default: all")
     parser.add_argument("--tune", type=int, default=0, metavar="N", help=fields["tune"].description)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from eos_platform.analysis.comparison.bitpack import pack
 from eos_platform.analysis.comparison.pictures import kept_on
-from eos_platform.analysis.comparison.timing import prefill_cost
+from eos_platform.analysis.stats.bitpack import pack
 from eos_platform.common import strict_json
 from eos_platform.costs.flops import compute_ratio, prefill_flops
+from eos_platform.costs.prefill_time import prefill_cost
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.tasks.base import Subject
 from eos_platform.tasks.batch import Asked
 from eos_platform.tasks.evaluate import evaluate
+from eos_platform.tasks.typical import typical
 
 Record = dict[str, Any]
 
@@ -54,7 +55,7 @@ def measure(
         "mean_tokens": spec.mean_tokens,
         "tokens_left": spec.tokens_left,
         "regime": spec.regime,
-        **prefill_cost(workload, operator, encoded, batch),
+        **prefill_cost(workload.model, operator, typical(encoded, batch).prefill),
         "kept": kept_on(workload, spec, encoded, shown or []) if operator else [],
         "operator": strict_json.loads(spec.to_json()) if operator else None,
         "seconds": seconds,

@@ -11,6 +11,7 @@ from typing import Literal
 from eos_platform.analysis.comparison.settings import RATIOS, Settings
 from eos_platform.common import strict_json
 from eos_platform.common.errors import EosError
+from eos_platform.common.former_names import SEARCH
 from eos_platform.costs.flops import compute_ratio
 from eos_platform.operators.designs import get_design
 from eos_platform.operators.spec import OperatorSpec
@@ -77,7 +78,7 @@ def is_fixed(name: str) -> bool:
 
 
 def _searches(settings: Settings, ratios: list[float]) -> Iterator[Entry]:
-    told = hashlib.sha256(strict_json.dumps(settings.search, sort_keys=True).encode()).hexdigest()[:8]
+    told = hashlib.sha256(strict_json.dumps(SEARCH.former(settings.search), sort_keys=True).encode()).hexdigest()[:8]
     for ratio in ratios:
         for seed in range(settings.searches):
             yield Entry(f"searched at {ratio:g}, seed {seed}", "searched", "", "", ratio, seed, detail=told)
@@ -88,7 +89,7 @@ def _given(operator: OperatorSpec, cost: float, ratios: list[float], file: str) 
     design = str(operator.provenance.get("design", ""))
     family: Family = "hand-designed" if design else "searched"
     ratio = min((ratio for ratio in ratios if cost <= ratio + SLACK), default=None)
-    mark = hashlib.sha256(operator.to_json().encode()).hexdigest()[:8]
+    mark = operator.fingerprint
     seed = operator.provenance.get("search")
     seed = seed.get("seed") if isinstance(seed, dict) else None
     return Entry(

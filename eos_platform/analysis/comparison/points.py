@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from eos_platform.analysis.comparison.bitpack import unpack
 from eos_platform.analysis.comparison.measure import Record
+from eos_platform.analysis.stats.bitpack import unpack
 from eos_platform.analysis.stats.intervals import interval
 from eos_platform.common import strict_json
 

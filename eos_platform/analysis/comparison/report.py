@@ -169,7 +169,7 @@ def p_text(p: float) -> str:
 def reproduce(header: dict[str, Any]) -> str:
     """The command that makes this comparison."""
     told = Settings.of(**header["settings"]).model_dump(mode="json")  # with the defaults of what is not said
-    words = ["eos", "compare", *told["operators"], "--model", told["model"], *options_of(told["task"])]
+    words = ["eos", "compare", *told["operators"], "--model", told["model"], *options_of(told["task"], told["model"])]
     if told["ratios"]:
         words += ["--ratios", ",".join(f"{ratio:g}" for ratio in told["ratios"])]
     if told["designs"] is not None:

@@ -10,8 +10,9 @@ from typing import Annotated, Any, Literal
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from eos_platform.analysis.comparison.bitpack import unpack
 from eos_platform.analysis.comparison.settings import Settings
+from eos_platform.analysis.stats.bitpack import unpack
+from eos_platform.common import former_names
 from eos_platform.common.boundary import words_of
 from eos_platform.common.errors import EosError, explain
 from eos_platform.operators.spec import OperatorSpec
@@ -184,7 +185,7 @@ class Measured(Entry):
 
 
 def check_header(data: Any, where: str) -> dict[str, Any]:
-    """``data`` itself, if it is a comparison's header.
+    """``data`` under today's names, if it is a comparison's header.
 
     Raises:
         EosError: ``where`` is none, and why.
@@ -193,7 +194,7 @@ def check_header(data: Any, where: str) -> dict[str, Any]:
 
 
 def check_record(data: Any, where: str) -> dict[str, Any]:
-    """``data`` itself, if it is a record.
+    """``data`` under today's names, if it is a record.
 
     Raises:
         EosError: ``where`` is none, and why.
@@ -202,10 +203,24 @@ def check_record(data: Any, where: str) -> dict[str, Any]:
     return _check(Measured if measured else Unreachable, data, where, "a record of a comparison")
 
 
+def _current(data: dict[str, Any]) -> dict[str, Any]:
+    """Under today's names: the settings of searches, and how tuning is reported."""
+    made = dict(data)
+    for part in ("settings", "search"):
+        if isinstance(data.get(part), dict):
+            inner = "search" if part == "settings" else "settings"
+            if inner in data[part]:
+                made[part] = {**data[part], inner: former_names.SEARCH.current(data[part][inner])}
+    if "tuning" in data:
+        made["tuning"] = former_names.TUNING.current(data["tuning"])
+    return data if made == data else made
+
+
 def _check(kind: type[_Strict], data: Any, where: str, what: str) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise EosError(f"{where}: not {what}")
     try:
+        data = _current(data)
         kind.model_validate(data)
     except ValidationError as error:
         raise explain(error, f"{where}: not {what}") from None

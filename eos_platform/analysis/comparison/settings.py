@@ -6,15 +6,16 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from eos_platform.common import strict_json, strict_yaml
 from eos_platform.common.errors import EosError, brief, explain
+from eos_platform.common.former_names import SEARCH
 from eos_platform.common.strict_types import Bool, Int, Real
 from eos_platform.operators.designs import DESIGNS, get_design
 from eos_platform.search.config import SearchConfig
 from eos_platform.search.deployed import most_samples
-from eos_platform.tasks.choice import checked
+from eos_platform.tasks.choice import checked, default_for
 
 RATIOS = (0.33, 0.22, 0.15, 0.11, 0.05)
 Ratio = Annotated[Real, Field(gt=0.0, le=1.0)]
@@ -41,6 +42,13 @@ class Settings(BaseModel):
     out: Path = Path("eos-compare")
     trust_remote_code: Bool = Field(default=False, description="run Python that lies in the model's folder")
     allow_missing: Bool = Field(default=False, description="draw weights at random that the model's folder lacks")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _task_of_model(cls, fields: Any) -> Any:
+        if isinstance(fields, dict) and fields.get("task") is None:
+            return {**fields, "task": default_for(fields.get("model", "bundled"))}
+        return fields
 
     @field_validator("task")
     @classmethod
@@ -69,15 +77,20 @@ class Settings(BaseModel):
         """Question evaluations one search takes at most, and so what the tuning of one design at one ratio may take."""
         return most_samples(self.search_config(1.0, 0))
 
+    @field_validator("search", mode="before")
+    @classmethod
+    def _under_current_names(cls, search: Any) -> Any:
+        return SEARCH.current(search)
+
     def search_config(self, budget: float, seed: int) -> SearchConfig:
         """The search at one budget.
 
         Raises:
             EosError: a misspelt or impossible setting.
         """
-        for name in ("budget", "seed"):
+        for name in ("budget", "seed", "cost"):
             if name in self.search:
-                raise EosError(f"--set {name}: budgets are --ratios here, and seeds --seeds")
+                raise EosError(f"--set {name}: budgets are --ratios of compute here, and seeds --seeds")
         return SearchConfig.of({**self.search, "budget": budget, "seed": seed}, "--set")
 
     @classmethod

@@ -25,18 +25,18 @@ from typing import Any
 import torch
 from transformers import LlamaConfig, LlamaModel
 
-from eos_platform.analysis.comparison.timing import median_ms
 from eos_platform.common import console as terminal
 from eos_platform.common import strict_json
 from eos_platform.common.errors import EosError
 from eos_platform.common.files import check_writable, write_atomic
+from eos_platform.costs.prefill_time import median_ms
 from eos_platform.models.adapters.target import Parts
 from eos_platform.models.attention.rope import Rope
 from eos_platform.models.loading.devices import find_device
 from eos_platform.models.runtime.layout import Layout, Seen
-from eos_platform.models.runtime.required_features import decoder_needs
-from eos_platform.models.runtime.token_state import apply_site, enter
+from eos_platform.models.runtime.site_step import apply_site, enter
 from eos_platform.operators.designs import DESIGNS, get_design
+from eos_platform.operators.plan import OperatorPlan
 from eos_platform.operators.spec import OperatorSpec, Target
 
 LAYERS, VISION_LAYERS, HEAD, TOWER_HEAD = 32, 23, 128, 64  # LLaVA-1.5-7B
@@ -92,14 +92,14 @@ class Bench:
 
     def reducer(self, operator: OperatorSpec) -> Callable[[], Any]:
         """All the operator does in the decoder, one site after another."""
-        layout, names = self.layout(operator), decoder_needs(operator)
+        layout, plan = self.layout(operator), OperatorPlan.of(operator)
 
         def work() -> Any:
-            present, x_bkd, keep_bk = enter(layout, self.position_bs, self.x_bsd, names)
+            present, x_bkd, keep_bk = enter(layout, self.position_bs, self.x_bsd, plan.features, self.parts.grid)
             rope = Rope(*(part.expand(self.batch, -1, -1) for part in self.rope)).at(keep_bk)
-            for site in operator.decoder_sites:
-                present, x_bkd, keep_bk = apply_site(site, present, x_bkd, rope, self.layer, self.parts)
-                if site.positions == "renumber":
+            for planned in plan.decoder:
+                present, x_bkd, keep_bk = apply_site([planned], present, x_bkd, rope, self.layer, self.parts)
+                if planned.site.positions == "renumber":
                     rope = Rope(*self.model.rotary_emb(x_bkd, present.position_bk))
                 else:
                     rope = rope.at(keep_bk)

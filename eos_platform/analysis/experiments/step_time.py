@@ -18,16 +18,16 @@ from typing import Any
 import torch
 
 from eos_platform.analysis.comparison.settings import parse_search
-from eos_platform.analysis.comparison.timing import median_ms
 from eos_platform.common import console as terminal
 from eos_platform.common import strict_json
 from eos_platform.common.errors import EosError
+from eos_platform.costs.prefill_time import median_ms
 from eos_platform.search.config import SearchConfig
 from eos_platform.search.objective import losses, teacher_states
 from eos_platform.search.run import SearchResult, search
 from eos_platform.tasks import load_workload
 from eos_platform.tasks.base import Subject
-from eos_platform.tasks.encode import answer_states
+from eos_platform.tasks.scenes.encode import answer_states
 
 
 def unreduced(workload: Subject, config: SearchConfig) -> Callable[[], None]:

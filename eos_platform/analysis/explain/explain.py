@@ -23,8 +23,8 @@ from eos_platform.analysis.explain.ranking import ranking, weights_of
 from eos_platform.analysis.stats.intervals import interval, paired_difference
 from eos_platform.common.errors import EosError
 from eos_platform.costs.flops import compute_ratio
-from eos_platform.models.bundled import GRIDS
-from eos_platform.models.runtime.required_features import decoder_needs
+from eos_platform.models.bundled import GRIDS, MODELS
+from eos_platform.operators.plan import OperatorPlan
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.tasks.base import Subject
 from eos_platform.tasks.batch import Asked
@@ -90,7 +90,7 @@ def model_of(operator: OperatorSpec) -> str:
     """
     told = operator.target.model or operator.provenance.get("model")
     if isinstance(told, str) and told:
-        if told not in GRIDS and not os.path.isdir(told):
+        if told not in MODELS and not os.path.isdir(told):
             raise EosError(
                 f"operator '{operator.name}' is for the model '{told}', which is neither a bundled model nor a folder;"
                 " say where it is with --model"
@@ -133,7 +133,7 @@ def explain(
     encoded = workload.encoded("heldout", SHOWN_ON)
     shown = examples(encoded, pictures)
     kept = kept_on(workload, operator, encoded.seen_by(operator), [example["question"] for example in shown])
-    steered = pictures > 0 and "question" in decoder_needs(operator)
+    steered = pictures > 0 and "question" in OperatorPlan.of(operator).features
     asked = about_one(encoded, ASKED) if steered else []
     kept_asked = kept_on(workload, operator, encoded.seen_by(operator), asked)
     near = nearest(operator, ratios[0], workload.target, workload.shape, workload.text_tokens)

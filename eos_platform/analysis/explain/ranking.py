@@ -18,14 +18,13 @@ from torch import Tensor
 
 from eos_platform.models.adapters.adapter import adapter_of
 from eos_platform.models.adapters.target import parts_of
-from eos_platform.models.attention.queries import GIVEN, Sequence, layer_features, take_tokens
 from eos_platform.models.attention.rope import Rope
 from eos_platform.models.loading.unwrap import unwrapped
 from eos_platform.models.runtime.attach import check_free, holding
 from eos_platform.models.runtime.decoder_hooks import Session
-from eos_platform.models.runtime.ragged_state import Crowd
-from eos_platform.models.runtime.required_features import needed
-from eos_platform.models.runtime.token_state import Step
+from eos_platform.models.runtime.site_step import Step, features_at
+from eos_platform.models.runtime.token_state import TokenState
+from eos_platform.operators.plan import OperatorPlan, PlannedSite
 from eos_platform.operators.reduce import probed
 from eos_platform.operators.score import combine, with_token_features
 from eos_platform.operators.spec import ALL_FEATURES, OperatorSpec, SiteSpec
@@ -68,9 +67,9 @@ def ranking(model: Any, operator: OperatorSpec, encoded: Asked, questions: int =
     known = [weights_of(site) if site.ranks else {} for site in operator.sites]
     if any(len(parts) > 1 for parts in known):
         check_free(model)
-        left = min(questions, len(encoded))
+        left, plan = min(questions, len(encoded)), OperatorPlan.of(operator)
         for batch in encoded.batches(min(BATCH, left)):
-            session = _Listening(model, parts_of(model), operator, batch.layout)
+            session = _Listening(model, parts_of(model), plan, batch.layout)
             session.note = note
             with holding(model, session):
                 adapter_of(model).forward(batch.prefill)
@@ -99,36 +98,15 @@ class _Listening(Session):
 
     note: Callable[[SiteSpec, Tensor], None]
 
-    def _apply(self, site: SiteSpec, present: Any, x_bkd: Tensor, rope: Rope, layer: Any) -> Step:
-        weights = weights_of(site) if site.ranks else {}
+    def _apply(self, planned: PlannedSite, present: TokenState, x_bkd: Tensor, rope: Rope, layer: Any) -> Step:
+        weights = weights_of(planned.site) if planned.site.ranks else {}
         if len(weights) > 1:
-            if isinstance(present, Crowd):
-                self._note_units(site, present, x_bkd, rope, layer, tuple(weights))
-            elif not site.is_noop(present.visual_bn.shape[1]):
-                names = {*weights, *needed(site, present.visual_bn.shape[1])} - {PROBE}
-                sequence = self._seen(present, x_bkd, rope, site)
-                given = layer_features(names, layer, sequence, present.given)
-                self.note(site, _parts(site, take_tokens(x_bkd, present.visual_bn), given))
-        return super()._apply(site, present, x_bkd, rope, layer)
-
-    def _seen(self, present: Any, x_bkd: Tensor, rope: Rope, site: SiteSpec) -> Sequence:
-        kind = self.parts.kind(site.layer)
-        found: Sequence = present.sequence(
-            x_bkd, rope, lambda: self.parts.rope(x_bkd.float(), present.position_bk, kind)
-        )
-        return found
-
-    def _note_units(
-        self, site: SiteSpec, crowd: Crowd, x_bkd: Tensor, rope: Rope, layer: Any, names: tuple[str, ...]
-    ) -> None:
-        """Of every unit by itself."""
-        wanted = {*names, *needed(site, self.tokens)} - {PROBE, *GIVEN}
-        told = layer_features(wanted, layer, self._seen(crowd, x_bkd, rope, site), {})
-        whole = {name: told.pop(name) for name in ("text_pivots", "question") if name in told}
-        for group in crowd.groups:
-            given = {name: group.of(values) for name, values in told.items()} | dict(group.given)
-            given |= {name: values[group.row_u] for name, values in whole.items()}
-            self.note(site, _parts(site, x_bkd[group.row_u[:, None], group.place_un], given))
+            sites, more = self._fitted(planned, present), [name for name in weights if name != PROBE]
+            found = features_at(sites, present, x_bkd, rope, layer, self.parts, more)
+            for one, group, given in zip(sites, present.groups, found, strict=True):
+                if not one.site.is_noop(one.incoming):
+                    self.note(planned.site, _parts(planned.site, group.taken(x_bkd), given))
+        return super()._apply(planned, present, x_bkd, rope, layer)
 
 
 def _parts(site: SiteSpec, x_bnd: Tensor, given: Mapping[str, Tensor]) -> Tensor:

@@ -9,16 +9,16 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import ray
 
-import eos_platform
 from eos_platform.common.boundary import words_of
 from eos_platform.common.console import interrupt
 from eos_platform.common.errors import EosError
 
-PACKAGE = os.path.dirname(os.path.abspath(eos_platform.__file__))
+PACKAGE = str(Path(os.path.abspath(__file__)).parents[2])  # eos_platform, as it is addressed
 OBJECT_STORE_BYTES = 200 * 1024 * 1024  # trials exchange a few kilobytes
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -48,20 +48,22 @@ CONNECT_SECONDS = 5.0
 
 @contextmanager
 def ray_session(address: str = "local", ship_code: bool = False) -> Iterator[None]:
-    """Ray for the length of the block; a Ray that is already up is used and left up.
+    """Ray for the length of the block; a Ray that this process is connected to already is used and left up.
 
     Args:
         address: "local" starts one on this machine; "auto" or HOST:PORT joins the cluster this machine is a node of.
         ship_code: send this package to nodes that lack it (they need its dependencies).
 
     Raises:
-        EosError: no cluster answers at ``address``, or it does not take this machine's token.
+        EosError: no cluster answers at ``address``, it does not take this machine's token, or this process is
+            connected to another one.
     """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     logging.getLogger("ray").setLevel(logging.ERROR)
     if ray.is_initialized():
+        _connected_to(address)
         yield
         return
     options: dict[str, Any] = {"object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": False}
@@ -124,20 +126,34 @@ _TOKEN = (
 )
 
 
-def _reachable(address: str) -> None:
-    """Ray itself asks a silent address for a minute."""
+def _connected_to(address: str) -> None:
+    """Refuse to take the cluster this process is connected to for the one at another address."""
+    if address in ("local", "auto"):
+        return
+    reached = _reachable(address)
+    here = ray.get_runtime_context().gcs_address
+    if here not in (address, reached):
+        raise EosError(
+            f"--address {address}: this process is connected to Ray at {here}; "
+            "leave the address out, or call ray.shutdown() first"
+        )
+
+
+def _reachable(address: str) -> str:
+    """The address as IP:PORT once something answers there; Ray itself asks a silent one for a minute."""
     if address.startswith("ray://"):
         raise EosError(
             f"--address {address}: a study is driven from a node of the cluster, not through Ray Client; "
             "use --address auto there (a machine joins with: ray start --address HOST:6379 --num-cpus 0)"
         )
     if address == "auto":
-        return
+        return address
     host, colon, port = address.rpartition(":")
     if not colon or not port.isdigit():
         raise EosError(f"--address {address}: expected local, auto or HOST:PORT, such as ray-head:6379")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS) as connection:
+            return f"{connection.getpeername()[0]}:{port}"
     except (OSError, OverflowError) as error:
         raise EosError(f"cannot reach Ray at '{address}': {getattr(error, 'strerror', None) or error}") from None
 

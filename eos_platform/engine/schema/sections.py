@@ -74,8 +74,8 @@ class WarmStart(Section):
     """Where a study begins: searches that others found worth it are done first, as trials of its own."""
 
     studies: tuple[str, ...] = ()  # by name, in the same runs folder: the settings of the searches on their fronts
-    operators: tuple[str, ...] = ()  # operator files: the settings of the searches that found them, else their compute
-    designs: tuple[str, ...] = ()  # hand-designed operators: a search at the compute of each as its authors set it
+    operators: tuple[str, ...] = ()  # operator files: the settings of the searches that found them, else their cost
+    designs: tuple[str, ...] = ()  # hand-designed operators: a search at the cost of each as its authors set it
     parameters: Flag = False  # each search starts from the parameters of the operator nearest to its budget
     most: Int | None = Field(default=None, ge=1)  # searches begun with; default: half of the study
 

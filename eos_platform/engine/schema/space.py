@@ -10,6 +10,8 @@ from typing import Annotated, Any
 from pydantic import TypeAdapter, ValidationError
 
 from eos_platform.common.errors import EosError, did_you_mean, explain, unknown
+from eos_platform.costs.quantity import parse_quantity
+from eos_platform.costs.registry import COMPUTE, COSTS
 from eos_platform.engine.schema.conditions import active, refuse_circle
 from eos_platform.engine.schema.dimension import Dimension, label
 from eos_platform.search.config import SearchConfig
@@ -29,11 +31,16 @@ def check_space(space: Mapping[str, Dimension], fixed: Mapping[str, Any], where:
     for name, dimension in space.items():
         if name not in SearchConfig.model_fields:
             raise EosError(f"{where}: space: {unknown('search field', name, SearchConfig.model_fields)}")
+        if name == "cost":
+            raise EosError(f"{where}: space: a study has one cost that all its budgets are about; set search.cost")
         if name in fixed:
             raise EosError(f"{where}: '{name}' is both fixed in search and varied in space; keep one")
         if dimension.float_range and SearchConfig.model_fields[name].annotation is int:
             raise EosError(f"{where}: space.{name}: a whole number varies as int: [low, high], not float")
-        values = [_field(name, value, f"{where}: space: {name}") for value in dimension.extremes]
+        extremes = dimension.extremes
+        if name == "budget":  # choices may be written in units
+            extremes = tuple(_quantity(value, str(fixed.get("cost", COMPUTE)), f"{where}: space") for value in extremes)
+        values = [_field(name, value, f"{where}: space: {name}") for value in extremes]
         if dimension.choice is not None:
             if len({label(value) for value in values}) < len(values):
                 raise EosError(f"{where}: space.{name}.choice: a value is given twice")
@@ -103,6 +110,14 @@ def _field(name: str, value: Any, where: str) -> Any:
         return TypeAdapter(annotated).validate_python(value)
     except ValidationError as error:
         raise explain(error, where) from None
+
+
+def _quantity(value: Any, cost: str, where: str) -> Any:
+    """A budget written with its unit, as a number."""
+    try:
+        return parse_quantity(value, COSTS.get_named(cost)) if isinstance(value, str) else value
+    except ValueError as error:
+        raise EosError(f"{where}: budget: {error}") from None
 
 
 def _agrees(values: dict[str, Any], corner: Mapping[str, Any], where: str) -> None:

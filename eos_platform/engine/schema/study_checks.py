@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from eos_platform.common.errors import EosError, unknown
+from eos_platform.costs.registry import COMPUTE
 from eos_platform.engine.schema.conditions import grid_size
 from eos_platform.engine.schema.dimension import MANY, Dimension
 from eos_platform.engine.schema.sections import Constraints, Sampler, Scheduler
@@ -115,13 +116,14 @@ def check_groups(study: Explored, groups: Sequence[str], where: str) -> None:
 
 
 def _check_constraints(study: Explored, where: str) -> None:
-    """Groups the task has, where its name alone tells; a compute limit above the smallest budget."""
+    """Groups the task has, where its name alone tells; a limit of the budgets' cost above the smallest."""
     groups = getattr(TASKS.get_named(name_of(study.task)), "groups", None)
     if isinstance(groups, tuple):
         check_groups(study, groups, where)
-    limit = study.constraints.compute_ratio
+    cost = study.search.get("cost", COMPUTE)
+    limit = getattr(study.constraints, cost, None)
     fixed = study.search.get("budget", SearchConfig.model_fields["budget"].default)
     least = min(study.space["budget"].extremes) if "budget" in study.space else fixed
     # a search uses its budget up, so a limit below every budget is kept by none
-    if limit is not None and limit < least:
-        raise EosError(f"{where}: constraints.compute_ratio: {limit:g} is below every budget ({least:g} and more)")
+    if isinstance(limit, float) and limit < least:
+        raise EosError(f"{where}: constraints.{cost}: {limit:g} is below every budget ({least:g} and more)")

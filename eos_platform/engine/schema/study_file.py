@@ -8,22 +8,24 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from eos_platform import objectives as objective
 from eos_platform.common import strict_yaml
 from eos_platform.common.addresses import in_memory, masked, remember, secret
 from eos_platform.common.errors import EosError, brief, explain, shown, unknown
 from eos_platform.common.files import MEGABYTE, read_text, shown_path
+from eos_platform.common.former_names import current_path, current_study
 from eos_platform.common.printable import check_characters
 from eos_platform.common.strict_types import Flag, Int, Real
+from eos_platform.costs.registry import COSTS
 from eos_platform.engine.schema.safe_yaml import parse
 from eos_platform.engine.schema.sections import Constraints, Sampler, Scheduler, Section, WarmStart
 from eos_platform.engine.schema.space import Dimension, check_space
 from eos_platform.engine.schema.study_checks import check_together
 from eos_platform.protocols import Objective
 from eos_platform.search.config import SearchConfig
-from eos_platform.tasks.choice import checked
+from eos_platform.tasks.choice import checked, default_for
 
 OBJECTIVES = {one.metric: str(one.direction) for one in objective.DEFAULT}
 LONGEST = 100  # characters of a name
@@ -107,7 +109,8 @@ class StudyFile(Section):
     model: str = "bundled"
     trust_remote_code: Flag = False  # run Python that lies in the model's folder
     allow_missing: Flag = False  # draw weights at random that the model's folder lacks
-    task: str | dict[str, Any] = "scenes"  # a name, or name and options: {name: files, data: questions.jsonl}
+    # a name, or name and options: {name: files, data: questions.jsonl}; left out: as ``tasks.choice.default_for`` says
+    task: str | dict[str, Any] = "scenes"
     objectives: dict[str, str] = OBJECTIVES
     search: dict[str, Any] = Field(default_factory=dict)
     space: dict[str, Dimension] = Field(min_length=1)
@@ -120,6 +123,11 @@ class StudyFile(Section):
     resources: Resources = Resources()
     stores: Stores = Stores()
     final: Final = Final()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _under_current_names(cls, values: Any) -> Any:
+        return current_study(values)
 
     @field_validator("name")
     @classmethod
@@ -136,6 +144,13 @@ class StudyFile(Section):
     @classmethod
     def _shows(cls, text: str) -> str:
         return check_characters(text, allowed="\n\t")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _task_of_model(cls, fields: Any) -> Any:
+        if isinstance(fields, dict) and "model" in fields and "task" not in fields:
+            return {**fields, "task": default_for(str(fields["model"]))}
+        return fields
 
     @field_validator("task", mode="before")
     @classmethod
@@ -154,7 +169,7 @@ class StudyFile(Section):
     @classmethod
     def _known_objectives(cls, objectives: dict[str, str]) -> dict[str, str]:
         try:
-            return {one.metric: str(one.direction) for one in objective.parse(objectives)}
+            return {one.metric: str(one.direction) for one in objective.parse(objectives, COSTS)}
         except EosError as error:
             raise ValueError(str(error)) from None
 
@@ -174,7 +189,7 @@ class StudyFile(Section):
     @property
     def axes(self) -> tuple[Objective, ...]:
         """The objectives, in the order in which a trial's values are stored."""
-        return objective.parse(self.objectives)
+        return objective.parse(self.objectives, COSTS)
 
     @property
     def secret(self) -> bool:
@@ -205,10 +220,21 @@ class StudyFile(Section):
             study = cls.model_validate(values)
         except ValidationError as error:
             raise explain(error, where, _keys(values)) from None
-        SearchConfig.of(study.search, f"{where}: search")
+        study = study.model_copy(update={"search": _checked_search(study, where)})
         study = study.model_copy(update={"space": check_space(study.space, study.search, where)})
         check_together(study, where)
         return study
+
+
+def _checked_search(study: StudyFile, where: str) -> dict[str, Any]:
+    """The fixed fields, a budget with a unit as a number.
+
+    Raises:
+        EosError: one that a search does not have, or would refuse.
+    """
+    varied = {"budget": 1.0} if "budget" in study.space and "budget" not in study.search else {}
+    budget = SearchConfig.of({**study.search, **varied}, f"{where}: search").budget
+    return {**study.search, "budget": budget} if isinstance(study.search.get("budget"), str) else study.search
 
 
 def _keys(values: Mapping[str, Any]) -> dict[str, Iterable[str]]:
@@ -248,6 +274,10 @@ def load(path: str | Path, overrides: Iterable[str] = ()) -> StudyFile:
     """
     where = shown_path(path)
     values = parse(read_text(path, "study file", MEGABYTE), where)
+    try:
+        values = current_study(values)
+    except ValueError as error:
+        raise EosError(f"{where}: {error}") from None
     for override in overrides:
         _override(values, override)
     return StudyFile.of(values, where)
@@ -266,7 +296,7 @@ def parse_override(text: str) -> tuple[str, Any]:
 
 def _override(values: Any, text: str) -> None:
     key, value = parse_override(text)
-    *parents, last = key.split(".")
+    *parents, last = current_path(key.split("."))
     for part in parents:
         inner = values.get(part) if isinstance(values, dict) else None
         if not isinstance(inner, dict):

@@ -25,6 +25,7 @@ from eos_platform.common.errors import EosError
 from eos_platform.common.files import is_there
 from eos_platform.common.strict_types import WORDS
 from eos_platform.engine.schema.study_file import StudyFile
+from eos_platform.engine.store.migrate import current_identity, rename_parameters
 from eos_platform.engine.store.retry import StoreAway, quiet_outages, reason
 from eos_platform.engine.store.run_dir import Folder
 from eos_platform.objectives import DEFAULT
@@ -149,6 +150,16 @@ def _load(storage: RDBStorage, study: StudyFile, create: bool, another: bool) ->
     return told
 
 
+def bring_up_to_date(told: optuna.Study) -> None:
+    """Bring the store of an earlier version under today's names. Only for the driver that holds the study."""
+    identity = told.user_attrs.get(IDENTITY)
+    if (current := current_identity(identity)) == identity:
+        return
+    rename_parameters(told, engine_of(told))
+    told.set_user_attr(IDENTITY, current)
+    told.set_user_attr(DIGEST, digest(current))
+
+
 def engine_of(told: optuna.Study) -> Engine:
     """The database behind the study."""
     storage: Any = told._storage  # a cache in front of the one that knows
@@ -175,7 +186,8 @@ def refuse_another(told: optuna.Study, study: StudyFile) -> None:
     if attrs.get(DIGEST) == digest(study.identity()):
         return
     identity = attrs.get(IDENTITY)
-    difference = next(_differences(identity, study.identity()), "") if identity else "its identity is missing"
+    stored = current_identity(identity)
+    difference = next(_differences(stored, study.identity()), "") if identity else "its identity is missing"
     if not difference:
         return
     raise EosError(

@@ -14,6 +14,7 @@ from typing import Any
 from eos_platform.common import strict_json
 from eos_platform.common.errors import EosError
 from eos_platform.common.files import read_text, write_atomic
+from eos_platform.common.former_names import SEARCH
 from eos_platform.engine import trial_result
 from eos_platform.objectives import DEFAULT
 from eos_platform.operators.spec import OperatorSpec
@@ -37,7 +38,8 @@ class Attempts:
     def result(self) -> dict[str, Any] | None:
         """What an earlier attempt found, if it came to its end."""
         found = self._read(RESULT)
-        return found["result"] if found.get("search") == self.search and _sound(found.get("result")) else None
+        same = SEARCH.current(found.get("search")) == self.search
+        return found["result"] if same and _sound(found.get("result")) else None
 
     def keep(self, result: dict[str, Any]) -> None:
         """Keep the result until the store has it. A disk that is full costs no more than this safety."""

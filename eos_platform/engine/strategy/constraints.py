@@ -1,21 +1,26 @@
 """What an operator must keep to be on the front: measured where it was found, judged where it is recorded.
 
 A constraint's value is how far it is violated: 0 or less is feasible. Every one is of the deployed operator, on
-validation questions; ``prefill_ms`` is one prompt's prefill, timed while the study's other searches go on.
+validation questions; a cost such as ``prefill_ms`` is measured while the study's other searches go on.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from eos_platform.costs.registry import COMPUTE, COSTS
+from eos_platform.costs.registry import measure as measure_one
 from eos_platform.engine.schema.sections import Constraints
-from eos_platform.protocols import Objective
+from eos_platform.objectives import ACCURACY
+from eos_platform.protocols import Objective, Split
 from eos_platform.search.config import SearchConfig
 
 SKILL = "accuracy/"  # of a skill, among what was measured
 PREFILL = "prefill_ms"
+EVERY = (COMPUTE, "mean_tokens", "tokens_left")  # costs that every search measures
+SCATTER = 0.05  # of a measured cost: an operator that the fit puts at its budget may measure so much above it
 
 
 class Bound(NamedTuple):
@@ -38,9 +43,14 @@ class Bound(NamedTuple):
         return f"{self.key} {'at least' if self.least else 'at most'} {self.limit:g}"
 
 
-def bounds(constraints: Constraints, budget: float) -> Iterator[Bound]:
-    """Every constraint of a search; its budget is always one."""
-    yield Bound("compute_ratio", budget, least=False, name="compute_ratio - budget")
+def bounds(constraints: Constraints, budget: float, cost: str = COMPUTE) -> Iterator[Bound]:
+    """Every constraint of a search; its budget is always one.
+
+    Args:
+        cost: that the budget is about.
+    """
+    limit = budget if COSTS.get_named(cost).deterministic else budget * (1 + SCATTER)
+    yield Bound(cost, limit, least=False, name=f"{cost} - budget")
     for skill, limit in constraints.accuracy.items():
         yield Bound("accuracy" if skill == "all" else f"{SKILL}{skill}", limit, least=True)
     if constraints.compute_ratio is not None:
@@ -49,10 +59,12 @@ def bounds(constraints: Constraints, budget: float) -> Iterator[Bound]:
         yield Bound(PREFILL, constraints.prefill_ms, least=False)
 
 
-def violations(constraints: Constraints, budget: float, measured: Mapping[str, float]) -> list[str]:
+def violations(
+    constraints: Constraints, budget: float, measured: Mapping[str, float], cost: str = COMPUTE
+) -> list[str]:
     """What an operator violates, in words; all has been measured (``missing``)."""
     found = []
-    for bound in bounds(constraints, budget):
+    for bound in bounds(constraints, budget, cost):
         value = measured[bound.measure]
         if bound.excess(value) > 0:
             sign = "<" if bound.least else ">"
@@ -60,9 +72,9 @@ def violations(constraints: Constraints, budget: float, measured: Mapping[str, f
     return found
 
 
-def missing(constraints: Constraints, measured: Mapping[str, Any]) -> str | None:
+def missing(constraints: Constraints, measured: Mapping[str, Any], cost: str = COMPUTE) -> str | None:
     """What is wrong when something a constraint is about is no number: a search that cannot be judged has failed."""
-    for bound in bounds(constraints, 1.0):
+    for bound in bounds(constraints, 1.0, cost):
         value = measured.get(bound.measure)
         if value is None:
             return f"{bound.measure} is missing"
@@ -78,9 +90,11 @@ def skills_of(constraints: Constraints, objectives: Iterable[Objective] = ()) ->
     return list(dict.fromkeys(skills))
 
 
-def times(constraints: Constraints, objectives: Iterable[Objective] = ()) -> bool:
-    """Whether they are about a prefill's milliseconds."""
-    return constraints.prefill_ms is not None or PREFILL in [one.metric for one in objectives]
+def costs_of(constraints: Constraints, objectives: Iterable[Objective] = ()) -> list[str]:
+    """The costs they are about, beside those that every search measures."""
+    costs = [PREFILL] if constraints.prefill_ms is not None else []
+    metrics = [one.metric for one in objectives if one.metric != ACCURACY and not one.metric.startswith(SKILL)]
+    return list(dict.fromkeys(name for name in [*costs, *metrics] if name not in EVERY))
 
 
 def measure(
@@ -89,29 +103,36 @@ def measure(
     operator: Any,
     config: SearchConfig,
     evaluate: Callable[..., Any],
-    prefill: Callable[..., float],
+    cost: Callable[..., float],
     objectives: Sequence[Objective] = (),
+    known: Collection[str] = (),
 ) -> dict[str, float]:
     """What constraints and objectives need beside what every search measures. Runs in the worker that has the model.
 
     Args:
         evaluate: as ``tasks.evaluate``.
-        prefill: milliseconds of a prefill, of workload, operator and number of questions.
+        cost: as ``measure_cost``.
+        known: costs that have been measured.
     """
     found: dict[str, float] = {}
     if skills := skills_of(constraints, objectives):
         per_skill = evaluate(workload, operator, "validation", config.eval_questions).per_skill
         found |= {f"{SKILL}{skill}": float(per_skill[skill]) for skill in skills if skill in per_skill}
-    if times(constraints, objectives):
-        found[PREFILL] = float(prefill(workload, operator, config.eval_questions))
+    for name in costs_of(constraints, objectives):
+        if name not in known:
+            found[name] = float(cost(name, workload, operator, config.eval_questions))
     return found
 
 
-def prefill_ms(workload: Any, operator: Any, questions: int, split: str = "validation") -> float:
-    """Median milliseconds of one prompt's prefill with the operator at work (None: without any)."""
-    from eos_platform.analysis.comparison.timing import prefill_cost
+def measure_cost(name: str, workload: Any, operator: Any, questions: int, split: Split = "validation") -> float:
+    """A cost of the model on its task with the operator at work (None: without any).
 
-    encoded = workload.encoded(split, questions)
-    if operator is not None:
-        encoded = encoded.seen_by(operator)
-    return prefill_cost(workload, operator, encoded, 1)["prefill_ms"]
+    Args:
+        questions: of ``split``, a typical one of which is run where the cost is timed.
+
+    Raises:
+        EosError: there is no such cost here, or it cannot be measured.
+    """
+    from eos_platform.tasks.typical import cost_context
+
+    return measure_one(COSTS.get_named(name), cost_context(workload, split, questions), operator)

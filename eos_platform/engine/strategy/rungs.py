@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from eos_platform.costs.quantity import shown_cost
+from eos_platform.costs.registry import COMPUTE, COSTS
 from eos_platform.engine.strategy.nondominated import TieBreak, best_first, layers
 from eos_platform.objectives import DEFAULT, told
 from eos_platform.objectives import losses as as_losses
@@ -27,7 +29,7 @@ class Seen(NamedTuple):
 
     step: int
     values: Point
-    dearest: float  # the larger compute ratio of the deployed operator's and the relaxed form's
+    dearest: float  # the larger cost (by default compute ratio) of the deployed operator's and the relaxed form's
 
 
 LATEST = 0.9  # a rung at so late a share of a search would save nothing
@@ -96,14 +98,21 @@ class Rungs:
 
 
 def judge_budget(
-    course: Iterable[Seen], budget: float, last: int, *, tolerance: float = 0.02, haste: float = 2.0
+    course: Iterable[Seen],
+    budget: float,
+    last: int,
+    *,
+    cost: str = COMPUTE,
+    tolerance: float = 0.02,
+    haste: float = 2.0,
 ) -> str | None:
-    """Why a search cannot reach its compute budget, or None while it still may.
+    """Why a search cannot reach its budget, or None while it still may.
 
     Args:
         course: the evaluations so far, in order.
-        budget: compute ratio to reach.
+        budget: value of the cost to reach.
         last: the step by which it must be reached.
+        cost: that it is about.
         tolerance: relative excess that deployment makes good.
         haste: how much faster than ever before it may yet fall: the penalty grows.
     """
@@ -122,7 +131,8 @@ def judge_budget(
     if ratio - haste * fastest * (last - step) <= budget * (1 + tolerance):
         return None
     return (
-        f"step {step}: compute ratio {ratio:.3f} cannot come down to the budget {budget:g} in {last - step} steps; "
+        f"step {step}: {shown_cost(ratio, COSTS.get_named(cost))} cannot come down to the budget {budget:g} in "
+        f"{last - step} steps; "
         f"it never fell faster than {fastest:.2g} a step"
     )
 

@@ -26,6 +26,8 @@ from optuna.samplers import (
 )
 from optuna.trial import FrozenTrial, TrialState
 
+from eos_platform.common.boundary import reading
+from eos_platform.common.errors import EosError, shown
 from eos_platform.engine.schema.conditions import Space
 from eos_platform.engine.schema.sections import Sampler
 from eos_platform.plugins import Registry
@@ -101,10 +103,9 @@ MakeSampler = Callable[[Proposal], BaseSampler]
 
 
 def _is_callable(thing: Any) -> MakeSampler:
-    if not callable(thing):
-        raise TypeError(
-            f"expected a function of a Proposal that returns an Optuna sampler, found {type(thing).__name__}"
-        )
+    if not callable(thing) or (isinstance(thing, type) and issubclass(thing, BaseSampler)):
+        found = f"the class {thing.__name__}" if isinstance(thing, type) else type(thing).__name__
+        raise TypeError(f"expected a function of a Proposal that returns an Optuna sampler, found {found}")
     return cast(MakeSampler, thing)
 
 
@@ -150,9 +151,12 @@ def make_sampler(sampler: Sampler, number: int, target: int, space: Space, objec
         objectives: how many the study has.
 
     Raises:
-        EosError: no sampler has that name, or the package that brings it is broken.
+        EosError: no sampler has that name, or the package that brings it is broken or makes something else.
     """
     make = SAMPLERS.get_named(sampler.name)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), reading(f"sampler '{sampler.name}'"):  # it may be another package's
         warnings.simplefilter("ignore", ExperimentalWarning)
-        return make(Proposal(sampler.seed + number, sampler.seed, number, target, space, objectives))
+        made = make(Proposal(sampler.seed + number, sampler.seed, number, target, space, objectives))
+    if not isinstance(made, BaseSampler):
+        raise EosError(f"sampler '{sampler.name}': an Optuna sampler is expected, not {shown(made)}")
+    return made

@@ -14,6 +14,7 @@ import optuna
 from optuna.trial import FrozenTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
+from eos_platform.costs.registry import COMPUTE
 from eos_platform.engine.schema.study_file import StudyFile
 from eos_platform.engine.store import optuna_store as store
 from eos_platform.engine.store.retry import Patience
@@ -21,6 +22,7 @@ from eos_platform.engine.strategy.rungs import Rungs, Seen, judge_budget, rung_l
 from eos_platform.objectives import DEFAULT
 from eos_platform.protocols import Objective
 from eos_platform.search.config import SearchConfig
+from eos_platform.search.step import SOFT_COST
 
 CURVE = "curve/"  # what a report on the way carries, flattened by Tune
 
@@ -43,6 +45,7 @@ class Stopper(FIFOScheduler):
     ) -> None:
         super().__init__()
         self.plan, self.live, self.objectives = study.scheduler, live, study.axes
+        self.cost = str(study.search.get("cost", COMPUTE))  # that budgets are about
         self.patience = patience or Patience()
         plan = self.plan
         self.rungs = Rungs(plan.reduction, plan.least, plan.tie_break, plan.spare_front, self.objectives)
@@ -61,7 +64,7 @@ class Stopper(FIFOScheduler):
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """CONTINUE, or STOP with the reason in the store."""
-        seen = seen_in(result, self.objectives)
+        seen = seen_in(result, self.objectives, self.cost)
         search, live = trial.config["root"], self.live[trial.trial_id]
         if seen is None and search not in self.stopped:
             return TrialScheduler.CONTINUE
@@ -82,7 +85,7 @@ class Stopper(FIFOScheduler):
         self.patience(lambda: live.set_user_attr(store.COURSE, [_kept(one) for one in evaluations]))
         if self.plan.reach_budget and seen.step >= (self.plan.grace or 0):
             last = config.steps - round(config.straight_through * config.steps)  # counts are whole from there on
-            why = judge_budget(evaluations, config.budget, last)
+            why = judge_budget(evaluations, config.budget, last, cost=self.cost)
             if why:
                 return why
         levels = self._levels(config.steps)
@@ -110,14 +113,20 @@ def make_scheduler(
     return Stopper(study, live, told.get_trials(deepcopy=False), patience)
 
 
-def seen_in(result: Mapping[str, Any], objectives: Sequence[Objective] = DEFAULT) -> Seen | None:
-    """The deployed evaluation a report carries, if any; what is missing or no number in it is NaN."""
+def seen_in(result: Mapping[str, Any], objectives: Sequence[Objective] = DEFAULT, cost: str = COMPUTE) -> Seen | None:
+    """The deployed evaluation a report carries, if any; what is missing or no number in it is NaN.
+
+    Args:
+        cost: that the search's budget is about.
+    """
     keys = [f"{CURVE}{one.metric}" for one in objectives]
     if not any(key in result for key in keys):
         return None
     values = tuple(_number(result.get(key)) for key in keys)
-    ratios = [_number(result.get(f"{CURVE}{name}")) for name in ("compute_ratio", "soft_compute_ratio")]
-    dearest = max((value for value in ratios if not math.isnan(value)), default=math.nan)
+    costs = [
+        _number(result.get(f"{CURVE}{name}")) for name in (cost, "soft_compute_ratio" if cost == COMPUTE else SOFT_COST)
+    ]
+    dearest = max((value for value in costs if not math.isnan(value)), default=math.nan)
     return Seen(int(result["step"]), values, dearest)
 
 

@@ -15,6 +15,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 from ray.tune.search import Searcher
 
+from eos_platform.costs.registry import COMPUTE
 from eos_platform.engine.schema.conditions import suggest
 from eos_platform.engine.schema.sections import Constraints
 from eos_platform.engine.schema.space import Dimension
@@ -86,6 +87,7 @@ class StudySearcher(Searcher):
         self.told = told
         self.space = dict(space)
         self.fixed = dict(fixed)
+        self.cost = str(self.fixed.get("cost", COMPUTE))  # that budgets are about
         self.sampler, self.run_of = sampler, run_of
         self.constraints = constraints or Constraints()
         self.objectives = tuple(objectives)
@@ -119,7 +121,8 @@ class StudySearcher(Searcher):
             self.told.sampler = self.sampler(store.proposals(self.told.get_trials(deepcopy=False)))
         trial = self.told.ask()
         search = {**self.fixed, **suggest(trial, self.space)}
-        trial.set_user_attr(store.BUDGET, float(search.get("budget", SearchConfig().budget)))
+        budget = search.get("budget", SearchConfig.model_fields["budget"].default)
+        trial.set_user_attr(store.BUDGET, float(budget))
         trial.set_user_attr(store.RAY_ID, trial_id)
         self.live[trial_id] = trial
         root = trial.number
@@ -133,7 +136,7 @@ class StudySearcher(Searcher):
         found = read(result or {}, self.objectives)
         if verdict.failure == store.WORKER_DIED and (node := self.blamed()):
             verdict = Verdict(TrialState.FAIL, failure=node, again=True)
-        if verdict.values and (lacks := missing(self.constraints, measured(found) if found else {})):
+        if verdict.values and (lacks := missing(self.constraints, measured(found) if found else {}, self.cost)):
             verdict = Verdict(TrialState.FAIL, failure=lacks)
         if verdict.again:
             self.stopped = verdict.failure
@@ -157,11 +160,11 @@ class StudySearcher(Searcher):
         if store.RUN_ID not in known.user_attrs and (run := self.run_of(trial.number)):
             attrs[store.RUN_ID] = run
         budget = known.user_attrs[store.BUDGET]
-        if verdict.values and (violated := violations(self.constraints, budget, numbers)):
+        if verdict.values and (violated := violations(self.constraints, budget, numbers, self.cost)):
             attrs[store.VIOLATED] = violated
         for name, value in attrs.items():
             trial.set_user_attr(name, value)
-        for bound in bounds(self.constraints, budget) if verdict.values else ():
+        for bound in bounds(self.constraints, budget, self.cost) if verdict.values else ():
             if bound.key not in known.constraints:  # a store that went away may have some
                 trial.set_constraint(bound.key, bound.excess(numbers[bound.measure]))
         self.told.tell(trial.number, values=verdict.values, state=verdict.state)

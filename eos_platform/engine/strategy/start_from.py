@@ -12,10 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from eos_platform.costs.flops import compute_ratio
+from eos_platform.costs.registry import COSTS, measure
 from eos_platform.operators.spec import FEATURES, OperatorSpec, SiteSpec, Target, Transfer
 from eos_platform.search.config import SearchConfig
 from eos_platform.search.parameters import RHO_MOST, SPREAD_MOST, TAU_RANGE, WEIGHTS, Parameters
+from eos_platform.tasks.typical import cost_context
 
 EDGE = 0.01  # shares start no nearer to 0 or 1: from there a gradient moves nothing
 
@@ -35,11 +36,15 @@ def nearest(starts: Sequence[str], config: SearchConfig, workload: Any) -> dict[
         parameters = parameters_of(operator, config, workload.target, workload.shape.hidden, usual)
         if parameters is None:
             continue
-        ratio = float(compute_ratio(operator, workload.shape, workload.text_tokens))
-        distance = abs(math.log(ratio / config.budget))
+        distance = abs(math.log(_spent(operator, config, workload) / config.budget))
         if found is None or distance < found[0]:
             found = (distance, parameters)
     return found[1] if found else None
+
+
+def _spent(operator: OperatorSpec, config: SearchConfig, workload: Any) -> float:
+    """What the operator costs, by the cost that the search's budget is about."""
+    return measure(COSTS.get_named(config.cost), cost_context(workload), operator)
 
 
 @torch.no_grad()

@@ -1,9 +1,10 @@
 """Warm starts: a study begins with searches that others found worth it.
 
 - an earlier study: the settings of each search on its front are tried here, as far as this space has them;
-- an operator file: the same for the search that found it; of any other operator, its compute as a budget;
-- a design: a search at each compute its authors published for it (as a share of the visual tokens), so that the study
-  answers it where it stands; it is in the comparison at the end if ``final.baselines`` names it.
+- an operator file: the same for the search that found it; of any other operator, its cost as a budget;
+- a design: a search at the cost of each number of tokens its authors published for it (as a share of the visual
+  tokens), so that the study answers it where it stands; it is in the comparison at the end if ``final.baselines`` names
+  it.
 
 With ``parameters`` each search moreover starts from the sites of the operator nearest to its budget, where it has the
 same ones. What is tried first is a trial like any other, and counts as one.
@@ -12,7 +13,7 @@ same ones. What is tried first is a trial like any other, and counts as one.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ from optuna.trial import TrialState
 
 from eos_platform.common.errors import EosError
 from eos_platform.costs.flops import compute_ratio
+from eos_platform.costs.registry import COMPUTE
 from eos_platform.engine.schema.dimension import Dimension
 from eos_platform.engine.schema.study_file import StudyFile
 from eos_platform.engine.status import search_fields
@@ -38,6 +40,9 @@ class Origin(NamedTuple):
     name: str  # where it comes from
     fields: Mapping[str, Any]  # of a search
     operator: OperatorSpec | None  # what came of it
+
+
+Costs = Callable[[Sequence[OperatorSpec]], Sequence[float]]
 
 
 def check(study: StudyFile, runs: Path) -> None:
@@ -68,12 +73,18 @@ def check(study: StudyFile, runs: Path) -> None:
         raise EosError("warm_start.designs: a design is a budget to start with, and the space has no budget")
 
 
-def origins(study: StudyFile, runs: Path, facts: Facts) -> list[Origin]:
-    """Everything the study may begin with."""
+def origins(study: StudyFile, runs: Path, facts: Facts, costs: Costs | None = None) -> list[Origin]:
+    """Everything the study may begin with.
+
+    Args:
+        costs: measures operators by the cost that the study's budgets are about; default: the compute ratio.
+    """
     plan = study.warm_start
     found = [origin for name in plan.studies for origin in _studied(name, runs)]
-    found += [_from_file(path, facts) for path in plan.operators]
-    return found + [origin for name in plan.designs for origin in _designed(name, facts)]
+    found += [_from_file(path) for path in plan.operators]
+    found += [origin for name in plan.designs for origin in _designed(name, facts)]
+    ratios = lambda operators: [compute_ratio(one, facts.shape, facts.text_tokens) for one in operators]  # noqa: E731
+    return _with_budgets(found, study.search.get("cost", COMPUTE), facts, costs or ratios)
 
 
 def begin(told: optuna.Study, study: StudyFile, found: Sequence[Origin]) -> int:
@@ -110,12 +121,10 @@ def _studied(name: str, runs: Path) -> Iterator[Origin]:
             yield Origin(f"{name}, trial {trial.number}", search_fields(study, trial), operator)
 
 
-def _from_file(path: str, facts: Facts) -> Origin:
+def _from_file(path: str) -> Origin:
     operator = OperatorSpec.load(path)
     found = operator.provenance.get("search")
-    if isinstance(found, dict):
-        return Origin(Path(path).name, found, operator)
-    return Origin(Path(path).name, _budget(operator, facts), operator)
+    return Origin(Path(path).name, found if isinstance(found, dict) else {}, operator)
 
 
 def _designed(name: str, facts: Facts) -> Iterator[Origin]:
@@ -126,12 +135,27 @@ def _designed(name: str, facts: Facts) -> Iterator[Origin]:
             operator = design.build(facts.target, share * facts.target.tokens)
         except EosError:
             continue  # it cannot go so low on this model
-        yield Origin(f"{name} at {nominal} tokens", _budget(operator, facts), operator)
+        yield Origin(f"{name} at {nominal} tokens", {}, operator)
 
 
-def _budget(operator: OperatorSpec, facts: Facts) -> dict[str, float]:
-    same = (operator.target.layers, operator.target.grid) == (facts.target.layers, facts.target.grid)
-    return {"budget": float(compute_ratio(operator, facts.shape, facts.text_tokens))} if same else {}
+def _with_budgets(found: Sequence[Origin], cost: str, facts: Facts, costs: Costs) -> list[Origin]:
+    """The origins, each with a budget of this study's cost.
+
+    Where nothing is known of a search, or its budget was about another cost, it is what the operator costs; an operator
+    for another model has none.
+    """
+    made, here = list(found), (facts.target.layers, facts.target.grid)
+    wanted: dict[int, OperatorSpec] = {}
+    for number, (name, fields, operator) in enumerate(found):
+        if fields and fields.get("cost", COMPUTE) == cost:
+            continue
+        others = {field: value for field, value in fields.items() if field not in ("budget", "cost")}
+        made[number] = Origin(name, others, operator)
+        if operator and (operator.target.layers, operator.target.grid) == here:
+            wanted[number] = operator
+    for number, value in zip(wanted, costs(list(wanted.values())) if wanted else (), strict=True):
+        made[number] = made[number]._replace(fields={**made[number].fields, "budget": float(value)})
+    return made
 
 
 def _projected(found: Iterable[Origin], space: Mapping[str, Dimension]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -18,6 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 from eos_platform.common import strict_json
 from eos_platform.common.addresses import masked
 from eos_platform.common.errors import EosError
+from eos_platform.common.former_names import SEARCH
 from eos_platform.engine.status import row_of, rows_of
 from eos_platform.engine.store import optuna_store as store
 from eos_platform.engine.store import snapshots
@@ -61,7 +62,8 @@ def _give_params(folder: Folder, trials: list[FrozenTrial], recorder: Recorder) 
     runs = recorder.trial_runs()
     for row in rows_of(folder.study, trials):
         run = runs.get(row.number)
-        missing = {} if run is None else {name: row.params[name] for name in row.params.keys() - run.data.params.keys()}
+        given = {} if run is None else SEARCH.latest(run.data.params)
+        missing = {} if run is None else {name: row.params[name] for name in row.params.keys() - given.keys()}
         if run and missing:
             recorder.client.log_batch(
                 run.info.run_id, params=[Param(name, _text(value)) for name, value in missing.items()]
@@ -142,7 +144,7 @@ def _in_run(folder: Folder, told: optuna.Study, trial: FrozenTrial, run: Run, cl
     if run.info.status != _CLOSED.get(row.state, "RUNNING"):
         yield f"status is {run.info.status}, not {_CLOSED.get(row.state, 'RUNNING')}"
     params = {name: _text(value) for name, value in row.params.items()}
-    yield from _unequal("parameter", params, run.data.params)
+    yield from _unequal("parameter", params, SEARCH.latest(run.data.params))
     renamed = {names.RELAXED_ACCURACY: names.curve(names.RELAXED_ACCURACY)}
     measured = {renamed.get(name, name): value for name, value in row.measured.items()}
     yield from _unequal("metric", measured, run.data.metrics)

@@ -14,7 +14,27 @@ from eos_platform.models.loading.unwrap import inside_named
 from eos_platform.plugins import Registry, of_type
 
 FAMILIES: dict[str, Family] = {}  # by model type
-ADAPTERS: Registry[Family] = Registry("family", "families", of_type(Family))
+
+
+def _brought(thing: Any) -> Family:
+    """A family of another package, which must say whose it is, and of no model type that is another's.
+
+    Raises:
+        TypeError: it does not, or is.
+    """
+    family = of_type(Family)(thing)
+    name, types = getattr(family, "name", None), getattr(family, "model_types", None)
+    if not isinstance(name, str) or not name:
+        raise TypeError("a family has a name, which is text")
+    if not isinstance(types, tuple) or not types or not all(isinstance(one, str) for one in types):
+        raise TypeError(f"a family's model_types are a tuple of texts, such as ('llava',), not {types!r}")
+    for other in (*FAMILIES.values(), *ADAPTERS.loaded()):
+        if taken := set(types) & set(other.model_types):
+            raise TypeError(f"model type '{min(taken)}' is of the family '{other.name}'")
+    return family
+
+
+ADAPTERS: Registry[Family] = Registry("family", "families", _brought)  # looked up by model type, so names may differ
 
 
 def register(family: Family) -> Family:

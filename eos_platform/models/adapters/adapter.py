@@ -27,7 +27,7 @@ from eos_platform.models.decoding.cache import cache_of, with_cache
 from eos_platform.models.runtime.attach import check_free
 from eos_platform.models.runtime.image_call import asked_of, units_of
 from eos_platform.models.runtime.layout import Layout
-from eos_platform.models.runtime.ragged_state import assemble
+from eos_platform.models.runtime.prompt_state import assemble
 
 
 @dataclass(frozen=True)
@@ -120,10 +120,10 @@ class Adapter:
         kinds = units_of(self.parts, asked, self.family.sizes(call))
         valid_bs = torch.ones_like(kinds[0][0]) if asked.mask_bs is None else asked.mask_bs.bool()
         place_1s = torch.arange(valid_bs.shape[1], device=valid_bs.device)[None]
-        crowd = assemble(kinds, valid_bs, place_1s, answer_bs)
+        state = assemble(kinds, valid_bs, place_1s, answer_bs)
         batch = len(valid_bs)
         units, places = [], []
-        for group in crowd.groups:
+        for group in state.groups:
             many, rest = divmod(len(group.units), batch)
             if rest or any(unit.row != number // many for number, unit in enumerate(group.units)):
                 raise EosError("the prompts of a batch must be alike in how many images they hold, and of which sizes")
@@ -131,7 +131,7 @@ class Adapter:
             places.append(group.place_un.reshape(batch, -1))
         if not units:
             raise EosError("these prompts hold no visual tokens to reduce")
-        return Layout(torch.cat(places, 1), crowd.text_bk, crowd.last_b, valid_bs, units=tuple(units))
+        return Layout(torch.cat(places, 1), state.text_bk, state.last_b, valid_bs, units=tuple(units))
 
     @torch.no_grad()
     def images(self, inputs: Mapping[str, Any]) -> Any:

@@ -77,6 +77,7 @@ class Family:
     answers_typed: ClassVar[Mapping[str, int]] = {}  # what inputs of types of token say of an answer's, if not 0
     answer_lead: ClassVar[str] = " "  # between a prompt without chat template and its answer
     whole: ClassVar[int] = 0  # of a prompt's units, the one that shows the whole picture
+    sample: ClassVar[Any] = None  # of another package's family: its ``conformance.zoo.Sample``
     own_masks: ClassVar[bool] = False  # attention is not simply causal: windows, or both ways among some tokens
     towers: ClassVar[tuple[str, ...]] = ("vision_tower", "visual", "vision_model")
     texts: ClassVar[tuple[str, ...]] = ("language_model", "text_model")

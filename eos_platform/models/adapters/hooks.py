@@ -55,6 +55,11 @@ def renamed(act: Act, traced: bool = True) -> Hook:
     return Renamed(act, traced)
 
 
+def before(module: nn.Module, act: Act, traced: bool = True) -> Any:
+    """Let ``act`` change the arguments of every call of a module (see ``renamed``), until the handle is removed."""
+    return module.register_forward_pre_hook(renamed(act, traced), with_kwargs=True)
+
+
 class Owner(Protocol):
     """Something whose hooks are on a model."""
 

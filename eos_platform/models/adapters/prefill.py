@@ -17,7 +17,7 @@ from torch import Tensor
 from eos_platform.common.errors import EosError
 from eos_platform.models.adapters.base import Parts
 from eos_platform.models.adapters.deep import dense, given
-from eos_platform.models.adapters.hooks import parameters, renamed
+from eos_platform.models.adapters.hooks import before, parameters
 from eos_platform.models.runtime.layout import Layout
 
 # said of a call, not of the prompts
@@ -92,7 +92,7 @@ def caught(module: Any, run: Callable[[], Any]) -> dict[str, Any]:
         found.update(call)
         raise _Reached
 
-    hook = module.register_forward_pre_hook(renamed(stop), with_kwargs=True)
+    hook = before(module, stop)
     try:
         run()
     except _Reached:

@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from eos_platform.common.errors import EosError
 from eos_platform.models.adapters import family_of
 from eos_platform.models.adapters.base import Parts
 from eos_platform.models.adapters.hooks import Hook, parameters, renamed
-from eos_platform.models.attention.implementations import check_attention
+from eos_platform.models.attention.implementations import biases_lacking, check_attention
 from eos_platform.models.loading.unwrap import unwrapped
-from eos_platform.models.runtime.required_features import decoder_needs
+from eos_platform.operators.plan import TOWER_FEATURES, Need, OperatorPlan
+from eos_platform.operators.rescale import rescale
 from eos_platform.operators.spec import OperatorSpec, Target
 
-__all__ = ["IN_TOWER", "Hook", "Parts", "absent_of", "check_fits", "parts_of", "renamed", "target_of"]
+__all__ = [
+    "Hook",
+    "Parts",
+    "absent_of",
+    "check_plan",
+    "lacking",
+    "parts_of",
+    "renamed",
+    "rescaled_to",
+    "target_of",
+    "unmet",
+]
 
 REMEDY = "; eos.rescale(operator, eos.target_of(model)).operator, or attach(..., rescale=True), makes one that fits"
 IN_TOWER = ("vision", "norm", "uniqueness")  # the features there are inside the vision tower
-FROM_TOWER = ("vision", "next_vision", "keys")  # what sites in the decoder may read of it
+FROM_TOWER = TOWER_FEATURES  # what sites in the decoder may read of it
+IN_TOWER_NEEDS = (Need.TOWER_FEATURES, Need.TOWER_SITES, Need.SMALLER_IMAGE)
+BIASES = (Need.SIZE_BIAS, Need.TOWER_SIZE_BIAS)
 
 
 def parts_of(model: Any) -> Parts:
@@ -32,7 +47,10 @@ def parts_of(model: Any) -> Parts:
 
 def target_of(model: Any, name: str = "") -> Target:
     """What an operator made for this model refers to."""
-    parts = parts_of(model)
+    return _target(parts_of(model), name)
+
+
+def _target(parts: Parts, name: str = "") -> Target:
     return Target(layers=len(parts.layers), grid=parts.grid, model=name, vision_layers=parts.used)
 
 
@@ -42,66 +60,102 @@ def absent_of(parts: Parts) -> tuple[str, ...]:
     return () if reads else FROM_TOWER
 
 
-def check_fits(parts: Parts, operator: OperatorSpec) -> None:
-    """Refuse an operator made for another model.
+def rescaled_to(parts: Parts, spec: OperatorSpec) -> OperatorSpec:
+    """An operator made to fit a model.
 
     Raises:
-        EosError: other number of decoder layers, other grid, or an attention that cannot carry it.
+        EosError: a site would lose all that it ranks by, or has no place in the model.
     """
-    last = len(parts.layers) - 1
+    target = _target(parts)
+    if parts.family is not None and parts.family.varies:  # shares count, whatever the grid they were found on
+        target = target.model_copy(update={"grid": spec.target.grid})
+    if not (spec.target.vision_layers and target.vision_layers):
+        target = target.model_copy(update={"vision_layers": spec.target.vision_layers})
+    one_axis = parts.family is None or parts.family.axes == 1
+    width = parts.language_model.config.hidden_size
+    target = target.model_copy(update={"model": spec.target.model})  # a name for people: the model itself has none
+    probes = all(len(site.probe) in (0, width) for site in spec.sites) and spec.target == target
+    return rescale(spec, target, probes=probes, positions=one_axis, absent=absent_of(parts)).operator
+
+
+def check_plan(parts: Parts, plan: OperatorPlan) -> None:
+    """Refuse an operator that cannot be at work on a model.
+
+    Raises:
+        EosError: it was made for a model of other depth or grid; or it needs what this one does not give.
+    """
+    for why in _misfits(parts, plan.operator):
+        raise EosError(why)
+    check_attention(parts)
+    for _, why in unmet(parts, plan):
+        raise EosError(why)
+    for why in _tower_misfits(parts, plan):
+        raise EosError(f"operator '{plan.operator.name}': {why}")
+
+
+def unmet(parts: Parts, plan: OperatorPlan) -> Iterator[tuple[Need, str]]:
+    """What a plan needs and a model does not give, and what to say of it."""
+    where, lacks = f"operator '{plan.operator.name}'", lacking(parts)
+    for restriction in plan.restrictions:
+        if restriction.need in BIASES and restriction.need in lacks:
+            yield restriction.need, f"{where}: sites.{restriction.site}: {restriction.what} {lacks[restriction.need]}"
+    closed = [need for need in IN_TOWER_NEEDS if need in plan.needs and need in lacks]
+    if closed and not _reached_into(parts):
+        named = [*sorted(plan.tower_features), *(str(need) for need in closed if need is not Need.TOWER_FEATURES)]
+        yield closed[0], f"{where}: {', '.join(named)}: {lacks[closed[0]]}"
+    for need in (Need.RENUMBERING, Need.FEWER_FROM_TOWER, Need.SMALLER_IMAGE):
+        if need in plan.needs and need in lacks:
+            yield need, f"{where}: {lacks[need]}"
+
+
+def lacking(parts: Parts) -> dict[Need, str]:
+    """What operators may need and a model does not give, whatever the operator, and why not."""
+    family, found = parts.family, dict(biases_lacking(parts))
+    if not _reached_into(parts):
+        name = "this model" if family is None else family.name
+        found |= dict.fromkeys(IN_TOWER_NEEDS, f"not for {name}, whose vision tower is not reached into")
+    elif "interpolate_pos_encoding" not in parameters(type(parts.tower).forward):
+        found[Need.SMALLER_IMAGE] = f"{type(parts.tower).__name__} takes pictures of one size only"
+    if family is not None and family.axes > 1:
+        found[Need.RENUMBERING] = f"positions of several axes ({family.name}) are kept; 'renumber' cannot be"
+    if parts.states > 1:
+        found[Need.FEWER_FROM_TOWER] = "the model uses several layers of its vision tower, which would differ in tokens"
+    return found
+
+
+def _reached_into(parts: Parts) -> bool:
+    return parts.family is None or parts.family.reads_tower
+
+
+def _misfits(parts: Parts, operator: OperatorSpec) -> Iterator[str]:
+    """What shows that an operator was made for another model."""
+    where, last = f"operator '{operator.name}'", len(parts.layers) - 1
     for number, site in enumerate(operator.sites):
         if site.place == "decoder" and site.layer > last:
-            raise EosError(
-                f"operator '{operator.name}': sites.{number}: layer {site.layer} is beyond the model's last"
-                f" decoder layer ({last}){REMEDY}"
+            yield (
+                f"{where}: sites.{number}: layer {site.layer} is beyond the model's last decoder layer ({last}){REMEDY}"
             )
         of = parts.language_model if site.place == "decoder" else parts.tower
         width = of.config.hidden_size if site.probe else 0
         if site.probe and len(site.probe) != width:
-            raise EosError(
-                f"operator '{operator.name}': sites.{number}: a probe of {len(site.probe)} numbers; the model's"
-                f" tokens have {width}"
-            )
+            yield f"{where}: sites.{number}: a probe of {len(site.probe)} numbers; the model's tokens have {width}"
     varies = parts.family is not None and parts.family.varies
     if operator.target.grid != parts.grid and not varies:  # where sizes vary, an image's share of tokens counts
         made, has = ("x".join(map(str, grid)) for grid in (operator.target.grid, parts.grid))
-        raise EosError(f"operator '{operator.name}' is for a {made} grid of visual tokens; the model has {has}{REMEDY}")
+        yield f"{where} is for a {made} grid of visual tokens; the model has {has}{REMEDY}"
     if operator.target.layers != last + 1:
-        raise EosError(
-            f"operator '{operator.name}' is for {operator.target.layers} decoder layers; the model has {last + 1}"
-            + REMEDY
-        )
-    check_attention(parts, operator)
-    _check_tower(parts, operator)
+        yield f"{where} is for {operator.target.layers} decoder layers; the model has {last + 1}{REMEDY}"
 
 
-def _check_tower(parts: Parts, operator: OperatorSpec) -> None:
-    """The same for what happens before the decoder."""
-    where, family = f"operator '{operator.name}'", parts.family
-    if family is not None and not family.reads_tower:
-        asked = sorted(decoder_needs(operator) & set(FROM_TOWER))
-        asked += ["sites in the vision tower"] * bool(operator.tower_sites)
-        asked += ["a shrunk picture"] * bool(operator.image)
-        if asked:
-            raise EosError(
-                f"{where}: {', '.join(asked)}: not for {family.name}, whose vision tower is not reached into"
-            )
-    if family is not None and family.axes > 1 and any(site.positions == "renumber" for site in operator.sites):
-        raise EosError(f"{where}: positions of several axes ({family.name}) are kept; 'renumber' cannot be")
-    for number, site in enumerate(operator.tower_sites):
+def _tower_misfits(parts: Parts, plan: OperatorPlan) -> Iterator[str]:
+    """The same for sites in the vision tower."""
+    for planned in plan.tower:
+        site, at = planned.site, f"sites.{planned.number}"
         if site.layer >= parts.used:
-            raise EosError(
-                f"{where}: sites.{number}: layer {site.layer} is beyond the last layer of the vision tower that the"
-                f" model uses ({parts.used - 1})"
+            yield (
+                f"{at}: layer {site.layer} is beyond the last layer of the vision tower that the model uses"
+                f" ({parts.used - 1})"
             )
         for name, weight in site.score.items():
             if weight and name not in IN_TOWER:
-                raise EosError(
-                    f"{where}: sites.{number}: the vision tower has no feature '{name}'; it has {', '.join(IN_TOWER)}"
-                )
-    if operator.sees_less and parts.states > 1:
-        raise EosError(f"{where}: the model uses several layers of its vision tower, which would differ in tokens")
-    if operator.arriving < operator.target.tokens and "interpolate_pos_encoding" not in parameters(
-        type(parts.tower).forward
-    ):
-        raise EosError(f"{where}: {type(parts.tower).__name__} takes pictures of one size only")
+                yield f"{at}: the vision tower has no feature '{name}'; it has {', '.join(IN_TOWER)}"

@@ -2,11 +2,12 @@
 
 Flash attention's kernels take no mask but one of padding, (b, k) over the keys (True: attend; None: all of them). So
 a token sees all those before it and no other, windows are counted in tokens that are there, and what is added to the
-logits of a key goes another way (``spare.py``).
+logits of a key goes another way (``flash_bias.py``).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ import torch
 from eos_platform.common.errors import EosError
 from eos_platform.models.adapters.base import FULL, Parts
 from eos_platform.models.attention.flash_bias import SPARE, widest
-from eos_platform.operators.spec import OperatorSpec, SiteSpec
+from eos_platform.operators.plan import Need
 
 MASKED = ("sdpa", "eager")  # take a mask of queries and keys, bool or float
 REMEDY = "load the model with attn_implementation='sdpa'"
@@ -29,34 +30,40 @@ def _flash(kind: str) -> bool:
     return "flash" in kind  # as transformers.utils.generic.is_flash_attention_requested has it
 
 
-def check_attention(parts: Parts, operator: OperatorSpec) -> None:
-    """Refuse an operator that a model's kind of attention cannot carry.
+def check_attention(parts: Parts) -> None:
+    """Refuse a model whose kind of attention no operator runs on.
 
     Raises:
-        EosError: it adds sizes to attention that takes none, or attention is of a kind not known here.
+        EosError: it is not known here, or is flash attention that does more than look back.
     """
-    decoder = parts.language_model.config._attn_implementation
-    _check_known(decoder)
-    if _flash(decoder):
-        _check_causal(parts, decoder)
-    for number, site in enumerate(operator.sites):
-        if site.beta == 0:
-            continue
-        kind = decoder if site.place == "decoder" else parts.tower.config._attn_implementation
-        _check_known(kind)
-        why = _takes_no_sizes(parts, site) if _flash(kind) else ""
-        if why:
-            raise EosError(
-                f"operator '{operator.name}': sites.{number}: beta {site.beta:g} adds sizes to the logits of attention,"
-                f" and attention '{kind}' {why}; {REMEDY}"
-            )
+    kind = parts.language_model.config._attn_implementation
+    _check_known(kind)
+    if _flash(kind):
+        _check_causal(parts, kind)
 
 
-def _takes_no_sizes(parts: Parts, site: SiteSpec) -> str:
-    """Why flash attention cannot carry the sizes of a site; empty: it can."""
-    if site.place == "tower":
-        return "takes none inside the vision tower"
+def biases_lacking(parts: Parts) -> Iterator[tuple[Need, str]]:
+    """Where attention takes no sizes on the logits of its keys, and why not, in words behind what asks for it."""
+    kinds = (
+        (Need.SIZE_BIAS, parts.language_model.config._attn_implementation, _takes_no_sizes(parts)),
+        (Need.TOWER_SIZE_BIAS, _attention_of(parts.tower), "takes none inside the vision tower"),
+    )
+    for need, kind, why in kinds:
+        if not _known(kind):
+            yield need, f"adds sizes to the logits of attention, and attention '{kind}' is not supported; {REMEDY}"
+        elif _flash(kind) and why:
+            yield need, f"adds sizes to the logits of attention, and attention '{kind}' {why}; {REMEDY}"
+
+
+def _attention_of(tower: Any) -> str:
+    return str(getattr(getattr(tower, "config", None), "_attn_implementation", ""))
+
+
+def _takes_no_sizes(parts: Parts) -> str:
+    """Why the decoder's flash attention cannot carry sizes; empty: it can."""
     config = parts.language_model.config
+    if not _flash(config._attn_implementation):
+        return ""
     if getattr(config, "attn_logit_softcapping", None):
         return "takes none where logits are capped"
     width, most = getattr(parts.layers[0].self_attn, "head_dim", None), widest(config._attn_implementation)
@@ -111,13 +118,17 @@ def check_unpacked(call: dict[str, Any]) -> None:
 
 
 def _check_known(kind: str) -> None:
+    if not _known(kind):
+        raise EosError(f"attention '{kind}' is not supported; {REMEDY}")
+
+
+def _known(kind: str) -> bool:
     if kind in MASKED:
-        return
+        return True
     from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, flash_attention_mask
 
     # some kernels that are called flash attention take the masks of sdpa, who knows of which kinds
-    if not _flash(kind) or ALL_MASK_ATTENTION_FUNCTIONS.get(kind) is not flash_attention_mask:
-        raise EosError(f"attention '{kind}' is not supported; {REMEDY}")
+    return _flash(kind) and ALL_MASK_ATTENTION_FUNCTIONS.get(kind) is flash_attention_mask
 
 
 def _check_causal(parts: Parts, kind: str) -> None:

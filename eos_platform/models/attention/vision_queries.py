@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from eos_platform.models.loading.devices import moved
+from eos_platform.operators.plan import TOWER_FEATURES
 
-READ = ("vision", "next_vision", "keys")  # what is read in the tower for sites in the decoder
+READ = TOWER_FEATURES  # what is read in the tower for sites in the decoder
 
 
 def read_block(

@@ -16,7 +16,7 @@ from rich.table import Table
 from eos_platform.common import console as terminal
 from eos_platform.common.errors import unknown
 from eos_platform.models.conformance.checks import CHECKS
-from eos_platform.models.conformance.zoo import SAMPLES
+from eos_platform.models.conformance.zoo import samples
 
 WIDE = 1000  # columns that no table needs
 
@@ -24,20 +24,21 @@ WIDE = 1000  # columns that no table needs
 def main(arguments: Sequence[str]) -> int:
     """Run every check on every family (or those named), and print how many cases each tried."""
     parser = argparse.ArgumentParser(prog="python -m eos_platform.models.conformance")
-    parser.add_argument("family", nargs="*", help=f"default: all of {', '.join(SAMPLES)}")
+    known = samples()
+    parser.add_argument("family", nargs="*", help=f"default: all of {', '.join(known)}")
     parser.add_argument("--without", action="append", default=[], choices=list(CHECKS), help="leave a check out")
     asked = parser.parse_args(arguments)
-    if strange := [name for name in asked.family if name not in SAMPLES]:
-        parser.error(str(unknown("family", strange[0], SAMPLES)))
+    if strange := [name for name in asked.family if name not in known]:
+        parser.error(str(unknown("family", strange[0], known)))
     console = terminal.console()
-    samples = {name: SAMPLES[name] for name in asked.family or SAMPLES}
+    chosen = {name: known[name] for name in asked.family or known}
     checks = {name: one for name, one in CHECKS.items() if name not in asked.without}
-    table = Table("check", *samples, title="conformance: cases tried (x: failed)")
+    table = Table("check", *chosen, title="conformance: cases tried (x: failed)")
     failures: list[str] = []
     total, began = 0, time.perf_counter()
     for name, check in checks.items():
         cells = []
-        for family, sample in samples.items():
+        for family, sample in chosen.items():
             try:
                 tried = check(sample)
             except Exception as error:  # a matrix with the failure in its place says more than a traceback

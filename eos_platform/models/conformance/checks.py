@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eos_platform.models.conformance import attachment, generation, relaxation, rescaling, ways
+from eos_platform.models.conformance import attachment, generation, planning, relaxation, rescaling, ways
 from eos_platform.models.conformance.registry import Check
 
 CHECKS: dict[str, Check] = {
@@ -10,5 +10,6 @@ CHECKS: dict[str, Check] = {
     **ways.CHECKS,
     **attachment.CHECKS,
     **rescaling.CHECKS,
+    **planning.CHECKS,
     **relaxation.CHECKS,
 }

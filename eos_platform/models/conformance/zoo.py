@@ -1,6 +1,7 @@
 """Small random models of the real classes, and prompts for them: what the conformance suite is run on.
 
-A new family needs one ``Sample`` here (see ``models/adapters/README.md``).
+A new family needs one ``Sample`` here; one of another package has it as its attribute ``sample`` (see
+``models/adapters/README.md``).
 """
 
 from __future__ import annotations
@@ -365,3 +366,11 @@ SAMPLES: dict[str, Sample] = {
         ),
     )
 }
+
+
+def samples() -> dict[str, Sample]:
+    """The samples above, and those that families of other packages bring (``Family.sample``)."""
+    from eos_platform.models.adapters import ADAPTERS
+
+    brought = (family.sample for family in ADAPTERS.values())
+    return SAMPLES | {sample.name: sample for sample in brought if isinstance(sample, Sample)}

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from eos_platform.common.errors import EosError
 from eos_platform.models.decoding.prompt import Call, Origin, Prompt
-from eos_platform.operators.spec import OperatorSpec
+from eos_platform.operators.plan import Need, OperatorPlan
 
 REMEDY = "fill the cache while the operator is attached, and pass on that cache or a copy of it"
 
@@ -27,7 +27,7 @@ def check_origin(prompt: Prompt, origin: Origin) -> None:
         )
 
 
-def check_whole(cache: Any, operator: OperatorSpec, call: Call, valid_bs: Tensor | None) -> None:
+def check_whole(cache: Any, plan: OperatorPlan, call: Call, valid_bs: Tensor | None) -> None:
     """Refuse a cache of which nothing is known, unless nothing can have been removed from it.
 
     Such is one that was filled before the operator was attached; but also one rebuilt from the keys and values of
@@ -35,7 +35,7 @@ def check_whole(cache: Any, operator: OperatorSpec, call: Call, valid_bs: Tensor
 
     Args:
         cache: it holds something.
-        operator: attached.
+        plan: of the operator that is attached.
         call: of the language model.
         valid_bs: the attention mask that the whole model was given; None: none.
 
@@ -45,9 +45,9 @@ def check_whole(cache: Any, operator: OperatorSpec, call: Call, valid_bs: Tensor
     layers = getattr(cache, "layers", ())
     held = {int(layer.get_seq_length()) for layer in layers}
     whole = len(held) == 1
-    if whole and (len(set(operator.counts)) == 1 or operator.sees_less):  # what it leaves would look the same
+    if whole and (len(set(plan.counts)) == 1 or plan.sees_less):  # what it leaves would look the same
         given = call["inputs_embeds"] if call.get("input_ids") is None else call["input_ids"]
-        sized = any(site.beta > 0 for site in operator.decoder_sites)
+        sized = Need.SIZE_BIAS in plan.needs
         whole = not sized and valid_bs is not None and valid_bs.shape[1] == held.pop() + given.shape[1]
     if layers and not whole:
         raise EosError(f"nothing is known of how this cache was filled, and tokens may be missing in it; {REMEDY}")

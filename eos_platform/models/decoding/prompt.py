@@ -20,8 +20,7 @@ from eos_platform.models.attention.rope import Rope
 from eos_platform.models.decoding.cache import cache_of
 from eos_platform.models.decoding.cache_rows import KEPT, Seen, layer_of, look, row_order
 from eos_platform.models.loading.devices import moved
-from eos_platform.models.runtime.ragged_state import Crowd
-from eos_platform.models.runtime.token_state import Present
+from eos_platform.models.runtime.token_state import TokenState
 from eos_platform.operators.spec import OperatorSpec
 
 Call = dict[str, Any]
@@ -31,7 +30,7 @@ Call = dict[str, Any]
 class Stage:
     """The tokens present from one decoder layer on."""
 
-    present: Present | Crowd
+    present: TokenState
     column_bk: Tensor | None  # which columns of the model's own mask they are; None: all of them
     renumbered: bool = False  # by a site before a layer, so that the model's own rotary embeddings are not theirs
     # what layers are handed during the prefill, by kind of attention
@@ -92,7 +91,7 @@ class Prompt:
         found = [] if self.ahead_b1 is None else [self.ahead_b1]
         for stage in self.stages.values():
             present = stage.present
-            rows = present.slot_bk, present.bias_bk, getattr(present, "alive_bk", None), stage.column_bk, present.shift
+            rows = present.slot_bk, present.bias_bk, present.alive_bk, stage.column_bk, present.shift
             found += [one for one in rows if isinstance(one, Tensor)]
         return found
 
@@ -103,14 +102,15 @@ class Prompt:
         return replace(self, stages=stages, ahead_b1=_row(self.ahead_b1, index_b), fed=fed)
 
 
+_CHOSEN = ("slot_bk", "bias_bk", "alive_bk", "shift")  # of the tokens present, what later steps ask about
+
+
 def _rows(stage: Stage, index_b: Tensor) -> Stage:
     present = stage.present
     original = present.original_bk
     original = original.expand(*original.shape[:-2], *present.slot_bk.shape)
-    fields: dict[str, Any] = {name: _row(getattr(present, name), index_b) for name in ("slot_bk", "bias_bk", "shift")}
+    fields: dict[str, Any] = {name: _row(getattr(present, name), index_b) for name in _CHOSEN}
     fields["original_bk"] = original.index_select(-2, index_b.to(original.device))
-    if isinstance(present, Crowd):
-        fields["alive_bk"] = _row(present.alive_bk, index_b)
     return Stage(replace(present, **fields), _row(stage.column_bk, index_b), stage.renumbered)
 
 
@@ -124,7 +124,7 @@ class Pass:
 
     prompt: Prompt
     prefill: bool
-    start: Present | Crowd | None = None  # what entered the language model
+    start: TokenState | None = None  # what entered the language model
     stage: Stage | None = None
     refed: int = 0  # tokens in front that the cache already held, and which are not fed again
     deep: list[Tensor] = field(default_factory=list)  # added to the hidden states behind each of the first layers
@@ -191,8 +191,7 @@ def _cropped(prompt: Prompt, gone: int) -> Prompt:
 
         fields: dict[str, Any] = {"slot_bk": cut(present.slot_bk), "bias_bk": cut(present.bias_bk), "length": length}
         fields["original_bk"] = present.original_bk[..., :-gone]
-        if isinstance(present, Crowd):
-            fields["alive_bk"] = cut(present.alive_bk)
+        fields["alive_bk"] = cut(present.alive_bk)
         stages[layer] = Stage(replace(present, **fields), cut(stage.column_bk), stage.renumbered)
     return replace(prompt, length=length, stages=stages)
 
@@ -234,7 +233,7 @@ def shorten(parts: Parts, now: Pass, call: Call, past: int) -> None:
         column_bk = with_new(present.slot_bk, prompt.length, mask.shape[-1])
         mask = mask.gather(1, column_bk)
         call["attention_mask"] = _without_fillers(mask, present)
-    elif mask is None and isinstance(present, Crowd) and present.alive_bk is not None:
+    elif mask is None and present.alive_bk is not None:
         call["attention_mask"] = _without_fillers(
             torch.ones(len(x_bqd), past + new, dtype=torch.long, device=x_bqd.device), present
         )
@@ -267,8 +266,8 @@ def ahead(position: Tensor, valid_bs: Tensor | None) -> Tensor:
     return position[-3:].amax((0, 2))[:, None] + 1 - count
 
 
-def _without_fillers(mask_bc: Tensor, present: Present | Crowd) -> Tensor:
-    if not isinstance(present, Crowd) or present.alive_bk is None:
+def _without_fillers(mask_bc: Tensor, present: TokenState) -> Tensor:
+    if present.alive_bk is None:
         return mask_bc
     alive_bc = nn.functional.pad(present.alive_bk, (0, mask_bc.shape[1] - present.count), value=True)
     return mask_bc * alive_bc
@@ -292,7 +291,7 @@ def later_call(parts: Parts, now: Pass, stage: Stage, call: Call, index: int) ->
     bias_bk = present.bias_bk
     if parts.family is not None and parts.family.own_masks:
         mask, bias_bk = _own_mask(parts, now, stage, call, index, keys), None
-    elif isinstance(present, Crowd) and present.alive_bk is not None and stage.column_bk is not None:
+    elif present.alive_bk is not None and stage.column_bk is not None:
         seen_bqc = _rebuilt(present, now.valid_bs, keys, new, None)
         if is_flash(parts):
             mask = seen_bqc[:, -1]  # the latest token sees every key that is there
@@ -320,7 +319,6 @@ def _own_mask(parts: Parts, now: Pass, stage: Stage, call: Call, index: int, key
     layers = getattr(cache_of(call), "layers", ())
     cached = layers[index] if index < len(layers) else None
     window = None if kind == FULL else parts.language_model.config.sliding_window
-    assert isinstance(present, Crowd)
     new = x_bqd.shape[1]
     mask_bqc = _rebuilt(present, now.valid_bs, keys, new, window)
     if now.later_bqq is not None:
@@ -338,7 +336,7 @@ def _own_mask(parts: Parts, now: Pass, stage: Stage, call: Call, index: int, key
     return as_float(mask_bqc, x_bqd.dtype) if _eager(parts) else mask_bqc[:, None]
 
 
-def _rebuilt(present: Crowd, valid_bs: Tensor | None, keys: int, new: int, window: int | None) -> Tensor:
+def _rebuilt(present: TokenState, valid_bs: Tensor | None, keys: int, new: int, window: int | None) -> Tensor:
     """Which cached and new tokens each new token sees (b, q, c), bool."""
     after = keys - present.count
     slot_bc = with_new(present.slot_bk, present.length, present.length + after)
@@ -369,14 +367,14 @@ def _eager(parts: Parts) -> bool:
     return bool(parts.language_model.config._attn_implementation == "eager")
 
 
-def biased(mask: Tensor | None, present: Present | Crowd, x_bkd: Tensor) -> Tensor | None:
+def biased(mask: Tensor | None, present: TokenState, x_bkd: Tensor) -> Tensor | None:
     """A prefill's mask with the bias of the tokens present."""
     if present.bias_bk is None:
         return mask
     return add_bias(mask, present.bias_bk, x_bkd.shape[1], x_bkd.dtype)
 
 
-def spare_bias(parts: Parts, present: Present | Crowd) -> Call:
+def spare_bias(parts: Parts, present: TokenState) -> Call:
     """The bias of the tokens present as flash attention is handed it; empty: there is none, or it is in the mask."""
     return {} if present.bias_bk is None or not is_flash(parts) else {BIAS: present.bias_bk}
 

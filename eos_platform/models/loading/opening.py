@@ -12,7 +12,7 @@ from eos_platform.common import strict_json
 from eos_platform.common.boundary import reading, words_of
 from eos_platform.common.errors import EosError, did_you_mean, shown
 from eos_platform.common.files import MEGABYTE, check_regular, read_text, shown_path
-from eos_platform.models.bundled import GRIDS, folder
+from eos_platform.models.bundled import MODELS, folder
 from eos_platform.models.loading.pretrained import quiet
 
 CONFIG = "config.json"
@@ -41,14 +41,14 @@ def place_of(model: str | Path) -> Path:
         EosError: no model there.
     """
     name = str(model)
-    path = folder(name) if name in GRIDS else Path(name)
+    path = folder(name) if name in MODELS else Path(name)
     try:
         found = (path / CONFIG).exists() or (path / CONFIG).is_symlink()
         what = f"has no {CONFIG}" if path.is_dir() else "is neither a bundled model nor a folder"
     except (OSError, ValueError) as error:  # a name that no file can have
         raise EosError(f"model {shown(name)} cannot be opened: {words_of(error)}") from None
     if not found:
-        raise EosError(f"model {shown(name)} {what}{did_you_mean(name, GRIDS)}")
+        raise EosError(f"model {shown(name)} {what}{did_you_mean(name, MODELS)}")
     return path
 
 

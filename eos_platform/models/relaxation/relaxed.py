@@ -22,7 +22,8 @@ from torch import Tensor
 
 from eos_platform.common.errors import EosError
 from eos_platform.models.adapters.deep import dense, levels_of
-from eos_platform.models.adapters.target import Parts, parts_of, renamed
+from eos_platform.models.adapters.hooks import before
+from eos_platform.models.adapters.target import Parts, parts_of
 from eos_platform.models.attention.implementations import check_relaxed
 from eos_platform.models.attention.masks import add_bias, take
 from eos_platform.models.attention.queries import layer_features, take_tokens
@@ -32,7 +33,8 @@ from eos_platform.models.decoding.prompt import on
 from eos_platform.models.loading.devices import device_of, moved
 from eos_platform.models.runtime.attach import check_free, holding
 from eos_platform.models.runtime.layout import Layout
-from eos_platform.models.runtime.token_state import Present
+from eos_platform.models.runtime.prompt_state import uniform
+from eos_platform.models.runtime.token_state import TokenState
 from eos_platform.operators.relaxed.relax_units import relax_units
 from eos_platform.operators.relaxed.site import RelaxedSite
 from eos_platform.operators.tokens import RelaxedTokens
@@ -56,7 +58,7 @@ class _State:
     kinds of attention differ in both. They are told apart by identity, and held, so that none takes another's place.
     """
 
-    present: Present
+    present: TokenState
     column_bk: Tensor | None  # which columns of the model's own mask are there; None: all of them
     presence_bn: Tensor
     position_bk: Tensor  # not necessarily whole numbers
@@ -94,12 +96,12 @@ class _Relaxation:
         self.first = first = min(self.sites, default=len(parts.layers))
         levels = levels_of(parts, first) if self.sites else 0
         self.hooks = [
-            layer.register_forward_pre_hook(renamed(partial(self._layer, index, index == first)), with_kwargs=True)
+            before(layer, partial(self._layer, index, index == first))
             for index, layer in enumerate(parts.layers)
             if index >= first or (index == 0 and self.steers) or 0 < index <= levels
         ]
         if levels:
-            self.hooks.append(parts.language_model.register_forward_pre_hook(renamed(self._enter), with_kwargs=True))
+            self.hooks.append(before(parts.language_model, self._enter))
         if candidates is not None:
             self.hooks.append(parts.language_model.norm.register_forward_hook(self._leave))
 
@@ -157,16 +159,18 @@ class _Relaxation:
         position = call.get("position_ids")
         if position is None:  # layers need none: of several axes, or told by rotary embeddings alone
             position = torch.arange(x_bsd.shape[1], device=x_bsd.device)[None]
-        present = replace(Present.all(layout, position), given=layout.told())
+        # the spans of a prompt as one: how they are told apart is ``relax_units``' business
+        present = uniform(layout, position, self.parts.grid)
         if layout.units:
             raster = [
                 torch.arange(rows * columns, device=x_bsd.device).repeat(many) for (rows, columns), many in layout.units
             ]
-            present = replace(present, origin_bn=torch.cat(raster).expand(len(x_bsd), -1))
+            origin_bn = torch.cat(raster).expand(len(x_bsd), -1)
+            present = present.replaced([present.groups[0].size_un], [origin_bn], None)
         if self.steers:
             present = replace(present, question_bd=moved(self.question_bd, x_bsd.device))
         lengths = tuple(rows * columns for (rows, columns), _ in self.units)
-        self.state = _State(present, None, torch.ones_like(present.size_bn), present.position_bk, lengths)
+        self.state = _State(present, None, torch.ones_like(present.groups[0].size_un), present.position_bk, lengths)
 
     def _rope(self, call: dict[str, Any], index: int) -> Rope:
         """Rotary embeddings of the tokens present, made of those that a layer was to be handed."""
@@ -199,16 +203,16 @@ class _Relaxation:
         assert state is not None
         site = moved(site, x_bkd.device)
         present, position_bk, column_bk = state.present, state.position_bk, state.column_bk
+        span = present.groups[0]
         # every feature, as a weight of zero may be on its way somewhere; asking would also stall the device
-        names = [name for name in site.features if name != "vision" or name in present.given]
+        names = [name for name in site.features if name != "vision" or name in span.given]
         names += ["question"] * (site.steering is not None)
-        sequence = present.sequence(x_bkd, self._rope(call, index))
+        sequence = present.attention_inputs(x_bkd, self._rope(call, index))
         mask = call.get("attention_mask")
         if self.own_masks and mask is not None:
             sequence = sequence._replace(mask=mask if column_bk is None else take(mask, column_bk))
-        found = layer_features(names, module, sequence, present.given)
-        x_bnd = take_tokens(x_bkd, present.visual_bn)
-        tokens = RelaxedTokens(x_bnd, present.size_bn, present.origin_bn, state.presence_bn)
+        found = layer_features(names, module, sequence, span.given)
+        tokens = RelaxedTokens(span.taken(x_bkd), span.size_un, span.origin_un, state.presence_bn)
         after, index_bm, lengths = relax_units(
             site,
             tokens,
@@ -224,21 +228,19 @@ class _Relaxation:
         self.trace.counts.append(moved(after.presence_bn.sum(1).mean(), home))
         self.trace.presence.append(moved(after.presence_bn, home))
         if index_bm is not None:
-            present, keep_bk = present.keeping(index_bm)
+            present, keep_bk = present.keeping([index_bm])
             x_bkd, position_bk = take_tokens(x_bkd, keep_bk), position_bk.gather(1, keep_bk)
             column_bk = keep_bk if column_bk is None else column_bk.gather(1, keep_bk)
         renumbered = state.renumbered
         if site.positions == "renumber":
-            gone_bk = torch.zeros(position_bk.shape, device=x_bkd.device)
-            gone_bk = gone_bk.scatter(1, present.visual_bn, 1 - after.presence_bn)
+            gone_bk = present.put(torch.zeros(position_bk.shape, device=x_bkd.device), [1 - after.presence_bn])
             count_k = torch.arange(present.count, device=x_bkd.device)
             position_bk = present.original_bk - present.slot_bk + count_k - (gone_bk.cumsum(1) - gone_bk)
             renumbered = True
-        place_bnd = present.visual_bn[:, :, None].expand(-1, -1, x_bkd.shape[2])
-        x_bkd = x_bkd.scatter(1, place_bnd, after.x_bnd.to(x_bkd.dtype))
+        x_bkd = present.put(x_bkd, [after.x_bnd.to(x_bkd.dtype)])
         bias_bn = _log(after.presence_bn) + site.beta * after.size_bn.log()
-        bias_bk = torch.zeros(present.slot_bk.shape, device=x_bkd.device).scatter(1, present.visual_bn, bias_bn)
-        present = replace(present, size_bn=after.size_bn, origin_bn=after.origin_bn, bias_bk=bias_bk)
+        bias_bk = present.put(torch.zeros(present.slot_bk.shape, device=x_bkd.device), [bias_bn])
+        present = present.replaced([after.size_bn], [after.origin_bn], bias_bk)
         call["hidden_states"] = x_bkd
         self.state = _State(present, column_bk, after.presence_bn, position_bk, lengths, renumbered)
 

@@ -16,9 +16,8 @@ from eos_platform.models.adapters.prefill import Prefill
 from eos_platform.models.loading.unwrap import unwrapped
 from eos_platform.models.runtime.attach import holding, start
 from eos_platform.models.runtime.layout import Layout
-from eos_platform.models.runtime.ragged_state import Crowd
-from eos_platform.models.runtime.required_features import working_sites
-from eos_platform.models.runtime.token_state import Present
+from eos_platform.models.runtime.token_state import TokenState
+from eos_platform.operators.plan import OperatorPlan
 from eos_platform.operators.spec import OperatorSpec, SiteSpec
 
 
@@ -65,16 +64,13 @@ def kept_of(model: Any, operator: OperatorSpec, prefill: Prefill) -> list[Kept]:
     if layout.seen is not None:
         layer = max((site.layer for site in operator.tower_sites), default=0)
         found.append(Kept("tower", layer, layout.seen.index_br, layout.seen.size_br))
-    idle = len(operator.decoder_sites) - len(working_sites(operator, "decoder"))
-    for site in operator.decoder_sites[:idle]:  # these keep every token
-        found.append(Kept("decoder", site.layer, place_bn, torch.ones(b, n, device=device)))
+    plan = OperatorPlan.of(operator)
+    for planned in plan.decoder:
+        if not planned.active:  # it keeps every token
+            found.append(Kept("decoder", planned.site.layer, place_bn, torch.ones(b, n, device=device)))
 
-    def watch(site: SiteSpec, present: Present | Crowd) -> None:
-        if isinstance(present, Crowd):
-            origin_br, size_br = present.by_prompt()
-        else:
-            origin_br, size_br = present.origin_bn, present.size_bn
-        found.append(Kept("decoder", site.layer, origin_br, size_br))
+    def watch(site: SiteSpec, present: TokenState) -> None:
+        found.append(Kept("decoder", site.layer, *present.origins_and_sizes()))
 
     with holding(model, start(model, operator, layout, watch)):
         adapter_of(model).forward(prefill)

@@ -4,7 +4,7 @@
     model.generate(**inputs)
     detach(model)
 
-Families: ``eos_platform/models/families``. It modifies: forward pre-hooks (and forward hooks on the body, the final
+Families: ``eos_platform/models/adapters``. It modifies: forward pre-hooks (and forward hooks on the body, the final
 norm and the projector) of this instance's modules, and where flash attention carries sizes, which config its modules of
 attention point to; a copied or pickled model takes them along, and a copied cache what was chosen for it.
 What decides is the prompt: all tokens of the call that first fills a cache, or of a call without cache, but for those
@@ -12,7 +12,7 @@ that answer it. These are what follows the first label behind the images; where 
 rows (scoring an answer, assisted generation), the tokens that these foretell; and in ``generate(use_cache=False)``,
 what was generated so far. A plain call without labels and cache is all prompt. Of one fed in pieces
 (``prefill_chunk_size``) the first piece decides, which must hold its images whole.
-The choice is kept with the cache and follows its rows, however they are moved (``follow.py``); where it cannot, the
+The choice is kept with the cache and follows its rows, however they are moved (``cache_rows.py``); where it cannot, the
 next step is refused. Images that come to a cache that is already filled (in a later turn, behind a cached prefix, in a
 later piece) are kept whole; an operator that reduces inside the vision tower refuses them. Static caches are refused,
 and caches rebuilt from the keys and values of others.
@@ -30,14 +30,14 @@ from typing import Any, Protocol, TypeVar
 
 from eos_platform.common.errors import EosError
 from eos_platform.models.adapters.hooks import Renamed
-from eos_platform.models.adapters.target import absent_of, check_fits, parts_of, target_of
+from eos_platform.models.adapters.target import check_plan, parts_of, rescaled_to
 from eos_platform.models.loading.unwrap import unwrapped
+from eos_platform.models.runtime.call_context import Listener
 from eos_platform.models.runtime.decoder_hooks import Session
 from eos_platform.models.runtime.layout import Layout
 from eos_platform.models.runtime.operator_source import operator_from
-from eos_platform.models.runtime.ragged_state import Crowd
-from eos_platform.models.runtime.token_state import Present
-from eos_platform.operators.rescale import rescale as rescale_operator
+from eos_platform.models.runtime.token_state import TokenState
+from eos_platform.operators.plan import OperatorPlan
 from eos_platform.operators.spec import OperatorSpec, SiteSpec
 
 Model = TypeVar("Model")
@@ -89,7 +89,8 @@ def start(
     model: Any,
     operator: OperatorSpec | str | Path,
     layout: Layout | None = None,
-    watch: Callable[[SiteSpec, Present | Crowd], None] | None = None,
+    watch: Callable[[SiteSpec, TokenState], None] | None = None,
+    rescale: bool = False,
     compiled: bool = False,
 ) -> Session:
     """Hooks on ``model``, which nobody keeps account of yet (see ``holding``).
@@ -100,28 +101,13 @@ def start(
     spec, model = operator_from(operator), unwrapped(model)
     parts = parts_of(model)
     check_free(model)
-    check_fits(parts, spec)
-    if layout is not None and not layout.units and layout.visual_bn.shape[1] != spec.target.tokens:
-        raise EosError(
-            f"layout has {layout.visual_bn.shape[1]} visual tokens; the operator is for {spec.target.tokens}"
-        )
-    return Session(model, parts, spec, layout, watch, compiled)
-
-
-def _fitted(model: Any, operator: OperatorSpec | str | Path, rescale: bool) -> OperatorSpec:
-    spec = operator_from(operator)
-    if not rescale:
-        return spec
-    parts, target = parts_of(model), target_of(model)
-    if parts.family is not None and parts.family.varies:  # shares count, whatever the grid they were found on
-        target = target.model_copy(update={"grid": spec.target.grid})
-    if not (spec.target.vision_layers and target.vision_layers):
-        target = target.model_copy(update={"vision_layers": spec.target.vision_layers})
-    one_axis = parts.family is None or parts.family.axes == 1
-    width = parts.language_model.config.hidden_size
-    target = target.model_copy(update={"model": spec.target.model})  # a name for people: the model itself has none
-    probes = all(len(site.probe) in (0, width) for site in spec.sites) and spec.target == target
-    return rescale_operator(spec, target, probes=probes, positions=one_axis, absent=absent_of(parts)).operator
+    if rescale:
+        spec = rescaled_to(parts, spec)
+    plan = OperatorPlan.of(spec)
+    check_plan(parts, plan)
+    if layout is not None and not layout.units and layout.visual_bn.shape[1] != plan.tokens:
+        raise EosError(f"layout has {layout.visual_bn.shape[1]} visual tokens; the operator is for {plan.tokens}")
+    return Session(model, parts, plan, Listener(parts, plan) if layout is None else layout, watch, compiled)
 
 
 def attach(
@@ -143,7 +129,7 @@ def attach(
     Raises:
         EosError: one is attached already, the operator was made for another model, or attention cannot carry it.
     """
-    _ON[unwrapped(model)] = start(model, _fitted(model, operator, rescale), compiled=compiled)
+    _ON[unwrapped(model)] = start(model, operator, rescale=rescale, compiled=compiled)
     return model
 
 
@@ -163,15 +149,21 @@ def detach(model: Model) -> Model:
 
 def attached_operator(model: Any) -> OperatorSpec | None:
     """The operator that is on a model; None: there is none."""
+    plan = attached_plan(model)
+    return None if plan is None else plan.operator
+
+
+def attached_plan(model: Any) -> OperatorPlan | None:
+    """What the operator on a model was compiled to; None: there is none."""
     model = unwrapped(model)
     session = _ON.get(model) or _carried(model)
-    return session.operator if isinstance(session, Session) else None
+    return session.plan if isinstance(session, Session) else None
 
 
 @contextmanager
 def attached(model: Model, operator: OperatorSpec | str | Path, *, rescale: bool = False) -> Iterator[Model]:
     """The model with the operator on it, for a while."""
-    with holding(model, start(model, _fitted(model, operator, rescale))):
+    with holding(model, start(model, operator, rescale=rescale)):
         yield model
 
 

@@ -24,9 +24,10 @@ from eos_platform.models.loading.devices import moved
 from eos_platform.models.runtime.image_call import Asked, asked_of, one_each, units_of, whole_images
 from eos_platform.models.runtime.images import layout_of_call
 from eos_platform.models.runtime.layout import Layout
-from eos_platform.models.runtime.ragged_state import Crowd, assemble
+from eos_platform.models.runtime.prompt_state import assemble
+from eos_platform.models.runtime.token_state import TokenState
 from eos_platform.models.vision.tower import Tower
-from eos_platform.operators.spec import OperatorSpec
+from eos_platform.operators.plan import OperatorPlan
 
 LATELY = 2  # calls of the vision tower remembered: images, then films
 
@@ -52,12 +53,11 @@ class _Local(threading.local):
 class Listener:
     """Follows the calls of one model, through a session's hooks; those in the vision tower are its own."""
 
-    def __init__(self, parts: Parts, operator: OperatorSpec) -> None:
+    def __init__(self, parts: Parts, plan: OperatorPlan) -> None:
         self.parts = parts
-        self.operator = operator
-        self.tokens = operator.target.tokens
+        self.plan = plan
         self._local = _Local()
-        self.tower = Tower(parts, operator) if parts.family is not None and parts.family.reads_tower else None
+        self.tower = Tower(parts, plan) if parts.family is not None and parts.family.reads_tower else None
 
     def remove(self) -> None:
         """Take the hooks in the vision tower off again."""
@@ -84,7 +84,7 @@ class Listener:
         told = local.told = Told(valid_bs=mask if isinstance(mask, Tensor) and mask.dim() == 2 else None)
         cache = cache_of(call)
         if cache is not None and cache.get_seq_length() > 0:  # images that come now are not reduced
-            if brings(call) and (self.operator.sees_less or self.operator.tower_sites):
+            if brings(call) and (self.plan.sees_less or self.plan.tower):
                 raise EosError(
                     "an image in a later turn or piece of a prompt is kept whole, and this operator reduces it inside"
                     " the vision tower: detach it, or begin with an empty cache"
@@ -99,7 +99,7 @@ class Listener:
         told.asked = asked_of(call, answer_bs)
         with whole_images(call):
             if told.asked is not None and parts.family.reads_tower and one_each(parts, call):
-                told.asked = layout_of_call(parts, self.tokens, call, answer_bs)
+                told.asked = layout_of_call(parts, self.plan.tokens, call, answer_bs)
 
     def _count_on(self, call: Call, prompt: Prompt, valid_bs: Tensor | None) -> None:
         """Before a later step of a prompt that layer 0 holds only in part: positions the body would count wrongly."""
@@ -151,7 +151,7 @@ class Listener:
 
         sight.rows(each).put_into(layout)
 
-    def crowd_of(self, asked: Asked, position: Tensor) -> Crowd | None:
+    def state_of(self, asked: Asked, position: Tensor) -> TokenState | None:
         """What enters of prompts with any number of images; None where they hold no unit to reduce.
 
         Raises:
@@ -163,7 +163,7 @@ class Listener:
             return None
         device = kinds[0][0].device  # of the prompts; the vision tower may be on another
         sight = moved(self.tower.sight if self.tower else None, device)
-        if self.operator.sees_less or (sight is not None and sight.seen is not None):
+        if self.plan.sees_less or (sight is not None and sight.seen is not None):
             raise EosError("an operator that reduces inside the vision tower needs one image a prompt")
         valid_bs, padding = torch.ones_like(kinds[0][0]), ()
         if asked.mask_bs is not None:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 import torch._dynamo
 
-from eos_platform.models.runtime.token_state import Step
+from eos_platform.models.runtime.site_step import Step
 
 # what is compiled must see hooks that come and go: by default, Dynamo takes those of the first call for all there will
 # ever be, and a model compiled before an operator was attached would go on without it

@@ -3,9 +3,10 @@
 Every decoder layer is handed the same full-length mask, positions and rotary embeddings by its model's loop, so from
 the first site on each layer's hook hands over those of the tokens present instead. Sites at layer 0, and the dropping
 of places whose visual tokens never left the vision tower, act before the language model: the cache length of layer 0
-is what the model takes for "tokens seen". The choice made for a prompt is kept with its cache (``follow.py``), for the
-steps that decode from it or from a copy; a call without cache is a prompt of its own. What a call of the whole model
-tells before the language model is reached, the listener keeps.
+is what the model takes for "tokens seen". The choice made for a prompt is kept with its cache (``cache_rows.py``), for
+the steps that decode from it or from a copy; a call without cache is a prompt of its own. What a call of the whole
+model tells before the language model is reached, the listener keeps. Which sites there are, and what they read, is in
+the operator's plan (``operators/plan.py``).
 
 Nothing here waits for the device (but to count the images and the padding of several prompts, to follow rows of a cache
 that were moved, and on flash attention to see that a lone row is one sequence, as transformers does itself), loops over
@@ -27,7 +28,7 @@ from torch import Tensor, nn
 from eos_platform.common.errors import EosError
 from eos_platform.models.adapters.base import Parts
 from eos_platform.models.adapters.deep import dense, levels_of
-from eos_platform.models.adapters.hooks import renamed
+from eos_platform.models.adapters.hooks import before
 from eos_platform.models.attention.flash_bias import Carrier
 from eos_platform.models.attention.implementations import check_kept, check_unpacked, is_flash
 from eos_platform.models.attention.masks import cut, take
@@ -57,11 +58,10 @@ from eos_platform.models.runtime.call_context import Listener, Told
 from eos_platform.models.runtime.compile import fused
 from eos_platform.models.runtime.image_call import Asked
 from eos_platform.models.runtime.layout import Layout, check_layout
-from eos_platform.models.runtime.ragged_state import Crowd, apply_sites, of_layout, opened
-from eos_platform.models.runtime.required_features import decoder_needs, working_sites
-from eos_platform.models.runtime.token_state import Present, Step, apply_site, enter
-from eos_platform.models.runtime.visual_spans import Grid
-from eos_platform.operators.rescale import sites_for
+from eos_platform.models.runtime.prompt_state import opened
+from eos_platform.models.runtime.site_step import Step, apply_site, enter
+from eos_platform.models.runtime.token_state import TokenState
+from eos_platform.operators.plan import OperatorPlan, PlannedSite
 from eos_platform.operators.spec import OperatorSpec, SiteSpec
 
 
@@ -74,69 +74,69 @@ class _Local(threading.local):
 
 
 class Session:
-    """Hooks of one operator on one model. ``layout`` given: the language model is called directly."""
+    """Hooks of one operator on one model."""
 
     def __init__(
         self,
         model: nn.Module,
         parts: Parts,
-        operator: OperatorSpec,
-        layout: Layout | None = None,
-        watch: Callable[[SiteSpec, Present | Crowd], None] | None = None,
+        plan: OperatorPlan,
+        prompts: Layout | Listener,
+        watch: Callable[[SiteSpec, TokenState], None] | None = None,
         compiled: bool = False,
     ) -> None:
-        """``watch`` is told what is present after each site of a prompt; ``compiled`` fuses what is done there and
-        where tokens enter."""
+        """Install them.
+
+        Args:
+            model: with no operator on it.
+            parts: of the model.
+            plan: of the operator.
+            prompts: the layout that the language model is called with directly, or who follows calls of the whole.
+            watch: is told what is present after each site of a prompt.
+            compiled: what is done there, and where tokens enter, is fused.
+        """
         self.parts = parts
-        self.operator = operator
-        self.origin = Origin(operator)
-        self.tokens = operator.target.tokens
-        self.entering = operator.entering
-        self.names = tuple(sorted(decoder_needs(operator)))
-        self.layout = layout
+        self.plan = plan
+        self.origin = Origin(plan.operator)
+        self.layout = prompts if isinstance(prompts, Layout) else None
+        self.listener = prompts if isinstance(prompts, Listener) else None
         self.watch = watch
         self.compiled = compiled
-        self.sites: dict[int, list[SiteSpec]] = {}
-        for site in working_sites(operator, "decoder"):
-            self.sites.setdefault(site.layer, []).append(site)
-        self.sized = [layer for layer, sites in self.sites.items() if any(site.beta > 0 for site in sites)]
         self.kind: str = parts.language_model.config._attn_implementation
-        self._by_grid: dict[Grid, tuple[SiteSpec, ...]] = {}
         self._local = _Local()
         self._hooks: list[Any] = []
-        self.listener = Listener(parts, operator) if layout is None else None
-        if self.sites or operator.sees_less:
-            self._install(model)
+        if plan.first_layer is not None:
+            self._install(model, plan.first_layer)
 
-    def _install(self, model: nn.Module) -> None:
-        parts = self.parts
+    @property
+    def operator(self) -> OperatorSpec:
+        """What is at work."""
+        return self.plan.operator
+
+    def _install(self, model: nn.Module, first: int) -> None:
+        # called as a whole, hooks run as they are even where the model is compiled: what one call tells the next in
+        # this thread must not be taken for a constant
+        parts, traced = self.parts, self.listener is None
         if self.listener is not None:
-            self._before(model, self._begin_call)
-            self._before(parts.body, self.listener.read_call)
+            self._hooks.append(before(model, self._begin_call, traced))
+            self._hooks.append(before(parts.body, self.listener.read_call, traced))
             # a call that fails must not be taken for the next one of the language model
             self._hooks.append(parts.body.register_forward_hook(self._end_call, always_call=True))
             source = None if parts.family is None else parts.family.listens(parts)
             if source is not None:
-                self._before(source, self.listener.hear)
-        self._before(parts.language_model, self._enter)
-        first = 0 if self.entering < self.tokens else min(self.sites)
+                self._hooks.append(before(source, self.listener.hear, traced))
+        self._hooks.append(before(parts.language_model, self._enter, traced))
         levels = levels_of(parts, first)
         self.deepens = levels > 0
         for index, layer in enumerate(parts.layers):
             # layer 0 always: it is where the cache is first seen
             if index >= first or index <= levels:
-                self._before(layer, partial(self._layer, index))
+                self._hooks.append(before(layer, partial(self._layer, index), traced))
         leave = self._leave if self.layout is not None else self._leave_untraced
         self._hooks.append(parts.language_model.norm.register_forward_hook(leave))
-        if self.sized and is_flash(parts):
-            for layer in parts.layers[min(self.sized) :]:
+        if self.plan.biased and is_flash(parts):
+            for layer in parts.layers[min(self.plan.biased) :]:
                 self._hooks.append(Carrier(layer.self_attn))
-
-    def _before(self, module: Any, act: Callable[[Any, Call], None]) -> None:
-        # called as a whole, hooks run as they are even where the model is compiled: what one call tells the next in
-        # this thread must not be taken for a constant
-        hook = renamed(act, traced=self.layout is not None)
-        self._hooks.append(module.register_forward_pre_hook(hook, with_kwargs=True))
 
     def remove(self) -> None:
         """Take every hook off again."""
@@ -180,7 +180,7 @@ class Session:
         if past > 0:
             prompt = recall(cache)
             if prompt is None:
-                check_whole(cache, self.operator, call, told.valid_bs)
+                check_whole(cache, self.plan, call, told.valid_bs)
                 remember(cache, Prompt(0))
             elif prompt.stages:
                 check_origin(prompt, self.origin)
@@ -209,7 +209,7 @@ class Session:
         local.now = Pass(prompt, prefill=True, start=step.present)
         if self.deepens:
             local.now.deep = dense(call)
-        if 0 in self.sites or (isinstance(asked, Layout) and asked.seen is not None):
+        if 0 in self.plan.by_layer or (isinstance(asked, Layout) and asked.seen is not None):
             self._reduce_first(local.now, step, call)
 
     def _begin(self, asked: Layout | Asked, x_bsd: Tensor, position: Tensor) -> Step | None:
@@ -218,15 +218,12 @@ class Session:
             if self.listener is not None:
                 self.listener.put_into(asked, len(x_bsd))
             asked = moved(asked, x_bsd.device)
-            check_layout(asked, x_bsd, self.tokens, self.entering)
-            if asked.units:
-                whole = of_layout(asked, position)
-                return Step(opened(whole, x_bsd, self.names), x_bsd, whole.slot_bk)
-            opens = fused(enter) if self.compiled else enter
-            return opens(asked, position, x_bsd, self.names)
+            check_layout(asked, x_bsd, self.plan.tokens, self.plan.entering)
+            opens = fused(enter) if self.compiled and not asked.units else enter
+            return opens(asked, position, x_bsd, self.plan.features, self.parts.grid)
         assert self.listener is not None
-        crowd = moved(self.listener.crowd_of(asked, position), x_bsd.device)
-        return None if crowd is None else Step(opened(crowd, x_bsd, self.names), x_bsd, crowd.slot_bk)
+        whole = moved(self.listener.state_of(asked, position), x_bsd.device)
+        return None if whole is None else Step(opened(whole, x_bsd, self.plan.features), x_bsd, whole.slot_bk)
 
     @property
     def _own_masks(self) -> bool:
@@ -237,14 +234,14 @@ class Session:
         device = device_of(layer.input_layernorm, step.x_bkd.device)
         present, x_bkd, mask = moved((step.present, step.x_bkd, mask), device)
         seen = mask.get(kind) if isinstance(mask, dict) else mask
-        for site in self.sites.get(0, ()):
+        for planned in self.plan.by_layer.get(0, ()):
             rope = self.parts.rope(x_bkd, present.position_bk, kind)
-            if self._own_masks and seen is not None:
+            if self._own_masks and seen is not None and seen.dim() == 4:
                 present = replace(present, mask=take(seen, present.slot_bk))
-            present, x_bkd, _ = self._apply(site, present, x_bkd, rope, layer)
+            present, x_bkd, _ = self._apply(planned, present, x_bkd, rope, layer)
         use_cache = call.get("use_cache")
         caches = self.parts.language_model.config.use_cache if use_cache is None else use_cache
-        alive_bk = present.alive_bk if isinstance(present, Crowd) else None
+        alive_bk = present.alive_bk
         if mask is None and alive_bk is not None:
             mask = alive_bk.long()
         elif mask is None and not caches and cache_of(call) is None:
@@ -260,27 +257,16 @@ class Session:
     def _cut(self, mask: Tensor | None, column_bk: Tensor, alive_bk: Tensor | None, x_bkd: Tensor) -> Tensor | None:
         return cut(mask, column_bk, alive_bk, x_bkd.dtype, is_flash(self.parts))
 
-    def _apply(self, site: SiteSpec, present: Any, x_bkd: Tensor, rope: Rope, layer: Any) -> Step:
-        if isinstance(present, Crowd):
-            sites = {group.grid: self._fitted(site, group.grid) for group in present.groups}
-            after, x_bkd, keep_bk = apply_sites(
-                sites, present, x_bkd, rope, layer, self.parts, self.parts.kind(site.layer)
-            )
-            if self.watch is not None:
-                self.watch(site, after)
-            return Step(after, x_bkd, keep_bk)
-        apply = fused(apply_site) if self.compiled else apply_site
-        step = apply(site, present, x_bkd, rope, layer, self.parts)
+    def _apply(self, planned: PlannedSite, present: TokenState, x_bkd: Tensor, rope: Rope, layer: Any) -> Step:
+        apply = fused(apply_site) if self.compiled and present.ragged is None else apply_site
+        step = apply(self._fitted(planned, present), present, x_bkd, rope, layer, self.parts)
         if self.watch is not None:
-            self.watch(site, step.present)
+            self.watch(planned.site, step.present)
         return step
 
-    def _fitted(self, site: SiteSpec, grid: Grid) -> SiteSpec:
-        """A site as it is for units of a grid."""
-        if grid not in self._by_grid:
-            self._by_grid[grid] = sites_for(self.operator, grid)
-        number = next(n for n, one in enumerate(self.operator.decoder_sites) if one is site)
-        return self._by_grid[grid][number]
+    def _fitted(self, planned: PlannedSite, present: TokenState) -> tuple[PlannedSite, ...]:
+        """A site as it is for each group's grid."""
+        return tuple(self.plan.of_grid(group.grid).decoder[planned.order] for group in present.groups)
 
     def _layer(self, index: int, module: Any, call: Call) -> None:
         now, cache = self._local.now, cache_of(call)
@@ -308,7 +294,7 @@ class Session:
             if now.stage is not None:
                 level_bkd = take_tokens(level_bkd, now.stage.on(level_bkd.device).present.slot_bk)
             call["hidden_states"] = call["hidden_states"] + level_bkd
-        if index > 0 and index in self.sites:
+        if index > 0 and index in self.plan.by_layer:
             self._reduce(now, module, call, index)
         stage = now.stage
         if stage is None:
@@ -327,8 +313,7 @@ class Session:
             told = call.get("attention_mask"), Rope(*call["position_embeddings"])
             mask, rope = moved(told, x_bkd.device)
             if stage.column_bk is not None:
-                alive_bk = present.alive_bk if isinstance(present, Crowd) else None
-                mask = self._cut(mask, stage.column_bk, alive_bk, x_bkd)
+                mask = self._cut(mask, stage.column_bk, present.alive_bk, x_bkd)
                 if stage.renumbered:
                     rope = self.parts.rope(x_bkd, present.position_bk, kind)
                 else:
@@ -348,12 +333,12 @@ class Session:
             stage = now.stage.on(x_bkd.device)
             mask, rope = self._handed(stage, call, index)
             present, column_bk, renumbered = stage.present, stage.column_bk, stage.renumbered
-        for site in self.sites[index]:
-            if self._own_masks and isinstance(present, Crowd):
+        for planned in self.plan.by_layer[index]:
+            if self._own_masks:
                 present = replace(present, mask=mask)
-            present, x_bkd, keep_bk = self._apply(site, present, x_bkd, rope, module)
+            present, x_bkd, keep_bk = self._apply(planned, present, x_bkd, rope, module)
             column_bk = keep_bk if column_bk is None else column_bk.gather(1, keep_bk)
-            if site.positions == "renumber":
+            if planned.site.positions == "renumber":
                 rope, renumbered = self.parts.rope(x_bkd, present.position_bk, kind), True
             else:
                 rope = rope.at(keep_bk)
@@ -392,7 +377,7 @@ class Session:
         present = now.stage.on(output_bkd.device).present
         for stage in now.prompt.stages.values():
             stage.done()
-        if isinstance(present, Crowd) and present.alive_bk is not None:
+        if present.alive_bk is not None:
             output_bkd = output_bkd.masked_fill(~present.alive_bk[:, :, None], 0)
         batch, _, width = output_bkd.shape
         whole_bsd = output_bkd.new_zeros(batch, now.prompt.length, width)

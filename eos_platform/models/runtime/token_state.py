@@ -1,206 +1,238 @@
-"""Which tokens of the prompt are still there after a site, and what later layers need to know about them.
+"""What is left of the prompts of a batch after a site, and what later layers need to know about it.
 
-Legend: b batch, s prompt, k tokens present, n visual tokens present, r those that stay, t other tokens, d width.
+One state serves any number and sizes of images. Visual tokens stand in groups of spans of one grid, each of which (an
+image, a tile, a frame) is reduced by itself. Where every prompt holds one span of one grid, the batch is uniform: it
+has a single group, whose spans go with the prompts in order, and every prompt loses equally many tokens. Otherwise the
+batch is ragged, and ``ragged`` has what is counted on the host so that it stays a rectangle (``ragged.py``). Either way
+shapes are static, and nothing here waits for the device.
+
+Legend: b batch, k tokens present, u spans of one grid, n visual tokens of each, r those that stay, t other tokens,
+d width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from eos_platform.models.adapters.base import Parts
-from eos_platform.models.attention.queries import Sequence, layer_features, take_tokens
-from eos_platform.models.attention.rope import Rope, own_positions
-from eos_platform.models.attention.text_queries import choose_raters, question, relevance
-from eos_platform.models.runtime.layout import Layout
-from eos_platform.models.runtime.required_features import OPENING, RATED, needed
-from eos_platform.operators.reduce import reduce
-from eos_platform.operators.spec import SiteSpec
-from eos_platform.operators.tokens import Tokens, partition, pick, wide
+from eos_platform.models.attention.queries import Sequence as AttentionInputs
+from eos_platform.models.attention.queries import take_tokens
+from eos_platform.models.attention.rope import Rope
+from eos_platform.models.runtime.ragged import Ragged
+from eos_platform.models.runtime.visual_spans import Grid, Unit, numbers
+from eos_platform.operators.tokens import Tokens, partition, pick
 
 
 @dataclass(frozen=True)
-class Present:
-    """The tokens present. Everything is indexed by their order of today; slots are places in the whole prompt."""
+class SpanGroup:
+    """Visual tokens of spans of one grid."""
+
+    grid: Grid
+    place_un: Tensor  # where they stand among the tokens present
+    size_un: Tensor
+    origin_un: Tensor
+    # what was known of each visual token before the decoder (u, n) or (u, n, e), by name
+    given: Mapping[str, Tensor] = field(default_factory=dict)
+    row_u: Tensor | None = None  # which prompt each span is of; None: one of each prompt, in order
+    units: tuple[Unit, ...] = ()  # the spans, where prompts are ragged
+
+    def of(self, feature_bn: Tensor) -> Tensor:
+        """A feature of the places that ``TokenState.visual_bn`` lists, of these visual tokens (u, n)."""
+        return feature_bn if self.row_u is None else feature_bn[self.row_u].gather(1, self.place_un)
+
+    def of_prompts(self, values: Tensor) -> Tensor:
+        """What is known of each prompt (b, ...), of each span (u, ...)."""
+        return values if self.row_u is None else values[self.row_u]
+
+    def taken(self, x_bkd: Tensor) -> Tensor:
+        """Their hidden states (u, n, d)."""
+        if self.row_u is None:
+            return take_tokens(x_bkd, self.place_un)
+        return x_bkd[self.row_u[:, None], self.place_un]
+
+    def put(self, whole: Tensor, values: Tensor) -> Tensor:
+        """``whole`` (b, k) or (b, k, d) with ``values`` of these visual tokens in their places."""
+        if self.row_u is not None:
+            return whole.index_put((self.row_u[:, None], self.place_un), values)
+        place = self.place_un if whole.dim() == 2 else self.place_un[:, :, None].expand(-1, -1, whole.shape[2])
+        return whole.scatter(1, place, values)
+
+    def marked(self, stays_bk: Tensor, index_ur: Tensor) -> Tensor:
+        """``stays_bk`` (bool), with those of the visual tokens that stay, and without the others."""
+        place_ur = self.place_un.gather(1, index_ur)
+        if self.row_u is None:
+            return stays_bk.scatter(1, self.place_un, False).scatter(1, place_ur, True)
+        row_u1 = self.row_u[:, None]
+        stays_bk = stays_bk.index_put((row_u1, self.place_un), torch.zeros_like(self.place_un, dtype=torch.bool))
+        return stays_bk.index_put((row_u1, place_ur), torch.ones_like(place_ur, dtype=torch.bool))
+
+    def keeping(self, index_ur: Tensor, place_bk: Tensor, made: Tokens | None = None) -> SpanGroup:
+        """Those that stay, ``place_bk`` being where each token present stands from now on, and ``made`` what a site
+        made of them."""
+        return replace(
+            self,
+            place_un=self.of_prompts(place_bk).gather(1, self.place_un.gather(1, index_ur)),
+            size_un=self.size_un.gather(1, index_ur) if made is None else made.size_bn,
+            origin_un=self.origin_un.gather(1, index_ur) if made is None else made.origin_bn,
+            given={name: pick(values, index_ur) for name, values in self.given.items()},
+        )
+
+
+@dataclass(frozen=True)
+class TokenState:
+    """The tokens present, in the order of the prompt; slots are places in the whole prompt."""
 
     slot_bk: Tensor
-    position_bk: Tensor
-    valid_bk: Tensor
-    text_bk: Tensor
-    last_b: Tensor
-    visual_bn: Tensor
-    other_bt: Tensor
-    size_bn: Tensor
-    origin_bn: Tensor
-    bias_bk: Tensor | None
+    position_bk: Tensor  # or with axes in front (a, b, k)
     original_bk: Tensor  # positions in the unreduced prompt
+    valid_bk: Tensor  # neither padding nor filler
+    text_bk: Tensor  # may ask
+    last_b: Tensor
+    other_bt: Tensor  # tokens that are not visual; behind them, where a prompt has fewer, some that never ask
+    groups: tuple[SpanGroup, ...]
     length: int  # of the whole prompt
-    shift: int  # how far renumbering moved the positions of what follows the image
-    # what was known of each visual token before the decoder (b, n) or (b, n, e), by name
-    given: Mapping[str, Tensor] = field(default_factory=dict)
+    ragged: Ragged | None = None  # None: the batch is uniform
+    alive_bk: Tensor | None = None  # bool; None: there are no fillers
+    bias_bk: Tensor | None = None  # added to the logits of each key
+    shift: Any = 0  # how far renumbering moved what follows the prompt: a number, or (b, 1)
     rater_bt: Tensor | None = None  # which of the other tokens rate visual ones
-    question_bd: Tensor | None = None  # mean direction of the text
-
-    @classmethod
-    def all(cls, layout: Layout, position_bs: Tensor) -> Present:
-        """Every token of the prompt, whether or not all visual ones came out of the vision tower."""
-        batch, length = layout.valid_bs.shape
-        tokens = layout.visual_bn.shape[1]
-        device = layout.visual_bn.device
-        visual_bs = torch.zeros(batch, length, dtype=torch.bool, device=device).scatter(1, layout.visual_bn, True)
-        position_bk = position_bs.expand(batch, -1)
-        return cls(
-            slot_bk=torch.arange(length, device=device).expand(batch, -1),
-            position_bk=position_bk,
-            valid_bk=layout.valid_bs,
-            text_bk=layout.text_bs,
-            last_b=layout.last_b,
-            visual_bn=layout.visual_bn,
-            other_bt=partition(~visual_bs, length - tokens)[0],
-            size_bn=torch.ones(batch, tokens, device=device),
-            origin_bn=torch.arange(tokens, device=device).expand(batch, -1),
-            bias_bk=None,
-            original_bk=position_bk,
-            length=length,
-            shift=0,
-        )
+    question_bd: Tensor | None = None  # mean direction of each prompt's text
+    mask: Tensor | None = None  # of the layer a site stands before, where attention is not simply causal
 
     @property
     def count(self) -> int:
-        """Tokens present."""
+        """Tokens present of each prompt, fillers too."""
         return self.slot_bk.shape[1]
 
-    def sequence(
+    @property
+    def visual_bn(self) -> Tensor:
+        """Places that features are found for: of the visual tokens; in a ragged batch all, ``SpanGroup.of`` picks."""
+        if self.ragged is None:
+            return self.groups[0].place_un
+        return torch.arange(self.count, device=self.slot_bk.device).expand(len(self.slot_bk), -1)
+
+    @property
+    def counted_bn(self) -> Tensor | None:
+        """Which of these places hold visual tokens, bool; None: all of them."""
+        if self.ragged is None:
+            return None
+        return ~self.ragged.other_bk if self.alive_bk is None else ~self.ragged.other_bk & self.alive_bk
+
+    def attention_inputs(
         self,
         x_bkd: Tensor,
         rope: Rope,
         wide_rope: Callable[[], Rope] | None = None,
         own_rope: Callable[[], Rope] | None = None,
-    ) -> Sequence:
+    ) -> AttentionInputs:
         """These tokens as attention sees them."""
-        return Sequence(
-            x_bkd,
-            rope,
-            self.valid_bk,
-            self.bias_bk,
-            self.visual_bn,
-            self.other_bt,
-            self.text_bk,
-            self.last_b,
-            self.rater_bt,
-            wide_rope,
-            question_bd=self.question_bd,
-            own_rope=own_rope,
-        )
+        return AttentionInputs(
+            x_bkd, rope, self.valid_bk, self.bias_bk, self.visual_bn, self.other_bt, self.text_bk, self.last_b,
+            self.rater_bt, wide_rope, self.counted_bn, self.mask, self.question_bd, own_rope,
+        )  # fmt: skip
 
-    def keeping(self, index_br: Tensor) -> tuple[Present, Tensor]:
+    def origins_and_sizes(self) -> tuple[Tensor, Tensor]:
+        """Of the visual tokens present (b, n), of prompts alike in their spans: origins count on from span to span,
+        group by group."""
+        origins, sizes, start = [], [], 0
+        batch = len(self.slot_bk)
+        for group in self.groups:
+            whole, many = group.grid[0] * group.grid[1], len(group.origin_un) // batch
+            first_u = start + whole * torch.arange(many, device=self.slot_bk.device)
+            origins.append((group.origin_un.unflatten(0, (batch, many)) + first_u[:, None]).flatten(1))
+            sizes.append(group.size_un.unflatten(0, (batch, many)).flatten(1))
+            start += many * whole
+        return torch.cat(origins, 1), torch.cat(sizes, 1)
+
+    def put(self, whole: Tensor, values: Sequence[Tensor]) -> Tensor:
+        """``whole`` (b, k) or (b, k, d) with what is given of each group's visual tokens in their places."""
+        for group, one in zip(self.groups, values, strict=True):
+            whole = group.put(whole, one)
+        return whole
+
+    def replaced(self, sizes: Sequence[Tensor], origins: Sequence[Tensor], bias_bk: Tensor | None) -> TokenState:
+        """The same tokens, with other sizes and origins of each group's visual ones, and what follows from these."""
+        groups = tuple(
+            replace(group, size_un=size_un, origin_un=origin_un)
+            for group, size_un, origin_un in zip(self.groups, sizes, origins, strict=True)
+        )
+        return replace(self, groups=groups, bias_bk=bias_bk)
+
+    def keeping(self, kept: Sequence[Tensor], made: Sequence[Tokens] = ()) -> tuple[TokenState, Tensor]:
         """What is left with only these visual tokens, and which of the tokens of before that is (b, k).
 
-        Everything stays as it was but for who is there: sizes, positions, no bias.
+        Everything else stays as it was; there is no bias yet.
 
         Args:
-            index_br: ascending, which of the visual tokens present stay.
+            kept: for each group (u, r), ascending, which of its visual tokens stay.
+            made: what a site made of them; default: they are as before.
         """
-        stays_br = self.visual_bn.gather(1, index_br)
-        # nothing here asks the device how many stay: that is known from the operator
-        drop_bk = torch.zeros_like(self.slot_bk).scatter(1, self.visual_bn, 1).scatter(1, stays_br, 0)
-        keep_bk, _ = partition(drop_bk == 0, self.count - self.visual_bn.shape[1] + index_br.shape[1])
-        before_bk = drop_bk.cumsum(1)
+        stays_bk = torch.ones_like(self.slot_bk, dtype=torch.bool) if self.alive_bk is None else self.alive_bk
+        for group, index_ur in zip(self.groups, kept, strict=True):
+            stays_bk = group.marked(stays_bk, index_ur)
+        ragged, alive_bk, rater_bt = None, None, self.rater_bt
+        if self.ragged is None:
+            gone = self.groups[0].place_un.shape[1] - kept[0].shape[1]
+            keep_bk, place_bk = partition(stays_bk, self.count - gone)[0], stays_bk.cumsum(1) - 1
+            other_bt = place_bk.gather(1, self.other_bt)
+        else:
+            ragged, keep_bk, alive_bk = self.ragged.keeping(stays_bk, self.valid_bk, self._gone(kept))
+            place_bk = torch.zeros_like(self.slot_bk).scatter(1, keep_bk, 1).cumsum(1) - 1
+            other_bt = ragged.other_bt()
+            if rater_bt is not None and ragged.padding != self.ragged.padding:  # what left is not asked who rates
+                rater_bk = torch.zeros_like(self.slot_bk, dtype=rater_bt.dtype).scatter(1, self.other_bt, rater_bt)
+                rater_bt = rater_bk.gather(1, keep_bk).gather(1, other_bt)
 
-        def moved(place: Tensor) -> Tensor:
-            return place - before_bk.gather(1, place)
+        def take(mask_bk: Tensor) -> Tensor:
+            taken_bk = mask_bk.gather(1, keep_bk)
+            return taken_bk if alive_bk is None else taken_bk & alive_bk
 
+        groups = tuple(
+            group.keeping(index_ur, place_bk, made[number] if made else None)
+            for number, (group, index_ur) in enumerate(zip(self.groups, kept, strict=True))
+        )
         after = replace(
             self,
             slot_bk=self.slot_bk.gather(1, keep_bk),
-            position_bk=self.position_bk.gather(1, keep_bk),
-            valid_bk=self.valid_bk.gather(1, keep_bk),
-            text_bk=self.text_bk.gather(1, keep_bk),
-            last_b=moved(self.last_b[:, None])[:, 0],
-            visual_bn=moved(stays_br),
-            other_bt=moved(self.other_bt),
-            size_bn=self.size_bn.gather(1, index_br),
-            origin_bn=self.origin_bn.gather(1, index_br),
+            position_bk=at(self.position_bk, keep_bk),
+            original_bk=at(self.original_bk, keep_bk),
+            valid_bk=take(self.valid_bk),
+            text_bk=take(self.text_bk),
+            last_b=place_bk.gather(1, self.last_b[:, None])[:, 0],
+            other_bt=other_bt,
+            groups=groups,
+            ragged=ragged,
+            alive_bk=alive_bk,
             bias_bk=None,
-            original_bk=self.original_bk.gather(1, keep_bk),
-            given={name: pick(values, index_br) for name, values in self.given.items()},
+            rater_bt=rater_bt,
+            mask=None,
         )
         return after, keep_bk
 
+    def _gone(self, kept: Sequence[Tensor]) -> tuple[int, ...]:
+        """How many visual tokens leave each prompt of a ragged batch."""
+        gone = [0] * len(self.slot_bk)
+        for group, index_ur in zip(self.groups, kept, strict=True):
+            for unit in group.units:
+                gone[unit.row] += group.place_un.shape[1] - index_ur.shape[1]
+        return tuple(gone)
 
-class Step(NamedTuple):
-    """What a site did: the tokens now present, their hidden states, and which of the previous ones they are."""
-
-    present: Any  # Present, or crowd.Crowd
-    x_bkd: Tensor
-    keep_bk: Tensor
-
-
-def enter(layout: Layout, position_bs: Tensor, x_bsd: Tensor, names: Collection[str]) -> Step:
-    """The tokens that enter the language model: places of visual tokens that never came are dropped.
-
-    Args:
-        layout: of the prompts.
-        position_bs: their positions.
-        x_bsd: what the language model is given.
-        names: what the operator's sites read; what rests on what enters is found here, once.
-    """
-    present, x_bkd = Present.all(layout, position_bs), x_bsd
-    keep_bk = present.slot_bk
-    if layout.seen is not None:
-        present, keep_bk = present.keeping(layout.seen.index_br)
-        present, x_bkd = replace(present, size_bn=layout.seen.size_br), take_tokens(x_bsd, keep_bk)
-    given, rater_bt, question_bd = layout.told(), None, None
-    # not by set operations: Dynamo of torch 2.11, which fuses this, cannot follow them
-    if any(name in OPENING for name in names):
-        visual_bnd, text_btd = take_tokens(x_bkd, present.visual_bn), take_tokens(x_bkd, present.other_bt)
-        asks_bt = present.text_bk.gather(1, present.other_bt)
-        with torch.autocast(x_bkd.device.type, enabled=False):
-            if "relevance" in names:
-                given["relevance"] = relevance(visual_bnd, text_btd, asks_bt)
-            if any(name in RATED for name in names):
-                rater_bt = choose_raters(visual_bnd, text_btd, asks_bt)
-            if "question" in names:
-                question_bd = question(text_btd, asks_bt)
-    return Step(replace(present, given=given, rater_bt=rater_bt, question_bd=question_bd), x_bkd, keep_bk)
+    def renumbered(self) -> TokenState:
+        """With positions as if the visual tokens that left had never been there; padding that did had none to give."""
+        if self.ragged is None:
+            count_k = torch.arange(self.count, device=self.slot_bk.device)
+            position_bk = self.original_bk - self.slot_bk + count_k
+            return replace(self, position_bk=position_bk, shift=self.length - self.count)
+        gone_bk = self.ragged.nth_bk - self.valid_bk.long().cumsum(1)
+        gone_b = numbers(self.ragged.gone(), self.slot_bk.device)
+        return replace(self, position_bk=self.original_bk - gone_bk, shift=gone_b[:, None])
 
 
-def apply_site(site: SiteSpec, present: Present, x_bkd: Tensor, rope: Rope, layer: Any, parts: Parts) -> Step:
-    """Reduce the visual tokens at one site.
-
-    Args:
-        site: the site.
-        present: the tokens before it.
-        x_bkd: their hidden states.
-        rope: their rotary embeddings.
-        layer: the decoder layer it stands before.
-        parts: of the model.
-    """
-
-    def wide_rope() -> Rope:
-        return parts.rope(wide(x_bkd), present.position_bk, parts.kind(site.layer))
-
-    def own_rope() -> Rope:
-        return parts.rope(x_bkd, own_positions(present.position_bk, present.valid_bk), parts.kind(site.layer))
-
-    sequence = present.sequence(x_bkd, rope, wide_rope, own_rope)
-    found = layer_features(needed(site, present.visual_bn.shape[1]), layer, sequence, present.given)
-    tokens = Tokens(take_tokens(x_bkd, present.visual_bn), present.size_bn, present.origin_bn)
-    reduced, index_br = reduce(site, tokens, found, parts.grid)
-    after, keep_bk = present.keeping(index_br)
-    if site.positions == "renumber":
-        count_k = torch.arange(after.count, device=x_bkd.device)
-        position_bk = after.original_bk - after.slot_bk + count_k
-        after = replace(after, position_bk=position_bk, shift=present.length - after.count)
-    bias_bk = None
-    if site.beta > 0:
-        zeros_bk = torch.zeros(after.slot_bk.shape, device=x_bkd.device)
-        bias_bk = zeros_bk.scatter(1, after.visual_bn, site.beta * reduced.size_bn.float().log())
-    after = replace(after, size_bn=reduced.size_bn, origin_bn=reduced.origin_bn, bias_bk=bias_bk)
-    x_bkd = take_tokens(x_bkd, keep_bk)
-    place_brd = after.visual_bn[:, :, None].expand(-1, -1, x_bkd.shape[2])
-    return Step(after, x_bkd.scatter(1, place_brd, reduced.x_bnd.to(x_bkd.dtype)), keep_bk)
+def at(position: Tensor, place_bk: Tensor) -> Tensor:
+    """The positions at some places; they may have axes in front, or be the same for all prompts."""
+    wanted = place_bk.expand(*position.shape[:-2], *place_bk.shape)
+    return position.expand(*position.shape[:-2], *(len(place_bk), position.shape[-1])).gather(-1, wanted)

@@ -11,10 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from eos_platform.models.adapters.target import check_fits, parts_of
+from eos_platform.models.adapters.target import check_plan, parts_of
 from eos_platform.models.loading.unwrap import unwrapped
 from eos_platform.models.runtime.attach import check_free
 from eos_platform.models.vision.tower import Sight, Tower
+from eos_platform.operators.plan import OperatorPlan
 from eos_platform.operators.spec import OperatorSpec
 
 
@@ -35,9 +36,10 @@ def encode_images(
     model = unwrapped(model)
     parts = parts_of(model)
     check_free(model)
-    if operator is not None:
-        check_fits(parts, operator)
-    tower = Tower(parts, operator, names)
+    plan = None if operator is None else OperatorPlan.of(operator)
+    if plan is not None:
+        check_plan(parts, plan)
+    tower = Tower(parts, plan, names)
     try:
         features = model.get_image_features(pixel_values=pixel_values, return_dict=True).pooler_output
     finally:

@@ -20,14 +20,13 @@ from torch import Tensor, nn
 
 from eos_platform.common.errors import EosError
 from eos_platform.models.adapters.base import Parts
-from eos_platform.models.adapters.hooks import renamed
-from eos_platform.models.attention.vision_queries import READ, read_block
+from eos_platform.models.adapters.hooks import before
+from eos_platform.models.attention.vision_queries import read_block
 from eos_platform.models.loading.devices import device_of, moved
 from eos_platform.models.runtime.layout import Layout, Seen
-from eos_platform.models.runtime.required_features import decoder_needs, needed, working_sites
 from eos_platform.operators.grid import overlap_layout
+from eos_platform.operators.plan import OperatorPlan, PlannedSite
 from eos_platform.operators.reduce import reduce
-from eos_platform.operators.spec import OperatorSpec, SiteSpec
 from eos_platform.operators.tokens import Tokens, wide
 
 
@@ -80,15 +79,15 @@ class _Local(threading.local):
 class Tower:
     """Hooks of one operator (None: reading only) on one vision tower. It may turn out that none is needed."""
 
-    def __init__(self, parts: Parts, operator: OperatorSpec | None, names: Collection[str] | None = None) -> None:
+    def __init__(self, parts: Parts, plan: OperatorPlan | None, names: Collection[str] | None = None) -> None:
         """``names``: which of ``READ`` to read; default: those the operator's sites in the decoder ask for."""
         self.parts = parts
-        self.names = frozenset((decoder_needs(operator) & set(READ)) if names is None else names)
-        self.sites: dict[int, list[SiteSpec]] = {}
-        for site in working_sites(operator, "tower") if operator else ():
-            self.sites.setdefault(site.layer, []).append(site)
-        self.image = operator.image if operator and operator.arriving < operator.target.tokens else None
-        self.spreads = operator is not None and operator.sees_less
+        if names is None:
+            names = plan.tower_features if plan else ()
+        self.names = frozenset(names)
+        self.sites = plan.tower_by_layer if plan else {}
+        self.image = plan.operator.image if plan and plan.arriving < plan.tokens else None
+        self.spreads = plan is not None and plan.sees_less
         self._local = _Local()
         self._hooks: list[Any] = []
         if self.names or self.sites or self.image:
@@ -96,22 +95,19 @@ class Tower:
 
     def _install(self) -> None:
         parts = self.parts
-        self._before(parts.tower, self._begin)
+        self._hooks.append(before(parts.tower, self._begin))
         first = min(self.sites, default=len(parts.blocks))
         for index, block in enumerate(parts.blocks):
             if index >= first:
-                self._before(block, partial(self._block, index))
+                self._hooks.append(before(block, partial(self._block, index)))
         own, after = set(self.names), parts.used < len(parts.blocks)
         if "next_vision" in own and after:
             own.discard("next_vision")
-            self._before(parts.blocks[parts.used].self_attn, partial(self._read, ("next_vision",)))
+            self._hooks.append(before(parts.blocks[parts.used].self_attn, partial(self._read, ("next_vision",))))
         if own:
-            self._before(parts.vision_layer.self_attn, partial(self._read, tuple(own)))
+            self._hooks.append(before(parts.vision_layer.self_attn, partial(self._read, tuple(own))))
         if self.spreads:
             self._hooks.append(parts.body.multi_modal_projector.register_forward_hook(self._spread))
-
-    def _before(self, module: Any, act: Callable[[Any, dict[str, Any]], None]) -> None:
-        self._hooks.append(module.register_forward_pre_hook(renamed(act), with_kwargs=True))
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "_local"}
@@ -151,14 +147,13 @@ class Tower:
         device = device_of(module.layer_norm1, call["hidden_states"].device)
         call["hidden_states"] = moved(call["hidden_states"], device)
         local.stage = moved(local.stage, device)
-        for site in self.sites.get(index, ()):
-            local.stage, call["hidden_states"] = self._apply(site, local.stage, module, call["hidden_states"])
+        for planned in self.sites.get(index, ()):
+            local.stage, call["hidden_states"] = self._apply(planned, local.stage, module, call["hidden_states"])
         if local.stage.bias_mk is not None:
             call["attention_mask"] = local.stage.bias_mk[:, None, None].to(call["hidden_states"].dtype)
 
-    def _apply(self, site: SiteSpec, stage: _Stage, block: Any, x_mkd: Tensor) -> tuple[_Stage, Tensor]:
-        x_mnd = x_mkd[:, 1:]
-        names = needed(site, x_mnd.shape[1])
+    def _apply(self, planned: PlannedSite, stage: _Stage, block: Any, x_mkd: Tensor) -> tuple[_Stage, Tensor]:
+        site, names, x_mnd = planned.site, planned.features, x_mkd[:, 1:]
         given: dict[str, Tensor] = {}
         if "vision" in names or "keys" in names:
             given = read_block(block.self_attn, block.layer_norm1(x_mkd), names, stage.bias_mk)

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from functools import wraps
+from typing import Any, TypeVar, get_args
+
+from eos_platform.common.boundary import reading
 from eos_platform.operators.designs.base import LLAVA, Design, Knob
 from eos_platform.operators.designs.merging.diffrate import DIFFRATE
 from eos_platform.operators.designs.merging.prumerge import PRUMERGE, PRUMERGE_PLUS
@@ -23,14 +29,40 @@ from eos_platform.operators.designs.pruning.stride import STRIDE
 from eos_platform.operators.designs.pruning.vispruner import VISPRUNER
 from eos_platform.operators.designs.pruning.vtw import VTW
 from eos_platform.operators.designs.pruning.zero import ZERO
+from eos_platform.operators.site import Regime
 from eos_platform.plugins import Registry, of_type
 
+T = TypeVar("T")
 _CONTROLS = (RANDOM, STRIDE, POOL, ADAPTIVE_POOL, DOWNSAMPLE, ZERO, REWEIGHT)
 _METHODS = (
     *(TOME, TOME_TOWER, FASTV, PRUMERGE, PRUMERGE_PLUS, SPARSEVLM, SPARSEVLM_V2, PYRAMIDDROP, VTW, DIFFRATE),
     *(VISIONZIP, VISPRUNER, DIVPRUNE, DART, CDPRUNER),
 )
-DESIGNS: Registry[Design] = Registry("design", "designs", of_type(Design))
+
+
+def _brought(thing: Any) -> Design:
+    """A design of another package; whatever its code raises is one line about it, and it is left out where all are
+    tried.
+
+    Raises:
+        TypeError: it is none, or of no known regime.
+    """
+    design = of_type(Design)(thing)
+    if design.regime not in get_args(Regime):
+        raise TypeError(f"a design's regime is one of {', '.join(get_args(Regime))}, not {design.regime!r}")
+
+    def guarded(function: Callable[..., T]) -> Callable[..., T]:
+        @wraps(function)
+        def call(*given: Any) -> T:
+            with reading(f"design '{design.name}'"):
+                return function(*given)
+
+        return call
+
+    return replace(design, make=guarded(design.make), knobs=guarded(design.knobs))
+
+
+DESIGNS: Registry[Design] = Registry("design", "designs", _brought, named=True)
 for _design in (*_CONTROLS, *_METHODS):
     DESIGNS.register(_design.name, _design)
 

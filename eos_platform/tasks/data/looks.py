@@ -11,7 +11,7 @@ import os
 import sqlite3
 from pathlib import Path
 
-from eos_platform.tasks.cache import folder
+from eos_platform.common.cache_folder import cache_folder
 from eos_platform.tasks.data.pictures import Look
 
 NAME = "pictures.sqlite"
@@ -25,7 +25,7 @@ class Looks:
     def __init__(self) -> None:
         self._base: sqlite3.Connection | None = None
         self._new = 0
-        place = folder()
+        place = cache_folder()
         if place is None:
             return
         with contextlib.suppress(sqlite3.Error, OSError):

@@ -24,8 +24,8 @@ from eos_platform.common import console as terminal
 from eos_platform.common import strict_json
 from eos_platform.models.bundled.build import new_model, new_tokenizer
 from eos_platform.models.loading.pretrained import load, load_model
-from eos_platform.tasks.questions import SKILLS, ask
 from eos_platform.tasks.scenes import CONFIGS, make_scene
+from eos_platform.tasks.scenes.questions import SKILLS, ask
 from eos_platform.tasks.training.data import BLOCK, NAMES, Pictures
 from eos_platform.tasks.training.learner import Learner
 

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
-from eos_platform.tasks.questions import SKILLS, Question, ask
-from eos_platform.tasks.render import render
 from eos_platform.tasks.scenes import CONFIGS, PATCH, Split, make_scene
+from eos_platform.tasks.scenes.questions import SKILLS, Question, ask
+from eos_platform.tasks.scenes.render import render
 from eos_platform.tasks.training.labels import patch_labels, whole_labels
 
 HARD = ("relation", "location", "counting", "size", "color", "ground", "comparison")  # learned late: asked more often

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mlflow.entities import Run
@@ -19,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from eos_platform.common.addresses import masked, sqlite_path
 from eos_platform.common.errors import EosError, shown
 from eos_platform.common.files import is_there, shown_path
+from eos_platform.common.former_names import SEARCH
 from eos_platform.tracking import names
 from eos_platform.tracking.client import connect, first_line, probe, search_runs
 
@@ -141,6 +142,8 @@ def _fill(database: sqlite3.Connection, heads: Iterable[Head]) -> list[RawRun]:
         ):
             _check(run_id, "parameters", (key, value), (str,))
             runs[run_id].params[key] = value
+        for run_id in part:
+            runs[run_id] = replace(runs[run_id], params=SEARCH.latest(runs[run_id].params))
         for run_id, key, value, is_nan in database.execute(
             f"SELECT run_uuid, key, value, is_nan FROM latest_metrics WHERE run_uuid IN ({marks})", part
         ):
@@ -223,6 +226,6 @@ def _plain(run: Run, experiment: str) -> RawRun:
         _seconds(info.end_time),
         info.artifact_uri or "",
         dict(data.tags),
-        dict(data.params),
+        SEARCH.latest(data.params),
         {key: value for key, value in data.metrics.items() if abs(value) < INFINITE},  # nor NaN
     )

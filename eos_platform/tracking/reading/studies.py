@@ -24,6 +24,7 @@ from mlflow.entities import Run
 from eos_platform.common.addresses import masked, sqlite_path
 from eos_platform.common.errors import EosError, unknown
 from eos_platform.common.files import is_there, shown_path
+from eos_platform.common.former_names import SEARCH
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.tracking import names
 from eos_platform.tracking.client import TROUBLE, connect, first_line, probe, search_runs
@@ -86,7 +87,7 @@ def _line(client: MlflowClient, run: Run, operators: bool) -> dict[str, Any]:
         "status": run.info.status,
         "trial": None if trial is None else int(trial),
         **{column: tags.get(tag) for column, tag in TAGS.items()},
-        **{f"params.{name}": value for name, value in run.data.params.items()},
+        **{f"params.{name}": value for name, value in SEARCH.latest(run.data.params).items()},
         **run.data.metrics,
     }
     line["retry_of"] = None if line["retry_of"] is None else int(line["retry_of"])

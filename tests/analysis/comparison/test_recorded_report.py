@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from eos_platform.analysis.comparison import progress
-from eos_platform.analysis.comparison.bitpack import pack
 from eos_platform.analysis.comparison.differences import differences, hypervolumes
 from eos_platform.analysis.comparison.points import best_searched, points_of, unreachable_of
 from eos_platform.analysis.comparison.report import markdown
+from eos_platform.analysis.stats.bitpack import pack
 from eos_platform.analysis.stats.intervals import paired_difference, wilson
 
 QUESTIONS = 400

@@ -11,10 +11,10 @@ from eos_platform.analysis.baselines.match_cost import match
 from eos_platform.analysis.comparison import run as run_module
 from eos_platform.analysis.comparison import store
 from eos_platform.analysis.comparison.__main__ import main
-from eos_platform.analysis.comparison.bitpack import pack, unpack
 from eos_platform.analysis.comparison.plan import plan
 from eos_platform.analysis.comparison.run import run
 from eos_platform.analysis.comparison.settings import Settings, parse_designs, parse_ratios, parse_search
+from eos_platform.analysis.stats.bitpack import pack, unpack
 from eos_platform.common.errors import EosError
 from eos_platform.costs.flops import compute_ratio
 from eos_platform.operators.spec import OperatorSpec
@@ -147,7 +147,7 @@ def test_fixed_designs_stand_once(small):
         ({"ratios": (0.0,)}, "ratios"),
         ({"designs": ("fastvv",)}, "did you mean 'fastv'"),
         ({"search": {"stepz": 3}}, "did you mean 'steps'"),
-        ({"search": {"budget": 0.3}}, "budgets are --ratios here"),
+        ({"search": {"budget": 0.3}}, "budgets are --ratios of compute here"),
         ({"search": {"steps": 4, "batch_size": 2}, "tune": 9999}, "--tune 9999 trials of the 1288 questions"),
         ({"questions": 0}, "questions"),
     ],

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from eos_platform.analysis.comparison.bitpack import pack
 from eos_platform.analysis.comparison.pictures import png_uri
 from eos_platform.analysis.comparison.schema import check_header, check_record
+from eos_platform.analysis.stats.bitpack import pack
 from eos_platform.common.errors import EosError
 from eos_platform.operators.designs import get_design
 from eos_platform.operators.spec import Target

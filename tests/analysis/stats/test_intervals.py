@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from eos_platform.analysis.comparison.bitpack import pack, unpack
 from eos_platform.analysis.comparison.differences import mcnemar, paired_p
+from eos_platform.analysis.stats.bitpack import pack, unpack
 from eos_platform.analysis.stats.intervals import interval, paired_difference, permutation, wilson
 from eos_platform.common.errors import EosError
 

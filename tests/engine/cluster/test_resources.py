@@ -2,7 +2,9 @@
 
 import math
 import signal
+import socket
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import ray
@@ -189,6 +191,34 @@ def test_no_cluster_there(monkeypatch, address, says):
     with pytest.raises(EosError) as error, ray_session(address):
         pass
     assert says in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [
+        ("127.0.0.1:1", "cannot reach Ray at '127.0.0.1:1': Connection refused"),
+        ("ray://head:10001", "not through Ray Client"),
+        ("127.0.0.1:{port}", "this process is connected to Ray at 192.0.2.7:6379"),
+    ],
+)
+def test_another_cluster_than_the_connected_one(monkeypatch, address, says):
+    monkeypatch.setattr(session.ray, "is_initialized", lambda: True)
+    monkeypatch.setattr(session.ray, "get_runtime_context", lambda: SimpleNamespace(gcs_address="192.0.2.7:6379"))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        asked = address.format(port=server.getsockname()[1])
+        with pytest.raises(EosError) as error, ray_session(asked):
+            pass
+    assert says in str(error.value)
+
+
+@pytest.mark.parametrize("address", ["local", "auto", "127.0.0.1:{port}", "localhost:{port}"])
+def test_the_connected_cluster_is_used(monkeypatch, address):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        here = f"127.0.0.1:{server.getsockname()[1]}"
+        monkeypatch.setattr(session.ray, "is_initialized", lambda: True)
+        monkeypatch.setattr(session.ray, "get_runtime_context", lambda: SimpleNamespace(gcs_address=here))
+        with ray_session(address.format(port=here.rpartition(":")[2])):
+            pass
 
 
 @pytest.mark.parametrize(

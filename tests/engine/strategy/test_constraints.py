@@ -61,7 +61,7 @@ def test_only_what_is_asked_for_is_measured():
 
     assert measure(Constraints(), None, operator, config, never, never) == {}
     assert measure(Constraints(accuracy={"all": 0.5}), None, operator, config, never, never) == {}
-    found = measure(ALL, None, operator, config, fakes.evaluate, fakes.prefill)
+    found = measure(ALL, None, operator, config, fakes.evaluate, fakes.cost)
     assert found == {"accuracy/counting": 0.9, "prefill_ms": 70.0}
 
 

@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from eos_platform.models.conformance import __main__ as matrix
-from eos_platform.models.conformance import relaxation
+from eos_platform.models.conformance import planning, relaxation
 from eos_platform.models.conformance.checks import CHECKS
 from eos_platform.models.conformance.zoo import SAMPLES
 
 torch.set_num_threads(1)
-QUICK = ("dropped by hand", "cache lengths", *relaxation.CHECKS)
+QUICK = ("dropped by hand", "cache lengths", *planning.CHECKS, *relaxation.CHECKS)
 NONE = {
     ("PaliGemma", "assisted"),  # to the untouched model too, drafts are part of a prompt that attends both ways
     # what the untouched model itself refuses or fails at

@@ -13,7 +13,7 @@ from eos_platform.common.errors import EosError
 from eos_platform.models.attention.text_queries import choose_raters, pivot_places
 from eos_platform.models.decoding.cache import cache_of
 from eos_platform.models.relaxation.trace import kept_places
-from eos_platform.models.runtime import token_state as present
+from eos_platform.models.runtime import site_step as present
 from eos_platform.models.runtime.attach import attached, reducing
 from eos_platform.models.runtime.layout import Layout
 from eos_platform.models.vision.encoding import encode_images

@@ -12,7 +12,8 @@ from torch import nn
 
 from eos_platform.common.errors import EosError
 from eos_platform.models.decoding.cache import cache_of
-from eos_platform.models.runtime.attach import attach, attached, detach
+from eos_platform.models.runtime import site_step
+from eos_platform.models.runtime.attach import attach, attached, attached_plan, detach
 from eos_platform.operators.spec import OperatorSpec, SiteSpec, Target
 
 PRUNE = {"layer": 1, "keep": 20, "score": {"last_text": 1.0}}
@@ -122,6 +123,33 @@ def test_text_passes_unchanged(small: Any, model: Any) -> None:
         model(**small.prompts())  # a prompt with an image in between leaves nothing behind
         assert torch.equal(model(**inputs).logits, logits)
         assert torch.equal(model.generate(**inputs, max_new_tokens=4, do_sample=False), tokens)
+
+
+def test_the_plan_at_work_is_found_and_is_what_sites_read(small: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a copied model too; what is asked of each layer is what the plan says of its site."""
+    model, asked = small.build(), []
+    assert attached_plan(model) is None
+
+    def spy(names: Any, layer: Any, *more: Any) -> Any:
+        asked.append(set(names))
+        return features(names, layer, *more)
+
+    features = site_step.layer_features
+    monkeypatch.setattr(site_step, "layer_features", spy)
+    for sites in small.sites.values():
+        operator = small.operator(*sites)
+        attach(model, operator)
+        plan = attached_plan(model)
+        assert plan is not None
+        assert plan.operator is operator
+        copied = attached_plan(copy.deepcopy(model))
+        assert (copied is None) == (not plan.by_layer)
+        assert copied is None or copied.operator == operator
+        asked.clear()
+        model(**small.prompts())
+        active = [set(planned.features) for planned in plan.decoder if planned.active]
+        assert asked == [names - set(plan.tower_features) - {"relevance"} for names in active]
+        detach(model)
 
 
 def test_refusals(small: Any, model: Any) -> None:

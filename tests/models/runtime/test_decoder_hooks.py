@@ -402,7 +402,7 @@ def test_the_question_is_the_prompts_and_never_in_half_precision(
         found.append(question(text_btd, asks_bt))
         return found[-1]
 
-    monkeypatch.setattr("eos_platform.models.runtime.token_state.question", heard)
+    monkeypatch.setattr("eos_platform.models.runtime.prompt_state.question", heard)
     inputs = small.prompts(2, (9, 5))
     ids, mask, pixels = inputs["input_ids"], inputs["attention_mask"], inputs["pixel_values"]
     order = mask.argsort(dim=1, descending=True, stable=True)

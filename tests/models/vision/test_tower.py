@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from eos_platform.common.errors import EosError
 from eos_platform.models.runtime.attach import attach, attached, detach, reducing
-from eos_platform.models.runtime.required_features import needed
 from eos_platform.models.vision.encoding import encode_images
+from eos_platform.operators.plan import OperatorPlan
 from eos_platform.operators.reduce import reduce
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.operators.tokens import Tokens
@@ -228,8 +228,8 @@ def test_refusals(small: Any, model: Any) -> None:
 
 
 def test_a_site_reads_nothing_it_does_not_need(small: Any) -> None:
-    merge = small.operator({"layer": 0, "keep": 40, "selector": "random", "similarity": "keys"})
-    assert needed(merge.sites[0], 64) == ()
-    moves = merge.sites[0].model_copy(update={"transfer": merge.sites[0].transfer.model_copy(update={"gamma": 1.0})})
-    assert needed(moves, 64) == ("keys",)
-    assert needed(moves, 40) == ()
+    prunes = {"layer": 0, "keep": 40, "selector": "random", "similarity": "keys"}
+    merges = {**prunes, "transfer": {"gamma": 1.0}}
+    read = [planned.features for planned in OperatorPlan.of(small.operator(prunes, merges)).decoder]
+    assert read == [(), ()]
+    assert [planned.features for planned in OperatorPlan.of(small.operator(merges)).decoder] == [("keys",)]

@@ -71,3 +71,9 @@ def test_units_are_relaxed_each_by_itself(candidates: int | None) -> None:
             assert torch.equal(index_bm[:, done:stop], index + start)
         start, done = start + total, stop
     assert done == after.x_bnd.shape[1]
+
+
+def test_only_a_window_is_a_share_of_the_tokens() -> None:
+    transfer = {"gamma": 1.0, "support": {"kind": "nearest", "size": 5}}
+    site = SiteSpec.model_validate({"layer": 0, "keep": 6, "score": {"norm": 1.0}, "transfer": transfer})
+    assert shared(RelaxedSite.of(site), 40, 16, True).support == Support(kind="nearest", size=5)

@@ -116,6 +116,7 @@ def save(model: Any, kin: Family, tokenizer: Any, out: Path, told: dict[str, Any
     except Exception as error:  # of a package that is not there: pictures and words can be processed without
         told = told | {"processor": f"parts only: {str(error).strip().splitlines()[0]}"}
         kin.new_image_processor().save_pretrained(new)
+    (new / "chat_template.jinja").write_text(kin.chat_template())
     (new / "training.json").write_text(strict_json.dumps(told, indent=2) + "\n")
     shutil.rmtree(old, ignore_errors=True)
     if out.exists():

@@ -16,6 +16,12 @@ from transformers import PreTrainedTokenizerFast
 Size = tuple[int, int]  # width, height
 MEAN = STD = (0.5, 0.5, 0.5)  # pixels reach every tower in [-1, 1]
 TEXT: dict[str, Any] = {"hidden_size": 160, "intermediate_size": 416, "num_hidden_layers": 6, "num_attention_heads": 4}
+TURNS = (  # a question is asked without a word around it; a space stands before the answer
+    "{% for m in messages %}{% if m['role'] == 'assistant' %} {% endif %}"
+    "{% if m['content'] is string %}{{ m['content'] }}{% else %}{% for c in m['content'] %}"
+    "{% if c['type'] == 'image' %}IMAGE{% else %}{{ c['text'] }}{% endif %}{% endfor %}{% endif %}"
+    "{% if m['role'] == 'assistant' %}</s>{% endif %}{% endfor %}"
+)
 SHARED: dict[str, Any] = {"num_key_value_heads": 2, "max_position_embeddings": 2048}
 
 
@@ -26,6 +32,11 @@ class Family(ABC):
     specials: tuple[str, ...] = ()  # further special tokens
     two_way = False  # visual tokens see each other in both directions
     cost = 1.0  # of a picture, for sharing out GPUs
+    image_words = "<image>"  # what stands for a picture in a prompt, as its processor takes it
+
+    def chat_template(self) -> str:
+        """A conversation as the model is trained to see it: a picture and a question, then the answer."""
+        return TURNS.replace("IMAGE", self.image_words)
 
     @abstractmethod
     def new_model(self, vocabulary: int, ids: Mapping[str, int]) -> Any:

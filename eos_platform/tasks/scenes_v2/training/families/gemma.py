@@ -35,6 +35,7 @@ class Gemma(Family):
     """144 tokens of a picture of 336 pixels, two local layers before each global one."""
 
     sizes = ((SIDE, SIDE),)
+    image_words = "<start_of_image>"
     specials = ("<start_of_image>", "<end_of_image>", "<image_soft_token>")
     two_way = True
 

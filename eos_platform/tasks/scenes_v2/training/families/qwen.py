@@ -32,6 +32,7 @@ class Qwen(Family):
         *((336, 336), (504, 224), (224, 504), (448, 112)),
         *((336, 336), (448, 252), (252, 448), (112, 448)),
     )
+    image_words = "<|vision_start|><|image_pad|><|vision_end|>"
     specials = ("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
 
     def __init__(self) -> None:

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from eos_platform.tasks.scenes import COLORS, SHAPES, Scene, Thing
+from eos_platform.tasks.scenes.scene import COLORS, SHAPES, Scene, Thing
 
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven")
 WORDS = (("shape",), ("color",), ("color", "shape"), ("size", "shape"), ("size", "color"), ("pattern", "shape"))

@@ -1,24 +1,46 @@
-"""How long the language model's prefill takes with an operator at work, and what memory it wants."""
+"""How long the language model's prefill takes with an operator at work, and what memory it wants: measured."""
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from eos_platform.common.errors import EosError
 from eos_platform.models.adapters.adapter import adapter_of
+from eos_platform.models.adapters.prefill import Prefill
 from eos_platform.models.runtime.attach import reducing
+from eos_platform.operators.relaxed.site import RelaxedSite
 from eos_platform.operators.spec import OperatorSpec
-from eos_platform.tasks.base import Subject
-from eos_platform.tasks.batch import Asked, Batch
+from eos_platform.protocols import CostContext
 
 WARM_UP, REPEATS = 3, 20
 PATIENCE = 3.0  # seconds; a slow CPU is asked less often
+
+
+class PrefillMs:
+    """Median milliseconds of one typical prompt's prefill. It has no gradient: a search fits it (``fit.py``)."""
+
+    name, unit, label = "prefill_ms", "ms", "prefill ms"
+    relative, deterministic = False, False
+
+    def measure(self, context: CostContext, operator: OperatorSpec | None) -> float:
+        """Milliseconds with a deployed operator, on the machine the model is on.
+
+        Raises:
+            EosError: there is no model to measure.
+        """
+        if context.model is None or context.prompts is None:
+            raise EosError(f"{self.name} is measured on a model, and there is none here")
+        return prefill_cost(context.model, operator, context.prompts(operator, 1))["prefill_ms"]
+
+    def relaxed(self, context: CostContext, sites: Sequence[RelaxedSite], counts: Sequence[Tensor]) -> None:
+        """None: it is measured."""
 
 
 def median_ms(work: Callable[[], Any], device: torch.device, repeats: int = REPEATS) -> float:
@@ -48,22 +70,21 @@ def _median_on_cpu(work: Callable[[], Any], repeats: int) -> float:
 
 
 @torch.no_grad()
-def prefill_cost(workload: Subject, operator: OperatorSpec | None, encoded: Asked, batch: int) -> dict[str, float]:
+def prefill_cost(model: Any, operator: OperatorSpec | None, prompts: Prefill) -> dict[str, float]:
     """``prefill_ms`` and, on CUDA, ``memory_mb``: the most held beside weights and inputs.
 
-    One prefill of ``batch`` equal prompts of typical length, without answers or padding, keeping its cache, with the
-    logits of the last position; the operator's own work is in it, the vision tower's is not.
+    One prefill, keeping its cache, with the logits of the last position; the operator's own work is in it, the vision
+    tower's is not.
 
     Args:
-        encoded: questions as the operator's vision tower sees them.
+        prompts: without answers or padding, as the operator's vision tower leaves them (``tasks.typical``).
     """
-    model, asked = workload.model, typical(encoded, batch)
     adapter = adapter_of(model)
 
     def work() -> None:
-        adapter.start(asked.prefill)
+        adapter.start(prompts)
 
-    with reducing(model, operator, asked.layout) if operator else nullcontext():
+    with reducing(model, operator, prompts.layout) if operator else nullcontext():
         found = {"prefill_ms": median_ms(work, model.device)}
         if model.device.type == "cuda":
             torch.cuda.synchronize(model.device)
@@ -73,12 +94,3 @@ def prefill_cost(workload: Subject, operator: OperatorSpec | None, encoded: Aske
             torch.cuda.synchronize(model.device)
             found["memory_mb"] = (torch.cuda.max_memory_allocated(model.device) - before) / 2**20
     return found
-
-
-def typical(encoded: Asked, batch: int) -> Batch:
-    """A question of median length, ``batch`` times, its answer cut off."""
-    found = encoded.batch(torch.full((batch,), encoded.middle(), device=encoded.model.device))
-    prefill = found.prefill.until(int(found.layout.last_b[0]) + 1)
-    # no mask where that of a prompt without padding is the plain one
-    plain = not adapter_of(encoded.model).family.own_masks
-    return replace(found, prefill=replace(prefill, mask=None) if plain else prefill)

@@ -6,9 +6,9 @@ from functools import partial
 
 from eos_platform.common.errors import unknown
 from eos_platform.protocols import Example, Split
-from eos_platform.tasks.encode import drawn, first_questions
-from eos_platform.tasks.questions import SKILLS
-from eos_platform.tasks.scenes import CONFIGS, SCENE_VERSION, SPLITS, SceneConfig
+from eos_platform.tasks.scenes.encode import drawn, first_questions
+from eos_platform.tasks.scenes.questions import SKILLS
+from eos_platform.tasks.scenes.scene import CONFIGS, SCENE_VERSION, SPLITS, SceneConfig
 
 
 class Scenes:

@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from eos_platform.tasks.scenes import GROUNDS, SCENE_VERSION, Scene, Thing
+from eos_platform.tasks.scenes.scene import GROUNDS, SCENE_VERSION, Scene, Thing
 
 TILES, TILE_SIZE = 8, 448
 GROUND_RGB = {

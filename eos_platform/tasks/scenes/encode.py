@@ -22,18 +22,17 @@ from torch import Tensor
 from eos_platform.models.adapters.adapter import adapter_of
 from eos_platform.models.adapters.prefill import Prefill
 from eos_platform.models.attention.text_queries import question
-from eos_platform.models.attention.vision_queries import READ
 from eos_platform.models.runtime.layout import Layout
-from eos_platform.models.runtime.required_features import acts_in_tower, decoder_needs, working_sites
 from eos_platform.models.vision.encoding import encode_images
 from eos_platform.models.vision.tower import Sight, joined
+from eos_platform.operators.plan import OperatorPlan
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.protocols import Example
 from eos_platform.tasks import cache
 from eos_platform.tasks.batch import Asked, Batch, answer_states, exact
-from eos_platform.tasks.questions import Question, ask
-from eos_platform.tasks.render import render
-from eos_platform.tasks.scenes import SCENE_VERSION, SPLITS, SceneConfig, Split, make_scene
+from eos_platform.tasks.scenes.questions import Question, ask
+from eos_platform.tasks.scenes.render import render
+from eos_platform.tasks.scenes.scene import SCENE_VERSION, SPLITS, SceneConfig, Split, make_scene
 
 __all__ = ["Batch", "Encoded", "answer_states", "exact", "first_questions", "questions_of"]
 
@@ -169,14 +168,14 @@ class Encoded(Asked):
         """
         if self._base is not None:
             return self._base.seen_by(operator)
-        names = {"vision", *decoder_needs(operator)} & set(READ)
-        if not acts_in_tower(operator):
+        plan = OperatorPlan.of(operator)
+        names = {"vision", *plan.tower_features}
+        if not plan.acts_in_tower:
             if not names <= set(self.sight.told):
                 self.sight = self._see_again(None, names | set(self.sight.told))[1]
             return self
-        part = operator.model_copy(
-            update={"sites": tuple(working_sites(operator, "tower")), "name": "", "provenance": {}}
-        )
+        sites = tuple(planned.site for planned in plan.tower if planned.active)
+        part = operator.model_copy(update={"sites": sites, "name": "", "provenance": {}})
         if self._view is None or self._view[0] != part or not names <= set(self._view[1].sight.told):
             view = copy(self)
             view._base, view._view = self, None

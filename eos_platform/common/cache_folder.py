@@ -1,0 +1,16 @@
+"""Where things lie that can be made again: ``$EOS_CACHE``, by default ``~/.cache/eos-platform``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+FOLDER = "EOS_CACHE"
+
+
+def cache_folder() -> Path | None:
+    """The folder; None: there is to be no cache (``off``)."""
+    told = os.environ.get(FOLDER, "")
+    if told == "off":
+        return None
+    return Path(told) if told else Path.home() / ".cache" / "eos-platform"

@@ -1,0 +1,133 @@
+"""One site at work on the tokens present, and what happens where tokens enter the language model.
+
+Legend: b batch, s prompt, k tokens present, u spans of one grid, n visual tokens of each, d width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from eos_platform.common.errors import EosError
+from eos_platform.models.adapters.base import Parts
+from eos_platform.models.attention.queries import GIVEN, layer_features, take_tokens
+from eos_platform.models.attention.rope import Rope, own_positions
+from eos_platform.models.runtime.layout import Layout
+from eos_platform.models.runtime.prompt_state import of_layout, opened
+from eos_platform.models.runtime.token_state import SpanGroup, TokenState
+from eos_platform.models.runtime.visual_spans import Grid
+from eos_platform.operators.plan import PlannedSite
+from eos_platform.operators.reduce import Reduced, reduce
+from eos_platform.operators.tokens import Tokens, wide
+
+OF_A_PROMPT = ("text_pivots", "question")  # not of a token
+
+
+class Step(NamedTuple):
+    """What a site did: the tokens now present, their hidden states, and which of the previous ones they are."""
+
+    present: TokenState
+    x_bkd: Tensor
+    keep_bk: Tensor
+
+
+def enter(layout: Layout, position: Tensor, x_bsd: Tensor, names: Collection[str], grid: Grid) -> Step:
+    """The tokens that enter the language model: places of visual tokens that never came are dropped.
+
+    Args:
+        layout: of the prompts.
+        position: of their tokens (b or 1, s), or with axes in front.
+        x_bsd: what the language model is given.
+        names: what the operator's sites read; what rests on what enters is found here, once.
+        grid: of an image as usual.
+    """
+    state, x_bkd = of_layout(layout, position, grid), x_bsd
+    keep_bk = state.slot_bk
+    if layout.seen is not None:
+        state, keep_bk = state.keeping([layout.seen.index_br])
+        span = replace(state.groups[0], size_un=layout.seen.size_br, given=layout.told())
+        state, x_bkd = replace(state, groups=(span,)), take_tokens(x_bsd, keep_bk)
+    return Step(opened(state, x_bkd, names), x_bkd, keep_bk)
+
+
+def apply_site(
+    sites: Sequence[PlannedSite], state: TokenState, x_bkd: Tensor, rope: Rope, layer: Any, parts: Parts
+) -> Step:
+    """Reduce every span by itself at one site.
+
+    Args:
+        sites: the site, as it is for the spans of each group.
+        state: the tokens before it.
+        x_bkd: their hidden states.
+        rope: their rotary embeddings.
+        layer: the decoder layer it stands before.
+        parts: of the model.
+
+    Raises:
+        EosError: what comes from before the decoder is read, and was not given.
+    """
+    site = sites[0].site  # they differ in their counts alone
+    found = features_at(sites, state, x_bkd, rope, layer, parts)
+    reduced: list[Reduced] = []
+    for planned, group, features in zip(sites, state.groups, found, strict=True):
+        tokens = Tokens(group.taken(x_bkd), group.size_un, group.origin_un)
+        reduced.append(reduce(planned.site, tokens, features, group.grid))
+    after, keep_bk = state.keeping([one.index_br for one in reduced], [one.tokens for one in reduced])
+    if site.positions == "renumber":
+        after = after.renumbered()
+    if site.beta > 0:
+        bias_bk = torch.zeros(after.slot_bk.shape, device=x_bkd.device)
+        bias_bk = after.put(bias_bk, [site.beta * one.tokens.size_bn.float().log() for one in reduced])
+        after = replace(after, bias_bk=bias_bk)
+    x_bkd = take_tokens(x_bkd, keep_bk)
+    return Step(after, after.put(x_bkd, [one.tokens.x_bnd.to(x_bkd.dtype) for one in reduced]), keep_bk)
+
+
+def features_at(
+    sites: Sequence[PlannedSite],
+    state: TokenState,
+    x_bkd: Tensor,
+    rope: Rope,
+    layer: Any,
+    parts: Parts,
+    more: Collection[str] = (),
+) -> list[dict[str, Tensor]]:
+    """What is read at a site of the visual tokens of each group, by name (see ``layer_features``).
+
+    Args:
+        sites, state, x_bkd, rope, layer, parts: as of ``apply_site``.
+        more: to read besides, where the site reads anything.
+
+    Raises:
+        EosError: what comes from before the decoder is read, and was not given.
+    """
+    kind = parts.kind(sites[0].site.layer)
+
+    def wide_rope() -> Rope:
+        return parts.rope(wide(x_bkd), state.position_bk, kind)
+
+    def own_rope() -> Rope:
+        return parts.rope(x_bkd, own_positions(state.position_bk, state.valid_bk), kind)
+
+    names = [*more]
+    for planned in sites:
+        names += [name for name in planned.features if name not in names]
+    inputs = state.attention_inputs(x_bkd, rope, wide_rope, own_rope)
+    told = layer_features([name for name in names if name not in GIVEN], layer, inputs, {})
+    return [_of_group(group, names, told) for group in state.groups]
+
+
+def _of_group(group: SpanGroup, names: Collection[str], told: dict[str, Tensor]) -> dict[str, Tensor]:
+    found: dict[str, Tensor] = {}
+    for name in GIVEN:
+        if name in names:
+            if name not in group.given:
+                raise EosError(f"'{name}' comes from before the decoder (the vision tower), and was not given")
+            found[name] = group.given[name].float()
+    for name, values in told.items():
+        found[name] = group.of_prompts(values) if name in OF_A_PROMPT else group.of(values)
+    return found

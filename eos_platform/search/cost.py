@@ -1,0 +1,162 @@
+"""The cost that a search's budget is about: of soft counts, of whole ones, and as deployed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from eos_platform.common.boundary import words_of
+from eos_platform.common.errors import EosError, brief
+from eos_platform.costs.fit import Fit, fit
+from eos_platform.costs.flops_ratio import FlopsRatio
+from eos_platform.costs.quantity import shown_cost, shown_quantity
+from eos_platform.costs.registry import COMPUTE, COSTS, measure
+from eos_platform.operators.relaxed.site import RelaxedSite
+from eos_platform.operators.spec import OperatorSpec
+from eos_platform.protocols import Cost, CostContext
+from eos_platform.search.config import SearchConfig
+from eos_platform.search.discretise import costliest, to_operator
+from eos_platform.search.parameters import Parameters
+from eos_platform.search.solve import bisection, parabola
+from eos_platform.tasks.base import Subject
+from eos_platform.tasks.typical import cost_context
+
+MISSED = 0.05  # a deployed operator that costs so much more or less than its budget is said to
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What a deployed operator costs, beside its budget.
+
+    Attributes:
+        name: of the cost.
+        unit: empty for a ratio.
+        budget: as the search was told.
+        value: of the deployed operator: computed exactly, or measured.
+        predicted: by the fit that whole counts were chosen by; None: the cost is exact, and was its own guide.
+    """
+
+    name: str
+    unit: str
+    budget: float
+    value: float
+    predicted: float | None = None
+
+    @property
+    def source(self) -> str:
+        """How ``value`` was found."""
+        return "computed" if self.predicted is None else "measured"
+
+    @property
+    def remark(self) -> str:
+        """In words, that the measured cost misses the budget by more than a few per cent; empty: it does not."""
+        miss = self.value / self.budget - 1
+        if self.predicted is None or abs(miss) <= MISSED:
+            return ""
+        side = "above" if miss > 0 else "below"
+        cost = COSTS.get_named(self.name)
+        budget, predicted = shown_quantity(self.budget, cost), shown_quantity(self.predicted, cost)
+        return (
+            f"{shown_cost(self.value, cost)} as measured is {abs(miss):.0%} {side} the budget of {budget}; "
+            f"the fit predicted {predicted}"
+        )
+
+    def __str__(self) -> str:
+        cost = COSTS.get_named(self.name)
+        budget = shown_quantity(self.budget, cost) if self.unit else f"{self.budget:g}"
+        how = "" if self.predicted is None else f"measured, predicted {shown_quantity(self.predicted, cost)}; "
+        return f"{shown_cost(self.value, cost)} ({how}budget {budget})"
+
+    def as_json(self) -> dict[str, str | float]:
+        """For an operator's provenance."""
+        found: dict[str, str | float] = {"name": self.name, "unit": self.unit, "budget": self.budget}
+        found |= {"value": self.value, "source": self.source}
+        return found if self.predicted is None else found | {"predicted": self.predicted}
+
+
+class SearchCost:
+    """One cost of one model on one task; where it has no relaxed form, with its fit."""
+
+    def __init__(self, cost: Cost, context: CostContext, fitted: Fit | None = None) -> None:
+        self.cost, self.context, self.fitted = cost, context, fitted
+        self._solve = parabola if isinstance(cost, FlopsRatio) else bisection
+
+    @property
+    def whole(self) -> float:
+        """The cost of the unreduced model."""
+        if self.cost.relative:
+            return 1.0
+        return self.fitted.unreduced if self.fitted else measure(self.cost, self.context, None)
+
+    def relaxed(self, sites: Sequence[RelaxedSite]) -> Tensor:
+        """The cost of relaxed sites, differentiable in their counts."""
+        counts = [site.count for site in sites]
+        if self.fitted is not None:
+            return self.fitted.relaxed(sites, counts)
+        found = self.cost.relaxed(self.context, sites, counts)
+        assert found is not None  # or it would have been fitted
+        return found
+
+    def deployed(self, operator: OperatorSpec) -> float:
+        """The cost that whole counts are chosen by: exact, or as the fit predicts."""
+        return self.fitted.predict(operator) if self.fitted else measure(self.cost, self.context, operator)
+
+    def counts(self, parameters: Parameters, budget: float | Tensor) -> Tensor:
+        """The soft counts (sites,), under an exact rule those that meet ``budget``."""
+        return parameters.counts(lambda tried: self.relaxed(parameters.sites(tried)), budget, self._solve)
+
+    def spent(self, operator: OperatorSpec, budget: float) -> Spent:
+        """What the deployed operator costs; measured anew where the cost is fitted."""
+        value = measure(self.cost, self.context, operator)
+        predicted = self.fitted.predict(operator) if self.fitted else None
+        return Spent(self.cost.name, self.cost.unit, budget, value, predicted)
+
+
+def flops_cost(subject: Subject) -> SearchCost:
+    """The compute ratio."""
+    return SearchCost(COSTS[COMPUTE], cost_context(subject))
+
+
+def search_cost(subject: Subject, config: SearchConfig, fitted: Fit | None = None) -> SearchCost:
+    """The cost that ``config`` names; one without a relaxed form is measured a few times and fitted.
+
+    Args:
+        fitted: an earlier search's fit on the same model and machine, to be used instead.
+
+    Raises:
+        EosError: no such cost, or one that cannot be measured here.
+    """
+    cost, context = COSTS.get_named(config.cost), cost_context(subject)
+    if config.cost == COMPUTE:
+        return SearchCost(cost, context)
+    parameters = costliest(Parameters(config, subject.target, subject.shape.hidden, subject.features))
+    soft = parameters.sites(torch.full((len(parameters.layers),), 1.0))
+    if _relaxes(cost, context, soft):
+        return SearchCost(cost, context)
+
+    def operator(counts: Sequence[int]) -> OperatorSpec:
+        return to_operator(parameters, tuple(counts), subject.target, "fit")
+
+    return SearchCost(cost, context, fitted or fit(cost, context, operator, parameters.layers))
+
+
+def _relaxes(cost: Cost, context: CostContext, sites: Sequence[RelaxedSite]) -> bool:
+    """Whether the cost has a relaxed form.
+
+    Raises:
+        EosError: it has one that is broken.
+    """
+    try:
+        found = cost.relaxed(context, sites, [site.count for site in sites])
+    except Exception as error:
+        if isinstance(error, EosError):
+            raise
+        raise EosError(f"cost '{cost.name}' fails: {type(error).__name__}: {brief(words_of(error), 200)}") from error
+    if found is None:
+        return False
+    if not isinstance(found, Tensor) or found.dim() or not bool(found.isfinite()):
+        raise EosError(f"cost '{cost.name}' is broken: its relaxed form is no finite scalar tensor")
+    return True
