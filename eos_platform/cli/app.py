@@ -12,14 +12,17 @@ import typer
 
 import eos_platform
 from eos_platform.cli.bench import bench
+from eos_platform.cli.benchmark import benchmark
 from eos_platform.cli.check import check
 from eos_platform.cli.cluster import cluster_app
 from eos_platform.cli.compare import compare
 from eos_platform.cli.dashboard import dashboard
+from eos_platform.cli.data import data_app
 from eos_platform.cli.errors import EXIT_INTERRUPTED, Commands
 from eos_platform.cli.explain import explain
 from eos_platform.cli.front import front
-from eos_platform.cli.options import AllowBad, Data, Missing, Task, Trust, task_of, tell_bad
+from eos_platform.cli.lmms import lmms
+from eos_platform.cli.options import AllowBad, Data, Missing, Options, Task, Trust, task_of, tell_bad
 from eos_platform.cli.plugins import plugins
 from eos_platform.cli.report import report
 from eos_platform.common import console as terminal
@@ -40,11 +43,14 @@ study_app = typer.Typer(
 app.add_typer(study_app, name="study")
 study_app.command()(check)
 app.add_typer(cluster_app, name="cluster")
+app.add_typer(data_app, name="data")
 app.command()(bench)
+app.command()(benchmark)
 app.command()(compare)
 app.command()(explain)
 app.command()(dashboard)
 app.command()(front)
+app.command()(lmms)
 app.command()(report)
 app.command()(plugins)
 
@@ -85,6 +91,7 @@ def search(
     task: Task = None,
     data: Data = None,
     allow_bad: AllowBad = None,
+    options: Options = None,
     budget: Annotated[
         str | None,
         typer.Option(help="Target value of the cost, with or without its unit: 0.2, 20%, 8ms, 1.5MB. Default 0.2."),
@@ -114,6 +121,7 @@ def search(
     from eos_platform.search.config import SearchConfig
     from eos_platform.tasks import load_workload
     from eos_platform.tasks.choice import options_of
+    from eos_platform.terminal.data_bar import data_bar
     from eos_platform.terminal.progress import search_bar
     from eos_platform.terminal.tables import operator_table
 
@@ -121,11 +129,14 @@ def search(
     given = {"cost": cost, "budget": budget, "steps": steps}
     asked = {name: value for name, value in given.items() if value is not None}
     config = SearchConfig.of({"seed": seed, **asked, **fields})
-    chosen = task_of(task, data, allow_bad, model)
+    chosen = task_of(task, data, allow_bad, model, options)
     check_writable(output)
     if state is not None:
         check_writable(state / "search.safetensors")
-    workload = load_workload(model, chosen, device, trust_remote_code=trust_remote_code, allow_missing=allow_missing)
+    with data_bar(terminal.console()):
+        workload = load_workload(
+            model, chosen, device, trust_remote_code=trust_remote_code, allow_missing=allow_missing
+        )
     tell_bad(workload)
     console = terminal.console()
     with search_bar(console, config.steps) as report:
@@ -150,6 +161,7 @@ def evaluate(
     task: Task = None,
     data: Data = None,
     allow_bad: AllowBad = None,
+    options: Options = None,
     questions: Annotated[int, typer.Option(min=1, help="Held-out questions.")] = 4096,
     costs: Annotated[
         list[str] | None,
@@ -171,15 +183,19 @@ def evaluate(
     from eos_platform.tasks import evaluate as run_evaluation
     from eos_platform.tasks import load_workload
     from eos_platform.tasks.typical import cost_context
+    from eos_platform.terminal.data_bar import data_bar
     from eos_platform.terminal.tables import operator_table, skills_table
 
     spec = OperatorSpec.load(operator) if operator else None
     asked = [COSTS.get_named(name) for name in costs or ()]
-    chosen = task_of(task, data, allow_bad, model)
-    workload = load_workload(model, chosen, device, trust_remote_code=trust_remote_code, allow_missing=allow_missing)
+    chosen = task_of(task, data, allow_bad, model, options)
+    with data_bar(terminal.console()):
+        workload = load_workload(
+            model, chosen, device, trust_remote_code=trust_remote_code, allow_missing=allow_missing
+        )
     tell_bad(workload)
     console = terminal.console()
-    with console.status(f"evaluating on {questions} questions"):
+    with console.status(f"evaluating on {questions} questions"), data_bar(console):
         found = run_evaluation(workload, spec, split="heldout", questions=questions)
         whole = run_evaluation(workload, None, split="heldout", questions=questions) if spec else found
     deployed = spec or OperatorSpec(name=workload.name, target=workload.target)

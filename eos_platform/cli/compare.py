@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from eos_platform.cli.options import AllowBad, Data, Missing, Task, Trust, task_of
+from eos_platform.cli.options import AllowBad, Data, Missing, Options, Task, Trust, task_of
 from eos_platform.common import console as terminal
 from eos_platform.common.addresses import sqlite_path
 from eos_platform.common.errors import EosError, redact
@@ -55,6 +55,7 @@ def compare(
     task: Task = None,
     data: Data = None,
     allow_bad: AllowBad = None,
+    options: Options = None,
     batch: Annotated[int, typer.Option(min=1, help="Prompts in the prefill that is timed.")] = 8,
     pictures: Annotated[int, typer.Option(min=0, help="Example pictures to show kept tokens on.")] = 3,
     device: Annotated[str | None, typer.Option(help="Where to run; default: the GPU if there is one.")] = None,
@@ -74,7 +75,7 @@ def compare(
         settings = Settings.of(
             operators=tuple(operators or ()),
             model=model,
-            task=task_of(task, data, allow_bad, model),
+            task=task_of(task, data, allow_bad, model, options),
             ratios=parse_ratios(ratios),
             designs=parse_designs(designs),
             tune=tune,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from eos_platform.cli.options import AllowBad, Data, Missing, Task, Trust, task_of, tell_bad
+from eos_platform.cli.options import AllowBad, Data, Missing, Options, Task, Trust, task_of, tell_bad
 from eos_platform.common import console as terminal
 from eos_platform.common import strict_json
 from eos_platform.common.files import check_writable, write_atomic
@@ -37,6 +37,7 @@ def explain(
     task: Task = None,
     data: Data = None,
     allow_bad: AllowBad = None,
+    options: Options = None,
     questions: Annotated[int, typer.Option(min=1, help="Validation questions, for each ablation too.")] = 1024,
     pictures: Annotated[int, typer.Option(min=0, help="Example pictures to show kept tokens on.")] = 3,
     out: Annotated[
@@ -56,14 +57,16 @@ def explain(
 
     spec = OperatorSpec.load(operator)
     name = model or model_of(spec)
-    chosen = task_of(task, data, allow_bad, name)
+    chosen = task_of(task, data, allow_bad, name, options)
     files = (REPORT, TABLE, DATA, PAGE)
     if out is not None:
         for file in files:
             check_writable(out / file)
     from eos_platform.tasks import load_workload
+    from eos_platform.terminal.data_bar import data_bar
 
-    workload = load_workload(name, chosen, device, trust_remote_code=trust_remote_code, allow_missing=allow_missing)
+    with data_bar(terminal.console()):
+        workload = load_workload(name, chosen, device, trust_remote_code=trust_remote_code, allow_missing=allow_missing)
     tell_bad(workload)
     with _bar() as advance:
         found = look(workload, spec, questions=questions, pictures=pictures, advance=advance)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from eos_platform.cli.options import AllowBad, Data, Missing, Task, Trust, task_of, tell_bad
+from eos_platform.cli.options import AllowBad, Data, Missing, Options, Task, Trust, task_of, tell_bad
 from eos_platform.common import console as terminal
 from eos_platform.common.files import check_writable
 
@@ -27,6 +27,7 @@ def front(
     task: Task = None,
     data: Data = None,
     allow_bad: AllowBad = None,
+    options: Options = None,
     seed: Annotated[int, typer.Option(help="Seed of the searches.")] = 0,
     sets: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a search setting; may be repeated.")
@@ -50,6 +51,7 @@ def front(
     from eos_platform.search.front import configs_of
     from eos_platform.search.front import front as run_front
     from eos_platform.tasks import load_workload
+    from eos_platform.terminal.data_bar import data_bar
     from eos_platform.terminal.progress import search_bar
     from eos_platform.terminal.tables import plain_table
 
@@ -65,10 +67,13 @@ def front(
     about = COSTS.get_named(config.cost)
     other = () if about.name == COMPUTE else (about.label,)
     steps = sum(one.steps for one in configs_of(config, wanted))
-    chosen = task_of(task, data, allow_bad, model)
+    chosen = task_of(task, data, allow_bad, model, options)
     for budget in wanted:
         check_writable(out / _file(budget))
-    workload = load_workload(model, chosen, device, trust_remote_code=trust_remote_code, allow_missing=allow_missing)
+    with data_bar(terminal.console()):
+        workload = load_workload(
+            model, chosen, device, trust_remote_code=trust_remote_code, allow_missing=allow_missing
+        )
     tell_bad(workload)
     console = terminal.console()
     right = ("budget", *other, "ratio", "tokens", "accuracy", "s")

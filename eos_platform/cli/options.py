@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from eos_platform.common.errors import EosError, shown
+
 Trust = Annotated[
     bool, typer.Option("--trust-remote-code", help="Run Python that lies in the model's folder (its auto_map).")
 ]
@@ -22,23 +24,56 @@ Task = Annotated[
     ),
 ]
 Data = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="The task's data: of files, a JSONL file of image, question, answer."),
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        help="Questions of your own (--task files): JSONL, CSV, Parquet, tar shards, a folder; see eos data check.",
+    ),
 ]
 AllowBad = Annotated[
-    float | None, typer.Option(metavar="SHARE", help="Leave out unusable rows of --data, up to so many of them.")
+    str | None, typer.Option(metavar="SHARE", help="Leave out unusable rows of --data, up to this share (1%).")
+]
+Options = Annotated[
+    list[str] | None,
+    typer.Option("--option", metavar="KEY=VALUE", help="Another option of the task, such as metric=anls."),
 ]
 
 
-def task_of(task: str | None, data: Path | None, allow_bad: float | None, model: str) -> str | dict[str, Any]:
-    """The task that is meant, in its normal form; where none is named, the one that goes with the model.
+def task_of(
+    task: str | None,
+    data: str | Path | None,
+    allow_bad: str | float | None,
+    model: str,
+    options: list[str] | None = None,
+) -> str | dict[str, Any]:
+    """The task that is meant, in its normal form; where none is named, ``files`` with data, else the model's own.
 
     Raises:
         EosError: unknown task, or options that it does not take or lacks.
     """
-    from eos_platform.tasks.choice import checked, default_for
+    from eos_platform.tasks.choice import checked, default_for, parsed
 
-    return checked({"name": default_for(model) if task is None else task, "data": data, "allow_bad": allow_bad})
+    name = task if task is not None else "files" if data is not None else default_for(model)
+    told = parsed(name, options or ())
+    data = None if data is None else str(data)
+    return checked({**told, "name": name, "data": data, "allow_bad": _share(allow_bad)})
+
+
+def _share(text: str | float | None) -> float | None:
+    """A share of 1: ``0.01`` or ``1%``.
+
+    Raises:
+        EosError: it is neither.
+    """
+    if text is None or isinstance(text, float):
+        return text
+    try:
+        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        share = -1.0
+    if not 0.0 <= share <= 1.0:
+        raise EosError(f"--allow-bad: a share such as 0.01 or 1% is expected, not {shown(text)}")
+    return share
 
 
 def tell_bad(workload: Any) -> None:

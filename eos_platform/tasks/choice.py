@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from eos_platform.protocols import Task
 from eos_platform.tasks.registry import TASKS
 
 Choice = str | Mapping[str, Any]
+PATHS = ("data", "images", "root")  # options that are paths
 
 
 def checked(task: Any) -> str | dict[str, Any]:
@@ -48,7 +49,8 @@ def checked(task: Any) -> str | dict[str, Any]:
     for key, one in takes.items():
         needed = one.default is one.empty and one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)
         if needed and key not in options:
-            raise EosError(f"task '{name}' needs '{key}' (--{key.replace('_', '-')}, or task.{key} in a study)")
+            flag = f"--{key}" if key == "data" else f"--option {key}=..."
+            raise EosError(f"task '{name}' needs '{key}' ({flag}, or task.{key} in a study)")
     return {"name": name, **{key: _plain(value) for key, value in options.items()}} if options else name
 
 
@@ -108,8 +110,46 @@ def options_of(task: Choice, model: str | Path = "") -> list[str]:
         return []
     words = ["--task", name_of(task)]
     for key, value in () if isinstance(task, str) else task.items():
-        words += [] if key == "name" else [f"--{key.replace('_', '-')}", str(value)]
+        if key in ("data", "allow_bad"):
+            words += [f"--{key.replace('_', '-')}", str(value)]
+        elif key != "name":
+            words += ["--option", f"{key}={str(value).lower() if isinstance(value, bool) else value}"]
     return words
+
+
+def parsed(name: str, options: Sequence[str]) -> dict[str, Any]:
+    """Options of a command line, ``KEY=VALUE``: text, but where the task's own signature says otherwise.
+
+    Raises:
+        EosError: one is no such pair, or of another type.
+    """
+    takes = inspect.signature(TASKS.get_named(name)).parameters
+    found: dict[str, Any] = {}
+    for option in options:
+        key, sign, value = option.partition("=")
+        if not sign or not key:
+            raise EosError(f"--option {shown(option)}: KEY=VALUE is expected")
+        if key in found or key in ("name", "data", "allow_bad"):
+            told = "given twice" if key in found else f"has an option of its own, --{key.replace('_', '-')}"
+            raise EosError(f"--option {shown(key)}: {told}")
+        kind = str(takes[key].annotation) if key in takes else "str"
+        found[key] = _typed(key, value, kind)
+    return found
+
+
+def _typed(key: str, value: str, kind: str) -> str | int | float | bool:
+    try:
+        if kind in ("int", "<class 'int'>"):
+            return int(value)
+        if kind in ("float", "<class 'float'>"):
+            return float(value)
+    except ValueError:
+        raise EosError(f"--option {key}: a number is expected, not {shown(value)}") from None
+    if kind in ("bool", "<class 'bool'>"):
+        if value not in ("true", "false"):
+            raise EosError(f"--option {key}: true or false is expected, not {shown(value)}")
+        return value == "true"
+    return value
 
 
 def at_home(task: Choice) -> str | dict[str, Any]:
@@ -117,7 +157,7 @@ def at_home(task: Choice) -> str | dict[str, Any]:
     if isinstance(task, str):
         return task
     return {
-        key: os.path.abspath(value) if key == "data" and isinstance(value, str) and os.path.exists(value) else value
+        key: os.path.abspath(value) if key in PATHS and isinstance(value, str) and os.path.exists(value) else value
         for key, value in task.items()
     }
 

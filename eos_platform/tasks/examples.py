@@ -32,6 +32,7 @@ from eos_platform.operators.spec import FEATURES, OperatorSpec, Target
 from eos_platform.protocols import Example
 from eos_platform.tasks.base import FROM_TOWER, Subject
 from eos_platform.tasks.batch import Asked, Batch
+from eos_platform.tasks.data.progress import counted
 from eos_platform.tasks.greedy import ends_of, written
 from eos_platform.tasks.prompts import Prompt, made_by
 from eos_platform.tasks.scenes import SPLITS, Split
@@ -360,6 +361,7 @@ class Examples(Subject):
         return self._encoded[key]
 
     _judge: Judge | None = None
+    _distils = False  # questions come without answers
 
     def _first(self, split: Split, questions: int) -> Sequence[Example] | Sequence[Prompt]:
         given = self.examples.get(split, ())
@@ -371,7 +373,8 @@ class Examples(Subject):
         lead = self.adapter.family.answer_lead
         yield from (one for one in given if isinstance(one, Prompt))
         if questions := [one for one in given if isinstance(one, Example)]:
-            yield from made_by(self.processor, questions, lead)
+            made = made_by(self.processor, questions, lead, self._distils)
+            yield from counted("encoding questions", made, len(questions))
 
 
 def _tokens(units: Units) -> int:

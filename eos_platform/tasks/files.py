@@ -1,94 +1,165 @@
-"""``files``: questions of the user's own about pictures on disk, one a line of a JSONL file.
+"""``files``: questions of the user's own, in the formats that people keep them in (``tasks/data``).
 
     {"image": "photos/7.png", "question": "What colour is the door?", "answer": "red"}
     {"image": "photos/8.png", "question": "How many cats?", "answers": ["2", "two"], "group": "counting"}
+    {"images": ["a.png", "b.png"], "question": "Which is older?", "choices": ["the first", "the second"], "answer": "B"}
 
 ``image`` is relative to the file, or absolute. A picture belongs to one split, decided by its bytes, so that copies of
-it do too: 70 % search, 15 % validation, 15 % held out.
+it do too: 70 % search, 15 % validation, 15 % held out. Without answers, what the unreduced model writes stands for
+them: an operator is then to change as little as it can.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
-import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from eos_platform.common import strict_json
-from eos_platform.common.boundary import words_of
 from eos_platform.common.errors import EosError, did_you_mean, shown, unknown
-from eos_platform.common.files import MEGABYTE, read_bytes, read_text, shown_path
+from eos_platform.common.files import shown_path
 from eos_platform.protocols import SPLITS, Example, Split
+from eos_platform.tasks.data import films
+from eos_platform.tasks.data.load import Loaded, Row, load
+from eos_platform.tasks.data.media import Source
+from eos_platform.tasks.data.pictures import opened
+from eos_platform.tasks.data.question import Question
+from eos_platform.tasks.data.rows import Bad
+from eos_platform.tasks.data.schema import KEYS
+from eos_platform.tasks.data.splits import SHARES, split_of
+from eos_platform.tasks.data.wording import Wording
+from eos_platform.tasks.metrics.registry import METRICS, Metric, called_for
 
-KEYS = ("image", "question", "answer", "answers", "group")
-SHARES: dict[Split, float] = {"search": 0.7, "validation": 0.15, "heldout": 0.15}
-LARGEST_FILE, LARGEST_PICTURE = 4096 * MEGABYTE, 256 * MEGABYTE
-LONGEST = 100_000  # characters of a question or an answer
+__all__ = ["Files", "opened", "split_of"]
 LISTED = 3  # bad rows in one error message
 
 
-@dataclass(frozen=True)
-class _Picture:
-    split: Split
-    key: str
-
-
 class Files:
-    """Questions of a JSONL file; an answer counts where it is a right one but for capitals and spaces.
+    """Questions of a user's data; by default an answer counts where it is a right one but for capitals and spaces.
 
     Attributes:
-        data: the file.
+        data: where they are.
         bad: what is wrong with the rows that are left out, with file and line.
+        loaded: the rows, and those that are left out, by reason.
+        metric: its name.
+        why: it was chosen.
     """
 
     name = "files"
     exact = False
+    whole = False  # pictures are not decoded when looked at
+    least = 1  # rows
 
-    def __init__(self, data: str | Path, allow_bad: float = 0.0) -> None:
-        """The file is read, and every picture looked at, but not opened.
+    def __init__(
+        self,
+        data: str | Path,
+        allow_bad: float = 0.0,
+        images: str | Path | None = None,
+        columns: str | None = None,
+        metric: str | None = None,
+        prompt: str | None = None,
+        part: str = "",
+        config: str = "",
+        streaming: bool = False,
+        frames: int = films.FRAMES,
+        answers: str = "given",
+        max_tokens: int = 0,
+    ) -> None:
+        """The data is read, and every picture looked at, but not decoded.
 
         Args:
-            data: the JSONL file.
+            data: a JSONL, JSON, CSV, TSV, Parquet or tar file, a folder, or ``hub:OWNER/NAME``.
             allow_bad: share of the rows that may be unusable.
+            images: a folder, zip or tar that pictures are named from; None: the data's own folder.
+            columns: other names of columns, ``question=query,answer=label``.
+            metric: what an answer is worth; None: as the rows call for.
+            prompt: ``plain``, ``short``, or a text with ``{question}``; None: plain, and options where there are any.
+            part: of a ``datasets`` folder or name, which split of it; of a folder, which folder inside.
+            config: of a name on the Hub.
+            streaming: rows of the Hub are read while they come.
+            frames: of a film that are shown.
+            answers: ``given``, or ``none``: they are not looked at.
+            max_tokens: that an answer may take; 0: as the metric needs.
 
         Raises:
-            EosError: no such file, more bad rows than allowed, or none that is good.
+            EosError: no such data, more bad rows than allowed, or none that is good.
         """
         if not isinstance(data, (str, Path)) or not str(data):
             raise EosError(f"task 'files': data: the path of a JSONL file is expected, not {shown(data)}")
         if isinstance(allow_bad, bool) or not isinstance(allow_bad, (int, float)) or not 0.0 <= allow_bad <= 1.0:
             raise EosError(f"task 'files': allow_bad: a share from 0 to 1 is expected, not {shown(allow_bad)}")
-        self.data = Path(data)
-        self._pictures: dict[Path, _Picture | str] = {}
-        self._rows: dict[Split, list[Example]] = {split: [] for split in SPLITS}
-        digest, bad = hashlib.sha256(), []
-        groups: dict[str, None] = {}
-        for number, text in self._lines():
-            try:
-                example, split = self._row(text)
-            except EosError as error:
-                bad.append(f"{shown_path(self.data)}: line {number}: {error}")
-                continue
-            digest.update(repr((example.question, example.answers, example.group, example.key)).encode())
-            self._rows[split].append(example)
-            groups.setdefault(example.group)
-        self.bad = tuple(bad)
-        self.groups = tuple(groups)
-        self.version = digest.hexdigest()[:16]
-        good = sum(map(len, self._rows.values()))
-        if bad and len(bad) > allow_bad * (good + len(bad)):
-            raise self._too_many(good + len(bad))
-        if not good:
+        _check_whole(frames, "frames", 1, films.MOST_FRAMES)
+        _check_whole(max_tokens, "max_tokens", 0, 4096)
+        if answers not in ("given", "none"):
+            raise EosError(f"task 'files': answers: 'given' or 'none' is expected, not {shown(answers)}")
+        self.data, self._frames, self.max_tokens = str(data), frames, max_tokens
+        self._wording = Wording.of(prompt)
+        found = METRICS.get_named(metric) if metric else None
+        names = _columns(columns)
+        self.loaded = load(
+            str(data), images=images, columns=names, part=part, config=config, streaming=streaming, whole=self.whole
+        )  # fmt: skip
+        self._keep(self.loaded, found, metric, answers == "none")
+        if self.bad and len(self.bad) > allow_bad * self.loaded.total:
+            raise self.too_many()
+        if len(self.loaded.rows) < self.least:
             raise EosError(f"{shown_path(self.data)}: no questions")
 
-    def examples(self, split: Split, count: int) -> list[Example]:
-        """The first ``count`` questions of a split in the file's order, or all there are.
+    def _keep(self, loaded: Loaded, metric: Metric | None, name: str | None, none: bool) -> None:
+        rows = loaded.rows
+        called, self.why = called_for(() if none else ((row.told.answers, row.told.choices) for row in rows))
+        self.metric = name or called
+        self._metric = metric or METRICS.get_named(called)
+        self.why = "as asked" if name else self.why
+        self.distils = none or not any(row.told.answers for row in rows)
+        digest = hashlib.sha256(repr((self.metric, self._wording.text, self._frames)).encode())
+        self._rows: dict[Split, list[Question]] = {split: [] for split in SPLITS}
+        groups: dict[str, None] = {}
+        bad, kept = list(loaded.bad), []
+        for row in rows:
+            example = self._question(row, none)
+            try:
+                if self._metric.check is not None and example.answers:
+                    self._metric.check(example)
+            except EosError as error:
+                bad.append(Bad(row.place, str(error), "not for this metric"))
+                continue
+            facts = example.question, example.answers, example.group, example.key
+            digest.update(repr(facts).encode("utf-8", "replace"))
+            self._rows[row.split].append(example)
+            groups.setdefault(example.group)
+            kept.append(row)
+        self.loaded = Loaded(loaded.form, tuple(kept), tuple(bad))
+        self.bad = tuple(map(str, bad))
+        self.groups = tuple(groups)
+        self.version = digest.hexdigest()[:16]
+
+    def _question(self, row: Row, none: bool) -> Question:
+        told = row.told
+        golds = () if none else tuple(sorted(told.answers, key=lambda one: -told.answers.count(one)))
+        return Question(
+            image=partial(opened, row.sources[0]) if len(row.sources) == 1 and not told.film else self._shown(row),
+            question=self._wording.put(told.question, told.choices),
+            answers=golds,
+            group=told.group,
+            key=row.key,
+            id=row.id,
+            choices=told.choices,
+            place=row.place,
+            most=self.max_tokens or self._metric.most,
+            plain=told.question,
+        )
+
+    def _shown(self, row: Row) -> Any:
+        if row.told.film:
+            return partial(films.frames, row.sources[0], self._frames)
+        return partial(opened_all, row.sources)
+
+    def examples(self, split: Split, count: int) -> list[Question]:
+        """The first ``count`` questions of a split in the data's order, or all there are.
 
         Raises:
             EosError: unknown split, or none of the pictures belongs to it.
@@ -104,60 +175,19 @@ class Files:
             )
         return found
 
+    def all(self, split: Split) -> Sequence[Question]:
+        """Every question of a split; there may be none."""
+        return self._rows[split]
+
     def score(self, output: str, example: Example) -> float:
-        """1 where ``output`` is one of the right answers, whatever its capitals and spaces."""
-        return float(_plain(output) in map(_plain, example.answers))
+        """What an answer is worth by the metric."""
+        return self._metric.worth(output, example)
 
-    def _lines(self) -> Iterator[tuple[int, str]]:
-        """Lines that are not empty, with their numbers."""
-        text = read_text(self.data, "questions file", LARGEST_FILE)
-        for number, line in enumerate(text.split("\n"), 1):
-            if line.strip():
-                yield number, line
-
-    def _row(self, text: str) -> tuple[Example, Split]:
-        """One line.
-
-        Raises:
-            EosError: what is wrong with it.
-        """
-        row = strict_json.loads(text, "row")
-        if not isinstance(row, dict):
-            raise EosError(f"a JSON object is expected, not {shown(row)}")
-        for key in row:
-            if key not in KEYS:
-                raise EosError(f"unknown key {shown(key)}{did_you_mean(key, KEYS)}")
-        question, group = _text(row, "question"), _text(row, "group") if "group" in row else "all"
-        if "answer" in row and "answers" in row:
-            raise EosError("both 'answer' and 'answers' are given")
-        answers = row.get("answers", [row.get("answer")]) if "answers" in row or "answer" in row else None
-        if answers is None:
-            raise EosError("missing key 'answer' (or 'answers')")
-        if not isinstance(answers, list) or not answers:
-            raise EosError(f"answers: a list of texts is expected, not {shown(answers)}")
-        answers = tuple(_checked(one, "answer") for one in answers)
-        image = _text(row, "image")
-        path = self.data.parent / image
-        try:
-            picture = self._picture(path)
-        except EosError as error:
-            raise EosError(str(error).replace(shown_path(path), shown(image))) from None
-        return Example(partial(opened, path), question, answers, group, picture.key), picture.split
-
-    def _picture(self, path: Path) -> _Picture:
-        """What is known of a picture, read once however many questions are about it."""
-        if path not in self._pictures:
-            try:
-                self._pictures[path] = _looked_at(path)
-            except EosError as error:
-                self._pictures[path] = str(error)
-        found = self._pictures[path]
-        if isinstance(found, str):
-            raise EosError(found)
-        return found
-
-    def _too_many(self, rows: int) -> EosError:
-        first, where = self.bad[:LISTED], f"{shown_path(self.data)}: "
+    def too_many(self) -> EosError:
+        """The error of more bad rows than allowed."""
+        rows = self.loaded.total
+        where = f"{shown_path(self.data)}: "
+        first = self.bad[:LISTED]
         told = "; ".join(one.removeprefix(where)[:150] for one in first)
         more = f"; and {len(self.bad) - len(first)} more" if len(self.bad) > len(first) else ""
         remedy = f"--allow-bad {min(1.0, -(-1000 * len(self.bad) // rows) / 1000):g} leaves them out"
@@ -165,61 +195,30 @@ class Files:
         return EosError(f"{where}{len(self.bad)} of {rows} rows cannot be used: {told[:room]}{more}; {remedy}")
 
 
-def opened(path: Path) -> Image.Image:
-    """The picture, as it is meant to be looked at, in three colours.
+def opened_all(sources: tuple[Source, ...]) -> list[Image.Image]:
+    """Several pictures, in order."""
+    return [opened(source) for source in sources]
+
+
+def _columns(text: str | None) -> dict[str, str] | None:
+    """``question=query,answer=label`` as a mapping.
 
     Raises:
-        EosError: it can no longer be read.
+        EosError: it is none, or of no column that is known here.
     """
-    from PIL import ImageOps
-
-    try:
-        with warnings.catch_warnings(), Image.open(io.BytesIO(read_bytes(path, "picture", LARGEST_PICTURE))) as found:
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            return ImageOps.exif_transpose(found).convert("RGB")
-    except EosError:
-        raise
-    except Exception as error:  # Pillow's decoders have no common error
-        raise EosError(f"picture {shown_path(path)} cannot be opened: {words_of(error)}") from None
-
-
-def split_of(digest: bytes) -> Split:
-    """The split that a picture of this SHA-256 belongs to."""
-    place, least = int.from_bytes(digest[:8], "big") / 2**64, 0.0
-    for split, share in SHARES.items():
-        least += share
-        if place < least:
-            return split
-    return "heldout"
+    if text is None:
+        return None
+    found: dict[str, str] = {}
+    for pair in str(text).split(","):
+        here, sign, there = (part.strip() for part in pair.partition("="))
+        if not (here and sign and there):
+            raise EosError(f"columns: question=query,answer=label is the form, not {shown(text)}")
+        if here not in KEYS:
+            raise EosError(f"columns: unknown key {shown(here)}{did_you_mean(here, KEYS)}")
+        found[here] = there
+    return found
 
 
-def _looked_at(path: Path) -> _Picture:
-    data = read_bytes(path, "picture", LARGEST_PICTURE)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            Image.open(io.BytesIO(data)).close()  # its head alone
-    except Exception as error:
-        raise EosError(f"picture {shown_path(path)} cannot be opened: {words_of(error)}") from None
-    digest = hashlib.sha256(data).digest()
-    return _Picture(split_of(digest), digest.hex())
-
-
-def _text(row: dict[str, Any], key: str) -> str:
-    if key not in row:
-        raise EosError(f"missing key '{key}'")
-    return _checked(row[key], key)
-
-
-def _checked(value: Any, key: str) -> str:
-    if not isinstance(value, str):
-        raise EosError(f"{key}: text is expected, not {shown(value)}")
-    if not value.strip():
-        raise EosError(f"{key}: empty")
-    if len(value) > LONGEST or "\0" in value:
-        raise EosError(f"{key}: {len(value):,} characters, or a NUL among them")
-    return value
-
-
-def _plain(text: str) -> str:
-    return " ".join(text.casefold().split())
+def _check_whole(value: Any, name: str, least: int, most: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise EosError(f"task 'files': {name}: a whole number from {least} to {most} is expected, not {shown(value)}")

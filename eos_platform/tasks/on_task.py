@@ -14,6 +14,7 @@ from eos_platform.common.errors import EosError, shown, unknown
 from eos_platform.protocols import Example, Task
 from eos_platform.tasks.detail import DETAIL, needs_detail, whole_and_quarter, with_less
 from eos_platform.tasks.examples import EncodedExamples, Examples, Judge
+from eos_platform.tasks.own_answers import answer_themselves
 from eos_platform.tasks.scenes import SPLITS, Split
 
 
@@ -38,7 +39,8 @@ class OnTask(Examples):
             EosError: a model no search can run on.
         """
         self.on, self._source = task, source or task.name
-        exact = bool(getattr(task, "exact", False))
+        self._distils = bool(getattr(task, "distils", False))
+        exact = bool(getattr(task, "exact", False)) or self._distils
         self._judge: Judge | None = None if exact else self._score
         self._both: dict[tuple[Split, int], tuple[np.ndarray, np.ndarray]] = {}
         told = task.name if task.name == "scenes" else f"{task.name} {task.version}"
@@ -53,6 +55,18 @@ class OnTask(Examples):
     def source(self) -> str:
         """The task as it was chosen."""
         return self._source
+
+    def encoded(self, split: Split, questions: int) -> EncodedExamples:
+        """The first ``questions`` of a split, or all there are; without answers, with the unreduced model's own.
+
+        Raises:
+            EosError: there are none.
+        """
+        known = set(map(id, self._encoded.values()))
+        found = super().encoded(split, questions)
+        if self._distils and id(found) not in known:
+            answer_themselves(found, getattr(self.on, "max_tokens", 0))
+        return found
 
     def subsets(self, split: Split, questions: int) -> Mapping[str, np.ndarray]:
         """Those that the examples name, in the task's order, and ``detail`` where the task has it."""

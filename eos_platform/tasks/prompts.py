@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 from torch import Tensor
@@ -11,10 +12,11 @@ from torch import Tensor
 from eos_platform.common.boundary import reading
 from eos_platform.common.errors import EosError
 from eos_platform.protocols import Example
+from eos_platform.tasks.data.pictures import ahead
+from eos_platform.tasks.data.question import MARK
 
 __all__ = ["Example", "Prompt", "made_by", "prompt_text"]
 
-PLAIN_IMAGE = "<image>"  # where a processor names no word for a picture
 ASKED, ANSWERED = "question", "answer"  # to see what a template makes of a turn
 
 
@@ -39,7 +41,7 @@ class Prompt:
     most: int = 0
 
 
-def made_by(processor: Any, examples: Sequence[Example], lead: str = " ") -> Iterator[Prompt]:
+def made_by(processor: Any, examples: Sequence[Example], lead: str = " ", unanswered: bool = False) -> Iterator[Prompt]:
     """Prompts of one user turn, a picture and a question, as the model's own processor and chat template have them.
 
     Without a template a prompt is the word for a picture, and the question.
@@ -48,6 +50,7 @@ def made_by(processor: Any, examples: Sequence[Example], lead: str = " ") -> Ite
         processor: the model's own.
         examples: questions.
         lead: what stands between a prompt without template and its answer.
+        unanswered: examples may come without answers; a token that means nothing stands for each.
 
     Raises:
         EosError: the processor has no tokenizer, or an answer is empty.
@@ -55,34 +58,75 @@ def made_by(processor: Any, examples: Sequence[Example], lead: str = " ") -> Ite
     tokenizer = getattr(processor, "tokenizer", None)
     if tokenizer is None:
         raise EosError(f"{type(processor).__name__} has no tokenizer: prompts need the model's own processor")
-    template_lead = _template_lead(processor)
+    if getattr(processor, "chat_template", None):
+        lead = ""
+    leads = lead, _template_lead(processor)
     numbers: dict[Any, int] = {}
-    latest: tuple[int, Any] = (-1, None)  # questions about a picture stand together
-    for place, example in enumerate(examples):
-        number = numbers.setdefault(example.key or id(example.image), len(numbers))
-        if latest[0] != number:
-            with reading(f"examples.{place}: its picture"):
-                latest = number, example.opened()
-        text = prompt_text(processor, example.question)
-        inputs = processor(text=[text], images=[latest[1]], return_tensors="pt")
-        between = "" if text[-1:].isspace() or getattr(processor, "chat_template", None) else lead
-        end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
-        if template_lead:
-            ids = [_behind(tokenizer, text, template_lead + answer) for answer in example.answers or ("",)]
-        else:
-            words = [between + answer for answer in example.answers or ("",)]
-            ids = [tokenizer(answer, add_special_tokens=False).input_ids for answer in words]
-        if not ids[0]:
-            raise EosError(f"examples.{place}: the answer is empty")
-        most = max(map(len, ids)) + len(end)
-        yield Prompt(dict(inputs), (*ids[0], *end), number, example.group, example, most)
+    about = [numbers.setdefault(example.key or id(example.image), len(numbers)) for example in examples]
+    # questions about a picture stand together; the next pictures are opened while these are encoded
+    runs = [list(some) for _, some in groupby(enumerate(examples), lambda one: about[one[0]])]
+    for run, pictures in ahead(lambda run: _opened(*run[0]), runs):
+        if isinstance(pictures, EosError):
+            raise pictures
+        for place, example in run:
+            yield _prompt(processor, tokenizer, place, example, pictures, about[place], leads, unanswered)
 
 
-def prompt_text(processor: Any, question: str) -> str:
-    """The text of a prompt: one user turn by the chat template, or a picture and the question."""
+def _prompt(
+    processor: Any,
+    tokenizer: Any,
+    place: int,
+    example: Example,
+    pictures: list[Any],
+    number: int,
+    leads: tuple[str, str],
+    unanswered: bool,
+) -> Prompt:
+    text = prompt_text(processor, example.question, len(pictures))
+    with reading(f"question {place + 1} cannot be put to this model"):
+        inputs = processor(text=[text], images=pictures if len(pictures) == 1 else [pictures], return_tensors="pt")
+    end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+    ids = [_answer_ids(tokenizer, text, answer, *leads) for answer in example.answers or ("",)]
+    if unanswered and not example.answers:
+        return Prompt(dict(inputs), (0,), number, example.group, example)
+    if not ids[0]:
+        raise EosError(f"examples.{place}: the answer is empty")
+    most = max(*map(len, ids), getattr(example, "most", 0)) + len(end)
+    return Prompt(dict(inputs), (*ids[0], *end), number, example.group, example, most)
+
+
+def _answer_ids(tokenizer: Any, text: str, answer: str, lead: str, template_lead: str) -> list[int]:
+    """Tokens of an answer; one that brings its own space is taken as it is."""
+    if template_lead:
+        return _behind(tokenizer, text, answer if answer[:1].isspace() else template_lead + answer)
+    between = "" if text[-1:].isspace() else lead
+    alone: list[int] = tokenizer(between + answer, add_special_tokens=False).input_ids
+    return alone
+
+
+def _opened(place: int, example: Example) -> list[Any]:
+    """The pictures of a question.
+
+    Raises:
+        EosError: one cannot be opened.
+    """
+    with reading(f"examples.{place}: its picture"):
+        found = example.opened()
+    return list(found) if isinstance(found, (list, tuple)) else [found]
+
+
+def prompt_text(processor: Any, question: str, pictures: int = 1) -> str:
+    """The text of a prompt: one user turn by the chat template, or pictures and the question.
+
+    Pictures stand where ``<image>`` is in the question; in front of it, where it names no places.
+    """
+    pieces = question.split(MARK) if question.count(MARK) == pictures else ["", *[""] * (pictures - 1), question]
     if not getattr(processor, "chat_template", None):
-        return str(getattr(processor, "image_token", None) or PLAIN_IMAGE) + question
-    content = [{"type": "image"}, {"type": "text", "text": question}]
+        return str(getattr(processor, "image_token", None) or MARK).join(pieces)
+    content: list[dict[str, str]] = []
+    for place, piece in enumerate(pieces):
+        content += [{"type": "image"}] if place else []
+        content += [{"type": "text", "text": piece}] if piece else []
     text = processor.apply_chat_template(
         [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
     )

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from eos_platform.common import console as terminal
+from eos_platform.tasks.data.progress import telling
 
 _CURVES = {
     "loss": "loss",
@@ -34,4 +35,9 @@ def search_bar(console: Console, steps: int) -> Iterator[Callable[[int, dict[str
         def report(step: int, values: dict[str, float]) -> None:
             bar.update(task, completed=step, description=curves_told(values))
 
-        yield report
+        def tell(what: str, done: int, total: int | None) -> None:
+            if done % 16 == 0 or done == total:
+                bar.update(task, description=f"{what}: {done:,} of {total:,}" if total else f"{what}: {done:,}")
+
+        with telling(tell):
+            yield report

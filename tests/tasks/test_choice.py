@@ -38,7 +38,7 @@ WRONG: list[tuple[Any, str]] = [
     ({"name": "fils", "data": "x"}, "unknown task 'fils'; did you mean 'files'"),
     ({"name": "files", "dat": "x"}, "task 'files': unknown option 'dat'; did you mean 'data'"),
     ({"name": "scenes", "data": "x"}, "task 'scenes': unknown option 'data'; it has no options"),
-    ({"data": "x"}, "'name' must be that of a task; known: files, scenes"),
+    ({"data": "x"}, "'name' must be that of a task; known: .*files, .*scenes"),
     ({"name": 3}, "'name' must be that of a task"),
     (3, "a name, or a mapping"),
     (None, "a name, or a mapping"),

@@ -125,8 +125,8 @@ def test_bad_rows_are_named_and_may_be_left_out(data: Path, bad: str | Callable[
 def test_what_is_no_data_is_refused(tmp_path: Path, data: Path) -> None:
     with pytest.raises(EosError, match="questions file not found"):
         Files(tmp_path / "none.jsonl")
-    with pytest.raises(EosError, match="it is a folder"):
-        Files(tmp_path)
+    with pytest.raises(EosError, match="holds no data"):
+        Files(tmp_path / "pictures")
     with pytest.raises(EosError, match="no questions"):
         Files(write(tmp_path / "empty.jsonl", ""))
     with pytest.raises(EosError, match="allow_bad: a share from 0 to 1"):

@@ -68,9 +68,16 @@ def new_processor(tokenizer: PreTrainedTokenizerFast, grid: int) -> LlavaProcess
         patch_size=PATCH,
         vision_feature_select_strategy="default",
         num_additional_image_tokens=1,
-        chat_template="{% for m in messages %}{% for c in m['content'] %}{% if c['type'] == 'image' %}<image>"
-        "{% else %}{{ c['text'] }}{% endif %}{% endfor %}{% endfor %}",
+        chat_template=TEMPLATE,
     )
+
+
+# a picture and a question; an answer follows behind a space
+TEMPLATE = (
+    "{% for m in messages %}{% if m['role'] == 'assistant' %} {% endif %}{% if m['content'] is string %}"
+    "{{ m['content'] | replace('<image>\\n', '<image>') }}{% else %}{% for c in m['content'] %}"
+    "{% if c['type'] == 'image' %}<image>{% else %}{{ c['text'] }}{% endif %}{% endfor %}{% endif %}{% endfor %}"
+)
 
 
 def new_model(grid: int, vocabulary: int) -> LlavaForConditionalGeneration:

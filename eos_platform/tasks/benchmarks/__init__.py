@@ -1,0 +1,1 @@
+"""Public benchmarks in their own files: official layouts, prompts and metrics."""

@@ -1,0 +1,1 @@
+"""What an answer is worth, from 0 to 1."""
