@@ -20,7 +20,8 @@ STUDY, SETTINGS = (
 def test_every_key_of_a_study_is_described():
     assert list(STUDY) == list(StudyFile.model_fields)
     study = StudyFile.of({"name": "s", "space": {"budget": {"float": [0.1, 0.2]}}})
-    for key in ("model", "task", "trials", "concurrent"):
+    assert STUDY["task"] == f"the model's own, else `{study.task}`"
+    for key in ("model", "trials", "concurrent"):
         assert STUDY[key].strip("`") == str(getattr(study, key))
     assert STUDY["sampler"] == f"`{study.sampler.name}`"
     assert STUDY["resources"] == f"`{{cpu: {study.resources.cpu:g}, gpu: {study.resources.gpu}}}`"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import eos_platform
 from eos_platform.analysis.benchmark.store import Answers
 from eos_platform.common.errors import EosError
 from eos_platform.operators.spec import OperatorSpec
@@ -76,7 +76,7 @@ def run(
                 "operator": operator_hash(operator),
                 "task": task.name,
                 "task_version": task.version,
-                "eos_platform": eos_platform.__version__,
+                "eos_platform": version("eos-platform"),
             }
             kept = Answers(out / f"{task.name}.{name}.jsonl", facts)
             _ask(model, processor, task, questions, operator, kept, batch, f"{task.name}, {name}", tell)
