@@ -16,6 +16,7 @@ Missing = Annotated[
     bool,
     typer.Option("--allow-missing", help="Draw weights at random that the model's folder lacks; leave out others."),
 ]
+Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a field; may be repeated.")]
 Task = Annotated[
     str | None,
     typer.Option(

@@ -30,10 +30,10 @@ from eos_platform.models.loading.unwrap import unwrapped
 from eos_platform.operators.plan import OperatorPlan
 from eos_platform.operators.spec import FEATURES, OperatorSpec, Target
 from eos_platform.protocols import Example
+from eos_platform.tasks.answers.greedy import ends_of, written
 from eos_platform.tasks.base import FROM_TOWER, Subject
 from eos_platform.tasks.batch import Asked, Batch
 from eos_platform.tasks.data.progress import counted
-from eos_platform.tasks.greedy import ends_of, written
 from eos_platform.tasks.prompts import Prompt, made_by
 from eos_platform.tasks.scenes import SPLITS, Split
 

@@ -12,9 +12,9 @@ import numpy as np
 from eos_platform.common.boundary import reading
 from eos_platform.common.errors import EosError, shown, unknown
 from eos_platform.protocols import Example, Task
+from eos_platform.tasks.answers.own_answers import answer_themselves
 from eos_platform.tasks.detail import DETAIL, needs_detail, whole_and_quarter, with_less
 from eos_platform.tasks.examples import EncodedExamples, Examples, Judge
-from eos_platform.tasks.own_answers import answer_themselves
 from eos_platform.tasks.scenes import SPLITS, Split
 
 

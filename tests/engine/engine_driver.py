@@ -6,7 +6,6 @@ from pathlib import Path
 import engine_fakes as fakes
 import typer
 
-from eos_platform.cli import app as cli
 from eos_platform.engine.store import optuna_store as store
 from eos_platform.engine.study import Study
 
@@ -19,7 +18,7 @@ def main() -> None:
     with store.open_store(study.folder, create=True) as told:
         for behaviour in () if told.trials else (fakes.WELL, fakes.SLOW, fakes.SLOW, fakes.SLOW):
             told.enqueue_trial({"search_questions": behaviour, "budget": 0.1, "learning_rate": 0.05})
-    with cli.resumable(study, "tiny", cli.RUNS):
+    with study_cli.resumable(study, "tiny", study_cli.RUNS):
         study.run()
 
 

@@ -13,12 +13,12 @@ from eos_platform.common.errors import EosError, shown
 from eos_platform.common.files import shown_path
 from eos_platform.protocols import Split
 from eos_platform.tasks.data import films
-from eos_platform.tasks.data.archives import Place, place_of
 from eos_platform.tasks.data.find import find
 from eos_platform.tasks.data.looks import Looks
 from eos_platform.tasks.data.media import Source, Spill
 from eos_platform.tasks.data.pictures import Look, ahead, look, quiet_bombs
 from eos_platform.tasks.data.progress import counted
+from eos_platform.tasks.data.readers.archives import Place, place_of
 from eos_platform.tasks.data.rows import Bad, Raw
 from eos_platform.tasks.data.schema import Meant, meant
 from eos_platform.tasks.data.splits import Together, key_of, split_of

@@ -11,8 +11,8 @@ from pathlib import Path
 from eos_platform.common import strict_json
 from eos_platform.common.errors import EosError, shown
 from eos_platform.common.files import shown_path
-from eos_platform.tasks.data.archives import members
 from eos_platform.tasks.data.media import Span
+from eos_platform.tasks.data.readers.archives import members
 from eos_platform.tasks.data.rows import Bad, Raw, Rows
 
 PICTURES = ("png", "jpg", "jpeg", "webp", "bmp", "gif", "tif", "tiff")

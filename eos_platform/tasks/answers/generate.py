@@ -21,8 +21,8 @@ from eos_platform.models.loading.pretrained import load, load_model
 from eos_platform.models.runtime.attach import attached
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.protocols import Example
+from eos_platform.tasks.answers.greedy import ends_of
 from eos_platform.tasks.data.pictures import ahead
-from eos_platform.tasks.greedy import ends_of
 from eos_platform.tasks.prompts import prompt_text
 
 BATCH = 16

@@ -7,9 +7,9 @@ from dataclasses import replace
 import torch
 
 from eos_platform.models.runtime.attach import check_free
+from eos_platform.tasks.answers.greedy import ends_of, written
 from eos_platform.tasks.data.progress import counted
 from eos_platform.tasks.examples import EncodedExamples
-from eos_platform.tasks.greedy import ends_of, written
 
 BATCH = 64
 MOST = 16  # tokens of an answer
