@@ -92,7 +92,7 @@ def test_bad_input_is_one_line_on_stderr_and_exit_2(tmp_path, words, says):
 
 
 def test_the_same_from_a_process_of_its_own(tmp_path):
-    command = [sys.executable, "-m", "eos_platform.cli", "study", "run", "quikstart"]
+    command = [sys.executable, "-m", "eos_platform", "study", "run", "quikstart"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
     assert done.stdout == ""

@@ -144,7 +144,7 @@ def test_the_commands_are_known_to_eos(service):
         shell = SERVICES[service]["entrypoint"][2]
         words = shell[shell.index("eos study run") :].replace('"$$@"', "quickstart").split()
     done = subprocess.run(
-        [sys.executable, "-m", "eos_platform.cli", *words[1:], "--help"], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "eos_platform", *words[1:], "--help"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     options = {word.split("=")[0] for word in words if word.startswith("--")}

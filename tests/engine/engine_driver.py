@@ -6,6 +6,7 @@ from pathlib import Path
 import engine_fakes as fakes
 import typer
 
+from eos_platform.cli import study as study_cli
 from eos_platform.engine.store import optuna_store as store
 from eos_platform.engine.study import Study
 

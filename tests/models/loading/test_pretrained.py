@@ -161,7 +161,7 @@ def test_the_command_line_asks_nobody(tmp_path):
     """A real process with "y" on its standard input."""
     place, mark = hostile(tmp_path, "mine")
     done = subprocess.run(
-        [sys.executable, "-m", "eos_platform.cli", "evaluate", "--model", str(place), "--questions", "1"],
+        [sys.executable, "-m", "eos_platform", "evaluate", "--model", str(place), "--questions", "1"],
         input="y\n" * 9, capture_output=True, text=True, timeout=120, check=False, cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 2
