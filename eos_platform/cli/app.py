@@ -12,7 +12,6 @@ import typer
 
 import eos_platform
 from eos_platform.cli.bench import bench
-from eos_platform.cli.benchmark import benchmark
 from eos_platform.cli.check import check
 from eos_platform.cli.cluster import cluster_app
 from eos_platform.cli.compare import compare
@@ -21,9 +20,10 @@ from eos_platform.cli.data import data_app
 from eos_platform.cli.errors import EXIT_INTERRUPTED, Commands
 from eos_platform.cli.explain import explain
 from eos_platform.cli.front import front
-from eos_platform.cli.lmms import lmms
 from eos_platform.cli.options import AllowBad, Data, Missing, Options, Task, Trust, task_of, tell_bad
 from eos_platform.cli.plugins import plugins
+from eos_platform.cli.public.benchmark import benchmark
+from eos_platform.cli.public.lmms import lmms
 from eos_platform.cli.report import report
 from eos_platform.common import console as terminal
 from eos_platform.common.files import check_writable

@@ -21,7 +21,7 @@ from eos_platform.lmms.asked import Request, batches, cut, kept_in, request
 from eos_platform.models.loading.opening import opening
 from eos_platform.models.runtime.attach import attach
 from eos_platform.operators.spec import OperatorSpec
-from eos_platform.tasks.generate import load_pair, write
+from eos_platform.tasks.benchmarks.generate import load_pair, write
 from eos_platform.tasks.prompts import prompt_text
 
 

@@ -13,8 +13,8 @@ from eos_platform.analysis.benchmark.store import Answers
 from eos_platform.common.errors import EosError
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.protocols import Example, Task
+from eos_platform.tasks.benchmarks.generate import BATCH, answers
 from eos_platform.tasks.data.question import Question
-from eos_platform.tasks.generate import BATCH, answers
 
 UNREDUCED = "unreduced"
 Tell = Callable[[str, int, int], None]

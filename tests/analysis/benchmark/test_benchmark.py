@@ -24,9 +24,9 @@ from eos_platform.common.errors import EosError
 from eos_platform.models.bundled import folder
 from eos_platform.operators.spec import OperatorSpec, SiteSpec
 from eos_platform.tasks import evaluate, load_workload
+from eos_platform.tasks.benchmarks.generate import answers
 from eos_platform.tasks.choice import open_task
 from eos_platform.tasks.files import Files
-from eos_platform.tasks.generate import answers
 from eos_platform.tasks.on_task import OnTask
 
 

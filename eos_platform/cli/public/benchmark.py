@@ -54,8 +54,8 @@ def benchmark(
     from eos_platform.analysis.benchmark.table import average, rows_of, summary_of
     from eos_platform.models.loading.opening import opening
     from eos_platform.operators.spec import OperatorSpec
+    from eos_platform.tasks.benchmarks.generate import load_pair
     from eos_platform.tasks.choice import open_task
-    from eos_platform.tasks.generate import load_pair
     from eos_platform.terminal.data_bar import asking_bar, data_bar
 
     specs = _named([(path, OperatorSpec.load(path)) for path in operator or ()])
