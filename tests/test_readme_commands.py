@@ -36,6 +36,7 @@ NOT_HERE = {
     "eos study run quickstart": ".ci/run, whole",
     "eos study run my-study.yaml --set trials=40 --set search.steps=120": "40 searches; my-study.yaml runs without",
     "eos bench searched-like fastv --shape llava-1.5-7b --modes eager,captured,compiled": "a GPU with room for 7B",
+    "eos benchmark --model my-model --operator mine.json --tasks pope,gqa,textvqa --root downloads": "the downloads",
     "eos compare --model bundled --ratios .3,.2,.15,.1,.05 --seeds 5 --tune 20": "as the ones above, hours on a GPU",
     "python -m eos_platform.engine.benchmarks.early_stopping early-stopping --seeds 2": "two studies of 480 steps",
 }

@@ -10,7 +10,6 @@ import typer
 
 import eos_platform
 from eos_platform.cli.bench import bench
-from eos_platform.cli.benchmark import benchmark
 from eos_platform.cli.cluster import cluster_app
 from eos_platform.cli.compare import compare
 from eos_platform.cli.dashboard import dashboard
@@ -18,9 +17,10 @@ from eos_platform.cli.data import data_app
 from eos_platform.cli.errors import Commands
 from eos_platform.cli.explain import explain
 from eos_platform.cli.front import front
-from eos_platform.cli.lmms import lmms
 from eos_platform.cli.options import AllowBad, Data, Missing, Options, Sets, Task, Trust, task_of, tell_bad
 from eos_platform.cli.plugins import plugins
+from eos_platform.cli.public.benchmark import benchmark
+from eos_platform.cli.public.lmms import lmms
 from eos_platform.cli.report import report
 from eos_platform.cli.study import study_app
 from eos_platform.common import console as terminal

@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 
 from eos_platform.cli import app as cli
 from eos_platform.common.errors import EosError
+from eos_platform.common.extras import needed
 from eos_platform.lmms.asked import batches, cut, kept_in, request
 from eos_platform.lmms.results import read_results
-from eos_platform.tasks.data.extras import needed
 
 RED, BLUE = (Image.new("RGB", (4, 4), colour) for colour in ("red", "blue"))
 

@@ -10,8 +10,8 @@ from PIL import Image
 
 from eos_platform.common.boundary import reading
 from eos_platform.common.errors import EosError
+from eos_platform.common.extras import needed
 from eos_platform.common.files import open_regular, shown_path
-from eos_platform.tasks.data.extras import needed
 from eos_platform.tasks.data.media import Source, bytes_of
 from eos_platform.tasks.data.pictures import Look
 

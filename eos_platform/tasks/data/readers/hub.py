@@ -8,8 +8,8 @@ from typing import Any
 
 from eos_platform.common.boundary import reading
 from eos_platform.common.errors import EosError, brief
+from eos_platform.common.extras import needed
 from eos_platform.common.files import shown_path
-from eos_platform.tasks.data.extras import needed
 from eos_platform.tasks.data.media import Cell, Spill
 from eos_platform.tasks.data.readers.cells import bytes_in, present
 from eos_platform.tasks.data.rows import Raw, Rows

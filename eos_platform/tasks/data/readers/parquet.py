@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from eos_platform.common.boundary import reading
+from eos_platform.common.extras import needed
 from eos_platform.common.files import check_regular, shown_path
-from eos_platform.tasks.data.extras import needed
 from eos_platform.tasks.data.media import Cell
 from eos_platform.tasks.data.readers.cells import bytes_in, present
 from eos_platform.tasks.data.rows import Raw, Rows

@@ -38,10 +38,10 @@ def lmms(
     """
     from eos_platform.analysis.benchmark.run import operator_hash
     from eos_platform.analysis.benchmark.store import model_hash
+    from eos_platform.common.extras import needed
     from eos_platform.lmms.results import read_results
     from eos_platform.models.loading.opening import opening
     from eos_platform.operators.spec import OperatorSpec
-    from eos_platform.tasks.data.extras import needed
     from eos_platform.terminal.tables import plain_table
 
     spec = OperatorSpec.load(operator) if operator else None
