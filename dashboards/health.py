@@ -36,15 +36,15 @@ def states_figure(trials: pd.DataFrame, title: str = "Trials over time") -> go.F
     for state, rows in sorted(
         ended.groupby("state"), key=lambda pair: known.index(str(pair[0])) if pair[0] in STATES else len(known)
     ):
-        said = escape(str(state))
+        label = escape(str(state))
         figure.add_trace(
             go.Scatter(
                 x=((rows["end"] - begun) / 60).tolist(),
                 y=np.arange(1, len(rows) + 1).tolist(),
                 mode="lines" if len(rows) > 60 else "lines+markers",
-                name=f"{said} ({len(rows)})",
+                name=f"{label} ({len(rows)})",
                 line={"color": STATES.get(str(state), MUTED), "width": 2.4, "shape": "hv"},
-                hovertemplate="%{y} " + said + " after %{x:.1f} min<extra></extra>",
+                hovertemplate="%{y} " + label + " after %{x:.1f} min<extra></extra>",
             )
         )
     figure.update_layout(showlegend=True)

@@ -98,5 +98,5 @@ def _add(
 
 
 def _hover(row: Mapping[str, Any], axes: Sequence[Objective]) -> str:
-    told = [f"{escape(one.label)} {row[one.metric]:{one.format}}" for one in axes]
-    return "<br>".join([f"<b>{escape(str(row['name']))}</b>", *told])
+    lines = [f"{escape(one.label)} {row[one.metric]:{one.format}}" for one in axes]
+    return "<br>".join([f"<b>{escape(str(row['name']))}</b>", *lines])

@@ -37,8 +37,8 @@ def operator_figure(
         x = steps[0]["layer"] - (deep if steps[0]["place"] == "tower" else 0) - 0.5
         for made in steps:
             last = made is steps[-1]
-            said = f"{steps[0]['before']} → {made['after']}" + (f" in {len(steps)} sites" if len(steps) > 1 else "")
-            _site(figure, made, x, said if last else "", first=made["regime"] not in seen, late=x > late)
+            caption = f"{steps[0]['before']} → {made['after']}" + (f" in {len(steps)} sites" if len(steps) > 1 else "")
+            _site(figure, made, x, caption if last else "", first=made["regime"] not in seen, late=x > late)
             seen.add(made["regime"])
     if deep:
         figure.add_vline(x=-0.5, line={"color": INK, "width": 1, "dash": "dash"})
@@ -86,7 +86,7 @@ def _stretches(figure: go.Figure, layers: pd.DataFrame, sites: pd.DataFrame) -> 
         )
 
 
-def _site(figure: go.Figure, site: dict[str, Any], x: float, said: str, *, first: bool, late: bool) -> None:
+def _site(figure: go.Figure, site: dict[str, Any], x: float, text: str, *, first: bool, late: bool) -> None:
     regime = str(site["regime"])
     style = REGIMES.get(regime, REGIMES["identity"])
     where = f"before {site['place']} layer {site['layer']}"
@@ -100,7 +100,7 @@ def _site(figure: go.Figure, site: dict[str, Any], x: float, said: str, *, first
             showlegend=first,
             line={"color": style.colour, "width": 3},
             marker={"color": style.colour, "symbol": style.symbol, "size": [0, 13]},
-            text=["", f"{said}  " if late else f"  {said}"],
+            text=["", f"{text}  " if late else f"  {text}"],
             textposition="top left" if late else "top right",
             textfont={"size": 13, "color": INK},
             cliponaxis=False,

@@ -128,7 +128,7 @@ REGIMES = {
     "identity": Style("#8c9196", "line-ew-open"),
 }
 # a handful of operators beside each other, by place
-BESIDE = (
+COMPARED = (
     Style("#0072b2", "circle"),
     Style("#d55e00", "diamond"),
     Style("#009e73", "square"),

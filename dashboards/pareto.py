@@ -223,10 +223,10 @@ def _searched(drawn: pd.DataFrame) -> Iterator[go.Scatter]:
             **group,
         )
     if front.any():
-        asked = rows[front]["measured_on"].dropna().unique()
+        questions = rows[front]["measured_on"].dropna().unique()
         yield _scatter(
             rows[front],
-            name="Pareto front" + (f" ({asked[0]})" if len(asked) == 1 else ""),
+            name="Pareto front" + (f" ({questions[0]})" if len(questions) == 1 else ""),
             legendrank=1,
             mode="lines+markers",
             marker={"color": SEARCHED, "size": 11, "line": {"color": "white", "width": 1.2}},
@@ -291,10 +291,10 @@ def _name(row: Mapping[str, Any]) -> str:
 def _subtitle(drawn: pd.DataFrame) -> str:
     counts = drawn["questions"].dropna().unique()
     bars = "bars: 95 % intervals" if drawn["accuracy_low"].notna().any() else ""
-    asked = f"{counts[0]:,.0f} questions a point" if len(counts) == 1 else ""
+    questions = f"{counts[0]:,.0f} questions a point" if len(counts) == 1 else ""
     variants = set(drawn["variant"].dropna())
     both = "designs tuned; as published: click in the legend" if {"tuned", "published"} <= variants else ""
-    return ", ".join(part for part in ("deployed operators", asked, bars, both) if part) if len(drawn) else ""
+    return ", ".join(part for part in ("deployed operators", questions, bars, both) if part) if len(drawn) else ""
 
 
 def _x_range(drawn: pd.DataFrame) -> tuple[float, float]:

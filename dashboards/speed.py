@@ -19,7 +19,7 @@ def speed_figure(rows: pd.DataFrame) -> go.Figure:
 
     Args:
         rows: as ``eos bench`` writes them: ``operator, batch, tokens``, and by mode ``<mode>_prefill_ms`` and
-            ``<mode>_oracle_ms``.
+            ``<mode>_bound_ms``.
     """
     batches = sorted(rows["batch"].unique())
     titles = [f"batch {batch}" for batch in batches]
@@ -45,12 +45,12 @@ def speed_figure(rows: pd.DataFrame) -> go.Figure:
         here = rows[rows["batch"] == batch]
         reduced = here[here["operator"] != "unreduced"]["tokens"]
         least, most = (float(reduced.min()), float(reduced.max())) if len(reduced) else (0.0, 1.0)
-        for name, found in here.groupby("operator", sort=False):
-            found = found.sort_values("tokens")
+        for name, group in here.groupby("operator", sort=False):
+            group = group.sort_values("tokens")
             if name == "unreduced":
-                mode = _mode(found)
+                mode = _mode(group)
                 if mode is not None:
-                    level = float(found[f"{mode}_prefill_ms"].iloc[0])
+                    level = float(group[f"{mode}_prefill_ms"].iloc[0])
                     line(
                         column,
                         "unreduced",
@@ -60,21 +60,21 @@ def speed_figure(rows: pd.DataFrame) -> go.Figure:
                         line={"color": INK, "dash": "dash"},
                     )
                 continue
-            mode = _mode(found)
+            mode = _mode(group)
             if mode is None:
                 continue
             style = styles[str(name)]
             colour = FAMILIES["searched"] if str(name).startswith("searched") else style.colour
             look = {"mode": "lines+markers", "line": {"color": colour}, "marker": {"symbol": style.symbol}}
-            tokens = found["tokens"].tolist()
-            line(column, f"{name} ({mode})", tokens, found[f"{mode}_prefill_ms"].tolist(), **look)
-            if f"{mode}_oracle_ms" in found:
+            tokens = group["tokens"].tolist()
+            line(column, f"{name} ({mode})", tokens, group[f"{mode}_prefill_ms"].tolist(), **look)
+            if f"{mode}_bound_ms" in group:
                 dotted = {"color": colour, "dash": "dot", "width": 1}
                 line(
                     column,
-                    f"its oracle: {name}",
+                    f"lower bound: {name}",
                     tokens,
-                    found[f"{mode}_oracle_ms"].tolist(),
+                    group[f"{mode}_bound_ms"].tolist(),
                     mode="lines",
                     line=dotted,
                 )

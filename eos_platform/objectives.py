@@ -70,16 +70,16 @@ def parse(given: Mapping[str, str], costs: Mapping[str, Cost] | None = None) -> 
     Raises:
         EosError: an unknown name, a direction that makes no sense, too few or too many.
     """
-    found = []
+    objectives = []
     for metric, direction in given.items():
         objective = named(metric, costs)
         if direction != objective.direction:
             hint = did_you_mean(direction, [objective.direction])
             raise EosError(f"{metric} can only be {objective.direction}d, not {shown(direction)}{hint}")
-        found.append(objective)
-    if not FEWEST <= len(found) <= MOST:
-        raise EosError(f"two or three objectives are needed, not {len(found)}; such as {_words(DEFAULT)}")
-    return tuple(sorted(found, key=lambda one: -one.sign))
+        objectives.append(objective)
+    if not FEWEST <= len(objectives) <= MOST:
+        raise EosError(f"two or three objectives are needed, not {len(objectives)}; such as {_words(DEFAULT)}")
+    return tuple(sorted(objectives, key=lambda one: -one.sign))
 
 
 def _words(objectives: Iterable[Objective]) -> str:
@@ -94,10 +94,10 @@ def to_json(objectives: Sequence[Objective]) -> str:
 def from_json(text: str | None) -> tuple[Objective, ...]:
     """The objectives in a tag; the default ones where there is none, or none that can be read."""
     try:
-        found = tuple(_objective(one) for one in strict_json.loads(text or ""))
+        objectives = tuple(_objective(one) for one in strict_json.loads(text or ""))
     except (EosError, ValueError, TypeError, KeyError):
         return DEFAULT
-    return found if FEWEST <= len(found) <= MOST else DEFAULT
+    return objectives if FEWEST <= len(objectives) <= MOST else DEFAULT
 
 
 def _objective(values: Mapping[str, Any]) -> Objective:
@@ -120,10 +120,10 @@ def losses(objectives: Sequence[Objective], values: Sequence[float]) -> tuple[fl
     return tuple(-one.sign * value for one, value in zip(objectives, values, strict=True))
 
 
-def told(objectives: Sequence[Objective], values: Mapping[str, float]) -> str:
+def describe_values(objectives: Sequence[Objective], values: Mapping[str, float]) -> str:
     """Values in words: ``accuracy 81.3% at compute ratio 0.210, prefill ms 4.2``."""
-    said = [f"{one.label} {values[one.metric]:{one.format}}" for one in objectives]
-    return f"{said[0]} at {', '.join(said[1:])}"
+    parts = [f"{one.label} {values[one.metric]:{one.format}}" for one in objectives]
+    return f"{parts[0]} at {', '.join(parts[1:])}"
 
 
 def front_title(objectives: Sequence[Objective]) -> str:

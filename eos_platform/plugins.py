@@ -70,11 +70,11 @@ class Registry(Mapping[str, T], Generic[T]):
     def points(self) -> dict[str, EntryPoint]:
         """Entry points by name, found once; of several with one name, the first package's."""
         if self._points is None:
-            found: dict[str, EntryPoint] = {}
+            points: dict[str, EntryPoint] = {}
             # in an order that does not depend on where packages lie, which differs between the nodes of a cluster
             every = sorted(entry_points(group=self.group), key=lambda point: (package_of(point), point.value))
-            self._second = [point for point in every if found.setdefault(point.name, point) is not point]
-            self._points = found
+            self._second = [point for point in every if points.setdefault(point.name, point) is not point]
+            self._points = points
         return self._points
 
     def loaded(self) -> tuple[T, ...]:
@@ -148,11 +148,11 @@ class Registry(Mapping[str, T], Generic[T]):
                 return None, "there is no such plug-in"
             try:
                 thing = point.load()
-                found = self._check(thing)
+                checked = self._check(thing)
                 if self._named and (own := getattr(thing, "name", name)) != name:
                     raise EosError(f"the entry point is called '{name}' and the {self.kind} {shown(own)}")
-                self._loaded[name] = found
-                return found, ""
+                self._loaded[name] = checked
+                return checked, ""
             # whatever another package's code raises, an exit too, is its own fault, and stays there
             except (Exception, SystemExit) as error:
                 first = (str(error).strip() or "no message").splitlines()[0][:200]

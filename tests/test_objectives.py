@@ -4,7 +4,7 @@ import pytest
 
 from eos_platform.common.errors import EosError
 from eos_platform.costs.registry import COSTS as REGISTERED
-from eos_platform.objectives import DEFAULT, from_json, parse, to_json, told
+from eos_platform.objectives import DEFAULT, describe_values, from_json, parse, to_json
 
 
 @pytest.mark.parametrize(
@@ -70,4 +70,4 @@ def test_any_registered_cost_can_be_an_objective():
 
 
 def test_values_in_words():
-    assert told(DEFAULT, {"accuracy": 0.7, "compute_ratio": 0.3}) == "accuracy 70.0% at compute ratio 0.300"
+    assert describe_values(DEFAULT, {"accuracy": 0.7, "compute_ratio": 0.3}) == "accuracy 70.0% at compute ratio 0.300"

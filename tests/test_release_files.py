@@ -15,7 +15,7 @@ from eos_platform.common import former_names, strict_json
 from eos_platform.engine.schema import study_file
 from eos_platform.engine.status import status_of
 from eos_platform.engine.store import optuna_store as store
-from eos_platform.engine.store.run_dir import folder_of
+from eos_platform.engine.store.run_dir import run_dir_of
 from eos_platform.engine.strategy.searcher import StudySearcher
 from eos_platform.operators.spec import OperatorSpec, Target
 from eos_platform.search.checkpoint import FILE, Progress, load_state, save_state
@@ -40,10 +40,15 @@ def former(name: str, table: former_names.FormerNames) -> str:
 def test_an_operator(tmp_path):
     path = RELEASE / "operator.json"
     operator = OperatorSpec.load(path)
-    assert [site.selector for site in operator.sites] == ["cover", "score"]
+    assert [site.selector for site in operator.sites] == ["diverse_topk", "score"]
     assert operator.fingerprint == hashlib.sha256(path.read_bytes()).hexdigest()[:8]
     settings = SearchConfig.of(operator.provenance["search"])
-    assert (settings.selector, settings.steer, settings.ease, settings.sizes) == ("cover", 8, 2.5, True)
+    assert (settings.selector, settings.steering_rank, settings.budget_warm_up, settings.size_bias) == (
+        "diverse_topk",
+        8,
+        2.5,
+        True,
+    )
     written = operator.save(tmp_path / "operator.json").read_text()
     assert strict_json.loads(written)["schema_version"] == 2
     assert not former_in(written)
@@ -54,59 +59,59 @@ def test_an_operator(tmp_path):
 
 def test_a_study_file():
     study = study_file.load(RELEASE / "study.yaml")
-    assert study.space["selector"].choice == ("cover", "score")
-    assert study.space["ease"].when == {"selector": ("cover",)}
-    assert study.search["sizes"] is True
+    assert study.space["selector"].choice == ("diverse_topk", "score")
+    assert study.space["budget_warm_up"].when == {"selector": ("diverse_topk",)}
+    assert study.search["size_bias"] is True
     written = study.to_yaml()
     assert not former_in(written)
     assert study_file.StudyFile.of(study_file.parse(written, "written")) == study
 
 
 def test_overrides_of_a_study_file_under_either_name():
-    for given in ("sizes", former("sizes", former_names.SEARCH)):
+    for given in ("size_bias", former("size_bias", former_names.SEARCH)):
         study = study_file.load(RELEASE / "study.yaml", [f"search.{given}=false"])
-        assert study.search["sizes"] is False
-    for given in ("steer", former("steer", former_names.SEARCH)):
+        assert study.search["size_bias"] is False
+    for given in ("steering_rank", former("steering_rank", former_names.SEARCH)):
         study = study_file.load(RELEASE / "study.yaml", [f"space.{given}={{choice: [1, 2]}}"])
-        assert study.space["steer"].choice == (1, 2)
+        assert study.space["steering_rank"].choice == (1, 2)
 
 
 @pytest.fixture
 def folder(tmp_path):
     """The release's store of its study, where this version looks for it."""
     shutil.copy(RELEASE / "study.yaml", tmp_path)
-    folder = folder_of(study_file.load(tmp_path / "study.yaml"), tmp_path / "runs")
-    folder.prepare()
-    with sqlite3.connect(folder.path / "optuna.db") as database:
+    run_dir = run_dir_of(study_file.load(tmp_path / "study.yaml"), tmp_path / "runs")
+    run_dir.prepare()
+    with sqlite3.connect(run_dir.path / "optuna.db") as database:
         database.executescript((RELEASE / "optuna.sql").read_text())
     database.close()
-    return folder
+    return run_dir
 
 
 def test_a_store_is_read_as_it_is(folder):
     before = (folder.path / "optuna.db").read_bytes()
-    with store.open_store(folder, create=False) as told:
-        status = status_of(folder.study, told)
-    assert status.trials["steer"].tolist() == [4, 6, 8, 0, 5]
-    assert status.trials["selector"].tolist() == ["cover", "score", "cover", "score", "cover"]
+    with store.open_store(folder, create=False) as reported:
+        status = status_of(folder.study, reported)
+    assert status.trials["steering_rank"].tolist() == [4, 6, 8, 0, 5]
+    assert status.trials["selector"].tolist() == ["diverse_topk", "score", "diverse_topk", "score", "diverse_topk"]
     assert (folder.path / "optuna.db").read_bytes() == before
 
 
 def test_a_store_goes_on_under_todays_names(folder):
     for _ in range(2):  # the second time there is nothing to rename
-        with store.open_store(folder, create=True) as told:
-            store.bring_up_to_date(told)
-            store.settle(told)
-            assert told.user_attrs[store.IDENTITY] == folder.study.identity()
-            assert told.user_attrs[store.DIGEST] == store.digest(folder.study.identity())
-            first = told.get_trials(deepcopy=False)[0]
-            assert first.params.keys() == {"budget", "selector", "steer", "ease"}
-            assert first.params["selector"] == "cover"
-    with store.open_store(folder, create=True) as told:
-        searcher = StudySearcher(told, folder.study.space, folder.study.search)
+        with store.open_store(folder, create=True) as reported:
+            store.bring_up_to_date(reported)
+            store.requeue_lost_trials(reported)
+            assert reported.user_attrs[store.IDENTITY] == folder.study.identity()
+            assert reported.user_attrs[store.DIGEST] == store.digest(folder.study.identity())
+            first = reported.get_trials(deepcopy=False)[0]
+            assert first.params.keys() == {"budget", "selector", "steering_rank", "budget_warm_up"}
+            assert first.params["selector"] == "diverse_topk"
+    with store.open_store(folder, create=True) as reported:
+        searcher = StudySearcher(reported, folder.study.space, folder.study.search)
         config = searcher.suggest("queued by the release")
-        assert SearchConfig.of(config["search"]).steer == 5
-        assert SearchConfig.of(config["search"]).ease == 2.5
+        assert SearchConfig.of(config["search"]).steering_rank == 5
+        assert SearchConfig.of(config["search"]).budget_warm_up == 2.5
     with sqlite3.connect(folder.path / "optuna.db") as database:
         names = {name for (name,) in database.execute("SELECT param_name FROM trial_params")}
     database.close()
@@ -123,8 +128,10 @@ def test_the_state_of_a_search(tmp_path):
     progress, best = load_state(tmp_path, config, header["workload"], parameters, optimiser)
     assert isinstance(progress, Progress)
     assert progress.step == config.steps == 20
-    assert torch.equal(parameters.turn, written[f"parameter.{former('turn', former_names.PARAMETERS)}"])
-    assert torch.equal(best["read"], written[f"best.{former('read', former_names.PARAMETERS)}"])
+    assert torch.equal(
+        parameters.direction_delta, written[f"parameter.{former('direction_delta', former_names.PARAMETERS)}"]
+    )
+    assert torch.equal(best["question_proj"], written[f"best.{former('question_proj', former_names.PARAMETERS)}"])
     (tmp_path / FILE).unlink()
     save_state(tmp_path, config, header["workload"], parameters, optimiser, progress, best)
     with safe_open(tmp_path / FILE, framework="pt") as saved:
@@ -137,4 +144,4 @@ def test_a_comparison(tmp_path):
         shutil.copy(RELEASE / name, tmp_path)
     assert read_header(tmp_path)["samples"] > 0
     searched = read_records(tmp_path)[-1]
-    assert OperatorSpec.of(searched["operator"]).sites[0].selector == "cover"
+    assert OperatorSpec.of(searched["operator"]).sites[0].selector == "diverse_topk"

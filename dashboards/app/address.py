@@ -12,14 +12,14 @@ MOST = 6  # operators beside each other
 
 def parse(search: str) -> dict[str, Any]:
     """``?study=..&view=..&run=..&with=a,b`` as ``study``, ``view``, ``run``, ``with`` (a list)."""
-    asked = parse_qs(search.removeprefix("?"))
-    study = asked.get("study", [""])[0]
-    view = asked.get("view", ["front"])[0]
-    beside = [key for key in asked.get("with", [""])[0].split(",") if key]
+    query = parse_qs(search.removeprefix("?"))
+    study = query.get("study", [""])[0]
+    view = query.get("view", ["front"])[0]
+    beside = [key for key in query.get("with", [""])[0].split(",") if key]
     return {
         "study": study,
         "view": view if view in VIEWS and study else "front" if study else "studies",
-        "run": asked.get("run", [""])[0],
+        "run": query.get("run", [""])[0],
         "with": beside[:MOST],
     }
 
@@ -27,7 +27,7 @@ def parse(search: str) -> dict[str, Any]:
 def link(where: Mapping[str, Any], **changes: Any) -> str:
     """The address of a place."""
     place = {**where, **changes}
-    asked = {name: place[name] for name in ("study", "view", "run") if place.get(name)}
+    query = {name: place[name] for name in ("study", "view", "run") if place.get(name)}
     if place.get("with"):
-        asked["with"] = ",".join(place["with"][:MOST])
-    return "/?" + urlencode(asked)
+        query["with"] = ",".join(place["with"][:MOST])
+    return "/?" + urlencode(query)

@@ -15,7 +15,7 @@ from dash import Input, Output, State, dcc, html
 from eos_platform.dashboards.app.address import MOST, link
 from eos_platform.dashboards.app.operator import WAIT, kept_part, skills_of
 from eos_platform.dashboards.app.parts import aria, interval, number, others, percent, plain_table, shown, value
-from eos_platform.dashboards.beside import skills_beside, staircases
+from eos_platform.dashboards.comparison import compared_skills, staircases
 from eos_platform.dashboards.operator import operator_figure
 from eos_platform.protocols import Objective
 
@@ -43,24 +43,24 @@ def layout() -> list[Any]:
     ]
 
 
-def first_choice(found: pd.DataFrame) -> list[str]:
+def first_choice(operators: pd.DataFrame) -> list[str]:
     """A front operator from the middle, and the best hand-designed one at about its compute, else the nearest."""
-    front = found[found["front"]].sort_values("compute_ratio")
+    front = operators[operators["front"]].sort_values("compute_ratio")
     if front.empty:
         return []
     mine = front.iloc[len(front) // 2]
-    placed = found["accuracy"].notna() & (found["compute_ratio"] > 0)
-    designed = found[placed & (found["family"] == "hand-designed")]
+    placed = operators["accuracy"].notna() & (operators["compute_ratio"] > 0)
+    designed = operators[placed & (operators["family"] == "hand-designed")]
     apart = np.log(designed["compute_ratio"] / mine["compute_ratio"]).abs()
     near = designed[apart <= max(NEAR, apart.min())]
     best = near.sort_values("accuracy")["key"].tolist()[-1:]
     return list(dict.fromkeys([mine["key"], *(best or front["key"].tolist()[-1:])]))
 
 
-def choice(found: pd.DataFrame, where: dict[str, Any]) -> list[str]:
+def choice(operators: pd.DataFrame, where: dict[str, Any]) -> list[str]:
     """The operators of the address that there are, else a first choice."""
-    known = set(found["key"])
-    return [key for key in where["with"] if key in known] or first_choice(found)
+    known = set(operators["key"])
+    return [key for key in where["with"] if key in known] or first_choice(operators)
 
 
 def register(app: dash.Dash, studies: Any) -> None:
@@ -76,23 +76,23 @@ def register(app: dash.Dash, studies: Any) -> None:
     def _offer(where: dict[str, Any] | None, typed: str | None, value: list[str] | None) -> tuple[Any, Any]:
         if not where or where["view"] != "compare":
             return dash.no_update, dash.no_update
-        found = studies.operators(where["study"])
-        asked = dash.ctx.triggered_id == "compare-choice"
-        keys = (value or []) if asked else choice(found, where)
+        operators = studies.operators(where["study"])
+        by_choice = dash.ctx.triggered_id == "compare-choice"
+        keys = (value or []) if by_choice else choice(operators, where)
         # a list of thousands would take the browser seconds: those that matter first, more by typing
-        chosen, rest = found["key"].isin(keys), found["accuracy"].notna()
+        chosen, rest = operators["key"].isin(keys), operators["accuracy"].notna()
         if typed:
-            rest &= found["name"].str.contains(typed, case=False, regex=False)
-        rows = found[rest & ~chosen].sort_values(["front", "family", "accuracy"], ascending=[False, True, False])
-        found = pd.concat([found[chosen], rows.head(OFFERED)])
+            rest &= operators["name"].str.contains(typed, case=False, regex=False)
+        rows = operators[rest & ~chosen].sort_values(["front", "family", "accuracy"], ascending=[False, True, False])
+        operators = pd.concat([operators[chosen], rows.head(OFFERED)])
         options = [
             {
                 "value": row["key"],
                 "label": f"{row['name']} · {percent(row['accuracy'])} at {number(row['compute_ratio'])}",
             }
-            for row in found[["key", "name", "accuracy", "compute_ratio"]].to_dict("records")
+            for row in operators[["key", "name", "accuracy", "compute_ratio"]].to_dict("records")
         ]
-        return options, dash.no_update if asked else keys
+        return options, dash.no_update if by_choice else keys
 
     @app.callback(Input("compare-choice", "value"), State("where", "data"), prevent_initial_call=True)
     def _remember(keys: list[str] | None, where: dict[str, Any] | None) -> None:
@@ -104,11 +104,11 @@ def register(app: dash.Dash, studies: Any) -> None:
     def _show(where: dict[str, Any] | None, theme: str | None) -> Any:
         if not where or where["view"] != "compare":
             return None
-        found = studies.operators(where["study"]).set_index("key", drop=False)
-        keys = choice(found, where)
+        operators = studies.operators(where["study"]).set_index("key", drop=False)
+        keys = choice(operators, where)
         if len(keys) < 2:
             return html.P("Choose two operators or more.", className="note")
-        rows = [found.loc[key].to_dict() for key in keys]
+        rows = [operators.loc[key].to_dict() for key in keys]
         diagrams = [studies.diagram(where["study"], key) for key in keys]
         stairs = pd.concat(
             [
@@ -135,7 +135,7 @@ def register(app: dash.Dash, studies: Any) -> None:
             html.Div(
                 [
                     shown(staircases(stairs, names=names), theme, "Visual tokens by decoder layer", "compare-stairs"),
-                    shown(skills_beside(skills, names=names), theme, "Accuracy by skill", "compare-skills"),
+                    shown(compared_skills(skills, names=names), theme, "Accuracy by skill", "compare-skills"),
                 ],
                 className="two",
             ),
@@ -158,7 +158,7 @@ def register(app: dash.Dash, studies: Any) -> None:
 
 
 def _numbers(rows: list[dict[str, Any]], where: dict[str, Any], axes: Sequence[Objective]) -> html.Div:
-    told: list[tuple[str, Any]] = [
+    columns: list[tuple[str, Any]] = [
         ("accuracy", lambda row: percent(row["accuracy"])),
         ("95 % interval (%)", interval),
         ("measured on", lambda row: row["measured_on"] if isinstance(row["measured_on"], str) else ""),
@@ -170,5 +170,5 @@ def _numbers(rows: list[dict[str, Any]], where: dict[str, Any], axes: Sequence[O
         ("family", lambda row: row["family"]),
     ]
     names = [dcc.Link(str(row["name"]), href=link(where, view="operator", run=row["key"])) for row in rows]
-    lines = [[label, *(tell(row) for row in rows)] for label, tell in told]
+    lines = [[label, *(tell(row) for row in rows)] for label, tell in columns]
     return plain_table(["", *names], lines, "Side by side", right=range(1, len(rows) + 1))

@@ -113,17 +113,17 @@ def _radio(name: str, options: dict[str, str]) -> dcc.RadioItems:
 
 
 def chosen(
-    found: pd.DataFrame, families: list[str], regimes: list[str] | None, designs: list[str] | None, show: list[str]
+    operators: pd.DataFrame, families: list[str], regimes: list[str] | None, designs: list[str] | None, show: list[str]
 ) -> pd.DataFrame:
     """The operators that the filters let through."""
-    keep = found["accuracy"].notna() & found["compute_ratio"].notna() & found["family"].isin(families)
+    keep = operators["accuracy"].notna() & operators["compute_ratio"].notna() & operators["family"].isin(families)
     if regimes is not None:
-        keep &= found["regime"].isin(regimes) | (found["family"] == "unreduced")
+        keep &= operators["regime"].isin(regimes) | (operators["family"] == "unreduced")
     if designs:
-        keep &= (found["family"] != "hand-designed") | found["design"].isin(designs)
+        keep &= (operators["family"] != "hand-designed") | operators["design"].isin(designs)
     if "dominated" not in show:
-        keep &= (found["family"] != "searched") | found["front"]
-    return found[keep]
+        keep &= (operators["family"] != "searched") | operators["front"]
+    return operators[keep]
 
 
 def register(app: dash.Dash, studies: Any) -> None:
@@ -144,9 +144,9 @@ def register(app: dash.Dash, studies: Any) -> None:
     def _offer(where, version, regimes, picked, designs, wanted):  # type: ignore[no-untyped-def]
         if not where or not where["study"]:
             return (dash.no_update,) * 4
-        found = studies.operators(where["study"])
-        now = sorted(found.loc[found["family"] != "unreduced", "regime"].dropna().unique())
-        named = sorted(found["design"].dropna().unique())
+        operators = studies.operators(where["study"])
+        now = sorted(operators.loc[operators["family"] != "unreduced", "regime"].dropna().unique())
+        named = sorted(operators["design"].dropna().unique())
         if now == regimes and named == designs:
             return (dash.no_update,) * 4
         # what is new is shown, what was turned off stays off
@@ -223,11 +223,11 @@ def register(app: dash.Dash, studies: Any) -> None:
     def _pick(where, version, selected, on):  # type: ignore[no-untyped-def]
         if not where or where["view"] != "front":
             return None
-        found, axes = studies.operators(where["study"], on), studies.axes(where["study"])
+        operators, axes = studies.operators(where["study"], on), studies.axes(where["study"])
         keys = [point["id"] for point in (selected or {}).get("points", []) if point.get("id")]
-        picked = found[found["key"].isin(keys)]
+        picked = operators[operators["key"].isin(keys)]
         if picked.empty:
-            rows = found[found["front"]].sort_values("compute_ratio")
+            rows = operators[operators["front"]].sort_values("compute_ratio")
             asked = "".join(f" ({name} questions)" for name in rows["measured_on"].dropna().unique())
             caption = f"The Pareto front{asked}, cheapest first{OPENS}"
             if len(rows) > SHOWN:
@@ -262,7 +262,7 @@ def best_within(rows: pd.DataFrame, budget: float | None) -> list[Any]:
     """In words: the best of each family that the budget allows."""
     limit = budget if budget else math.inf
     limit = math.inf if limit >= 1 else limit
-    said: list[Any] = [html.Strong("Best" if limit == math.inf else f"Best within {limit:.3g}"), ": "]
+    text: list[Any] = [html.Strong("Best" if limit == math.inf else f"Best within {limit:.3g}"), ": "]
     parts = []
     for family in ("searched", "hand-designed"):
         mine = rows[(rows["family"] == family) & (rows["compute_ratio"] <= limit)]
@@ -276,4 +276,4 @@ def best_within(rows: pd.DataFrame, budget: float | None) -> list[Any]:
     whole = rows[rows["family"] == "unreduced"]
     if len(whole):
         parts.append(f"unreduced model {percent(whole['accuracy'].iloc[0])}")
-    return [*said, "; ".join(parts)]
+    return [*text, "; ".join(parts)]

@@ -95,9 +95,9 @@ def protect(app: dash.Dash, studies: Any, host: str = "127.0.0.1", allowed: Iter
 
     @server.errorhandler(Exception)
     def _failed(error: Exception) -> Any:
-        said = f"{type(error).__name__}: {printable(error, 300)}"
-        log.error("%s: %s", printable(flask.request.path, 60), said, exc_info=bool(os.environ.get("EOS_DEBUG")))
-        return _line(said, 404 if "_dash-component-suites" in flask.request.path else 500)
+        text = f"{type(error).__name__}: {printable(error, 300)}"
+        log.error("%s: %s", printable(flask.request.path, 60), text, exc_info=bool(os.environ.get("EOS_DEBUG")))
+        return _line(text, 404 if "_dash-component-suites" in flask.request.path else 500)
 
 
 HINT = "eos dashboard --allowed-hosts NAME lets it in"

@@ -75,16 +75,16 @@ def register(app: dash.Dash, studies: Any) -> None:
 
 
 def _cards(counts: dict[str, Any], facts: dict[str, Any]) -> list[Any]:
-    told = {name: str(counts[name]) for name in ("complete", "running", "pruned", "failed")}
+    cards = {name: str(counts[name]) for name in ("complete", "running", "pruned", "failed")}
     planned = f"{counts['done']} of {counts['target']}" if counts["target"] else str(counts["done"])
     over = not counts["left"] or facts["state"] != "running"
     left = "none" if over else duration(counts["eta"]) if counts["eta"] is not None else "not known"
-    told = {"trials done": planned, **told, "time left": left, "study": facts["state"]}
+    cards = {"trials done": planned, **cards, "time left": left, "study": facts["state"]}
     return [
         html.Div(
             [html.Span(value, className="value"), html.Span(name)], className=f"card {name if value != '0' else ''}"
         )
-        for name, value in told.items()
+        for name, value in cards.items()
     ]
 
 

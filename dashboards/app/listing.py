@@ -26,8 +26,8 @@ def register(app: dash.Dash, studies: Any) -> None:
     def _list(where: dict[str, Any] | None, version: str) -> Any:
         if not where or where["study"]:
             return dash.no_update
-        found = studies.listing()
-        if found.empty:
+        listing = studies.listing()
+        if listing.empty:
             return html.P(["Nothing here yet. Run a study: ", html.Code("eos study run quickstart")], className="note")
         lines = [
             [
@@ -41,7 +41,7 @@ def register(app: dash.Dash, studies: Any) -> None:
                 percent(row["best"]),
                 _ago(time.time() - row["updated"]),
             ]
-            for row in found.to_dict("records")
+            for row in listing.to_dict("records")
         ]
         return plain_table(COLUMNS, lines, "Studies and comparisons, the latest first", right=(4, 5, 6, 7, 8))
 

@@ -135,11 +135,11 @@ def _navigation(app: dash.Dash, studies: Any) -> None:
         study = where["study"] if where else ""
         if not where or study in busy:
             raise dash.exceptions.PreventUpdate
-        now, said = ask(study)
+        now, summary = ask(study)
         if now == seen:
             raise dash.exceptions.PreventUpdate
         dash.set_props("version", {"data": now})
-        dash.set_props("live", {"children": said})
+        dash.set_props("live", {"children": summary})
 
     app.clientside_callback(
         ClientsideFunction("eos", "theme"),
@@ -161,8 +161,8 @@ def _news(studies: Any, study: str) -> tuple[str, str]:
     """What changes when the study does (or the list of them, for none), and how things stand in words."""
     if not study:
         names = studies.names()
-        said = f"{len(names)} studies" if len(names) != 1 else "1 study"
-        return f"all:{','.join(names)}:{sum(studies.version(name) for name in names)}", said
+        text = f"{len(names)} studies" if len(names) != 1 else "1 study"
+        return f"all:{','.join(names)}:{sum(studies.version(name) for name in names)}", text
     version, counts = studies.version(study), studies.remaining(study)
     of = f" of {counts['target']}" if counts["target"] else ""
     parts = [f"{counts['done']}{of} trials done"] if counts["done"] or counts["target"] else []

@@ -11,8 +11,8 @@ from dash import Input, Output, dcc, html
 
 from eos_platform.dashboards.app.address import link
 from eos_platform.dashboards.app.parts import copyable, interval, number, others, percent, plain_table, shown, value
-from eos_platform.dashboards.beside import skills_beside
-from eos_platform.dashboards.kept import overlay_png
+from eos_platform.dashboards.comparison import compared_skills
+from eos_platform.dashboards.kept_tokens import overlay_png
 from eos_platform.dashboards.operator import operator_figure
 from eos_platform.protocols import Objective
 
@@ -48,13 +48,13 @@ def register(app: dash.Dash, studies: Any) -> None:
         if not where or where["view"] != "operator":
             return None
         study, key = where["study"], where["run"]
-        found = studies.operators(study)
-        rows = found[found["key"] == key].to_dict("records")
+        operators = studies.operators(study)
+        rows = operators[operators["key"] == key].to_dict("records")
         if not rows:
             return html.P(f"No operator '{key}' in this study.", className="note")
         row = rows[0]
         diagram = studies.diagram(study, key)
-        parts: list[Any] = [_head(row, where, found), _facts(row, studies.axes(study))]
+        parts: list[Any] = [_head(row, where, operators), _facts(row, studies.axes(study))]
         if diagram is None:
             why = f"It failed: {row['failure']}" if isinstance(row["failure"], str) else "It removes nothing."
             parts.append(html.P(f"No operator file. {why}", className="note"))
@@ -73,7 +73,7 @@ def register(app: dash.Dash, studies: Any) -> None:
                             f"Visual tokens by layer. {words}",
                             "operator-diagram",
                         ),
-                        shown(skills_beside(skills_of(row)), theme, "Accuracy by skill", "operator-skills"),
+                        shown(compared_skills(skills_of(row)), theme, "Accuracy by skill", "operator-skills"),
                     ],
                     className="two",
                 )
@@ -91,8 +91,8 @@ def register(app: dash.Dash, studies: Any) -> None:
     def _kept(where: dict[str, Any] | None, waited: int | None) -> tuple[Any, bool]:
         if not where or where["view"] != "operator":
             return None, True
-        found = studies.operators(where["study"])
-        if where["run"] not in set(found["key"]):
+        operators = studies.operators(where["study"])
+        if where["run"] not in set(operators["key"]):
             return None, True
         rows, pictures, why = studies.kept(where["study"], [where["run"]])
         return kept_part(rows, pictures, why)
@@ -101,8 +101,8 @@ def register(app: dash.Dash, studies: Any) -> None:
 def kept_part(rows: pd.DataFrame, pictures: list[dict[str, Any]], why: dict[str, str]) -> tuple[Any, bool]:
     """The overlays, or a word of patience, or why there are none; and whether waiting is over."""
     if "working" in why.values():
-        said = "Working out which tokens are kept on example pictures …"
-        return html.P(said, className="note working", role="status"), False
+        text = "Working out which tokens are kept on example pictures …"
+        return html.P(text, className="note working", role="status"), False
     lacking = [
         html.P(f"Tokens kept by {name} on example pictures: {reason}", className="note") for name, reason in why.items()
     ]
@@ -139,8 +139,8 @@ def kept_grid(rows: pd.DataFrame, pictures: list[dict[str, Any]]) -> html.Div:
     )
 
 
-def _head(row: dict[str, Any], where: dict[str, Any], found: pd.DataFrame) -> html.Div:
-    front = found[found["front"]].sort_values("compute_ratio")["key"].tolist()
+def _head(row: dict[str, Any], where: dict[str, Any], operators: pd.DataFrame) -> html.Div:
+    front = operators[operators["front"]].sort_values("compute_ratio")["key"].tolist()
     steps = []
     if row["key"] in front:
         at = front.index(row["key"])
@@ -159,7 +159,7 @@ def _head(row: dict[str, Any], where: dict[str, Any], found: pd.DataFrame) -> ht
 
 def _facts(row: dict[str, Any], axes: Sequence[Objective]) -> html.Dl:
     on = f" ({row['measured_on']})" if isinstance(row["measured_on"], str) else ""
-    told = {
+    facts = {
         f"accuracy{on}": percent(row["accuracy"]) or str(row["state"]),
         "95 % interval (%)": interval(row),
         "validation accuracy": percent(row["validation"]),
@@ -171,7 +171,7 @@ def _facts(row: dict[str, Any], axes: Sequence[Objective]) -> html.Dl:
         "search took": number(row["seconds"], ".0f") + " s" if not pd.isna(row["seconds"]) else "",
     }
     return html.Dl(
-        [html.Div([html.Dt(name), html.Dd(value)]) for name, value in told.items() if value], className="facts"
+        [html.Div([html.Dt(name), html.Dd(value)]) for name, value in facts.items() if value], className="facts"
     )
 
 

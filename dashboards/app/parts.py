@@ -41,9 +41,9 @@ def shown(figure: go.Figure, theme: str | None, label: str, name: str) -> html.F
     return html.Figure(inner, className="figure", **aria(label=label))
 
 
-def aria(**said: str) -> dict[str, Any]:
+def aria(**label: str) -> dict[str, Any]:
     """Attributes for screen readers."""
-    return {f"aria-{name}": value for name, value in said.items()}
+    return {f"aria-{name}": value for name, value in label.items()}
 
 
 def _empty() -> dict[str, Any]:

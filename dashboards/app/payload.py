@@ -132,13 +132,13 @@ def _check_outputs(output: str, given: Any) -> None:
 
 def _check_value(name: str, value: Any, studies: Any) -> None:
     try:
-        found = KINDS[name].validate_python(value)
+        checked = KINDS[name].validate_python(value)
     except ValidationError as error:
         first = error.errors()[0]
         at = ".".join(map(str, (name, *first["loc"])))
         raise Refused(f"{printable(at, 80)}: {first['msg'][:1].lower()}{printable(first['msg'][1:], 120)}") from None
-    if isinstance(found, Where):
-        if (found.view == "studies") != (not found.study):
+    if isinstance(checked, Where):
+        if (checked.view == "studies") != (not checked.study):
             raise Refused(f"{name}: a study has views, and only the list of studies has none")
-        if found.study and found.study not in studies.names():
-            raise Refused(f"{name}: no study '{printable(found.study, 60)}' here")
+        if checked.study and checked.study not in studies.names():
+            raise Refused(f"{name}: no study '{printable(checked.study, 60)}' here")

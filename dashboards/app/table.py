@@ -79,16 +79,16 @@ def register(app: dash.Dash, studies: Any) -> None:
     def _show(where: dict[str, Any] | None, version: str, find: str | None, order: str, page: int | None) -> Any:
         if not where or where["view"] != "table":
             return None  # what is not seen would slow the rest
-        found = studies.operators(where["study"])
+        operators = studies.operators(where["study"])
         for word in (find or "").lower().split():
-            columns = found[["name", "family", "regime", "state", "design"]].fillna("").astype(str)
-            found = found[columns.agg(" ".join, axis=1).str.lower().str.contains(word, regex=False)]
+            columns = operators[["name", "family", "regime", "state", "design"]].fillna("").astype(str)
+            operators = operators[columns.agg(" ".join, axis=1).str.lower().str.contains(word, regex=False)]
         axes = studies.axes(where["study"])
-        found = ordered(found, order, axes)
-        pages = max(1, -(-len(found) // PAGE))
+        operators = ordered(operators, order, axes)
+        pages = max(1, -(-len(operators) // PAGE))
         at = min(max(page or 1, 1), pages)
-        rows = records(found.iloc[(at - 1) * PAGE : at * PAGE])
-        return operators_table(rows, where, f"{len(found)} operators, page {at} of {pages}", axes)
+        rows = records(operators.iloc[(at - 1) * PAGE : at * PAGE])
+        return operators_table(rows, where, f"{len(operators)} operators, page {at} of {pages}", axes)
 
     @app.callback(
         Output("table-order", "options"),
@@ -110,8 +110,8 @@ def orders(axes: Sequence[Objective]) -> list[dict[str, str]]:
     return [{"value": key, "label": label} for key, label in known.items()]
 
 
-def ordered(found: pd.DataFrame, order: str, axes: Sequence[Objective]) -> pd.DataFrame:
+def ordered(operators: pd.DataFrame, order: str, axes: Sequence[Objective]) -> pd.DataFrame:
     """The operators in one of those orders; those whose value is not known last."""
     further = {one.metric: ("", one.metric, one.sign < 0) for one in others(axes)}
     _, column, rising = (ORDERS | further).get(order, ORDERS["accuracy"])
-    return found.sort_values(column, ascending=rising, na_position="last", kind="stable")
+    return operators.sort_values(column, ascending=rising, na_position="last", kind="stable")

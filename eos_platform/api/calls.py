@@ -73,10 +73,10 @@ def search(
     with frozen(model):
         workload = workload_from(model, loading)
         with shown_progress(chosen.steps, quiet) as moved:
-            found = run_search(
+            result = run_search(
                 workload, chosen, report=_both(report, moved), checkpoint=checkpoint and Path(checkpoint), start=start
             )
-    return Found.of(found)
+    return Found.of(result)
 
 
 def evaluate(

@@ -11,7 +11,7 @@ from eos_platform.operators.spec import OperatorSpec
 WIDTH, HEIGHT, FOOT = 460, 120, 18  # of the picture, pixels
 
 
-def result_html(told: str, operator: OperatorSpec) -> str:
+def result_html(reported: str, operator: OperatorSpec) -> str:
     """The line, the table, the picture."""
     head = "".join(f"<th style='text-align:left'>{name}</th>" for name in ("site", "tokens", "regime", "what it does"))
     rows = "".join(
@@ -22,7 +22,7 @@ def result_html(told: str, operator: OperatorSpec) -> str:
             zip(operator.sites, operator.incoming, operator.regimes, strict=True)
         )
     )
-    title = f"<b>{escape(operator.name)}</b>: {escape(told)}"
+    title = f"<b>{escape(operator.name)}</b>: {escape(reported)}"
     return f"<div>{title}<table><tr>{head}</tr>{rows}</table>{tokens_svg(operator)}</div>"
 
 

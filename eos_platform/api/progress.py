@@ -55,10 +55,10 @@ class NotebookBar:
             self.last = now
             self._shown.update(self._html(self.html(step, curves_told(curves))))
 
-    def html(self, step: int, told: str) -> str:
+    def html(self, step: int, reported: str) -> str:
         """The bar, what is told beside it."""
         bar = f'<progress value="{step}" max="{self.steps}"></progress>'
-        return f"<div>searching {bar} {step} of {self.steps} steps, {escape(told)}</div>"
+        return f"<div>searching {bar} {step} of {self.steps} steps, {escape(reported)}</div>"
 
     def close(self) -> None:
         """Leave one line."""

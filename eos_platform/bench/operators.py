@@ -38,7 +38,7 @@ def searched_like(target: Target, tokens: float, width: int) -> OperatorSpec:
         SiteSpec(
             layer=0,
             keep=first,
-            selector="cover",
+            selector="diverse_topk",
             spread=1.5,
             score={"norm": 0.05, "uniqueness": 0.05},
             probe=_direction(width, 0),
@@ -93,20 +93,20 @@ def operators_for(names: list[str], target: Target, tokens: float, width: int) -
     Raises:
         EosError: a name that is none of these, a file made for another model, a design that cannot have so few tokens.
     """
-    found = []
+    operators = []
     for name in names:
         if name == SEARCHED:
-            found.append((name, searched_like(target, tokens, width)))
+            operators.append((name, searched_like(target, tokens, width)))
         elif name in DESIGNS:
             design = get_design(name)
-            found.append((name, design.build(target, target.tokens if design.fixed else tokens)))
+            operators.append((name, design.build(target, target.tokens if design.fixed else tokens)))
         else:
             operator = _file(name)
             if (operator.target.layers, operator.target.grid) != (target.layers, target.grid):
                 made, has = (f"{one.layers} layers and {one.tokens} tokens" for one in (operator.target, target))
                 raise EosError(f"{name}: made for {made}, not for {has}")
-            found.append((Path(name).stem, operator))
-    for name, operator in found:
+            operators.append((Path(name).stem, operator))
+    for name, operator in operators:
         if operator.sees_less:
             raise EosError(f"operator '{name}' acts in the vision tower, which this benchmark does not run")
-    return found
+    return operators

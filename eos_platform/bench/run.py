@@ -39,13 +39,15 @@ class Plan:
         return len(self.batches) * (1 + len(self.operators) * len(self.tokens))
 
 
-def bench(model: Any, grid: tuple[int, int], plan: Plan, tell: Callable[[str], None] = lambda _: None) -> Iterator[Row]:
+def bench(
+    model: Any, grid: tuple[int, int], plan: Plan, notify: Callable[[str], None] = lambda _: None
+) -> Iterator[Row]:
     """Rows as they are measured: the unreduced model first, at every batch.
 
     Args:
         model: a Hugging Face model with no operator attached.
         grid: rows and columns of the visual tokens in a prompt.
-        tell: what is being timed.
+        notify: what is being timed.
 
     Raises:
         EosError: an operator that is none, or does not fit.
@@ -53,9 +55,9 @@ def bench(model: Any, grid: tuple[int, int], plan: Plan, tell: Callable[[str], N
     first = Bench.of(model, grid, 1, plan.text)
     width = first.x_bsd.shape[-1]
     operators = [
-        (asked, name, operator)
-        for asked in plan.tokens
-        for name, operator in operators_for(plan.operators, first.target, asked, width)
+        (tokens, name, operator)
+        for tokens in plan.tokens
+        for name, operator in operators_for(plan.operators, first.target, tokens, width)
     ]
     for _, _, operator in operators:  # an operator that does not fit is an error before anything is timed
         with first.reading(operator):
@@ -65,21 +67,21 @@ def bench(model: Any, grid: tuple[int, int], plan: Plan, tell: Callable[[str], N
         modes = [mode for mode in plan.modes if mode == "eager" or setup.device.type == "cuda"]
         whole = {"batch": batch, "text": plan.text, "visual": setup.target.tokens}
         with torch.inference_mode():
-            tell(f"unreduced, batch {batch}")
+            notify(f"unreduced, batch {batch}")
             memory = peak_mb(setup.prefill, setup.device)
             shared = {**whole, "operator": "unreduced", "tokens": setup.target.tokens, "memory_mb": memory}
             encode = _encoding(setup, plan)
-            yield _until_first(shared | _alone(setup, plan, modes), encode)
-            for asked, name, operator in operators:
-                tell(f"{name} at {operator.mean_tokens:.0f} tokens, batch {batch}")
-                row = {**whole, "operator": name, "asked_tokens": asked, "tokens": operator.mean_tokens}
-                seen = setup.seen_by(operator)
+            yield _until_first(shared | _unreduced(setup, plan, modes), encode)
+            for requested, name, operator in operators:
+                notify(f"{name} at {operator.mean_tokens:.0f} tokens, batch {batch}")
+                row = {**whole, "operator": name, "requested_tokens": requested, "tokens": operator.mean_tokens}
+                seen = setup.encoded_with(operator)
                 reads = OperatorPlan.of(operator).tower_features
                 first_token = _encoding(seen, plan, operator) if reads else encode
                 yield _until_first(row | _compared(seen, operator, plan, modes), first_token)
 
 
-def _alone(setup: Bench, plan: Plan, modes: Sequence[str]) -> Row:
+def _unreduced(setup: Bench, plan: Plan, modes: Sequence[str]) -> Row:
     row: Row = {}
     for mode in modes:
         if mode == "compiled":  # nothing to fuse
@@ -100,16 +102,16 @@ def _compared(setup: Bench, operator: OperatorSpec, plan: Plan, modes: Sequence[
     for mode in modes:
         ways = {
             "unreduced": _way(mode, nullcontext, setup.prefill),
-            "oracle": _way(mode, lambda: setup.oracle(operator.counts), short.prefill),
+            "lower bound": _way(mode, lambda: setup.lower_bound(operator.counts), short.prefill),
             "deployed": _way(mode, lambda: setup.reduced(operator, mode == "compiled"), setup.prefill),  # noqa: B023
         }
-        found = rounds(ways, setup.device, plan.repeats)
-        row[f"{mode}_prefill_ms"] = statistics.median(found["deployed"])
-        row[f"{mode}_oracle_ms"] = statistics.median(found["oracle"])
-        row[f"{mode}_over_oracle"] = ratio(found["deployed"], found["oracle"])
-        row[f"{mode}_speedup"] = ratio(found["unreduced"], found["deployed"])
+        times = rounds(ways, setup.device, plan.repeats)
+        row[f"{mode}_prefill_ms"] = statistics.median(times["deployed"])
+        row[f"{mode}_bound_ms"] = statistics.median(times["lower bound"])
+        row[f"{mode}_over_bound"] = ratio(times["deployed"], times["lower bound"])
+        row[f"{mode}_speedup"] = ratio(times["unreduced"], times["deployed"])
         row[f"{mode}_own_ms"] = statistics.median(
-            deployed - oracle for deployed, oracle in zip(found["deployed"], found["oracle"], strict=True)
+            deployed - bound for deployed, bound in zip(times["deployed"], times["lower bound"], strict=True)
         )
         if plan.decode and mode != "compiled":  # sites have no part in decoding
             with setup.reduced(operator):
@@ -152,9 +154,9 @@ def _decoding(setup: Bench, plan: Plan, mode: str) -> float:
 
 def _throughput(row: Row, setup: Bench, plan: Plan) -> Row:
     """Answers a second: one prefill and ``new`` decoding steps, the batch at once."""
-    found: Row = {}
+    throughput: Row = {}
     for mode in MODES:
         if f"{mode}_decode_ms" in row:
             total = row[f"{mode}_prefill_ms"] + plan.new * row[f"{mode}_decode_ms"]
-            found[f"{mode}_answers_s"] = 1000 * len(setup.x_bsd) / total
-    return found
+            throughput[f"{mode}_answers_s"] = 1000 * len(setup.x_bsd) / total
+    return throughput

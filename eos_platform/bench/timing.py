@@ -47,14 +47,14 @@ class Way:
 
 def rounds(ways: Mapping[str, Way], device: torch.device, repeats: int) -> dict[str, list[float]]:
     """Milliseconds of each, ``repeats`` times in turns: device time on CUDA, wall time on a CPU."""
-    found: dict[str, list[float]] = {name: [] for name in ways}
+    times: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(-WARM_UP if device.type == "cuda" else -1, repeats):
         for name, way in ways.items():
             with way.around():
                 taken = _once(way.run, device)
             if turn >= 0:
-                found[name].append(taken)
-    return found
+                times[name].append(taken)
+    return times
 
 
 def _once(work: Callable[[], Any], device: torch.device) -> float:

@@ -23,9 +23,9 @@ from eos_platform.models.adapters.base import Parts
 from eos_platform.models.adapters.prefill import Prefill
 from eos_platform.models.adapters.target import parts_of
 from eos_platform.models.loading.unwrap import unwrapped
-from eos_platform.models.runtime.decoder_hooks import Session
+from eos_platform.models.runtime.decoder_hooks import DecoderHooks
 from eos_platform.models.runtime.layout import Layout
-from eos_platform.models.vision.tower import Sight, Tower
+from eos_platform.models.vision.tower import Tower, VisionFeatures
 from eos_platform.operators.plan import OperatorPlan
 from eos_platform.operators.spec import OperatorSpec, Target
 
@@ -116,7 +116,7 @@ class Bench:
         finally:
             tower.remove()
 
-    def seen_by(self, operator: OperatorSpec) -> Bench:
+    def encoded_with(self, operator: OperatorSpec) -> Bench:
         """The same prompts with what the operator's sites read in the vision tower, read there.
 
         Raises:
@@ -126,12 +126,12 @@ class Bench:
             if not tower.names:
                 return self
             self.encode()
-            assert tower.sight is not None
+            assert tower.vision_features is not None
             # a prompt may hold several pictures, or tiles of one, as a single grid
-            told = {name: tensor.reshape(len(self.x_bsd), -1, *tensor.shape[2:]) for name, tensor in
-                    tower.sight.told.items()}  # fmt: skip
+            features = {name: tensor.reshape(len(self.x_bsd), -1, *tensor.shape[2:]) for name, tensor in
+                    tower.vision_features.features.items()}  # fmt: skip
         layout = replace(self.layout)
-        Sight(told).put_into(layout)
+        VisionFeatures(features).add_to(layout)
         return replace(self, layout=layout)
 
     def decode(self, cache: Any) -> Tensor:
@@ -141,18 +141,18 @@ class Bench:
     @contextmanager
     def reduced(self, operator: OperatorSpec, compiled: bool = False) -> Iterator[None]:
         """With an operator at work; ``compiled``: with its sites fused."""
-        session = Session(self.model, self.parts, OperatorPlan.of(operator), self.layout, compiled=compiled)
+        hooks = DecoderHooks(self.model, self.parts, OperatorPlan.of(operator), self.layout, compiled=compiled)
         try:
             yield
         finally:
-            session.remove()
+            hooks.remove()
 
     def shortened(self, counts: Sequence[int]) -> Bench:
         """A prompt with only as many visual tokens as the first layer gets."""
         return replace(self, x_bsd=self.x_bsd[:, : counts[0] + self.text].contiguous())
 
     @contextmanager
-    def oracle(self, counts: Sequence[int]) -> Iterator[None]:
+    def lower_bound(self, counts: Sequence[int]) -> Iterator[None]:
         """While it holds, a ``shortened`` prompt is cut before each layer that has fewer tokens, at no cost."""
         lengths = [count + self.text for count in counts]
         hooks = [

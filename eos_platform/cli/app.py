@@ -17,7 +17,7 @@ from eos_platform.cli.data import data_app
 from eos_platform.cli.errors import Commands
 from eos_platform.cli.explain import explain
 from eos_platform.cli.front import front
-from eos_platform.cli.options import AllowBad, Data, Missing, Options, Sets, Task, Trust, task_of, tell_bad
+from eos_platform.cli.options import AllowBad, Data, Missing, Options, Sets, Task, Trust, report_bad_rows, task_of
 from eos_platform.cli.plugins import plugins
 from eos_platform.cli.public.benchmark import benchmark
 from eos_platform.cli.public.lmms import lmms
@@ -121,7 +121,7 @@ def search(
         workload = load_workload(
             model, chosen, device, trust_remote_code=trust_remote_code, allow_missing=allow_missing
         )
-    tell_bad(workload)
+    report_bad_rows(workload)
     console = terminal.console()
     with search_bar(console, config.steps) as report:
         result = run_search(workload, config, report=report, checkpoint=state)
@@ -171,24 +171,24 @@ def evaluate(
     from eos_platform.terminal.tables import operator_table, skills_table
 
     spec = OperatorSpec.load(operator) if operator else None
-    asked = [COSTS.get_named(name) for name in costs or ()]
+    fields = [COSTS.get_named(name) for name in costs or ()]
     chosen = task_of(task, data, allow_bad, model, options)
     with data_bar(terminal.console()):
         workload = load_workload(
             model, chosen, device, trust_remote_code=trust_remote_code, allow_missing=allow_missing
         )
-    tell_bad(workload)
+    report_bad_rows(workload)
     console = terminal.console()
     with console.status(f"evaluating on {questions} questions"), data_bar(console):
-        found = run_evaluation(workload, spec, split="heldout", questions=questions)
-        whole = run_evaluation(workload, None, split="heldout", questions=questions) if spec else found
+        evaluation = run_evaluation(workload, spec, split="heldout", questions=questions)
+        whole = run_evaluation(workload, None, split="heldout", questions=questions) if spec else evaluation
     deployed = spec or OperatorSpec(name=workload.name, target=workload.target)
-    low, high = interval(found.scores)
+    low, high = interval(evaluation.scores)
     ratio = float(compute_ratio(deployed, workload.shape, workload.text_tokens))
     console.print(operator_table(deployed))
-    console.print(skills_table(found.per_skill, whole.per_skill if spec else None))
+    console.print(skills_table(evaluation.per_skill, whole.per_skill if spec else None))
     console.print(
-        f"accuracy {found.accuracy:.1%} (95 %: {low:.1%} .. {high:.1%}, {found.questions} questions) "
+        f"accuracy {evaluation.accuracy:.1%} (95 %: {low:.1%} .. {high:.1%}, {evaluation.questions} questions) "
         f"at compute ratio {ratio:.3f}",
         soft_wrap=True,
     )
@@ -196,7 +196,7 @@ def evaluate(
         low, high = interval(whole.scores)
         console.print(f"unreduced model: {whole.accuracy:.1%} (95 %: {low:.1%} .. {high:.1%})", soft_wrap=True)
     context = cost_context(workload, "heldout", questions)
-    for cost in asked:
+    for cost in fields:
         beside = f" (unreduced {shown_quantity(measure(cost, context, None), cost)})" if spec else ""
         console.print(f"{shown_cost(measure(cost, context, spec), cost)}{beside}", soft_wrap=True)
 

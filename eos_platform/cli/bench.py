@@ -93,19 +93,19 @@ def bench(
             progress.advance(task)
             write_atomic(out / ROWS, "".join(strict_json.dumps(strict_json.plain(one)) + "\n" for one in rows))
     console.print(table(rows), soft_wrap=True)
-    found = frame(rows)
-    write_atomic(out / TABLE, found.to_csv(index=False))
+    results = frame(rows)
+    write_atomic(out / TABLE, results.to_csv(index=False))
     from eos_platform.dashboards.page import alone
     from eos_platform.dashboards.speed import speed_figure
 
-    write_atomic(out / PAGE, alone(speed_figure(found)))
+    write_atomic(out / PAGE, alone(speed_figure(results)))
     terminal.stored()
     console.print(f"wrote {out / ROWS}, {out / TABLE}, {out / PAGE}", soft_wrap=True)
     if mlflow != "none":
-        _log(mlflow, name, found, out)
+        _log(mlflow, name, results, out)
 
 
-def _log(uri: str, name: str, found: Any, out: Path) -> None:
+def _log(uri: str, name: str, results: Any, out: Path) -> None:
     """One run with the table and the page."""
     from eos_platform.common.addresses import masked
     from eos_platform.tracking.client import TROUBLE, connect, experiment_of, first_line
@@ -113,7 +113,7 @@ def _log(uri: str, name: str, found: Any, out: Path) -> None:
     try:
         client = connect(uri)
         run = client.create_run(experiment_of(client, "eos bench", None).experiment_id, run_name=name)
-        client.log_table(run.info.run_id, found, artifact_file="bench.json")
+        client.log_table(run.info.run_id, results, artifact_file="bench.json")
         client.log_artifact(run.info.run_id, str(out / PAGE))
         client.set_terminated(run.info.run_id)
     except TROUBLE as error:
@@ -121,17 +121,17 @@ def _log(uri: str, name: str, found: Any, out: Path) -> None:
 
 
 def _words(text: str, option: str) -> tuple[str, ...]:
-    found = tuple(part.strip() for part in text.split(",") if part.strip())
-    if not found:
+    parts = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not parts:
         raise EosError(f"{option}: nothing given")
-    return found
+    return parts
 
 
 def _numbers(text: str, option: str) -> list[float]:
     try:
-        found = [float(word) for word in _words(text, option)]
+        parts = [float(word) for word in _words(text, option)]
     except ValueError:
         raise EosError(f"{option} {brief(text)}: expected numbers with commas between") from None
-    if not all(1 <= number <= MOST for number in found):
+    if not all(1 <= number <= MOST for number in parts):
         raise EosError(f"{option} {brief(text)}: every number must be 1 or more, and {MOST:,} at most")
-    return found
+    return parts

@@ -47,20 +47,20 @@ def cluster_check(
 
     check(storage)
     with ray_session(address, ship):
-        found = examine(storage, token=token_wanted())
+        nodes = examine(storage, token=token_wanted())
     table = plain_table(left=("node", "package"), right=("CPUs", "GPUs", "memory", "Python", "ray", "torch"))
-    for node in found:
+    for node in nodes:
         memory = f"{node.resources.get('memory', 0.0) / 2**30:.1f} GiB"
         counts = (f"{node.resources.get(name, 0.0):g}" for name in ("CPU", "GPU"))
-        versions = (node.told.get(name, "") for name in ("package", "python", "ray", "torch"))
+        versions = (node.facts.get(name, "") for name in ("package", "python", "ray", "torch"))
         package, *others = versions
         table.add_row(node.address, package, *counts, memory, *others)
     console = terminal.console()
     console.print(table)
-    unfit = [node for node in found if node.wrong]
+    unfit = [node for node in nodes if node.wrong]
     for node in unfit:
         for wrong in node.wrong:
             console.print(f"node {node.address} {wrong}", style="yellow", soft_wrap=True)
     if unfit:
-        raise EosError(f"{len(unfit)} of {len(found)} nodes cannot run studies")
-    console.print(f"all {len(found)} nodes can run studies")
+        raise EosError(f"{len(unfit)} of {len(nodes)} nodes cannot run studies")
+    console.print(f"all {len(nodes)} nodes can run studies")

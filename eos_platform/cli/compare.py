@@ -142,10 +142,10 @@ def report(folder: Path, mlflow: str = "none") -> None:
         log = ComparisonLog(mlflow, f"compare {header['model']}", header["uid"], _artifacts(mlflow))
         intervals = {row["key"]: (row["accuracy_low"], row["accuracy_high"]) for row in points.to_dict("records")}
         log.operators([record for record in records if record["key"] in intervals], intervals)
-        told = zip(volumes["family"], volumes["design"], volumes["hypervolume"], strict=True)
+        rows = zip(volumes["family"], volumes["design"], volumes["hypervolume"], strict=True)
         log.summary(
             {**files, store.HEADER: (folder / store.HEADER).read_text()},
-            {f"hypervolume/{family}": value for family, design, value in told if not design},
+            {f"hypervolume/{family}": value for family, design, value in rows if not design},
         )
         log.close("FINISHED")
         console.print(f"runs  {open_command(mlflow)}", soft_wrap=True)
@@ -153,7 +153,7 @@ def report(folder: Path, mlflow: str = "none") -> None:
 
 def _page(header: dict[str, Any], records: list[dict[str, Any]], points: pd.DataFrame) -> str:
     from eos_platform.analysis.comparison.overlays import kept_of
-    from eos_platform.dashboards.kept import kept_figure
+    from eos_platform.dashboards.kept_tokens import kept_figure
     from eos_platform.dashboards.page import page
     from eos_platform.dashboards.pareto import pareto_figure
     from eos_platform.dashboards.skills import skills_figure

@@ -65,9 +65,9 @@ def make(uri: str, interface: str, host: str = "127.0.0.1", allowed: Iterable[st
     from eos_platform.dashboard_data.studies import Studies
     from eos_platform.dashboards.app import make_app
 
-    found = Studies(uri, interface)
-    found.names()
-    return make_app(found, host=host, allowed=allowed)
+    studies = Studies(uri, interface)
+    studies.names()
+    return make_app(studies, host=host, allowed=allowed)
 
 
 def free_port(host: str, port: int) -> int:

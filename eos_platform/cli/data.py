@@ -54,9 +54,9 @@ def check(
     console = terminal.console()
     with data_bar(console):
         task = Checked(**{**chosen, "allow_bad": 1.0})
-    found = report(task)
-    _show(console, found)
-    write_atomic(out / REPORT, strict_json.dumps(found, indent=2) + "\n")
+    result = report(task)
+    _show(console, result)
+    write_atomic(out / REPORT, strict_json.dumps(result, indent=2) + "\n")
     write_atomic(out / BAD, "".join(f"{line}\n" for line in task.bad))
     written = [REPORT, BAD]
     questions = [one for split in SPLITS if task.loaded.rows for one in task.all(split)]
@@ -93,12 +93,12 @@ def show(
 
     chosen = _files(data, allow_bad, options)
     check_writable(out)
-    found = shown_prompt(Files(**chosen), number, model, trust_remote_code)
+    result = shown_prompt(Files(**chosen), number, model, trust_remote_code)
     stream = io.BytesIO()
-    found.picture.save(stream, "PNG")
+    result.picture.save(stream, "PNG")
     write_atomic(out, stream.getvalue())
     console = terminal.console()
-    for line in found.lines:
+    for line in result.lines:
         console.print(printable(line), soft_wrap=True, markup=False, highlight=False)
     console.print(f"wrote {out}", soft_wrap=True, markup=False)
 
@@ -109,32 +109,35 @@ def _files(data: str, allow_bad: str | None, options: list[str] | None) -> dict[
     return {key: value for key, value in chosen.items() if key != "name"}
 
 
-def _show(console: Any, found: dict[str, Any]) -> None:
+def _show(console: Any, result: dict[str, Any]) -> None:
     """The report as a person reads it."""
 
     def say(text: str) -> None:
         console.print(printable(text), soft_wrap=True, markup=False, highlight=False)
 
-    say(f"{found['data']}: {found['format']}, {found['rows']:,} rows, {found['usable']:,} usable, {found['bad']:,} bad")
-    sizes = found["sizes"]
     say(
-        f"pictures: {found['pictures']:,} different, {found['copies']:,} copies, {sizes['different']:,} sizes"
-        + (f" from {sizes['smallest']} to {sizes['largest']}" if sizes["different"] else "")
-        + (f"; {found['several_pictures']:,} questions about several" if found["several_pictures"] else "")
-        + (f"; {found['films']:,} films" if found["films"] else "")
+        f"{result['data']}: {result['format']}, {result['rows']:,} rows, "
+        f"{result['usable']:,} usable, {result['bad']:,} bad"
     )
-    for split, counts in found["splits"].items():
+    sizes = result["sizes"]
+    say(
+        f"pictures: {result['pictures']:,} different, {result['copies']:,} copies, {sizes['different']:,} sizes"
+        + (f" from {sizes['smallest']} to {sizes['largest']}" if sizes["different"] else "")
+        + (f"; {result['several_pictures']:,} questions about several" if result["several_pictures"] else "")
+        + (f"; {result['films']:,} films" if result["films"] else "")
+    )
+    for split, counts in result["splits"].items():
         say(f"  {split}: {counts['questions']:,} questions about {counts['pictures']:,} pictures")
-    say("groups: " + _listed(found["groups"].items()))
-    answers = found["answers"]
+    say("groups: " + _listed(result["groups"].items()))
+    answers = result["answers"]
     say(
         f"answers: {answers['different']:,} different, {answers['rows_without']:,} rows without"
         + (f"; most frequent: {_listed(answers['most_frequent'])}" if answers["different"] else "")
     )
-    say(f"metric: {found['metric']} ({found['metric_why']})")
-    for remark in found["remarks"]:
+    say(f"metric: {result['metric']} ({result['metric_why']})")
+    for remark in result["remarks"]:
         say(f"note: {remark}")
-    for kind, one in found["bad_by_reason"].items():
+    for kind, one in result["bad_by_reason"].items():
         say(f"bad: {one['rows']:,} rows: {kind}")
         for line in one["first"]:
             say(f"  {line}")
@@ -142,5 +145,5 @@ def _show(console: Any, found: dict[str, Any]) -> None:
 
 def _listed(pairs: Any, most: int = 8) -> str:
     pairs = list(pairs)
-    told = ", ".join(f"{name} {count:,}" for name, count in pairs[:most])
-    return told + (f" and {len(pairs) - most:,} more" if len(pairs) > most else "")
+    reported = ", ".join(f"{name} {count:,}" for name, count in pairs[:most])
+    return reported + (f" and {len(pairs) - most:,} more" if len(pairs) > most else "")

@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 from eos_platform.common import console as terminal
-from eos_platform.common.boundary import EXIT_BAD_INPUT, tell
+from eos_platform.common.boundary import EXIT_BAD_INPUT, report_error
 from eos_platform.common.errors import brief
 
 EXIT_INTERRUPTED = 130
@@ -31,11 +31,11 @@ class Commands(typer.core.TyperGroup):
         windows_expand_args: bool = True,
         **extra: Any,
     ) -> Any:
-        told = (args, prog_name, complete_var)
+        ignored = (args, prog_name, complete_var)
         if not standalone_mode:
-            return super().main(*told, standalone_mode=False, windows_expand_args=windows_expand_args, **extra)
+            return super().main(*ignored, standalone_mode=False, windows_expand_args=windows_expand_args, **extra)
         try:
-            done = super().main(*told, standalone_mode=False, windows_expand_args=windows_expand_args, **extra)
+            done = super().main(*ignored, standalone_mode=False, windows_expand_args=windows_expand_args, **extra)
         except ClickException as error:
             if type(error).__name__ == "NoArgsIsHelpError":
                 error.show()
@@ -56,7 +56,7 @@ class Commands(typer.core.TyperGroup):
             terminal.say("eos: stopped", stderr=True)
             raise typer.Exit(EXIT_INTERRUPTED) from None
         except BaseException as error:
-            raise typer.Exit(tell(error)) from None
+            raise typer.Exit(report_error(error)) from None
 
 
 def _line(error: Any) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from eos_platform.cli.options import AllowBad, Data, Missing, Options, Task, Trust, task_of, tell_bad
+from eos_platform.cli.options import AllowBad, Data, Missing, Options, Task, Trust, report_bad_rows, task_of
 from eos_platform.common import console as terminal
 from eos_platform.common import strict_json
 from eos_platform.common.files import check_writable, write_atomic
@@ -67,47 +67,47 @@ def explain(
 
     with data_bar(terminal.console()):
         workload = load_workload(name, chosen, device, trust_remote_code=trust_remote_code, allow_missing=allow_missing)
-    tell_bad(workload)
+    report_bad_rows(workload)
     with _bar() as advance:
-        found = look(workload, spec, questions=questions, pictures=pictures, advance=advance)
+        explanation = look(workload, spec, questions=questions, pictures=pictures, advance=advance)
     console = terminal.console()
-    _show(console, found)
+    _show(console, explanation)
     if out is not None:
-        for file, text in zip(files, _texts(found), strict=True):
+        for file, text in zip(files, _texts(explanation), strict=True):
             write_atomic(out / file, text)
             terminal.stored()
             console.print(f"wrote {out / file}", soft_wrap=True)
 
 
-def _texts(found: Explanation) -> tuple[str, str, str, str]:
+def _texts(explanation: Explanation) -> tuple[str, str, str, str]:
     from eos_platform.analysis.explain.report import markdown
 
-    data = strict_json.dumps(found.to_dict(), indent=2) + "\n"
-    return markdown(found), found.ablations.to_csv(index=False), data, _page(found)
+    data = strict_json.dumps(explanation.to_dict(), indent=2) + "\n"
+    return markdown(explanation), explanation.ablations.to_csv(index=False), data, _page(explanation)
 
 
-def _show(console: Console, found: Explanation) -> None:
+def _show(console: Console, explanation: Explanation) -> None:
     from eos_platform.analysis.explain.report import ranking_line, site_head, summary_lines
 
     def say(text: str = "", **style: Any) -> None:
         console.print(text, **style)
 
-    name = terminal.printable(found.operator.name, NAME)
-    say(f"{name}: {found.operator.regime}, on {terminal.printable(found.model)}", style="bold")
-    for line in summary_lines(found):
+    name = terminal.printable(explanation.operator.name, NAME)
+    say(f"{name}: {explanation.operator.regime}, on {terminal.printable(explanation.model)}", style="bold")
+    for line in summary_lines(explanation):
         say(f"- {line}")
-    for site in found.sites:
+    for site in explanation.sites:
         say(f"\nsite {site['site']}, {site_head(site)}", style="bold")
         for line in (*site["words"], ranking_line(site)):
             if line:
                 say(f"- {line}")
     say("\nvisual tokens entering each layer", style="bold")
-    for line in staircase(found.operator):
+    for line in staircase(explanation.operator):
         console.print(line, soft_wrap=True)
-    if len(found.ablations):
+    if len(explanation.ablations):
         say("\nwhat each parameter is worth: one changed at a time, largest loss first", style="bold")
-        console.print(ablations_table(found.ablations))
-        if not found.ablations["matched"].all():
+        console.print(ablations_table(explanation.ablations))
+        if not explanation.ablations["matched"].all():
             say("compute ratios in brackets are not the operator's: these rows are not matched")
 
 
@@ -143,15 +143,18 @@ def ablations_table(ablations: pd.DataFrame) -> Table:
     return table
 
 
-def _page(found: Explanation) -> str:
+def _page(explanation: Explanation) -> str:
     import pandas as pd
 
     from eos_platform.analysis.explain.report import ranking_line, site_head, summary_lines
     from eos_platform.dashboards.explain import ablation_figure, staircase_figure
-    from eos_platform.dashboards.kept import kept_figure
+    from eos_platform.dashboards.kept_tokens import kept_figure
     from eos_platform.dashboards.page import page
 
-    shown = [(found.operator.name, found.operator), *((near.design, near.operator) for near in found.nearest[:3])]
+    shown = [
+        (explanation.operator.name, explanation.operator),
+        *((near.design, near.operator) for near in explanation.nearest[:3]),
+    ]
     layers = pd.DataFrame(
         [
             {"operator": label, "layer": layer, "tokens": tokens}
@@ -159,57 +162,59 @@ def _page(found: Explanation) -> str:
             for layer, tokens in enumerate(spec.counts)
         ]
     )
-    note = f"one changed at a time, {found.questions:,} validation questions; hollow: at another compute ratio"
-    of = f"of {found.operator.target.tokens}"
-    of += "; dotted: the nearest hand-designed operators at this compute" if found.nearest else ""
-    figures = [ablation_figure(found.ablations, subtitle=note)] if len(found.ablations) else []
+    note = f"one changed at a time, {explanation.questions:,} validation questions; hollow: at another compute ratio"
+    of = f"of {explanation.operator.target.tokens}"
+    of += "; dotted: the nearest hand-designed operators at this compute" if explanation.nearest else ""
+    figures = [ablation_figure(explanation.ablations, subtitle=note)] if len(explanation.ablations) else []
     figures.append(staircase_figure(layers, subtitle=of))
-    if found.examples and any(found.kept):
+    if explanation.examples and any(explanation.kept):
         rows = [
             {
                 "column": _column(site),
-                "ratio": round(found.compute_ratio, 3),
+                "ratio": round(explanation.compute_ratio, 3),
                 "picture": picture,
                 "origin": site["origin"],
                 "size": site["size"],
                 "caption": f"{len(site['origin'])} tokens",
             }
-            for picture, sites in enumerate(found.kept)
+            for picture, sites in enumerate(explanation.kept)
             for site in _apart(sites)
         ]
-        figures.append(kept_figure(pd.DataFrame(rows), found.examples, "Tokens kept after each site"))
-    if found.asked:
-        figures.append(_asked(found))
-    lines = summary_lines(found)
-    for site in found.sites:
-        told = [*site["words"], ranking_line(site)]
-        lines.append(f"site {site['site']}, {site_head(site)}: {'; '.join(line for line in told if line)}")
+        figures.append(kept_figure(pd.DataFrame(rows), explanation.examples, "Tokens kept after each site"))
+    if explanation.asked:
+        figures.append(_asked(explanation))
+    lines = summary_lines(explanation)
+    for site in explanation.sites:
+        sentences = [*site["words"], ranking_line(site)]
+        lines.append(f"site {site['site']}, {site_head(site)}: {'; '.join(line for line in sentences if line)}")
     lead = "\n".join(f"{line[:1].upper()}{line[1:]}." for line in lines)
     return page(
-        f"{terminal.printable(found.operator.name, NAME)}: {found.operator.regime}, on {found.model}", lead, figures
+        f"{terminal.printable(explanation.operator.name, NAME)}: {explanation.operator.regime}, on {explanation.model}",
+        lead,
+        figures,
     )
 
 
-def _asked(found: Explanation) -> Figure:
+def _asked(explanation: Explanation) -> Figure:
     """What is kept of one picture for several questions."""
     import pandas as pd
 
     from eos_platform.analysis.comparison.overlays import verdict
-    from eos_platform.dashboards.kept import kept_figure
+    from eos_platform.dashboards.kept_tokens import kept_figure
 
     rows = [
         {
             "column": _two_lines(question["text"].rstrip("?")),
-            "ratio": round(found.compute_ratio, 3),
+            "ratio": round(explanation.compute_ratio, 3),
             "picture": 0,
             "origin": sites[-1]["origin"],
             "size": sites[-1]["size"],
             "caption": f"{question['answer']}: {verdict(question['right'])}",
         }
-        for question, sites in zip(found.asked, found.kept_asked, strict=True)
+        for question, sites in zip(explanation.asked, explanation.kept_asked, strict=True)
     ]
-    left = f"{len(found.kept_asked[0][-1]['origin'])} of {found.operator.target.tokens} tokens stay"
-    picture = {**found.asked[0], "text": f"the same picture, {len(rows)} questions", "answer": left}
+    left = f"{len(explanation.kept_asked[0][-1]['origin'])} of {explanation.operator.target.tokens} tokens stay"
+    picture = {**explanation.asked[0], "text": f"the same picture, {len(rows)} questions", "answer": left}
     return kept_figure(pd.DataFrame(rows), [picture], "The question decides which tokens stay")
 
 

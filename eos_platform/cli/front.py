@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from eos_platform.cli.options import AllowBad, Data, Missing, Options, Task, Trust, task_of, tell_bad
+from eos_platform.cli.options import AllowBad, Data, Missing, Options, Task, Trust, report_bad_rows, task_of
 from eos_platform.common import console as terminal
 from eos_platform.common.files import check_writable
 
@@ -62,8 +62,8 @@ def front(
     else:
         # without any, the cost's own error says in which unit they are
         given = [{"budget": text.strip()} for text in budgets.split(",")] if budgets else [{}]
-        asked = [SearchConfig.of({**fields, **one}, "--budgets") for one in given]
-        wanted, config = tuple(one.budget for one in asked), asked[0]
+        configs = [SearchConfig.of({**fields, **one}, "--budgets") for one in given]
+        wanted, config = tuple(one.budget for one in configs), configs[0]
     about = COSTS.get_named(config.cost)
     other = () if about.name == COMPUTE else (about.label,)
     steps = sum(one.steps for one in configs_of(config, wanted))
@@ -74,7 +74,7 @@ def front(
         workload = load_workload(
             model, chosen, device, trust_remote_code=trust_remote_code, allow_missing=allow_missing
         )
-    tell_bad(workload)
+    report_bad_rows(workload)
     console = terminal.console()
     right = ("budget", *other, "ratio", "tokens", "accuracy", "s")
     table = plain_table("validation accuracy, deployed", right=right, left=("operator",))

@@ -55,9 +55,9 @@ def task_of(
     from eos_platform.tasks.choice import checked, default_for, parsed
 
     name = task if task is not None else "files" if data is not None else default_for(model)
-    told = parsed(name, options or ())
+    reported = parsed(name, options or ())
     data = None if data is None else str(data)
-    return checked({**told, "name": name, "data": data, "allow_bad": _share(allow_bad)})
+    return checked({**reported, "name": name, "data": data, "allow_bad": _share(allow_bad)})
 
 
 def _share(text: str | float | None) -> float | None:
@@ -77,7 +77,7 @@ def _share(text: str | float | None) -> float | None:
     return share
 
 
-def tell_bad(workload: Any) -> None:
+def report_bad_rows(workload: Any) -> None:
     """Say on stderr which rows of the task's data are left out."""
     from eos_platform.common import console as terminal
 

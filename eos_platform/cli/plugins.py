@@ -30,14 +30,14 @@ def plugins(
     for heading in ("kind", "name", "from", "at", "state"):
         table.add_column(heading, overflow="fold")
     broken = []
-    for found in [one for registry in registries() for one in registry.found()] + strangers(registries()):
-        if found.package == BUILT_IN and not everything:
+    for plugin in [one for registry in registries() for one in registry.found()] + strangers(registries()):
+        if plugin.package == BUILT_IN and not everything:
             continue
-        if found.problem:
-            broken.append(f"{found.kind} '{found.name}' of {found.package}: {found.problem}")
-        state = Text("broken", "red") if found.problem else "ok"
+        if plugin.problem:
+            broken.append(f"{plugin.kind} '{plugin.name}' of {plugin.package}: {plugin.problem}")
+        state = Text("broken", "red") if plugin.problem else "ok"
         table.add_row(
-            *(terminal.printable(one, NAME) for one in (found.kind, found.name, found.package, found.value)), state
+            *(terminal.printable(one, NAME) for one in (plugin.kind, plugin.name, plugin.package, plugin.value)), state
         )
     if not table.row_count:
         terminal.say("no other installed package adds anything; eos plugins --all lists what is built in")

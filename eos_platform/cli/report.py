@@ -37,16 +37,16 @@ def report(
     if figures is not None:
         made.check_export(figures, form)
     if os.path.lexists(Path(source) / "comparison.json"):
-        found = made.of_comparison(Path(source))
+        report = made.of_comparison(Path(source))
     else:
         from eos_platform.dashboard_data.studies import Studies
 
         known = Studies(tracking or of_sqlite(studies / "mlflow.db"))
         with reading(f"study {shown(source)} cannot be drawn from its MLflow store"):
-            found = made.of_study(known, source)
-    written = [write_atomic(out, made.html(found))]
+            report = made.of_study(known, source)
+    written = [write_atomic(out, made.html(report))]
     if figures is not None:
-        written += made.export(found, figures, form)
+        written += made.export(report, figures, form)
     terminal.stored()
     for path in written:
         terminal.say(f"wrote {path}")

@@ -101,10 +101,10 @@ def study_check(
     from eos_platform.engine.study import Study
 
     study = Study(source, runs=runs)
-    found = study.check()
-    for line in found:
+    result = study.check()
+    for line in result:
         terminal.say(line)
-    if found:
+    if result:
         raise typer.Exit(1)
     status = study.status()
     terminal.say(f"{status}; {len(status.trials)} records agree in Optuna, MLflow and Ray's files")

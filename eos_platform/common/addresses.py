@@ -49,7 +49,7 @@ _known: dict[str, None] = {}  # addresses
 
 def of_sqlite(path: Path) -> str:
     """The address of an SQLite file, for SQLAlchemy, Optuna and MLflow: what its path has in it is escaped."""
-    escaped = re.sub("[%?#{}]", lambda found: quote(found[0]), str(path))
+    escaped = re.sub("[%?#{}]", lambda match: quote(match[0]), str(path))
     # MLflow makes the folder of a plain sqlite:/// itself, and does not undo the escapes
     return f"sqlite{'' if escaped == str(path) else '+pysqlite'}:///{escaped}"
 
@@ -99,22 +99,22 @@ def secret(address: str) -> bool:
 @lru_cache(maxsize=256)
 def masked(address: str) -> str:
     """``address`` with all masked that is not known to be harmless; a path is shown as it is."""
-    found = _SCHEME.match(address)
-    if found is None:  # a path, or a slip
+    match = _SCHEME.match(address)
+    if match is None:  # a path, or a slip
         user, at, rest = address.rpartition("@")
         return MASK + at + rest if ":" in user and not re.match(r"(\.{0,2}|~)/(?!/)", address) else address
-    rest = address[found.end() :]
-    slashes = found[0].count("/")
-    if found[1].partition("+")[0].lower() in LOCAL and (slashes != 2 or "@" not in rest.partition("/")[0]):
+    rest = address[match.end() :]
+    slashes = match[0].count("/")
+    if match[1].partition("+")[0].lower() in LOCAL and (slashes != 2 or "@" not in rest.partition("/")[0]):
         path, mark, query = rest.partition("?")
-        return found[0] + path + (mark + _query(query) if mark else "")
+        return match[0] + path + (mark + _query(query) if mark else "")
     user, at, rest = rest.rpartition("@")
     rest, hash_, fragment = rest.partition("#")
     rest, mark, query = rest.partition("?")
     host, slash, path = rest.partition("/")
     return "".join(
         (
-            found[0],
+            match[0],
             MASK + at if at else "",
             ",".join(map(_host, host.split(","))),
             slash + _path(path),
@@ -141,23 +141,23 @@ def _path(text: str) -> str:
 
 def _tells(text: str) -> bool:
     """Whether something in ``text`` is given and called a secret."""
-    return any(_CALLED.search(found[1]) for found in _SAID.finditer(text))
+    return any(_CALLED.search(match[1]) for match in _SAID.finditer(text))
 
 
 def _query(text: str) -> str:
-    found = []
+    parts = []
     for part in re.split("[&;]", text):
         name, sign, value = part.partition("=")
         known = name.lower() in HARMLESS and sign and _PLAIN.fullmatch(unquote(value))
         fine = known and not _tells(unquote(value)) and "://" not in unquote(value)
-        found.append(part if fine or not part else f"{name}={MASK}" if name.lower() in HARMLESS else MASK)
-    return "&".join(found)
+        parts.append(part if fine or not part else f"{name}={MASK}" if name.lower() in HARMLESS else MASK)
+    return "&".join(parts)
 
 
 def _secrets_of(address: str) -> Iterator[str]:
     """What would open the store, in the forms that it may be quoted in."""
-    found = _SCHEME.match(address)
-    rest = address[found.end() :] if found else address
+    match = _SCHEME.match(address)
+    rest = address[match.end() :] if match else address
     user, at, rest = rest.rpartition("@")
     rest, _, query = rest.partition("?")
     if at:
@@ -168,16 +168,16 @@ def _secrets_of(address: str) -> Iterator[str]:
     for host in rest.partition("/")[0].split(","):
         if not _HOST.fullmatch(host):  # name:password, where the host was forgotten
             yield from _forms(host.partition(":")[2])
-    for said in _SAID.finditer(unquote(rest.partition("/")[2])):
-        if _CALLED.search(said[1]):
-            yield from _forms(said[2])
+    for pair in _SAID.finditer(unquote(rest.partition("/")[2])):
+        if _CALLED.search(pair[1]):
+            yield from _forms(pair[2])
     query = "&".join((query, *re.split("[;#]", rest)[1:]))
     for part in re.split("[&;#]", query):
         name, _, value = part.partition("=")
         if part != _query(part):
             yield from _forms(value or ("" if _CALLED.fullmatch(name) else name))
             for inner in re.split("[;&\\s]", unquote_plus(value)):  # a driver's own connection string
-                key, _, told = inner.partition("=")
+                key, _, given = inner.partition("=")
                 if key.strip().lower() not in {
                     *HARMLESS,
                     "server",
@@ -188,7 +188,7 @@ def _secrets_of(address: str) -> Iterator[str]:
                     "user",
                     "uid",
                 }:
-                    yield from _forms(told.strip("{}"))
+                    yield from _forms(given.strip("{}"))
 
 
 def _forms(text: str) -> Iterator[str]:
@@ -236,11 +236,11 @@ def _pieces(text: str) -> Iterator[str]:
 
 
 def _end(text: str, at: int) -> int:
-    found = _END.match(text, at)
-    return found.end() if found else at
+    match = _END.match(text, at)
+    return match.end() if match else at
 
 
 def redact(text: str) -> str:
     """``mask``, for words that others chose: what is called a password, key or token goes, too, wherever it stands."""
     text = _MISSPELT.sub(f"{MASK}@", mask(text))
-    return _SAID.sub(lambda found: f"{found[1]}={MASK}" if _CALLED.search(found[1]) else found[0], text)
+    return _SAID.sub(lambda match: f"{match[1]}={MASK}" if _CALLED.search(match[1]) else match[0], text)

@@ -37,18 +37,18 @@ def reading(what: str) -> Iterator[None]:
     except BaseException as error:
         if not _is_error(error):
             raise
-        raise EosError(f"{what}: {words_of(error)}") from error
+        raise EosError(f"{what}: {error_text(error)}") from error
 
 
-def words_of(error: BaseException) -> str:
+def error_text(error: BaseException) -> str:
     """What an exception says, in at most ``WORDS`` characters: its first line, or its kind where it says nothing."""
     try:
-        said = str(error)[:2000].strip()
+        text = str(error)[:2000].strip()
     except Exception:  # one whose words cannot be made
-        said = ""
+        text = ""
     if isinstance(error, KeyError) and error.args:
-        said = f"nothing is called {said}"
-    lines = [line.strip() for line in said.splitlines() if any(map(str.isalnum, line))]
+        text = f"nothing is called {text}"
+    lines = [line.strip() for line in text.splitlines() if any(map(str.isalnum, line))]
     if not lines:
         return _kind(error)
     first = lines[0] + (f" {lines[1]}" if len(lines) > 1 and lines[0].endswith(":") else "")
@@ -57,7 +57,7 @@ def words_of(error: BaseException) -> str:
     return first if len(first) <= WORDS else first[: WORDS - 3] + "..."
 
 
-def tell(error: BaseException, program: str = "eos") -> int:
+def report_error(error: BaseException, program: str = "eos") -> int:
     """Say on stderr, in one line, what ended a command.
 
     Returns:
@@ -74,7 +74,7 @@ def tell(error: BaseException, program: str = "eos") -> int:
     if isinstance(error, EosError):
         terminal.say(f"{program}: {error}", stderr=True)
         return EXIT_BAD_INPUT
-    line = f"{program}: unexpected {_kind(error)}: {words_of(error)} ({DEBUG}=1 shows the traceback)"
+    line = f"{program}: unexpected {_kind(error)}: {error_text(error)} ({DEBUG}=1 shows the traceback)"
     terminal.say(line, stderr=True)
     return EXIT_UNFORESEEN
 

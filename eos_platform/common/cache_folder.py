@@ -10,7 +10,7 @@ FOLDER = "EOS_CACHE"
 
 def cache_folder() -> Path | None:
     """The folder; None: there is to be no cache (``off``)."""
-    told = os.environ.get(FOLDER, "")
-    if told == "off":
+    configured = os.environ.get(FOLDER, "")
+    if configured == "off":
         return None
-    return Path(told) if told else Path.home() / ".cache" / "eos-platform"
+    return Path(configured) if configured else Path.home() / ".cache" / "eos-platform"

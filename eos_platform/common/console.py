@@ -50,8 +50,8 @@ class Tolerant:
     @property
     def stream(self) -> TextIO | None:
         """The stream itself, not rich's stand-in for it while a live display is up."""
-        found = self._find()
-        return getattr(found, "rich_proxied_file", found)
+        stream = self._find()
+        return getattr(stream, "rich_proxied_file", stream)
 
     def write(self, text: str) -> int:
         """Write what can be written."""

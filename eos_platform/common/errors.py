@@ -36,8 +36,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
         return f"; did you mean '{near[0]}'?"
     if not words:
         return ""
-    told = 1 + max(at for at in range(len(words)) if at == 0 or len(", ".join(words[: at + 1])) <= _LIST)
-    return f"; known: {', '.join(words[:told])}" + (f" and {len(words) - told} more" if told < len(words) else "")
+    listed = 1 + max(at for at in range(len(words)) if at == 0 or len(", ".join(words[: at + 1])) <= _LIST)
+    return f"; known: {', '.join(words[:listed])}" + (f" and {len(words) - listed} more" if listed < len(words) else "")
 
 
 def unknown(what: str, word: str, known: Iterable[str]) -> EosError:
@@ -128,5 +128,5 @@ def shown(value: Any, length: int = 60) -> str:
 
 def brief(text: str, length: int = 60) -> str:
     """A text that a person typed, for a message: as ``shown``, without quotation marks."""
-    said = printable(redact(text[:_CUT]))
-    return said if len(said) <= length else said[: length - 3] + "..."
+    safe = printable(redact(text[:_CUT]))
+    return safe if len(safe) <= length else safe[: length - 3] + "..."

@@ -24,5 +24,5 @@ def needed(module: str, extra: str, why: str) -> Any:
     except ImportError as error:
         top = module.split(".")[0]
         missing = isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] == top
-        said = "is not installed" if missing else f"cannot be imported ({str(error)[:80]})"
-        raise EosError(f"{why} needs {top}, which {said}: pip install 'eos-platform[{extra}]'") from None
+        text = "is not installed" if missing else f"cannot be imported ({str(error)[:80]})"
+        raise EosError(f"{why} needs {top}, which {text}: pip install 'eos-platform[{extra}]'") from None

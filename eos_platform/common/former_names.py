@@ -68,12 +68,17 @@ class FormerNames:
         }
 
 
-SEARCH = FormerNames()  # fields of a search: study files, checkpoints, comparisons, parameters in Optuna and MLflow
-SITE = FormerNames()  # fields of an operator's site
-PARAMETERS = FormerNames()  # tensors of a search's state
-SCHEDULER = FormerNames()  # sections of a study file
-WARM_START = FormerNames()
-TUNING = FormerNames()  # of a comparison's records
+_SELECTORS = {"cover": "diverse_topk", "withdraw": "drop_all"}
+
+# fields of a search: in study files, checkpoints and comparisons, and as parameters in Optuna's and MLflow's stores
+SEARCH = FormerNames(
+    {"ease": "budget_warm_up", "steer": "steering_rank", "sizes": "size_bias"}, {"selector": _SELECTORS}
+)
+SITE = FormerNames(values={"selector": _SELECTORS})  # of an operator
+PARAMETERS = FormerNames({"read": "question_proj", "turn": "direction_delta"})  # tensors of a search's state
+SCHEDULER = FormerNames({"least": "min_searches"})  # sections of a study file
+WARM_START = FormerNames({"most": "max_searches"})
+TUNING = FormerNames({"asked": "proposed"})  # of a comparison's records
 
 
 def current_space(space: Any) -> Any:

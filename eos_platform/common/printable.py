@@ -27,12 +27,12 @@ def printable(text: object, most: int | None = None) -> str:
     Args:
         most: characters; what is longer is cut at its end.
     """
-    found = str(text)
-    if most is not None and len(found) > most:
-        found = found[: most - 1] + "…"
-    if found.isascii() and found.isprintable():
-        return found
-    return "".join(_visible(character) for character in found)
+    shown = str(text)
+    if most is not None and len(shown) > most:
+        shown = shown[: most - 1] + "…"
+    if shown.isascii() and shown.isprintable():
+        return shown
+    return "".join(_visible(character) for character in shown)
 
 
 def lines_of(text: object) -> str:

@@ -32,12 +32,12 @@ def loads(text: str, where: str = "text", *, infinity: str = "") -> Any:
     """
     try:
         constant = float if infinity else _constant
-        found = json.loads(text, object_pairs_hook=_object, parse_constant=constant, parse_float=_finite)
-        for place in not_finite(found) if infinity else ():
+        data = json.loads(text, object_pairs_hook=_object, parse_constant=constant, parse_float=_finite)
+        for place in not_finite(data) if infinity else ():
             if not re.fullmatch(infinity, place):
                 raise ValueError(f"{shorten(place)} is not a finite number")
         if not text.isascii() or "\\u" in text:
-            json.dumps(found, ensure_ascii=False).encode()  # half a surrogate pair cannot be written again
+            json.dumps(data, ensure_ascii=False).encode()  # half a surrogate pair cannot be written again
     except json.JSONDecodeError as error:
         raise NotJson(f"{where}: not JSON: {error.msg} (line {error.lineno})") from None
     except RecursionError:
@@ -46,7 +46,7 @@ def loads(text: str, where: str = "text", *, infinity: str = "") -> Any:
         raise NotJson(f"{where}: not JSON: half a surrogate pair in a string") from None
     except ValueError as error:  # ours, and numbers of thousands of digits
         raise NotJson(f"{where}: not JSON: {error}") from None
-    return found
+    return data
 
 
 def dumps(

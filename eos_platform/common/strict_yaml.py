@@ -25,12 +25,12 @@ _RULES = {  # https://yaml.org/spec/1.2.2/#103-core-schema
 
 
 def _resolvers() -> dict[str, list[tuple[str, re.Pattern[str]]]]:
-    found: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
+    resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
     for kind, (pattern, firsts) in _RULES.items():
         rule = (f"tag:yaml.org,2002:{kind}", re.compile(rf"(?:{pattern})\Z"))
         for first in firsts:
-            found.setdefault(first.replace("\0", ""), []).append(rule)
-    return found
+            resolvers.setdefault(first.replace("\0", ""), []).append(rule)
+    return resolvers
 
 
 class Loader(yaml.SafeLoader):

@@ -51,14 +51,14 @@ class Fit(BaseModel):
 
     def curve(self, count: Number) -> Number:
         """The cost of an operator with one site that leaves ``count`` tokens to every layer."""
-        found: Number = 0.0 * count + self.values[0]
+        total: Number = 0.0 * count + self.values[0]
         pieces = list(itertools.pairwise(zip(self.tokens, self.values, strict=True)))
         for number, ((low, below), (high, above)) in enumerate(pieces):
             # the outermost pieces go on beyond the corners
             least = None if number == 0 else low
             most = None if number == len(pieces) - 1 else high
-            found = found + (above - below) / (high - low) * (_between(count, least, most) - low)
-        return found
+            total = total + (above - below) / (high - low) * (_between(count, least, most) - low)
+        return total
 
     def predict(self, operator: OperatorSpec | None) -> float:
         """The cost of a deployed operator."""
@@ -103,13 +103,13 @@ def fit(
     counts = points(arriving)
     several = sites > 1 and arriving > 2 * sites
     every = operator([max(1, arriving // 2 - number * several) for number in range(sites)])
-    asked = [None, every, *(operator((count,) * sites) for count in counts)]
-    rounds = [[measure(cost, context, one) for one in asked] for _ in range(1 if cost.deterministic else ROUNDS)]
-    unreduced, at_every, *measured = (statistics.median(found) for found in zip(*rounds, strict=True))
+    operators = [None, every, *(operator((count,) * sites) for count in counts)]
+    rounds = [[measure(cost, context, one) for one in operators] for _ in range(1 if cost.deterministic else ROUNDS)]
+    unreduced, at_every, *measured = (statistics.median(fit_of) for fit_of in zip(*rounds, strict=True))
     # layers before the first site see all tokens, of which the last point has all but one
     first = layers[0]
     values = [(depth * value - first * measured[-1]) / (depth - first) for value in measured]
-    found = Fit(
+    fitted = Fit(
         tokens=tuple(map(float, counts)),
         values=rising(counts, values),
         unreduced=unreduced,
@@ -117,8 +117,8 @@ def fit(
         layers=depth,
         arriving=arriving,
     )
-    more = (at_every - found.predict(every)) / max(1, len(every.sites) - 1)
-    return found.model_copy(update={"site": max(0.0, more) if several else 0.0})
+    more = (at_every - fitted.predict(every)) / max(1, len(every.sites) - 1)
+    return fitted.model_copy(update={"site": max(0.0, more) if several else 0.0})
 
 
 def rising(tokens: Sequence[int], values: Sequence[float]) -> tuple[float, ...]:
@@ -133,10 +133,10 @@ def rising(tokens: Sequence[int], values: Sequence[float]) -> tuple[float, ...]:
     span = tokens[-1] - tokens[0]
     mean = (level[-1] - level[0]) / span
     least = FLATTEST * mean if mean > 0 else 1e-6 * max(abs(level[0]), 1e-9) / span
-    found = level[:1]
+    merged = level[:1]
     for number in range(1, len(level)):
-        found.append(max(level[number], found[-1] + least * (tokens[number] - tokens[number - 1])))
-    return tuple(found)
+        merged.append(max(level[number], merged[-1] + least * (tokens[number] - tokens[number - 1])))
+    return tuple(merged)
 
 
 def _between(value: Number, least: float | None, most: float | None) -> Number:

@@ -155,13 +155,13 @@ def soft_compute_ratio(
         names = site.features if site.selector in SCORED else ()
         cost = feature_flops(shape, names, here, text_tokens)
         cost = cost + shape.units * all_pairs(site.selector, here, shape.hidden)
-        if site.selector == "cover":
+        if site.selector == "diverse_topk":
             cost = cost + shape.units * 2 * shape.hidden * products(here, count, shape.hidden)
         if site.probe is not None:
             cost = cost + shape.units * 2 * shape.hidden * here
         if site.steering is not None:
             cost = cost + steering_flops(shape, len(site.steering[0]))
-        known = site.selector == "cover" and at_once(shape.hidden)  # how alike they are
+        known = site.selector == "diverse_topk" and at_once(shape.hidden)  # how alike they are
         cost = cost + shape.units * (2 if known else 4) * shape.hidden * gone * count
         total = total + cost * gone / (gone + 1)
         here = after[site.layer] = count

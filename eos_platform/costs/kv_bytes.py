@@ -26,7 +26,7 @@ class KvBytes:
         shape = context.shape
         counts = (context.target.tokens,) * shape.layers if operator is None else operator.counts
         tokens = [shape.units * count + context.text_tokens for count in counts]
-        kept = [min(found, most) for found, most in zip(tokens, _windows(context), strict=True)]
+        kept = [min(result, most) for result, most in zip(tokens, _windows(context), strict=True)]
         return float(_token_bytes(context) * sum(kept))
 
     def relaxed(self, context: CostContext, sites: Sequence[RelaxedSite], counts: Sequence[Tensor]) -> Tensor:

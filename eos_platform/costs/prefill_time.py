@@ -60,13 +60,13 @@ def median_ms(work: Callable[[], Any], device: torch.device, repeats: int = REPE
 
 def _median_on_cpu(work: Callable[[], Any], repeats: int) -> float:
     work()
-    found: list[float] = []
+    times: list[float] = []
     begun = time.perf_counter()
-    while len(found) < repeats and (len(found) < 3 or time.perf_counter() - begun < PATIENCE):
+    while len(times) < repeats and (len(times) < 3 or time.perf_counter() - begun < PATIENCE):
         started = time.perf_counter()
         work()
-        found.append(1000 * (time.perf_counter() - started))
-    return statistics.median(found)
+        times.append(1000 * (time.perf_counter() - started))
+    return statistics.median(times)
 
 
 @torch.no_grad()
@@ -85,12 +85,12 @@ def prefill_cost(model: Any, operator: OperatorSpec | None, prompts: Prefill) ->
         adapter.start(prompts)
 
     with reducing(model, operator, prompts.layout) if operator else nullcontext():
-        found = {"prefill_ms": median_ms(work, model.device)}
+        cost = {"prefill_ms": median_ms(work, model.device)}
         if model.device.type == "cuda":
             torch.cuda.synchronize(model.device)
             torch.cuda.reset_peak_memory_stats(model.device)
             before = torch.cuda.memory_allocated(model.device)
             work()
             torch.cuda.synchronize(model.device)
-            found["memory_mb"] = (torch.cuda.max_memory_allocated(model.device) - before) / 2**20
-    return found
+            cost["memory_mb"] = (torch.cuda.max_memory_allocated(model.device) - before) / 2**20
+    return cost

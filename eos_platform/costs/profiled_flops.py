@@ -18,7 +18,7 @@ from eos_platform.models.adapters.prefill import Prefill
 from eos_platform.models.adapters.target import parts_of
 from eos_platform.models.loading.unwrap import unwrapped
 from eos_platform.models.runtime.attach import reducing
-from eos_platform.models.runtime.layout import Layout, Seen
+from eos_platform.models.runtime.layout import Layout, TowerTokens
 from eos_platform.models.vision.tower import Tower
 from eos_platform.operators.plan import OperatorPlan
 from eos_platform.operators.spec import OperatorSpec
@@ -58,7 +58,7 @@ def counted_flops(model: Any, operator: OperatorSpec | None, text_tokens: int) -
     )
     if entering < tokens:
         size_br = torch.full((1, entering), tokens / entering, device=device)
-        layout.seen = Seen(torch.arange(entering, device=device)[None], size_br)
+        layout.seen = TowerTokens(torch.arange(entering, device=device)[None], size_br)
     width = parts.language_model.config.hidden_size
     x_bsd = torch.randn(1, length, width, device=device, dtype=model.dtype)
     return flops_of(model, operator, Prefill(x_bsd, layout))

@@ -33,13 +33,13 @@ def parse_quantity(text: str, cost: Cost) -> float:
     Raises:
         ValueError: it is no number with a unit, or not a unit of this cost; what would be right.
     """
-    found = WRITTEN.fullmatch(text.strip())
+    match = WRITTEN.fullmatch(text.strip())
     example = f"8{cost.unit}" if cost.unit else "0.2"
-    if found is None:
+    if match is None:
         raise ValueError(
             f"expected a number{' with a unit' if cost.unit else ''} such as {example}, not '{_cut(text)}'"
         )
-    number, unit = float(found[1]), found[2]
+    number, unit = float(match[1]), match[2]
     factors = _factors(cost)
     if unit and unit not in factors:
         others = sorted(name for name, other in COSTS.items() if unit in _factors(other))

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from eos_platform.common.boundary import words_of
+from eos_platform.common.boundary import error_text
 from eos_platform.common.errors import EosError, brief, shown
 from eos_platform.costs.flops_ratio import FlopsRatio
 from eos_platform.costs.kv_bytes import KvBytes
@@ -57,7 +57,7 @@ def measure(cost: Cost, context: CostContext, operator: OperatorSpec | None) -> 
     except Exception as error:
         if isinstance(error, (EosError, OSError)):
             raise
-        raise EosError(f"cost '{cost.name}' fails: {type(error).__name__}: {brief(words_of(error), 200)}") from error
+        raise EosError(f"cost '{cost.name}' fails: {type(error).__name__}: {brief(error_text(error), 200)}") from error
     if not (math.isfinite(value) and value > 0):
         raise EosError(f"cost '{cost.name}' is broken: it measures {value:g}, and costs are finite and above 0")
     return value

@@ -14,9 +14,9 @@ from torch import Tensor
 from eos_platform.costs.shapes import DecoderShape
 from eos_platform.models.attention.text_queries import PIVOTS as TEXT_PIVOTS
 from eos_platform.operators.plan import RATED, PlannedSite
-from eos_platform.operators.selectors.choose import compared_once
 from eos_platform.operators.selectors.diverse_topk import products
 from eos_platform.operators.selectors.pivots import VISUAL
+from eos_platform.operators.selectors.selection import compared_once
 from eos_platform.operators.spec import SiteSpec
 
 Number = TypeVar("Number", float, Tensor)
@@ -29,8 +29,8 @@ def feature_flops(shape: DecoderShape, names: Collection[str], tokens: Number, t
     """What a decoder layer is asked about ``tokens`` visual tokens of each unit; what comes from the vision tower costs
     there."""
     tokens = shape.units * tokens
-    asked = text_tokens if ROWS & set(names) else 0
-    rows = ("last_text" in names) + asked
+    queries = text_tokens if ROWS & set(names) else 0
+    rows = ("last_text" in names) + queries
     present = tokens + text_tokens
     cost = tokens * 4 * shape.hidden * ("uniqueness" in names)
     if rows or "key_norm" in names or "text_pivots" in names:
@@ -94,7 +94,7 @@ def reduce_flops(site: SiteSpec, tokens: int, width: int, key_width: int, text_p
     cost = 0.0
     if picked:
         cost += all_pairs(site.selector, rest, compared)
-    if site.selector == "cover" and picked:
+    if site.selector == "diverse_topk" and picked:
         cost += 2 * compared * products(rest, picked, compared)
     if site.selector == "dpp":
         cost += rest * picked * (2 * compared + picked - 1)  # a row of cosines a pick, less what earlier ones hold

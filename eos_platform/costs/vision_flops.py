@@ -26,11 +26,11 @@ def vision_flops(vision: VisionShape, operator: OperatorSpec | None = None) -> f
         present = tokens + 1  # the class token
         total += 2 * present * width * (4 * width + 2 * vision.intermediate) + 4 * present * present * width
     total += 2 * tokens * vision.text_hidden * (vision.used * width + vision.text_hidden)
-    told = set(plan.tower_features) if plan else set()
-    if vision.depth < vision.layers and "next_vision" in told:  # of another layer than the rest
-        told.discard("next_vision")
+    features = set(plan.tower_features) if plan else set()
+    if vision.depth < vision.layers and "next_vision" in features:  # of another layer than the rest
+        features.discard("next_vision")
         total += _read(vision, ("next_vision",), tokens)
-    return total + _read(vision, told, tokens)
+    return total + _read(vision, features, tokens)
 
 
 def _read(vision: VisionShape, names: Collection[str], tokens: int) -> float:

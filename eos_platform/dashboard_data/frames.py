@@ -98,8 +98,8 @@ def _row(run: RawRun, validation_only: bool) -> dict[str, Any]:
             "questions": metrics.get(names.QUESTIONS),
         }
     elif validation is not None and row["state"] != "running":
-        asked = run.params.get("eval_questions", "")
-        questions = int(asked) if asked.isdigit() else None
+        evaluated = run.params.get("eval_questions", "")
+        questions = int(evaluated) if evaluated.isdigit() else None
         low, high = _interval(validation, questions)
         row |= {"accuracy": validation, "accuracy_low": low, "accuracy_high": high}
         row |= {"measured_on": "validation", "questions": questions}
@@ -114,13 +114,13 @@ def _others(axes: Sequence[Objective]) -> list[Objective]:
 
 def _measured(run: RawRun, validation_only: bool, axes: Sequence[Objective]) -> dict[str, float | None]:
     """The objectives that not every study has: on held-out questions where asked, else on validation ones."""
-    metrics, found = run.metrics, {}
+    metrics, measured = run.metrics, {}
     heldout = not validation_only and names.HELDOUT_ACCURACY in metrics
     for one in _others(axes):
         value = metrics.get(one.metric)
-        found[one.metric] = metrics.get(names.HELDOUT + one.metric, value) if heldout else value
-        found[f"validation:{one.metric}"] = value
-    return found
+        measured[one.metric] = metrics.get(names.HELDOUT + one.metric, value) if heldout else value
+        measured[f"validation:{one.metric}"] = value
+    return measured
 
 
 def _validation(one: Objective) -> str:
@@ -205,8 +205,8 @@ def importance(frame: pd.DataFrame, axes: Sequence[Objective] = DEFAULT) -> pd.D
     space = {name: _distribution(rows[name]) for name in fields}
     lines = []
     for one, column in columns.items():
-        told = optuna.create_study(direction="maximize" if one.sign > 0 else "minimize")
-        told.add_trials(
+        study = optuna.create_study(direction="maximize" if one.sign > 0 else "minimize")
+        study.add_trials(
             [
                 optuna.trial.create_trial(
                     params={name: row[name] for name in fields}, distributions=space, value=float(row[column])
@@ -214,7 +214,7 @@ def importance(frame: pd.DataFrame, axes: Sequence[Objective] = DEFAULT) -> pd.D
                 for row in rows.to_dict("records")
             ]
         )
-        shares = get_param_importances(told, evaluator=PedAnovaImportanceEvaluator())
+        shares = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
         lines += [{"parameter": name, "objective": one.label, "share": share} for name, share in shares.items()]
     return pd.DataFrame(lines)
 

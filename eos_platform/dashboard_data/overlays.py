@@ -30,8 +30,8 @@ class Overlays:
     def recorded(self, text: str) -> Overlay | None:
         """What a run's file of kept tokens holds, if it is one."""
         try:
-            found = strict_json.loads(text)
-            return {"pictures": found["examples"], "sites": found["sites"]} if found["sites"] else None
+            overlay = strict_json.loads(text)
+            return {"pictures": overlay["examples"], "sites": overlay["sites"]} if overlay["sites"] else None
         except (ValueError, KeyError, TypeError):
             return None
 
@@ -47,11 +47,11 @@ class Overlays:
         with self._lock:
             if (model, task, text) not in self._asked:
                 self._asked[model, task, text] = self._pool.submit(self._work, model, task, operator)
-            found = self._asked[model, task, text]
-        if not wait and not found.done():
+            overlay = self._asked[model, task, text]
+        if not wait and not overlay.done():
             return "working"
         try:
-            return found.result()
+            return overlay.result()
         except EosError as error:
             return str(error)
 
@@ -69,8 +69,8 @@ class Overlays:
         workload = self._workloads[model, task]
         encoded = workload.encoded("heldout", QUESTIONS)
         pictures = examples(encoded, PICTURES)
-        asked = [picture["question"] for picture in pictures]
-        return {"pictures": pictures, "sites": kept_on(workload, operator, as_seen(encoded, operator), asked)}
+        questions = [picture["question"] for picture in pictures]
+        return {"pictures": pictures, "sites": kept_on(workload, operator, as_seen(encoded, operator), questions)}
 
 
 def on_pictures(overlay: Overlay, pictures: Sequence[Mapping[str, Any]]) -> Overlay:

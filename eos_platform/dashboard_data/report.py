@@ -14,9 +14,9 @@ from eos_platform.common.errors import EosError
 from eos_platform.common.files import check_writable, write_atomic
 from eos_platform.dashboard_data.describe import layers_of, sites_of
 from eos_platform.dashboard_data.studies import Studies
-from eos_platform.dashboards.beside import skills_beside, staircases
+from eos_platform.dashboards.comparison import compared_skills, staircases
 from eos_platform.dashboards.health import hypervolume_figure, importance_figure, parallel_figure, states_figure
-from eos_platform.dashboards.kept import kept_figure
+from eos_platform.dashboards.kept_tokens import kept_figure
 from eos_platform.dashboards.operator import operator_figure
 from eos_platform.dashboards.pareto import pareto_figure
 from eos_platform.dashboards.skills import skills_figure
@@ -46,11 +46,11 @@ def of_study(studies: Studies, study: str) -> Report:
     Raises:
         EosError: no such study, or nothing measured yet.
     """
-    found, facts, counts = studies.operators(study), studies.facts(study), studies.remaining(study)
-    measured, axes = found[found["accuracy"].notna()], studies.axes(study)
+    operators, facts, counts = studies.operators(study), studies.facts(study), studies.remaining(study)
+    measured, axes = operators[operators["accuracy"].notna()], studies.axes(study)
     if measured.empty:
         raise EosError(f"study '{study}': nothing is measured yet")
-    front = found[found["front"]].sort_values("compute_ratio")
+    front = operators[operators["front"]].sort_values("compute_ratio")
     done = f"{counts['done']} trials done" + (f" of {counts['target']}" if counts["target"] else "")
     asked = "".join(f" ({name} questions)" for name in front["measured_on"].dropna().unique())
     lead = f"{facts['description']}\nModel {facts['model']}, task {facts['task']}; {done}, "
@@ -125,7 +125,7 @@ def _skills(report: Report, front: pd.DataFrame) -> None:
         if name.startswith("skill:") and not pd.isna(value)
     ]
     if rows:
-        report.figures["skills"] = skills_beside(pd.DataFrame(rows))
+        report.figures["skills"] = compared_skills(pd.DataFrame(rows))
 
 
 def _kept(report: Report, studies: Studies, study: str, front: pd.DataFrame) -> None:
@@ -137,7 +137,7 @@ def _kept(report: Report, studies: Studies, study: str, front: pd.DataFrame) -> 
         columns = rows["column"].map(lambda name: f"{name}, compute {ratios[name]:.3f}")
         report.figures["kept"] = kept_figure(rows.assign(column=columns), pictures)
     for reason in dict.fromkeys(why.values()):
-        names = ", ".join(name for name, said in why.items() if said == reason)
+        names = ", ".join(name for name, reason_given in why.items() if reason_given == reason)
         report.lead += f"\nNo pictures of tokens kept by {names}. {reason}"
 
 

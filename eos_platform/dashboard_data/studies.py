@@ -182,12 +182,12 @@ class Studies:
         self, study: str, keys: Sequence[str], *, wait: bool = False
     ) -> tuple[pd.DataFrame, list[dict[str, Any]], dict[str, str]]:
         """For ``kept_figure``: rows, pictures; and for each operator without them, why ("working": not yet)."""
-        found = self.operators(study).set_index("key")
+        operators = self.operators(study).set_index("key")
         rows: list[dict[str, Any]] = []
         pictures: list[dict[str, Any]] = []
         why: dict[str, str] = {}
         for key in keys:
-            name, overlay = str(found.at[key, "name"]), self.overlay(study, key, wait=wait)
+            name, overlay = str(operators.at[key, "name"]), self.overlay(study, key, wait=wait)
             if isinstance(overlay, str):
                 why[name] = overlay
             else:
@@ -203,8 +203,8 @@ class Studies:
             return "This run has no operator file: nothing is removed, or nothing was found."
         facts = self.facts(study)
         file = self._path(self._study(study).runs[key], names.KEPT_FILE)
-        if file and file.exists() and (found := self._overlays.recorded(read_text(file, "kept tokens"))):
-            return found
+        if file and file.exists() and (operators := self._overlays.recorded(read_text(file, "kept tokens"))):
+            return operators
         return self._overlays.get(facts["model"], facts["task"], spec, wait=wait)
 
     def _look(self) -> None:
@@ -248,19 +248,19 @@ class Studies:
             return held.worked[what]
 
     def _line(self, name: str) -> dict[str, Any]:
-        facts, found = self.facts(name), self.operators(name)
+        facts, operators = self.facts(name), self.operators(name)
         counts = self.remaining(name)
-        front = found[found["front"]]
+        front = operators[operators["front"]]
         return {
             "name": name,
             "kind": "comparison" if facts["comparison"] else "study",
             **{key: facts[key] for key in ("model", "task", "state", "description")},
             "trials": counts["done"],
             "target": counts["target"],
-            "operators": int(found["accuracy"].notna().sum()),
+            "operators": int(operators["accuracy"].notna().sum()),
             "front": len(front),
             "best": front["accuracy"].max() if len(front) else None,
-            "updated": max([self._study(name).parent.start, *found["end"].dropna(), *found["start"].dropna()]),
+            "updated": max([self._study(name).parent.start, *operators["end"].dropna(), *operators["start"].dropna()]),
         }
 
     def _link(self, run: RawRun) -> str:

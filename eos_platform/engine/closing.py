@@ -12,26 +12,26 @@ import pandas as pd
 
 from eos_platform.analysis.stats.pareto import front_of
 from eos_platform.common.addresses import masked, of_sqlite
-from eos_platform.engine.store.run_dir import RUNS, Folder
+from eos_platform.engine.store.run_dir import RUNS, RunDir
 from eos_platform.tasks.choice import options_of
 from eos_platform.tracking.reading.studies import front_url, open_command
 from eos_platform.tracking.registry import WITHIN, Entry, champion_of
 
 
-def closing(folder: Folder, points: pd.DataFrame) -> Iterator[str]:
+def closing(run_dir: RunDir, points: pd.DataFrame) -> Iterator[str]:
     """The lines."""
     whole = points[points["family"] == "unreduced"]
-    front = points[front_of(points, folder.study.axes)].sort_values("compute_ratio")
+    front = points[front_of(points, run_dir.study.axes)].sort_values("compute_ratio")
     yield ""
     if front.empty:
-        yield f"{folder.study.name} found no operator that keeps to its budget and constraints"
+        yield f"{run_dir.study.name} found no operator that keeps to its budget and constraints"
     else:
         unreduced = float(whole["accuracy"].iloc[0]) if len(whole) else None
         best = champion(front, unreduced)
-        yield _found(folder.study.name, front, best, unreduced)
-        yield from _next(folder, best)
+        yield _found(run_dir.study.name, front, best, unreduced)
+        yield from _next(run_dir, best)
     yield ""
-    yield "files: " + ", ".join(map(_near, (folder.figure, folder.points, folder.operators)))
+    yield "files: " + ", ".join(map(_near, (run_dir.figure, run_dir.points, run_dir.operators)))
 
 
 def champion(front: pd.DataFrame, unreduced: float | None) -> dict[str, Any]:
@@ -56,12 +56,12 @@ def _found(name: str, front: pd.DataFrame, best: dict[str, Any], unreduced: floa
     )
 
 
-def _next(folder: Folder, best: dict[str, Any]) -> Iterator[str]:
-    study = folder.study
-    operator = folder.operators / f"{best['name'].replace(' ', '-')}.json"
-    elsewhere = [] if folder.runs == Path(RUNS).absolute() else ["--studies", _near(folder.runs)]
-    if folder.mlflow_uri != of_sqlite(folder.runs / "mlflow.db"):
-        elsewhere = ["--tracking", masked(folder.mlflow_uri)]
+def _next(run_dir: RunDir, best: dict[str, Any]) -> Iterator[str]:
+    study = run_dir.study
+    operator = run_dir.operators / f"{best['name'].replace(' ', '-')}.json"
+    elsewhere = [] if run_dir.runs == Path(RUNS).absolute() else ["--studies", _near(run_dir.runs)]
+    if run_dir.mlflow_uri != of_sqlite(run_dir.runs / "mlflow.db"):
+        elsewhere = ["--tracking", masked(run_dir.mlflow_uri)]
     subject = [_near(operator), "--model", study.model, *options_of(study.task, study.model)]
     flags = [f"--{name.replace('_', '-')}" for name in ("trust_remote_code", "allow_missing") if getattr(study, name)]
     # the dashboard is an extra; the report needs nothing more and shows the same
@@ -69,7 +69,7 @@ def _next(folder: Folder, best: dict[str, Any]) -> Iterator[str]:
     commands = {
         shlex.join([*browse, *elsewhere]): "the front, its operators, how the study went",
         shlex.join(["eos", "explain", *subject, *flags, "--out", "explained"]): "what the champion does, with pictures",
-        open_command(folder.mlflow_uri): "every run" + _at(folder),
+        open_command(run_dir.mlflow_uri): "every run" + _at(run_dir),
     }
     yield ""
     yield "next:"
@@ -84,6 +84,6 @@ def _near(path: Path) -> str:
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
-def _at(folder: Folder) -> str:
-    url = front_url(folder.mlflow_uri, folder.study.name)
+def _at(run_dir: RunDir) -> str:
+    url = front_url(run_dir.mlflow_uri, run_dir.study.name)
     return f"; then the front is at {url}" if url else ""

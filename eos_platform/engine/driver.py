@@ -22,19 +22,19 @@ from eos_platform.engine.cluster.resources import Share, outcome, remotely, watc
 from eos_platform.engine.schema.study_checks import check_groups
 from eos_platform.engine.schema.study_file import StudyFile
 from eos_platform.engine.store import optuna_store as store
-from eos_platform.engine.store.retry import Patience
-from eos_platform.engine.store.run_dir import Folder
+from eos_platform.engine.store.retry import Retry
+from eos_platform.engine.store.run_dir import RunDir
 from eos_platform.engine.strategy.samplers import make_sampler
 from eos_platform.engine.strategy.scheduler import make_scheduler
 from eos_platform.engine.strategy.searcher import StudySearcher
-from eos_platform.engine.sync.callback import Listener
-from eos_platform.engine.sync.mlflow_writer import Mirror
+from eos_platform.engine.sync.callback import StudyCallback
+from eos_platform.engine.sync.mlflow_writer import MlflowWriter
 from eos_platform.engine.trial import Facts, Functions, Job, costs_on, describe, out_of_space, trainable
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.search.config import SearchConfig
-from eos_platform.tasks.choice import at_home, text_of
+from eos_platform.tasks.choice import text_of, with_absolute_paths
 from eos_platform.terminal.eta import Work
-from eos_platform.terminal.progress import Board
+from eos_platform.terminal.progress import ProgressDisplay
 from eos_platform.tracking.recorder import Recorder
 
 # of one trial; those that get no further are given up much sooner, by ``Attempts``
@@ -45,16 +45,16 @@ class Interrupted(Exception):
     """The study stopped before its end; everything finished is kept."""
 
 
-def job_of(folder: Folder, part: Share, functions: Functions) -> Job:
+def job_of(run_dir: RunDir, part: Share, functions: Functions) -> Job:
     """What the study's trials share. A model folder is meant from where the driver stands."""
-    study = folder.study
+    study = run_dir.study
     model = os.path.abspath(study.model) if os.path.isdir(study.model) else study.model
     loading = tuple(name for name in ("trust_remote_code", "allow_missing") if getattr(study, name))
     return Job(
         study.name,
         model,
-        text_of(at_home(study.task)),
-        folder.states,
+        text_of(with_absolute_paths(study.task)),
+        run_dir.states,
         part.threads,
         functions,
         study.constraints,
@@ -102,32 +102,32 @@ def extremes(study: StudyFile) -> list[SearchConfig]:
 
 
 def run_trials(
-    folder: Folder,
-    told: optuna.Study,
+    run_dir: RunDir,
+    optuna_study: optuna.Study,
     recorder: Recorder,
     job: Job,
     part: Share,
     console: Console,
     scheduler: Any = None,
-    patience: Patience | None = None,
+    retry: Retry | None = None,
 ) -> None:
     """Run the searches that remain.
 
     Args:
         scheduler: a Tune scheduler that may stop searches early, instead of the study file's.
-        patience: how to call a store that may be away.
+        retry: how to call a store that may be away.
 
     Raises:
         Interrupted: Ctrl-C, a full disk, or Tune gave up; queued retries are in the store.
         EosError: the store stayed away, or another driver took the study over.
     """
-    study, patience = folder.study, patience or Patience()
-    trials = told.get_trials(deepcopy=False)
+    study, retry = run_dir.study, retry or Retry()
+    trials = optuna_study.get_trials(deepcopy=False)
     done = len(store.finished(trials))
     remaining = study.trials - done
     if remaining <= 0:
         return
-    board = Board(
+    display = ProgressDisplay(
         console,
         study.name,
         done=done,
@@ -136,21 +136,21 @@ def run_trials(
         axes=study.axes,
         work=_work(study),
     )
-    patience.note = board.note
-    mirror = Mirror(recorder, board.note)
+    retry.note = display.note
+    mlflow_writer = MlflowWriter(recorder, display.note)
     searcher = StudySearcher(
-        told,
+        optuna_study,
         study.space,
         study.search,
         sampler=lambda number: make_sampler(study.sampler, number, study.trials, study.space, len(study.objectives)),
-        patience=patience,
-        run_of=mirror.run_of,
+        retry=retry,
+        run_of=mlflow_writer.run_of,
         constraints=study.constraints,
         objectives=study.axes,
     )
     if scheduler is None:
-        scheduler = make_scheduler(study, told, searcher.live, patience)
-    nodes = watch(part, job.states, job.model, board.note, packages_of(folder.study))
+        scheduler = make_scheduler(study, optuna_study, searcher.live, retry)
+    nodes = watch(part, job.states, job.model, display.note, packages_of(run_dir.study))
     searcher.blamed = nodes.blamed
     tuner = tune.Tuner(
         tune.with_resources(trainable(job), part.request),
@@ -165,18 +165,18 @@ def run_trials(
         run_config=tune.RunConfig(
             # a fresh Tune experiment each time: the store, not Tune's snapshot, says what is left to do
             name=f"tune-{time.strftime('%Y%m%d-%H%M%S')}-{len(trials)}",
-            storage_path=str(folder.storage),
+            storage_path=str(run_dir.storage),
             failure_config=tune.FailureConfig(max_failures=WORKER_DEATHS),
-            callbacks=[Listener(searcher, mirror, board, folder), nodes],
+            callbacks=[StudyCallback(searcher, mlflow_writer, display, run_dir), nodes],
             verbose=0,
         ),
     )
-    with board, mirror, _stop_is_heard(board), ray_errors_are_deaths():
-        _fit(tuner, board)
-    patience(lambda: store.settle(told))
+    with display, mlflow_writer, _report_stop_signal(display), ray_errors_are_deaths():
+        _fit(tuner, display)
+    retry(lambda: store.requeue_lost_trials(optuna_study))
     if searcher.stopped:
-        board.note(f"stopped: {searcher.stopped}")
-    if len(patience(lambda: store.finished(told.get_trials(deepcopy=False)))) < study.trials:
+        display.note(f"stopped: {searcher.stopped}")
+    if len(retry(lambda: store.finished(optuna_study.get_trials(deepcopy=False)))) < study.trials:
         raise Interrupted
 
 
@@ -187,7 +187,7 @@ def _work(study: StudyFile) -> Work:
     return Work(search.batch_size, search.eval_questions, operators, study.final.questions)
 
 
-def _fit(tuner: tune.Tuner, board: Board) -> None:
+def _fit(tuner: tune.Tuner, display: ProgressDisplay) -> None:
     """Run Tune to its end.
 
     Raises:
@@ -201,7 +201,7 @@ def _fit(tuner: tune.Tuner, board: Board) -> None:
         if met := next((cause for cause in causes if isinstance(cause, EosError)), None):
             raise met from None
         if full := next(filter(None, map(out_of_space, causes)), None):
-            board.note(f"stopped: {full}")
+            display.note(f"stopped: {full}")
             raise Interrupted from error
         raise
 
@@ -218,35 +218,35 @@ def ray_errors_are_deaths() -> Iterator[None]:
 
     Ray Tune 2.60 knows actors that died and tasks that raised; any other error of Ray's would end the whole study.
     """
-    tell = RayActorManager._actor_task_failed
+    original = RayActorManager._actor_task_failed
 
-    def told(self: Any, tracked_actor_task: Any, exception: Exception) -> None:
+    def report_failure(self: Any, tracked_actor_task: Any, exception: Exception) -> None:
         known = (ray.exceptions.RayActorError, ray.exceptions.RayTaskError)
         if isinstance(exception, ray.exceptions.RayError) and not isinstance(exception, known):
             exception = ray.exceptions.RayActorError(error_msg=str(exception))
-        tell(self, tracked_actor_task, exception)
+        original(self, tracked_actor_task, exception)
 
-    RayActorManager._actor_task_failed = told  # type: ignore[method-assign]
+    RayActorManager._actor_task_failed = report_failure  # type: ignore[method-assign]
     try:
         yield
     finally:
-        RayActorManager._actor_task_failed = tell  # type: ignore[method-assign]
+        RayActorManager._actor_task_failed = original  # type: ignore[method-assign]
 
 
 class _StopSignal(logging.Handler):
-    def __init__(self, board: Board) -> None:
+    def __init__(self, display: ProgressDisplay) -> None:
         super().__init__(logging.WARNING)
-        self.board = board
+        self.display = display
 
     def emit(self, record: logging.LogRecord) -> None:
         if "Stop signal" in record.getMessage():
-            self.board.note("stopping; searches under way will be run again by a resume")
+            self.display.note("stopping; searches under way will be run again by a resume")
 
 
 @contextmanager
-def _stop_is_heard(board: Board) -> Iterator[None]:
+def _report_stop_signal(display: ProgressDisplay) -> Iterator[None]:
     """Answer Ctrl-C at once: Tune takes the signal, says so in its log alone, and needs seconds to stop."""
-    logger, handler = logging.getLogger("ray.tune.tune"), _StopSignal(board)
+    logger, handler = logging.getLogger("ray.tune.tune"), _StopSignal(display)
     level, propagate = logger.level, logger.propagate
     logger.setLevel(logging.WARNING)
     logger.propagate = False

@@ -16,7 +16,7 @@ from rich.table import Table
 from eos_platform.analysis.baselines.match_cost import match
 from eos_platform.analysis.stats.intervals import interval
 from eos_platform.analysis.stats.pareto import HELD_OUT, front_of, hypervolume, worst_of
-from eos_platform.common.boundary import words_of
+from eos_platform.common.boundary import error_text
 from eos_platform.common.errors import EosError
 from eos_platform.common.files import write_atomic
 from eos_platform.costs.flops import compute_ratio
@@ -24,7 +24,7 @@ from eos_platform.dashboards.page import alone
 from eos_platform.dashboards.pareto import pareto_figure
 from eos_platform.engine.cluster.resources import Share
 from eos_platform.engine.store import optuna_store as store
-from eos_platform.engine.store.run_dir import Folder
+from eos_platform.engine.store.run_dir import RunDir
 from eos_platform.engine.trial import Facts, Job, Measured, examine_operator
 from eos_platform.objectives import DEFAULT, GROUP, front_title
 from eos_platform.operators.spec import OperatorSpec
@@ -45,14 +45,15 @@ class Candidate:
     design: str = ""
 
 
-def candidates(folder: Folder, told: optuna.Study, facts: Facts) -> list[Candidate]:
+def candidates(run_dir: RunDir, optuna_study: optuna.Study, facts: Facts) -> list[Candidate]:
     """The unreduced model, the front, and every baseline at the front's compute ratios."""
-    found = [
-        Candidate(f"trial {trial.number}", "searched", _operator(trial), trial.number) for trial in store.front(told)
+    searched = [
+        Candidate(f"trial {trial.number}", "searched", _operator(trial), trial.number)
+        for trial in store.front(optuna_study)
     ]
     # designs are matched by compute, whatever the objectives: every search has it
-    ratios = spread([_ratio(trial) for trial in store.front(told)], folder.study.final.ratios)
-    return [Candidate("unreduced", "unreduced", None), *found, *_matched(folder, facts, ratios)]
+    ratios = spread([_ratio(trial) for trial in store.front(optuna_study)], run_dir.study.final.ratios)
+    return [Candidate("unreduced", "unreduced", None), *searched, *_matched(run_dir, facts, ratios)]
 
 
 def _ratio(trial: optuna.trial.FrozenTrial) -> float:
@@ -63,8 +64,8 @@ def _operator(trial: optuna.trial.FrozenTrial) -> OperatorSpec:
     return OperatorSpec.from_json(trial.user_attrs[store.OPERATOR], f"trial {trial.number}")
 
 
-def _matched(folder: Folder, facts: Facts, ratios: Sequence[float]) -> Iterator[Candidate]:
-    for design in folder.study.final.baselines:
+def _matched(run_dir: RunDir, facts: Facts, ratios: Sequence[float]) -> Iterator[Candidate]:
+    for design in run_dir.study.final.baselines:
         seen: list[OperatorSpec] = []
         for ratio in ratios:
             try:
@@ -87,8 +88,8 @@ def spread(values: Sequence[float], most: int) -> list[float]:
     return sorted(chosen)
 
 
-def examine(found: Sequence[Candidate], job: Job, part: Share, questions: int, console: Console) -> list[Measured]:
-    """Held-out results in the order of ``found``, several at a time.
+def examine(candidates: Sequence[Candidate], job: Job, part: Share, questions: int, console: Console) -> list[Measured]:
+    """Held-out results in the order of ``candidates``, several at a time.
 
     Raises:
         EosError: the workers cannot evaluate.
@@ -96,10 +97,10 @@ def examine(found: Sequence[Candidate], job: Job, part: Share, questions: int, c
     # tasks, not actors: those of a node that left are done again by whichever nodes there are, and a process that has
     # the model takes the next one (a GPU's would otherwise end after each)
     task: Any = ray.remote(**part.options, max_retries=4, max_calls=0)(examine_operator)
-    results: list[Measured | None] = [None] * len(found)
-    open_ = [task.remote(job, questions, number, one.operator) for number, one in enumerate(found)]
+    results: list[Measured | None] = [None] * len(candidates)
+    open_ = [task.remote(job, questions, number, one.operator) for number, one in enumerate(candidates)]
     try:
-        with final_bar(console, job.study, len(found), questions) as advance:
+        with final_bar(console, job.study, len(candidates), questions) as advance:
             while open_:
                 (done, *_), open_ = ray.wait(open_, num_returns=1)
                 number, result = ray.get(done)
@@ -110,7 +111,7 @@ def examine(found: Sequence[Candidate], job: Job, part: Share, questions: int, c
             raise error.cause from None
         raise
     except ray.exceptions.RayError as error:
-        raise EosError(f"a worker died during the final comparison: {words_of(error)}") from None
+        raise EosError(f"a worker died during the final comparison: {error_text(error)}") from None
     finally:
         for reference in open_:
             ray.cancel(reference, force=True)
@@ -118,11 +119,11 @@ def examine(found: Sequence[Candidate], job: Job, part: Share, questions: int, c
 
 
 def points_of(
-    found: Sequence[Candidate], results: Sequence[Measured], facts: Facts, axes: Sequence[Objective] = DEFAULT
+    candidates: Sequence[Candidate], results: Sequence[Measured], facts: Facts, axes: Sequence[Objective] = DEFAULT
 ) -> pd.DataFrame:
     """One row an operator, as the analysis and the dashboards read them; every objective is a column."""
     lines = []
-    for candidate, result in zip(found, results, strict=True):
+    for candidate, result in zip(candidates, results, strict=True):
         operator = candidate.operator or OperatorSpec(target=facts.target)
         low, high = interval(result.scores)
         skills = {f"{GROUP}{skill}": share for skill, share in result.per_skill.items()}
@@ -155,47 +156,53 @@ def records(points: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def finish(
-    folder: Folder, told: optuna.Study, recorder: Recorder, job: Job, part: Share, facts: Facts, console: Console
+    run_dir: RunDir,
+    optuna_study: optuna.Study,
+    recorder: Recorder,
+    job: Job,
+    part: Share,
+    facts: Facts,
+    console: Console,
 ) -> pd.DataFrame:
     """Compare, write the study's results, and log them.
 
     Raises:
         EosError: the results cannot be written, or the workers cannot evaluate.
     """
-    found = candidates(folder, told, facts)
-    if not any(candidate.family == "searched" for candidate in found):
+    compared = candidates(run_dir, optuna_study, facts)
+    if not any(candidate.family == "searched" for candidate in compared):
         console.print("no search met its budget: the comparison shows the unreduced model alone", style="yellow")
-    results = examine(found, job, part, folder.study.final.questions, console)
-    for one, result in zip(found, results, strict=True):
+    results = examine(compared, job, part, run_dir.study.final.questions, console)
+    for one, result in zip(compared, results, strict=True):
         if result.refused:
             console.print(f"{one.name} is left out: {result.refused}", style="yellow", markup=False, soft_wrap=True)
-    left = [(one, result) for one, result in zip(found, results, strict=True) if not result.refused]
-    found, results = [one for one, _ in left], [result for _, result in left]
-    axes = folder.study.axes
-    points = points_of(found, results, facts, axes)
-    for candidate in found:
+    left = [(one, result) for one, result in zip(compared, results, strict=True) if not result.refused]
+    compared, results = [one for one, _ in left], [result for _, result in left]
+    axes = run_dir.study.axes
+    points = points_of(compared, results, facts, axes)
+    for candidate in compared:
         if candidate.operator:
             file = candidate.name.replace(" ", "-")
-            candidate.operator.save(folder.operators / f"{file}.json")
+            candidate.operator.save(run_dir.operators / f"{file}.json")
     figure = pareto_figure(
-        points.assign(measured_on=HELD_OUT), f"{folder.study.name}: {front_title(axes).lower()}", axes=axes
+        points.assign(measured_on=HELD_OUT), f"{run_dir.study.name}: {front_title(axes).lower()}", axes=axes
     )
     html = alone(figure)
     table = points.to_csv(index=False)
-    write_atomic(folder.points, table)
-    write_atomic(folder.figure, html)
+    write_atomic(run_dir.points, table)
+    write_atomic(run_dir.figure, html)
     front = points[front_of(points, axes)]
     recorder.mark_front(int(trial) for trial in front["trial"])
     lines = records(points)
-    for candidate, point, result in zip(found, lines, results, strict=True):
+    for candidate, point, result in zip(compared, lines, results, strict=True):
         recorder.point(point, candidate.operator.to_json() if candidate.operator else None, result.kept)
     recorder.register(
         [*records(front), *(line for line in lines if line["family"] == "unreduced")],
-        {one.trial: one.operator.to_json() for one in found if one.operator and one.trial is not None},
+        {one.trial: one.operator.to_json() for one in compared if one.operator and one.trial is not None},
     )
     searched = points[points["family"] == "searched"]
     recorder.summary(
-        {folder.points.name: table, folder.figure.name: html},
+        {run_dir.points.name: table, run_dir.figure.name: html},
         {"hypervolume": hypervolume(searched, worst_of(points, axes), axes), "front_size": float(len(front))},
     )
     return points

@@ -65,9 +65,9 @@ def row_of(study: StudyFile, trial: FrozenTrial) -> TrialRow:
 def notes_of(trial: FrozenTrial) -> dict[str, str]:
     """Why it was stopped, which constraints it does not keep, where its settings come from; what there is of these."""
     attrs = trial.user_attrs
-    said = {store.STOPPED: attrs.get(store.STOPPED), store.VIOLATED: ", ".join(attrs.get(store.VIOLATED, []))}
-    said[store.WARM_START] = attrs.get(store.WARM_START)
-    return {name: text for name, text in said.items() if text}
+    notes = {store.STOPPED: attrs.get(store.STOPPED), store.VIOLATED: ", ".join(attrs.get(store.VIOLATED, []))}
+    notes[store.WARM_START] = attrs.get(store.WARM_START)
+    return {name: text for name, text in notes.items() if text}
 
 
 def rows_of(study: StudyFile, trials: Sequence[FrozenTrial]) -> list[TrialRow]:
@@ -109,14 +109,14 @@ def with_heldout(status: Status, points: pd.DataFrame) -> Status:
     return replace(status, trials=trials, front_on=HELD_OUT)
 
 
-def status_of(study: StudyFile, told: optuna.Study, *, written: bool = True) -> Status:
+def status_of(study: StudyFile, optuna_study: optuna.Study, *, written: bool = True) -> Status:
     """The status as the store has it now.
 
     Args:
         written: whether the final comparison's file is there.
     """
-    trials = told.get_trials(deepcopy=False)
-    front = {trial.number for trial in store.front(told)}
+    trials = optuna_study.get_trials(deepcopy=False)
+    front = {trial.number for trial in store.front(optuna_study)}
     numbers = list(dict.fromkeys((*MEASURED[:-1], *study.objectives, *MEASURED[-1:])))
     lines = []
     for trial in trials:
@@ -139,7 +139,7 @@ def status_of(study: StudyFile, told: optuna.Study, *, written: bool = True) -> 
     columns = ["trial", "state", *study.space, *numbers, "regime", "front"]
     table = pd.DataFrame(lines, columns=[*columns, "retry_of", "failure", *NOTES])
     table["retry_of"] = table["retry_of"].astype("Int64")
-    compared = written and store.is_compared(told, study)
+    compared = written and store.is_compared(optuna_study, study)
     return Status(
         study.name, study.trials, len(store.finished(trials)), table, tuple(study.space), compared, study.axes
     )

@@ -28,13 +28,13 @@ from eos_platform.engine.schema.study_file import StudyFile
 from eos_platform.engine.status import Status, status_of, with_heldout
 from eos_platform.engine.store import checkpoint_storage as storage
 from eos_platform.engine.store import optuna_store as store
-from eos_platform.engine.store.archive import put_away
+from eos_platform.engine.store.archive import archive_study
 from eos_platform.engine.store.lease import Lease, LeaseLost
-from eos_platform.engine.store.retry import Patience
-from eos_platform.engine.store.run_dir import RUNS, Folder, folder_of, load_study, studies_in
-from eos_platform.engine.strategy import warm_start as warm
+from eos_platform.engine.store.retry import Retry
+from eos_platform.engine.store.run_dir import RUNS, RunDir, load_study, run_dir_of, studies_in
+from eos_platform.engine.strategy import warm_start
 from eos_platform.engine.strategy.samplers import SAMPLERS, make_sampler
-from eos_platform.engine.sync import reconcile as agree
+from eos_platform.engine.sync import reconcile
 from eos_platform.engine.trial import Functions
 from eos_platform.operators.designs import DESIGNS
 from eos_platform.tasks.choice import text_of
@@ -76,7 +76,7 @@ class Study:
         scheduler: Any = None,
     ) -> None:
         self.file = source if isinstance(source, StudyFile) else load_study(source, overrides, runs)
-        self.folder: Folder = folder_of(self.file, runs)
+        self.folder: RunDir = run_dir_of(self.file, runs)
         self.address, self.ship_code = address, ship_code
         self.console = console or terminal.console()
         self._functions, self._scheduler = functions or Functions(), scheduler
@@ -99,7 +99,7 @@ class Study:
         """
         self._check(fresh)
         if fresh:
-            self._put_away()
+            self._archive()
         if self._finished():
             points = self.points()
             self.console.print(
@@ -120,30 +120,30 @@ class Study:
                 preflight(part, job.states, job.model, packages_of(self.file))
             facts = inspect(self.file, job, part)
             costs = measured_costs(self.file, job, part)
-            known = warm.origins(self.file, self.folder.runs, facts, costs)
-            job = replace(job, starts=warm.starts(self.file, known))
+            known = warm_start.origins(self.file, self.folder.runs, facts, costs)
+            job = replace(job, starts=warm_start.starts(self.file, known))
             self.folder.prepare()
             with (
                 self.folder.lock(),
-                store.open_store(self.folder, create=True) as told,
-                self._lease(told) as lease,
+                store.open_store(self.folder, create=True) as optuna_study,
+                self._lease(optuna_study) as lease,
             ):
-                store.bring_up_to_date(told)
-                with self._tracked(told) as recorder:
+                store.bring_up_to_date(optuna_study)
+                with self._tracked(optuna_study) as recorder:
                     if self.folder.shared:
-                        storage.claim(self.folder.states, told.user_attrs[store.UID])
-                    self._keep_file()
-                    if begun := warm.begin(told, self.file, known):
+                        storage.claim(self.folder.states, optuna_study.user_attrs[store.UID])
+                    self._write_study_file()
+                    if begun := warm_start.begin(optuna_study, self.file, known):
                         self.console.print(f"warm start: {begun} searches that others found worth it come first")
                     recorder.examples = facts.examples
-                    patience = Patience(check=lease.check)
-                    run_trials(self.folder, told, recorder, job, part, self.console, self._scheduler, patience)
-                    agree.mend(self.folder, told, recorder)
-                    store.refuse_failure(told)
-                    with self._to_the_end():
-                        points = finish(self.folder, told, recorder, job, part, facts, self.console)
+                    retry = Retry(check=lease.check)
+                    run_trials(self.folder, optuna_study, recorder, job, part, self.console, self._scheduler, retry)
+                    reconcile.repair(self.folder, optuna_study, recorder)
+                    store.refuse_failure(optuna_study)
+                    with self._explain_failure():
+                        points = finish(self.folder, optuna_study, recorder, job, part, facts, self.console)
                 # last of all: a study without this mark is completed by a resume
-                store.mark_compared(told, self.file)
+                store.mark_compared(optuna_study, self.file)
         self.console.print(points_table(points, f"{self.file.name}, held-out questions", self.file.axes))
         self._closing(points)
         return points
@@ -160,8 +160,8 @@ class Study:
 
     def status(self) -> Status:
         """Where the study stands, from its store."""
-        with store.open_store(self.folder, create=False) as told, self._reading():
-            status = status_of(self.file, told, written=self.folder.points.exists())
+        with store.open_store(self.folder, create=False) as optuna_study, self._reading():
+            status = status_of(self.file, optuna_study, written=self.folder.points.exists())
         return with_heldout(status, self.points()) if status.compared else status
 
     def _reading(self) -> contextlib.AbstractContextManager[None]:
@@ -189,26 +189,26 @@ class Study:
                 f"{self.folder.points} is damaged; delete it, and eos study run {self.file.name} makes it again"
             ) from None
 
-    def _lease(self, told: optuna.Study) -> contextlib.AbstractContextManager[Lease]:
+    def _lease(self, optuna_study: optuna.Study) -> contextlib.AbstractContextManager[Lease]:
         """Hold the study on every host."""
         note = lambda text: self.console.print(text, style="yellow", markup=False)  # noqa: E731
-        return Lease(store.engine_of(told), self.file.name).held(note)
+        return Lease(store.engine_of(optuna_study), self.file.name).held(note)
 
-    def _put_away(self) -> None:
+    def _archive(self) -> None:
         """Make room for a new study of this name."""
         if not self.folder.path.exists():
             self.folder.prepare()
         with (
             contextlib.suppress(store.NotRun),
             self.folder.lock(),
-            store.open_store(self.folder, create=False, another=True) as told,
-            self._lease(told),
+            store.open_store(self.folder, create=False, another=True) as optuna_study,
+            self._lease(optuna_study),
         ):
-            if uid := told.user_attrs.get(store.UID):
+            if uid := optuna_study.user_attrs.get(store.UID):
                 recorder = Recorder(self.folder.mlflow_uri, self.file.name, uid, self.folder.mlflow_artifacts)
-                agree.mend(self.folder, told, recorder)
-                recorder.close("FINISHED" if told.user_attrs.get(store.COMPARED) else "KILLED")
-            where = put_away(self.folder, told)
+                reconcile.repair(self.folder, optuna_study, recorder)
+                recorder.close("FINISHED" if optuna_study.user_attrs.get(store.COMPARED) else "KILLED")
+            where = archive_study(self.folder, optuna_study)
             self.console.print(f"the earlier study is in {where}", highlight=False, markup=False, soft_wrap=True)
 
     def check(self) -> list[str]:
@@ -217,10 +217,10 @@ class Study:
         Raises:
             EosError: the study has not been run, or a store cannot be read.
         """
-        with store.open_store(self.folder, create=False) as told, self._reading():
-            return agree.differences(self.folder, told)
+        with store.open_store(self.folder, create=False) as optuna_study, self._reading():
+            return reconcile.differences(self.folder, optuna_study)
 
-    def _keep_file(self) -> None:
+    def _write_study_file(self) -> None:
         """Write the study as it runs; a resume needs the stores' passwords, so nobody else may read them."""
         write_atomic(self.folder.study_file, self.file.to_yaml(secrets=True), private=self.file.secret)
 
@@ -233,7 +233,7 @@ class Study:
                 raise EosError(f"final.baselines: {error}") from None
         if SAMPLERS.package(self.file.sampler.name):  # found out now, not by the first search
             make_sampler(self.file.sampler, 0, self.file.trials, self.file.space, len(self.file.axes))
-        warm.check(self.file, self.folder.runs)
+        warm_start.check(self.file, self.folder.runs)
         self.folder.check()
         path = sqlite_path(self.folder.mlflow_uri)
         if path is None:
@@ -249,24 +249,24 @@ class Study:
         if not (self.folder.points.exists() and self.folder.figure.exists()):
             return False
         try:
-            with store.open_store(self.folder, create=False) as told, self._reading():
-                return store.is_compared(told, self.file)
+            with store.open_store(self.folder, create=False) as optuna_study, self._reading():
+                return store.is_compared(optuna_study, self.file)
         except store.NotRun:
             return False
 
     @contextlib.contextmanager
-    def _tracked(self, told: optuna.Study) -> Iterator[Recorder]:
+    def _tracked(self, optuna_study: optuna.Study) -> Iterator[Recorder]:
         """The MLflow writer, with what an earlier driver left open put in order before and after."""
         plan = {"trials": self.file.trials, "sampler": self.file.sampler.name, "seed": self.file.sampler.seed}
         try:
             recorder = Recorder(
-                self.folder.mlflow_uri, self.file.name, told.user_attrs[store.UID], self.folder.mlflow_artifacts
+                self.folder.mlflow_uri, self.file.name, optuna_study.user_attrs[store.UID], self.folder.mlflow_artifacts
             )
-            lost = agree.mend(self.folder, told, recorder)
+            lost = reconcile.repair(self.folder, optuna_study, recorder)
             recorder.describe(self.file.to_yaml(), self.file.description, _summary(self.file), plan, self.file.axes)
         except MlflowException as error:
-            raise self._untold(error) from None
-        done = len(store.finished(told.get_trials(deepcopy=False)))
+            raise self._mlflow_error(error) from None
+        done = len(store.finished(optuna_study.get_trials(deepcopy=False)))
         if done or lost:
             again = f", {lost} cut off and run again" if lost else ""
             self.console.print(f"continuing {self.file.name}: {done} of {self.file.trials} trials done{again}")
@@ -276,20 +276,20 @@ class Study:
             interrupted = isinstance(error, (Interrupted, KeyboardInterrupt))
             if not isinstance(error, LeaseLost):  # then the study is another driver's
                 with contextlib.suppress(Exception):  # a store that is down must not hide why the study ended
-                    store.settle(told)
+                    store.requeue_lost_trials(optuna_study)
                 with contextlib.suppress(Exception):
-                    agree.mend(self.folder, told, recorder)
+                    reconcile.repair(self.folder, optuna_study, recorder)
                     recorder.close("KILLED" if interrupted else "FAILED")
             if isinstance(error, MlflowException):
-                raise self._untold(error) from None
+                raise self._mlflow_error(error) from None
             raise
         try:
             recorder.close("FINISHED")
         except MlflowException as error:
-            raise self._untold(error) from None
+            raise self._mlflow_error(error) from None
 
     @contextlib.contextmanager
-    def _to_the_end(self) -> Iterator[None]:
+    def _explain_failure(self) -> Iterator[None]:
         """Say of a final comparison that fails, on a full disk say, that nothing of it is lost but itself."""
         try:
             yield
@@ -301,7 +301,7 @@ class Study:
                 f"eos study resume {self.file.name} makes the comparison"
             ) from None
 
-    def _untold(self, error: MlflowException) -> EosError:
+    def _mlflow_error(self, error: MlflowException) -> EosError:
         return EosError(
             f"MLflow cannot be written ({first_line(error)}); every finished search is kept, and "
             f"eos study resume {self.file.name} completes its runs"
@@ -321,10 +321,13 @@ def known_studies(runs: str | Path = RUNS) -> list[tuple[str, str, str, str, str
         try:
             file = study_file.load(path)
             state, trials = "not run", str(file.trials)
-            with contextlib.suppress(store.NotRun), store.open_store(folder_of(file, runs), create=False) as told:
-                folder = folder_of(file, runs)
+            with (
+                contextlib.suppress(store.NotRun),
+                store.open_store(run_dir_of(file, runs), create=False) as optuna_study,
+            ):
+                run_dir = run_dir_of(file, runs)
                 with reading(f"study '{name}': its Optuna store cannot be read"):
-                    status = status_of(file, told, written=folder.points.exists())
+                    status = status_of(file, optuna_study, written=run_dir.points.exists())
                 state = "finished" if status.compared and not status.remaining else "unfinished"
                 trials = f"{status.finished} of {file.trials}"
             lines.append((name, file.model, trials, state, file.description))

@@ -21,7 +21,7 @@ from eos_platform.common.errors import EosError
 from eos_platform.costs.registry import COMPUTE
 from eos_platform.engine.schema.sections import Constraints
 from eos_platform.engine.store import checkpoint_storage as storage
-from eos_platform.engine.store.retry_guard import Attempts
+from eos_platform.engine.store.retry_guard import RetryGuard
 from eos_platform.engine.strategy.constraints import costs_of, measure, measure_cost
 from eos_platform.engine.strategy.start_from import nearest
 from eos_platform.engine.trial_result import KEY, make, plain, read
@@ -141,27 +141,31 @@ def run_trial(config: dict[str, Any], job: Job, report: Callable[[dict[str, Any]
         torch.manual_seed(settings.seed)
         with storage.opened(storage.under(job.states, f"trial-{config['root']}")) as state:
             others = {} if job.objectives == DEFAULT else {"objectives": [one.metric for one in job.objectives]}
-            attempts = Attempts(state.folder, {"model": job.model, "task": job.task, **settings.fields(), **others})
-            found = attempts.result()
-            if found is None:
-                attempts.begin(config.get("session", ""))
+            guard = RetryGuard(state.folder, {"model": job.model, "task": job.task, **settings.fields(), **others})
+            finished = guard.result()
+            if finished is None:
+                guard.begin(config.get("session", ""))
                 workload = workload_of(job.model, job.task, job.functions, job.loading)
 
-                def told(step: int, values: dict[str, float]) -> None:
+                def report_step(step: int, values: dict[str, float]) -> None:
                     state.keep()
                     report({"step": step, "steps": settings.steps, "curve": _plain(values)})
 
                 start = nearest(job.starts, settings, workload)
                 begun: dict[str, Any] = {"start": start} if start else {}
                 if others:  # so that searches can be compared on the way
-                    begun["measure"] = _on_the_way(job, workload, settings)
+                    begun["measure"] = _interim_measure(job, workload, settings)
                 try:
-                    result = job.functions.search(workload, settings, report=told, checkpoint=state.folder, **begun)
+                    result = job.functions.search(
+                        workload, settings, report=report_step, checkpoint=state.folder, **begun
+                    )
                 except (
                     Unusable
                 ):  # a machine went down with it, or it is an earlier version's: no reason to lose a search
                     (state.folder / STATE).unlink(missing_ok=True)
-                    result = job.functions.search(workload, settings, report=told, checkpoint=state.folder, **begun)
+                    result = job.functions.search(
+                        workload, settings, report=report_step, checkpoint=state.folder, **begun
+                    )
                 also = measure(
                     job.constraints,
                     workload,
@@ -173,11 +177,11 @@ def run_trial(config: dict[str, Any], job: Job, report: Callable[[dict[str, Any]
                     _spent(result),
                 )
                 ended = _result(result, also, job.objectives)
-                found = {KEY: plain(ended), "kept": _picture(job, workload, result.operator)}
-                attempts.keep(found)
+                finished = {KEY: plain(ended), "kept": _picture(job, workload, result.operator)}
+                guard.keep(finished)
                 state.keep()
-        final = _final(found, job, config["number"])
-    except _POISON:
+        final = _final(finished, job, config["number"])
+    except _FATAL_DEVICE_ERRORS:
         raise
     except Exception as error:
         outside = out_of_space(error)
@@ -196,20 +200,20 @@ def run_trial(config: dict[str, Any], job: Job, report: Callable[[dict[str, Any]
 
 
 # after these the process' accelerator context cannot be trusted: let the actor die, and Ray retry in a new one
-_POISON: tuple[type[Exception], ...] = tuple(filter(None, [getattr(torch, "AcceleratorError", None)]))
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+_FATAL_DEVICE_ERRORS: tuple[type[Exception], ...] = tuple(filter(None, [getattr(torch, "AcceleratorError", None)]))
+_DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 
 def out_of_space(error: BaseException | None) -> str | None:
     """What was wanting outside the search, if that ended it: it is no result, and the search is run again later."""
     while error is not None:
-        if isinstance(error, OSError) and error.errno in _FULL:
+        if isinstance(error, OSError) and error.errno in _DISK_FULL:
             return f"{os.strerror(error.errno)}{f': {error.filename}' if error.filename else ''}"
         error = error.__cause__ or error.__context__
     return None
 
 
-def _on_the_way(job: Job, workload: Any, config: SearchConfig) -> Callable[[Any, Any], dict[str, float]]:
+def _interim_measure(job: Job, workload: Any, config: SearchConfig) -> Callable[[Any, Any], dict[str, float]]:
     """What a deployed evaluation on the way tells beside accuracy and compute: of the operator and its evaluation."""
 
     def measured(operator: Any, evaluation: Any) -> dict[str, float]:
@@ -220,32 +224,32 @@ def _on_the_way(job: Job, workload: Any, config: SearchConfig) -> Callable[[Any,
     return measured
 
 
-def _result(found: Any, also: Mapping[str, float], objectives: Sequence[Objective]) -> TrialResult:
+def _result(searched: Any, also: Mapping[str, float], objectives: Sequence[Objective]) -> TrialResult:
     """A search's result, and what was measured of its operator afterwards."""
-    operator = found.operator
+    operator = searched.operator
     measured = {
-        **_spent(found),
-        "accuracy": found.accuracy,
-        "compute_ratio": found.compute_ratio,
-        "mean_tokens": found.mean_tokens,
+        **_spent(searched),
+        "accuracy": searched.accuracy,
+        "compute_ratio": searched.compute_ratio,
+        "mean_tokens": searched.mean_tokens,
         "tokens_left": operator.tokens_left,
-        "relaxed_accuracy": found.relaxed_accuracy,
-        "samples": found.samples,
-        "seconds": found.seconds,
+        "relaxed_accuracy": searched.relaxed_accuracy,
+        "samples": searched.samples,
+        "seconds": searched.seconds,
     }
     numbers = {name: float(value) for name, value in measured.items() if value is not None}
     return make({**numbers, **also}, objectives, operator.to_json(), operator.regime)
 
 
-def _spent(found: Any) -> dict[str, float]:
+def _spent(searched: Any) -> dict[str, float]:
     """The cost that the search's budget is about, where that is not the compute ratio."""
-    spent = getattr(found, "cost", None)  # a stand-in for the search may have none
+    spent = getattr(searched, "cost", None)  # a stand-in for the search may have none
     return {} if spent is None or spent.name == COMPUTE else {spent.name: float(spent.value)}
 
 
-def _final(found: Mapping[str, Any], job: Job, number: int) -> dict[str, Any]:
+def _final(finished: Mapping[str, Any], job: Job, number: int) -> dict[str, Any]:
     """The last report: the result, its operator named after the trial."""
-    result = read(found, job.objectives)
+    result = read(finished, job.objectives)
     if result is None:  # the guard lets no such file through
         raise EosError(f"trial {number}: its kept result cannot be read")
     operator = OperatorSpec.from_json(result.operator, f"trial {number}")
@@ -256,14 +260,14 @@ def _final(found: Mapping[str, Any], job: Job, number: int) -> dict[str, Any]:
         }
     )
     result = replace(result, operator=operator.to_json(), regime=operator.regime)
-    return {"finished": True, KEY: plain(result), "kept": found.get("kept", "")}
+    return {"finished": True, KEY: plain(result), "kept": finished.get("kept", "")}
 
 
 def _picture(job: Job, workload: Any, operator: Any) -> str:
     """Which tokens it keeps on the example pictures, JSON; empty when that fails: it is not worth a search."""
     try:
         return job.functions.kept(workload, operator) if operator else ""
-    except _POISON:
+    except _FATAL_DEVICE_ERRORS:
         raise
     except Exception:
         return ""
@@ -336,11 +340,11 @@ def examine_operator(job: Job, questions: int, number: int, operator: Any) -> tu
             workload.check(operator)
     except EosError as error:
         return number, Measured(math.nan, np.zeros(0), {}, refused=str(error))
-    found = job.functions.evaluate(workload, operator, "heldout", questions)
-    scores = np.asarray(found.scores, dtype=float)
+    evaluation = job.functions.evaluate(workload, operator, "heldout", questions)
+    scores = np.asarray(evaluation.scores, dtype=float)
     kept = _picture(job, workload, operator)
     costs = {
         name: float(job.functions.cost(name, workload, operator, questions, split="heldout"))
         for name in costs_of(Constraints(), job.objectives)
     }
-    return number, Measured(float(found.accuracy), scores, dict(found.per_skill), kept, costs=costs)
+    return number, Measured(float(evaluation.accuracy), scores, dict(evaluation.per_skill), kept, costs=costs)

@@ -26,18 +26,18 @@ def make(measured: Mapping[str, Any], objectives: Sequence[Objective], operator:
         measured: numbers by name; what is None was not measured. What is no cost, score or note is known by name.
         operator: JSON.
     """
-    found = {name: value for name, value in measured.items() if value is not None}
+    known = {name: value for name, value in measured.items() if value is not None}
     counted = (SAMPLES, SECONDS, *NOTES)
-    scores = {name: value for name, value in found.items() if name == ACCURACY or name.startswith(GROUP)}
+    scores = {name: value for name, value in known.items() if name == ACCURACY or name.startswith(GROUP)}
     return TrialResult(
-        values={one.metric: found[one.metric] for one in objectives if one.metric in found},
+        values={one.metric: known[one.metric] for one in objectives if one.metric in known},
         scores=scores,
-        costs={name: value for name, value in found.items() if name not in scores and name not in counted},
+        costs={name: value for name, value in known.items() if name not in scores and name not in counted},
         operator=operator,
         regime=regime,
-        samples=found.get(SAMPLES, 0),
-        seconds=found.get(SECONDS, 0.0),
-        notes={name: found[name] for name in NOTES if name in found},
+        samples=known.get(SAMPLES, 0),
+        seconds=known.get(SECONDS, 0.0),
+        notes={name: known[name] for name in NOTES if name in known},
     )
 
 
@@ -56,8 +56,8 @@ def measured(result: TrialResult) -> dict[str, Any]:
 def plain(result: TrialResult) -> dict[str, Any]:
     """As JSON can hold it."""
     numbers = {name: dict(getattr(result, name)) for name in NUMBERS}
-    told = {"operator": result.operator, "regime": result.regime, SAMPLES: result.samples, SECONDS: result.seconds}
-    return {**numbers, **told}
+    data = {"operator": result.operator, "regime": result.regime, SAMPLES: result.samples, SECONDS: result.seconds}
+    return {**numbers, **data}
 
 
 def read(data: Mapping[str, Any], objectives: Sequence[Objective]) -> TrialResult | None:
@@ -77,8 +77,8 @@ def read(data: Mapping[str, Any], objectives: Sequence[Objective]) -> TrialResul
     if not all(isinstance(part, Mapping) for part in parts):
         return None
     values, scores, costs, notes = parts
-    told = {SAMPLES: whole.get(SAMPLES, 0), SECONDS: whole.get(SECONDS, 0.0), "notes": notes}
-    return TrialResult(values, scores, costs, whole.get("operator", ""), whole.get("regime", ""), **told)
+    numbers_and_notes = {SAMPLES: whole.get(SAMPLES, 0), SECONDS: whole.get(SECONDS, 0.0), "notes": notes}
+    return TrialResult(values, scores, costs, whole.get("operator", ""), whole.get("regime", ""), **numbers_and_notes)
 
 
 def _under(data: Mapping[str, Any], prefix: str) -> dict[str, Any]:

@@ -74,8 +74,8 @@ class EosSimple(lmms):  # type: ignore[misc, unused-ignore]
     @property
     def device(self) -> torch.device:
         """Where the model is."""
-        found: torch.device = self._model.device
-        return found
+        result: torch.device = self._model.device
+        return result
 
     @property
     def batch_size(self) -> int:
@@ -114,7 +114,7 @@ class EosSimple(lmms):  # type: ignore[misc, unused-ignore]
         lmms-eval takes the *lowest* value as the choice, whatever its docstring says; its evaluator turns a bare pair
         into a string, so that the pair is wrapped.
         """
-        found = []
+        result = []
         for one in requests:
             context, continuation, to_pictures, number, task, part = one.args
             document = self.task_dict[task][part][number]
@@ -135,8 +135,8 @@ class EosSimple(lmms):  # type: ignore[misc, unused-ignore]
             logits_av = self._model(**whole, labels=labels).logits[0, -count - 1 : -1].float()
             loss = torch.nn.functional.cross_entropy(logits_av, goal_1a[0])
             greedy = bool((logits_av.argmax(-1) == goal_1a[0]).all())
-            found.append(GenerationResult(text=(float(loss), greedy)))
-        return found
+            result.append(GenerationResult(text=(float(loss), greedy)))
+        return result
 
     def generate_until_multi_round(self, requests: Sequence[Any]) -> list[str]:
         """Not there.

@@ -46,10 +46,10 @@ def read_results(folder: Path) -> list[Results]:
         raise EosError(
             f"lmms-eval left no results in {shown_path(folder)}: the evaluation failed (its exit status is 0)"
         )
-    found = strict_json.loads(_no_nan(read_text(files[-1], "results")), shown_path(files[-1]))
+    result = strict_json.loads(_no_nan(read_text(files[-1], "results")), shown_path(files[-1]))
     stamp = files[-1].name.removesuffix("_results.json")
     results = []
-    for task, values in found["results"].items():
+    for task, values in result["results"].items():
         theirs = {key: value for key, value in values.items() if isinstance(value, (int, float)) and "," in key}
         rows = _samples(files[-1].with_name(f"{stamp}_samples_{task}.jsonl"))
         answered = {number: answer for number, answer, _ in rows}

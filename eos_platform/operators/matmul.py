@@ -17,20 +17,20 @@ MANY = 2**15  # weights, from which on halves pay
 SUMS_WIDE = "dtype" in torch.ops.aten.bmm.overloads()  # since torch 2.8
 
 
-@torch.library.custom_op("eos_platform::products", mutates_args=())
-def products(x_bqe: Tensor, y_bre: Tensor) -> Tensor:
+@torch.library.custom_op("eos_platform::pairwise_products", mutates_args=())
+def pairwise_products(x_bqe: Tensor, y_bre: Tensor) -> Tensor:
     """x_i . y_j of every pair (b, q, r), at least float32."""
     wide = torch.promote_types(x_bqe.dtype, torch.float32)
     return torch.bmm(x_bqe.to(wide), y_bre.to(wide).mT)
 
 
-@products.register_fake
+@pairwise_products.register_fake
 def _(x_bqe: Tensor, y_bre: Tensor) -> Tensor:
     wide = torch.promote_types(x_bqe.dtype, torch.float32)
     return x_bqe.new_empty(len(x_bqe), x_bqe.shape[1], y_bre.shape[1], dtype=wide)
 
 
-@products.register_kernel("cuda")
+@pairwise_products.register_kernel("cuda")
 def _(x_bqe: Tensor, y_bre: Tensor) -> Tensor:
     if x_bqe.dtype in HALF and y_bre.dtype == x_bqe.dtype and SUMS_WIDE:
         # tensor cores multiply halves exactly into wide sums, many times faster than wide numbers, if rows are aligned
@@ -42,7 +42,7 @@ def _(x_bqe: Tensor, y_bre: Tensor) -> Tensor:
     return torch.bmm(x_bqe.to(wide), y_bre.to(wide).mT)
 
 
-@register_flop_formula(torch.ops.eos_platform.products)
+@register_flop_formula(torch.ops.eos_platform.pairwise_products)
 def _flops(x_shape: Any, y_shape: Any, **kwargs: Any) -> int:
     b, q, e = x_shape
     return int(2 * b * q * y_shape[1] * e)
@@ -70,17 +70,17 @@ def weighted_sums(t_bqr: Tensor, x_bqd: Tensor) -> Tensor:
 
 
 @torch.library.custom_op("eos_platform::weighted_sums", mutates_args=())
-def _sums(t_bqk: Tensor, x_bqd: Tensor, asked: int) -> Tensor:
-    """sum_i t_ij x_i (b, k, d), float32, of halves; for ``asked`` sums, so many products count."""
+def _sums(t_bqk: Tensor, x_bqd: Tensor, sums: int) -> Tensor:
+    """sum_i t_ij x_i (b, k, d), float32, of halves; for ``sums`` sums, so many products count."""
     return torch.bmm(t_bqk.mT, x_bqd.contiguous(), out_dtype=torch.float32)
 
 
 @_sums.register_fake
-def _(t_bqk: Tensor, x_bqd: Tensor, asked: int) -> Tensor:
+def _(t_bqk: Tensor, x_bqd: Tensor, sums: int) -> Tensor:
     return x_bqd.new_empty(len(x_bqd), t_bqk.shape[2], x_bqd.shape[2], dtype=torch.float32)
 
 
 @register_flop_formula(torch.ops.eos_platform.weighted_sums)
-def _sums_flops(t_shape: Any, x_shape: Any, asked: int, **kwargs: Any) -> int:
+def _sums_flops(t_shape: Any, x_shape: Any, sums: int, **kwargs: Any) -> int:
     b, q, _ = t_shape
-    return int(2 * b * q * asked * x_shape[2])
+    return int(2 * b * q * sums * x_shape[2])

@@ -181,22 +181,22 @@ def _planned(operator: OperatorSpec, place: str) -> tuple[PlannedSite, ...]:
     arriving = operator.arriving if place == "tower" else operator.entering
     # of tokens that already stand for several, or with gaps between, even a site that keeps all may say something new
     active = arriving != operator.target.tokens
-    found: list[PlannedSite] = []
+    planned_sites: list[PlannedSite] = []
     for number, (site, incoming) in enumerate(zip(operator.sites, operator.incoming, strict=True)):
         if site.place == place:
             idle = site.is_noop(incoming)
             active = active or not idle
             features = () if idle else needed(site, incoming)
-            found.append(PlannedSite(site, number, len(found), incoming, features, active))
-    return tuple(found)
+            planned_sites.append(PlannedSite(site, number, len(planned_sites), incoming, features, active))
+    return tuple(planned_sites)
 
 
 def _by_layer(sites: tuple[PlannedSite, ...]) -> Mapping[int, tuple[PlannedSite, ...]]:
-    found: dict[int, tuple[PlannedSite, ...]] = {}
+    by_layer: dict[int, tuple[PlannedSite, ...]] = {}
     for planned in sites:
         if planned.active:
-            found[planned.site.layer] = (*found.get(planned.site.layer, ()), planned)
-    return found
+            by_layer[planned.site.layer] = (*by_layer.get(planned.site.layer, ()), planned)
+    return by_layer
 
 
 def _restrictions(

@@ -15,15 +15,15 @@ from torch import Tensor
 
 from eos_platform.common.errors import EosError
 from eos_platform.operators.score import combine, plain, probe_feature, with_token_features
-from eos_platform.operators.selectors.choose import Choice, choose
+from eos_platform.operators.selectors.selection import Choice, select_tokens
 from eos_platform.operators.site import SCORED
 from eos_platform.operators.spec import SiteSpec
 from eos_platform.operators.steering import steered, unpacked
-from eos_platform.operators.tokens import Tokens, pick, wide
-from eos_platform.operators.transfer import collected, received
+from eos_platform.operators.tokens import Tokens, at_least_float32, gather_tokens
+from eos_platform.operators.transfer import gather_support, scatter_dropped
 
 # selectors that look at similarity
-COMPARING = ("cover", "alternate", "farthest", "bipartite", "density", "pivots", "dpp")
+COMPARING = ("diverse_topk", "alternate", "farthest", "bipartite", "density", "pivots", "dpp")
 
 
 class Reduced(NamedTuple):
@@ -80,24 +80,24 @@ def _reduce(site: SiteSpec, tokens: Tokens, given: Mapping[str, Tensor], grid: t
     score_bn: Tensor | None = None
     if _ranks(site, n):
         probed_bn = probed(site, tokens.x_bnd, given.get("question")) if site.probe else None
-        score_bn = combine(features, site.score, probed_bn=probed_bn).to(wide(tokens.x_bnd).dtype)
+        score_bn = combine(features, site.score, probed_bn=probed_bn).to(at_least_float32(tokens.x_bnd).dtype)
     if site.keep == n:
         everyone_bn = torch.arange(n, device=tokens.x_bnd.device).expand(tokens.x_bnd.shape[:2])
-        y_bnd = _reweighted(site, wide(tokens.x_bnd), score_bn)
+        y_bnd = _reweighted(site, at_least_float32(tokens.x_bnd), score_bn)
         return Reduced(tokens._replace(x_bnd=y_bnd.to(tokens.x_bnd.dtype)), everyone_bn)
 
     compared_bne = _compared(site, tokens, given)
-    choice = choose(site, compared_bne, score_bn, given.get("text_pivots"), grid)
-    kept = Tokens(*(pick(values, choice.kept_br) for values in tokens))
+    choice = select_tokens(site, compared_bne, score_bn, given.get("text_pivots"), grid)
+    kept = Tokens(*(gather_tokens(values, choice.kept_br) for values in tokens))
     importance_bn = _importance(site, features, score_bn, tokens)
     if _moves(site, n) or site.rho > 0:  # else pruning: the very tokens, bit for bit
-        y_brd, size_br = wide(kept.x_bnd), kept.size_bn
+        y_brd, size_br = at_least_float32(kept.x_bnd), kept.size_bn
         if _moves(site, n):
             sum_brd, share_br = _received(site, tokens, kept, choice, compared_bne, importance_bn, grid)
             y_brd = (y_brd + sum_brd) * (1 + share_br).pow(-site.transfer.nu)[..., None]
             size_br = size_br * (1 + share_br)
         if score_bn is not None:
-            y_brd = _reweighted(site, y_brd, pick(score_bn, choice.kept_br))
+            y_brd = _reweighted(site, y_brd, gather_tokens(score_bn, choice.kept_br))
         kept = Tokens(y_brd.to(tokens.x_bnd.dtype), size_br, kept.origin_bn)
     if site.summary:
         return _with_summary(tokens, kept, choice, importance_bn)
@@ -158,7 +158,7 @@ def _received(
     """What each kept token receives (b, r, d), averaged as ``mu`` says, and the sum of its t_ij (b, r)."""
     transfer = site.transfer
     if transfer.by == "anchor":
-        sum_brd, share_br = collected(transfer, tokens, choice.kept_br, importance_bn, grid, compared_bne)
+        sum_brd, share_br = gather_support(transfer, tokens, choice.kept_br, importance_bn, grid, compared_bne)
     else:
         sum_brd, share_br = _shared_out(site, tokens, kept, choice, compared_bne, importance_bn, grid)
     if transfer.mu > 0:
@@ -185,23 +185,25 @@ def _shared_out(
         giving_bq = giving_bq.gather(1, choice.give_bq)
     if choice.receive_br is not None:
         taking_br = taking_br.gather(1, choice.receive_br)
-        taking = Tokens(*(pick(values, choice.receive_br) for values in kept))
+        taking = Tokens(*(gather_tokens(values, choice.receive_br) for values in kept))
     if 0 in (giving_bq.shape[1], taking_br.shape[1]):  # nobody gives, or nobody receives: the dropped are discarded
-        return torch.zeros_like(wide(kept.x_bnd)), torch.zeros_like(kept.size_bn)
+        return torch.zeros_like(at_least_float32(kept.x_bnd)), torch.zeros_like(kept.size_bn)
     # chosen by similarities without gradient: where one may flow through them, they are computed once more
     flows = torch.is_grad_enabled() and tokens.x_bnd.requires_grad and 0 < site.transfer.tau < math.inf
-    sum_brd, share_br = received(
+    sum_brd, share_br = scatter_dropped(
         site.transfer,
         taking,
-        Tokens(*(pick(values, giving_bq) for values in tokens)),
-        None if importance_bn is None else pick(importance_bn, giving_bq),
+        Tokens(*(gather_tokens(values, giving_bq) for values in tokens)),
+        None if importance_bn is None else gather_tokens(importance_bn, giving_bq),
         grid,
-        None if compared_bne is tokens.x_bnd else (pick(compared_bne, taking_br), pick(compared_bne, giving_bq)),
+        None
+        if compared_bne is tokens.x_bnd
+        else (gather_tokens(compared_bne, taking_br), gather_tokens(compared_bne, giving_bq)),
         None if flows else choice.alike_bqr,
     )
     if choice.receive_br is not None:
         place_brd = choice.receive_br[..., None].expand_as(sum_brd)
-        sum_brd = torch.zeros_like(wide(kept.x_bnd)).scatter(1, place_brd, sum_brd)
+        sum_brd = torch.zeros_like(at_least_float32(kept.x_bnd)).scatter(1, place_brd, sum_brd)
         share_br = share_br.new_zeros(kept.size_bn.shape).scatter(1, choice.receive_br, share_br)
     return sum_brd, share_br
 
@@ -216,9 +218,12 @@ def _reweighted(site: SiteSpec, y_brd: Tensor, score_br: Tensor | None) -> Tenso
 
 def _with_summary(tokens: Tokens, kept: Tokens, choice: Choice, importance_bn: Tensor | None) -> Reduced:
     """The kept tokens and, in the place of the last dropped one, the sum of all dropped."""
-    x_bqd, size_bq = pick(wide(tokens.x_bnd), choice.dropped_bq), pick(tokens.size_bn, choice.dropped_bq)
+    x_bqd, size_bq = (
+        gather_tokens(at_least_float32(tokens.x_bnd), choice.dropped_bq),
+        gather_tokens(tokens.size_bn, choice.dropped_bq),
+    )
     if importance_bn is not None:
-        x_bqd = x_bqd * pick(importance_bn, choice.dropped_bq)[..., None]
+        x_bqd = x_bqd * gather_tokens(importance_bn, choice.dropped_bq)[..., None]
     carrier_b1 = choice.dropped_bq[:, -1:]
     summary = Tokens(
         x_bqd.sum(1, keepdim=True).to(tokens.x_bnd.dtype),
@@ -227,7 +232,7 @@ def _with_summary(tokens: Tokens, kept: Tokens, choice: Choice, importance_bn: T
     )
     index_br, order_br = torch.cat([choice.kept_br, carrier_b1], 1).sort(dim=-1)
     both = (torch.cat([a, b], 1) for a, b in zip(kept, summary, strict=True))
-    return Reduced(Tokens(*(pick(values, order_br) for values in both)), index_br)
+    return Reduced(Tokens(*(gather_tokens(values, order_br) for values in both)), index_br)
 
 
 def _compared(site: SiteSpec, tokens: Tokens, given: Mapping[str, Tensor]) -> Tensor:
@@ -244,7 +249,7 @@ def _importance(
     """a_i of every token (b, n); None: 1."""
     n = tokens.x_bnd.shape[1]
     if _sums(site, n):
-        return plain(features, site.score).to(wide(tokens.x_bnd).dtype)
+        return plain(features, site.score).to(at_least_float32(tokens.x_bnd).dtype)
     if site.transfer.source == "importance" and _weighs(site, n) and score_bn is not None:
         return torch.softmax(score_bn, -1) * n  # exp(s) / mean exp(s)
     return None

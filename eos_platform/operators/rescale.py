@@ -73,8 +73,8 @@ def rescale(
     sites: list[SiteSpec] = []
     for number, site in enumerate(operator.sites):
         at = f"sites.{number}"
-        site, said = _given(site, absent)
-        changes += [f"{at}: {one}" for one in said]
+        site, dropped = _given(site, absent)
+        changes += [f"{at}: {one}" for one in dropped]
         layer = _layer(site, old, target, at)
         if sites and sites[-1].place == site.place:
             layer = max(layer, sites[-1].layer)
@@ -117,23 +117,23 @@ def _given(site: SiteSpec, absent: Collection[str]) -> tuple[SiteSpec, list[str]
     """A site of the decoder without what the model does not give, and what was changed."""
     if site.place == "tower":  # where the model is not reached into, it has no such site
         return site, []
-    said = list[str]()
+    changes = list[str]()
     score = {name: weight for name, weight in site.score.items() if name not in absent}
     gone = {name: weight for name, weight in site.score.items() if name in absent and weight}
     if gone:
         names = " and ".join(f"'{name}' ({weight:g})" for name, weight in gone.items())
-        said.append(f"its score is without {names}, which the model does not give")
+        changes.append(f"its score is without {names}, which the model does not give")
     if gone and not any(score.values()):
         # the class token looks at what stands out. In the decoder the last token of the text, which sums up as it does,
         # does the same; before it, tokens that stand out have large norms
         instead = "last_text" if site.layer else "norm"
         score[instead] = sum(gone.values()) or next(iter(gone.values()))
-        said.append(f"it had no other feature, and goes by '{instead}' instead")
+        changes.append(f"it had no other feature, and goes by '{instead}' instead")
     similarity = site.similarity
     if similarity == "keys" and "keys" in absent:
         similarity = "hidden"
-        said.append("tokens are compared by themselves, as the model does not give the keys of its vision tower")
-    return site.model_copy(update={"score": score, "similarity": similarity}), said
+        changes.append("tokens are compared by themselves, as the model does not give the keys of its vision tower")
+    return site.model_copy(update={"score": score, "similarity": similarity}), changes
 
 
 def _layer(site: SiteSpec, old: Target, target: Target, at: str) -> int:

@@ -16,12 +16,12 @@ from torch import Tensor
 
 from eos_platform.common.errors import EosError
 from eos_platform.operators.spec import ALL_FEATURES, FEATURES
-from eos_platform.operators.tokens import along, unit, wide
+from eos_platform.operators.tokens import along, at_least_float32, unit
 
 
 def norm_feature(x_bnd: Tensor, presence_bn: Tensor | None = None) -> Tensor:
     """Length of each token (b, n); presence plays no part in it."""
-    return wide(x_bnd).norm(dim=-1)
+    return at_least_float32(x_bnd).norm(dim=-1)
 
 
 def uniqueness_feature(x_bnd: Tensor, presence_bn: Tensor | None = None) -> Tensor:
@@ -75,7 +75,7 @@ def combine(
     scale: float | Tensor = 0.0  # what the sum is made of, in case its parts cancel
     total_bn: float | Tensor = 0.0
     if used:
-        z_kbn = _standard(torch.stack([wide(features[name]) for name, _ in used]), presence_bn)
+        z_kbn = _standard(torch.stack([at_least_float32(features[name]) for name, _ in used]), presence_bn)
         total_bn = torch.zeros_like(z_kbn[0])
         for z_bn, (_, weight) in zip(z_kbn, used, strict=True):
             total_bn = total_bn + weight * z_bn
@@ -94,7 +94,7 @@ def plain(features: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tenso
         EosError: a feature weighed by name is not given.
     """
     return (
-        torch.stack([weight * wide(features[name]) for name, weight in _weighted(features, weights)])
+        torch.stack([weight * at_least_float32(features[name]) for name, weight in _weighted(features, weights)])
         .sum(0)
         .clamp_min(0.0)
     )

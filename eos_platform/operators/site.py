@@ -22,11 +22,11 @@ DESIGN_FEATURES = ("raters", "corrected", "next_vision", "relevance", "key_norm"
 ALL_FEATURES = FEATURES + DESIGN_FEATURES
 Unit = Annotated[Real, Field(ge=0.0, le=1.0)]
 SelectorName = Literal[
-    "score", "cover", "grid", "alternate", "farthest", "random", "withdraw",
+    "score", "diverse_topk", "grid", "alternate", "farthest", "random", "drop_all",
     "spaced", "bipartite", "density", "pivots", "dpp",
 ]  # fmt: skip
 Regime = Literal["identity", "prune", "merge", "pool", "reweight", "hybrid"]
-SCORED = ("score", "cover", "bipartite", "pivots", "dpp")  # selectors that read the score
+SCORED = ("score", "diverse_topk", "bipartite", "pivots", "dpp")  # selectors that read the score
 
 
 class Spec(BaseModel):
@@ -120,7 +120,7 @@ class SiteSpec(Spec):
 
     @model_validator(mode="after")
     def _consistent(self) -> SiteSpec:
-        if (self.selector == "withdraw") != (self.keep == 0):
+        if (self.selector == "drop_all") != (self.keep == 0):
             raise ValueError("keep is 0 exactly when the selector is 'withdraw'")
         if self.summary and self.keep < 2:
             raise ValueError("a summary needs at least one token kept beside it")

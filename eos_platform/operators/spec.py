@@ -5,7 +5,7 @@ layer ``l`` (0: between projector and language model) the visual tokens x_1..x_N
 
 1. selected:    s_i = sum_k w_k z_k(i) + probe . x_i / |x_i|, brought to unit spread; the question may steer the probe
                 (``steering.py``). The ``keep`` best stay (selector ``score``), or those that score well and are unlike
-                each other (``cover``), or a rule chooses;
+                each other (``diverse_topk``), or a rule chooses;
 2. transferred: y_j = u_j (x_j + R_j) / (1 + S_j)^nu with R_j = sum_i t_ij x_i / S_j^mu, S_j = sum_i t_ij,
                 t_ij = gamma P_ij a_i m_i / m_j and P_ij = softmax over kept j in the support of cos(x_i, x_j) / tau;
                 m_j <- m_j (1 + S_j);

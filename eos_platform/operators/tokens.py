@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from eos_platform.operators.matmul import HALF, products
+from eos_platform.operators.matmul import HALF, pairwise_products
 
 TINY = 1e-12  # a token shorter than this is like no other
 
@@ -45,12 +45,12 @@ class RelaxedTokens(NamedTuple):
         return cls(x_bnd, size_bn, origin_bn, torch.ones_like(size_bn))
 
 
-def wide(x: Tensor) -> Tensor:
+def at_least_float32(x: Tensor) -> Tensor:
     """At least float32: scores, softmaxes and sums are never taken in half precision."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
-def pick(values: Tensor, index_br: Tensor) -> Tensor:
+def gather_tokens(values: Tensor, index_br: Tensor) -> Tensor:
     """Rows ``index_br`` of ``values`` (b, n) or (b, n, d)."""
     if values.dim() == 2:
         return values.gather(1, index_br)
@@ -59,7 +59,7 @@ def pick(values: Tensor, index_br: Tensor) -> Tensor:
 
 def unit(x_bnd: Tensor) -> Tensor:
     """Each token scaled to length 1 (a zero token stays zero), so that products are cosines."""
-    return torch.nn.functional.normalize(wide(x_bnd), dim=-1)
+    return torch.nn.functional.normalize(at_least_float32(x_bnd), dim=-1)
 
 
 def along(x_bnd: Tensor, y_bd: Tensor) -> Tensor:
@@ -72,15 +72,17 @@ def along(x_bnd: Tensor, y_bd: Tensor) -> Tensor:
 def cosine(x_bqe: Tensor, x_bre: Tensor) -> Tensor:
     """Of every pair (b, q, r), at least float32."""
     if x_bqe.dtype in HALF and x_bqe.is_cuda and not torch.is_grad_enabled():
-        length_bq1, length_br1 = (wide(x).norm(dim=-1, keepdim=True).clamp_min(TINY) for x in (x_bqe, x_bre))
-        return products(x_bqe, x_bre) / (length_bq1 * length_br1.mT)
+        length_bq1, length_br1 = (
+            at_least_float32(x).norm(dim=-1, keepdim=True).clamp_min(TINY) for x in (x_bqe, x_bre)
+        )
+        return pairwise_products(x_bqe, x_bre) / (length_bq1 * length_br1.mT)
     return unit(x_bqe) @ unit(x_bre).mT
 
 
 @torch.no_grad()
 def cosine_of_all(x_bne: Tensor) -> Tensor:
     """Of every pair of the same tokens (b, n, n); what they are scaled by stands on the diagonal of their products."""
-    pair_bnn = products(x_bne, x_bne)
+    pair_bnn = pairwise_products(x_bne, x_bne)
     scale_bn = pair_bnn.diagonal(dim1=1, dim2=2).clamp_min(TINY**2).rsqrt()
     return pair_bnn.mul_(scale_bn[..., None]).mul_(scale_bn[:, None])  # in place: there may be many pairs
 
@@ -102,4 +104,4 @@ def distance(x_bqe: Tensor, x_bre: Tensor) -> Tensor:
     """Euclidean distance / sqrt(e) of every pair (b, q, r): the root mean square difference."""
     # not by products: their rounding would part equal vectors
     exact = "donot_use_mm_for_euclid_dist"
-    return torch.cdist(wide(x_bqe), wide(x_bre), compute_mode=exact) / x_bqe.shape[-1] ** 0.5
+    return torch.cdist(at_least_float32(x_bqe), at_least_float32(x_bre), compute_mode=exact) / x_bqe.shape[-1] ** 0.5

@@ -14,10 +14,10 @@ from torch import Tensor
 from eos_platform.operators.grid import overlap_table, window_table
 from eos_platform.operators.matmul import weighted_sums
 from eos_platform.operators.spec import Support, Transfer
-from eos_platform.operators.tokens import Tokens, cosine, distance, pick, wide
+from eos_platform.operators.tokens import Tokens, at_least_float32, cosine, distance, gather_tokens
 
 
-def received(
+def scatter_dropped(
     transfer: Transfer,
     kept: Tokens,
     dropped: Tokens,
@@ -34,29 +34,29 @@ def received(
         alike_bqr: how alike they are, where that is known already.
     """
     compared_bre, compared_bqe = compared or (kept.x_bnd, dropped.x_bnd)
-    mass_bq = transfer.gamma * wide(dropped.size_bn)
+    mass_bq = transfer.gamma * at_least_float32(dropped.size_bn)
     if importance_bq is not None:
         mass_bq = mass_bq * importance_bq
     if math.isinf(transfer.tau) and transfer.support.kind == "window":
-        return _pooled(transfer.support, kept, dropped.origin_bn, mass_bq, wide(dropped.x_bnd), grid)
+        return _pooled(transfer.support, kept, dropped.origin_bn, mass_bq, at_least_float32(dropped.x_bnd), grid)
     if math.isinf(transfer.tau) and transfer.support.kind == "all":
         # everyone gets the same: one weighted sum, no similarity
         r = kept.x_bnd.shape[1]
         each_br = mass_bq.sum(-1, keepdim=True) / (r * kept.size_bn)
-        x_bqd = wide(dropped.x_bnd)
+        x_bqd = at_least_float32(dropped.x_bnd)
         pooled_bd = torch.einsum("bq,bqd->bd", mass_bq.to(x_bqd.dtype), x_bqd)
         return pooled_bd[:, None] / (r * kept.size_bn[..., None]), each_br
     allowed_bqr = permitted(transfer.support, kept.origin_bn, dropped.origin_bn, grid)
     if alike_bqr is None:
         alike_bqr = similarity(transfer, compared_bqe, compared_bre)
     if transfer.tau == 0:
-        return _merged(alike_bqr, allowed_bqr, mass_bq, wide(dropped.x_bnd), kept.size_bn)
+        return _merged(alike_bqr, allowed_bqr, mass_bq, at_least_float32(dropped.x_bnd), kept.size_bn)
     share_bqr = _shares(transfer, alike_bqr, allowed_bqr)
     t_bqr = share_bqr * mass_bq[..., None] / kept.size_bn[:, None]
     return weighted_sums(t_bqr, dropped.x_bnd), t_bqr.sum(1)
 
 
-def collected(
+def gather_support(
     transfer: Transfer,
     tokens: Tokens,
     index_br: Tensor,
@@ -71,7 +71,7 @@ def collected(
         importance_bn: a_i; None: 1.
         compared_bne: what tokens are compared by; default: themselves.
     """
-    mass_bn = transfer.gamma * wide(tokens.size_bn)
+    mass_bn = transfer.gamma * at_least_float32(tokens.size_bn)
     if importance_bn is not None:
         mass_bn = mass_bn * importance_bn
     n, size = tokens.x_bnd.shape[1], transfer.support.size or 0
@@ -80,11 +80,11 @@ def collected(
         taken_brn = overlap_table(grid, size, index_br.device) & ~self_brn
     else:
         compared_bne = tokens.x_bnd if compared_bne is None else compared_bne
-        alike_brn = similarity(transfer, pick(compared_bne, index_br), compared_bne)
+        alike_brn = similarity(transfer, gather_tokens(compared_bne, index_br), compared_bne)
         alike_brn = alike_brn.masked_fill(self_brn, -torch.inf)
         near_brk = alike_brn.sort(dim=-1, descending=True, stable=True).indices[..., : min(size, n - 1)]
         taken_brn = torch.zeros_like(self_brn).scatter_(-1, near_brk, True)
-    t_brn = taken_brn * mass_bn[:, None] / pick(tokens.size_bn, index_br)[..., None]
+    t_brn = taken_brn * mass_bn[:, None] / gather_tokens(tokens.size_bn, index_br)[..., None]
     return weighted_sums(t_brn.mT, tokens.x_bnd), t_brn.sum(-1)
 
 
@@ -113,7 +113,7 @@ def _merged(
     if allowed_bqr is not None:
         alike_bqr = alike_bqr.masked_fill(~allowed_bqr, torch.finfo(alike_bqr.dtype).min)
     best_bq = alike_bqr.argmax(-1)  # the first of equals
-    t_bq = mass_bq / pick(size_br, best_bq)
+    t_bq = mass_bq / gather_tokens(size_br, best_bq)
     if allowed_bqr is not None:
         t_bq = t_bq * allowed_bqr.gather(-1, best_bq[..., None])[..., 0]
     return _added_up(best_bq, t_bq, x_bqd, size_br.shape[1])
@@ -128,8 +128,8 @@ def _pooled(
     from_bq, to_br = window_of[origin_bq], window_of[kept.origin_bn]
     sum_bwd, total_bw = _added_up(from_bq, mass_bq, x_bqd, support.size)
     takers_bw = torch.zeros_like(total_bw).scatter_add(1, to_br, torch.ones_like(to_br, dtype=total_bw.dtype))
-    each_br = 1 / (pick(takers_bw, to_br) * kept.size_bn)
-    return pick(sum_bwd, to_br) * each_br[..., None].to(x_bqd.dtype), pick(total_bw, to_br) * each_br
+    each_br = 1 / (gather_tokens(takers_bw, to_br) * kept.size_bn)
+    return gather_tokens(sum_bwd, to_br) * each_br[..., None].to(x_bqd.dtype), gather_tokens(total_bw, to_br) * each_br
 
 
 def _added_up(place_bq: Tensor, weight_bq: Tensor, x_bqd: Tensor, places: int) -> tuple[Tensor, Tensor]:

@@ -15,7 +15,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from eos_platform.common import strict_json
-from eos_platform.common.boundary import words_of
+from eos_platform.common.boundary import error_text
 from eos_platform.common.errors import EosError, explain, shorten
 from eos_platform.common.files import write_atomic
 from eos_platform.common.former_names import current_tensor
@@ -113,7 +113,7 @@ def load_state(
     except Unusable:
         raise
     except (SafetensorError, OSError, KeyError, ValueError, TypeError, RuntimeError, EosError) as error:
-        raise Unusable(f"{path}: not a search checkpoint: {words_of(error)}") from None
+        raise Unusable(f"{path}: not a search checkpoint: {error_text(error)}") from None
     with torch.no_grad():  # only now: a state that is refused has changed nothing
         for name, value in state.items():
             value.copy_(tensors[name])
@@ -133,12 +133,12 @@ def kept_fit(folder: Path) -> Fit | None:
 
 def _named(parameters: Parameters, optimiser: torch.optim.Adam) -> dict[str, Tensor]:
     """What a step changes, by its name in the file."""
-    found: dict[str, Tensor] = {}
+    tensors: dict[str, Tensor] = {}
     for name, value in parameters.named_parameters():
-        found[f"parameter.{name}"] = value
+        tensors[f"parameter.{name}"] = value
         for key, moment in optimiser.state[value].items():
-            found[f"adam.{key}.{name}"] = moment
-    return found
+            tensors[f"adam.{key}.{name}"] = moment
+    return tensors
 
 
 def _progress(text: str, config: SearchConfig, parameters: Parameters) -> Progress:
@@ -171,25 +171,25 @@ def _progress(text: str, config: SearchConfig, parameters: Parameters) -> Progre
     return progress
 
 
-def check_tensors(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
-    """Whether ``found`` has the names, types and shapes of ``wanted``, and finite numbers.
+def check_tensors(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+    """Whether ``tensors`` has the names, types and shapes of ``wanted``, and finite numbers.
 
     Raises:
         EosError: it has not; the first that differs.
     """
-    if missing := sorted(wanted.keys() - found.keys()):
+    if missing := sorted(wanted.keys() - tensors.keys()):
         raise EosError(f"it lacks '{missing[0]}'")
-    if others := sorted(found.keys() - wanted.keys()):
+    if others := sorted(tensors.keys() - wanted.keys()):
         raise EosError(f"it holds '{shorten(others[0])}', which no such search has")
     for name, value in wanted.items():
-        told = found[name]
-        if told.shape != value.shape or told.dtype != value.dtype:
-            raise EosError(f"'{name}' is {_form(told)}, not {_form(value)}")
-        if not bool(told.isfinite().all()):
+        tensor = tensors[name]
+        if tensor.shape != value.shape or tensor.dtype != value.dtype:
+            raise EosError(f"'{name}' is {_form(tensor)}, not {_form(value)}")
+        if not bool(tensor.isfinite().all()):
             raise EosError(f"'{name}' holds numbers that are not finite")
-        if name.startswith(("adam.step.", "adam.exp_avg_sq.")) and bool((told < 0).any()):
+        if name.startswith(("adam.step.", "adam.exp_avg_sq.")) and bool((tensor < 0).any()):
             raise EosError(f"'{name}' holds numbers below zero")
-        if name == "mask" and not bool(((told == 0) | (told == 1)).all()):
+        if name == "mask" and not bool(((tensor == 0) | (tensor == 1)).all()):
             raise EosError(f"'{name}' holds other numbers than 0 and 1")
 
 

@@ -38,12 +38,12 @@ class SearchConfig(BaseModel):
         description="candidate sites (before these decoder layers); default: before the language model, and at"
         " five eighths of its depth",
     )
-    selector: Literal["cover", "score"] = Field(
-        default="cover",
+    selector: Literal["diverse_topk", "score"] = Field(
+        default="diverse_topk",
         description="of the first site: tokens that score well and differ from each other, or those that score well",
     )
     probe: Flag = Field(default=True, description="learn a direction of the hidden space as a feature of each site")
-    steer: Int = Field(
+    steering_rank: Int = Field(
         default=8,
         ge=0,
         le=1024,
@@ -67,7 +67,7 @@ class SearchConfig(BaseModel):
     )
     budget_growth: Weight = Field(default=1.0, description="how fast that multiplier rises while violated")
     cost_weight: Weight = Field(default=0.0, description="price of compute below the budget, under a penalty")
-    ease: Real = Field(
+    budget_warm_up: Real = Field(
         default=2.5,
         ge=1.0,
         le=4.0,
@@ -80,7 +80,7 @@ class SearchConfig(BaseModel):
     straight_through: Real = Field(default=0.2, ge=0.0, le=0.9, description="last share of steps, on deployed counts")
     support: Literal["all", "window", "nearest"] = "all"
     positions: Literal["keep", "renumber"] = "keep"
-    sizes: Flag = Field(
+    size_bias: Flag = Field(
         default=True, description="merged tokens get a bias by the log of their size in later attention"
     )
     search_questions: Int = Field(
@@ -101,15 +101,15 @@ class SearchConfig(BaseModel):
 
     @field_validator("budget", mode="before")
     @classmethod
-    def _in_unit(cls, value: Any, told: ValidationInfo) -> Any:
-        if not isinstance(value, str) or "cost" not in told.data:
+    def _in_unit(cls, value: Any, info: ValidationInfo) -> Any:
+        if not isinstance(value, str) or "cost" not in info.data:
             return value
-        return parse_quantity(value, COSTS[told.data["cost"]])
+        return parse_quantity(value, COSTS[info.data["cost"]])
 
     @field_validator("budget")
     @classmethod
-    def _at_most_all(cls, value: float, told: ValidationInfo) -> float:
-        if value > 1.0 and "cost" in told.data and COSTS[told.data["cost"]].relative:
+    def _at_most_all(cls, value: float, info: ValidationInfo) -> float:
+        if value > 1.0 and "cost" in info.data and COSTS[info.data["cost"]].relative:
             raise PydanticCustomError("less_than_equal", "Input should be less than or equal to 1")
         return value
 
@@ -133,9 +133,9 @@ class SearchConfig(BaseModel):
 
     @model_validator(mode="after")
     def _travels(self) -> SearchConfig:
-        asked = [name for name in ("probe", "steer") if name in self.model_fields_set and getattr(self, name)]
-        if self.portable and asked:
-            raise ValueError(f"portable leaves {' and '.join(asked)} out, as no learned direction fits another model")
+        given = [name for name in ("probe", "steering_rank") if name in self.model_fields_set and getattr(self, name)]
+        if self.portable and given:
+            raise ValueError(f"portable leaves {' and '.join(given)} out, as no learned direction fits another model")
         return self
 
     def fields(self, mode: Literal["json", "python"] = "json") -> dict[str, Any]:

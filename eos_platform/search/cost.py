@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from eos_platform.common.boundary import words_of
+from eos_platform.common.boundary import error_text
 from eos_platform.common.errors import EosError, brief
 from eos_platform.costs.fit import Fit, fit
 from eos_platform.costs.flops_ratio import FlopsRatio
@@ -72,9 +72,9 @@ class Spent:
 
     def as_json(self) -> dict[str, str | float]:
         """For an operator's provenance."""
-        found: dict[str, str | float] = {"name": self.name, "unit": self.unit, "budget": self.budget}
-        found |= {"value": self.value, "source": self.source}
-        return found if self.predicted is None else found | {"predicted": self.predicted}
+        data: dict[str, str | float] = {"name": self.name, "unit": self.unit, "budget": self.budget}
+        data |= {"value": self.value, "source": self.source}
+        return data if self.predicted is None else data | {"predicted": self.predicted}
 
 
 class SearchCost:
@@ -96,9 +96,9 @@ class SearchCost:
         counts = [site.count for site in sites]
         if self.fitted is not None:
             return self.fitted.relaxed(sites, counts)
-        found = self.cost.relaxed(self.context, sites, counts)
-        assert found is not None  # or it would have been fitted
-        return found
+        cost = self.cost.relaxed(self.context, sites, counts)
+        assert cost is not None  # or it would have been fitted
+        return cost
 
     def deployed(self, operator: OperatorSpec) -> float:
         """The cost that whole counts are chosen by: exact, or as the fit predicts."""
@@ -150,13 +150,13 @@ def _relaxes(cost: Cost, context: CostContext, sites: Sequence[RelaxedSite]) -> 
         EosError: it has one that is broken.
     """
     try:
-        found = cost.relaxed(context, sites, [site.count for site in sites])
+        relaxed = cost.relaxed(context, sites, [site.count for site in sites])
     except Exception as error:
         if isinstance(error, EosError):
             raise
-        raise EosError(f"cost '{cost.name}' fails: {type(error).__name__}: {brief(words_of(error), 200)}") from error
-    if found is None:
+        raise EosError(f"cost '{cost.name}' fails: {type(error).__name__}: {brief(error_text(error), 200)}") from error
+    if relaxed is None:
         return False
-    if not isinstance(found, Tensor) or found.dim() or not bool(found.isfinite()):
+    if not isinstance(relaxed, Tensor) or relaxed.dim() or not bool(relaxed.isfinite()):
         raise EosError(f"cost '{cost.name}' is broken: its relaxed form is no finite scalar tensor")
     return True

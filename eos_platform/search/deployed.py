@@ -17,7 +17,7 @@ from eos_platform.search.discretise import to_operator, whole_counts
 from eos_platform.search.objective import losses
 from eos_platform.search.parameters import Parameters
 from eos_platform.tasks.base import Subject
-from eos_platform.tasks.batch import Asked, answer_states, answered
+from eos_platform.tasks.batch import EncodedQuestions, answer_states, answered
 
 STEEPNESS = (1.0, 0.0, 0.35, 0.7, 1.4)
 TRIED_BATCHES, TRIED_LEAST, TRIED_MOST = 16, 128, 1024
@@ -47,7 +47,7 @@ class Deployed:
         config: SearchConfig,
         parameters: Parameters,
         progress: Progress,
-        encoded: Asked,
+        encoded: EncodedQuestions,
         teacher_qad: Tensor,
         cost: SearchCost | None = None,
     ) -> None:
@@ -125,9 +125,9 @@ class Deployed:
         """Accuracy of the relaxed form at the end of annealing, only to be held against the deployed one."""
         config, model = self.config, self.workload.model
         sites = self.parameters.sites(self.counts(config.budget))
-        few, soft, found = self.candidates(config.budget), config.temperature_end, []
+        few, soft, answers = self.candidates(config.budget), config.temperature_end, []
         tokens = self.workload.target.tokens
         for batch in self.workload.encoded("validation", config.eval_questions).batches(config.batch_size):
             with relaxed(model, sites, batch.layout, temperature=soft, hard=False, candidates=few, tokens=tokens):
-                found.append(answered(model, batch))
-        return float(torch.cat(found).float().mean())
+                answers.append(answered(model, batch))
+        return float(torch.cat(answers).float().mean())

@@ -63,7 +63,7 @@ def to_operator(parameters: Parameters, counts: tuple[int, ...], target: Target,
             SiteSpec(
                 layer=site.layer,
                 keep=keep,
-                selector="cover" if site.selector == "cover" else "score",
+                selector="diverse_topk" if site.selector == "diverse_topk" else "score",
                 score={f: _number(w) for f, w in zip(FEATURES, (weights / size).tolist(), strict=True) if w},
                 probe=() if probe is None else tuple(map(_number, (probe / size).tolist())),
                 steering=Steering.of(site.steering[0], site.steering[1] / size) if steers and site.steering else None,
@@ -84,10 +84,10 @@ def to_operator(parameters: Parameters, counts: tuple[int, ...], target: Target,
 
 def costliest(parameters: Parameters) -> Parameters:
     """A copy all of whose learned directions are there: a search begins with zeros, which cost nothing deployed."""
-    found = copy.deepcopy(parameters).requires_grad_(False)
-    for value in (found.probe, found.turn):
+    costly = copy.deepcopy(parameters).requires_grad_(False)
+    for value in (costly.probe, costly.direction_delta):
         value.fill_(1.0)
-    return found
+    return costly
 
 
 def _number(value: float) -> float:
@@ -181,10 +181,10 @@ def whole_counts(
 
 def impossible(budget: float, least: float, cost: Priced | None = None) -> EosError:
     """The error for a budget that nothing reaches."""
-    asked, takes = f"{budget:g}", f"{least:.3f}"
+    wanted, takes = f"{budget:g}", f"{least:.3f}"
     if cost and cost.cost.unit:
-        asked, takes = (shown_quantity(value, cost.cost) for value in (budget, least))
+        wanted, takes = (shown_quantity(value, cost.cost) for value in (budget, least))
     fitted = " as fitted" if cost and cost.fitted else ""
     return EosError(
-        f"budget {asked} is impossible: one visual token at every searched site already takes {takes}{fitted}"
+        f"budget {wanted} is impossible: one visual token at every searched site already takes {takes}{fitted}"
     )

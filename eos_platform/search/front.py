@@ -40,11 +40,11 @@ def front(
     cost: SearchCost | None = None
     for one in configs:
         cost = check(workload, one, cost)
-    found: SearchResult | None = None
+    result: SearchResult | None = None
     for one in configs:
-        told = report(one.budget) if report else None
-        found = search(workload, one, report=told, start=found.parameters if found else None, cost=cost)
-        yield found
+        report_one = report(one.budget) if report else None
+        result = search(workload, one, report=report_one, start=result.parameters if result else None, cost=cost)
+        yield result
 
 
 def configs_of(config: SearchConfig, budgets: Sequence[float]) -> list[SearchConfig]:
@@ -55,11 +55,11 @@ def configs_of(config: SearchConfig, budgets: Sequence[float]) -> list[SearchCon
     """
     if not budgets:
         raise EosError("a front needs at least one budget")
-    found = []
+    configs = []
     for number, budget in enumerate(sorted(set(budgets), reverse=True)):
         values = config.model_dump() | {"budget": budget}
         if number:
             soft = max(config.temperature_end, min(config.temperature_start, COOL))
-            values |= {"steps": max(4, config.steps // PART), "temperature_start": soft, "ease": 1.0}
-        found.append(SearchConfig.of(values, "front"))
-    return found
+            values |= {"steps": max(4, config.steps // PART), "temperature_start": soft, "budget_warm_up": 1.0}
+        configs.append(SearchConfig.of(values, "front"))
+    return configs

@@ -14,21 +14,21 @@ from torch import Tensor
 from eos_platform.models.adapters.adapter import adapter_of
 from eos_platform.models.runtime.attach import check_free
 from eos_platform.search.config import SearchConfig
-from eos_platform.tasks.batch import Asked, Batch, answer_states, in_order
+from eos_platform.tasks.batch import Batch, EncodedQuestions, answer_states, in_order
 
 TEACHER_BATCH = 64  # always the same, so that whoever asks first gets the same numbers
 
 
 @torch.no_grad()
-def teacher_states(model: Any, encoded: Asked) -> Tensor:
+def teacher_states(model: Any, encoded: EncodedQuestions) -> Tensor:
     """Answer states of the unreduced model for every question (q, a, d); what the search aligns with. Found once."""
     check_free(model)
     if encoded.teacher_qad is None:
-        found, numbers = [], []
+        states, numbers = [], []
         for batch in encoded.batches(TEACHER_BATCH):
-            found.append(answer_states(model, batch))
+            states.append(answer_states(model, batch))
             numbers.append(batch.index_b)
-        encoded.teacher_qad = in_order(found, numbers)
+        encoded.teacher_qad = in_order(states, numbers)
     return encoded.teacher_qad
 
 

@@ -36,16 +36,19 @@ class Parameters(nn.Module):
         self.selector = config.selector
         self.support = support_of(config, target)
         self.exact = config.budget_rule == "exact"
-        self.sizes = float(config.sizes)
+        self.size_bias = float(config.size_bias)
         sites = len(self.layers)
         self.keep = nn.Parameter(torch.full((sites,), STAY))  # logit of the share of arriving tokens that stays
         self.weights = nn.Parameter(torch.tensor([[WEIGHTS[name] for name in FEATURES]] * sites))
         self.probe = nn.Parameter(torch.zeros(sites, width if config.learns_directions else 0))
-        rank, chance = config.steer if config.learns_directions else 0, torch.Generator().manual_seed(config.seed)
+        rank, chance = (
+            config.steering_rank if config.learns_directions else 0,
+            torch.Generator().manual_seed(config.seed),
+        )
         # a question is read at random at first, and turns nothing
         first = torch.randn(sites, rank, width if rank else 0, generator=chance)
-        self.read = nn.Parameter(first / max(1, rank) ** 0.5)
-        self.turn = nn.Parameter(torch.zeros_like(self.read))
+        self.question_proj = nn.Parameter(first / max(1, rank) ** 0.5)
+        self.direction_delta = nn.Parameter(torch.zeros_like(self.question_proj))
         self.spread = nn.Parameter(torch.ones(()))
         self.gamma = nn.Parameter(torch.full((sites,), 2.5))
         self.log_tau = nn.Parameter(torch.full((sites,), math.log(config.tau_start)))
@@ -53,8 +56,8 @@ class Parameters(nn.Module):
         self.rho = nn.Parameter(torch.full((sites,), -4.0))
         self.beta = nn.Parameter(torch.full((sites,), 2.5))
         # what questions have in common turns nothing, so that the probe alone learns what holds for all of them
-        self.register_buffer("usual", torch.zeros(width if rank else 0), persistent=False)
-        self.usual: Tensor
+        self.register_buffer("mean_question", torch.zeros(width if rank else 0), persistent=False)
+        self.mean_question: Tensor
         # which features may count at all, and in the end: which do
         self.features = tuple(name for name in features if not (config.portable and name == "vision"))
         allowed = [[float(name in self.at(layer)) for name in FEATURES] for layer in self.layers]
@@ -108,25 +111,27 @@ class Parameters(nn.Module):
                     tau=tau[number],
                     nu=torch.sigmoid(self.nu[number]),
                     rho=F.softplus(self.rho[number]).clamp_max(RHO_MOST),
-                    beta=self.sizes * torch.sigmoid(self.beta[number]),
+                    beta=self.size_bias * torch.sigmoid(self.beta[number]),
                     selector=selector,
                     support=self.support,
                     positions=self.positions,
                     features=self.at(layer),
                     probe=self.direction(number) if self.probe.shape[1] else None,
-                    steering=(self.read[number], self.turn[number]) if self.read.shape[1] else None,
-                    spread=self.spread.clamp(0.0, SPREAD_MOST) if selector == "cover" else None,
+                    steering=(self.question_proj[number], self.direction_delta[number])
+                    if self.question_proj.shape[1]
+                    else None,
+                    spread=self.spread.clamp(0.0, SPREAD_MOST) if selector == "diverse_topk" else None,
                 )
             )
         return made
 
     def direction(self, site: int) -> Tensor:
         """The probe of a site, to which a whole question adds its turn (d,)."""
-        return self.probe[site] - self.usual_turn(site) if self.read.shape[1] else self.probe[site]
+        return self.probe[site] - self.mean_delta(site) if self.question_proj.shape[1] else self.probe[site]
 
-    def usual_turn(self, site: int) -> Tensor:
+    def mean_delta(self, site: int) -> Tensor:
         """By how much the mean of all questions turns the probe (d,)."""
-        return (self.read[site] @ self.usual) @ self.turn[site]
+        return (self.question_proj[site] @ self.mean_question) @ self.direction_delta[site]
 
     def whole(self) -> Tensor:
         """The fixed counts on the device."""

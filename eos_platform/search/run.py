@@ -34,7 +34,7 @@ from eos_platform.search.discretise import feature_mask
 from eos_platform.search.objective import excess, teacher_states
 from eos_platform.search.parameters import Parameters
 from eos_platform.search.schedule import Schedule
-from eos_platform.search.start import check, start_at_budget, take_over
+from eos_platform.search.start import check, load_parameters, start_at_budget
 from eos_platform.search.step import SOFT_COST, Stepper
 from eos_platform.tasks.base import Subject
 from eos_platform.tasks.evaluate import Evaluation, evaluate
@@ -44,7 +44,7 @@ Measure = Callable[[OperatorSpec, Evaluation], Mapping[str, float]]
 REPORTS = 50  # step reports of a whole search, about
 SAVES = 10  # checkpoints of a whole search, about
 RESTARTS = 3  # from the last good state, each at half the learning rate
-LOOK = 20  # steps between two looks at how many tokens have to compete
+CANDIDATE_INTERVAL = 20  # steps between two looks at how many tokens have to compete
 
 
 @dataclass(frozen=True)
@@ -120,19 +120,19 @@ class _Search:
         torch.manual_seed(config.seed)
         self.parameters = Parameters(config, workload.target, workload.shape.hidden, workload.features)
         self.parameters.to(workload.model.device)
-        take_over(self.parameters, start)
+        load_parameters(self.parameters, start)
         start_at_budget(self.parameters, workload, config, self.cost)
         self.encoded = workload.encoded("search", config.search_questions)
-        if len(self.parameters.usual):
-            self.parameters.usual.copy_(self.encoded.usual_question())
+        if len(self.parameters.mean_question):
+            self.parameters.mean_question.copy_(self.encoded.mean_question())
         teacher_qad = teacher_states(workload.model, self.encoded)
         self.stepper = Stepper(workload, config, self.parameters, self.encoded, teacher_qad, self.cost)
         self.progress = Progress(multiplier=config.budget_weight)
         self.best: dict[str, Tensor] = {}  # of the straight-through steps compared, the parameters that deploy best
         if folder is not None:
-            found = load_state(folder, config, self.subject, self.parameters, self.stepper.optimiser)
-            if found is not None:
-                self.progress, self.best = found
+            saved = load_state(folder, config, self.subject, self.parameters, self.stepper.optimiser)
+            if saved is not None:
+                self.progress, self.best = saved
         self.deployed = Deployed(workload, config, self.parameters, self.progress, self.encoded, teacher_qad, self.cost)
         self.schedule = Schedule(config, self.cost.whole)
         self.soft_steps = self.schedule.soft_steps
@@ -144,11 +144,11 @@ class _Search:
         while progress.step < config.steps:
             self.step()
             progress.seconds = time.monotonic() - started
-            self.tell()
-            if self.due(SAVES):
+            self.log()
+            if self.is_interval(SAVES):
                 self.good = [value.detach().clone() for value in self.state()]
                 self.save()
-        self.settle()
+        self.restore_best()
         operator = self.deployed.operator()
         self.save()
         spent = self.cost.spent(operator, config.budget)
@@ -175,7 +175,7 @@ class _Search:
         if progress.step >= self.soft_steps and progress.fixed is None:
             self.parameters.mask.copy_(feature_mask(self.parameters))
             progress.fixed = self.parameters.fixed = self.deployed.best_counts()
-        if progress.candidates == 0 or progress.step % LOOK == 0 or progress.step == self.soft_steps:
+        if progress.candidates == 0 or progress.step % CANDIDATE_INTERVAL == 0 or progress.step == self.soft_steps:
             progress.candidates = self.deployed.candidates(budget)  # falling: enough until the next look
         rng = np.random.default_rng([config.seed, progress.step])
         size = min(config.batch_size, len(self.encoded))
@@ -205,7 +205,7 @@ class _Search:
 
     def state(self) -> list[Tensor]:
         """Everything a step changes."""
-        moments = [value for found in self.stepper.optimiser.state.values() for value in found.values()]
+        moments = [value for result in self.stepper.optimiser.state.values() for value in result.values()]
         return [*self.parameters.parameters(), *moments]
 
     @torch.no_grad()
@@ -234,7 +234,7 @@ class _Search:
             self.best = {name: value.detach().clone() for name, value in self.parameters.named_parameters()}
 
     @torch.no_grad()
-    def settle(self) -> None:
+    def restore_best(self) -> None:
         """Take the parameters that deployed best."""
         for name, value in self.parameters.named_parameters():
             if name in self.best:
@@ -254,24 +254,24 @@ class _Search:
                 self.cost.fitted,
             )
 
-    def due(self, times: int) -> bool:
+    def is_interval(self, times: int) -> bool:
         """Whether something done ``times`` times in a search is due after this step."""
         every = max(1, self.config.steps // times)
         return self.progress.step % every == 0 or self.progress.step == self.config.steps
 
-    def tell(self) -> None:
+    def log(self) -> None:
         step, config = self.progress.step, self.config
         measured = bool(config.eval_every) and step % config.eval_every == 0
         if measured:
             operator = self.deployed.operator()
-            found = evaluate(self.workload, operator, "validation", config.eval_questions)
-            self.curves["accuracy"] = found.accuracy
+            evaluation = evaluate(self.workload, operator, "validation", config.eval_questions)
+            self.curves["accuracy"] = evaluation.accuracy
             self.curves["compute_ratio"] = compute_ratio(operator, self.workload.shape, self.workload.text_tokens)
             if config.cost != COMPUTE:
                 self.curves[config.cost] = self.cost.deployed(operator)
             if self.measure is not None:
-                self.curves |= self.measure(operator, found)
-        if measured or self.due(REPORTS):
+                self.curves |= self.measure(operator, evaluation)
+        if measured or self.is_interval(REPORTS):
             self.progress.history.append({"step": step, **self.curves})
             if self.report is not None:
                 self.report(step, self.curves)

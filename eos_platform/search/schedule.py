@@ -10,9 +10,9 @@ WARM_UP = 10  # steps until the learning rate is full
 LEAST_RATE = 0.1  # of it, at the end
 # budgets that are warmed up to, as shares of the unreduced cost: below, steps at the budget itself are worth more;
 # above, there is no need
-EASED = (0.1, 0.25)
-EASIEST = 0.375  # of the unreduced cost: where a warm-up starts at most
-COMING_DOWN = 0.5  # share of the soft stage
+WARM_UP_BUDGETS = (0.1, 0.25)
+WARM_UP_MOST = 0.375  # of the unreduced cost: where a warm-up starts at most
+WARM_UP_SHARE = 0.5  # share of the soft stage
 
 
 class Schedule:
@@ -41,9 +41,13 @@ class Schedule:
         With more tokens a search learns what to look for before it has to choose; only an exact rule follows.
         """
         budget = self.config.budget
-        start = min(EASIEST * self.whole, self.config.ease * budget)
-        if self.config.budget_rule != "exact" or not EASED[0] <= budget / self.whole <= EASED[1] or start <= budget:
+        start = min(WARM_UP_MOST * self.whole, self.config.budget_warm_up * budget)
+        if (
+            self.config.budget_rule != "exact"
+            or not WARM_UP_BUDGETS[0] <= budget / self.whole <= WARM_UP_BUDGETS[1]
+            or start <= budget
+        ):
             return budget
-        steps = COMING_DOWN * self.soft_steps
+        steps = WARM_UP_SHARE * self.soft_steps
         left = 1 - min(1.0, step / steps) if steps >= 1 else 0.0
         return budget * (start / budget) ** left

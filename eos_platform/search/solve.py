@@ -58,6 +58,6 @@ def bisection(cost: Callable[[Tensor], Tensor], shares: Tensor, budget: float | 
         return scale
     moved = scale.clone().requires_grad_()
     (slope,) = torch.autograd.grad(cost((moved * shares.detach()).clamp_min(1.0)), moved)
-    found = cost((scale * shares).clamp_min(1.0))
-    change = (wanted - wanted.detach() - (found - found.detach())) / slope.clamp_min(FLAT)
+    reached = cost((scale * shares).clamp_min(1.0))
+    change = (wanted - wanted.detach() - (reached - reached.detach())) / slope.clamp_min(FLAT)
     return scale + torch.where(inside & (slope > FLAT), change, 0.0)

@@ -54,7 +54,7 @@ def _refuse_beyond(budget: float, cost: SearchCost) -> None:
 
 
 @torch.no_grad()
-def take_over(parameters: Parameters, start: Mapping[str, Tensor]) -> None:
+def load_parameters(parameters: Parameters, start: Mapping[str, Tensor]) -> None:
     """Begin from the parameters of another search.
 
     Raises:

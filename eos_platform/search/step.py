@@ -19,7 +19,7 @@ from eos_platform.search.cost import SearchCost, flops_cost
 from eos_platform.search.objective import losses, total_loss
 from eos_platform.search.parameters import Parameters
 from eos_platform.tasks.base import Subject
-from eos_platform.tasks.batch import Asked, answer_states
+from eos_platform.tasks.batch import EncodedQuestions, answer_states
 
 CLIP = 5.0  # of the gradient's length
 CURVES = ("loss", "task_loss", "distill_loss", "align_loss", "soft_compute_ratio")
@@ -34,7 +34,7 @@ class Stepper:
         workload: Subject,
         config: SearchConfig,
         parameters: Parameters,
-        encoded: Asked,
+        encoded: EncodedQuestions,
         teacher_qad: Tensor,
         cost: SearchCost | None = None,
     ) -> None:
@@ -47,7 +47,7 @@ class Stepper:
         self.curves = (*CURVES, SOFT_COST) if other else CURVES
         device = parameters.keep.device
         self.on_gpu = device.type == "cuda"
-        self.captures = self.on_gpu and not encoded.waits
+        self.captures = self.on_gpu and not encoded.synchronises
         self.optimiser = new_optimiser(parameters, config)
         self.index_b = torch.zeros(min(config.batch_size, len(encoded)), dtype=torch.long, device=device)
         self.budget = torch.full((), config.budget, device=device)
@@ -143,12 +143,16 @@ def new_optimiser(parameters: Parameters, config: SearchConfig) -> torch.optim.A
     """Adam with its moments in place already, so that they can be put back after a capture."""
     on_gpu = parameters.keep.device.type == "cuda"
     rate: Any = torch.tensor(config.learning_rate, device=parameters.keep.device) if on_gpu else config.learning_rate
-    found = torch.optim.Adam(parameters.parameters(), lr=rate, betas=(0.9, 0.95), capturable=on_gpu)
+    optimiser = torch.optim.Adam(parameters.parameters(), lr=rate, betas=(0.9, 0.95), capturable=on_gpu)
     for value in parameters.parameters():
         value.grad = torch.zeros_like(value)
         step = torch.zeros((), device=value.device) if on_gpu else torch.zeros(())
-        found.state[value] = {"step": step, "exp_avg": torch.zeros_like(value), "exp_avg_sq": torch.zeros_like(value)}
-    return found
+        optimiser.state[value] = {
+            "step": step,
+            "exp_avg": torch.zeros_like(value),
+            "exp_avg_sq": torch.zeros_like(value),
+        }
+    return optimiser
 
 
 def _causal(valid_bs: Tensor) -> Tensor:

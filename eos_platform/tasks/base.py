@@ -14,7 +14,7 @@ from eos_platform.costs.profiled_flops import counted_flops
 from eos_platform.models.adapters.adapter import Adapter, adapter_of
 from eos_platform.models.adapters.target import check_fits, parts_of, target_of
 from eos_platform.operators.spec import FEATURES, OperatorSpec, Target
-from eos_platform.tasks.batch import Asked
+from eos_platform.tasks.batch import EncodedQuestions
 from eos_platform.tasks.scenes import Split
 
 FROM_TOWER = ("vision",)  # features that are read inside the vision tower
@@ -101,12 +101,12 @@ class Subject(ABC):
         """The task as it is chosen, in a line."""
         return self.task
 
-    def few(self, split: Split, questions: int) -> Asked:
+    def few(self, split: Split, questions: int) -> EncodedQuestions:
         """The same as ``encoded``, for a few questions, which take nothing's place that is kept."""
         return self.encoded(split, questions)
 
     @abstractmethod
-    def encoded(self, split: Split, questions: int) -> Asked:
+    def encoded(self, split: Split, questions: int) -> EncodedQuestions:
         """The first ``questions`` of a split.
 
         Raises:

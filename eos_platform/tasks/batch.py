@@ -55,7 +55,7 @@ class Batch:
         return self.prefill.layout
 
 
-class Asked(ABC):
+class EncodedQuestions(ABC):
     """Questions of a task, encoded for a model.
 
     Attributes:
@@ -63,14 +63,14 @@ class Asked(ABC):
         skills: of each question, what it is about.
         text_tokens: of a typical prompt, those that are not visual.
         teacher_qad: answer states of the unreduced model, once a search has asked.
-        waits: whether making a batch waits for the device, so that it cannot be captured.
+        synchronises: whether making a batch waits for the device, so that it cannot be captured.
     """
 
     model: Any
     skills: list[str]
     text_tokens: int
     teacher_qad: Tensor | None = None
-    waits = False
+    synchronises = False
 
     @abstractmethod
     def __len__(self) -> int:
@@ -85,7 +85,7 @@ class Asked(ABC):
         """All questions, each once; in order, as far as they are alike in their pictures' sizes."""
 
     @abstractmethod
-    def usual_question(self) -> Tensor:
+    def mean_question(self) -> Tensor:
         """The mean direction of all questions' text (d,)."""
 
     @abstractmethod
@@ -121,7 +121,7 @@ class Asked(ABC):
         """Numbers of ``size`` questions for one batch."""
         return rng.choice(len(self), size, replace=False)
 
-    def seen_by(self, operator: OperatorSpec) -> Asked:
+    def encoded_with(self, operator: OperatorSpec) -> EncodedQuestions:
         """These questions with the pictures as the operator has them leave the vision tower, ready for its sites."""
         return self
 
@@ -134,9 +134,9 @@ def in_order(parts: list[Tensor], batches: list[Tensor]) -> Tensor:
         batches: the questions' numbers (b,) of each.
     """
     rows = torch.cat(parts)
-    found = torch.empty_like(rows)
-    found[torch.cat(batches)] = rows
-    return found
+    ordered = torch.empty_like(rows)
+    ordered[torch.cat(batches)] = rows
+    return ordered
 
 
 def answer_states(model: Any, batch: Batch, mask: Mask = None) -> Tensor:
@@ -159,7 +159,7 @@ def answered(model: Any, batch: Batch) -> Tensor:
 
 
 @torch.no_grad()
-def ask(encoded: Asked, operator: OperatorSpec | None = None, size: int | None = None) -> np.ndarray:
+def ask(encoded: EncodedQuestions, operator: OperatorSpec | None = None, size: int | None = None) -> np.ndarray:
     """What the model's answers to all questions are worth (questions,), with an operator deployed on it.
 
     Args:
@@ -168,11 +168,11 @@ def ask(encoded: Asked, operator: OperatorSpec | None = None, size: int | None =
         size: questions in a batch.
     """
     if operator is not None:
-        encoded = encoded.seen_by(operator)
+        encoded = encoded.encoded_with(operator)
     size = size or (256 if encoded.model.device.type == "cuda" else 32)
-    found, numbers = [], []
+    parts, numbers = [], []
     for batch in encoded.batches(size):
-        found.append(encoded.scores(batch, operator))
+        parts.append(encoded.scores(batch, operator))
         numbers.append(batch.index_b)
-    scores: np.ndarray = in_order(found, numbers).cpu().numpy().astype(float)
+    scores: np.ndarray = in_order(parts, numbers).cpu().numpy().astype(float)
     return scores

@@ -58,30 +58,30 @@ def load(key: str, forms: Mapping[str, Form] | None = None) -> dict[str, Tensor]
     try:
         with safe_open(check_regular(path, "features"), framework="pt") as saved:
             kept = (saved.metadata() or {}).get(CHECKSUM)
-            found = {name: saved.get_tensor(name) for name in saved.keys()}  # noqa: SIM118
-        if not _fit(found, forms) or kept != checksum(found):
+            tensors = {name: saved.get_tensor(name) for name in saved.keys()}  # noqa: SIM118
+        if not _fit(tensors, forms) or kept != checksum(tensors):
             return None
         os.utime(path)  # used just now
     except (EosError, OSError, SafetensorError, ValueError, RuntimeError, TypeError):
         return None
-    return found
+    return tensors
 
 
 def checksum(tensors: Mapping[str, Tensor]) -> str:
     """Of names, types, shapes and every byte. It finds what went wrong by itself; it keeps no secret."""
-    told = 0
+    crc = 0
     for name, value in sorted(tensors.items()):
-        told = zlib.crc32(repr((name, str(value.dtype), tuple(value.shape))).encode(), told)
+        crc = zlib.crc32(repr((name, str(value.dtype), tuple(value.shape))).encode(), crc)
         flat = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-        told = zlib.crc32(flat.numpy().data, told)
-    return f"{told:08x}"
+        crc = zlib.crc32(flat.numpy().data, crc)
+    return f"{crc:08x}"
 
 
-def _fit(found: Mapping[str, Tensor], forms: Mapping[str, Form] | None) -> bool:
+def _fit(tensors: Mapping[str, Tensor], forms: Mapping[str, Form] | None) -> bool:
     """Whether the tensors are of these forms, and their numbers finite."""
-    if forms is not None and {name: (value.dtype, tuple(value.shape)) for name, value in found.items()} != forms:
+    if forms is not None and {name: (value.dtype, tuple(value.shape)) for name, value in tensors.items()} != forms:
         return False
-    parts = (part for value in found.values() for part in value.reshape(-1).split(PART))  # no mask as large as them
+    parts = (part for value in tensors.values() for part in value.reshape(-1).split(PART))  # no mask as large as them
     return all(bool(part.isfinite().all()) for part in parts)
 
 
@@ -120,8 +120,8 @@ def _make_room(place: Path, size: int) -> None:
     files = []
     for path in place.glob("*" + SUFFIX):
         with contextlib.suppress(FileNotFoundError):  # another process takes some away, too
-            told = path.stat()
-            files.append((told.st_mtime, told.st_size, path))
+            status = path.stat()
+            files.append((status.st_mtime, status.st_size, path))
     files.sort()
     held = sum(taken for _, taken, _ in files)
     for _, taken, path in files:

@@ -62,9 +62,9 @@ def open_task(task: Choice | Task) -> Task:
     """
     if isinstance(task, Task) and not isinstance(task, (str, Mapping)):
         return task
-    found = checked(task)
-    name = name_of(found)
-    options = {} if isinstance(found, str) else {key: value for key, value in found.items() if key != "name"}
+    choice = checked(task)
+    name = name_of(choice)
+    options = {} if isinstance(choice, str) else {key: value for key, value in choice.items() if key != "name"}
     with reading(f"task '{name}'"):  # it may be another package's
         made = TASKS.get_named(name)(**options)
     if not isinstance(made, Task):
@@ -90,11 +90,11 @@ def from_text(text: str) -> str | dict[str, Any]:
     """What ``text_of`` wrote; other text is a name."""
     if text.startswith("{"):
         try:
-            found = strict_json.loads(text)
+            data = strict_json.loads(text)
         except strict_json.NotJson:
             return text
-        if isinstance(found, dict) and isinstance(found.get("name"), str):
-            return found
+        if isinstance(data, dict) and isinstance(data.get("name"), str):
+            return data
     return text
 
 
@@ -124,17 +124,17 @@ def parsed(name: str, options: Sequence[str]) -> dict[str, Any]:
         EosError: one is no such pair, or of another type.
     """
     takes = inspect.signature(TASKS.get_named(name)).parameters
-    found: dict[str, Any] = {}
+    data: dict[str, Any] = {}
     for option in options:
         key, sign, value = option.partition("=")
         if not sign or not key:
             raise EosError(f"--option {shown(option)}: KEY=VALUE is expected")
-        if key in found or key in ("name", "data", "allow_bad"):
-            told = "given twice" if key in found else f"has an option of its own, --{key.replace('_', '-')}"
-            raise EosError(f"--option {shown(key)}: {told}")
+        if key in data or key in ("name", "data", "allow_bad"):
+            reported = "given twice" if key in data else f"has an option of its own, --{key.replace('_', '-')}"
+            raise EosError(f"--option {shown(key)}: {reported}")
         kind = str(takes[key].annotation) if key in takes else "str"
-        found[key] = _typed(key, value, kind)
-    return found
+        data[key] = _typed(key, value, kind)
+    return data
 
 
 def _typed(key: str, value: str, kind: str) -> str | int | float | bool:
@@ -152,7 +152,7 @@ def _typed(key: str, value: str, kind: str) -> str | int | float | bool:
     return value
 
 
-def at_home(task: Choice) -> str | dict[str, Any]:
+def with_absolute_paths(task: Choice) -> str | dict[str, Any]:
     """The same with paths that are there made absolute, for processes that stand elsewhere."""
     if isinstance(task, str):
         return task

@@ -15,7 +15,7 @@ from PIL import Image
 
 from eos_platform.protocols import Example
 from eos_platform.tasks import cache
-from eos_platform.tasks.batch import Asked, ask
+from eos_platform.tasks.batch import EncodedQuestions, ask
 from eos_platform.tasks.scenes_v2.render import quartered
 
 DETAIL = "detail"  # the group's name, and a task's attribute that says it has one
@@ -27,7 +27,7 @@ def with_less(example: Example) -> Example:
     return replace(example, image=partial(_shrunk, example))
 
 
-def whole_and_quarter(encoded: Asked, less: Callable[[], Asked]) -> tuple[np.ndarray, np.ndarray]:
+def whole_and_quarter(encoded: EncodedQuestions, less: Callable[[], EncodedQuestions]) -> tuple[np.ndarray, np.ndarray]:
     """What the unreduced model's answers are worth, (questions,) each: on the pictures, and on a quarter of their
     pixels; kept on disk.
 
@@ -39,12 +39,12 @@ def whole_and_quarter(encoded: Asked, less: Callable[[], Asked]) -> tuple[np.nda
     facts = [(one.key, one.question, one.answers) for one in examples]
     key = cache.key_of(encoded.model.parameters(), DETAIL, facts)
     form = (torch.float64, (len(examples),))
-    found = cache.load(key, {WHOLE: form, QUARTER: form})
-    if found is None:
+    cached = cache.load(key, {WHOLE: form, QUARTER: form})
+    if cached is None:
         both = {WHOLE: ask(encoded), QUARTER: ask(less())}
-        found = {name: torch.from_numpy(scores) for name, scores in both.items()}
-        cache.save(key, found)
-    return found[WHOLE].numpy(), found[QUARTER].numpy()
+        cached = {name: torch.from_numpy(scores) for name, scores in both.items()}
+        cache.save(key, cached)
+    return cached[WHOLE].numpy(), cached[QUARTER].numpy()
 
 
 def needs_detail(whole: np.ndarray, quarter: np.ndarray) -> np.ndarray:

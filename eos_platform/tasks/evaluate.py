@@ -30,9 +30,9 @@ class Evaluation:
     def __repr__(self) -> str:
         if not self.questions:
             return "Evaluation: no questions"
-        told = [f"{skill} {100 * value:.1f}" for skill, value in sorted(self.per_skill.items())]
-        more = f" and {len(told) - SHOWN} more" if len(told) > SHOWN else ""
-        groups = f" ({', '.join(told[:SHOWN])}{more})" if len(told) > 1 else ""
+        reported = [f"{skill} {100 * value:.1f}" for skill, value in sorted(self.per_skill.items())]
+        more = f" and {len(reported) - SHOWN} more" if len(reported) > SHOWN else ""
+        groups = f" ({', '.join(reported[:SHOWN])}{more})" if len(reported) > 1 else ""
         return f"Evaluation: {100 * self.accuracy:.1f} % of {self.questions} questions{groups}"
 
     @property
@@ -70,8 +70,8 @@ class Evaluation:
     def per_skill(self) -> dict[str, float]:
         """The same for each group of questions that was asked, and for each subset."""
         skills = np.asarray(self.skills)
-        found = {skill: float(self.scores[skills == skill].mean()) for skill in dict.fromkeys(self.skills)}
-        return found | {name: float(self.scores[chosen].mean()) for name, chosen in self.subsets.items()}
+        shares = {skill: float(self.scores[skills == skill].mean()) for skill in dict.fromkeys(self.skills)}
+        return shares | {name: float(self.scores[chosen].mean()) for name, chosen in self.subsets.items()}
 
     @property
     def per_group(self) -> dict[str, float]:

@@ -32,7 +32,7 @@ from eos_platform.operators.spec import FEATURES, OperatorSpec, Target
 from eos_platform.protocols import Example
 from eos_platform.tasks.answers.greedy import ends_of, written
 from eos_platform.tasks.base import FROM_TOWER, Subject
-from eos_platform.tasks.batch import Asked, Batch
+from eos_platform.tasks.batch import Batch, EncodedQuestions
 from eos_platform.tasks.data.progress import counted
 from eos_platform.tasks.prompts import Prompt, made_by
 from eos_platform.tasks.scenes import SPLITS, Split
@@ -44,10 +44,10 @@ TYPICAL = 256  # questions that tell what prompts usually are
 A_TOKEN = ("input_ids", "attention_mask")  # inputs of one number a token, beside those of types
 
 
-class EncodedExamples(Asked):
+class EncodedExamples(EncodedQuestions):
     """Prompts, with what the model's vision tower made of their pictures."""
 
-    waits = True
+    synchronises = True
 
     def __init__(
         self, model: Any, prompts: Iterable[Prompt], judge: Judge | None = None, tokenizer: Any = None
@@ -103,10 +103,10 @@ class EncodedExamples(Asked):
         Raises:
             EosError: it came as a prompt.
         """
-        found = self.prompts[number].example
-        if found is None:
+        example = self.prompts[number].example
+        if example is None:
             raise EosError("these questions came as prompts: there are no pictures of them to show")
-        return found
+        return example
 
     @property
     def usual(self) -> Units:
@@ -136,8 +136,8 @@ class EncodedExamples(Asked):
             return super().scores(batch, operator)
         numbers = batch.index_b.tolist()
         most = [prompt.most or len(prompt.answer) for prompt in (self.prompts[number] for number in numbers)]
-        said = written(self, batch, operator, most, ends_of(self.model, self.tokenizer))
-        texts = [self.tokenizer.decode(ids, skip_special_tokens=True) for ids in said]
+        generated = written(self, batch, operator, most, ends_of(self.model, self.tokenizer))
+        texts = [self.tokenizer.decode(ids, skip_special_tokens=True) for ids in generated]
         worth = [self.judge(text, self.example(number)) for text, number in zip(texts, numbers, strict=True)]
         return torch.tensor(worth, dtype=torch.float64, device=self.device)
 
@@ -219,12 +219,12 @@ class EncodedExamples(Asked):
         return mine[rng.choice(len(mine), size, replace=len(mine) < size)]
 
     @torch.no_grad()
-    def usual_question(self) -> Tensor:
+    def mean_question(self) -> Tensor:
         """The mean direction of all questions' text (d,)."""
-        found = [question(batch.x_bsd, batch.layout.text_bs).float() for batch in self.batches(64)]
-        return torch.cat(found).mean(0)
+        directions = [question(batch.x_bsd, batch.layout.text_bs).float() for batch in self.batches(64)]
+        return torch.cat(directions).mean(0)
 
-    def seen_by(self, operator: OperatorSpec) -> Asked:
+    def encoded_with(self, operator: OperatorSpec) -> EncodedQuestions:
         """Themselves: what is reduced in the tower, or read there, is not for them.
 
         Raises:
@@ -243,9 +243,9 @@ def check_pictures(operator: OperatorSpec) -> None:
     plan = OperatorPlan.of(operator)
     if plan.acts_in_tower:
         raise EosError(f"operator '{operator.name}' acts in the vision tower; pictures of this task are seen without")
-    if told := sorted(plan.tower_features):
+    if reads := sorted(plan.tower_features):
         raise EosError(
-            f"operator '{operator.name}' reads {', '.join(told)} in the vision tower, which is not kept for this task"
+            f"operator '{operator.name}' reads {', '.join(reads)} in the vision tower, which is not kept for this task"
         )
 
 
@@ -321,11 +321,11 @@ class Examples(Subject):
     @cached_property
     def target(self) -> Target:
         """The model, and pictures as most prompts have them; where sizes vary, all units of a prompt are one row."""
-        found, units = target_of(self.model, self._named), self.usual_units
+        target, units = target_of(self.model, self._named), self.usual_units
         if not self.adapter.capabilities.varies:
-            return found
+            return target
         one = len(units) == 1 and units[0][1] == 1
-        return found.model_copy(update={"grid": units[0][0] if one else (1, _tokens(units))})
+        return target.model_copy(update={"grid": units[0][0] if one else (1, _tokens(units))})
 
     @cached_property
     def shape(self) -> DecoderShape:

@@ -97,12 +97,12 @@ class Files:
             raise EosError(f"task 'files': answers: 'given' or 'none' is expected, not {shown(answers)}")
         self.data, self._frames, self.max_tokens = str(data), frames, max_tokens
         self._wording = Wording.of(prompt)
-        found = METRICS.get_named(metric) if metric else None
+        result = METRICS.get_named(metric) if metric else None
         names = _columns(columns)
         self.loaded = load(
             str(data), images=images, columns=names, part=part, config=config, streaming=streaming, whole=self.whole
         )  # fmt: skip
-        self._keep(self.loaded, found, metric, answers == "none")
+        self._keep(self.loaded, result, metric, answers == "none")
         if self.bad and len(self.bad) > allow_bad * self.loaded.total:
             raise self.too_many()
         if len(self.loaded.rows) < self.least:
@@ -110,11 +110,11 @@ class Files:
 
     def _keep(self, loaded: Loaded, metric: Metric | None, name: str | None, none: bool) -> None:
         rows = loaded.rows
-        called, self.why = called_for(() if none else ((row.told.answers, row.told.choices) for row in rows))
+        called, self.why = called_for(() if none else ((row.features.answers, row.features.choices) for row in rows))
         self.metric = name or called
         self._metric = metric or METRICS.get_named(called)
         self.why = "as asked" if name else self.why
-        self.distils = none or not any(row.told.answers for row in rows)
+        self.distils = none or not any(row.features.answers for row in rows)
         digest = hashlib.sha256(repr((self.metric, self._wording.text, self._frames)).encode())
         self._rows: dict[Split, list[Question]] = {split: [] for split in SPLITS}
         groups: dict[str, None] = {}
@@ -138,23 +138,23 @@ class Files:
         self.version = digest.hexdigest()[:16]
 
     def _question(self, row: Row, none: bool) -> Question:
-        told = row.told
-        golds = () if none else tuple(sorted(told.answers, key=lambda one: -told.answers.count(one)))
+        reasons = row.features
+        golds = () if none else tuple(sorted(reasons.answers, key=lambda one: -reasons.answers.count(one)))
         return Question(
-            image=partial(opened, row.sources[0]) if len(row.sources) == 1 and not told.film else self._shown(row),
-            question=self._wording.put(told.question, told.choices),
+            image=partial(opened, row.sources[0]) if len(row.sources) == 1 and not reasons.film else self._shown(row),
+            question=self._wording.put(reasons.question, reasons.choices),
             answers=golds,
-            group=told.group,
+            group=reasons.group,
             key=row.key,
             id=row.id,
-            choices=told.choices,
+            choices=reasons.choices,
             place=row.place,
             most=self.max_tokens or self._metric.most,
-            plain=told.question,
+            plain=reasons.question,
         )
 
     def _shown(self, row: Row) -> Any:
-        if row.told.film:
+        if row.features.film:
             return partial(films.frames, row.sources[0], self._frames)
         return partial(opened_all, row.sources)
 
@@ -166,14 +166,14 @@ class Files:
         """
         if split not in self._rows:
             raise unknown("split", split, SPLITS)
-        found = self._rows[split][:count]
-        if not found:
+        selected = self._rows[split][:count]
+        if not selected:
             pictures = len({one.key for rows in self._rows.values() for one in rows})
             raise EosError(
                 f"{shown_path(self.data)}: none of its {pictures} pictures belongs to the split '{split}', which gets "
                 f"{SHARES[split]:.0%} of them, by their content; add pictures"
             )
-        return found
+        return selected
 
     def all(self, split: Split) -> Sequence[Question]:
         """Every question of a split; there may be none."""
@@ -188,11 +188,11 @@ class Files:
         rows = self.loaded.total
         where = f"{shown_path(self.data)}: "
         first = self.bad[:LISTED]
-        told = "; ".join(one.removeprefix(where)[:150] for one in first)
+        reasons = "; ".join(one.removeprefix(where)[:150] for one in first)
         more = f"; and {len(self.bad) - len(first)} more" if len(self.bad) > len(first) else ""
         remedy = f"--allow-bad {min(1.0, -(-1000 * len(self.bad) // rows) / 1000):g} leaves them out"
         room = 270 - len(where) - len(remedy) - len(more)
-        return EosError(f"{where}{len(self.bad)} of {rows} rows cannot be used: {told[:room]}{more}; {remedy}")
+        return EosError(f"{where}{len(self.bad)} of {rows} rows cannot be used: {reasons[:room]}{more}; {remedy}")
 
 
 def opened_all(sources: tuple[Source, ...]) -> list[Image.Image]:
@@ -208,15 +208,15 @@ def _columns(text: str | None) -> dict[str, str] | None:
     """
     if text is None:
         return None
-    found: dict[str, str] = {}
+    result: dict[str, str] = {}
     for pair in str(text).split(","):
         here, sign, there = (part.strip() for part in pair.partition("="))
         if not (here and sign and there):
             raise EosError(f"columns: question=query,answer=label is the form, not {shown(text)}")
         if here not in KEYS:
             raise EosError(f"columns: unknown key {shown(here)}{did_you_mean(here, KEYS)}")
-        found[here] = there
-    return found
+        result[here] = there
+    return result
 
 
 def _check_whole(value: Any, name: str, least: int, most: int) -> None:

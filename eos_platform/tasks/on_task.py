@@ -43,8 +43,8 @@ class OnTask(Examples):
         exact = bool(getattr(task, "exact", False)) or self._distils
         self._judge: Judge | None = None if exact else self._score
         self._both: dict[tuple[Split, int], tuple[np.ndarray, np.ndarray]] = {}
-        told = task.name if task.name == "scenes" else f"{task.name} {task.version}"
-        self._begin(model, processor, name, told)
+        named = task.name if task.name == "scenes" else f"{task.name} {task.version}"
+        self._begin(model, processor, name, named)
 
     @property
     def skills(self) -> tuple[str, ...]:
@@ -63,19 +63,19 @@ class OnTask(Examples):
             EosError: there are none.
         """
         known = set(map(id, self._encoded.values()))
-        found = super().encoded(split, questions)
-        if self._distils and id(found) not in known:
-            answer_themselves(found, getattr(self.on, "max_tokens", 0))
-        return found
+        result = super().encoded(split, questions)
+        if self._distils and id(result) not in known:
+            answer_themselves(result, getattr(self.on, "max_tokens", 0))
+        return result
 
     def subsets(self, split: Split, questions: int) -> Mapping[str, np.ndarray]:
         """Those that the examples name, in the task's order, and ``detail`` where the task has it."""
         given = self._first(split, questions)
         names = [name for name in self.on.groups if any(name in one.subsets for one in given)]
-        found = {name: np.array([name in one.subsets for one in given]) for name in names}
+        subsets = {name: np.array([name in one.subsets for one in given]) for name in names}
         if getattr(self.on, DETAIL, False):
-            found[DETAIL] = needs_detail(*self.whole_and_quarter(split, questions))
-        return found
+            subsets[DETAIL] = needs_detail(*self.whole_and_quarter(split, questions))
+        return subsets
 
     def whole_and_quarter(self, split: Split, questions: int) -> tuple[np.ndarray, np.ndarray]:
         """What the unreduced model's answers are worth: on the pictures, and on a quarter of their pixels."""
@@ -96,15 +96,15 @@ class OnTask(Examples):
             raise unknown("split", split, SPLITS)
         what = f"task '{self.on.name}'"
         with reading(what):  # it may be another package's
-            found = tuple(self.on.examples(split, questions))  # type: ignore[arg-type]
-        if not found:
+            examples = tuple(self.on.examples(split, questions))  # type: ignore[arg-type]
+        if not examples:
             raise EosError(f"{what}: there are no examples of the split '{split}'")
-        for example in found:
+        for example in examples:
             if not isinstance(example, Example):
                 raise EosError(f"{what}: an Example is expected, not {shown(example)}")
             if example.group not in self.on.groups:
                 raise EosError(f"{what}: an example is of {unknown('group', example.group, self.on.groups)}")
-        return found
+        return examples
 
     def _score(self, output: str, example: Example) -> float:
         """What the task gives for an answer.

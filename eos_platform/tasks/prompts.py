@@ -111,8 +111,8 @@ def _opened(place: int, example: Example) -> list[Any]:
         EosError: one cannot be opened.
     """
     with reading(f"examples.{place}: its picture"):
-        found = example.opened()
-    return list(found) if isinstance(found, (list, tuple)) else [found]
+        result = example.opened()
+    return list(result) if isinstance(result, (list, tuple)) else [result]
 
 
 def prompt_text(processor: Any, question: str, pictures: int = 1) -> str:
@@ -137,10 +137,10 @@ def _template_lead(processor: Any) -> str:
     """Spaces that the chat template puts between a prompt and its answer; empty: none, or there is no template."""
     if not getattr(processor, "chat_template", None):
         return ""
-    asked = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": ASKED}]}
+    message = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": ASKED}]}
     answered = {"role": "assistant", "content": [{"type": "text", "text": ANSWERED}]}
     try:
-        whole = processor.apply_chat_template([asked, answered], tokenize=False)
+        whole = processor.apply_chat_template([message, answered], tokenize=False)
     except Exception:  # a template may refuse whatever it likes; of prompts alone it is asked elsewhere
         return ""
     prompt = prompt_text(processor, ASKED)

@@ -125,7 +125,7 @@ def load_workload(
     name = str(model)
     place_of(name)
     place = find_device(device)
-    asked = open_task(chosen)
+    opened = open_task(chosen)
     dtype = torch.float32 if place.type == "cpu" else torch.bfloat16
     with opening(name) as path:
         config = load(AutoConfig, path, trust_remote_code=trust_remote_code)
@@ -136,7 +136,7 @@ def load_workload(
             kind, path, dtype=dtype, trust_remote_code=trust_remote_code, allow_missing=allow_missing
         )
         processor = load_processor(path, trust_remote_code=trust_remote_code)
-        return _subject(loaded.to(place), processor, chosen, asked, name)
+        return _subject(loaded.to(place), processor, chosen, opened, name)
 
 
 def _of_model(model: Any, processor: Any, chosen: Choice | Task, trust_remote_code: bool) -> Subject:
@@ -157,7 +157,7 @@ def _of_model(model: Any, processor: Any, chosen: Choice | Task, trust_remote_co
         return _subject(model, processor, chosen, open_task(chosen), name)
 
 
-def _subject(model: Any, processor: Any, chosen: Choice | Task, asked: Task, name: str) -> Subject:
+def _subject(model: Any, processor: Any, chosen: Choice | Task, opened: Task, name: str) -> Subject:
     """Model and task together, tried out.
 
     Raises:
@@ -166,18 +166,18 @@ def _subject(model: Any, processor: Any, chosen: Choice | Task, asked: Task, nam
     """
     model = model.eval().requires_grad_(False)
     where = f"model {shown(name)} cannot be used"
-    if isinstance(asked, Scenes):
+    if isinstance(opened, Scenes):
         rows, columns = target_of(model).grid
         if model.config.model_type == "llava" and rows == columns and rows in CONFIGS:
             _try_out(model, processor, where)
-            return Workload(name, asked.name, model, processor, CONFIGS[rows])
-        asked.of_grid(max(CONFIGS) if adapter_of(model).capabilities.varies else max(rows, columns))
-    elif callable(suit := getattr(asked, "suit", None)):
+            return Workload(name, opened.name, model, processor, CONFIGS[rows])
+        opened.of_grid(max(CONFIGS) if adapter_of(model).capabilities.varies else max(rows, columns))
+    elif callable(suit := getattr(opened, "suit", None)):
         suit(adapter_of(model))
-    source = text_of(chosen) if isinstance(chosen, (str, dict)) else asked.name
-    found = OnTask(model, processor, asked, name=name, source=source)
-    _ask_one(found, where)
-    return found
+    source = text_of(chosen) if isinstance(chosen, (str, dict)) else opened.name
+    workload = OnTask(model, processor, opened, name=name, source=source)
+    _ask_one(workload, where)
+    return workload
 
 
 def _check_family(model_type: str, name: str) -> None:
@@ -200,19 +200,19 @@ def _check_family(model_type: str, name: str) -> None:
 
 
 @torch.no_grad()
-def _ask_one(found: OnTask, where: str) -> None:
+def _ask_one(workload: OnTask, where: str) -> None:
     """A question of the task as the model's own processor puts it, before anything long begins.
 
     Raises:
         EosError: the parts do not fit each other.
         Exception: whatever a library raises.
     """
-    first = found.encoded("validation", 1)
-    words = found.model.get_input_embeddings().weight.shape[0]
+    first = workload.encoded("validation", 1)
+    words = workload.model.get_input_embeddings().weight.shape[0]
     most = max(max(prompt.answer) for prompt in first.prompts)
     if most >= words:
         raise EosError(f"{where}: its tokenizer does not fit the {words} words the model knows")
-    if not answer_states(found.model, first.batch(torch.tensor([0]))).isfinite().all():
+    if not answer_states(workload.model, first.batch(torch.tensor([0]))).isfinite().all():
         raise EosError(f"{where}: its weights give numbers that are not finite")
 
 
@@ -242,6 +242,6 @@ def _try_out(model: Any, processor: Any, where: str) -> None:
                 f"{where}: its vision tower makes {seen_1nd.shape[1]} tokens of a picture, not as many as expected"
             )
         text = torch.tensor([ids], device=model.device)
-        told = model.model.language_model(input_ids=text, use_cache=False).last_hidden_state
-    if not (seen_1nd.isfinite().all() and told.isfinite().all()):
+        hidden = model.model.language_model(input_ids=text, use_cache=False).last_hidden_state
+    if not (seen_1nd.isfinite().all() and hidden.isfinite().all()):
         raise EosError(f"{where}: its weights give numbers that are not finite")

@@ -61,9 +61,9 @@ class Eta:
 
     def step(self, number: int, step: int, steps: int) -> None:
         """It reported."""
-        found = self.running.setdefault(number, _Running(self.clock()))
-        found.last, found.steps = (step, self.clock()), steps
-        found.first = found.first or found.last
+        result = self.running.setdefault(number, _Running(self.clock()))
+        result.last, result.steps = (step, self.clock()), steps
+        result.first = result.first or result.last
 
     def ended(self, number: int, *, counts: bool = True, whole: bool = True) -> None:
         """It ended.
@@ -72,13 +72,13 @@ class Eta:
             counts: it need not be done again.
             whole: it ran to its last step, so that it says how long others take.
         """
-        found, now = self.running.pop(number, None), self.clock()
+        result, now = self.running.pop(number, None), self.clock()
         self.left -= counts
-        if found is None or not whole:
+        if result is None or not whole:
             return
-        self.took.append(now - found.begun)
-        if self.work and found.last and found.last[0] == found.steps:
-            self.per_question = (now - found.last[1]) / (ASKED * self.work.validation)
+        self.took.append(now - result.begun)
+        if self.work and result.last and result.last[0] == result.steps:
+            self.per_question = (now - result.last[1]) / (ASKED * self.work.validation)
 
     def seconds(self) -> float | None:
         """Until the study's end; None: nothing to go by yet."""
@@ -88,7 +88,7 @@ class Eta:
         if one is None:
             return None
         now = self.clock()
-        under_way = [max(0.0, one - (now - found.begun)) for found in self.running.values()]
+        under_way = [max(0.0, one - (now - result.begun)) for result in self.running.values()]
         waiting = max(0, self.left - len(under_way)) * one
         searches = max([(waiting + sum(under_way)) / self.concurrent, *under_way])
         return searches + self._comparison()
@@ -97,19 +97,19 @@ class Eta:
         """Seconds a search takes."""
         if self.took:
             return sum(self.took) / len(self.took)
-        found = [one for one in map(self._from_steps, self.running.values()) if one is not None]
-        return sum(found) / len(found) if found else None
+        result = [one for one in map(self._from_steps, self.running.values()) if one is not None]
+        return sum(result) / len(result) if result else None
 
-    def _from_steps(self, found: _Running) -> float | None:
-        if not (found.first and found.last) or found.last[0] - found.first[0] < LOOKED_AT * found.steps:
+    def _from_steps(self, result: _Running) -> float | None:
+        if not (result.first and result.last) or result.last[0] - result.first[0] < LOOKED_AT * result.steps:
             return None
-        per_step = (found.last[1] - found.first[1]) / (found.last[0] - found.first[0])
-        before = max(0.0, found.first[1] - found.begun - found.first[0] * per_step)
+        per_step = (result.last[1] - result.first[1]) / (result.last[0] - result.first[0])
+        before = max(0.0, result.first[1] - result.begun - result.first[0] * per_step)
         after = 0.0
         if self.work:
             self.per_question = per_step / (STEP * self.work.batch)
             after = ASKED * self.work.validation * self.per_question
-        return before + found.steps * per_step + after
+        return before + result.steps * per_step + after
 
     def _comparison(self) -> float:
         if not self.work or self.per_question is None:

@@ -18,7 +18,7 @@ from eos_platform.common import console as terminal
 from eos_platform.costs.quantity import shown_quantity
 from eos_platform.costs.registry import COMPUTE
 from eos_platform.costs.registry import COSTS as REGISTERED
-from eos_platform.objectives import COSTS, DEFAULT, told
+from eos_platform.objectives import COSTS, DEFAULT, describe_values
 from eos_platform.protocols import Objective
 from eos_platform.terminal.eta import Eta, Work
 from eos_platform.terminal.search_bar import search_bar as search_bar
@@ -27,7 +27,7 @@ from eos_platform.tracking.rows import TrialRow
 SHOWN = 8  # lines of the front
 
 
-class Board:
+class ProgressDisplay:
     """Counts, ETA and the front so far.
 
     Args:
@@ -60,13 +60,13 @@ class Board:
         self.front: list[FrozenTrial] = []
         self._live: Live | None = None
 
-    def __enter__(self) -> Board:
+    def __enter__(self) -> ProgressDisplay:
         if terminal.draws(self.console):
             self._live = Live(get_renderable=self.render, console=self.console, refresh_per_second=4)
             self._live.__enter__()
         else:
-            said = f"{self.name}: {self.done} of {self.target} trials done, {self.concurrent} at a time"
-            self.console.print(said, markup=False)
+            text = f"{self.name}: {self.done} of {self.target} trials done, {self.concurrent} at a time"
+            self.console.print(text, markup=False)
         return self
 
     def __exit__(
@@ -104,7 +104,7 @@ class Board:
         elif row.state == "failed":
             self.note(summary(row, self.axes))
 
-    def cut_off(self, row: TrialRow) -> None:
+    def interrupted(self, row: TrialRow) -> None:
         """A search ended for want of something outside it: it does not count."""
         self.running.pop(row.number, None)
         self.left.ended(row.number, counts=False, whole=False)
@@ -161,7 +161,7 @@ def summary(row: TrialRow, axes: Sequence[Objective] = DEFAULT) -> str:
     if row.state == "complete":
         measured = row.measured
         return (
-            f"trial {row.number}: {told(axes, measured)} "
+            f"trial {row.number}: {describe_values(axes, measured)} "
             f"(budget {_budget(row)}), {duration(measured.get('seconds', 0.0))}"
             + (f", infeasible: {row.notes['violated']}" if "violated" in row.notes else "")
         )

@@ -147,9 +147,9 @@ def status_remarks(status: StudyStatus) -> list[str]:
             remarks.append(f"trial {trial['trial']} runs trial {trial['retry_of']} again")
         if trial["state"] == "failed":
             remarks.append(f"trial {trial['trial']} failed: {printable(trial['failure'], LONGEST)}")
-        for name, said in _SAID.items():
+        for name, remark in _SAID.items():
             if name in trial and not _missing(trial[name]):
-                remarks.append(f"trial {trial['trial']} {said}: {trial[name]}")
+                remarks.append(f"trial {trial['trial']} {remark}: {trial[name]}")
     return remarks
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from eos_platform.common.addresses import masked, remember
-from eos_platform.common.boundary import words_of
+from eos_platform.common.boundary import error_text
 from eos_platform.common.errors import EosError
 
 # what an MLflow store that is away, full or foreign raises
@@ -72,18 +72,18 @@ def _check_given(uri: str) -> None:
 
 def search_runs(client: MlflowClient, experiment_id: str, query: str) -> list[Run]:
     """All runs the query finds, newest first."""
-    found: list[Run] = []
+    runs: list[Run] = []
     token = None
     while True:
         page = client.search_runs([experiment_id], query, max_results=1000, page_token=token)
-        found += page
+        runs += page
         if not (token := page.token):
-            return found
+            return runs
 
 
 def first_line(error: Exception) -> str:
     """The error's first line, cut, without passwords."""
-    return words_of(error)
+    return error_text(error)
 
 
 def experiment_of(client: MlflowClient, study: str, artifacts: str | None) -> Experiment:

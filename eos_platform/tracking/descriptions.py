@@ -35,7 +35,7 @@ def study_note(
     )
     # a link within the page: wherever MLflow is served, its address is the page's own
     views = " · ".join(f"[{name}]({view_url(experiment_id, key, '').removeprefix('/')})" for key, name in NAMES.items())
-    told = {
+    facts = {
         "Model": f"{markdown(params.get('model', 'unknown'))}, frozen",
         "Task": markdown(params.get("task", "unknown")),
         "Varied": params.get("varied", ""),
@@ -46,8 +46,8 @@ def study_note(
         ),
         "On": ", ".join(environment[name] for name in ("accelerator", "platform") if environment.get(name)),
     }
-    told |= {name: markdown(told[name]) for name in ("Varied", "Fixed", "Plan", "On")}
-    rows = "\n".join(f"| {name} | {value} |" for name, value in told.items() if value)
+    facts |= {name: markdown(facts[name]) for name in ("Varied", "Fixed", "Plan", "On")}
+    rows = "\n".join(f"| {name} | {value} |" for name, value in facts.items() if value)
     metrics = "\n".join(f"| `{name}` | {meaning} |" for name, meaning in names.MEANING.items())
     return f"""{markdown(description)}
 

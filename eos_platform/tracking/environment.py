@@ -14,15 +14,15 @@ PACKAGES = ("eos-platform", "torch", "transformers", "ray", "optuna", "mlflow", 
 @cache
 def environment() -> dict[str, str]:
     """Versions of what matters, and the machine in words."""
-    found = {}
+    versions = {}
     for name in PACKAGES:
         try:
-            found[name] = metadata.version(name)
+            versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    found["python"] = platform.python_version()
-    found["platform"] = f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPU cores"
+    versions["python"] = platform.python_version()
+    versions["platform"] = f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPU cores"
     torch = sys.modules.get("torch")  # never loaded for this alone
     if torch is not None and torch.cuda.is_available():
-        found["accelerator"] = f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}"
-    return found
+        versions["accelerator"] = f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}"
+    return versions

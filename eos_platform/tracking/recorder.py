@@ -63,9 +63,9 @@ class Recorder(Writer):
     def trial_runs(self) -> dict[int, Run]:
         """The runs of this study's trials, by trial number."""
         runs = self._search(f"tags.`{names.UID}` = '{self.uid}' and tags.`{names.KIND}` = 'trial'")
-        found = {int(run.data.tags[names.TRIAL]): run for run in runs}
-        self._runs = {number: run.info.run_id for number, run in found.items()}
-        return found
+        by_number = {int(run.data.tags[names.TRIAL]): run for run in runs}
+        self._runs = {number: run.info.run_id for number, run in by_number.items()}
+        return by_number
 
     def _run_of(self, number: int) -> str | None:
         """The run of a trial, asked for once."""
@@ -157,14 +157,14 @@ class Recorder(Writer):
 
     def reconcile(self, rows: Iterable[TrialRow]) -> int:
         """Make the runs agree with the store: how many were written or closed."""
-        runs, mended = self.trial_runs(), 0
+        runs, repaired = self.trial_runs(), 0
         for row in rows:
             run = runs.get(row.number)
             if row.state == "running" or (run and run.info.status != "RUNNING"):
                 continue
             self.finish_trial(run.info.run_id if run else self.start_trial(row), row)
-            mended += 1
-        return mended
+            repaired += 1
+        return repaired
 
     def mark_front(self, numbers: Iterable[int]) -> None:
         """Say on the runs which trials are on the front now: writes only to those that came or went."""

@@ -147,10 +147,10 @@ def default_store(uri: str) -> Iterator[None]:
 
 def aliases_of(entries: Sequence[Entry], unreduced: float | None) -> dict[str, int]:
     """Which trial each alias means."""
-    found = {CHAMPION: champion_of(entries, unreduced).trial}
+    aliases = {CHAMPION: champion_of(entries, unreduced).trial}
     for entry in sorted(entries, key=lambda entry: entry.accuracy):  # of those at one ratio the most accurate
-        found[_alias(entry.compute_ratio)] = entry.trial
-    return found
+        aliases[_alias(entry.compute_ratio)] = entry.trial
+    return aliases
 
 
 def champion_of(entries: Sequence[Entry], unreduced: float | None) -> Entry:

@@ -39,7 +39,7 @@ def test_a_searched_like_operator_has_the_mean_it_is_asked_for(setup, tokens):
     operator = searched_like(setup.target, tokens, 64)
     assert operator.mean_tokens == pytest.approx(tokens, abs=1)
     assert [site.layer for site in operator.sites] == [0, 5 * setup.target.layers // 8]
-    assert {site.steering.rank for site in operator.sites if site.steering} == {SearchConfig().steer}
+    assert {site.steering.rank for site in operator.sites if site.steering} == {SearchConfig().steering_rank}
 
 
 @pytest.mark.parametrize("name", [SEARCHED, "fastv", "pyramiddrop", "tome"])
@@ -65,15 +65,15 @@ def test_the_oracle_has_as_many_tokens_at_each_layer_as_the_operator(setup, name
         return found
 
     seen["deployed"] = lengths(setup.reduced(operator), setup.prefill)
-    seen["oracle"] = lengths(setup.oracle(operator.counts), setup.shortened(operator.counts).prefill)
-    assert seen["deployed"] == seen["oracle"] == [count + TEXT for count in operator.counts]
+    seen["lower bound"] = lengths(setup.lower_bound(operator.counts), setup.shortened(operator.counts).prefill)
+    assert seen["deployed"] == seen["lower bound"] == [count + TEXT for count in operator.counts]
 
 
 def test_fused_sites_answer_as_plain_ones(setup, monkeypatch):
     # traced as ever, and run as traced: code generation is the compiler's own affair, and takes a minute here
     from eos_platform.models.runtime import compile as fused
 
-    fused.fused.cache_clear()
+    fused.compile_step.cache_clear()
     compile_ = torch.compile
     monkeypatch.setattr(fused.torch, "compile", lambda act, **given: compile_(act, **given, backend="aot_eager"))
     operator = searched_like(setup.target, 20, 64)
@@ -82,7 +82,7 @@ def test_fused_sites_answer_as_plain_ones(setup, monkeypatch):
             plain = setup.prefill()[0]
         with setup.reduced(operator, compiled=True):
             assert torch.equal(setup.prefill()[0], plain)
-    fused.fused.cache_clear()
+    fused.compile_step.cache_clear()
 
 
 def test_every_shape_has_a_configuration_of_its_size():
@@ -108,7 +108,7 @@ def test_the_command_writes_rows_a_table_and_a_page(tmp_path):
     for row in rows:
         assert row["eager_first_token_ms"] == pytest.approx(row["encode_ms"] + row["eager_prefill_ms"])
     for row in rows[1:]:
-        assert row["eager_over_oracle"] > 0
+        assert row["eager_over_bound"] > 0
         assert row["eager_answers_s"] > 0
     assert (tmp_path / "b" / "bench.csv").read_text().startswith("model,batch")
     assert "Prefill time" in (tmp_path / "b" / "bench.html").read_text()
@@ -117,13 +117,13 @@ def test_the_command_writes_rows_a_table_and_a_page(tmp_path):
 def test_the_figure_has_a_line_for_each_operator():
     import pandas as pd
 
-    rows = [{"operator": "unreduced", "batch": 1, "tokens": 64, "eager_prefill_ms": 9.0, "eager_oracle_ms": None}]
+    rows = [{"operator": "unreduced", "batch": 1, "tokens": 64, "eager_prefill_ms": 9.0, "eager_bound_ms": None}]
     rows += [
-        {"operator": "fastv", "batch": 1, "tokens": n, "eager_prefill_ms": n / 8, "eager_oracle_ms": n / 9}
+        {"operator": "fastv", "batch": 1, "tokens": n, "eager_prefill_ms": n / 8, "eager_bound_ms": n / 9}
         for n in (32, 16)
     ]
     figure = speed_figure(pd.DataFrame(rows))
-    assert [trace.name for trace in figure.data] == ["unreduced", "fastv (eager)", "its oracle: fastv"]
+    assert [trace.name for trace in figure.data] == ["unreduced", "fastv (eager)", "lower bound: fastv"]
     assert list(figure.data[1].x) == [16, 32]
     assert list(figure.data[0].y) == [9.0, 9.0]
     assert figure.layout.yaxis.type != "log"
@@ -168,16 +168,16 @@ def test_operators_are_given_what_the_vision_tower_says(tiny, name, grid):
     )
     site = SiteSpec.model_validate({"layer": 1, "keep": 9, **scored})
     operator = OperatorSpec(target=setup.target, sites=(site,))
-    seen, (whole, _) = setup.seen_by(operator), setup.prefill()
-    told = seen.layout.told()
-    assert set(told) == {name} - {"relevance"}
-    for tensor in told.values():
+    seen, (whole, _) = setup.encoded_with(operator), setup.prefill()
+    reported = seen.layout.features()
+    assert set(reported) == {name} - {"relevance"}
+    for tensor in reported.values():
         assert tensor.shape[:2] == (2, grid[0] * grid[1])
         assert tensor.std() > 0
     with torch.inference_mode(), seen.reduced(operator):
         _, cache = seen.prefill()
     assert cache.get_seq_length(3) == TEXT + 9
-    assert setup.layout.told() == {}
+    assert setup.layout.features() == {}
     assert whole.isfinite().all()
 
 
@@ -198,7 +198,7 @@ def test_searched_operators_that_read_the_tower_are_timed(tmp_path):
 def test_a_tower_that_is_not_reached_into_is_told_before_anything_is_timed():
     sample = SAMPLES["Qwen2.5-VL"]
     plan = Plan(operators=["visionzip"], tokens=[100], batches=[1], text=TEXT, repeats=1, modes=("eager",))
-    told = []
+    reported = []
     with pytest.raises(EosError, match="vision tower is not reached into"):
-        list(bench(fresh(sample), (16, 16), plan, told.append))
-    assert told == []
+        list(bench(fresh(sample), (16, 16), plan, reported.append))
+    assert reported == []

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from eos_platform.cli import app as cli
 from eos_platform.engine.schema import study_file
 from eos_platform.engine.store import optuna_store as store
-from eos_platform.engine.store.run_dir import folder_of
+from eos_platform.engine.store.run_dir import run_dir_of
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.search import SearchConfig
 
@@ -212,19 +212,19 @@ def test_a_real_study_from_run_to_status(study, tmp_path):
 
 
 def test_status_of_an_unfinished_study(study, tmp_path):
-    folder = folder_of(study_file.load(study), tmp_path / "eos-runs")
-    folder.prepare()
-    folder.study_file.write_text(study.read_text())
-    with store.open_store(folder, create=True) as told:
-        distributions = {name: dimension.distribution() for name, dimension in folder.study.space.items()}
-        trial = told.ask(distributions)
+    run_dir = run_dir_of(study_file.load(study), tmp_path / "eos-runs")
+    run_dir.prepare()
+    run_dir.study_file.write_text(study.read_text())
+    with store.open_store(run_dir, create=True) as optuna_study:
+        distributions = {name: dimension.distribution() for name, dimension in run_dir.study.space.items()}
+        trial = optuna_study.ask(distributions)
         trial.set_user_attr(store.MEASURED, {"accuracy": 0.75, "compute_ratio": 0.19, "mean_tokens": 20.0})
-        told.tell(trial, [0.75, 0.19])
-        failed = told.ask(distributions)
+        optuna_study.tell(trial, [0.75, 0.19])
+        failed = optuna_study.ask(distributions)
         failed.set_user_attr(store.FAILURE, "ValueError: no")
-        told.tell(failed, state=store.TrialState.FAIL)
-        told.ask(distributions).set_user_attr(store.RAY_ID, "abc")  # under way when its driver died
-        store.settle(told)
+        optuna_study.tell(failed, state=store.TrialState.FAIL)
+        optuna_study.ask(distributions).set_user_attr(store.RAY_ID, "abc")  # under way when its driver died
+        store.requeue_lost_trials(optuna_study)
     shown = eos("study", "status", "tiny").output
     for words in ("75.0%", "0.190", "trial 1 failed: ValueError: no", "trial 3 runs trial 2 again", "waiting"):
         assert words in shown

@@ -24,11 +24,11 @@ def test_a_front_of_bytes_and_what_its_operators_measure(tmp_path):
     for words in ("KV cache bytes", "200 kB"):
         assert words in done.stdout
     path = tmp_path / "operator-200000.json"
-    told = OperatorSpec.load(path).provenance["cost"]
-    assert told["value"] <= told["budget"] == 200e3
+    output = OperatorSpec.load(path).provenance["cost"]
+    assert output["value"] <= output["budget"] == 200e3
     measured = eos("evaluate", path, *MODEL, "--questions", 16, "--cost", "kv_bytes", "--cost", "mean_tokens")
     assert measured.exit_code == 0, measured.output
-    assert f"KV cache {told['value'] / 1e3:.3g} kB (unreduced " in measured.stdout
+    assert f"KV cache {output['value'] / 1e3:.3g} kB (unreduced " in measured.stdout
     assert "(unreduced 144 tokens)" in measured.stdout
 
 

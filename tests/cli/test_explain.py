@@ -56,11 +56,14 @@ def test_words_a_picture_ablations_and_a_folder(tmp_path):
 
 def test_a_bar_for_every_stage():
     tower = SiteSpec(place="tower", layer=2, keep=100, score={"vision": 1.0})
-    last = SiteSpec(layer=5, keep=0, selector="withdraw")
-    told = staircase(OperatorSpec(target=SMALL, image=(11, 11), sites=(tower, last)))
-    assert [line.split()[:3] for line in told[:2]] == [["picture", "121", told[0].split()[2]], ["tower", "2", "100"]]
-    assert told[2].startswith("layers 0-4  100  ███")
-    assert told[3] == "layer 5       0  " + 40 * "·"
+    last = SiteSpec(layer=5, keep=0, selector="drop_all")
+    output = staircase(OperatorSpec(target=SMALL, image=(11, 11), sites=(tower, last)))
+    assert [line.split()[:3] for line in output[:2]] == [
+        ["picture", "121", output[0].split()[2]],
+        ["tower", "2", "100"],
+    ]
+    assert output[2].startswith("layers 0-4  100  ███")
+    assert output[3] == "layer 5       0  " + 40 * "·"
     (only,) = staircase(OperatorSpec(target=SMALL))
     assert only == "layers 0-5  144  " + 40 * "█"
 

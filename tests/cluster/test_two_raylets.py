@@ -27,10 +27,10 @@ def found(tmp_path_factory):
 
 def test_every_node_says_what_it_has_and_nothing_is_wrong(found):
     assert len(found["told"]) == 2
-    for told, wrong in found["told"]:
-        assert set(told) == {"python", "ray", "torch", "package", "code", "token", "storage"}
-        assert told["token"] == "yes"
-        assert told["storage"] == "shared"
+    for reported, wrong in found["told"]:
+        assert set(reported) == {"python", "ray", "torch", "package", "code", "token", "storage"}
+        assert reported["token"] == "yes"
+        assert reported["storage"] == "shared"
         assert wrong == []
 
 

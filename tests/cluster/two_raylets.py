@@ -33,7 +33,7 @@ def main(folder: Path) -> None:
     first = nodes.add_node(num_cpus=1, object_store_memory=STORE_BYTES, labels={"zone": "north"})
     found: dict[str, object] = {}
     with ray_session(nodes.address):
-        found["told"] = [[dict(one.told), list(one.wrong)] for one in examine(str(folder / "states"))]
+        found["told"] = [[dict(one.facts), list(one.wrong)] for one in examine(str(folder / "states"))]
         found["north"] = len(cluster.machines({"zone": "north"}))
         file = fakes.study_file(
             search={"steps": 6, "search_questions": fakes.SLOW},
@@ -55,9 +55,9 @@ def main(folder: Path) -> None:
             killer.start()
             study.run()
             killer.join()
-        with store.open_store(study.folder, create=False) as told:
-            found["states"] = [trial.state.name for trial in told.get_trials(deepcopy=False)]
-            found["numbers"] = [trial.number for trial in store.finished(told.get_trials(deepcopy=False))]
+        with store.open_store(study.folder, create=False) as optuna_study:
+            found["states"] = [trial.state.name for trial in optuna_study.get_trials(deepcopy=False)]
+            found["numbers"] = [trial.number for trial in store.finished(optuna_study.get_trials(deepcopy=False))]
         wants = fakes.study_file(resources={"labels": {"zone": "south"}})
         try:
             cluster.share(wants, cluster.machines(wants.resources.labels))

@@ -115,10 +115,10 @@ def test_once_known_it_is_masked_in_every_text(address, form):
     text = form.format(
         address, address, quoted=quote(address, safe=""), decoded=unquote(address), doubled=address.replace("%", "%%")
     )
-    told = str(EosError(text))
-    assert "hush" not in told.replace("hushhush", "hush") or form.startswith("parts")
+    reported = str(EosError(text))
+    assert "hush" not in reported.replace("hushhush", "hush") or form.startswith("parts")
     if form.startswith("parts"):  # quoted as a whole: the secret itself stands between escapes
-        assert "hush%40" not in told
+        assert "hush%40" not in reported
 
 
 @pytest.mark.parametrize("address", [address for address, _ in SECRET if "\t" not in address])

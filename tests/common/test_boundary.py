@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from eos_platform.common.boundary import reading, tell, words_of
+from eos_platform.common.boundary import error_text, reading, report_error
 from eos_platform.common.errors import EosError, brief, did_you_mean, shown
 
 
@@ -41,20 +41,20 @@ def test_a_library_is_told_in_its_own_words(error, says):
 
 
 def test_long_words_are_cut_and_signals_pass():
-    assert len(words_of(ValueError("word " * 10_000))) <= 160
+    assert len(error_text(ValueError("word " * 10_000))) <= 160
     with pytest.raises(KeyboardInterrupt), reading("x"):
         raise KeyboardInterrupt
     with pytest.raises(EosError, match=r"^mine$"), reading("x"):
         raise EosError("mine")
     with pytest.raises(SystemExit):
-        tell(SystemExit(3))
+        report_error(SystemExit(3))
 
 
 def test_bad_input_and_defects_end_differently(capsys, monkeypatch):
     monkeypatch.delenv("EOS_DEBUG", raising=False)
-    assert tell(EosError("no such file"), "bench") == 2
+    assert report_error(EosError("no such file"), "bench") == 2
     assert capsys.readouterr().err == "bench: no such file\n"
-    assert tell(TypeError("not a list")) == 1
+    assert report_error(TypeError("not a list")) == 1
     assert capsys.readouterr().err == "eos: unexpected TypeError: not a list (EOS_DEBUG=1 shows the traceback)\n"
 
 
@@ -69,7 +69,7 @@ def test_the_traceback_is_there_for_who_asks(capsys, monkeypatch):
 
     with pytest.raises(EosError) as raised:
         fail()
-    assert tell(raised.value) == 2
+    assert report_error(raised.value) == 2
     err = capsys.readouterr().err
     assert "ZeroDivisionError: hidden" in err
     assert err.endswith("eos: told\n")

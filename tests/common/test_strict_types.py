@@ -67,7 +67,7 @@ def study(tmp_path: Path, text: str) -> StudyFile:
         ("scheduler: {name: moasha, grace: 2, spare_front: 1}", "scheduler.spare_front"),
         ("constraints: {accuracy: {all: '0.9'}}", "constraints.accuracy.all"),
         ("constraints: {compute_ratio: true}", "constraints.compute_ratio"),
-        ("warm_start: {most: 1.0}", "warm_start.most"),
+        ("warm_start: {max_searches: 1.0}", "warm_start.max_searches"),
         ("final: {questions: '9'}", "final.questions"),
         ("search: {steps: '9'}", "search: steps"),
         ("search: {steps: 9.0}", "search: steps"),
@@ -90,19 +90,20 @@ def test_numbers_are_read_as_people_mean_them(tmp_path):
     found = study(
         tmp_path,
         "name: no\ndescription: 2020-13-45\ntrials: 1_000\nconcurrent: 010\n"
-        "search: {learning_rate: 1e-3, task_weight: 1, ease: +2.5, align_weight: .5, probe: yes, sizes: off, "
+        "search: {learning_rate: 1e-3, task_weight: 1, budget_warm_up: +2.5, align_weight: .5, "
+        "probe: yes, size_bias: off, "
         "eval_every: 2}\n"
         "space: {budget: {choice: [1e-1, 1]}}\nscheduler: {name: moasha, grace: 2, spare_front: no}\n",
     )
     assert (found.name, found.description, found.trials, found.concurrent) == ("no", "2020-13-45", 1000, 10)
     config = SearchConfig.of(found.search)
-    assert (config.learning_rate, config.ease, config.align_weight) == (0.001, 2.5, 0.5)
-    assert (config.probe, config.sizes, found.scheduler.spare_front) == (True, False, False)
+    assert (config.learning_rate, config.budget_warm_up, config.align_weight) == (0.001, 2.5, 0.5)
+    assert (config.probe, config.size_bias, found.scheduler.spare_front) == (True, False, False)
     assert found.space["budget"].choice == (0.1, 1.0)
     assert StudyFile.of(parse(found.to_yaml(), "again")) == found
-    assert parse_search(["learning_rate=1e-3", "ease=.5", "probe=no", "layers=[0, 2]"]) == {
+    assert parse_search(["learning_rate=1e-3", "budget_warm_up=.5", "probe=no", "layers=[0, 2]"]) == {
         "learning_rate": 0.001,
-        "ease": 0.5,
+        "budget_warm_up": 0.5,
         "probe": "no",
         "layers": [0, 2],
     }

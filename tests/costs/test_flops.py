@@ -83,15 +83,15 @@ STEERING = Steering.of(torch.ones(9, 64), torch.ones(9, 64))
         {"layer": 1, "keep": 31, "score": {"key_norm": 1.0}},
         {"layer": 1, "keep": 31, "score": {"key_norm": 1.0}, "selector": "pivots"},
         {"layer": 0, "keep": 31, "score": {"relevance": 1.0}, "selector": "dpp"},
-        {"layer": 0, "keep": 31, "score": {"relevance": 1.0}, "selector": "cover", "spread": 0.5},
-        {"layer": 0, "keep": 31, "probe": [0.5] * 64, "selector": "cover", "spread": 0.5},
+        {"layer": 0, "keep": 31, "score": {"relevance": 1.0}, "selector": "diverse_topk", "spread": 0.5},
+        {"layer": 0, "keep": 31, "probe": [0.5] * 64, "selector": "diverse_topk", "spread": 0.5},
         {
             "layer": 0,
             "keep": 31,
             "score": {"norm": 1.0},
             "probe": [0.5] * 64,
             "steering": STEERING,
-            "selector": "cover",
+            "selector": "diverse_topk",
         },
         {"layer": 2, "keep": 31, "probe": [0.5] * 64, "steering": STEERING},
         {"layer": 0, "keep": 31, "important": 16, "score": {"vision": 1.0}, "selector": "bipartite"},
@@ -157,7 +157,7 @@ def test_a_site_of_wide_tokens_costs_what_it_costs(small: Any, model: Any, monke
     monkeypatch.setattr("eos_platform.operators.selectors.diverse_topk.WIDE", 8)
     moved = {"gamma": 0.8, "tau": 0.1, "nu": 0.5}
     for transfer in ({}, moved, {**moved, "tau": 0.0}):
-        site = {"layer": 0, "keep": 31, "score": {"norm": 1.0}, "selector": "cover", "transfer": transfer}
+        site = {"layer": 0, "keep": 31, "score": {"norm": 1.0}, "selector": "diverse_topk", "transfer": transfer}
         test_a_site_costs_what_it_costs(small, model, site)
 
 

@@ -39,7 +39,18 @@ TRANSFERS = {
     "anchors": {"gamma": 1.0, "tau": "inf", "by": "anchor", "support": {"kind": "nearest", "size": 3}},
     "few": {"gamma": 1.0, "among": 0.3, "metric": "distance", "tau": 0.2},
 }
-SELECTORS = ("score", "cover", "grid", "alternate", "farthest", "random", "spaced", "bipartite", "density", "pivots")
+SELECTORS = (
+    "score",
+    "diverse_topk",
+    "grid",
+    "alternate",
+    "farthest",
+    "random",
+    "spaced",
+    "bipartite",
+    "density",
+    "pivots",
+)
 ASIDE = {"plain": {}, "important": {"important": 5}, "summary": {"summary": True}, "keys": {"similarity": "keys"}}
 
 
@@ -82,9 +93,9 @@ def test_recorded_costs(recorded):
         operator({"layer": 1, "keep": 30, "place": "tower", "selector": "alternate", "similarity": "keys"})
     )
     found["probe"] = costs(operator({"layer": 1, "keep": 30, **PROBED}))
-    found["probe, cover"] = costs(operator({"layer": 0, "keep": 30, "selector": "cover", **PROBED}))
+    found["probe, cover"] = costs(operator({"layer": 0, "keep": 30, "selector": "diverse_topk", **PROBED}))
     found["all stay"] = costs(operator({"layer": 1, "keep": 48, "rho": 0.5, **PROBED}))
-    found["withdraw"] = costs(operator({"layer": 2, "keep": 0, "selector": "withdraw"}))
+    found["drop_all"] = costs(operator({"layer": 2, "keep": 0, "selector": "drop_all"}))
     found["shrunk"] = costs(OperatorSpec(target=TARGET, image=(3, 4)))
     recorded("costs", found)
 
@@ -97,7 +108,7 @@ def test_a_layer_is_its_projections_its_mlp_and_its_attention(tokens):
     assert layer_flops(SHAPE, tokens) == 2 * (products * tokens + attention)
 
 
-@pytest.mark.parametrize("selector", ["score", "cover"])
+@pytest.mark.parametrize("selector", ["score", "diverse_topk"])
 def test_recorded_soft_costs(recorded, selector):
     found = {}
     for probe, gone in itertools.product((False, True), (0.0, 0.4, 20.5)):

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from eos_platform.dashboards.kept import kept_figure
+from eos_platform.dashboards.kept_tokens import kept_figure
 from eos_platform.dashboards.page import page
 from eos_platform.dashboards.pareto import pareto_figure
 from eos_platform.dashboards.skills import skills_figure

@@ -6,7 +6,7 @@ import re
 import pandas as pd
 import pytest
 
-from eos_platform.dashboards import beside, explain, health, kept, operator, pareto, skills
+from eos_platform.dashboards import comparison, explain, health, kept_tokens, operator, pareto, skills
 from eos_platform.dashboards.page import alone, page
 
 HOSTILE = "<img src=x onerror=alert(1)></script><script>alert(2)</script>\x1b[31m\u202e" + "n" * 5000
@@ -50,13 +50,13 @@ SITES = ROW.assign(transfer="", compensation="", what="")
 FIGURES = {
     "pareto": lambda: pareto.pareto_figure(ROW, HOSTILE),
     "skills": lambda: skills.skills_figure(ROW, HOSTILE),
-    "skills_beside": lambda: beside.skills_beside(ROW, HOSTILE),
-    "staircases": lambda: beside.staircases(ROW, HOSTILE),
+    "skills_beside": lambda: comparison.compared_skills(ROW, HOSTILE),
+    "staircases": lambda: comparison.staircases(ROW, HOSTILE),
     "operator": lambda: operator.operator_figure(ROW[:1], SITES[:1], HOSTILE),
     "states": lambda: health.states_figure(ROW, HOSTILE),
     "importance": lambda: health.importance_figure(ROW, HOSTILE),
     "parallel": lambda: health.parallel_figure(ROW.assign(**{HOSTILE: HOSTILE}), [HOSTILE], HOSTILE),
-    "kept": lambda: kept.kept_figure(ROW[:0], [], HOSTILE),
+    "kept": lambda: kept_tokens.kept_figure(ROW[:0], [], HOSTILE),
     "explain": lambda: explain.staircase_figure(ROW, HOSTILE, HOSTILE),
 }
 

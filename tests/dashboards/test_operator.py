@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from eos_platform.dashboards.beside import skills_beside, staircases
+from eos_platform.dashboards.comparison import compared_skills, staircases
 from eos_platform.dashboards.operator import operator_figure
 from eos_platform.dashboards.palette import REGIMES, rgba
 
@@ -56,7 +56,7 @@ def test_the_tower_stands_left_of_the_language_model():
 def test_nothing_to_draw_is_said():
     empty = pd.DataFrame(columns=["place", "layer", "tokens"])
     assert operator_figure(empty, pd.DataFrame(columns=list(SITE))).layout.annotations[0].text == "No layer"
-    skills = skills_beside(pd.DataFrame(columns=["operator", "skill", "accuracy"]))
+    skills = compared_skills(pd.DataFrame(columns=["operator", "skill", "accuracy"]))
     assert skills.layout.annotations[0].text == "No score by skill was measured"
 
 
@@ -65,13 +65,13 @@ def test_skills_of_several_are_told_apart_by_symbol():
         [("a", "text", 0.5), ("a", "size", 0.9), ("b", "text", 0.7), ("b", "size", 0.8)],
         columns=["operator", "skill", "accuracy"],
     )
-    between, a, b = skills_beside(skills).data
+    between, a, b = compared_skills(skills).data
     assert (a.name, b.name) == ("a", "b")
     assert a.marker.symbol != b.marker.symbol
     assert a.x == pytest.approx((50, 90))
     assert between.x[:2] == pytest.approx((50, 70))
-    assert skills_beside(skills).layout.yaxis.categoryarray == ("text", "size")  # the hardest at the foot
-    only = skills_beside(skills[skills["operator"] == "a"]).data[1]
+    assert compared_skills(skills).layout.yaxis.categoryarray == ("text", "size")  # the hardest at the foot
+    only = compared_skills(skills[skills["operator"] == "a"]).data[1]
     assert [text.strip() for text in only.text] == ["50", "90"]
 
 

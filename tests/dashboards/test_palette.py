@@ -2,7 +2,7 @@
 
 import plotly.graph_objects as go
 
-from eos_platform.dashboards.palette import BESIDE, INK, PAPER, REGIMES, SEARCHED, darkened, rgba, theme
+from eos_platform.dashboards.palette import COMPARED, INK, PAPER, REGIMES, SEARCHED, darkened, rgba, theme
 
 
 def test_colours_are_exchanged_and_data_left_alone():
@@ -35,5 +35,5 @@ def test_a_colour_scale_is_exchanged_too():
 
 
 def test_symbols_differ_where_colours_do():
-    for styles in (REGIMES.values(), BESIDE):
+    for styles in (REGIMES.values(), COMPARED):
         assert len({style.symbol for style in styles}) == len({style.colour for style in styles}) == len(list(styles))

@@ -57,8 +57,8 @@ def words(component):
 )
 def test_further_objectives_have_a_place(made):
     said = words(made(AXES))
-    for told in ("accuracy/place", "25.0%", "attention pairs", "1234"):
-        assert told in said
+    for reported in ("accuracy/place", "25.0%", "attention pairs", "1234"):
+        assert reported in said
     assert "attention pairs" not in words(made(DEFAULT))
 
 
@@ -78,5 +78,5 @@ def test_the_table_can_be_put_in_their_order():
 
 def test_the_report_has_them():
     page = html(Report("mine", "", {"front": go.Figure()}, pd.DataFrame([ROW]), AXES))
-    for told in ("<th>accuracy/place</th>", "<th>attention pairs</th>", "25.0%", "1234"):
-        assert told in page
+    for reported in ("<th>accuracy/place</th>", "<th>attention pairs</th>", "25.0%", "1234"):
+        assert reported in page

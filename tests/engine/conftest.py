@@ -14,7 +14,7 @@ import engine_fakes as fakes
 from engine_fakes import study_file
 
 from eos_platform.engine.cluster.ray_session import ray_session
-from eos_platform.engine.store.run_dir import folder_of
+from eos_platform.engine.store.run_dir import run_dir_of
 from eos_platform.engine.study import Study
 from eos_platform.tracking.recorder import connect
 
@@ -53,6 +53,6 @@ def make_study(tmp_path):
 
 @pytest.fixture
 def folder(tmp_path):
-    made = folder_of(study_file(), tmp_path / "runs")
+    made = run_dir_of(study_file(), tmp_path / "runs")
     made.prepare()
     return made

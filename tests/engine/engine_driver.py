@@ -16,9 +16,9 @@ def main() -> None:
     file = fakes.study_file(trials=4, final={"questions": 20, "baselines": []})
     study = Study(file, runs=runs, functions=fakes.FUNCTIONS)
     study.folder.prepare()
-    with store.open_store(study.folder, create=True) as told:
-        for behaviour in () if told.trials else (fakes.WELL, fakes.SLOW, fakes.SLOW, fakes.SLOW):
-            told.enqueue_trial({"search_questions": behaviour, "budget": 0.1, "learning_rate": 0.05})
+    with store.open_store(study.folder, create=True) as optuna_study:
+        for behaviour in () if optuna_study.trials else (fakes.WELL, fakes.SLOW, fakes.SLOW, fakes.SLOW):
+            optuna_study.enqueue_trial({"search_questions": behaviour, "budget": 0.1, "learning_rate": 0.05})
     with study_cli.resumable(study, "tiny", study_cli.RUNS):
         study.run()
 

@@ -13,7 +13,7 @@ from eos_platform.analysis.stats.pareto import front_of
 from eos_platform.cli import app as cli
 from eos_platform.engine.closing import closing
 from eos_platform.engine.status import Status, with_heldout
-from eos_platform.engine.store.run_dir import folder_of
+from eos_platform.engine.store.run_dir import run_dir_of
 from eos_platform.terminal.tables import status_table
 
 
@@ -26,7 +26,7 @@ def points(*searched, unreduced=0.95):
 
 
 def lines(frame, tmp_path, runs="eos-runs", **changes):
-    return list(closing(folder_of(study_file(**changes), tmp_path / runs if runs != "eos-runs" else runs), frame))
+    return list(closing(run_dir_of(study_file(**changes), tmp_path / runs if runs != "eos-runs" else runs), frame))
 
 
 FOUND = points((0, 0.80, 0.15), (1, 0.945, 0.29), (2, 0.949, 0.45), (3, 0.70, 0.2))

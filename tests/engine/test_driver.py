@@ -11,9 +11,9 @@ from eos_platform.engine.driver import ray_errors_are_deaths
 
 @pytest.mark.parametrize("error", [ray.exceptions.OutOfMemoryError("no memory"), ray.exceptions.WorkerCrashedError()])
 def test_a_worker_that_ray_gave_up_is_one_that_died(error):
-    heard = []
+    received = []
     actor = SimpleNamespace(actor_id=1, _on_error=None)
-    task = SimpleNamespace(_tracked_actor=actor, _on_error=lambda actor, exception: heard.append(exception))
+    task = SimpleNamespace(_tracked_actor=actor, _on_error=lambda actor, exception: received.append(exception))
     manager = SimpleNamespace(_failed_actor_ids=set(), _cleanup_actor=lambda tracked_actor: None)
 
     def fail():
@@ -23,8 +23,8 @@ def test_a_worker_that_ray_gave_up_is_one_that_died(error):
         fail()
     with ray_errors_are_deaths():
         fail()
-    assert [type(one) for one in heard] == [ray.exceptions.RayActorError]
-    assert str(error) in str(heard[0])
+    assert [type(one) for one in received] == [ray.exceptions.RayActorError]
+    assert str(error) in str(received[0])
     assert manager._failed_actor_ids == {1}
     with pytest.raises(RuntimeError):
         fail()

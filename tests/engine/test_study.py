@@ -41,16 +41,16 @@ def queue(empty_mlflow):
         study.folder.prepare()
         if not (study.folder.runs / "mlflow.db").exists():
             shutil.copy(empty_mlflow, study.folder.runs)
-        with store.open_store(study.folder, create=True) as told:
+        with store.open_store(study.folder, create=True) as optuna_study:
             for behaviour, budget in searches:
-                told.enqueue_trial({"search_questions": behaviour, "budget": budget, "learning_rate": 0.05})
+                optuna_study.enqueue_trial({"search_questions": behaviour, "budget": budget, "learning_rate": 0.05})
 
     return fix
 
 
 def trials_of(study):
-    with store.open_store(study.folder, create=False) as told:
-        return told.trials
+    with store.open_store(study.folder, create=False) as optuna_study:
+        return optuna_study.trials
 
 
 def runs_of(study):
@@ -321,5 +321,5 @@ def test_a_disk_that_is_full_at_the_very_end(make_study, queue, full_disk):
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), EosError("a worker died")])
 def test_whatever_ends_the_comparison_says_how_to_go_on(make_study, error):
     says = r"the final comparison is missing \(.*\); every search is kept, and eos study resume tiny makes"
-    with pytest.raises(EosError, match=says), make_study()._to_the_end():
+    with pytest.raises(EosError, match=says), make_study()._explain_failure():
         raise error

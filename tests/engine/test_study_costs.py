@@ -13,10 +13,10 @@ from eos_platform.common.errors import EosError
 from eos_platform.costs.registry import COSTS
 from eos_platform.engine.schema.study_file import StudyFile
 from eos_platform.engine.store import optuna_store as store
-from eos_platform.engine.strategy import warm_start as warm
+from eos_platform.engine.strategy import warm_start
 from eos_platform.engine.strategy.constraints import bounds, costs_of, violations
-from eos_platform.engine.strategy.rungs import Seen, judge_budget
-from eos_platform.engine.strategy.scheduler import seen_in
+from eos_platform.engine.strategy.rungs import InterimEvaluation, judge_budget
+from eos_platform.engine.strategy.scheduler import evaluation_in
 from eos_platform.engine.study import Study
 from eos_platform.engine.trial import Facts
 from eos_platform.objectives import parse
@@ -82,9 +82,9 @@ def test_costs_to_be_measured_are_those_that_no_search_measures_anyway():
 def test_stopping_reads_the_cost_of_the_budget():
     report = {"step": 3, "curve/accuracy": 0.5, "curve/compute_ratio": 0.1}
     report |= {"curve/prefill_ms": 9.0, "curve/soft_cost": 9.5, "curve/soft_compute_ratio": 0.2}
-    assert seen_in(report).dearest == 0.2
-    assert seen_in(report, cost="prefill_ms").dearest == 9.5
-    course = [Seen(step, (0.5, 0.1), 10.0 - 0.01 * step) for step in (1, 2, 3)]
+    assert evaluation_in(report).dearest == 0.2
+    assert evaluation_in(report, cost="prefill_ms").dearest == 9.5
+    course = [InterimEvaluation(step, (0.5, 0.1), 10.0 - 0.01 * step) for step in (1, 2, 3)]
     assert judge_budget(course, 8.0, 10, cost="prefill_ms").startswith(
         "step 3: prefill 9.97 ms cannot come down to the budget 8 in 7 steps"
     )
@@ -109,14 +109,14 @@ def test_warm_starts_are_at_budgets_of_the_studys_cost(tmp_path):
         asked.extend(one.tokens_left for one in operators)
         return [2.0 * one.tokens_left for one in operators]
 
-    found = warm.origins(of(warm_start={"operators": paths}), tmp_path, FACTS, costs)
+    found = warm_start.origins(of(warm_start={"operators": paths}), tmp_path, FACTS, costs)
     assert [dict(origin.fields) for origin in found] == [
         {"budget": 200.0},
         {"budget": 120.0, "learning_rate": 0.2},
         {"budget": 120.0, "learning_rate": 0.1, "cost": "prefill_ms"},
     ]
     assert asked == [100, 60]
-    ratios = warm.origins(study_file(warm_start={"operators": paths}), tmp_path, FACTS)
+    ratios = warm_start.origins(study_file(warm_start={"operators": paths}), tmp_path, FACTS)
     assert ratios[1].fields == {"budget": 0.3, "learning_rate": 0.2}
     assert ratios[2].fields["learning_rate"] == 0.1
     assert 0 < ratios[2].fields["budget"] < 1
@@ -140,13 +140,13 @@ def test_a_study_at_budgets_in_milliseconds_with_bytes_as_an_objective(tmp_path)
     file = of(trials=3, concurrent=1, objectives=BYTES, final={"questions": 20, "baselines": [], "ratios": 1})
     study = Study(file, runs=tmp_path, console=Console(file=io.StringIO()), functions=functions)
     study.folder.prepare()
-    with store.open_store(study.folder, create=True) as told:
+    with store.open_store(study.folder, create=True) as optuna_study:
         for budget in (100.0, 200.0, 400.0):
-            told.enqueue_trial({"budget": budget, "learning_rate": 0.1 + budget / 2000})
+            optuna_study.enqueue_trial({"budget": budget, "learning_rate": 0.1 + budget / 2000})
     points = study.run()
-    with store.open_store(study.folder, create=False) as told:
-        assert told.metric_names == ["accuracy", "kv_bytes"]
-        trials, front = told.trials, {trial.number for trial in store.front(told)}
+    with store.open_store(study.folder, create=False) as optuna_study:
+        assert optuna_study.metric_names == ["accuracy", "kv_bytes"]
+        trials, front = optuna_study.trials, {trial.number for trial in store.front(optuna_study)}
     assert [trial.user_attrs["measured"]["prefill_ms"] for trial in trials] == pytest.approx([100.0, 200.0, 440.0])
     assert [sorted(trial.constraints) for trial in trials] == [["prefill_ms - budget"]] * 3
     assert trials[2].user_attrs["violated"] == ["prefill_ms 440 > 420"]

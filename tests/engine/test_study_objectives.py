@@ -28,9 +28,9 @@ def ran(folder, searches, **changes):
     file = study_file(space=SPACE, trials=len(searches), concurrent=1, final=FINAL, **changes)
     study = Study(file, runs=folder, console=Console(file=io.StringIO()), functions=fakes.FUNCTIONS)
     study.folder.prepare()
-    with store.open_store(study.folder, create=True) as told:
+    with store.open_store(study.folder, create=True) as optuna_study:
         for budget, rate in searches:
-            told.enqueue_trial({"budget": budget, "learning_rate": rate})
+            optuna_study.enqueue_trial({"budget": budget, "learning_rate": rate})
     return study, study.run()
 
 
@@ -45,14 +45,14 @@ def test_three_objectives_from_the_trial_to_the_figure(tmp_path):
         tmp_path,
         [(0.2, 0.3), (0.1, 0.1), (0.4, 0.35), (0.4, 0.05), (0.3, 0.02)],
         search={"steps": 9, "eval_every": 1},
-        scheduler={"name": "moasha", "grace": 2, "reduction": 2, "least": 2, "reach_budget": False},
+        scheduler={"name": "moasha", "grace": 2, "reduction": 2, "min_searches": 2, "reach_budget": False},
         objectives={"prefill_ms": "minimise", "accuracy": "maximise", "compute_ratio": "minimise"},
     )
     metrics = ["accuracy", "prefill_ms", "compute_ratio"]
-    with store.open_store(study.folder, create=False) as told:
-        assert told.metric_names == metrics
-        assert told.directions == [StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE, StudyDirection.MINIMIZE]
-        trials, front = told.trials, [trial.number for trial in store.front(told)]
+    with store.open_store(study.folder, create=False) as optuna_study:
+        assert optuna_study.metric_names == metrics
+        assert optuna_study.directions == [StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE, StudyDirection.MINIMIZE]
+        trials, front = optuna_study.trials, [trial.number for trial in store.front(optuna_study)]
     whole = [trial for trial in trials if trial.values]
     assert {trial.number for trial in whole} >= {0, 1, 2}
     for trial in whole:
@@ -112,10 +112,10 @@ def test_a_group_and_tokens(tmp_path):
         [(0.2, 0.3), (0.1, 0.1), (0.4, 0.35)],
         objectives={"accuracy/counting": "maximise", "mean_tokens": "minimise"},
     )
-    with store.open_store(study.folder, create=False) as told:
-        assert told.metric_names == ["accuracy/counting", "mean_tokens"]
-        assert [trial.values[0] for trial in told.trials] == [0.9, 0.2, 0.9]
-        assert [trial.number for trial in store.front(told)] == [1, 0], "trial 2 keeps more tokens for the same"
+    with store.open_store(study.folder, create=False) as optuna_study:
+        assert optuna_study.metric_names == ["accuracy/counting", "mean_tokens"]
+        assert [trial.values[0] for trial in optuna_study.trials] == [0.9, 0.2, 0.9]
+        assert [trial.number for trial in store.front(optuna_study)] == [1, 0], "trial 2 keeps more tokens for the same"
     assert set(points["trial"].dropna()) == {0, 1}
     assert points.set_index("trial")["accuracy/counting"].loc[0] == 0.9
     assert disagreements(study) == []
@@ -138,13 +138,13 @@ def test_a_store_of_other_objectives_is_refused(make_study):
 
 
 def test_a_store_without_metric_names_gets_them(folder):
-    with store.open_store(folder, create=True) as told:
-        assert told.metric_names == ["accuracy", "compute_ratio"]
-        told._storage.set_study_system_attr(told._study_id, "study:metric_names", None)
-    with store.open_store(folder, create=False) as told:
-        assert told.metric_names is None, "reading writes nothing"
-    with store.open_store(folder, create=True) as told:
-        assert told.metric_names == ["accuracy", "compute_ratio"]
+    with store.open_store(folder, create=True) as optuna_study:
+        assert optuna_study.metric_names == ["accuracy", "compute_ratio"]
+        optuna_study._storage.set_study_system_attr(optuna_study._study_id, "study:metric_names", None)
+    with store.open_store(folder, create=False) as optuna_study:
+        assert optuna_study.metric_names is None, "reading writes nothing"
+    with store.open_store(folder, create=True) as optuna_study:
+        assert optuna_study.metric_names == ["accuracy", "compute_ratio"]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from eos_platform.engine.final_evaluation import spread
 from eos_platform.engine.store import optuna_store as store
-from eos_platform.terminal.progress import Board, duration, summary
+from eos_platform.terminal.progress import ProgressDisplay, duration, summary
 from eos_platform.tracking.rows import TrialRow
 
 WELL = TrialRow(
@@ -19,21 +19,21 @@ FAILED = TrialRow(1, "failed", params={"budget": 0.2}, failure="ValueError: no")
 
 @pytest.fixture
 def front(folder):
-    with store.open_store(folder, create=True) as told:
-        trial = told.ask({name: one.distribution() for name, one in study_file().space.items()})
+    with store.open_store(folder, create=True) as optuna_study:
+        trial = optuna_study.ask({name: one.distribution() for name, one in study_file().space.items()})
         trial.set_user_attr("measured", {"mean_tokens": 40.0})
-        told.tell(trial, [0.9, 0.19])
-        yield store.front(told)
+        optuna_study.tell(trial, [0.9, 0.19])
+        yield store.front(optuna_study)
 
 
 def test_plain_lines_when_not_a_terminal(front):
     out = io.StringIO()
-    with Board(Console(file=out, width=60), "tiny", done=2, target=5, concurrent=2) as board:
-        board.started(0)
-        board.step(0, 2, 4)
-        board.finished(WELL, front)
-        board.finished(FAILED, front)
-        board.finished(TrialRow(2, "pruned", params={}), front)
+    with ProgressDisplay(Console(file=out, width=60), "tiny", done=2, target=5, concurrent=2) as display:
+        display.started(0)
+        display.step(0, 2, 4)
+        display.finished(WELL, front)
+        display.finished(FAILED, front)
+        display.finished(TrialRow(2, "pruned", params={}), front)
     lines = out.getvalue().splitlines()
     assert lines[0] == "tiny: 2 of 5 trials done, 2 at a time"
     assert lines[1].startswith("[3/5] trial 0: accuracy 90.0% at compute ratio 0.190 (budget 0.2), 4 s, about 0 s left")
@@ -58,15 +58,15 @@ def test_a_live_board_in_a_terminal(front):
     out = io.StringIO()
     console = Console(file=out, width=100, force_terminal=True)
     now = [0.0]
-    with Board(console, "tiny", done=0, target=5, concurrent=2, clock=lambda: now[0]) as board:
-        board.started(0)
-        board.started(3)
+    with ProgressDisplay(console, "tiny", done=0, target=5, concurrent=2, clock=lambda: now[0]) as display:
+        display.started(0)
+        display.started(3)
         now[0] = 4.0
-        board.step(3, 20, 40)
-        board.finished(WELL, front)
-        board.finished(FAILED, front)
+        display.step(3, 20, 40)
+        display.finished(WELL, front)
+        display.finished(FAILED, front)
         shown = Console(file=io.StringIO(), width=100, record=True)
-        shown.print(board.render())
+        shown.print(display.render())
     text = shown.export_text()
     for words in (
         "2 of 5 done, 1 running",
@@ -82,7 +82,7 @@ def test_a_live_board_in_a_terminal(front):
 
 
 def test_no_guess_before_there_is_a_pace():
-    assert Board(Console(file=io.StringIO()), "tiny", done=3, target=5, concurrent=2).eta() is None
+    assert ProgressDisplay(Console(file=io.StringIO()), "tiny", done=3, target=5, concurrent=2).eta() is None
 
 
 @pytest.mark.parametrize(("seconds", "said"), [(4.4, "4 s"), (600, "10 min"), (7200, "2.0 h")])

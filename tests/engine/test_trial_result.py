@@ -7,7 +7,7 @@ import pytest
 from ray.tune.utils.util import flatten_dict
 
 from eos_platform.engine import trial
-from eos_platform.engine.store.retry_guard import RESULT, Attempts
+from eos_platform.engine.store.retry_guard import RESULT, RetryGuard
 from eos_platform.engine.trial import Job, run_trial
 from eos_platform.engine.trial_result import KEY, make, measured, plain, read
 from eos_platform.objectives import DEFAULT, parse
@@ -59,7 +59,7 @@ def test_a_search_that_an_earlier_version_ended_is_not_run_again(tmp_path, monke
     reports = []
     run_trial(config, job, reports.append)
     found = read(reports[-1], DEFAULT)
-    attempts = Attempts(tmp_path / "trial-3", {})
+    attempts = RetryGuard(tmp_path / "trial-3", {})
     kept = attempts._read(RESULT)
     attempts._write(RESULT, {**kept, "result": {"final": measured(found), "operator": found.operator, "kept": ""}})
 

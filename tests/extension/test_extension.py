@@ -63,9 +63,9 @@ class Outside:
 
     def run(self, *words: object) -> str:
         """What Python says on stdout; it must succeed."""
-        told = [sys.executable, *map(str, words)]
-        done = subprocess.run(told, cwd=self.work, env=self.env, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"{told}\n{done.stdout}\n{done.stderr}"
+        reported = [sys.executable, *map(str, words)]
+        done = subprocess.run(reported, cwd=self.work, env=self.env, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{reported}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
     def eos(self, *words: object) -> str:
@@ -82,12 +82,12 @@ def outside(tmp_path_factory: pytest.TempPathFactory) -> Outside:
 def found(outside: Outside) -> dict:
     """An operator searched on the family and the task, under the cost."""
     sets = [word for key, value in QUICK.items() if key != "steps" for word in ("--set", f"{key}={value}")]
-    told = outside.eos(
+    reported = outside.eos(
         *("search", *ON, "--cost", "attention_pairs", "--budget", 900, "--steps", QUICK["steps"], *sets),
         *("-o", "found.json"),
     )
-    assert "pairs (budget 900 pairs)" in told
-    assert "eos evaluate found.json --model model --task discs" in told
+    assert "pairs (budget 900 pairs)" in reported
+    assert "eos evaluate found.json --model model --task discs" in reported
     return json.loads((outside.work / "found.json").read_text())
 
 
@@ -147,9 +147,9 @@ def test_a_study_and_its_report(outside: Outside) -> None:
     assert pairs["searched"] <= 1300 < pairs["unreduced"]
     assert {"skill:colour", "skill:place"} <= set(points["searched"])
     (store,) = (runs / "mine").glob("*.db")
-    told = optuna.load_study(study_name=None, storage=f"sqlite:///{store}")
-    assert told.metric_names == ["accuracy/place", "attention_pairs"]
-    assert [trial.state.name for trial in told.trials] == ["COMPLETE"] * 2
+    reported = optuna.load_study(study_name=None, storage=f"sqlite:///{store}")
+    assert reported.metric_names == ["accuracy/place", "attention_pairs"]
+    assert [trial.state.name for trial in reported.trials] == ["COMPLETE"] * 2
     outside.eos("report", "mine", "--out", "mine.html")
     page = (outside.work / "mine.html").read_text()
     assert "<th>attention pairs</th>" in page

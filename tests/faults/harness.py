@@ -94,8 +94,8 @@ class Subject:
     def trials(self) -> list[FrozenTrial]:
         """What the store has."""
         try:
-            with store.open_store(self.study.folder, create=False) as told:
-                return told.get_trials()
+            with store.open_store(self.study.folder, create=False) as optuna_study:
+                return optuna_study.get_trials()
         except store.NotRun:
             return []
 
@@ -250,11 +250,11 @@ def reference_of(folder: Path, **changes: Any) -> dict[str, Any]:
 def expected_of(**changes: Any) -> dict[str, Any]:
     """The figures of a study of fakes that nobody hurts, worked out without running it."""
     file = fakes.study_file(**changes)
-    told = optuna.create_study(directions=["maximize", "minimize"])
+    optuna_study = optuna.create_study(directions=["maximize", "minimize"])
     found = {}
     for number in range(file.trials):
-        told.sampler = make_sampler(file.sampler, number, file.trials, file.space)
-        params = told.ask({name: one.distribution() for name, one in file.space.items()}).params
+        optuna_study.sampler = make_sampler(file.sampler, number, file.trials, file.space)
+        params = optuna_study.ask({name: one.distribution() for name, one in file.space.items()}).params
         values = fakes.figures(params["budget"], params["learning_rate"])
         found[json.dumps(params, sort_keys=True)] = values
     return found

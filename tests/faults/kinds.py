@@ -138,10 +138,10 @@ def _queued(folder: Path, kind: str, behaviour: int, count: int, reason: str, en
     }
     subject, outcome, started = Subject(folder / "hurt", environment, **changes), Outcome(kind, count), time.monotonic()
     subject.study.folder.prepare()
-    with store.open_store(subject.study.folder, create=True) as told:
+    with store.open_store(subject.study.folder, create=True) as optuna_study:
         for number in range(2 * count):
             params = {"budget": 0.1 + 0.01 * number, "learning_rate": 0.05}
-            told.enqueue_trial({**params, "search_questions": behaviour if number % 2 else 1})
+            optuna_study.enqueue_trial({**params, "search_questions": behaviour if number % 2 else 1})
     subject.finish()
     outcome.seconds = time.monotonic() - started
     subject.measure(outcome)

@@ -83,9 +83,9 @@ def main() -> int:
             found.append(outcome)
             if given.all or outcome.verdict in BAD or (outcome.left and outcome.code == 2):
                 said = " / ".join(outcome.said.splitlines()[-4:])[-700:] if outcome.said else ""
-                told = f"{outcome.verdict}: [{outcome.case.kind}] {outcome.case.what}: "
+                text = f"{outcome.verdict}: [{outcome.case.kind}] {outcome.case.what}: "
                 print(
-                    f"#{place} {told}{' '.join(outcome.case.command)[:160]!r} -> {outcome.code} {said!r}"
+                    f"#{place} {text}{' '.join(outcome.case.command)[:160]!r} -> {outcome.code} {said!r}"
                     + (f" LEFT {outcome.left[:3]}" if outcome.left and outcome.code == 2 else ""),
                     flush=True,
                 )

@@ -146,7 +146,13 @@ SETS = (
         "name=\x00",
         "name=" + "a" * 300,
     ),
-    *("temperature_start=1e-9", "search_questions=99999999999", "batch_size=999999999999", "steer=-1", "selector=grid"),
+    *(
+        "temperature_start=1e-9",
+        "search_questions=99999999999",
+        "batch_size=999999999999",
+        "steering_rank=-1",
+        "selector=grid",
+    ),
 )
 ADDRESSES = (
     *(

@@ -65,7 +65,7 @@ def _parent(data: Any, path: tuple[Any, ...]) -> Any:
 
 def structure(rng: random.Random, data: Any, times: int = 1) -> tuple[Any, str, Any]:
     """A copy with a value replaced, dropped, added, repeated or nested; what was done; the key where."""
-    data, told, key = copy.deepcopy(data), "", ""
+    data, text, key = copy.deepcopy(data), "", ""
     for _ in range(times):
         paths = [path for path in places(data) if path]
         if not paths:
@@ -83,8 +83,8 @@ def structure(rng: random.Random, data: Any, times: int = 1) -> tuple[Any, str, 
             holder[key] = [holder[key]]
         else:
             holder[key] = nested(rng.choice((60, 3000)))
-        told += f"{how} {'.'.join(map(str, path))[:60]} "
-    return data, told.strip(), key
+        text += f"{how} {'.'.join(map(str, path))[:60]} "
+    return data, text.strip(), key
 
 
 def nested(depth: int) -> Any:

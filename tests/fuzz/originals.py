@@ -21,13 +21,13 @@ STUDY = {
     "space": {
         "budget": {"float": [0.1, 0.4], "log": True},
         "learning_rate": {"choice": [0.03, 0.05]},
-        "steer": {"int": [0, 8], "step": 4},
+        "steering_rank": {"int": [0, 8], "step": 4},
         "tau_start": {"float": [0.01, 0.1], "when": {"learning_rate": [0.03]}},
     },
     "sampler": {"name": "tpe", "seed": 1},
     "scheduler": {"name": "moasha", "grace": 8, "reduction": 3.0},
     "constraints": {"accuracy": {"all": 0.1}, "compute_ratio": 0.5},
-    "warm_start": {"designs": ["fastv"], "most": 1},
+    "warm_start": {"designs": ["fastv"], "max_searches": 1},
     "trials": 2,
     "concurrent": 1,
     "resources": {"cpu": 1.0, "gpu": 0, "memory": "1GiB", "labels": {"a": "b"}},
@@ -108,21 +108,21 @@ def _study(runs: Path) -> None:
 
     from eos_platform.engine.schema.study_file import StudyFile
     from eos_platform.engine.store import optuna_store as store
-    from eos_platform.engine.store.run_dir import folder_of
+    from eos_platform.engine.store.run_dir import run_dir_of
 
     file = StudyFile.of(STUDY)
-    folder = folder_of(file, runs)
-    folder.prepare()
-    folder.study_file.write_text(file.to_yaml())
-    with store.open_store(folder, create=True) as told:
+    run_dir = run_dir_of(file, runs)
+    run_dir.prepare()
+    run_dir.study_file.write_text(file.to_yaml())
+    with store.open_store(run_dir, create=True) as optuna_study:
         space = {name: dimension.distribution() for name, dimension in file.space.items() if name != "tau_start"}
         for number, (accuracy, ratio) in enumerate(((0.9, 0.3), (0.7, 0.15))):
             measured = {"accuracy": accuracy, "compute_ratio": ratio, "mean_tokens": 20.0, "seconds": 3.0}
-            told.add_trial(
+            optuna_study.add_trial(
                 create_trial(
                     state=TrialState.COMPLETE,
                     values=[accuracy, ratio],
-                    params={"budget": 0.2 + number / 10, "learning_rate": 0.03, "steer": 4},
+                    params={"budget": 0.2 + number / 10, "learning_rate": 0.03, "steering_rank": 4},
                     distributions=space,
                     user_attrs={
                         store.RAY_ID: f"ray{number}",
@@ -133,7 +133,7 @@ def _study(runs: Path) -> None:
                 )
             )
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    tune = folder.storage / "tune-1"
+    tune = run_dir.storage / "tune-1"
     tune.mkdir(parents=True)
     trials = [
         [json.dumps({"trial_id": f"ray{number}", "config": {"number": number}, "status": "TERMINATED"}), "{}"]
@@ -144,4 +144,4 @@ def _study(runs: Path) -> None:
     rows += (
         "unreduced,unreduced,identity,,,0.95,0.9,0.97,1.0,144,32\ntrial 0,searched,prune,0,,0.9,0.8,0.95,0.3,20,32\n"
     )
-    folder.points.write_text(rows)
+    run_dir.points.write_text(rows)

@@ -97,7 +97,7 @@ def operator(*sites: SiteSpec | dict[str, Any], image: tuple[int, int] | None = 
 def embed(model: Any, inputs: dict[str, Tensor], spec: OperatorSpec | None = None) -> tuple[Tensor, Layout]:
     """What the language model is given for ``inputs``, and its layout, made the obvious way."""
     ids, mask = inputs["input_ids"], inputs["attention_mask"].bool()
-    features, sight = encode_images(model, inputs["pixel_values"], spec, ("vision", "next_vision", "keys"))
+    features, vision = encode_images(model, inputs["pixel_values"], spec, ("vision", "next_vision", "keys"))
     x = model.get_input_embeddings()(ids).clone()
     x[ids == IMAGE] = features.flatten(0, 1)
     visual = torch.stack([torch.where(row == IMAGE)[0] for row in ids])
@@ -106,7 +106,7 @@ def embed(model: Any, inputs: dict[str, Tensor], spec: OperatorSpec | None = Non
         text[row, int(visual[row, -1]) + 1 :] = True
     last = torch.full((len(ids),), ids.shape[1] - 1)
     layout = Layout(visual, text & mask, last, mask)
-    sight.put_into(layout)
+    vision.add_to(layout)
     return x, layout
 
 
@@ -132,8 +132,8 @@ SITES: dict[str, list[dict[str, Any]]] = {
     "reweight": [{"layer": 1, "keep": 64, "rho": 0.7, "score": {"mean_text": 1.0}}],
     "renumber": [{"layer": 1, "keep": 20, "positions": "renumber", "score": {"mean_text": 1.0}}],
     "renumber at 0": [{"layer": 0, "keep": 20, "positions": "renumber", "score": {"norm": 1.0}}],
-    "withdraw": [{"layer": 2, "keep": 0, "selector": "withdraw"}],
-    "withdraw at 0": [{"layer": 0, "keep": 0, "selector": "withdraw"}],
+    "drop_all": [{"layer": 2, "keep": 0, "selector": "drop_all"}],
+    "withdraw at 0": [{"layer": 0, "keep": 0, "selector": "drop_all"}],
     "two at one layer": [
         {"layer": 1, "keep": 32, "selector": "alternate", "transfer": {"gamma": 1.0}},
         {"layer": 1, "keep": 10, "score": {"last_text": 1.0}, "positions": "renumber"},
@@ -186,7 +186,7 @@ WIDER: dict[str, tuple[tuple[int, int] | None, list[dict[str, Any]]]] = {
                 "transfer": {"gamma": 0.9, "tau": 0.1},
                 "beta": 0.7,
             }
-            for layer, keep, selector in ((0, 25, "cover"), (2, 10, "score"))
+            for layer, keep, selector in ((0, 25, "diverse_topk"), (2, 10, "score"))
         ],
     ),
     "pivots": (None, [{"layer": 1, "keep": 29, "score": {"key_norm": 1.0}, "selector": "pivots"}]),

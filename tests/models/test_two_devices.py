@@ -93,8 +93,10 @@ def test_weights_on_the_host(family: str) -> None:
     sample = SAMPLES[family]
     one, two = fresh(sample).to(ONE), fresh(sample)
     where = halves(ONE, torch.device("cpu"))
-    told = {name: "cpu" if device.type == "cpu" else device.index for name, device in device_map(two, where).items()}
-    accelerate.dispatch_model(two, told, main_device=0, skip_keys=two._skip_keys_device_placement)
+    reported = {
+        name: "cpu" if device.type == "cpu" else device.index for name, device in device_map(two, where).items()
+    }
+    accelerate.dispatch_model(two, reported, main_device=0, skip_keys=two._skip_keys_device_placement)
     inputs = sent(batches(sample)["several"], ONE)
     for name in ("many", "steered", "prune"):
         with attached(one, specs(one)[name]):

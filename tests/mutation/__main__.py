@@ -113,13 +113,16 @@ def _run(chosen: list[Mutant], found: contexts.Contexts, results: Results, out: 
 
     def done(key: str, code: int | None, seconds: float) -> None:
         folder = out / "scratch" / key
-        told = forks.outcome(folder) or {}
+        reported = forks.outcome(folder) or {}
         if code == 0:
             fate, by = "survived", ""
         elif code is None:
             fate, by = "killed", "time ran out"
-        elif code in (1, 2) or told.get("failed"):
-            fate, by = "killed", next(iter(f"{name}: {why}" for name, why in told.get("failed", {}).items()), "import")
+        elif code in (1, 2) or reported.get("failed"):
+            fate, by = (
+                "killed",
+                next(iter(f"{name}: {why}" for name, why in reported.get("failed", {}).items()), "import"),
+            )
         elif code < 0:
             fate, by = "killed", f"the process ended with signal {-code}"
         else:  # nothing was learned: not counted as a kill

@@ -8,7 +8,7 @@ from eos_platform.operators.spec import SiteSpec, Steering, Support, Transfer
 from eos_platform.operators.tokens import Tokens
 
 DEPLOYED = (
-    *("score", "cover", "grid", "alternate", "farthest", "random"),
+    *("score", "diverse_topk", "grid", "alternate", "farthest", "random"),
     *("spaced", "bipartite", "density", "pivots", "dpp"),
 )
 GRIDS = ((1, 1), (1, 2), (2, 3), (3, 3), (4, 6), (5, 5))
@@ -69,7 +69,7 @@ def sites(draw, n, grid, selectors=("score", "grid", "alternate", "farthest")):
         support=support,
     )
     rho = draw(st.sampled_from([0.0, 0.4]))
-    spread = draw(st.sampled_from([0.0, 1.0, 2.5])) if selector == "cover" else 0.0
+    spread = draw(st.sampled_from([0.0, 1.0, 2.5])) if selector == "diverse_topk" else 0.0
     return SiteSpec(layer=0, keep=keep, selector=selector, score=weights, spread=spread, transfer=transfer, rho=rho)
 
 
@@ -126,7 +126,7 @@ def deployed_sites(draw, n, grid, selectors=DEPLOYED):
         selector=selector,
         important=important,
         score={name: draw(st.sampled_from([1.0, -0.7, 0.4])) for name in names},
-        spread=draw(st.sampled_from([0.0, 1.0, 2.5])) if selector == "cover" else 0.0,
+        spread=draw(st.sampled_from([0.0, 1.0, 2.5])) if selector == "diverse_topk" else 0.0,
         similarity=similarity,
         seed=draw(st.integers(0, 3)),
         transfer=Transfer(tau=tau, support=support, **transfer),

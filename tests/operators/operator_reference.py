@@ -65,7 +65,7 @@ def kept(site, x, c, s, features, grid):
             "grid": lambda: select.grid(len(rest), count, grid),
             "alternate": lambda: select.alternate(left, count),
             "farthest": lambda: select.farthest(left, count),
-            "cover": lambda: select.cover(left, s[rest], site.spread, count),
+            "diverse_topk": lambda: select.cover(left, s[rest], site.spread, count),
             "spaced": lambda: select.spaced(len(rest), count),
             "bipartite": lambda: select.bipartite(left, s[rest], count),
             "pivots": lambda: select.pivots(left, s[rest], features["text_pivots"], count),

@@ -13,7 +13,7 @@ from eos_platform.common.errors import EosError
 from eos_platform.operators.reduce import needed, reduce
 from eos_platform.operators.relaxed.site import RelaxedSite
 from eos_platform.operators.spec import SiteSpec, Support, Transfer
-from eos_platform.operators.tokens import Tokens, pick
+from eos_platform.operators.tokens import Tokens, gather_tokens
 
 GRID = (4, 6)
 
@@ -173,7 +173,7 @@ def test_only_destinations_receive():
     assert not set(grown) & set(important)
     assert float(out.tokens.size_bn.sum()) == 24
     out = reduce(SiteSpec(**common, keep=6, selector="spaced", important=6), tokens, found, GRID)
-    assert torch.equal(out.tokens.x_bnd, pick(tokens.x_bnd, out.index_br))  # nobody may receive
+    assert torch.equal(out.tokens.x_bnd, gather_tokens(tokens.x_bnd, out.index_br))  # nobody may receive
     out = reduce(SiteSpec(**common, keep=16, selector="alternate"), tokens, found, GRID)
     assert all(place % 2 == 1 for place in out.index_br[0][out.tokens.size_bn[0] > 1].tolist())
 

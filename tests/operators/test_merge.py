@@ -11,9 +11,9 @@ from eos_platform.costs.site_flops import reduce_flops
 from eos_platform.operators import transfer
 from eos_platform.operators.designs import DESIGNS, LLAVA
 from eos_platform.operators.reduce import reduce
-from eos_platform.operators.selectors import choose
+from eos_platform.operators.selectors import selection
 from eos_platform.operators.spec import SiteSpec, Support, Target, Transfer
-from eos_platform.operators.tokens import Tokens, pick
+from eos_platform.operators.tokens import Tokens, gather_tokens
 
 
 def dense(alike_bqr, allowed_bqr, mass_bq, x_bqd, size_br):
@@ -31,7 +31,7 @@ def same(site, tokens, found, grid, monkeypatch):
     out = reduce(site, tokens, found, grid)
     with monkeypatch.context() as patch:
         patch.setattr(transfer, "_merged", dense)
-        patch.setattr(choose, "compared_once", lambda site, tokens, width: False)
+        patch.setattr(selection, "compared_once", lambda site, tokens, width: False)
         slow = reduce(site, tokens, found, grid)
     assert torch.equal(out.index_br, slow.index_br)
     for name, a, b in zip(tokens._fields, out.tokens, slow.tokens, strict=True):
@@ -130,17 +130,17 @@ def test_pooling_in_windows_equals_the_dense_form(size, seed, keep, n):
     with FlopCounterMode(display=False) as counter:
         out = reduce(site, tokens, found, grid)
     assert counter.get_total_flops() == 0
-    kept, dropped = Tokens(*(pick(v, out.index_br) for v in tokens)), []
+    kept, dropped = Tokens(*(gather_tokens(v, out.index_br) for v in tokens)), []
     for row in range(2):
         dropped.append([i for i in range(n) if i not in out.index_br[row].tolist()])
     index_bq = torch.tensor(dropped)
-    share_bqr = transfer.permitted(support, kept.origin_bn, pick(tokens.origin_bn, index_bq), grid).double()
+    share_bqr = transfer.permitted(support, kept.origin_bn, gather_tokens(tokens.origin_bn, index_bq), grid).double()
     share_bqr = share_bqr / share_bqr.sum(-1, keepdim=True).clamp_min(1)
     z_bn = (found["vision"] - found["vision"].mean(-1, keepdim=True)) / found["vision"].std(-1, False)[:, None]
     mass_bn = 0.7 * tokens.size_bn * torch.softmax(z_bn, -1) * n
-    t_bqr = share_bqr * pick(mass_bn, index_bq)[..., None] / kept.size_bn[:, None]
+    t_bqr = share_bqr * gather_tokens(mass_bn, index_bq)[..., None] / kept.size_bn[:, None]
     grown_br = 1 + t_bqr.sum(1)
-    y_brd = (kept.x_bnd + t_bqr.mT @ pick(tokens.x_bnd, index_bq)) / grown_br[..., None].sqrt()
+    y_brd = (kept.x_bnd + t_bqr.mT @ gather_tokens(tokens.x_bnd, index_bq)) / grown_br[..., None].sqrt()
     torch.testing.assert_close(out.tokens.x_bnd, y_brd)
     torch.testing.assert_close(out.tokens.size_bn, kept.size_bn * grown_br)
 

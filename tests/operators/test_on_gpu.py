@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from eos_platform.operators.matmul import products, weighted_sums
-from eos_platform.operators.selectors.diverse_topk import cover
+from eos_platform.operators.matmul import pairwise_products, weighted_sums
+from eos_platform.operators.selectors.diverse_topk import diverse_topk
 from eos_platform.operators.tokens import cosine, cosine_of_all
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
@@ -21,8 +21,8 @@ def test_the_walk_picks_as_on_a_cpu(tokens, width):
     x_bnd, score_bn = drawn(2, tokens, width), drawn(2, tokens, seed=1)
     score_bn[0, 5] = -torch.inf
     spread, picks = torch.tensor(1.5), min(tokens, 70)
-    order_br, gap_bn = cover(x_bnd, score_bn, spread, picks)
-    found_br, found_bn = cover(x_bnd.cuda(), score_bn.cuda(), spread.cuda(), picks)
+    order_br, gap_bn = diverse_topk(x_bnd, score_bn, spread, picks)
+    found_br, found_bn = diverse_topk(x_bnd.cuda(), score_bn.cuda(), spread.cuda(), picks)
     assert torch.equal(found_br.cpu(), order_br)
     torch.testing.assert_close(found_bn.cpu(), gap_bn, rtol=1e-4, atol=1e-4)
 
@@ -35,7 +35,7 @@ def test_products_and_sums_of_halves_are_wide(dtype, tokens):
     with torch.inference_mode():
         close = {"rtol": 1e-5, "atol": 1e-3}
         torch.testing.assert_close(
-            products(x_bqe.cuda(), y_bre.cuda()).cpu(), x_bqe.float() @ y_bre.float().mT, **close
+            pairwise_products(x_bqe.cuda(), y_bre.cuda()).cpu(), x_bqe.float() @ y_bre.float().mT, **close
         )
         unit = [torch.nn.functional.normalize(x.float(), dim=-1) for x in (x_bqe, y_bre)]
         torch.testing.assert_close(cosine(x_bqe.cuda(), y_bre.cuda()).cpu(), unit[0] @ unit[1].mT, rtol=0, atol=1e-5)

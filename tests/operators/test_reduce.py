@@ -13,7 +13,7 @@ from eos_platform.common.errors import EosError
 from eos_platform.operators.reduce import reduce
 from eos_platform.operators.score import combine, with_token_features
 from eos_platform.operators.spec import SiteSpec, Support, Transfer
-from eos_platform.operators.tokens import Tokens, pick
+from eos_platform.operators.tokens import Tokens, gather_tokens
 
 GRID = (4, 6)
 MERGE = Transfer(gamma=1.0, tau=0.0, nu=1.0)
@@ -58,8 +58,8 @@ def test_order_of_tokens_does_not_matter(case, random):
     straight = reduce(site, tokens, features, grid)
     moved = reduce(site, *_permuted(tokens, features, order), grid)
     back = moved.tokens.origin_bn.argsort(-1)
-    assert torch.equal(pick(moved.tokens.origin_bn, back), straight.tokens.origin_bn)
-    torch.testing.assert_close(pick(moved.tokens.x_bnd, back), straight.tokens.x_bnd, rtol=0, atol=1e-8)
+    assert torch.equal(gather_tokens(moved.tokens.origin_bn, back), straight.tokens.origin_bn)
+    torch.testing.assert_close(gather_tokens(moved.tokens.x_bnd, back), straight.tokens.x_bnd, rtol=0, atol=1e-8)
 
 
 def _permuted(tokens, features, order):
@@ -119,8 +119,8 @@ def test_pooling_spreads_evenly():
     tokens = Tokens.of(torch.randn(2, 24, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0)))
     site = SiteSpec(layer=0, keep=6, selector="grid", transfer=Transfer(gamma=1.0, tau=INF, nu=0.0))
     out = reduce(site, tokens, {}, GRID)
-    dropped = tokens.x_bnd.sum(1) - pick(tokens.x_bnd, out.index_br).sum(1)
-    torch.testing.assert_close(out.tokens.x_bnd, pick(tokens.x_bnd, out.index_br) + dropped[:, None] / 6)
+    dropped = tokens.x_bnd.sum(1) - gather_tokens(tokens.x_bnd, out.index_br).sum(1)
+    torch.testing.assert_close(out.tokens.x_bnd, gather_tokens(tokens.x_bnd, out.index_br) + dropped[:, None] / 6)
     torch.testing.assert_close(out.tokens.size_bn, torch.full((2, 6), 4.0))
 
 
@@ -154,7 +154,7 @@ def test_a_site_that_does_nothing_returns_the_tokens():
 
 def test_withdrawing_leaves_nothing():
     tokens = tokens_of(8, 2, 24, 8, GRID)
-    out = reduce(SiteSpec(layer=0, keep=0, selector="withdraw", transfer=MERGE), tokens, {}, GRID)
+    out = reduce(SiteSpec(layer=0, keep=0, selector="drop_all", transfer=MERGE), tokens, {}, GRID)
     assert [tuple(v.shape) for v in (*out.tokens, out.index_br)] == [(2, 0, 8), (2, 0), (2, 0), (2, 0)]
 
 

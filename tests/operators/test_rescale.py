@@ -80,7 +80,7 @@ def test_files_say_the_shares_too() -> None:
     st.integers(1, 30),
     st.integers(1, 40),
     st.lists(st.tuples(st.integers(0, 31), st.integers(1, 576)), max_size=4),
-    st.sampled_from(["score", "alternate", "grid", "cover"]),
+    st.sampled_from(["score", "alternate", "grid", "diverse_topk"]),
 )
 def test_any_grid_is_fitted(rows: int, columns: int, layers: int, drawn: list[tuple[int, int]], selector: str) -> None:
     made, left = [], 576

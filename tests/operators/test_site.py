@@ -26,8 +26,8 @@ def said(**fields):
     [
         (NORM, ""),
         (NORM | {"keep": 0}, "keep is 0 exactly when"),
-        (NORM | {"selector": "withdraw"}, "keep is 0 exactly when"),
-        ({"layer": 0, "keep": 0, "selector": "withdraw"}, ""),
+        (NORM | {"selector": "drop_all"}, "keep is 0 exactly when"),
+        ({"layer": 0, "keep": 0, "selector": "drop_all"}, ""),
         (NORM | {"keep": 1, "summary": True}, "a summary needs at least one token kept beside it"),
         (NORM | {"keep": 2, "summary": True}, ""),
         (NORM | {"important": 5}, ""),

@@ -16,7 +16,7 @@ from eos_platform.operators.relaxed.relax import relax
 from eos_platform.operators.relaxed.site import RelaxedSite
 from eos_platform.operators.spec import OperatorSpec, SiteSpec, Steering, Target, Transfer
 from eos_platform.operators.steering import steered
-from eos_platform.operators.tokens import RelaxedTokens, Tokens, pick
+from eos_platform.operators.tokens import RelaxedTokens, Tokens, gather_tokens
 
 GRID, N, D = (5, 8), 40, 6
 PROBE = (1.0, -0.5, 0.25, 0.0, 0.75, -1.0)
@@ -26,7 +26,7 @@ def matrices(rank=3, width=D, seed=0):
     return torch.randn(2, rank, width, generator=torch.Generator().manual_seed(seed))
 
 
-def spec(selector="cover", **changes):
+def spec(selector="diverse_topk", **changes):
     values = {
         "layer": 0,
         "keep": 9,
@@ -34,7 +34,7 @@ def spec(selector="cover", **changes):
         "score": {"uniqueness": -0.4},
         "probe": PROBE,
         "steering": Steering.of(*matrices()),
-        "spread": 0.7 if selector == "cover" else 0.0,
+        "spread": 0.7 if selector == "diverse_topk" else 0.0,
         "transfer": Transfer(gamma=0.8, tau=0.1, nu=0.7),
     }
     return SiteSpec(**(values | changes))
@@ -94,26 +94,26 @@ def test_it_turns_a_probe_of_its_own_width_in_the_decoder_only():
         spec(place="tower", layer=1)
 
 
-@pytest.mark.parametrize("selector", ["cover", "score"])
+@pytest.mark.parametrize("selector", ["diverse_topk", "score"])
 def test_each_prompt_is_reduced_as_by_a_probe_of_its_own(selector):
-    site, tokens, told = spec(selector), tokens_of(5, 3, N, D, GRID), given_of(5, 3, N, D)
+    site, tokens, given = spec(selector), tokens_of(5, 3, N, D, GRID), given_of(5, 3, N, D)
     assert "question" in needed(site, N)
-    found = reduce(site, tokens, told, GRID)
+    found = reduce(site, tokens, given, GRID)
     text, visual = site.steering.tensors()
     kept = []
     for row in range(3):
         turned = torch.tensor(PROBE).double() + sum(
-            visual[k].double() * float(text[k].double() @ told["question"][row]) for k in range(3)
+            visual[k].double() * float(text[k].double() @ given["question"][row]) for k in range(3)
         )
-        torch.testing.assert_close(steered(torch.tensor(PROBE), text, visual, told["question"])[row], turned)
+        torch.testing.assert_close(steered(torch.tensor(PROBE), text, visual, given["question"])[row], turned)
         alone = spec(selector, probe=tuple(turned.tolist()), steering=None)
         one = Tokens(*(values[row : row + 1] for values in tokens))
-        expected = reduce(alone, one, {name: values[row : row + 1] for name, values in told.items()}, GRID)
+        expected = reduce(alone, one, {name: values[row : row + 1] for name, values in given.items()}, GRID)
         assert torch.equal(found.index_br[row], expected.index_br[0])
         torch.testing.assert_close(found.tokens.x_bnd[row], expected.tokens.x_bnd[0])
         kept.append(tuple(expected.index_br[0].tolist()))
     same = tokens._replace(x_bnd=tokens.x_bnd[:1].expand(3, -1, -1))
-    assert len({tuple(row) for row in reduce(site, same, told, GRID).index_br.tolist()}) == 3  # other questions
+    assert len({tuple(row) for row in reduce(site, same, given, GRID).index_br.tolist()}) == 3  # other questions
 
 
 def test_without_a_question_it_cannot_act():
@@ -123,35 +123,35 @@ def test_without_a_question_it_cannot_act():
 
 @pytest.mark.parametrize("hard", [True, False])
 @pytest.mark.parametrize("candidates", [None, 20])
-@pytest.mark.parametrize("selector", ["cover", "score"])
+@pytest.mark.parametrize("selector", ["diverse_topk", "score"])
 def test_relaxed_becomes_the_deployed_site(selector, hard, candidates):
-    site, tokens, told = spec(selector), tokens_of(5, 3, N, D, GRID), given_of(5, 3, N, D)
+    site, tokens, given = spec(selector), tokens_of(5, 3, N, D, GRID), given_of(5, 3, N, D)
     tokens = Tokens.of(tokens.x_bnd)
     temperature = 0.03 if hard else 1e-6
     out, _ = relax(
         RelaxedSite.of(site),
         RelaxedTokens.of(tokens.x_bnd),
-        told,
+        given,
         GRID,
         temperature=temperature,
         hard=hard,
         candidates=candidates,
     )
-    found = reduce(site, tokens, told, GRID)
+    found = reduce(site, tokens, given, GRID)
     places = (out.presence_bn > 0.5).nonzero()[:, 1].view(3, 9)
-    assert torch.equal(pick(out.origin_bn, places), found.tokens.origin_bn)
-    torch.testing.assert_close(pick(out.x_bnd, places), found.tokens.x_bnd, rtol=1e-4, atol=1e-4)
+    assert torch.equal(gather_tokens(out.origin_bn, places), found.tokens.origin_bn)
+    torch.testing.assert_close(gather_tokens(out.x_bnd, places), found.tokens.x_bnd, rtol=1e-4, atol=1e-4)
 
 
 def test_gradients_reach_both_matrices():
-    site, told = RelaxedSite.of(spec("score")), given_of(4, 2, N, D)
+    site, features = RelaxedSite.of(spec("score")), given_of(4, 2, N, D)
     text, visual = (matrix.double().requires_grad_() for matrix in site.steering)
     slopes = torch.linspace(0.2, 1.7, N, dtype=torch.float64)
 
     def function(text, visual):
         site.steering, site.count = (text, visual), site.count.double()
         given = RelaxedTokens.of(tokens_of(4, 2, N, D, GRID).x_bnd)
-        out = relax(site, given, told, GRID, temperature=0.5, hard=False).tokens
+        out = relax(site, given, features, GRID, temperature=0.5, hard=False).tokens
         return (out.presence_bn * slopes).sum()
 
     assert torch.autograd.gradcheck(function, (text, visual), atol=1e-5, rtol=1e-4)
@@ -166,11 +166,11 @@ def test_what_cannot_be_packed_is_refused():
 
 
 def test_whoever_changes_the_matrices_changes_no_operator():
-    site, tokens, told = spec("score"), tokens_of(5, 2, N, D, GRID), given_of(5, 2, N, D)
-    before = reduce(site, tokens, told, GRID)
+    site, tokens, given = spec("score"), tokens_of(5, 2, N, D, GRID), given_of(5, 2, N, D)
+    before = reduce(site, tokens, given, GRID)
     for matrix in (*site.steering.tensors(), *RelaxedSite.of(site).steering):
         matrix.zero_()
         matrix.requires_grad_()
-    again = reduce(site, tokens, told, GRID)
+    again = reduce(site, tokens, given, GRID)
     assert torch.equal(again.index_br, before.index_br)
     assert not again.tokens.x_bnd.requires_grad

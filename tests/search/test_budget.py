@@ -97,7 +97,7 @@ def test_whole_counts_leave_room_for_what_is_learned_later(small: Workload, budg
     config = SearchConfig(budget=budget)
     parameters = begun(small, config)
     counts, _ = whole(small, config, parameters, counts_now(parameters, small, config.budget), steepness)
-    for value in (parameters.probe, parameters.turn):
+    for value in (parameters.probe, parameters.direction_delta):
         value.data.fill_(0.1)
     ratio = compute_ratio(to_operator(parameters, counts, small.target, "x"), small.shape, small.text_tokens)
     assert 0.95 * budget <= ratio <= budget

@@ -54,7 +54,7 @@ def test_a_search_meets_milliseconds_by_the_fit_and_says_what_was_measured(small
 
 def test_a_search_meets_an_exact_cost(small):
     name = "kv_bytes"
-    config = SearchConfig(cost=name, budget="200kB", layers=(0, 3), ease=1.0, eval_every=3, **QUICK)
+    config = SearchConfig(cost=name, budget="200kB", layers=(0, 3), budget_warm_up=1.0, eval_every=3, **QUICK)
     seen = []
     result = search(small, config, report=lambda step, curves: seen.append(curves))
     deployed = [curves[name] for curves in seen if "accuracy" in curves]
@@ -74,8 +74,8 @@ def test_the_compute_ratio_is_one_cost_among_others(small):
 
 
 def test_a_miss_is_told_in_words():
-    told = Spent("prefill_ms", "ms", 8.0, 8.9, 7.9).remark
-    assert told == "prefill 8.9 ms as measured is 11% above the budget of 8 ms; the fit predicted 7.9 ms"
+    reported = Spent("prefill_ms", "ms", 8.0, 8.9, 7.9).remark
+    assert reported == "prefill 8.9 ms as measured is 11% above the budget of 8 ms; the fit predicted 7.9 ms"
     assert Spent("prefill_ms", "ms", 8.0, 8.3, 7.9).remark == ""
     assert "below" in Spent("prefill_ms", "ms", 8.0, 4.0, 7.9).remark
 

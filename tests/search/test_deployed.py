@@ -87,14 +87,14 @@ def test_what_questions_have_in_common_turns_nothing(small: Workload, tiny: Sear
     run = _Search(small, tiny, None, None, {})
     batch = run.encoded.batch(torch.arange(len(run.encoded)))
     asked = question(batch.x_bsd, batch.layout.text_bs)  # as an operator at work sees it: no answer in it
-    torch.testing.assert_close(run.parameters.usual, asked.mean(0), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(run.parameters.mean_question, asked.mean(0), rtol=1e-4, atol=1e-5)
     with torch.no_grad():
         run.parameters.probe[0] = torch.linspace(-1.0, 1.0, small.shape.hidden)
-        run.parameters.turn[0] = torch.linspace(1.0, -2.0, 8 * small.shape.hidden).view(8, -1)
+        run.parameters.direction_delta[0] = torch.linspace(1.0, -2.0, 8 * small.shape.hidden).view(8, -1)
         site = run.parameters.sites(torch.full((2,), 9.0))[0]
         assert site.probe is not None
         assert site.steering is not None
-        usual, other = steered(site.probe, *site.steering, torch.stack([run.parameters.usual, asked[0]]))
+        usual, other = steered(site.probe, *site.steering, torch.stack([run.parameters.mean_question, asked[0]]))
     torch.testing.assert_close(usual, run.parameters.probe[0].detach(), rtol=1e-4, atol=1e-4)
     assert not torch.allclose(other, usual, atol=0.1)
 
@@ -117,13 +117,15 @@ def test_the_operator_holds_what_the_parameters_say(small: Workload, tiny: Searc
     assert float(size) == pytest.approx(1.0, rel=1e-3)
     assert first.steering is None  # nothing is turned yet
     with torch.no_grad():
-        run.parameters.turn[0] = torch.linspace(-1.0, 1.0, 8 * small.shape.hidden).view(8, -1)
+        run.parameters.direction_delta[0] = torch.linspace(-1.0, 1.0, 8 * small.shape.hidden).view(8, -1)
     turned = run.deployed.operator().sites[0]
     assert turned.steering is not None
     read, turn = turned.steering.tensors()
-    torch.testing.assert_close(read, run.parameters.read[0].detach(), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(read, run.parameters.question_proj[0].detach(), rtol=1e-3, atol=1e-3)
     probe = run.parameters.direction(0).detach()
     proportion = torch.tensor(turned.probe).norm() / turn.norm()
-    assert proportion == pytest.approx(float(probe.norm() / run.parameters.turn.detach()[0].norm()), rel=1e-3)
+    assert proportion == pytest.approx(
+        float(probe.norm() / run.parameters.direction_delta.detach()[0].norm()), rel=1e-3
+    )
     still = _Search(small, SearchConfig(**{**tiny.model_dump(), "probe": False}), None, None, {}).deployed.operator()
     assert all(site.probe == () for site in still.sites)

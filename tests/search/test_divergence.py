@@ -53,14 +53,14 @@ def test_a_loss_that_was_no_number_for_a_while_is_survived(
     small: Workload, tiny: SearchConfig, spoil: Callable, rule: str
 ) -> None:
     calls = spoil(no_number, lambda call: call in (2, 5))
-    told = []
+    reported = []
     config = tiny.model_copy(update={"budget_rule": rule})
-    result = search(small, config, report=lambda step, curves: told.append(curves))
+    result = search(small, config, report=lambda step, curves: reported.append(curves))
     assert len(calls) == config.steps
-    assert [curves.get("restarts", 0) for curves in told[:5]] == [0, 1, 0, 0, 2]
-    assert all(torch.tensor(list(curves.values())).isfinite().all() for curves in told)
-    assert "loss" not in told[1]
-    assert "loss" in told[2]
+    assert [curves.get("restarts", 0) for curves in reported[:5]] == [0, 1, 0, 0, 2]
+    assert all(torch.tensor(list(curves.values())).isfinite().all() for curves in reported)
+    assert "loss" not in reported[1]
+    assert "loss" in reported[2]
     assert 0.95 * config.budget <= result.compute_ratio <= config.budget
     assert result.accuracy > 0.5
 
@@ -86,10 +86,10 @@ def test_one_overflowing_gradient_does_not_spoil_the_search(
     small: Workload, tiny: SearchConfig, spoil: Callable
 ) -> None:
     calls = spoil(steep, lambda call: call == 2)
-    told = []
-    result = search(small, tiny, report=lambda step, curves: told.append(curves))
+    reported = []
+    result = search(small, tiny, report=lambda step, curves: reported.append(curves))
     assert len(calls) == tiny.steps
-    assert not any("restarts" in curves for curves in told)
+    assert not any("restarts" in curves for curves in reported)
     assert result.accuracy > 0.5
 
 

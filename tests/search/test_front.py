@@ -14,13 +14,15 @@ TINY = SearchConfig(steps=16, batch_size=8, search_questions=64, eval_questions=
 
 
 def test_every_budget_is_met_from_the_largest_down(small: Workload) -> None:
-    told: list[tuple[float, int]] = []
-    found = list(front(small, (0.15, 0.4, 0.25), TINY, report=lambda b: lambda step, curves: told.append((b, step))))
+    reported: list[tuple[float, int]] = []
+    found = list(
+        front(small, (0.15, 0.4, 0.25), TINY, report=lambda b: lambda step, curves: reported.append((b, step)))
+    )
     budgets = [0.4, 0.25, 0.15]
     assert [result.operator.provenance["search"]["budget"] for result in found] == budgets
     for result, budget in zip(found, budgets, strict=True):
         assert 0.95 * budget <= result.compute_ratio <= budget
-    assert [len([1 for b, _ in told if b == budget]) for budget in budgets] == [16, 4, 4]
+    assert [len([1 for b, _ in reported if b == budget]) for budget in budgets] == [16, 4, 4]
 
 
 def test_a_neighbour_starts_where_the_other_ended(small: Workload) -> None:
@@ -56,10 +58,12 @@ def test_nobody_need_listen(small: Workload, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize(("start", "end", "soft"), [(0.3, 0.03, 0.1), (0.05, 0.03, 0.05), (0.3, 0.2, 0.2)])
 def test_later_searches_are_short_and_cool(start: float, end: float, soft: float) -> None:
-    config = TINY.model_copy(update={"steps": 42, "temperature_start": start, "temperature_end": end, "ease": 2.0})
+    config = TINY.model_copy(
+        update={"steps": 42, "temperature_start": start, "temperature_end": end, "budget_warm_up": 2.0}
+    )
     first, *later = configs_of(config, (0.1, 0.3, 0.2, 0.3))
     assert first == config.model_copy(update={"budget": 0.3})
     assert [one.budget for one in later] == [0.2, 0.1]
     for one in later:
-        assert (one.steps, one.temperature_start, one.ease) == (10, soft, 1.0)
+        assert (one.steps, one.temperature_start, one.budget_warm_up) == (10, soft, 1.0)
         assert one.batch_size == config.batch_size

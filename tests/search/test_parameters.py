@@ -32,8 +32,8 @@ def begun(settings):
     for number, value in enumerate(parameters.parameters()):
         if not value.any():  # begins at zero: moved, so that a wrong scale shows
             value.data += 0.1 * (1 + number)
-    if parameters.usual.numel():
-        parameters.usual += 0.01
+    if parameters.mean_question.numel():
+        parameters.mean_question += 0.01
     sites = parameters.sites(parameters.shares() * 60)
     schedule = Schedule(config)
     steps = (0, 3, 40, config.steps // 2, config.steps - 1)
@@ -119,25 +119,25 @@ def test_features_of_the_first_site_do_not_wait_for_text():
 
 
 def test_a_steered_probe_leaves_out_what_all_questions_have_in_common():
-    parameters = Parameters(SearchConfig(layers=(0, 4), steer=2), TARGET, 3)
+    parameters = Parameters(SearchConfig(layers=(0, 4), steering_rank=2), TARGET, 3)
     draw = torch.Generator().manual_seed(1)
-    for value in (parameters.probe, parameters.read, parameters.turn):
+    for value in (parameters.probe, parameters.question_proj, parameters.direction_delta):
         value.data = torch.randn(value.shape, generator=draw)
-    parameters.usual.copy_(torch.tensor([0.5, -1.0, 0.25]))
+    parameters.mean_question.copy_(torch.tensor([0.5, -1.0, 0.25]))
     for site in (0, 1):
         usual = torch.zeros(3)
         for rank, axis in itertools.product(range(2), range(3)):
             usual += (
-                parameters.turn[site, rank].detach()
-                * float(parameters.read[site, rank, axis].detach())
-                * float(parameters.usual[axis])
+                parameters.direction_delta[site, rank].detach()
+                * float(parameters.question_proj[site, rank, axis].detach())
+                * float(parameters.mean_question[axis])
             )
         torch.testing.assert_close(parameters.direction(site).detach(), parameters.probe[site].detach() - usual)
 
 
 @pytest.mark.parametrize("rank", [1, 2, 9])
 def test_what_a_question_reads_at_first_is_scaled_by_the_rank(rank):
-    parameters = Parameters(SearchConfig(layers=(0, 4), steer=rank, seed=3), TARGET, 6)
+    parameters = Parameters(SearchConfig(layers=(0, 4), steering_rank=rank, seed=3), TARGET, 6)
     drawn = torch.randn(2, rank, 6, generator=torch.Generator().manual_seed(3))
-    torch.testing.assert_close(parameters.read.detach(), drawn / math.sqrt(rank))
-    assert not parameters.turn.any()
+    torch.testing.assert_close(parameters.question_proj.detach(), drawn / math.sqrt(rank))
+    assert not parameters.direction_delta.any()

@@ -25,8 +25,8 @@ def test_what_a_portable_search_finds_goes_on_every_family_as_it_is(small: Workl
         assert [site.score for site in made.sites] == [site.score for site in found.sites]
 
 
-@pytest.mark.parametrize("told", [{"probe": True}, {"steer": 8}])
+@pytest.mark.parametrize("told", [{"probe": True}, {"steering_rank": 8}])
 def test_portable_searches_learn_no_direction(told: dict) -> None:
     with pytest.raises(EosError, match="portable leaves"):
         SearchConfig.of({"portable": True, **told})
-    assert SearchConfig.of({"portable": True, "probe": False, "steer": 0}).learns_directions is False
+    assert SearchConfig.of({"portable": True, "probe": False, "steering_rank": 0}).learns_directions is False

@@ -3,7 +3,7 @@
 import pytest
 
 from eos_platform.search import SearchConfig
-from eos_platform.search.schedule import EASED, EASIEST, Schedule
+from eos_platform.search.schedule import WARM_UP_BUDGETS, WARM_UP_MOST, Schedule
 
 
 def budgets(**settings: object) -> list[float]:
@@ -11,7 +11,7 @@ def budgets(**settings: object) -> list[float]:
     return [schedule.budget(step) for step in range(100)]
 
 
-@pytest.mark.parametrize(("budget", "first"), [(0.1, 0.25), (0.15, 0.375), (0.2, EASIEST)])
+@pytest.mark.parametrize(("budget", "first"), [(0.1, 0.25), (0.15, 0.375), (0.2, WARM_UP_MOST)])
 def test_a_budget_comes_down_from_an_easier_one_and_then_stays(budget: float, first: float) -> None:
     found = budgets(budget=budget)
     assert found[0] == pytest.approx(first)
@@ -24,9 +24,9 @@ def test_a_budget_comes_down_from_an_easier_one_and_then_stays(budget: float, fi
 @pytest.mark.parametrize(
     "settings",
     [
-        {"budget": 0.99 * EASED[0]},
-        {"budget": 1.01 * EASED[1]},
-        {"budget": 0.25, "ease": 1.0},
+        {"budget": 0.99 * WARM_UP_BUDGETS[0]},
+        {"budget": 1.01 * WARM_UP_BUDGETS[1]},
+        {"budget": 0.25, "budget_warm_up": 1.0},
         {"budget": 0.9},
         {"budget": 0.2, "budget_rule": "penalty"},
         {"budget": 0.2, "budget_rule": "two-sided"},

@@ -12,13 +12,13 @@ from eos_platform.tasks import Workload, evaluate
 
 
 @pytest.fixture
-def told() -> list[tuple[int, dict[str, float]]]:
+def reports() -> list[tuple[int, dict[str, float]]]:
     return []
 
 
-def test_finds_an_operator_within_the_budget_that_answers(small: Workload, tmp_path: Path, told: list) -> None:
+def test_finds_an_operator_within_the_budget_that_answers(small: Workload, tmp_path: Path, reports: list) -> None:
     config = SearchConfig(budget=0.25, steps=24, batch_size=16, search_questions=256, eval_questions=256, eval_every=12)
-    result = search(small, config, report=lambda step, curves: told.append((step, curves)))
+    result = search(small, config, report=lambda step, curves: reports.append((step, curves)))
     assert 0.95 * config.budget <= result.compute_ratio <= config.budget
     assert result.compute_ratio == compute_ratio(result.operator, small.shape, small.text_tokens)
     assert result.samples >= 24 * 16
@@ -28,13 +28,13 @@ def test_finds_an_operator_within_the_budget_that_answers(small: Workload, tmp_p
     assert OperatorSpec.load(result.operator.save(tmp_path / "operator.json")) == result.operator
     assert result.operator.provenance["search"] == config.model_dump(mode="json")
     first = result.operator.sites[0]
-    assert (first.layer, first.selector, len(first.probe)) == (0, "cover", small.shape.hidden)
-    assert [step for step, _ in told] == list(range(1, 25))
-    assert {"loss", "task_loss", "distill_loss", "align_loss", "soft_compute_ratio", "multiplier"} <= set(told[0][1])
-    measured = [step for step, curves in told if "accuracy" in curves]
+    assert (first.layer, first.selector, len(first.probe)) == (0, "diverse_topk", small.shape.hidden)
+    assert [step for step, _ in reports] == list(range(1, 25))
+    assert {"loss", "task_loss", "distill_loss", "align_loss", "soft_compute_ratio", "multiplier"} <= set(reports[0][1])
+    measured = [step for step, curves in reports if "accuracy" in curves]
     assert measured == [12, 24]
-    assert all(curves["compute_ratio"] <= config.budget for _, curves in told if "compute_ratio" in curves)
-    temperatures = [curves["temperature"] for _, curves in told]
+    assert all(curves["compute_ratio"] <= config.budget for _, curves in reports if "compute_ratio" in curves)
+    temperatures = [curves["temperature"] for _, curves in reports]
     assert temperatures == sorted(temperatures, reverse=True)
     assert temperatures[0] < config.temperature_start
     assert temperatures[-1] == pytest.approx(config.temperature_end)
@@ -58,9 +58,9 @@ def test_the_same_seed_gives_the_same_operator_and_another_another(small: Worklo
         {"layers": (1,), "budget": 0.4},
         {"selector": "score"},
         {"probe": False},
-        {"steer": 0},
-        {"steer": 2},
-        {"sizes": False},
+        {"steering_rank": 0},
+        {"steering_rank": 2},
+        {"size_bias": False},
         {"probe": False, "selector": "score", "layers": (0,)},
         {"budget_rule": "penalty", "cost_weight": 0.1},
         {"budget_rule": "two-sided"},
@@ -76,11 +76,11 @@ def test_settings_reach_the_operator(small: Workload, tiny: SearchConfig, settin
         assert site.transfer.support.kind == config.support
         assert site.layer in (config.layers or (0, 4))
         assert bool(site.probe) == config.probe
-        assert (site.beta > 0) == config.sizes
-        assert (site.steering.rank if site.steering else 0) == (config.steer if config.probe else 0)
+        assert (site.beta > 0) == config.size_bias
+        assert (site.steering.rank if site.steering else 0) == (config.steering_rank if config.probe else 0)
         first = site.layer == (config.layers or (0,))[0]
         assert site.selector == (config.selector if first else "score")
-        assert (site.spread > 0) == (site.selector == "cover")
+        assert (site.spread > 0) == (site.selector == "diverse_topk")
 
 
 @pytest.mark.parametrize(

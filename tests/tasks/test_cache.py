@@ -30,11 +30,11 @@ def encoded(small, questions=12):
 def test_the_second_time_nothing_goes_through_the_tower(place, small, monkeypatch):
     first = encoded(small)
     assert len(list(place.iterdir())) == 1
-    monkeypatch.setattr(Encoded, "_see", lambda *given: pytest.fail("the tower ran again"))
+    monkeypatch.setattr(Encoded, "_encode_pictures", lambda *given: pytest.fail("the tower ran again"))
     second = encoded(small)
     assert torch.equal(first.features_mnd, second.features_mnd)
-    assert first.sight.told.keys() == second.sight.told.keys()
-    assert torch.equal(first.sight.told["vision"], second.sight.told["vision"])
+    assert first.vision_features.features.keys() == second.vision_features.features.keys()
+    assert torch.equal(first.vision_features.features["vision"], second.vision_features.features["vision"])
 
 
 def test_other_weights_or_pictures_are_another_entry(place, small):
@@ -63,7 +63,7 @@ def test_other_types_of_numbers_are_taken_again_too(place):
     half.model.to(torch.bfloat16)
     first = encoded(half)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Encoded, "_see", lambda *given: pytest.fail("the tower ran again"))
+        patch.setattr(Encoded, "_encode_pictures", lambda *given: pytest.fail("the tower ran again"))
         assert torch.equal(encoded(half).features_mnd, first.features_mnd)
 
 
@@ -96,18 +96,18 @@ def test_what_is_not_as_it_was_kept_is_made_again(place, small, change, header):
     first = encoded(small)
     (path,) = place.iterdir()
     with safe_open(path, framework="pt") as saved:
-        told, held = saved.metadata(), {name: saved.get_tensor(name).clone() for name in saved.keys()}  # noqa: SIM118
+        metadata, held = saved.metadata(), {name: saved.get_tensor(name).clone() for name in saved.keys()}  # noqa: SIM118
     held = {name: value.contiguous() for name, value in CHANGES[change](held).items()}
-    told = {"kept": told, "none": None, "made anew": {cache.CHECKSUM: cache.checksum(held)}}[header]
-    save_file(held, path, told)
+    metadata = {"kept": metadata, "none": None, "made anew": {cache.CHECKSUM: cache.checksum(held)}}[header]
+    save_file(held, path, metadata)
     if header == "made anew" and change in ("zeros", "one number", "swapped"):
         return  # whoever can write a checksum can write anything: it is no seal
     second = encoded(small)
     assert torch.equal(second.features_mnd, first.features_mnd)
-    assert torch.equal(second.sight.told["vision"], first.sight.told["vision"])
+    assert torch.equal(second.vision_features.features["vision"], first.vision_features.features["vision"])
     with safe_open(path, framework="pt") as saved:  # and kept in its place
         assert saved.metadata()[cache.CHECKSUM] == cache.checksum(
-            {"features": first.features_mnd, "vision": first.sight.told["vision"]}
+            {"features": first.features_mnd, "vision": first.vision_features.features["vision"]}
         )
 
 

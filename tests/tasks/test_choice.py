@@ -10,7 +10,7 @@ import pytest
 from eos_platform.common.errors import EosError
 from eos_platform.engine.schema.study_file import StudyFile
 from eos_platform.registries import registries
-from eos_platform.tasks.choice import at_home, checked, from_text, open_task, options_of, text_of
+from eos_platform.tasks.choice import checked, from_text, open_task, options_of, text_of, with_absolute_paths
 from eos_platform.tasks.registry import TASKS
 
 
@@ -28,8 +28,11 @@ def test_normal_forms() -> None:
 def test_paths_are_told_to_processes_that_stand_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "q.jsonl").touch()
-    assert at_home({"name": "files", "data": "q.jsonl"}) == {"name": "files", "data": str(tmp_path / "q.jsonl")}
-    assert at_home("scenes") == "scenes"
+    assert with_absolute_paths({"name": "files", "data": "q.jsonl"}) == {
+        "name": "files",
+        "data": str(tmp_path / "q.jsonl"),
+    }
+    assert with_absolute_paths("scenes") == "scenes"
 
 
 WRONG: list[tuple[Any, str]] = [

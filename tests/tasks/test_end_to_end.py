@@ -33,13 +33,13 @@ def test_every_command_takes_files_and_any_family(family: str, tmp_path: Path, m
     model_folder(tmp_path / "model", family)
     questions_file(tmp_path, 40)
     task = ("--model", "model", "--task", "files", "--data", "questions.jsonl")
-    told = eos("search", *task, *QUICK, "-o", "found.json").output
-    assert "eos evaluate found.json --model model --task files --data questions.jsonl" in told
+    output = eos("search", *task, *QUICK, "-o", "found.json").output
+    assert "eos evaluate found.json --model model --task files --data questions.jsonl" in output
     operator = OperatorSpec.load("found.json")
     assert str(operator.provenance["task"]).startswith("files ")
-    told = eos("evaluate", "found.json", *task).output
-    assert "even" in told
-    assert "odd" in told
+    output = eos("evaluate", "found.json", *task).output
+    assert "even" in output
+    assert "odd" in output
     eos("explain", "found.json", *task, "--questions", 4, "--pictures", 2, "--out", "explained")
     explained = strict_json.loads(Path("explained/explain.json").read_text())
     assert explained["questions"] == 4
@@ -67,8 +67,8 @@ def test_rows_left_out_are_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     refused = CliRunner().invoke(cli.app, ["evaluate", *task])
     assert refused.exit_code == 2
     assert "1 of 81 rows cannot be used: line 81: picture not found: 'none.png'; --allow-bad 0.013" in refused.stderr
-    told = eos("evaluate", *task, "--allow-bad", "0.05")
-    assert "eos: left out: questions.jsonl: line 81: picture not found: 'none.png'" in told.stderr
+    output = eos("evaluate", *task, "--allow-bad", "0.05")
+    assert "eos: left out: questions.jsonl: line 81: picture not found: 'none.png'" in output.stderr
 
 
 @pytest.mark.parametrize(
@@ -111,9 +111,9 @@ def test_a_study_of_another_family_on_files(tmp_path: Path, monkeypatch: pytest.
         "final": {"questions": 8, "baselines": ["random", "visionzip"], "ratios": 1},
     }
     Path("mine.yaml").write_text(yaml.safe_dump(study))
-    told = eos("study", "run", "mine.yaml").output
-    assert "visionzip" in told
-    assert "is left out" in told
+    output = eos("study", "run", "mine.yaml").output
+    assert "visionzip" in output
+    assert "is left out" in output
     points = Path("eos-runs/mine/points.csv").read_text()
     assert "skill:odd" in points
     assert "searched" in points

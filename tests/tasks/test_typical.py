@@ -44,7 +44,7 @@ def test_bytes_of_the_cache_are_those_of_real_models(tmp_path: Path, family: str
     subject = load_workload(folder, {"name": "files", "data": str(data)}, "cpu")
     for operator in (None, operator_for(subject, (1, 5)), operator_for(subject, (0, 8), (2, 4))):
         encoded = subject.encoded("validation", 6)
-        batch = typical(encoded if operator is None else encoded.seen_by(operator), 1)
+        batch = typical(encoded if operator is None else encoded.encoded_with(operator), 1)
         with reducing(subject.model, operator, batch.layout) if operator else nullcontext():
             _, cache = adapter_of(subject.model).start(batch.prefill)
         held = sum(layer.keys.nbytes + layer.values.nbytes for layer in cache.layers)

@@ -101,15 +101,15 @@ def test_pictures_are_seen_again_only_when_they_look_different(
     monkeypatch.setenv("EOS_CACHE", "off")
     encoded = Encoded(small.model, small.processor.tokenizer, "search", 30, small.config)
     assert asked == [(None, {"vision"})]
-    assert encoded.seen_by(merging(small)) is encoded
+    assert encoded.encoded_with(merging(small)) is encoded
     assert len(asked) == 1
     shrunk = looking_less(small, "image")
-    view = encoded.seen_by(shrunk)
+    view = encoded.encoded_with(shrunk)
     assert view is not encoded
     assert asked[1:] == [((7, 6), {"vision"})]
     later = merging(small).sites[1].model_copy(update={"keep": 9})
-    assert encoded.seen_by(shrunk.model_copy(update={"name": "other", "sites": (later,)})) is view
-    assert view.seen_by(merging(small)) is encoded
+    assert encoded.encoded_with(shrunk.model_copy(update={"name": "other", "sites": (later,)})) is view
+    assert view.encoded_with(merging(small)) is encoded
     assert len(asked) == 2
     layout = next(iter(view.batches(4))).layout
     assert layout.seen is not None
@@ -119,11 +119,11 @@ def test_pictures_are_seen_again_only_when_they_look_different(
     assert layout.keys_bne is None
     keyed = merging(small).sites[0].model_copy(update={"similarity": "keys"})
     before = encoded.features_mnd
-    assert encoded.seen_by(OperatorSpec(target=small.target, sites=(keyed,))) is encoded
+    assert encoded.encoded_with(OperatorSpec(target=small.target, sites=(keyed,))) is encoded
     assert asked[2:] == [(None, {"vision", "keys"})]
     assert encoded.features_mnd is before
     assert next(iter(encoded.batches(4))).layout.keys_bne is not None
-    assert encoded.seen_by(merging(small)) is encoded
+    assert encoded.encoded_with(merging(small)) is encoded
     assert len(asked) == 3
 
 

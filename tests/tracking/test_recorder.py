@@ -246,11 +246,11 @@ def test_the_front_moves_and_only_those_that_came_or_went_are_written(make_recor
         written.clear()
         recorder.mark_front(front)
         assert written == [runs[number] for number in changed]
-    told = {number: run.data.tags for number, run in recorder.trial_runs().items()}
-    assert {number: tags[names.PARETO] for number, tags in told.items()} == {0: "false", 1: "true", 2: "true"}
-    assert told[0][names.COLOR] == names.COLORS["dominated"] != told[1][names.COLOR] == names.COLORS["searched"]
-    assert told[1][names.ORDER] < told[0][names.ORDER]
-    assert {tags[names.SHOWN] for tags in told.values()} == {recorder.uid}
+    reported = {number: run.data.tags for number, run in recorder.trial_runs().items()}
+    assert {number: tags[names.PARETO] for number, tags in reported.items()} == {0: "false", 1: "true", 2: "true"}
+    assert reported[0][names.COLOR] == names.COLORS["dominated"] != reported[1][names.COLOR] == names.COLORS["searched"]
+    assert reported[1][names.ORDER] < reported[0][names.ORDER]
+    assert {tags[names.SHOWN] for tags in reported.values()} == {recorder.uid}
     late = recorder.start_trial(row(names.CLOUD, "running"))
     shown = [recorder.client.get_run(late).data.tags[names.SHOWN]]
     for front in ([names.CLOUD, 1, 2], [1, 2]):  # one of thousands is shown while it is on the front

@@ -71,11 +71,11 @@ class Judge:
     @torch.no_grad()
     def accuracy(self, operator: OperatorSpec) -> float:
         """Share of the questions answered exactly."""
-        found = []
+        answers = []
         for batch in self.batches:
             with reducing(self.model, operator, batch.layout):
-                found.append(answered(self.model, batch))
-        return float(torch.cat(found).float().mean())
+                answers.append(answered(self.model, batch))
+        return float(torch.cat(answers).float().mean())
 
 
 def blackbox(
@@ -104,14 +104,14 @@ def blackbox(
     check_samplers([sampler])
     space = Space(workload, config)
     judge = Judge(workload, questions)
-    study, asked = make_study(sampler, space, config.seed, trials)
+    study, distributions = make_study(sampler, space, config.seed, trials)
     curve: list[Point] = []
     operator: OperatorSpec | None = None  # the best
     best, known = -1.0, None
     seconds = sampler_seconds = 0.0
     for number in range(1, trials + 1):
         started = time.perf_counter()
-        trial = study.ask(asked)
+        trial = study.ask(distributions)
         drawn = time.perf_counter()
         tried = space.operator(trial.params, f"{sampler}-{config.budget:g}")
         accuracy = judge.accuracy(tried)
@@ -153,17 +153,17 @@ def _signed(
     operator: OperatorSpec, workload: Subject, config: SearchConfig, sampler: str, trial: int, questions: int
 ) -> OperatorSpec:
     shared = {"model": workload.name, "task": workload.task, "sampler": sampler, "trial": trial, "questions": questions}
-    told = {"budget": config.budget, "probe": config.learns_directions, "seed": config.seed}
-    return operator.model_copy(update={"provenance": shared | told})
+    settings = {"budget": config.budget, "probe": config.learns_directions, "seed": config.seed}
+    return operator.model_copy(update={"provenance": shared | settings})
 
 
-def table(found: dict[str, Outcome]) -> str:
+def table(outcomes: dict[str, Outcome]) -> str:
     """One row a sampler, for a terminal."""
-    marks = [mark for mark in MARKS if any(mark <= outcome.curve[-1].trials for outcome in found.values())]
+    marks = [mark for mark in MARKS if any(mark <= outcome.curve[-1].trials for outcome in outcomes.values())]
     heads = ["sampler", "numbers", "trials", "samples", "seconds", "own s", "compute", "search %"]
     heads += [f"at {mark}" for mark in marks] + ["heldout %"]
     lines = ["".join(f"{head:>10}" for head in heads)]
-    for name, outcome in found.items():
+    for name, outcome in outcomes.items():
         last = outcome.curve[-1]
         known = {point.trials: point.heldout for point in outcome.curve}
         cells = [name, f"{outcome.numbers}", f"{last.trials}", f"{last.samples}", f"{last.seconds:.1f}"]
@@ -207,36 +207,36 @@ def main(words: list[str] | None = None) -> int:
 
 def run(workload: Subject, config: SearchConfig, given: argparse.Namespace) -> dict[str, Outcome]:
     """Every sampler told, written down as it goes."""
-    found: dict[str, Outcome] = {}
+    outcomes: dict[str, Outcome] = {}
     given.out.parent.mkdir(parents=True, exist_ok=True)
     with given.out.open("w", encoding="utf-8") as file:
         for name in dict.fromkeys(given.samplers):
-            told = {
+            record = {
                 "model": workload.name,
                 "budget": config.budget,
                 "probe": config.learns_directions,
                 "seed": config.seed,
             }
-            told |= {"sampler": name, "questions": given.questions}
+            record |= {"sampler": name, "questions": given.questions}
 
-            def write(kind: str, row: dict[str, Any], told: dict[str, Any] = told) -> None:
-                file.write(strict_json.dumps(strict_json.plain({"kind": kind, **told, **row})) + "\n")
+            def write(kind: str, row: dict[str, Any], common: dict[str, Any] = record) -> None:
+                file.write(strict_json.dumps(strict_json.plain({"kind": kind, **common, **row})) + "\n")
                 file.flush()
 
             def report(point: Point, write: Callable[[str, dict[str, Any]], None] = write) -> None:
                 write("trial", asdict(point))
 
             options = {"trials": given.trials, "questions": given.questions, "heldout": given.heldout}
-            outcome = found[name] = blackbox(workload, config, name, **options, report=report)
+            outcome = outcomes[name] = blackbox(workload, config, name, **options, report=report)
             kind = "probe" if config.learns_directions else "no-probe"
             path = given.out.with_name(f"{given.out.stem}-{name}-{kind}-{config.budget:g}-{config.seed}.json")
             outcome.operator.save(path)
             result = {"operator": path.name, "numbers": outcome.numbers, "compute_ratio": outcome.compute_ratio}
             write("result", {**asdict(outcome.curve[-1]), **result, "counts": list(outcome.operator.counts)})
             terminal.say(table({name: outcome}))
-    if len(found) > 1:
-        terminal.say("\n" + table(found))
-    return found
+    if len(outcomes) > 1:
+        terminal.say("\n" + table(outcomes))
+    return outcomes
 
 
 if __name__ == "__main__":

@@ -37,10 +37,10 @@ def make_study(name: str, space: Space, seed: int, trials: int) -> tuple[Any, di
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    asked: dict[str, Any] = {}
+    distributions: dict[str, Any] = {}
     for entry in space.entries:
         scale = entry.scale
-        asked[entry.name] = optuna.distributions.FloatDistribution(scale.low, scale.high, log=scale.log)
+        distributions[entry.name] = optuna.distributions.FloatDistribution(scale.low, scale.high, log=scale.log)
     sampler: Any
     with warnings.catch_warnings():
         # Optuna calls the diagonal form experimental and a given start deprecated; without it, CMA-ES has no start
@@ -56,4 +56,4 @@ def make_study(name: str, space: Space, seed: int, trials: int) -> tuple[Any, di
             sampler = optuna.samplers.RandomSampler(seed=seed)
     study = optuna.create_study(direction="maximize", sampler=sampler)
     study.enqueue_trial(space.start)
-    return study, asked
+    return study, distributions

@@ -92,7 +92,7 @@ class Space:
         """
         self.workload = workload
         # what a question turns would be thousands of numbers more, to which such search is blind
-        self.config = config.model_copy(update={"budget_rule": "exact", "steer": 0})
+        self.config = config.model_copy(update={"budget_rule": "exact", "steering_rank": 0})
         check(workload, self.config)
         # on the CPU whatever the model is on: these are few numbers, and read one by one
         self.parameters = Parameters(
@@ -104,11 +104,11 @@ class Space:
     def values(self) -> dict[str, float]:
         """What the parameters are now; a value out of bounds at the nearer bound."""
         raw = {name: value.flatten().tolist() for name, value in self.parameters.named_parameters()}
-        found = {}
+        values = {}
         for entry in self.entries:
             value = entry.scale.read(raw[entry.tensor][entry.place])
-            found[entry.name] = min(max(value, entry.scale.low), entry.scale.high)
-        return found
+            values[entry.name] = min(max(value, entry.scale.low), entry.scale.high)
+        return values
 
     @torch.no_grad()
     def fill(self, values: Mapping[str, float]) -> None:
@@ -133,7 +133,7 @@ def _entries(parameters: Parameters) -> Iterator[Entry]:
     for tensor, value in parameters.named_parameters():
         for place in range(value.numel()):
             if tensor == "spread":
-                if parameters.selector == "cover":
+                if parameters.selector == "diverse_topk":
                     yield Entry(tensor, tensor, place)
                 continue
             site, at = divmod(place, value.numel() // len(layers))

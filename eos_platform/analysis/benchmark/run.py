@@ -17,7 +17,7 @@ from eos_platform.tasks.answers.generate import BATCH, answers
 from eos_platform.tasks.data.question import Question
 
 UNREDUCED = "unreduced"
-Tell = Callable[[str, int, int], None]
+Notify = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def run(
     about: Mapping[str, Any],
     limit: int | None = None,
     batch: int = BATCH,
-    tell: Tell | None = None,
+    notify: Notify | None = None,
 ) -> Iterator[Asked]:
     """Ask; answers that are in ``out`` already are not asked for again.
 
@@ -60,7 +60,7 @@ def run(
         about: facts of the model, kept beside the answers.
         limit: questions of each task, at most.
         batch: questions at a time.
-        tell: is told what is asked, how many questions are done, and of how many.
+        notify: is called with what is asked, how many questions are done, and of how many.
 
     Raises:
         EosError: ``out`` holds answers of something else, or questions without right answers.
@@ -79,9 +79,9 @@ def run(
                 "eos_platform": version("eos-platform"),
             }
             kept = Answers(out / f"{task.name}.{name}.jsonl", facts)
-            _ask(model, processor, task, questions, operator, kept, batch, f"{task.name}, {name}", tell)
-            found = [kept.known[one.id] for one in questions]
-            texts[name], scores[name] = tuple(text for text, _ in found), tuple(score for _, score in found)
+            _ask(model, processor, task, questions, operator, kept, batch, f"{task.name}, {name}", notify)
+            result = [kept.known[one.id] for one in questions]
+            texts[name], scores[name] = tuple(text for text, _ in result), tuple(score for _, score in result)
         yield Asked(task, questions, scores, texts)
 
 
@@ -93,10 +93,10 @@ def operator_hash(operator: OperatorSpec | None) -> str:
 
 
 def _questions(task: Task, limit: int | None) -> tuple[Question, ...]:
-    found = task.examples("heldout", 10**9 if limit is None else limit)
-    if not found[0].answers:
+    result = task.examples("heldout", 10**9 if limit is None else limit)
+    if not result[0].answers:
         raise EosError(f"task '{task.name}': there are no right answers to score by")
-    return tuple(one if isinstance(one, Question) else _named(one, place) for place, one in enumerate(found))
+    return tuple(one if isinstance(one, Question) else _named(one, place) for place, one in enumerate(result))
 
 
 def _named(one: Example, place: int) -> Question:
@@ -113,17 +113,17 @@ def _ask(
     kept: Answers,
     batch: int,
     what: str,
-    tell: Tell | None,
+    notify: Notify | None,
 ) -> None:
     left = [one for one in questions if one.id not in kept.known]
     done = len(questions) - len(left)
     most = max((one.most for one in questions), default=0) or 16
     longest = max((len(processor.tokenizer(one.answer).input_ids) for one in left[:1000]), default=0)
-    if tell is not None:
-        tell(what, done, len(questions))
+    if notify is not None:
+        notify(what, done, len(questions))
     for some in answers(model, processor, left, operator, batch=batch, most=max(most, longest + 1)):
         rows = [(str(getattr(one, "id", "")), text, float(task.score(text, one))) for one, text in some]
         kept.add(rows)
         done += len(rows)
-        if tell is not None:
-            tell(what, done, len(questions))
+        if notify is not None:
+            notify(what, done, len(questions))

@@ -26,7 +26,7 @@ def rows_of(asked: Asked, samples: int = SAMPLES, seed: int = 0) -> list[dict[st
     drawn_ks = resampled(asked, scores_kq, samples, seed)
     scale = 100.0 if not isinstance(task, Benchmark) or task.unit == "%" else 1.0
     base = names.index(UNREDUCED)
-    found = []
+    result = []
     values = [summary_of(asked, name)[headline] for name in names]
     for place, name in enumerate(names):
         low, high = np.quantile(drawn_ks[place], [0.025, 0.975])
@@ -36,7 +36,7 @@ def rows_of(asked: Asked, samples: int = SAMPLES, seed: int = 0) -> list[dict[st
         of_low, of_high = (
             np.nanquantile(ratio_s, [0.025, 0.975]) if np.isfinite(ratio_s).any() else (float("nan"), float("nan"))
         )
-        found.append(
+        result.append(
             dict(
                 zip(
                     COLUMNS,
@@ -49,7 +49,7 @@ def rows_of(asked: Asked, samples: int = SAMPLES, seed: int = 0) -> list[dict[st
                 )
             )
         )
-    return found
+    return result
 
 
 def summary_of(asked: Asked, name: str) -> dict[str, float]:

@@ -17,7 +17,7 @@ from eos_platform.costs.prefill_time import prefill_cost
 from eos_platform.costs.registry import COSTS
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.tasks.base import Subject
-from eos_platform.tasks.batch import Asked
+from eos_platform.tasks.batch import EncodedQuestions
 from eos_platform.tasks.evaluate import evaluate
 from eos_platform.tasks.typical import cost_context, typical
 
@@ -44,15 +44,15 @@ def measure(
     """
     started = time.monotonic()
     spec = operator or OperatorSpec(name="unreduced", target=workload.target)
-    found = evaluate(workload, operator, "heldout", questions)
+    evaluation = evaluate(workload, operator, "heldout", questions)
     seconds = time.monotonic() - started
     encoded = as_seen(workload.encoded("heldout", questions), operator)
     shape, text, tokens = workload.shape, workload.text_tokens, workload.target.tokens
     return {
-        "accuracy": found.accuracy,
-        "questions": found.questions,
-        "per_skill": {skill: round(share, 6) for skill, share in found.per_skill.items()},
-        "correct": pack(found.scores),
+        "accuracy": evaluation.accuracy,
+        "questions": evaluation.questions,
+        "per_skill": {skill: round(share, 6) for skill, share in evaluation.per_skill.items()},
+        "correct": pack(evaluation.scores),
         "compute_ratio": float(compute_ratio(spec, shape, text)),
         "flops": float(prefill_flops(shape, text, spec, tokens)),
         "counted_flops": workload.counted_flops(operator),
@@ -73,14 +73,14 @@ _SAID = ("compute_ratio", "mean_tokens", "tokens_left")  # costs that every reco
 
 def _costs(workload: Subject, operator: OperatorSpec | None) -> dict[str, float]:
     """Every other cost that does not vary from one measurement to the next; one that fails is left out."""
-    context, found = cost_context(workload), {}
+    context, evaluation = cost_context(workload), {}
     for name, cost in COSTS.items():
         if cost.deterministic and name not in _SAID:
             with suppress(EosError), reading(f"cost '{name}'"):
-                found[name] = float(cost.measure(context, operator))
-    return {name: value for name, value in found.items() if math.isfinite(value)}
+                evaluation[name] = float(cost.measure(context, operator))
+    return {name: value for name, value in evaluation.items() if math.isfinite(value)}
 
 
-def as_seen(encoded: Asked, operator: OperatorSpec | None) -> Asked:
+def as_seen(encoded: EncodedQuestions, operator: OperatorSpec | None) -> EncodedQuestions:
     """The questions as they leave the operator's vision tower."""
-    return encoded if operator is None else encoded.seen_by(operator)
+    return encoded if operator is None else encoded.encoded_with(operator)

@@ -12,7 +12,7 @@ from PIL import Image
 from eos_platform.models.relaxation.trace import Kept, kept_of
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.tasks.base import Subject
-from eos_platform.tasks.batch import Asked
+from eos_platform.tasks.batch import EncodedQuestions
 
 PIXELS_A_TOKEN = 8  # enough to recognise what is under a token
 LARGEST = 1536  # pixels of a side
@@ -20,24 +20,24 @@ COLOURS = 64
 LONGEST = 1000  # characters of a text
 
 
-def chosen(encoded: Asked, count: int) -> list[int]:
+def chosen(encoded: EncodedQuestions, count: int) -> list[int]:
     """Question numbers to show, each about another picture and of another skill where there are as many."""
-    found: list[int] = []
+    numbers: list[int] = []
     pictures: set[int] = set()
     skills: set[str] = set()
     about = encoded.about
     for new_skill in (True, False):
         for number, (picture, skill) in enumerate(zip(about, encoded.skills, strict=True)):
-            if len(found) < count and picture not in pictures and not (new_skill and skill in skills):
+            if len(numbers) < count and picture not in pictures and not (new_skill and skill in skills):
                 if encoded.shown(number) is None:
                     continue
-                found.append(number)
+                numbers.append(number)
                 pictures.add(picture)
                 skills.add(skill)
-    return sorted(found)
+    return sorted(numbers)
 
 
-def about_one(encoded: Asked, count: int) -> list[int]:
+def about_one(encoded: EncodedQuestions, count: int) -> list[int]:
     """Numbers of questions about one picture, the first of those asked most: spread over them, at most ``count``."""
     about: dict[int, list[int]] = {}
     for number, picture in enumerate(encoded.about):
@@ -48,12 +48,12 @@ def about_one(encoded: Asked, count: int) -> list[int]:
     return [numbers[place * (len(numbers) - 1) // max(1, count - 1)] for place in range(count)]
 
 
-def examples(encoded: Asked, count: int) -> list[dict[str, Any]]:
+def examples(encoded: EncodedQuestions, count: int) -> list[dict[str, Any]]:
     """The pictures with their questions, as plain data."""
     return [example(encoded, number) for number in chosen(encoded, count)]
 
 
-def example(encoded: Asked, number: int) -> dict[str, Any]:
+def example(encoded: EncodedQuestions, number: int) -> dict[str, Any]:
     """A picture with one of the questions about it, as plain data."""
     question, shown = encoded.example(number), encoded.shown(number)
     assert shown is not None
@@ -78,7 +78,7 @@ def png_uri(picture: Image.Image, grid: tuple[int, int]) -> str:
 
 @torch.no_grad()
 def kept_on(
-    workload: Subject, operator: OperatorSpec, encoded: Asked, questions: list[int]
+    workload: Subject, operator: OperatorSpec, encoded: EncodedQuestions, questions: list[int]
 ) -> list[list[dict[str, Any]]]:
     """For each question, one mapping a site: where it stands, the raster places present after it, and their sizes.
 
@@ -102,9 +102,9 @@ def _within(shown: tuple[tuple[int, int], int] | None, site: Kept, row: int) -> 
     assert shown is not None
     (rows, columns), start = shown
     origin, size = site.origin_br[row].tolist(), site.size_br[row].tolist()
-    found = [
+    inside = [
         (place - start, round(each, 2))
         for place, each in zip(origin, size, strict=True)
         if 0 <= place - start < rows * columns
     ]
-    return {"origin": [place for place, _ in found], "size": [each for _, each in found]}
+    return {"origin": [place for place, _ in inside], "size": [each for _, each in inside]}

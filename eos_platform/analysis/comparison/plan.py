@@ -78,10 +78,10 @@ def is_fixed(name: str) -> bool:
 
 
 def _searches(settings: Settings, ratios: list[float]) -> Iterator[Entry]:
-    told = hashlib.sha256(strict_json.dumps(SEARCH.former(settings.search), sort_keys=True).encode()).hexdigest()[:8]
+    digest = hashlib.sha256(strict_json.dumps(SEARCH.former(settings.search), sort_keys=True).encode()).hexdigest()[:8]
     for ratio in ratios:
         for seed in range(settings.searches):
-            yield Entry(f"searched at {ratio:g}, seed {seed}", "searched", "", "", ratio, seed, detail=told)
+            yield Entry(f"searched at {ratio:g}, seed {seed}", "searched", "", "", ratio, seed, detail=digest)
 
 
 def _given(operator: OperatorSpec, cost: float, ratios: list[float], file: str) -> Entry:

@@ -103,8 +103,8 @@ def costs(points: pd.DataFrame) -> list[str]:
 
 def answers(points: pd.DataFrame, row: Any) -> NDArray[Any]:
     """What the answers of one row of ``points`` are worth, by its label: bool where all are right or wrong."""
-    found: NDArray[Any] = points["correct"].loc[row]
-    return found
+    packed: NDArray[Any] = points["correct"].loc[row]
+    return packed
 
 
 def best_searched(points: pd.DataFrame, ratio: float) -> Any | None:

@@ -105,14 +105,14 @@ def line(record: Record) -> str:
     name = terminal.printable(record["name"], NAME)
     if record["status"] != "measured":
         return f"{name}: {record['reason']}"
-    told = f"{name}: {record['accuracy']:.1%} at compute ratio {record['compute_ratio']:.3f}"
-    told += f", {record['mean_tokens']:.0f} tokens, prefill {record['prefill_ms']:.1f} ms"
+    text = f"{name}: {record['accuracy']:.1%} at compute ratio {record['compute_ratio']:.3f}"
+    text += f", {record['mean_tokens']:.0f} tokens, prefill {record['prefill_ms']:.1f} ms"
     if "tuning" in record:
         tuning = record["tuning"]
-        told += f", {tuning['trials']} trials x {tuning['questions']} questions: " + (
+        text += f", {tuning['trials']} trials x {tuning['questions']} questions: " + (
             knobs_text(record["knobs"]) or "-"
         )
-    return told
+    return text
 
 
 def knobs_text(knobs: dict[str, Any]) -> str:

@@ -50,7 +50,7 @@ def markdown(
     command: str = "",
 ) -> str:
     """The report."""
-    told = {name: plain(value) if isinstance(value, str) else value for name, value in header.items()}
+    values = {name: plain(value) if isinstance(value, str) else value for name, value in header.items()}
     parts = [
         f"# Searched and hand-designed operators: {plain(header['model'])}, {plain(header['task'])}",
         *_result(points, gaps),
@@ -82,7 +82,7 @@ def markdown(
         skill_table(points),
         *(["## Further costs", cost_table(points)] if costs(points) else []),
         "## Method",
-        METHOD.format(**told),
+        METHOD.format(**values),
         "## Caveats",
         "\n".join(f"- {line}" for line in _caveats(header, points, unreachable)),
         "## How to reproduce",
@@ -185,18 +185,25 @@ def p_text(p: float) -> str:
 
 def reproduce(header: dict[str, Any]) -> str:
     """The command that makes this comparison."""
-    told = Settings.of(**header["settings"]).model_dump(mode="json")  # with the defaults of what is not said
-    words = ["eos", "compare", *told["operators"], "--model", told["model"], *options_of(told["task"], told["model"])]
-    if told["ratios"]:
-        words += ["--ratios", ",".join(f"{ratio:g}" for ratio in told["ratios"])]
-    if told["designs"] is not None:
-        words += ["--designs", ",".join(told["designs"]) or "none"]
-    words += ["--tune", str(told["tune"])] if told["tune"] else []
-    words += ["--questions", str(told["questions"])]
-    words += [] if told["seeds"] is None else ["--seeds", str(told["seeds"])]
-    for key, value in told["search"].items():
+    settings = Settings.of(**header["settings"]).model_dump(mode="json")  # with the defaults of what is not said
+    words = [
+        "eos",
+        "compare",
+        *settings["operators"],
+        "--model",
+        settings["model"],
+        *options_of(settings["task"], settings["model"]),
+    ]
+    if settings["ratios"]:
+        words += ["--ratios", ",".join(f"{ratio:g}" for ratio in settings["ratios"])]
+    if settings["designs"] is not None:
+        words += ["--designs", ",".join(settings["designs"]) or "none"]
+    words += ["--tune", str(settings["tune"])] if settings["tune"] else []
+    words += ["--questions", str(settings["questions"])]
+    words += [] if settings["seeds"] is None else ["--seeds", str(settings["seeds"])]
+    for key, value in settings["search"].items():
         words += ["--set", f"{key}={value if isinstance(value, str) else strict_json.dumps(value)}"]
-    words += [f"--{name.replace('_', '-')}" for name in ("trust_remote_code", "allow_missing") if told.get(name)]
+    words += [f"--{name.replace('_', '-')}" for name in ("trust_remote_code", "allow_missing") if settings.get(name)]
     return printable(shlex.join(map(str, words)))
 
 
@@ -224,8 +231,8 @@ def _caveats(header: dict[str, Any], points: pd.DataFrame, unreachable: pd.DataF
     lines = list(CAVEATS)
     if not math.isnan(off):
         lines.append(f"Analytic and counted FLOPs of these operators differ by at most {off:.2%}.")
-    asked = points["compute_ratio"] / points["ratio"]
-    for row in points[asked < 0.95].to_dict("records"):
+    used = points["compute_ratio"] / points["ratio"]
+    for row in points[used < 0.95].to_dict("records"):
         lines.append(
             f"{plain(row['name'])} uses only {row['compute_ratio']:.3f} of compute: it has no larger form within it."
         )

@@ -73,7 +73,7 @@ def _record(entry: Entry, workload: Subject, settings: Settings, shown: list[int
         "samples": 0,
     }
     try:
-        operator, found = _found(entry, workload, settings, progress)
+        operator, origin = _found(entry, workload, settings, progress)
         if operator is not None:
             workload.check(operator)
     except EosError as error:
@@ -83,7 +83,7 @@ def _record(entry: Entry, workload: Subject, settings: Settings, shown: list[int
         file = re.sub(r"[^\w.+-]+", "-", entry.name.removesuffix(".json)")).strip("-.")[:LONGEST]
         operator.save(settings.out / "operators" / f"{file}.json")
     measured = measure(workload, operator, questions=settings.questions, batch=settings.batch, shown=shown)
-    return {**record, **measured, **found}
+    return {**record, **measured, **origin}
 
 
 def _found(
@@ -107,10 +107,10 @@ def _found(
         return spec, {"knobs": defaults}
     started = time.monotonic()
 
-    def tell(done: int, trials: int, best: float) -> None:
+    def notify(done: int, trials: int, best: float) -> None:
         progress.working(entry.name, f"trial {done}/{trials}, best {best:.1%}")
 
-    tuned = tune(workload, design, entry.ratio, trials=settings.tune, samples=settings.samples, tell=tell)
+    tuned = tune(workload, design, entry.ratio, trials=settings.tune, samples=settings.samples, notify=notify)
     return tuned.operator, {
         "knobs": tuned.knobs,
         "samples": tuned.samples,
@@ -118,7 +118,7 @@ def _found(
             "accuracy": tuned.accuracy,
             "default_accuracy": tuned.default_accuracy,
             "trials": tuned.trials,
-            "asked": tuned.asked,
+            "proposed": tuned.proposed,
             "questions": settings.samples // settings.tune,
             "seconds": time.monotonic() - started,
         },
@@ -151,5 +151,5 @@ def _search(
 
 def _validation(operator: OperatorSpec, workload: Subject) -> dict[str, Any]:
     """Accuracy to choose among searched operators by: the held-out questions are for reporting alone."""
-    found = evaluate(workload, operator, "validation", SearchConfig().eval_questions)
-    return {"validation": found.accuracy}
+    evaluation = evaluate(workload, operator, "validation", SearchConfig().eval_questions)
+    return {"validation": evaluation.accuracy}

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from eos_platform.analysis.comparison.settings import Settings
 from eos_platform.analysis.stats.bitpack import unpack
 from eos_platform.common import former_names
-from eos_platform.common.boundary import words_of
+from eos_platform.common.boundary import error_text
 from eos_platform.common.errors import EosError, explain
 from eos_platform.operators.spec import OperatorSpec
 
@@ -51,12 +51,12 @@ class Example(_Strict):
         try:
             with Image.open(
                 io.BytesIO(base64.b64decode(self.png[len(PNG) :], validate=True)), formats=["PNG"]
-            ) as found:
-                if max(found.size) > WIDEST:
-                    raise ValueError(f"{found.size[0]}x{found.size[1]} pixels")
-                found.load()
+            ) as image:
+                if max(image.size) > WIDEST:
+                    raise ValueError(f"{image.size[0]}x{image.size[1]} pixels")
+                image.load()
         except Exception as error:  # Pillow's decoders have no common error
-            raise ValueError(f"png: not a small picture: {words_of(error)}") from None
+            raise ValueError(f"png: not a small picture: {error_text(error)}") from None
         return self
 
 
@@ -109,7 +109,7 @@ class Tuning(_Strict):
     accuracy: Share
     default_accuracy: Share | None
     trials: Count
-    asked: Count
+    proposed: Count
     questions: Count
     seconds: Amount
 

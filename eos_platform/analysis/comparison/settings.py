@@ -116,16 +116,16 @@ def parse_search(texts: Iterable[str]) -> dict[str, Any]:
     Raises:
         EosError: no ``=`` in a text.
     """
-    found: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     for text in texts:
         key, sign, value = text.partition("=")
         if not sign or not key.strip():
             raise EosError(f"--set {brief(text)}: expected key=value, such as steps=480")
         try:
-            found[key.strip()] = strict_json.loads(value)
+            settings[key.strip()] = strict_json.loads(value)
         except strict_json.NotJson:
-            found[key.strip()] = strict_yaml.scalar(value)  # a word, or .5, which is no JSON
-    return found
+            settings[key.strip()] = strict_yaml.scalar(value)  # a word, or .5, which is no JSON
+    return settings
 
 
 def parse_ratios(text: str | None, option: str = "--ratios") -> tuple[float, ...] | None:
@@ -137,12 +137,12 @@ def parse_ratios(text: str | None, option: str = "--ratios") -> tuple[float, ...
     if text is None:
         return None
     try:
-        found = tuple(float(part) for part in text.split(",") if part.strip())
+        ratios = tuple(float(part) for part in text.split(",") if part.strip())
     except ValueError:
-        found = ()
-    if not found:
+        ratios = ()
+    if not ratios:
         raise EosError(f"{option} {brief(text)}: expected numbers with commas between, such as .2,.1")
-    return found
+    return ratios
 
 
 def parse_designs(text: str | None) -> tuple[str, ...] | None:

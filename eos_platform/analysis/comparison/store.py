@@ -18,13 +18,15 @@ from eos_platform.common.errors import EosError, shown
 from eos_platform.common.files import read_text, shown_path, write_atomic
 from eos_platform.operators.spec import INFINITE
 from eos_platform.tasks.base import Subject
-from eos_platform.tasks.batch import Asked
+from eos_platform.tasks.batch import EncodedQuestions
 
 HEADER, RESULTS = "comparison.json", "results.jsonl"
 FIXED = ("model", "task", "questions", "batch", "device")  # what all records of a folder share
 
 
-def describe(settings: Settings, workload: Subject, encoded: Asked, examples: list[dict[str, Any]]) -> dict[str, Any]:
+def describe(
+    settings: Settings, workload: Subject, encoded: EncodedQuestions, examples: list[dict[str, Any]]
+) -> dict[str, Any]:
     """What holds for every record of the comparison."""
     device = workload.model.device
     return {
@@ -86,7 +88,7 @@ def read_records(folder: Path) -> list[Record]:
     path = folder / RESULTS
     if not path.exists() and not path.is_symlink():
         return []
-    found: dict[str, Record] = {}
+    records: dict[str, Record] = {}
     lines = read_text(path, "results").split("\n")
     for number, text in enumerate(lines, 1):
         if not text.strip():
@@ -99,8 +101,8 @@ def read_records(folder: Path) -> list[Record]:
                 break
             raise
         record = check_record(record, f"{shown_path(path)}: line {number}")
-        found[record["key"]] = record
-    return list(found.values())
+        records[record["key"]] = record
+    return list(records.values())
 
 
 def append(folder: Path, record: Record) -> None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from eos_platform.operators.designs.base import Knob
 
 PATIENCE = 4
-Tell = Callable[[int, int, float], None]  # trials counted, of how many, best accuracy so far
+Notify = Callable[[int, int, float], None]  # trials counted, of how many, best accuracy so far
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Tuned:
     default_accuracy: float | None  # of the published knobs there; None where they cannot reach the ratio
     trials: int  # counted
     samples: int  # questions answered in all of them
-    asked: int
+    proposed: int
 
 
 def tune(
@@ -52,7 +52,7 @@ def tune(
     trials: int,
     samples: int,
     seed: int = 0,
-    tell: Tell | None = None,
+    notify: Notify | None = None,
 ) -> Tuned:
     """The best knobs of ``design`` at ``ratio``: most accurate, then least compute. Published knobs are tried first.
 
@@ -63,7 +63,7 @@ def tune(
     Raises:
         EosError: no knobs reach the ratio.
     """
-    return _Tuning(workload, design, ratio, samples // trials).run(trials, seed, tell)
+    return _Tuning(workload, design, ratio, samples // trials).run(trials, seed, notify)
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class _Tuning:
         self.known: dict[str, _Answer] = {}
         self.failure: EosError | None = None
 
-    def run(self, trials: int, seed: int, tell: Tell | None) -> Tuned:
+    def run(self, trials: int, seed: int, notify: Notify | None) -> Tuned:
         import optuna
 
         verbosity = optuna.logging.get_verbosity()
@@ -95,16 +95,16 @@ class _Tuning:
             study = optuna.create_study(direction="maximize", sampler=sampler)
             study.enqueue_trial({knob.name: _encoded(knob, knob.default) for knob in self.knobs})
             space = {knob.name: distribution(knob) for knob in self.knobs}
-            asked, default = 0, None
-            while len(self.known) < trials and asked < PATIENCE * trials:
+            proposed, default = 0, None
+            while len(self.known) < trials and proposed < PATIENCE * trials:
                 trial = study.ask(space)
                 answer = self.answer({knob.name: _decoded(knob, trial.params[knob.name]) for knob in self.knobs})
-                if asked == 0:
+                if proposed == 0:
                     default = answer
-                asked += 1
-                self._told(study, trial, answer)
-                if tell and self.known:
-                    tell(len(self.known), trials, self.best().accuracy)
+                proposed += 1
+                self._record(study, trial, answer)
+                if notify and self.known:
+                    notify(len(self.known), trials, self.best().accuracy)
         finally:
             optuna.logging.set_verbosity(verbosity)
         if not self.known:
@@ -118,7 +118,7 @@ class _Tuning:
             default_accuracy=default.accuracy if default else None,
             trials=len(self.known),
             samples=len(self.known) * self.questions,
-            asked=asked,
+            proposed=proposed,
         )
 
     def best(self) -> _Answer:
@@ -143,7 +143,7 @@ class _Tuning:
             self.known[same] = _Answer(operator, dict(knobs), accuracy, cost)
         return self.known[same]
 
-    def _told(self, study: optuna.Study, trial: optuna.Trial, answer: _Answer | None) -> None:
+    def _record(self, study: optuna.Study, trial: optuna.Trial, answer: _Answer | None) -> None:
         from optuna.trial import TrialState
 
         if answer is None:

@@ -32,7 +32,10 @@ def headroom(subject: OnTask, questions: int) -> Room:
     random = get_design("random").build(subject.target, subject.target.tokens / 4)
     fewer = evaluate(subject, random, "heldout", questions)
     scores = (*subject.whole_and_quarter("heldout", questions), fewer.scores)
-    return {way: Evaluation(found, fewer.skills, fewer.find_subsets) for way, found in zip(WAYS, scores, strict=True)}
+    return {
+        way: Evaluation(scores_of, fewer.skills, fewer.find_subsets)
+        for way, scores_of in zip(WAYS, scores, strict=True)
+    }
 
 
 def table(rooms: Mapping[str, Room]) -> str:
@@ -67,8 +70,8 @@ def main(words: Sequence[str] | None = None) -> None:
         if not isinstance(subject, OnTask):
             raise EosError(f"{name}: 'scenes' on a LLaVA is not asked about shrunk pictures; say --task scenes-v2")
         rooms[name] = headroom(subject, given.questions)
-        told = ", ".join(f"{way} {100 * rooms[name][way].accuracy:.1f}" for way in WAYS)
-        terminal.say(f"{name}: {given.questions} held-out questions: {told}", stderr=True)
+        accuracies = ", ".join(f"{way} {100 * rooms[name][way].accuracy:.1f}" for way in WAYS)
+        terminal.say(f"{name}: {given.questions} held-out questions: {accuracies}", stderr=True)
     terminal.say(table(rooms))
 
 

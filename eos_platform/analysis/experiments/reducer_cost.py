@@ -33,7 +33,7 @@ from eos_platform.costs.prefill_time import median_ms
 from eos_platform.models.adapters.target import Parts
 from eos_platform.models.attention.rope import Rope
 from eos_platform.models.loading.devices import find_device
-from eos_platform.models.runtime.layout import Layout, Seen
+from eos_platform.models.runtime.layout import Layout, TowerTokens
 from eos_platform.models.runtime.site_step import apply_site, enter
 from eos_platform.operators.designs import DESIGNS, get_design
 from eos_platform.operators.plan import OperatorPlan
@@ -78,7 +78,7 @@ class Bench:
         seen = None
         if entering < self.tokens:
             index_br = torch.linspace(0, self.tokens - 1, entering, **here).long().expand(self.batch, -1)
-            seen = Seen(index_br, torch.full((self.batch, entering), self.tokens / entering, **here))
+            seen = TowerTokens(index_br, torch.full((self.batch, entering), self.tokens / entering, **here))
         return Layout(
             visual_bn=place_bs[:, 1 : self.tokens + 1],
             text_bs=place_bs > self.tokens,
@@ -179,8 +179,8 @@ def costs(bench: Bench, names: Sequence[str], share: float) -> Iterator[dict[str
             operator = design.build(bench.target, bench.tokens if design.fixed else share * bench.tokens)
             eager, graph = bench.cost(bench.reducer(operator))
         except Exception as error:  # the other designs are measured all the same
-            told = str(error).strip() or type(error).__name__
-            yield {**row, "reason": told.splitlines()[0]}
+            reason = str(error).strip() or type(error).__name__
+            yield {**row, "reason": reason.splitlines()[0]}
             continue
         yield row | {
             "sites": len(operator.decoder_sites),
@@ -198,22 +198,24 @@ def line(row: dict[str, Any]) -> str:
     begun = f"{row['design']:14}{row['tokens']:>7}{row['batch']:>6}"
     if "reason" in row:
         return f"{begun}  {row['reason']}"
-    told = f"{begun}{row['sites']:>6} sites{row['eager_ms']:>10.3f} ms{row['eager_share']:>8.2f}"
+    text = f"{begun}{row['sites']:>6} sites{row['eager_ms']:>10.3f} ms{row['eager_share']:>8.2f}"
     if row["graph_share"] is not None:
-        told += f"  in a graph{row['graph_ms']:>10.3f} ms{row['graph_share']:>8.2f}"
-    return told + ("  (and the vision tower)" if row["tower"] else "")
+        text += f"  in a graph{row['graph_ms']:>10.3f} ms{row['graph_share']:>8.2f}"
+    return text + ("  (and the vision tower)" if row["tower"] else "")
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """One line a design: shares of a decoder layer, eager / in a graph, at each number of tokens and batch."""
     settings = list(dict.fromkeys((row["tokens"], row["batch"]) for row in rows))
-    found: dict[str, dict[tuple[int, int], str]] = {}
+    by_design: dict[str, dict[tuple[int, int], str]] = {}
     for row in rows:
         eager, graph = row.get("eager_share"), row.get("graph_share")
         shares = "failed" if eager is None else f"{eager:.2f} / " + ("-" if graph is None else f"{graph:.2f}")
-        found.setdefault(row["design"], {})[row["tokens"], row["batch"]] = shares
+        by_design.setdefault(row["design"], {})[row["tokens"], row["batch"]] = shares
     heads = "".join(f"{f'{tokens} x {batch}':>16}" for tokens, batch in settings)
-    lines = [f"{name:14}" + "".join(f"{cells.get(key, ''):>16}" for key in settings) for name, cells in found.items()]
+    lines = [
+        f"{name:14}" + "".join(f"{cells.get(key, ''):>16}" for key in settings) for name, cells in by_design.items()
+    ]
     return "\n".join([f"{'tokens x batch':14}{heads}", *lines])
 
 

@@ -36,14 +36,14 @@ FIXED: dict[str, dict[str, Any]] = {
     "penalty": {"budget_rule": "penalty"},
     "two-sided": {"budget_rule": "two-sided"},
     # operator
-    "no-steering": {"steer": 0},
-    "rank-4": {"steer": 4},
-    "rank-32": {"steer": 32},
+    "no-steering": {"steering_rank": 0},
+    "rank-4": {"steering_rank": 4},
+    "rank-32": {"steering_rank": 32},
     "no-probe": {"probe": False},
     "by-score": {"selector": "score"},
     "no-probe-by-score": {"probe": False, "selector": "score"},
     "renumber": {"positions": "renumber"},
-    "no-sizes": {"sizes": False},
+    "no-sizes": {"size_bias": False},
     # relaxation
     "no-straight-through": {"straight_through": 0.0},
     "straight-through-.4": {"straight_through": 0.4},
@@ -66,7 +66,12 @@ def variants(depth: int) -> dict[str, dict[str, Any]]:
         f"sites-{quarter}-{deep}": {"layers": [quarter, deep]},
         f"sites-0-{quarter}-{middle}-{deep}": {"layers": sorted({0, quarter, middle, deep})},
     }
-    return FIXED | placed | {"not-eased": {"ease": 1.0}} | {f"steps-{n}": {"steps": n} for n in (30, 60, 120, 240, 960)}
+    return (
+        FIXED
+        | placed
+        | {"not-eased": {"budget_warm_up": 1.0}}
+        | {f"steps-{n}": {"steps": n} for n in (30, 60, 120, 240, 960)}
+    )
 
 
 def ablate(
@@ -85,20 +90,20 @@ def ablate(
         raise unknown("variant", name, known)
     config = SearchConfig.of({**settings, **known[name], "budget": budget, "seed": seed}, "--set")
     workload.encoded("search", config.search_questions)  # in no search's time
-    found = search(workload, config)
+    result = search(workload, config)
     return {
         "model": workload.name,
         "variant": name,
         "budget": budget,
         "seed": seed,
-        "heldout": evaluate(workload, found.operator, "heldout", questions).accuracy,
+        "heldout": evaluate(workload, result.operator, "heldout", questions).accuracy,
         "questions": questions,
-        "compute_ratio": found.compute_ratio,
-        "validation": found.accuracy,
-        "relaxed": found.relaxed_accuracy,
-        "samples": found.samples,
-        "seconds": found.seconds,
-        "counts": list(found.operator.counts),
+        "compute_ratio": result.compute_ratio,
+        "validation": result.accuracy,
+        "relaxed": result.relaxed_accuracy,
+        "samples": result.samples,
+        "seconds": result.seconds,
+        "counts": list(result.operator.counts),
     }
 
 
@@ -111,13 +116,13 @@ def table(rows: Iterable[dict[str, Any]]) -> str:
         f"{'budget':>7} {'variant':22}{'seeds':>6}{'heldout %':>11}{'range':>14}{'ratio':>8}{'relaxed-deployed':>18}"
         f"{'samples':>9}{'s':>7}"
     ]
-    for (budget, name), found in groups.items():
-        shares = [100 * row["heldout"] for row in found]
-        gap = statistics.fmean(100 * (row["relaxed"] - row["validation"]) for row in found)
+    for (budget, name), group in groups.items():
+        shares = [100 * row["heldout"] for row in group]
+        gap = statistics.fmean(100 * (row["relaxed"] - row["validation"]) for row in group)
         lines.append(
-            f"{budget:>7g} {name:22}{len(found):>6}{statistics.fmean(shares):>11.2f}"
-            f"{min(shares):>8.1f}..{max(shares):.1f}{max(row['compute_ratio'] for row in found):>7.4f}"
-            f"{gap:>18.2f}{found[0]['samples']:>9}{statistics.fmean(row['seconds'] for row in found):>7.1f}"
+            f"{budget:>7g} {name:22}{len(group):>6}{statistics.fmean(shares):>11.2f}"
+            f"{min(shares):>8.1f}..{max(shares):.1f}{max(row['compute_ratio'] for row in group):>7.4f}"
+            f"{gap:>18.2f}{group[0]['samples']:>9}{statistics.fmean(row['seconds'] for row in group):>7.1f}"
         )
     return "\n".join(lines)
 

@@ -55,9 +55,9 @@ def step_time(workload: Subject, config: SearchConfig) -> dict[str, Any]:
     """
     pass_ms = median_ms(unreduced(workload, config), workload.model.device)
     stamps: list[tuple[int, float]] = [(0, time.perf_counter())]
-    found: SearchResult = search(workload, config, report=lambda step, _: stamps.append((step, time.perf_counter())))
+    result: SearchResult = search(workload, config, report=lambda step, _: stamps.append((step, time.perf_counter())))
     between = [1000 * (t - s) / (n - m) for (m, s), (n, t) in itertools.pairwise(stamps)]
-    step_ms, whole_ms = statistics.median(between), 1000 * found.seconds / config.steps
+    step_ms, whole_ms = statistics.median(between), 1000 * result.seconds / config.steps
     return {
         "batch": config.batch_size,
         "unreduced_ms": pass_ms,
@@ -65,9 +65,9 @@ def step_time(workload: Subject, config: SearchConfig) -> dict[str, Any]:
         "step_ratio": step_ms / pass_ms,
         "whole_ms": whole_ms,
         "whole_ratio": whole_ms / pass_ms,
-        "seconds": found.seconds,
-        "samples": found.samples,
-        "accuracy": found.accuracy,
+        "seconds": result.seconds,
+        "samples": result.samples,
+        "accuracy": result.accuracy,
     }
 
 

@@ -39,7 +39,7 @@ def ablations(operator: OperatorSpec) -> list[Ablation]:
     Of an operator with more than ``EACH`` sites, a parameter is changed at all of them at once; each site is removed by
     itself in any case.
     """
-    found: list[Ablation] = []
+    kept: list[Ablation] = []
     count = len(operator.sites)
     if count > EACH:
         changed: dict[str, dict[int, SiteSpec]] = {}
@@ -48,19 +48,19 @@ def ablations(operator: OperatorSpec) -> list[Ablation]:
                 changed.setdefault(what, {})[number] = site
         for what, others in changed.items():
             where = "all sites" if len(others) == count else f"{len(others)} of {count} sites"
-            found += _valid(operator, what, where, [others.get(n, site) for n, site in enumerate(operator.sites)])
+            kept += _valid(operator, what, where, [others.get(n, site) for n, site in enumerate(operator.sites)])
     else:
         for number in range(count):
             for what, was, site in _changed(operator, number):
                 where = f"site {number + 1}" if count > 1 else ""
                 sites = [*operator.sites[:number], site, *operator.sites[number + 1 :]]
-                found += _valid(operator, what, where, sites, was)
+                kept += _valid(operator, what, where, sites, was)
     for number in range(count):
         where = f"site {number + 1}" if count > 1 else ""
-        found += _valid(operator, "site removed", where, [*operator.sites[:number], *operator.sites[number + 1 :]])
+        kept += _valid(operator, "site removed", where, [*operator.sites[:number], *operator.sites[number + 1 :]])
     if operator.image is not None:
-        found += _valid(operator, "picture not shrunk", "", list(operator.sites), image=None)
-    return found
+        kept += _valid(operator, "picture not shrunk", "", list(operator.sites), image=None)
+    return kept
 
 
 def _changed(operator: OperatorSpec, number: int) -> Iterator[tuple[str, str, SiteSpec]]:
@@ -112,7 +112,7 @@ def _ranked(site: SiteSpec) -> Iterator[Change]:
 
 
 def _picked(site: SiteSpec) -> Iterator[Change]:
-    if site.selector == "cover" and site.spread > 0:
+    if site.selector == "diverse_topk" and site.spread > 0:
         yield "spread 0 (score only)", f"{site.spread:.3g}", {"spread": 0.0}, {}
     if site.selector != "farthest":
         yield "selector farthest", site.selector, {"selector": "farthest"}, {}

@@ -13,7 +13,7 @@ PICKS = {
     "alternate": "keeps every other token, and of the rest those least like any of them",
     "farthest": "keeps tokens as far from each other as can be, whatever their score",
     "random": "keeps tokens at random, the same places on every picture",
-    "withdraw": "keeps none",
+    "drop_all": "keeps none",
     "spaced": "keeps tokens at even distances",
     "bipartite": "drops, round by round, tokens that are like a better-scored one",
     "density": "keeps the centres of dense clusters",
@@ -42,25 +42,25 @@ def site_words(operator: OperatorSpec, number: int) -> list[str]:
         if site.rho == 0:
             return [f"identity: {kept} as it is"]
         return [f"reweight: {kept} and scales each by exp({_n(site.rho)} score) (rho), the mean of that being 1"]
-    said = [_picks(site)]
+    sentences = [_picks(site)]
     if site.steering is not None and site.ranks:
-        said.append(
+        sentences.append(
             f"the question turns the learned direction of the score (steering, rank {site.steering.rank}): other"
             " questions keep other tokens"
         )
     if site.keep:
-        said.append(_transfer(site))
-    said.append(_why(site, arriving))
+        sentences.append(_transfer(site))
+    sentences.append(_why(site, arriving))
     if site.rho > 0:
-        said.append(f"kept tokens are scaled by exp({_n(site.rho)} score) (rho), the mean of that being 1")
+        sentences.append(f"kept tokens are scaled by exp({_n(site.rho)} score) (rho), the mean of that being 1")
     if site.beta > 0 and sizes_differ(operator, number):
-        said.append(
+        sentences.append(
             f"later attention adds {_n(site.beta)} times the log of a token's size to its logit (beta): one that"
             " stands for many" + (" counts as many" if site.beta > 0.95 else " counts for more")
         )
     if site.positions == "renumber":
-        said.append("positions are numbered anew")
-    return said
+        sentences.append("positions are numbered anew")
+    return sentences
 
 
 def sizes_differ(operator: OperatorSpec, number: int) -> bool:
@@ -70,42 +70,42 @@ def sizes_differ(operator: OperatorSpec, number: int) -> bool:
 
 
 def _picks(site: SiteSpec) -> str:
-    if site.selector == "cover":
+    if site.selector == "diverse_topk":
         if site.spread == 0:
-            told = PICKS["score"] + " (cover, spread 0)"
+            text = PICKS["score"] + " (cover, spread 0)"
         else:
-            told = (
+            text = (
                 "keeps, one by one, the token with the best score plus"
                 f" {_n(site.spread)} times the log distance to those kept already (cover): what matters and is unlike"
                 " the rest"
             )
     else:
-        told = PICKS[site.selector]
+        text = PICKS[site.selector]
     if site.important:
-        told = f"keeps the {site.important} best scores; of the others it {told}"
+        text = f"keeps the {site.important} best scores; of the others it {text}"
     if site.similarity == "keys":
-        told += "; alike are tokens whose keys in the vision tower are"
-    return told
+        text += "; alike are tokens whose keys in the vision tower are"
+    return text
 
 
 def _transfer(site: SiteSpec) -> str:
     transfer = site.transfer
     if transfer.gamma == 0:
-        told = "dropped tokens are discarded (gamma 0)"
+        text = "dropped tokens are discarded (gamma 0)"
     else:
         share = "" if transfer.gamma == 1 else f", {transfer.gamma:.0%} of what they hold (gamma {_n(transfer.gamma)})"
         who = (
             "dropped tokens are" if transfer.among == 1 else f"the best-scored {transfer.among:.0%} of the dropped are"
         )
-        told = f"{who} {_receivers(site)}{share}, {_averaged(transfer.nu)}"
+        text = f"{who} {_receivers(site)}{share}, {_averaged(transfer.nu)}"
         if transfer.mu > 0:
-            told += f"; what is received is averaged by itself first (mu {_n(transfer.mu)})"
+            text += f"; what is received is averaged by itself first (mu {_n(transfer.mu)})"
         if transfer.source != "ones":
             by = "exp(score)" if transfer.source == "importance" else "its attention as it is"
-            told += f"; each counts by {by}"
+            text += f"; each counts by {by}"
     if site.summary:
-        told += "; one more token is the sum of all that go (summary)"
-    return told
+        text += "; one more token is the sum of all that go (summary)"
+    return text
 
 
 def _receivers(site: SiteSpec) -> str:

@@ -27,7 +27,7 @@ from eos_platform.models.bundled import GRIDS, MODELS
 from eos_platform.operators.plan import OperatorPlan
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.tasks.base import Subject
-from eos_platform.tasks.batch import Asked
+from eos_platform.tasks.batch import EncodedQuestions
 from eos_platform.tasks.evaluate import evaluate
 
 MATCHED = 0.025  # compute ratios that differ by less than this share of the operator's are the same
@@ -88,14 +88,14 @@ def model_of(operator: OperatorSpec) -> str:
     Raises:
         EosError: the model it names is not to be found here.
     """
-    told = operator.target.model or operator.provenance.get("model")
-    if isinstance(told, str) and told:
-        if told not in MODELS and not os.path.isdir(told):
+    named = operator.target.model or operator.provenance.get("model")
+    if isinstance(named, str) and named:
+        if named not in MODELS and not os.path.isdir(named):
             raise EosError(
-                f"operator '{operator.name}' is for the model '{told}', which is neither a bundled model nor a folder;"
+                f"operator '{operator.name}' is for the model '{named}', which is neither a bundled model nor a folder;"
                 " say where it is with --model"
             )
-        return told
+        return named
     fitting = (name for name, side in GRIDS.items() if operator.target.grid == (side, side))
     return next(fitting, "bundled")
 
@@ -128,14 +128,16 @@ def explain(
     advance(1, total, "the operator")
     base = evaluate(workload, operator, "validation", questions).scores
     advance(2, total, "scores and pictures")
-    parts = ranking(workload.model, operator, workload.encoded("validation", questions).seen_by(operator), SHOWN_ON)
+    parts = ranking(
+        workload.model, operator, workload.encoded("validation", questions).encoded_with(operator), SHOWN_ON
+    )
     ratios = _costs(workload, operator)
     encoded = workload.encoded("heldout", SHOWN_ON)
     shown = examples(encoded, pictures)
-    kept = kept_on(workload, operator, encoded.seen_by(operator), [example["question"] for example in shown])
+    kept = kept_on(workload, operator, encoded.encoded_with(operator), [example["question"] for example in shown])
     steered = pictures > 0 and "question" in OperatorPlan.of(operator).features
-    asked = about_one(encoded, ASKED) if steered else []
-    kept_asked = kept_on(workload, operator, encoded.seen_by(operator), asked)
+    steered_on = about_one(encoded, ASKED) if steered else []
+    kept_asked = kept_on(workload, operator, encoded.encoded_with(operator), steered_on)
     near = nearest(operator, ratios[0], workload.target, workload.shape, workload.text_tokens)
     rows = []
     for number, ablation in enumerate(changed):
@@ -160,7 +162,7 @@ def explain(
         kept=kept,
         asked=[
             {**example(encoded, number), "right": right}
-            for number, right in zip(asked, _answered(workload, operator, encoded, asked), strict=True)
+            for number, right in zip(steered_on, _answered(workload, operator, encoded, steered_on), strict=True)
         ],
         kept_asked=kept_asked,
     )
@@ -176,11 +178,11 @@ def _works(workload: Subject, operator: OperatorSpec) -> bool:
 
 
 @torch.no_grad()
-def _answered(workload: Subject, operator: OperatorSpec, encoded: Asked, numbers: list[int]) -> list[float]:
+def _answered(workload: Subject, operator: OperatorSpec, encoded: EncodedQuestions, numbers: list[int]) -> list[float]:
     """What the answers to these questions are worth."""
     if not numbers:
         return []
-    seen = encoded.seen_by(operator)
+    seen = encoded.encoded_with(operator)
     batch = seen.batch(torch.tensor(numbers, device=workload.model.device))
     worth: list[float] = seen.scores(batch, operator).tolist()
     return worth

@@ -40,7 +40,7 @@ RULES = {
     "pivots": (0.5, 0.5, 0.0, 0.0),
     "dpp": (0.5, 0.5, 0.0, 0.0),
     "random": (0.0, 0.0, 0.0, 1.0),
-    "withdraw": (0.0, 0.0, 0.0, 0.0),  # all go, so there is nothing to pick
+    "drop_all": (0.0, 0.0, 0.0, 0.0),  # all go, so there is nothing to pick
 }
 HALFWAY = 0.1  # the tau that lies between merging and pooling
 
@@ -68,15 +68,15 @@ def nearest(operator: OperatorSpec, ratio: float, target: Target, shape: Decoder
     """
     if not _profile_weights(operator):
         return []
-    found = []
+    designs = []
     for name, design in DESIGNS.items():
         try:
             other = match(design, ratio * SLACK, target, shape, text_tokens)
         except EosError:  # it cannot be had at this compute
             continue
         if _profile_weights(other):
-            found.append(Near(name, other, distances(operator, other)))
-    return sorted(found, key=lambda near: near.distance)
+            designs.append(Near(name, other, distances(operator, other)))
+    return sorted(designs, key=lambda near: near.distance)
 
 
 def distances(a: OperatorSpec, b: OperatorSpec) -> dict[str, float]:
@@ -91,15 +91,15 @@ def distances(a: OperatorSpec, b: OperatorSpec) -> dict[str, float]:
 
 def _profile_weights(operator: OperatorSpec) -> list[tuple[SiteSpec | None, int, float]]:
     """(site, its number, share of all removals) of what acts; no site: the shrunk picture."""
-    found: list[tuple[SiteSpec | None, int, float]] = []
+    profile: list[tuple[SiteSpec | None, int, float]] = []
     if operator.arriving < operator.target.tokens:
-        found.append((None, -1, float(operator.target.tokens - operator.arriving)))
+        profile.append((None, -1, float(operator.target.tokens - operator.arriving)))
     for number, (site, arriving) in enumerate(zip(operator.sites, operator.incoming, strict=True)):
         if not site.is_noop(arriving):
-            found.append((site, number, float(arriving - site.keep)))
-    total = sum(weight for *_, weight in found)
+            profile.append((site, number, float(arriving - site.keep)))
+    total = sum(weight for *_, weight in profile)
     # sites that only reweight count alike
-    return [(site, number, weight / total if total else 1 / len(found)) for site, number, weight in found]
+    return [(site, number, weight / total if total else 1 / len(profile)) for site, number, weight in profile]
 
 
 def _placement(a: OperatorSpec, b: OperatorSpec) -> float:
@@ -139,7 +139,7 @@ def _picking(operator: OperatorSpec) -> tuple[list[float], dict[str, float]]:
         if site is None:
             rule[2] += weight
             continue
-        if site.selector == "cover":
+        if site.selector == "diverse_topk":
             unlike = site.spread / (1 + site.spread)
             own: tuple[float, ...] = (1 - unlike, unlike, 0.0, 0.0)
         else:
@@ -165,7 +165,7 @@ def _transfer(a: OperatorSpec, b: OperatorSpec) -> float:
 
 def _given_on(operator: OperatorSpec) -> list[float]:
     """gamma first."""
-    found = [0.0] * 8
+    totals = [0.0] * 8
     for site, number, weight in _profile_weights(operator):
         own = [1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0]  # a picture shrunk by averaging
         if site is not None:
@@ -182,5 +182,5 @@ def _given_on(operator: OperatorSpec) -> list[float]:
                 site.beta * sizes_differ(operator, number),
                 float(site.summary),
             ]
-        found = [total + weight * part for total, part in zip(found, own, strict=True)]
-    return found
+        totals = [total + weight * part for total, part in zip(totals, own, strict=True)]
+    return totals

@@ -20,15 +20,15 @@ from eos_platform.models.adapters.adapter import adapter_of
 from eos_platform.models.adapters.target import parts_of
 from eos_platform.models.attention.rope import Rope
 from eos_platform.models.loading.unwrap import unwrapped
-from eos_platform.models.runtime.attach import check_free, holding
-from eos_platform.models.runtime.decoder_hooks import Session
+from eos_platform.models.runtime.attach import check_free, registered
+from eos_platform.models.runtime.decoder_hooks import DecoderHooks
 from eos_platform.models.runtime.site_step import Step, features_at
 from eos_platform.models.runtime.token_state import TokenState
 from eos_platform.operators.plan import OperatorPlan, PlannedSite
 from eos_platform.operators.reduce import probed
 from eos_platform.operators.score import combine, with_token_features
 from eos_platform.operators.spec import ALL_FEATURES, OperatorSpec, SiteSpec
-from eos_platform.tasks.batch import Asked
+from eos_platform.tasks.batch import EncodedQuestions
 
 PROBE = "probe"
 BATCH = 32
@@ -36,14 +36,16 @@ BATCH = 32
 
 def weights_of(site: SiteSpec) -> dict[str, float]:
     """What a site's score is made of: weights by feature, and the probe's length, before a question turns it."""
-    found = {name: site.score[name] for name in ALL_FEATURES if site.score.get(name)}
+    weights = {name: site.score[name] for name in ALL_FEATURES if site.score.get(name)}
     if any(site.probe) or site.steering:
-        found[PROBE] = math.sqrt(sum(part**2 for part in site.probe))
-    return found
+        weights[PROBE] = math.sqrt(sum(part**2 for part in site.probe))
+    return weights
 
 
 @torch.no_grad()
-def ranking(model: Any, operator: OperatorSpec, encoded: Asked, questions: int = 64) -> list[dict[str, float | None]]:
+def ranking(
+    model: Any, operator: OperatorSpec, encoded: EncodedQuestions, questions: int = 64
+) -> list[dict[str, float | None]]:
     """For each site, the share of the score's variance that each of its parts explains (mean over questions).
 
     Empty where nothing is ranked; None where it is not measured (several parts inside the vision tower).
@@ -69,20 +71,20 @@ def ranking(model: Any, operator: OperatorSpec, encoded: Asked, questions: int =
         check_free(model)
         left, plan = min(questions, len(encoded)), OperatorPlan.of(operator)
         for batch in encoded.batches(min(BATCH, left)):
-            session = _Listening(model, parts_of(model), plan, batch.layout)
-            session.note = note
-            with holding(model, session):
+            hooks = _ScoreRecorder(model, parts_of(model), plan, batch.layout)
+            hooks.note = note
+            with registered(model, hooks):
                 adapter_of(model).forward(batch.prefill)
             left -= len(batch.index_b)
             if left <= 0:
                 break
-    found: list[dict[str, float | None]] = []
+    rankings: list[dict[str, float | None]] = []
     for number, parts in enumerate(known):
         measured = torch.cat(sums[number], 1).mean(1).tolist() if number in sums else None
         if len(parts) == 1:
             measured = [1.0]
-        found.append(dict(zip(parts, measured or [None] * len(parts), strict=True)))
-    return found
+        rankings.append(dict(zip(parts, measured or [None] * len(parts), strict=True)))
+    return rankings
 
 
 def shares(parts_pbn: Tensor) -> Tensor:
@@ -93,7 +95,7 @@ def shares(parts_pbn: Tensor) -> Tensor:
     return (centred_pbn * total_bn).sum(-1) / torch.where(variance_b > 0, variance_b, 1.0)
 
 
-class _Listening(Session):
+class _ScoreRecorder(DecoderHooks):
     """An operator at work that tells what each site's score is made of, before the site acts."""
 
     note: Callable[[SiteSpec, Tensor], None]
@@ -102,8 +104,8 @@ class _Listening(Session):
         weights = weights_of(planned.site) if planned.site.ranks else {}
         if len(weights) > 1:
             sites, more = self._fitted(planned, present), [name for name in weights if name != PROBE]
-            found = features_at(sites, present, x_bkd, rope, layer, self.parts, more)
-            for one, group, given in zip(sites, present.groups, found, strict=True):
+            features = features_at(sites, present, x_bkd, rope, layer, self.parts, more)
+            for one, group, given in zip(sites, present.groups, features, strict=True):
                 if not one.site.is_noop(one.incoming):
                     self.note(planned.site, _parts(planned.site, group.taken(x_bkd), given))
         return super()._apply(planned, present, x_bkd, rope, layer)

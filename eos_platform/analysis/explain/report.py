@@ -26,17 +26,17 @@ picked, and what the score is made of), *transfer* (where dropped tokens go). De
 """
 
 
-def summary_lines(found: Explanation) -> list[str]:
+def summary_lines(result: Explanation) -> list[str]:
     """The verdicts in sentences: on the whole, on what ranks tokens, on the nearest design."""
-    operator, lines = found.operator, []
-    low, high = found.interval
+    operator, lines = result.operator, []
+    low, high = result.interval
     lines.append(
-        f"accuracy {found.accuracy:.1%} (95 %: {low:.1%} .. {high:.1%}) on {found.questions:,} validation questions;"
-        f" the unreduced model has {found.unreduced_accuracy:.1%}"
+        f"accuracy {result.accuracy:.1%} (95 %: {low:.1%} .. {high:.1%}) on {result.questions:,} validation questions;"
+        f" the unreduced model has {result.unreduced_accuracy:.1%}"
     )
-    whole = found.whole_model_ratio
+    whole = result.whole_model_ratio
     lines.append(
-        f"compute ratio {found.compute_ratio:.3f}"
+        f"compute ratio {result.compute_ratio:.3f}"
         f"{'' if whole is None else f' ({whole:.3f} with the vision tower)'}; {operator.mean_tokens:.1f} of"
         f" {operator.target.tokens} visual tokens a decoder layer"
     )
@@ -45,8 +45,8 @@ def summary_lines(found: Explanation) -> list[str]:
         lines.append(f"the picture is shrunk until the vision tower makes {rows} x {across} tokens of it")
     if not operator.sites and operator.image is None:
         lines.append("identity: no site, every token goes through every layer")
-    if found.nearest:
-        first, *others = found.nearest
+    if result.nearest:
+        first, *others = result.nearest
         axes = ", ".join(f"{axis} {first.axes[axis]:.2f}" for axis in AXES)
         lines.append(
             f"nearest hand-designed operator at this compute: {first.design}, at distance {first.distance:.2f} of 0"
@@ -64,12 +64,12 @@ def ranking_line(site: dict[str, Any]) -> str:
         return ""
     shares = site["variance_explained"]
     order = sorted(site["weights"], key=lambda name: -(shares[name] or 0.0))
-    told = []
+    parts = []
     for name in order:
         share = "" if shares[name] is None else f" {_percent(shares[name])}"
         turned = ", turned by the question" if name == "probe" and site["steering"] else ""
-        told.append(f"{name}{share} ({'length' if name == 'probe' else 'weight'} {site['weights'][name]:.2f}{turned})")
-    line = "ranked by " + ", ".join(told)
+        parts.append(f"{name}{share} ({'length' if name == 'probe' else 'weight'} {site['weights'][name]:.2f}{turned})")
+    line = "ranked by " + ", ".join(parts)
     probe = shares.get("probe")
     if probe is not None and len(shares) > 1:
         line += f"; of the score's variance the probe explains {_percent(probe)}, the features {_percent(1 - probe)}"
@@ -82,38 +82,38 @@ def _percent(share: float) -> str:
     return f"{round(100 * share) + 0}%"
 
 
-def markdown(found: Explanation) -> str:
+def markdown(result: Explanation) -> str:
     """The whole explanation."""
-    lines = summary_lines(found)
+    lines = summary_lines(result)
     parts = [
-        f"# {plain(found.operator.name)}: {found.operator.regime}, on {plain(found.model)}",
+        f"# {plain(result.operator.name)}: {result.operator.regime}, on {plain(result.model)}",
         *(f"- {line}" for line in lines),
     ]
     text = "\n".join([parts[0], "", *parts[1:]])
     sections = [text]
-    for site in found.sites:
+    for site in result.sites:
         body = [f"- {line}" for line in (*site["words"], ranking_line(site)) if line]
         sections.append(f"## Site {site['site']}, {site_head(site)}\n\n" + "\n".join(body))
-    counts = list(found.operator.counts)
+    counts = list(result.operator.counts)
     head = "| layer | " + " | ".join(map(str, range(len(counts)))) + " |"
     rule = "|---" + "|---:" * len(counts) + "|"
     sections.append(
         "## Visual tokens entering each decoder layer\n\n"
         + "\n".join([head, rule, "| tokens | " + " | ".join(map(str, counts)) + " |"])
     )
-    if found.nearest:
+    if result.nearest:
         rows = [
             f"| {near.design} | {near.distance:.2f} | " + " | ".join(f"{near.axes[axis]:.2f}" for axis in AXES) + " |"
-            for near in found.nearest
+            for near in result.nearest
         ]
         table = ["| design | distance | " + " | ".join(AXES) + " |", "|---|---:" + "|---:" * len(AXES) + "|", *rows]
         sections.append("## Nearest hand-designed operators\n\n" + DISTANCE + "\n" + "\n".join(table))
-    if len(found.ablations):
+    if len(result.ablations):
         sections.append(
             "## What each parameter is worth\n\n"
-            + METHOD.format(questions=found.questions)
+            + METHOD.format(questions=result.questions)
             + "\n"
-            + ablation_table(found.ablations)
+            + ablation_table(result.ablations)
         )
     return "\n\n".join(sections) + "\n"
 

@@ -70,12 +70,12 @@ def permutation(scores_a: ArrayLike, scores_b: ArrayLike, samples: int = 10_000,
     gap = gap[gap != 0]
     if gap.size == 0:
         return 1.0
-    rng, told, reached = np.random.default_rng(seed), abs(float(gap.sum())), 1
+    rng, observed, reached = np.random.default_rng(seed), abs(float(gap.sum())), 1
     at_once = max(1, min(samples, 4_000_000 // gap.size))
     left = samples
     while left > 0:
         signs = rng.integers(0, 2, (min(at_once, left), gap.size)) * 2 - 1
-        reached += int(np.sum(np.abs(signs @ gap) >= told * (1 - 1e-12)))
+        reached += int(np.sum(np.abs(signs @ gap) >= observed * (1 - 1e-12)))
         left -= len(signs)
     return reached / (samples + 1)
 

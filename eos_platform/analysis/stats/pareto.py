@@ -84,13 +84,13 @@ def _of_many(losses_nm: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 def worst_of(points: pd.DataFrame, objectives: Sequence[Objective] = DEFAULT) -> dict[str, float]:
     """The values hypervolume counts from: an objective's own, else the worst among ``points``."""
-    found = {}
+    worst = {}
     for one in objectives:
         gains = _gain(points, one)
         known = gains[np.isfinite(gains)]
         own = one.worst if one.worst is not None else one.sign * float(known.min()) if len(known) else np.nan
-        found[one.metric] = own
-    return found
+        worst[one.metric] = own
+    return worst
 
 
 def hypervolume(

@@ -78,7 +78,7 @@ def benchmark(
     numbers: dict[str, Any] = {}
     try:
         with asking_bar(console) as tell:
-            for asked in run(loaded, processor, opened, specs, out, about=about, limit=limit, batch=batch, tell=tell):
+            for asked in run(loaded, processor, opened, specs, out, about=about, limit=limit, batch=batch, notify=tell):
                 rows += rows_of(asked)
                 numbers[asked.task.name] = {name: summary_of(asked, name) for name in asked.scores}
     except KeyboardInterrupt:
@@ -102,14 +102,14 @@ def _named(specs: list[tuple[Path, Any]]) -> dict[str, Any]:
     Raises:
         EosError: two files of one name.
     """
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for path, spec in specs:
         name = path.parent.name if path.stem == "operator" and path.parent.name else path.stem
         name = "".join(sign if sign.isalnum() or sign in "-_" else "-" for sign in name)[:60]
-        if name in found or name == "unreduced":
+        if name in result or name == "unreduced":
             raise EosError(f"--operator {path}: name '{name}' is taken; rename the file")
-        found[name] = spec
-    return found
+        result[name] = spec
+    return result
 
 
 def _tasks(tasks: str, root: Path | None, options: list[str] | None) -> list[Any]:
@@ -123,7 +123,7 @@ def _tasks(tasks: str, root: Path | None, options: list[str] | None) -> list[Any
     from eos_platform.tasks.registry import TASKS
 
     names = [name.strip() for name in tasks.split(",") if name.strip()]
-    found = []
+    result = []
     for name in names:
         given = list(options or ())
         if "root" in inspect.signature(TASKS.get_named(name)).parameters:
@@ -131,8 +131,8 @@ def _tasks(tasks: str, root: Path | None, options: list[str] | None) -> list[Any
                 raise EosError(f"task '{name}' needs its download: --root DIR, with DIR/{name} in it")
             place = root / name if len(names) > 1 or (root / name).is_dir() else root
             given.append(f"root={place}")
-        found.append(task_of(name, None, None, "", given))
-    return found
+        result.append(task_of(name, None, None, "", given))
+    return result
 
 
 def _print(console: Any, rows: list[dict[str, Any]], means: dict[str, float]) -> None:

@@ -64,21 +64,23 @@ def lmms(
     done = subprocess.run(words, check=False)
     if done.returncode or not set(left.rglob("*_results.json")) - before:
         raise EosError(f"lmms-eval failed (exit status {done.returncode}) and left no results; what it said is above")
-    found = read_results(left)
+    result = read_results(left)
     table = plain_table(left=("task", "score", "by"), right=("value",))
-    for one in found:
+    for one in result:
         for key, value in one.theirs.items():
             table.add_row(one.task, key, "lmms-eval", f"{value:.4f}")
         for key, value in one.official.items():
             table.add_row(one.task, key, "official", f"{value:.4f}")
-    told = {one.task: {"lmms-eval": dict(one.theirs), "official": dict(one.official)} for one in found}
-    write_atomic(out / SUMMARY, strict_json.dumps(strict_json.plain({"model_args": args, "results": told}), indent=2))
+    reported = {one.task: {"lmms-eval": dict(one.theirs), "official": dict(one.official)} for one in result}
+    write_atomic(
+        out / SUMMARY, strict_json.dumps(strict_json.plain({"model_args": args, "results": reported}), indent=2)
+    )
     terminal.console().print(table)
     if mlflow != "none":
-        _log(mlflow, args, told)
+        _log(mlflow, args, reported)
 
 
-def _log(uri: str, args: dict[str, str], told: dict[str, dict[str, dict[str, float]]]) -> None:
+def _log(uri: str, args: dict[str, str], reported: dict[str, dict[str, dict[str, float]]]) -> None:
     """A run of the experiment ``lmms-eval``."""
     from mlflow import MlflowClient
 
@@ -91,7 +93,7 @@ def _log(uri: str, args: dict[str, str], told: dict[str, dict[str, dict[str, flo
         run = client.create_run(number, run_name=args.get("operator", "unreduced"))
         for key, value in args.items():
             client.log_param(run.info.run_id, key, value)
-        for task, sides in told.items():
+        for task, sides in reported.items():
             for side, values in sides.items():
                 for key, score in values.items():
                     client.log_metric(run.info.run_id, f"{task}/{side}/{key.replace(',', '/')}", score)

@@ -26,7 +26,7 @@ from eos_platform.engine.driver import Interrupted
 from eos_platform.engine.schema.study_file import StudyFile
 from eos_platform.engine.status import search_fields
 from eos_platform.engine.store import optuna_store as store
-from eos_platform.engine.store.run_dir import folder_of, load_study
+from eos_platform.engine.store.run_dir import load_study, run_dir_of
 from eos_platform.engine.strategy.scheduler import course_of
 from eos_platform.engine.study import Study
 from eos_platform.terminal.tables import plain_table
@@ -84,8 +84,8 @@ def pair(study: StudyFile, seed: int) -> dict[str, StudyFile]:
 
 def measured(study: StudyFile, runs: Path) -> Spent:
     """What a study that has been run took."""
-    with store.open_store(folder_of(study, runs), create=False) as told:
-        return spent(study, told.get_trials(deepcopy=False), store.front(told))
+    with store.open_store(run_dir_of(study, runs), create=False) as optuna_study:
+        return spent(study, optuna_study.get_trials(deepcopy=False), store.front(optuna_study))
 
 
 def main(

@@ -28,7 +28,7 @@ from eos_platform.engine.cluster.resources import machines, share
 from eos_platform.engine.driver import job_of, run_trials
 from eos_platform.engine.schema.study_file import StudyFile
 from eos_platform.engine.store import optuna_store as store
-from eos_platform.engine.store.run_dir import folder_of
+from eos_platform.engine.store.run_dir import run_dir_of
 from eos_platform.engine.trial import Functions
 from eos_platform.operators.spec import OperatorSpec, SiteSpec, Target
 from eos_platform.terminal.tables import plain_table
@@ -102,12 +102,12 @@ def ours(folder: Path, trials: int, slots: int) -> None:
         }
     )
     functions = Functions(load=_load, search=_search, evaluate=_evaluate, check=_check)
-    place = folder_of(file, folder)
+    place = run_dir_of(file, folder)
     place.prepare()
     part = share(file, machines({}))
-    with store.open_store(place, create=True) as told:
-        recorder = Recorder(place.mlflow_uri, file.name, told.user_attrs[store.UID], place.mlflow_artifacts)
-        run_trials(place, told, recorder, job_of(place, part, functions), part, terminal.console(quiet=True))
+    with store.open_store(place, create=True) as optuna_study:
+        recorder = Recorder(place.mlflow_uri, file.name, optuna_study.user_attrs[store.UID], place.mlflow_artifacts)
+        run_trials(place, optuna_study, recorder, job_of(place, part, functions), part, terminal.console(quiet=True))
 
 
 def shipped(folder: Path, trials: int, slots: int, reuse: bool = False) -> None:
@@ -119,10 +119,10 @@ def shipped(folder: Path, trials: int, slots: int, reuse: bool = False) -> None:
     folder.mkdir(parents=True)
 
     def train(config: dict[str, float]) -> None:
-        found: dict[str, float] = {}
+        latest: dict[str, float] = {}
 
         def report(step: int, values: dict[str, float]) -> None:
-            tune.report({**values, **found, "accuracy": 0.0, "compute_ratio": 1.0})
+            tune.report({**values, **latest, "accuracy": 0.0, "compute_ratio": 1.0})
 
         accuracy, ratio = work(report, config["budget"])
         tune.report({"accuracy": accuracy, "compute_ratio": ratio})

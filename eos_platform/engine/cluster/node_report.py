@@ -31,20 +31,20 @@ def reporter() -> Callable[[str, str, str], dict[str, str]]:
             with open(path, "rb") as stream:
                 return hashlib.sha256(stream.read()).hexdigest()[:16]
 
-        told = {"python": platform.python_version(), "package": "of no known version"}
+        facts = {"python": platform.python_version(), "package": "of no known version"}
         for name, distribution in (("ray", "ray"), ("torch", "torch"), ("package", "eos-platform")):
             with suppress(importlib.metadata.PackageNotFoundError):
                 # CPU and CUDA builds of one version agree
-                told[name] = importlib.metadata.version(distribution).partition("+")[0]
+                facts[name] = importlib.metadata.version(distribution).partition("+")[0]
         with suppress(ImportError):
             from ray._private.authentication.authentication_utils import is_token_auth_enabled
 
-            told["token"] = "yes" if is_token_auth_enabled() else "no"
+            facts["token"] = "yes" if is_token_auth_enabled() else "no"
 
         for group in groups:
             for point in importlib.metadata.entry_points(group=f"eos_platform.{group}"):
                 if point.dist is not None:
-                    told[plugin + point.dist.name] = point.dist.version
+                    facts[plugin + point.dist.name] = point.dist.version
 
         spec = importlib.util.find_spec("eos_platform")
         if spec is not None and spec.submodule_search_locations:
@@ -56,7 +56,7 @@ def reporter() -> Callable[[str, str, str], dict[str, str]]:
                 if file.endswith((".py", ".safetensors"))
             ]
             lines = [f"{file} {digest(os.path.join(package, file))}" for file in sorted(files)]
-            told["code"] = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+            facts["code"] = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
         if place:
             try:
@@ -64,19 +64,19 @@ def reporter() -> Callable[[str, str, str], dict[str, str]]:
 
                 there, path = fs.FileSystem.from_uri(place) if "://" in place else (fs.LocalFileSystem(), place)
                 with there.open_input_stream(f"{path}/{mark}") as stream:
-                    told["storage"] = "shared" if stream.read() == mark.encode() else "the driver's mark is not there"
+                    facts["storage"] = "shared" if stream.read() == mark.encode() else "the driver's mark is not there"
                 trial = f"{path}/{mark}-{os.getpid()}"
                 with there.open_output_stream(trial) as stream:
                     stream.write(b"")
                 there.delete_file(trial)
             except FileNotFoundError:
-                told["storage"] = "what the driver wrote is not there"
+                facts["storage"] = "what the driver wrote is not there"
             except Exception as error:
-                told["storage"] = (str(error).strip() or type(error).__name__).splitlines()[0]
+                facts["storage"] = (str(error).strip() or type(error).__name__).splitlines()[0]
         if model:
-            told["model"] = "missing"
+            facts["model"] = "missing"
             with suppress(OSError):
-                told["model"] = digest(os.path.join(model, "config.json"))
-        return told
+                facts["model"] = digest(os.path.join(model, "config.json"))
+        return facts
 
     return report

@@ -18,8 +18,8 @@ from eos_platform.tasks.registry import TASKS
 def packages_of(study: StudyFile) -> set[str]:
     """Names of packages, without their versions."""
     costs = {str(study.search.get("cost", "")), *study.constraints.limits, *study.objectives}
-    found = {TASKS.package(name_of(study.task)), *map(COSTS.package, costs), _of_family(study.model)}
-    return {package.rpartition(" ")[0] for package in found if package}
+    result = {TASKS.package(name_of(study.task)), *map(COSTS.package, costs), _of_family(study.model)}
+    return {package.rpartition(" ")[0] for package in result if package}
 
 
 def _of_family(model: str) -> str:

@@ -19,7 +19,7 @@ from ray.tune import Callback
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from eos_platform.common.addresses import masked
-from eos_platform.common.boundary import words_of
+from eos_platform.common.boundary import error_text
 from eos_platform.common.errors import EosError, redact
 from eos_platform.engine.cluster.node_report import PLUGIN, reporter
 from eos_platform.engine.store import checkpoint_storage as storage
@@ -38,7 +38,7 @@ class Node:
     address: str
     resources: Mapping[str, float] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
-    told: Mapping[str, str] = field(default_factory=dict)
+    facts: Mapping[str, str] = field(default_factory=dict)
     wrong: tuple[str, ...] = ()
 
 
@@ -51,62 +51,64 @@ def nodes() -> list[Node]:
     ]
 
 
-def ask(
-    found: Iterable[Node], place: str = "", mark: str = "", model: str = "", patience: float = PATIENCE
+def query_nodes(
+    nodes: Iterable[Node], place: str = "", mark: str = "", model: str = "", timeout: float = PATIENCE
 ) -> list[Node]:
     """What the task says on each node; one that does not answer has ``wrong`` filled."""
     look = ray.remote(num_cpus=0, max_retries=0)(reporter())
-    asked = []
-    for node in found:
+    pending = []
+    for node in nodes:
         here = NodeAffinitySchedulingStrategy(node.id, soft=False)
-        asked.append((node, look.options(scheduling_strategy=here).remote(place, mark, model)))
-    end, answers = time.monotonic() + patience, []
-    for node, reference in asked:
-        told: dict[str, str] = {}
+        pending.append((node, look.options(scheduling_strategy=here).remote(place, mark, model)))
+    end, answers = time.monotonic() + timeout, []
+    for node, reference in pending:
+        facts: dict[str, str] = {}
         wrong: tuple[str, ...] = ()
         try:
-            told = ray.get(reference, timeout=max(1.0, end - time.monotonic()))
+            facts = ray.get(reference, timeout=max(1.0, end - time.monotonic()))
         except ray.exceptions.GetTimeoutError:
             ray.cancel(reference, force=True)
-            wrong = (f"it did not answer within {patience:.0f} s",)
+            wrong = (f"it did not answer within {timeout:.0f} s",)
         except ray.exceptions.RayError as error:
             wrong = (f"nothing runs there: {_line(error)}",)
-        answers.append(Node(node.id, node.address, node.resources, node.labels, told, wrong))
+        answers.append(Node(node.id, node.address, node.resources, node.labels, facts, wrong))
     return answers
 
 
-def judge(node: Node, here: Mapping[str, str], place: str = "", token: bool = True) -> tuple[str, ...]:
+def problems_of(node: Node, here: Mapping[str, str], place: str = "", token: bool = True) -> tuple[str, ...]:
     """What is wrong with a node, compared with the driver (``here``)."""
     if node.wrong:
         return node.wrong
-    told, wrong = node.told, []
+    facts, wrong = node.facts, []
     for name, called in WANTED.items():
-        if name not in told:
+        if name not in facts:
             wrong.append(f"lacks {called}")
-        elif told[name] != here.get(name):
-            wrong.append(f"has {called} {told[name]}, the driver has {here.get(name)}")
+        elif facts[name] != here.get(name):
+            wrong.append(f"has {called} {facts[name]}, the driver has {here.get(name)}")
     ours = here["package"]
     cure = f"install the driver's ({ours}) there, or run with --ship-code"
-    if "code" not in told:
+    if "code" not in facts:
         wrong.append(f"lacks eos-platform: {cure}")
-    elif told["code"] != here["code"]:
-        theirs = told["package"]
+    elif facts["code"] != here["code"]:
+        theirs = facts["package"]
         other = f"other code under the same version of eos-platform ({ours})"
         wrong.append(f"has {other if theirs == ours else f'eos-platform {theirs}, the driver has {ours}'}: {cure}")
     for key in (key for key in here if key.startswith(PLUGIN)):
-        if told.get(key) != here[key]:
+        if facts.get(key) != here[key]:
             package, wanted = key.removeprefix(PLUGIN), here[key]
-            has = f"has {package} {told[key]}, the driver has {wanted}" if key in told else f"lacks {package} {wanted}"
+            has = (
+                f"has {package} {facts[key]}, the driver has {wanted}" if key in facts else f"lacks {package} {wanted}"
+            )
             wrong.append(f"{has}, which the study uses: install the driver's there")
-    if place and told.get("storage") != "shared":
+    if place and facts.get("storage") != "shared":
         wrong.append(
-            f"does not share the storage {masked(place)} ({redact(told.get('storage', 'no answer'))}): "
+            f"does not share the storage {masked(place)} ({redact(facts.get('storage', 'no answer'))}): "
             "set stores.storage to a folder or URL that every node reaches"
         )
-    if "model" in here and told.get("model") != here["model"]:
-        state = "has no" if told.get("model") == "missing" else "has another"
+    if "model" in here and facts.get("model") != here["model"]:
+        state = "has no" if facts.get("model") == "missing" else "has another"
         wrong.append(f"{state} model in the study's model folder: put it at the same path on every node")
-    if token and told.get("token") == "no":
+    if token and facts.get("token") == "no":
         wrong.append(
             "runs without Ray's token: start it with RAY_AUTH_MODE=token, or allow that: RAY_AUTH_MODE=disabled"
         )
@@ -136,11 +138,11 @@ def examine(
     place = place if not place or storage.is_url(place) else str(Path(place).absolute())  # nodes stand elsewhere
     here = reporter()("", "", model)
     here = {key: value for key, value in here.items() if key.removeprefix(PLUGIN) in {key, *packages}}
-    found = [node for node in nodes() if only is None or only(node)]
+    examined = [node for node in nodes() if only is None or only(node)]
     with _marked(place, mark):
-        answers = ask(found, place, mark, model)
+        answers = query_nodes(examined, place, mark, model)
     return [
-        Node(node.id, node.address, node.resources, node.labels, node.told, judge(node, here, place, token))
+        Node(node.id, node.address, node.resources, node.labels, node.facts, problems_of(node, here, place, token))
         for node in answers
     ]
 
@@ -160,13 +162,13 @@ def _marked(place: str, mark: str) -> Any:
             there.delete_file(f"{path}/{mark}")
 
 
-def refuse_unfit(found: Iterable[Node]) -> None:
+def refuse_unfit(nodes: Iterable[Node]) -> None:
     """Stop when a node cannot run the study.
 
     Raises:
         EosError: the first thing wrong, and how many more nodes are.
     """
-    unfit = [node for node in found if node.wrong]
+    unfit = [node for node in nodes if node.wrong]
     if unfit:
         more = f" (and {len(unfit) - 1} more nodes; eos cluster check shows all)" if len(unfit) > 1 else ""
         raise EosError(f"node {unfit[0].address} {unfit[0].wrong[0]}{more}")
@@ -185,7 +187,7 @@ class NodeWatch(Callback):
         self.known = {node.id: node.address for node in nodes()}
         self.looked = time.monotonic()
         self.pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="eos-nodes")
-        self.asked: list[Future[None]] = []
+        self.pending: list[Future[None]] = []
         self.unfit: dict[str, str] = {}  # newcomers, by id
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
@@ -199,13 +201,13 @@ class NodeWatch(Callback):
         for new in now.keys() - self.known.keys():
             self.say(f"node {now[new]} joined")
             if self.examined is not None:
-                self.asked.append(self.pool.submit(self._welcome, new))
+                self.pending.append(self.pool.submit(self._welcome, new))
         self.known = now
 
     def blamed(self) -> str | None:
         """A newcomer that cannot run searches, and so may have been the end of one; None: every node can."""
-        wait(self.asked, timeout=ASKING)
-        self.asked = [asked for asked in self.asked if not asked.done()]
+        wait(self.pending, timeout=ASKING)
+        self.pending = [pending for pending in self.pending if not pending.done()]
         return next((wrong for node, wrong in self.unfit.items() if node in self.known), None)
 
     def _welcome(self, node_id: str) -> None:
@@ -222,4 +224,4 @@ class NodeWatch(Callback):
 
 
 def _line(error: Exception) -> str:
-    return words_of(error)
+    return error_text(error)

@@ -14,7 +14,7 @@ from typing import Any
 
 import ray
 
-from eos_platform.common.boundary import words_of
+from eos_platform.common.boundary import error_text
 from eos_platform.common.console import interrupt
 from eos_platform.common.errors import EosError
 
@@ -71,7 +71,7 @@ def ray_session(address: str = "local", ship_code: bool = False) -> Iterator[Non
         _reachable(address)
         options = {"runtime_env": {"py_modules": [PACKAGE]}} if ship_code else {}
     try:
-        with _deaf_to_hangups():
+        with _ignore_hangups():
             ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, **options)
     except ray.exceptions.AuthenticationError as error:
         raise EosError(f"cannot reach Ray at '{address}': {first_line(error)} ({_TOKEN})") from None
@@ -87,7 +87,7 @@ def ray_session(address: str = "local", ship_code: bool = False) -> Iterator[Non
 
 
 @contextmanager
-def _deaf_to_hangups() -> Iterator[None]:
+def _ignore_hangups() -> Iterator[None]:
     """Start Ray's processes so that a terminal that closes does not end them while the driver stops in order."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -165,4 +165,4 @@ def token_wanted() -> bool:
 
 def first_line(error: Exception) -> str:
     """The error's first line, without passwords."""
-    return words_of(error)
+    return error_text(error)

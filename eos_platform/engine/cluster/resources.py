@@ -122,10 +122,10 @@ def machines(labels: Mapping[str, str]) -> list[dict[str, float]]:
     Args:
         labels: Ray's selectors: ``value``, ``!value``, ``in(a, b)`` or ``!in(a, b)`` for each label.
     """
-    return [dict(node.resources) for node in nodes() if wears(node.labels, labels)]
+    return [dict(node.resources) for node in nodes() if matches_labels(node.labels, labels)]
 
 
-def wears(has: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
+def matches_labels(has: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
     """Whether a node's labels satisfy selectors."""
     for name, selector in wanted.items():
         negated, words = selector.startswith("!"), selector.removeprefix("!")
@@ -168,7 +168,7 @@ def watch(
 
 def _may_search(node: Node, part: Share) -> bool:
     wanted = {"CPU": part.cpu, "GPU": part.gpu, "memory": float(part.memory)}
-    return wears(node.labels, dict(part.labels)) and _fits(wanted, node.resources) > 0
+    return matches_labels(node.labels, dict(part.labels)) and _fits(wanted, node.resources) > 0
 
 
 def remotely(function: Callable[..., Any], part: Share) -> Callable[..., Any]:

@@ -52,20 +52,20 @@ def holds(dimension: Dimension, values: Mapping[str, Any]) -> bool:
 
 def active(space: Space, values: Mapping[str, Any]) -> dict[str, Any]:
     """Those of ``values`` whose conditions hold, in their order."""
-    found: dict[str, Any] = {}
+    chosen: dict[str, Any] = {}
     for name in ordered(space):
-        if name in values and holds(space[name], found):
-            found[name] = values[name]
-    return {name: found[name] for name in values if name in found}
+        if name in values and holds(space[name], chosen):
+            chosen[name] = values[name]
+    return {name: chosen[name] for name in values if name in chosen}
 
 
 def suggest(trial: BaseTrial, space: Space) -> dict[str, Any]:
     """Have ``trial`` choose every field that varies."""
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for name in ordered(space):
-        if holds(space[name], found):
-            found[name] = space[name].ask(trial, name)
-    return found
+        if holds(space[name], values):
+            values[name] = space[name].ask(trial, name)
+    return values
 
 
 def grid_size(space: Space) -> int:

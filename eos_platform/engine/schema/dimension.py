@@ -85,34 +85,34 @@ class Dimension(BaseModel):
 
     def ask(self, trial: BaseTrial, name: str) -> Any:
         """Have ``trial`` choose the field's value."""
-        told: Any
+        stored: Any
         if self.float_range:
-            told = trial.suggest_float(name, *self.float_range, log=self.log, step=self.step)
+            stored = trial.suggest_float(name, *self.float_range, log=self.log, step=self.step)
         elif self.int_range:
-            told = trial.suggest_int(name, *self.int_range, log=self.log, step=int(self.step or 1))
+            stored = trial.suggest_int(name, *self.int_range, log=self.log, step=int(self.step or 1))
         else:
-            told = trial.suggest_categorical(name, [label(value) for value in self.choice or ()])
-        return self.value(told)
+            stored = trial.suggest_categorical(name, [label(value) for value in self.choice or ()])
+        return self.value(stored)
 
-    def told(self, value: Any) -> Any:
+    def to_optuna(self, value: Any) -> Any:
         """What Optuna is told for the field's value: the other way round.
 
         Raises:
             ValueError: the dimension does not hold it.
         """
-        distribution, told = self.distribution(), label(value)
+        distribution, stored = self.distribution(), label(value)
         try:
-            if distribution._contains(distribution.to_internal_repr(told)):
-                return told
+            if distribution._contains(distribution.to_internal_repr(stored)):
+                return stored
         except (TypeError, ValueError):
             pass
         raise ValueError(f"{value!r} is outside of the space")
 
-    def value(self, told: Any) -> Any:
+    def value(self, stored: Any) -> Any:
         """The field's value that Optuna's value stands for."""
         if self.choice is None:
-            return told
-        return next((value for value in self.choice if label(value) == told), told)
+            return stored
+        return next((value for value in self.choice if label(value) == stored), stored)
 
 
 def label(value: Any) -> Any:

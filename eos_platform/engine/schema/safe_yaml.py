@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from eos_platform.common import strict_yaml
-from eos_platform.common.boundary import words_of
+from eos_platform.common.boundary import error_text
 from eos_platform.common.errors import EosError, shown
 from eos_platform.common.printable import printable
 from eos_platform.engine.schema.bounded_yaml import Bounded
@@ -34,7 +34,7 @@ def parse(text: str, where: str) -> Any:
         if isinstance(error, KeyError) and error.args:
             reason = f"no value for {shown(error.args[0])}"
         else:
-            reason = words_of(error) if isinstance(error, ValueError) else "a value that its tag cannot have"
+            reason = error_text(error) if isinstance(error, ValueError) else "a value that its tag cannot have"
         raise EosError(f"{where}: not YAML: {reason}") from None
 
 

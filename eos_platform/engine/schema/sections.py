@@ -37,7 +37,7 @@ class Scheduler(Section):
     name: Literal["none", "moasha"] = "none"
     grace: Int | None = Field(default=None, ge=1)  # steps no search is stopped before; the first rung
     reduction: Real = Field(default=3.0, ge=1.1, le=100.0)  # one in so many goes on, and rungs lie so far apart
-    least: Int = Field(default=4, ge=2)  # searches that must have come to a rung before it stops one
+    min_searches: Int = Field(default=4, ge=2)  # searches that must have come to a rung before it stops one
     tie_break: Literal["epsilon-net", "crowding"] = "epsilon-net"
     spare_front: Flag = True  # a search that no other dominates at its rung always goes on
     reach_budget: Flag = True  # one whose compute cannot come down to its budget stops
@@ -100,7 +100,7 @@ class WarmStart(Section):
     operators: tuple[str, ...] = ()  # operator files: the settings of the searches that found them, else their cost
     designs: tuple[str, ...] = ()  # hand-designed operators: a search at the cost of each as its authors set it
     parameters: Flag = False  # each search starts from the parameters of the operator nearest to its budget
-    most: Int | None = Field(default=None, ge=1)  # searches begun with; default: half of the study
+    max_searches: Int | None = Field(default=None, ge=1)  # searches begun with; default: half of the study
 
     @field_validator("studies", "operators", "designs", mode="before")
     @classmethod

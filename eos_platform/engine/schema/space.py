@@ -86,7 +86,7 @@ def corners(space: Mapping[str, Dimension]) -> Iterator[dict[str, Any]]:
     seen: set[str] = set()
     for names in [tuple(ends)] if few else itertools.combinations(ends, 2):
         for values in itertools.product(*(ends[name] for name in names)):
-            rest = {} if few else {name: found[0] for name, found in ends.items()}
+            rest = {} if few else {name: extremes[0] for name, extremes in ends.items()}
             corner = active(space, {**rest, **dict(zip(names, values, strict=True))})
             if conditional and repr(corner) in seen:
                 continue

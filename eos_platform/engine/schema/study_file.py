@@ -48,10 +48,10 @@ class Resources(Section):
     def _bytes(cls, value: Any) -> Any:
         if not isinstance(value, str):
             return value
-        found = re.fullmatch(r"([0-9]{1,18}(?:\.[0-9]{1,18})?) ?([KMGT])(i?)B", value)
-        if found is None:
+        match = re.fullmatch(r"([0-9]{1,18}(?:\.[0-9]{1,18})?) ?([KMGT])(i?)B", value)
+        if match is None:
             raise ValueError(f"must be a number of bytes, or such as 4GiB or 500MB, not {shown(value)}")
-        number, unit, binary = found.groups()
+        number, unit, binary = match.groups()
         return int(float(number) * (1024 if binary else 1000) ** ("KMGT".index(unit) + 1))
 
     @field_validator("gpu", mode="before")

@@ -11,12 +11,12 @@ from eos_platform.common.addresses import sqlite_path
 from eos_platform.common.errors import EosError
 from eos_platform.engine.store import checkpoint_storage as storage
 from eos_platform.engine.store.optuna_store import UID
-from eos_platform.engine.store.run_dir import Folder
+from eos_platform.engine.store.run_dir import RunDir
 
 EARLIER = ".earlier"  # in the runs folder; no study can have this name
 
 
-def put_away(folder: Folder, told: optuna.Study) -> Path:
+def archive_study(run_dir: RunDir, optuna_study: optuna.Study) -> Path:
     """Move the study's folder aside; in a store outside it, rename the study. Where the folder is now.
 
     Its runs stay in MLflow: a new study has an identity of its own there. Only for the driver that holds the study.
@@ -24,21 +24,24 @@ def put_away(folder: Folder, told: optuna.Study) -> Path:
     Raises:
         EosError: the folder cannot be moved.
     """
-    name = f"{folder.study.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    name = f"{run_dir.study.name}-{time.strftime('%Y%m%d-%H%M%S')}"
     # the folder first: a kill after it leaves a study that --fresh finds again, one before it leaves all as it was
-    target = folder.runs / EARLIER / name
+    target = run_dir.runs / EARLIER / name
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        folder.path.rename(target)
+        run_dir.path.rename(target)
     except OSError as error:
-        raise EosError(f"cannot move {folder.path} to {target}: {error.strerror or error}") from None
-    if folder.shared and storage.claimed(folder.states) in (None, told.user_attrs.get(UID)):
-        storage.forget(folder.states)  # half-done searches of the old study: a new one's must not go on from them
-    path = sqlite_path(folder.optuna_url)
-    if path is None or path.parent != folder.path:
-        store = told._storage
+        raise EosError(f"cannot move {run_dir.path} to {target}: {error.strerror or error}") from None
+    if run_dir.shared and storage.claimed(run_dir.states) in (None, optuna_study.user_attrs.get(UID)):
+        storage.forget(run_dir.states)  # half-done searches of the old study: a new one's must not go on from them
+    path = sqlite_path(run_dir.optuna_url)
+    if path is None or path.parent != run_dir.path:
+        store = optuna_study._storage
         optuna.copy_study(
-            from_study_name=told.study_name, from_storage=store, to_storage=store, to_study_name=f"{name} (earlier)"
+            from_study_name=optuna_study.study_name,
+            from_storage=store,
+            to_storage=store,
+            to_study_name=f"{name} (earlier)",
         )
-        optuna.delete_study(study_name=told.study_name, storage=store)
+        optuna.delete_study(study_name=optuna_study.study_name, storage=store)
     return target

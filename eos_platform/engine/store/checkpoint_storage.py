@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from eos_platform.common.addresses import masked, secret
-from eos_platform.common.boundary import words_of
+from eos_platform.common.boundary import error_text
 from eos_platform.common.errors import EosError, unknown
 
 SCHEMES = ("s3", "gs", "abfs", "abfss", "hdfs", "file")  # what pyarrow opens by URL
@@ -223,4 +223,4 @@ def forget(place: str) -> None:
 
 
 def _line(error: Exception) -> str:
-    return words_of(error)
+    return error_text(error)

@@ -105,7 +105,7 @@ class Lease:
 
     def _watch(self, first: dict[str, Any], note: Callable[[str], None]) -> None:
         """Return once the holder has been silent long enough."""
-        until, told = time.monotonic() + self.expiry, time.monotonic() + 2 * self.beat
+        until, notify_at = time.monotonic() + self.expiry, time.monotonic() + 2 * self.beat
         while time.monotonic() < until:
             time.sleep(min(self.beat, self.expiry) / 4)
             now = self._read() or first
@@ -114,8 +114,8 @@ class Lease:
                 return
             if (now["holder"], now["beat"]) != (first["holder"], first["beat"]):
                 raise self._refusal(now)
-            if time.monotonic() > told:
-                told = float("inf")
+            if time.monotonic() > notify_at:
+                notify_at = float("inf")
                 note(f"the last driver (process {first['process']} on {first['host']}) is silent; waiting to be sure")
 
     def check(self) -> None:

@@ -20,14 +20,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from eos_platform.common import strict_json, strict_yaml
 from eos_platform.common.addresses import masked, sqlite_path
-from eos_platform.common.boundary import words_of
+from eos_platform.common.boundary import error_text
 from eos_platform.common.errors import EosError
 from eos_platform.common.files import is_there
 from eos_platform.common.strict_types import WORDS
 from eos_platform.engine.schema.study_file import StudyFile
 from eos_platform.engine.store.migrate import current_identity, rename_parameters
-from eos_platform.engine.store.retry import StoreAway, quiet_outages, reason
-from eos_platform.engine.store.run_dir import Folder
+from eos_platform.engine.store.retry import StoreUnavailable, quiet_outages, reason
+from eos_platform.engine.store.run_dir import RunDir
 from eos_platform.objectives import DEFAULT
 from eos_platform.protocols import Objective
 
@@ -76,8 +76,8 @@ def digest(identity: dict[str, Any]) -> str:
 
 
 @contextmanager
-def open_store(folder: Folder, *, create: bool, another: bool = False) -> Iterator[optuna.Study]:
-    """The Optuna study of ``folder``, made when it is not there and ``create`` says so.
+def open_store(run_dir: RunDir, *, create: bool, another: bool = False) -> Iterator[optuna.Study]:
+    """The Optuna study of ``run_dir``, made when it is not there and ``create`` says so.
 
     Args:
         another: take a study of that name whatever it is of.
@@ -88,7 +88,7 @@ def open_store(folder: Folder, *, create: bool, another: bool = False) -> Iterat
         StoreAway: it stopped answering within the block.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study, url = folder.study, folder.optuna_url
+    study, url = run_dir.study, run_dir.optuna_url
     try:
         missing = not create and not exists(url)
     except (OSError, ValueError) as error:
@@ -104,7 +104,9 @@ def open_store(folder: Folder, *, create: bool, another: bool = False) -> Iterat
     try:
         yield _load_whole(storage, study, create, another)
     except (StorageInternalError, SQLAlchemyError) as error:  # what nobody waits for, such as taking the lease
-        raise StoreAway(f"the Optuna store cannot be used ({reason(error)}); nothing finished is lost") from error
+        raise StoreUnavailable(
+            f"the Optuna store cannot be used ({reason(error)}); nothing finished is lost"
+        ) from error
     finally:
         storage.remove_session()
         storage.engine.dispose()
@@ -114,8 +116,8 @@ def _engine_options(url: str) -> dict[str, Any]:
     """SQLAlchemy's: a server may restart, so connections are tried before they are used."""
     if url.startswith("sqlite"):
         return {"connect_args": {"timeout": 60}}
-    patience = {"connect_args": {"connect_timeout": 10}} if url.startswith("postgresql") else {}
-    return {"pool_pre_ping": True, **patience}
+    timeouts = {"connect_args": {"connect_timeout": 10}} if url.startswith("postgresql") else {}
+    return {"pool_pre_ping": True, **timeouts}
 
 
 def _load_whole(storage: RDBStorage, study: StudyFile, create: bool, another: bool) -> optuna.Study:
@@ -125,44 +127,44 @@ def _load_whole(storage: RDBStorage, study: StudyFile, create: bool, another: bo
     except (EosError, StorageInternalError, SQLAlchemyError):
         raise
     except Exception as error:
-        raise EosError(f"study '{study.name}': its Optuna store cannot be read: {words_of(error)}") from error
+        raise EosError(f"study '{study.name}': its Optuna store cannot be read: {error_text(error)}") from error
 
 
 def _load(storage: RDBStorage, study: StudyFile, create: bool, another: bool) -> optuna.Study:
     try:
-        told = optuna.load_study(study_name=study.name, storage=storage)
+        optuna_study = optuna.load_study(study_name=study.name, storage=storage)
     except KeyError:
         if not create:
             raise NotRun(f"study '{study.name}' has not been run: the store does not know it") from None
         axes = directions(study.axes)
-        told = optuna.create_study(study_name=study.name, storage=storage, directions=axes, load_if_exists=True)
-    if create and DIGEST not in told.user_attrs and not told.get_trials(deepcopy=False):
+        optuna_study = optuna.create_study(study_name=study.name, storage=storage, directions=axes, load_if_exists=True)
+    if create and DIGEST not in optuna_study.user_attrs and not optuna_study.get_trials(deepcopy=False):
         # the digest comes last: a driver killed in between leaves a study that the next one gives its identity
-        told.set_user_attr(IDENTITY, study.identity())
-        told.set_user_attr(UID, uuid.uuid4().hex)
-        told.set_user_attr(DIGEST, digest(study.identity()))
+        optuna_study.set_user_attr(IDENTITY, study.identity())
+        optuna_study.set_user_attr(UID, uuid.uuid4().hex)
+        optuna_study.set_user_attr(DIGEST, digest(study.identity()))
     if not another:
-        refuse_another(told, study)
-    if create and told.metric_names is None:  # earlier versions gave none; optuna-dashboard shows them
+        refuse_another(optuna_study, study)
+    if create and optuna_study.metric_names is None:  # earlier versions gave none; optuna-dashboard shows them
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
-            told.set_metric_names([one.metric for one in study.axes])
-    return told
+            optuna_study.set_metric_names([one.metric for one in study.axes])
+    return optuna_study
 
 
-def bring_up_to_date(told: optuna.Study) -> None:
+def bring_up_to_date(optuna_study: optuna.Study) -> None:
     """Bring the store of an earlier version under today's names. Only for the driver that holds the study."""
-    identity = told.user_attrs.get(IDENTITY)
+    identity = optuna_study.user_attrs.get(IDENTITY)
     if (current := current_identity(identity)) == identity:
         return
-    rename_parameters(told, engine_of(told))
-    told.set_user_attr(IDENTITY, current)
-    told.set_user_attr(DIGEST, digest(current))
+    rename_parameters(optuna_study, engine_of(optuna_study))
+    optuna_study.set_user_attr(IDENTITY, current)
+    optuna_study.set_user_attr(DIGEST, digest(current))
 
 
-def engine_of(told: optuna.Study) -> Engine:
+def engine_of(optuna_study: optuna.Study) -> Engine:
     """The database behind the study."""
-    storage: Any = told._storage  # a cache in front of the one that knows
+    storage: Any = optuna_study._storage  # a cache in front of the one that knows
     return getattr(storage, "_backend", storage).engine
 
 
@@ -176,13 +178,13 @@ def exists(url: str) -> bool:
     return path is None or is_there(path, "Optuna store")
 
 
-def refuse_another(told: optuna.Study, study: StudyFile) -> None:
+def refuse_another(optuna_study: optuna.Study, study: StudyFile) -> None:
     """Stop when the store holds a study of the same name that is not this one.
 
     Raises:
         EosError: naming the first difference.
     """
-    attrs = told.user_attrs
+    attrs = optuna_study.user_attrs
     if attrs.get(DIGEST) == digest(study.identity()):
         return
     identity = attrs.get(IDENTITY)
@@ -200,11 +202,11 @@ def _differences(stored: Any, given: Any, path: str = "") -> Iterator[str]:
     if isinstance(stored, dict) and isinstance(given, dict):
         for key in [*stored, *(key for key in given if key not in stored)]:
             yield from _differences(stored.get(key), given.get(key), f"{path}.{key}" if path else str(key))
-    elif strict_json.dumps(stored) != strict_json.dumps(given) and not _said_alike(stored, given):
+    elif strict_json.dumps(stored) != strict_json.dumps(given) and not _same_value(stored, given):
         yield f"{path} was {strict_json.dumps(stored)}, not {strict_json.dumps(given)}"
 
 
-def _said_alike(stored: Any, given: Any) -> bool:
+def _same_value(stored: Any, given: Any) -> bool:
     """Whether the same word of a file was read in two ways: once ``1e-3`` was a word, and ``yes`` was none."""
     if isinstance(stored, bool) and isinstance(given, str):
         return WORDS.get(given.lower()) is stored
@@ -213,7 +215,7 @@ def _said_alike(stored: Any, given: Any) -> bool:
 
 
 def _first_line(error: Exception) -> str:
-    return words_of(getattr(error, "orig", None) or error)
+    return error_text(getattr(error, "orig", None) or error)
 
 
 def retried(trials: Iterable[FrozenTrial]) -> set[int]:
@@ -237,13 +239,13 @@ def ended_well(trial: FrozenTrial) -> bool:
     return trial.state.is_finished() and trial.user_attrs.get(FAILURE) not in (INTERRUPTED, WORKER_DIED)
 
 
-def refuse_failure(told: optuna.Study) -> None:
+def refuse_failure(optuna_study: optuna.Study) -> None:
     """Stop when there is nothing to compare.
 
     Raises:
         EosError: every search failed; why the first one did.
     """
-    ended = finished(told.get_trials(deepcopy=False))
+    ended = finished(optuna_study.get_trials(deepcopy=False))
     if ended and all(trial.state == TrialState.FAIL for trial in ended):
         raise EosError(f"every search failed; first: {ended[0].user_attrs.get(FAILURE, 'no reason known')}")
 
@@ -256,7 +258,7 @@ def root(trials: Iterable[FrozenTrial], number: int) -> int:
     return number
 
 
-def settle(told: optuna.Study, live: Container[int] = ()) -> int:
+def requeue_lost_trials(optuna_study: optuna.Study, live: Container[int] = ()) -> int:
     """Tell trials whose driver went away FAIL, and queue the same parameters again. How many.
 
     The retry is queued before its trial is told, so a kill in between loses and doubles nothing. A trial that was
@@ -265,20 +267,20 @@ def settle(told: optuna.Study, live: Container[int] = ()) -> int:
     Args:
         live: numbers of trials that are under way and stay so.
     """
-    trials = told.get_trials(deepcopy=False)
+    trials = optuna_study.get_trials(deepcopy=False)
     again = retried(trials)
     lost = [trial for trial in trials if trial.state == TrialState.RUNNING and trial.number not in live]
     for trial in lost:
         if trial.number not in again and not is_blank(trial):
-            _queue_again(told, trial)
-        live_trial = optuna.trial.Trial(told, trial._trial_id)
+            _queue_again(optuna_study, trial)
+        live_trial = optuna.trial.Trial(optuna_study, trial._trial_id)
         live_trial.set_user_attr(FAILURE, INTERRUPTED)
         live_trial.set_user_attr(AGAIN, True)
-        told.tell(trial.number, state=TrialState.FAIL)
+        optuna_study.tell(trial.number, state=TrialState.FAIL)
     for trial in trials:
         if trial.user_attrs.get(AGAIN) and trial.state.is_finished() and trial.number not in again:
             if not is_blank(trial):
-                _queue_again(told, trial)
+                _queue_again(optuna_study, trial)
             lost.append(trial)
     return sum(not is_blank(trial) for trial in lost)
 
@@ -297,10 +299,10 @@ def _queued_params(trial: FrozenTrial) -> dict[str, Any]:
     return dict(trial.system_attrs.get("fixed_params", {}))
 
 
-def _queue_again(told: optuna.Study, trial: FrozenTrial) -> None:
+def _queue_again(optuna_study: optuna.Study, trial: FrozenTrial) -> None:
     kept = {name: value for name, value in trial.user_attrs.items() if name not in OUTCOME}
     # a queued trial that the driver died upon taking up may not have all its parameters yet
-    told.enqueue_trial({**_queued_params(trial), **trial.params}, user_attrs={**kept, RETRY_OF: trial.number})
+    optuna_study.enqueue_trial({**_queued_params(trial), **trial.params}, user_attrs={**kept, RETRY_OF: trial.number})
 
 
 def proposals(trials: Iterable[FrozenTrial]) -> int:
@@ -311,36 +313,36 @@ def proposals(trials: Iterable[FrozenTrial]) -> int:
     return sum(RETRY_OF not in trial.user_attrs and not is_blank(trial) for trial in trials)
 
 
-def run_id(told: optuna.Study, trial: FrozenTrial) -> str | None:
+def run_id(optuna_study: optuna.Study, trial: FrozenTrial) -> str | None:
     """The MLflow run of a trial; a run made after the trial had ended is noted with the study."""
-    return trial.user_attrs.get(RUN_ID) or told.user_attrs.get(RUN_IDS, {}).get(str(trial.number))
+    return trial.user_attrs.get(RUN_ID) or optuna_study.user_attrs.get(RUN_IDS, {}).get(str(trial.number))
 
 
-def join_runs(told: optuna.Study, runs: Mapping[int, str]) -> None:
+def join_runs(optuna_study: optuna.Study, runs: Mapping[int, str]) -> None:
     """Note the MLflow runs (by trial number) of trials that ended before they had one."""
-    known = dict(told.user_attrs.get(RUN_IDS, {}))
+    known = dict(optuna_study.user_attrs.get(RUN_IDS, {}))
     late = {
         str(trial.number): runs[trial.number]
-        for trial in told.get_trials(deepcopy=False)
+        for trial in optuna_study.get_trials(deepcopy=False)
         if trial.number in runs and trial.user_attrs.get(RUN_ID) is None
     }
     if late != known:
-        told.set_user_attr(RUN_IDS, late)
+        optuna_study.set_user_attr(RUN_IDS, late)
 
 
-def front(told: optuna.Study) -> list[FrozenTrial]:
+def front(optuna_study: optuna.Study) -> list[FrozenTrial]:
     """Feasible, non-dominated trials, each point once: the best in the second objective first.
 
     That is by rising compute ratio, unless the study has others.
     """
-    signs = [1 if direction == StudyDirection.MAXIMIZE else -1 for direction in told.directions]
+    signs = [1 if direction == StudyDirection.MAXIMIZE else -1 for direction in optuna_study.directions]
 
     def order(trial: FrozenTrial) -> tuple[float, ...]:
         first, *others = (-sign * value for sign, value in zip(signs, trial.values, strict=True))
         return (*others, first, trial.number)
 
     seen, best = set(), []
-    for trial in sorted(told.best_trials, key=order):
+    for trial in sorted(optuna_study.best_trials, key=order):
         point = tuple(trial.values)
         if point not in seen and all(map(math.isfinite, point)):
             seen.add(point)
@@ -348,17 +350,17 @@ def front(told: optuna.Study) -> list[FrozenTrial]:
     return best
 
 
-def mark_compared(told: optuna.Study, study: StudyFile) -> None:
+def mark_compared(optuna_study: optuna.Study, study: StudyFile) -> None:
     """Note that the final comparison covers all trials there are."""
-    told.set_user_attr(COMPARED, _comparison(told, study))
+    optuna_study.set_user_attr(COMPARED, _comparison(optuna_study, study))
 
 
-def is_compared(told: optuna.Study, study: StudyFile) -> bool:
+def is_compared(optuna_study: optuna.Study, study: StudyFile) -> bool:
     """Whether every trial ended and the final comparison covers them all, as the study file wants it."""
-    if len(finished(told.get_trials(deepcopy=False))) < study.trials:
+    if len(finished(optuna_study.get_trials(deepcopy=False))) < study.trials:
         return False
-    return told.user_attrs.get(COMPARED) == _comparison(told, study)
+    return optuna_study.user_attrs.get(COMPARED) == _comparison(optuna_study, study)
 
 
-def _comparison(told: optuna.Study, study: StudyFile) -> dict[str, Any]:
-    return {"trials": len(told.get_trials(deepcopy=False)), "final": study.final.model_dump(mode="json")}
+def _comparison(optuna_study: optuna.Study, study: StudyFile) -> dict[str, Any]:
+    return {"trials": len(optuna_study.get_trials(deepcopy=False)), "final": study.final.model_dump(mode="json")}

@@ -10,18 +10,18 @@ from typing import TypeVar
 from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
-from eos_platform.common.boundary import words_of
+from eos_platform.common.boundary import error_text
 from eos_platform.common.errors import EosError
 
-PATIENCE = 120.0  # seconds
+RETRY_SECONDS = 120.0  # seconds
 T = TypeVar("T")
 
 
-class StoreAway(EosError):
+class StoreUnavailable(EosError):
     """The store did not come back in time. Everything finished is in it: the study can go on later."""
 
 
-class Patience:
+class Retry:
     """Repeats what a store refuses until the store answers again.
 
     Args:
@@ -32,7 +32,7 @@ class Patience:
 
     def __init__(
         self,
-        seconds: float = PATIENCE,
+        seconds: float = RETRY_SECONDS,
         note: Callable[[str], None] = lambda text: None,
         check: Callable[[], None] = lambda: None,
     ) -> None:
@@ -44,25 +44,27 @@ class Patience:
         Raises:
             StoreAway: the store stayed away.
         """
-        until, pause, told = time.monotonic() + self.seconds, 0.1, False
+        until, pause, notified = time.monotonic() + self.seconds, 0.1, False
         while True:
             self.check()
             try:
                 return work()
             except (StorageInternalError, SQLAlchemyError) as error:
-                if not passing(error):
+                if not is_transient(error):
                     raise
-                said = reason(error)
+                message = reason(error)
                 if time.monotonic() + pause > until:
-                    raise StoreAway(f"the Optuna store cannot be used ({said}); nothing finished is lost") from error
-                if not told:
-                    told = True
-                    self.note(f"the Optuna store cannot be used ({said}); trying for {self.seconds:.0f} s")
+                    raise StoreUnavailable(
+                        f"the Optuna store cannot be used ({message}); nothing finished is lost"
+                    ) from error
+                if not notified:
+                    notified = True
+                    self.note(f"the Optuna store cannot be used ({message}); trying for {self.seconds:.0f} s")
             time.sleep(pause)
             pause = min(2.0, 1.5 * pause)
 
 
-def passing(error: BaseException) -> bool:
+def is_transient(error: BaseException) -> bool:
     """Whether it is the store's state that is wrong, not what it was told."""
     cause: BaseException | None = error
     while cause is not None:
@@ -76,7 +78,7 @@ def reason(error: BaseException) -> str:
     """The database's own words, in one line and without passwords."""
     while error.__cause__ is not None and not isinstance(error, SQLAlchemyError):
         error = error.__cause__
-    return words_of(getattr(error, "orig", None) or error)
+    return error_text(getattr(error, "orig", None) or error)
 
 
 def quiet_outages() -> None:

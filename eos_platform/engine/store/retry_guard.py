@@ -24,7 +24,7 @@ RESULT, BEGUN = "result.json", "begun.json"
 STARTS = 3  # without getting further
 
 
-class Attempts:
+class RetryGuard:
     """The attempts at one search.
 
     Args:
@@ -37,9 +37,9 @@ class Attempts:
 
     def result(self) -> dict[str, Any] | None:
         """What an earlier attempt found, if it came to its end."""
-        found = self._read(RESULT)
-        same = SEARCH.current(found.get("search")) == self.search
-        return found["result"] if same and _sound(found.get("result")) else None
+        result = self._read(RESULT)
+        same = SEARCH.current(result.get("search")) == self.search
+        return result["result"] if same and _sound(result.get("result")) else None
 
     def keep(self, result: dict[str, Any]) -> None:
         """Keep the result until the store has it. A disk that is full costs no more than this safety."""
@@ -54,10 +54,10 @@ class Attempts:
         Raises:
             EosError: too many ended where they began.
         """
-        found = self._read(BEGUN)
+        begun = self._read(BEGUN)
         saved = self._saved()
-        same = found.get("session") == session and found.get("saved") == saved
-        earlier = found.get("starts", 0)
+        same = begun.get("session") == session and begun.get("saved") == saved
+        earlier = begun.get("starts", 0)
         starts = (earlier if same and isinstance(earlier, int) else 0) + 1
         if starts > STARTS:
             raise EosError(
@@ -73,8 +73,8 @@ class Attempts:
 
     def _read(self, name: str) -> dict[str, Any]:
         with suppress(EosError):
-            found = strict_json.loads(read_text(self.folder / name, "attempt"))
-            return found if isinstance(found, dict) else {}
+            data = strict_json.loads(read_text(self.folder / name, "attempt"))
+            return data if isinstance(data, dict) else {}
         return {}
 
     def _write(self, name: str, values: dict[str, Any]) -> None:
@@ -86,11 +86,11 @@ def _sound(result: Any) -> bool:
     """Whether this can be what a search found: finite numbers, and an operator."""
     if not isinstance(result, dict) or not isinstance(result.get("kept", ""), str):
         return False
-    found = trial_result.read(result, DEFAULT)
-    if found is None or not trial_result.sound(found):
+    parsed = trial_result.read(result, DEFAULT)
+    if parsed is None or not trial_result.sound(parsed):
         return False
     try:
-        OperatorSpec.from_json(found.operator)
+        OperatorSpec.from_json(parsed.operator)
     except (EosError, TypeError):
         return False
     return True

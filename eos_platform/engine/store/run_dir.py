@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eos_platform.common.addresses import of_sqlite, remember, sqlite_path
-from eos_platform.common.boundary import words_of
+from eos_platform.common.boundary import error_text
 from eos_platform.common.errors import EosError, expected
 from eos_platform.common.files import as_path, shown_path
 from eos_platform.engine.schema.study_file import StudyFile, find, forgets, load
@@ -21,7 +21,7 @@ RUNS = "eos-runs"
 
 
 @dataclass(frozen=True)
-class Folder:
+class RunDir:
     """Paths of one study under the runs folder."""
 
     runs: Path
@@ -151,9 +151,9 @@ class Folder:
                 stream.truncate(0)
 
 
-def folder_of(study: StudyFile, runs: str | Path = RUNS) -> Folder:
+def run_dir_of(study: StudyFile, runs: str | Path = RUNS) -> RunDir:
     """The study's folder under ``runs``, absolute: workers have other working directories."""
-    return Folder(Path(runs).absolute(), study)
+    return RunDir(Path(runs).absolute(), study)
 
 
 def studies_in(runs: str | Path) -> dict[str, Path]:
@@ -165,7 +165,7 @@ def studies_in(runs: str | Path) -> dict[str, Path]:
     try:
         return {path.parent.name: path for path in sorted(Path(runs).glob("*/study.yaml"))}
     except (OSError, ValueError) as error:
-        raise EosError(f"cannot read the runs folder {shown_path(runs)}: {words_of(error)}") from None
+        raise EosError(f"cannot read the runs folder {shown_path(runs)}: {error_text(error)}") from None
 
 
 def load_study(source: str | Path, overrides: Iterable[str] = (), runs: str | Path = RUNS) -> StudyFile:

@@ -33,12 +33,12 @@ class RayTrial:
 
 def read(storage: Path) -> dict[str, RayTrial]:
     """All trials of all drivers of a study, by Ray's id."""
-    found = {}
+    trials = {}
     for path in _files(storage):
         for trial, _ in _trials(path):
             with suppress(KeyError, TypeError, ValueError):  # of another form than Tune gives it
-                found[trial["trial_id"]] = RayTrial(trial["trial_id"], int(trial["config"]["number"]), trial["status"])
-    return found
+                trials[trial["trial_id"]] = RayTrial(trial["trial_id"], int(trial["config"]["number"]), trial["status"])
+    return trials
 
 
 def close(storage: Path, trials: Iterable[FrozenTrial]) -> int:
@@ -51,7 +51,7 @@ def close(storage: Path, trials: Iterable[FrozenTrial]) -> int:
         for trial in trials
         if store.RAY_ID in trial.user_attrs and trial.state.is_finished()
     }
-    mended = 0
+    repaired = 0
     for path in _files(storage):
         with suppress(Exception):  # a snapshot is a copy: no reason to stop a study
             whole = json.loads(read_text(path, "snapshot"))
@@ -64,8 +64,8 @@ def close(storage: Path, trials: Iterable[FrozenTrial]) -> int:
                     changed += 1
             if changed:
                 write_atomic(path, json.dumps(whole, indent=2))
-                mended += changed
-    return mended
+                repaired += changed
+    return repaired
 
 
 def _files(storage: Path) -> Iterator[Path]:

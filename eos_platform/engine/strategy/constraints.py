@@ -61,13 +61,13 @@ def violations(
     constraints: Constraints, budget: float, measured: Mapping[str, float], cost: str = COMPUTE
 ) -> list[str]:
     """What an operator violates, in words; all has been measured (``missing``)."""
-    found = []
+    violated = []
     for bound in bounds(constraints, budget, cost):
         value = measured[bound.measure]
         if bound.excess(value) > 0:
             sign = "<" if bound.least else ">"
-            found.append(f"{bound.measure} {value:.4g} {sign} {bound.limit:.4g}")
-    return found
+            violated.append(f"{bound.measure} {value:.4g} {sign} {bound.limit:.4g}")
+    return violated
 
 
 def missing(constraints: Constraints, measured: Mapping[str, Any], cost: str = COMPUTE) -> str | None:
@@ -112,14 +112,14 @@ def measure(
         cost: as ``measure_cost``.
         known: costs that have been measured.
     """
-    found: dict[str, float] = {}
+    measured: dict[str, float] = {}
     if skills := skills_of(constraints, objectives):
         per_skill = evaluate(workload, operator, "validation", config.eval_questions).per_skill
-        found |= {f"{SKILL}{skill}": float(per_skill[skill]) for skill in skills if skill in per_skill}
+        measured |= {f"{SKILL}{skill}": float(per_skill[skill]) for skill in skills if skill in per_skill}
     for name in costs_of(constraints, objectives):
         if name not in known:
-            found[name] = float(cost(name, workload, operator, config.eval_questions))
-    return found
+            measured[name] = float(cost(name, workload, operator, config.eval_questions))
+    return measured
 
 
 def measure_cost(name: str, workload: Any, operator: Any, questions: int, split: Split = "validation") -> float:

@@ -20,17 +20,17 @@ def layers(losses_nm: np.ndarray) -> np.ndarray:
 
     Equal points share a layer. Points with an unknown objective (NaN) come in a layer of their own, after all others.
     """
-    found = np.full(len(losses_nm), -1)
+    layer_n = np.full(len(losses_nm), -1)
     known = ~np.isnan(losses_nm).any(1)
     less_nn = (losses_nm[:, None] <= losses_nm[None]).all(2) & (losses_nm[:, None] < losses_nm[None]).any(2)
     left, layer = known.copy(), 0
     while left.any():
         dominated = (less_nn & left[:, None]).any(0)
-        found[left & ~dominated] = layer
+        layer_n[left & ~dominated] = layer
         left &= dominated
         layer += 1
-    found[~known] = layer
-    return found
+    layer_n[~known] = layer
+    return layer_n
 
 
 def best_first(losses_nm: np.ndarray, keys: Sequence[int], tie_break: TieBreak = "epsilon-net") -> list[int]:

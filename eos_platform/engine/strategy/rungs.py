@@ -17,14 +17,14 @@ import numpy as np
 from eos_platform.costs.quantity import shown_cost
 from eos_platform.costs.registry import COMPUTE, COSTS
 from eos_platform.engine.strategy.nondominated import TieBreak, best_first, layers
-from eos_platform.objectives import DEFAULT, told
+from eos_platform.objectives import DEFAULT, describe_values
 from eos_platform.objectives import losses as as_losses
 from eos_platform.protocols import Objective
 
 Point = tuple[float, ...]  # by objective, of a deployed operator; NaN: unknown
 
 
-class Seen(NamedTuple):
+class InterimEvaluation(NamedTuple):
     """One deployed evaluation on the way; NaN: unknown."""
 
     step: int
@@ -94,11 +94,11 @@ class Rungs:
         return f"step {level}: rank {rank + 1} of {len(keys)}, {allowed} go on; {what}"
 
     def _said(self, point: Point) -> str:
-        return told(self.objectives, dict(zip((one.metric for one in self.objectives), point, strict=True)))
+        return describe_values(self.objectives, dict(zip((one.metric for one in self.objectives), point, strict=True)))
 
 
 def judge_budget(
-    course: Iterable[Seen],
+    course: Iterable[InterimEvaluation],
     budget: float,
     last: int,
     *,
@@ -137,13 +137,13 @@ def judge_budget(
     )
 
 
-def rungs_of(course: Iterable[Seen], levels: Sequence[int]) -> dict[int, Point]:
+def rungs_of(course: Iterable[InterimEvaluation], levels: Sequence[int]) -> dict[int, Point]:
     """The rungs a search has come to: each at the first evaluation at or after it, the highest where one meets two."""
-    found: dict[int, Point] = {}
+    points: dict[int, Point] = {}
     before = 0
     for seen in sorted(course):
         passed = [level for level in levels if before < level <= seen.step]
         if passed:
-            found[passed[-1]] = seen.values
+            points[passed[-1]] = seen.values
         before = max(before, seen.step)
-    return found
+    return points

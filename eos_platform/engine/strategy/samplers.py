@@ -61,8 +61,8 @@ class SobolSampler(QMCSampler):
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """All that varies; what a condition leaves out is not asked for."""
-        found = {name: dimension.distribution() for name, dimension in self.space.items()}
-        return {name: distribution for name, distribution in found.items() if not distribution.single()}
+        distributions = {name: dimension.distribution() for name, dimension in self.space.items()}
+        return {name: distribution for name, distribution in distributions.items() if not distribution.single()}
 
     def _find_sample_id(self, study: optuna.Study, search_space: dict[str, BaseDistribution]) -> int:
         return self.number
@@ -104,8 +104,8 @@ MakeSampler = Callable[[Proposal], BaseSampler]
 
 def _is_callable(thing: Any) -> MakeSampler:
     if not callable(thing) or (isinstance(thing, type) and issubclass(thing, BaseSampler)):
-        found = f"the class {thing.__name__}" if isinstance(thing, type) else type(thing).__name__
-        raise TypeError(f"expected a function of a Proposal that returns an Optuna sampler, found {found}")
+        kind = f"the class {thing.__name__}" if isinstance(thing, type) else type(thing).__name__
+        raise TypeError(f"expected a function of a Proposal that returns an Optuna sampler, found {kind}")
     return cast(MakeSampler, thing)
 
 

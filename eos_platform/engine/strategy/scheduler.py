@@ -17,8 +17,8 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from eos_platform.costs.registry import COMPUTE
 from eos_platform.engine.schema.study_file import StudyFile
 from eos_platform.engine.store import optuna_store as store
-from eos_platform.engine.store.retry import Patience
-from eos_platform.engine.strategy.rungs import Rungs, Seen, judge_budget, rung_levels, rungs_of
+from eos_platform.engine.store.retry import Retry
+from eos_platform.engine.strategy.rungs import InterimEvaluation, Rungs, judge_budget, rung_levels, rungs_of
 from eos_platform.objectives import DEFAULT
 from eos_platform.protocols import Objective
 from eos_platform.search.config import SearchConfig
@@ -27,13 +27,13 @@ from eos_platform.search.step import SOFT_COST
 CURVE = "curve/"  # what a report on the way carries, flattened by Tune
 
 
-class Stopper(FIFOScheduler):
+class MoashaScheduler(FIFOScheduler):
     """Stops searches that others leave behind, and those that cannot reach their budget.
 
     Args:
         live: the running trials by Ray's id, as the searcher knows them.
         trials: all trials of the study so far.
-        patience: how to call a store that may be away.
+        retry: how to call a store that may be away.
     """
 
     def __init__(
@@ -41,15 +41,15 @@ class Stopper(FIFOScheduler):
         study: StudyFile,
         live: Mapping[str, optuna.Trial],
         trials: Iterable[FrozenTrial],
-        patience: Patience | None = None,
+        retry: Retry | None = None,
     ) -> None:
         super().__init__()
         self.plan, self.live, self.objectives = study.scheduler, live, study.axes
         self.cost = str(study.search.get("cost", COMPUTE))  # that budgets are about
-        self.patience = patience or Patience()
+        self.retry = retry or Retry()
         plan = self.plan
-        self.rungs = Rungs(plan.reduction, plan.least, plan.tie_break, plan.spare_front, self.objectives)
-        self.courses: dict[int, dict[int, Seen]] = {}  # search -> step -> evaluation
+        self.rungs = Rungs(plan.reduction, plan.min_searches, plan.tie_break, plan.spare_front, self.objectives)
+        self.courses: dict[int, dict[int, InterimEvaluation]] = {}  # search -> step -> evaluation
         self.stopped: dict[int, str] = {}  # search -> why
         trials = list(trials)
         for trial in trials:
@@ -57,14 +57,16 @@ class Stopper(FIFOScheduler):
             self.courses.setdefault(search, {}).update({seen.step: seen for seen in course_of(trial)})
             if store.STOPPED in trial.user_attrs:
                 self.stopped[search] = trial.user_attrs[store.STOPPED]
-            varied = {name: study.space[name].value(told) for name, told in trial.params.items() if name in study.space}
+            varied = {
+                name: study.space[name].value(value) for name, value in trial.params.items() if name in study.space
+            }
             steps = SearchConfig.model_construct(**{**study.search, **varied}).steps
             for level, point in rungs_of(self.courses[search].values(), self._levels(steps)).items():
                 self.rungs.record(level, search, point)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """CONTINUE, or STOP with the reason in the store."""
-        seen = seen_in(result, self.objectives, self.cost)
+        seen = evaluation_in(result, self.objectives, self.cost)
         search, live = trial.config["root"], self.live[trial.trial_id]
         if seen is None and search not in self.stopped:
             return TrialScheduler.CONTINUE
@@ -75,14 +77,14 @@ class Stopper(FIFOScheduler):
         if why is None or result.get("finished"):
             return TrialScheduler.CONTINUE
         self.stopped[search] = why
-        self.patience(lambda: live.set_user_attr(store.STOPPED, why))
+        self.retry(lambda: live.set_user_attr(store.STOPPED, why))
         return TrialScheduler.STOP
 
-    def _judge(self, search: int, live: optuna.Trial, config: SearchConfig, seen: Seen) -> str | None:
+    def _judge(self, search: int, live: optuna.Trial, config: SearchConfig, seen: InterimEvaluation) -> str | None:
         course = self.courses.setdefault(search, {})
         course[seen.step] = seen
         evaluations = [course[step] for step in sorted(course)]
-        self.patience(lambda: live.set_user_attr(store.COURSE, [_kept(one) for one in evaluations]))
+        self.retry(lambda: live.set_user_attr(store.COURSE, [_kept(one) for one in evaluations]))
         if self.plan.reach_budget and seen.step >= (self.plan.grace or 0):
             last = config.steps - round(config.straight_through * config.steps)  # counts are whole from there on
             why = judge_budget(evaluations, config.budget, last, cost=self.cost)
@@ -105,15 +107,17 @@ class Stopper(FIFOScheduler):
 
 
 def make_scheduler(
-    study: StudyFile, told: optuna.Study, live: Mapping[str, optuna.Trial], patience: Patience | None = None
+    study: StudyFile, optuna_study: optuna.Study, live: Mapping[str, optuna.Trial], retry: Retry | None = None
 ) -> FIFOScheduler | None:
     """The scheduler the study file names; None: every search runs to its end."""
     if study.scheduler.name == "none":
         return None
-    return Stopper(study, live, told.get_trials(deepcopy=False), patience)
+    return MoashaScheduler(study, live, optuna_study.get_trials(deepcopy=False), retry)
 
 
-def seen_in(result: Mapping[str, Any], objectives: Sequence[Objective] = DEFAULT, cost: str = COMPUTE) -> Seen | None:
+def evaluation_in(
+    result: Mapping[str, Any], objectives: Sequence[Objective] = DEFAULT, cost: str = COMPUTE
+) -> InterimEvaluation | None:
     """The deployed evaluation a report carries, if any; what is missing or no number in it is NaN.
 
     Args:
@@ -127,13 +131,15 @@ def seen_in(result: Mapping[str, Any], objectives: Sequence[Objective] = DEFAULT
         _number(result.get(f"{CURVE}{name}")) for name in (cost, "soft_compute_ratio" if cost == COMPUTE else SOFT_COST)
     ]
     dearest = max((value for value in costs if not math.isnan(value)), default=math.nan)
-    return Seen(int(result["step"]), values, dearest)
+    return InterimEvaluation(int(result["step"]), values, dearest)
 
 
-def course_of(trial: FrozenTrial) -> list[Seen]:
+def course_of(trial: FrozenTrial) -> list[InterimEvaluation]:
     """The deployed evaluations of a trial, as the store has them."""
     course = trial.user_attrs.get(store.COURSE, [])
-    return [Seen(int(step), tuple(map(_number, values)), _number(dearest)) for step, *values, dearest in course]
+    return [
+        InterimEvaluation(int(step), tuple(map(_number, values)), _number(dearest)) for step, *values, dearest in course
+    ]
 
 
 def _number(value: Any) -> float:
@@ -141,6 +147,6 @@ def _number(value: Any) -> float:
     return float(value) if good else math.nan
 
 
-def _kept(seen: Seen) -> list[float | None]:
+def _kept(seen: InterimEvaluation) -> list[float | None]:
     """Databases' JSON has no NaN."""
     return [None if math.isnan(value) else value for value in (seen.step, *seen.values, seen.dearest)]

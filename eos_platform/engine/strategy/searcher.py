@@ -20,7 +20,7 @@ from eos_platform.engine.schema.conditions import suggest
 from eos_platform.engine.schema.sections import Constraints
 from eos_platform.engine.schema.space import Dimension
 from eos_platform.engine.store import optuna_store as store
-from eos_platform.engine.store.retry import Patience
+from eos_platform.engine.store.retry import Retry
 from eos_platform.engine.strategy.constraints import bounds, missing, violations
 from eos_platform.engine.trial_result import is_number, measured, read
 from eos_platform.objectives import DEFAULT
@@ -46,10 +46,10 @@ def judge(result: Mapping[str, Any] | None, error: bool, objectives: Sequence[Ob
         return Verdict(TrialState.FAIL, failure=str(result["failure"]), again=bool(result.get("again")))
     if not result.get("finished"):
         return Verdict(TrialState.PRUNED)
-    found = read(result, objectives)
+    outcome = read(result, objectives)
     values = []
     for one in objectives:
-        value = found.values.get(one.metric) if found else None
+        value = outcome.values.get(one.metric) if outcome else None
         if value is None:
             return Verdict(TrialState.FAIL, failure=f"{one.metric} is missing")
         if not is_number(value):
@@ -62,11 +62,11 @@ class StudySearcher(Searcher):
     """Asks the store for each trial and tells it every outcome.
 
     Args:
-        told: the study in its store.
+        optuna_study: the study in its store.
         space, fixed: the fields of a search that vary, and those that do not.
         sampler: the sampler for the proposal of a number. One for each, so that what is proposed depends on the
             store alone and a study that was killed goes on as it would have.
-        patience: how to call a store that may be away.
+        retry: how to call a store that may be away.
         run_of: the MLflow run of a trial number, once there is one.
         constraints: what an operator must keep to be on the front, beside its budget.
         objectives: what a trial's values are, in the store's order.
@@ -74,24 +74,24 @@ class StudySearcher(Searcher):
 
     def __init__(
         self,
-        told: optuna.Study,
+        optuna_study: optuna.Study,
         space: Mapping[str, Dimension],
         fixed: Mapping[str, Any],
         sampler: Callable[[int], BaseSampler] | None = None,
-        patience: Patience | None = None,
+        retry: Retry | None = None,
         run_of: Callable[[int], str | None] = lambda number: None,
         constraints: Constraints | None = None,
         objectives: Sequence[Objective] = DEFAULT,
     ) -> None:
         super().__init__()
-        self.told = told
+        self.optuna_study = optuna_study
         self.space = dict(space)
         self.fixed = dict(fixed)
         self.cost = str(self.fixed.get("cost", COMPUTE))  # that budgets are about
         self.sampler, self.run_of = sampler, run_of
         self.constraints = constraints or Constraints()
         self.objectives = tuple(objectives)
-        self.patience = patience or Patience()
+        self.retry = retry or Retry()
         self.live: dict[str, optuna.Trial] = {}
         self.session = uuid.uuid4().hex  # of this driver
         self.stopped: str | None = None  # why no further search is begun
@@ -111,15 +111,15 @@ class StudySearcher(Searcher):
             nonlocal attempts
             attempts += 1
             if attempts > 1:  # what a store that went away has of the last attempt is nobody's
-                store.settle(self.told, {trial.number for trial in self.live.values()})
+                store.requeue_lost_trials(self.optuna_study, {trial.number for trial in self.live.values()})
             return self._ask(trial_id)
 
-        return self.patience(ask)
+        return self.retry(ask)
 
     def _ask(self, trial_id: str) -> dict[str, Any]:
         if self.sampler:
-            self.told.sampler = self.sampler(store.proposals(self.told.get_trials(deepcopy=False)))
-        trial = self.told.ask()
+            self.optuna_study.sampler = self.sampler(store.proposals(self.optuna_study.get_trials(deepcopy=False)))
+        trial = self.optuna_study.ask()
         search = {**self.fixed, **suggest(trial, self.space)}
         budget = search.get("budget", SearchConfig.model_fields["budget"].default)
         trial.set_user_attr(store.BUDGET, float(budget))
@@ -127,22 +127,22 @@ class StudySearcher(Searcher):
         self.live[trial_id] = trial
         root = trial.number
         if store.RETRY_OF in trial.user_attrs:
-            root = store.root(self.told.get_trials(deepcopy=False), trial.number)
+            root = store.root(self.optuna_study.get_trials(deepcopy=False), trial.number)
         return {"number": trial.number, "root": root, "search": search, "session": self.session}
 
     def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
         """Record the outcome, with all that MLflow or a reader may want, before the trial is closed."""
         verdict = judge(result, error, self.objectives)
-        found = read(result or {}, self.objectives)
+        outcome = read(result or {}, self.objectives)
         if verdict.failure == store.WORKER_DIED and (node := self.blamed()):
             verdict = Verdict(TrialState.FAIL, failure=node, again=True)
-        if verdict.values and (lacks := missing(self.constraints, measured(found) if found else {}, self.cost)):
+        if verdict.values and (lacks := missing(self.constraints, measured(outcome) if outcome else {}, self.cost)):
             verdict = Verdict(TrialState.FAIL, failure=lacks)
         if verdict.again:
             self.stopped = verdict.failure
-        self.patience(lambda: self._tell(trial_id, verdict, found))
+        self.retry(lambda: self._tell(trial_id, verdict, outcome))
 
-    def _tell(self, trial_id: str, verdict: Verdict, found: TrialResult | None) -> None:
+    def _tell(self, trial_id: str, verdict: Verdict, outcome: TrialResult | None) -> None:
         trial, known = self.live[trial_id], self.frozen(trial_id)
         if known.state.is_finished():
             return
@@ -151,12 +151,12 @@ class StudySearcher(Searcher):
             attrs[store.FAILURE] = verdict.failure
         if verdict.again:
             attrs[store.AGAIN] = True
-        numbers = measured(found) if found else {}
+        numbers = measured(outcome) if outcome else {}
         if numbers:
             attrs[store.MEASURED] = {key: value for key, value in numbers.items() if is_number(value)}
-        if verdict.values and found:
-            told = {store.OPERATOR: found.operator, store.REGIME: found.regime}
-            attrs |= {name: text for name, text in told.items() if text}
+        if verdict.values and outcome:
+            texts = {store.OPERATOR: outcome.operator, store.REGIME: outcome.regime}
+            attrs |= {name: text for name, text in texts.items() if text}
         if store.RUN_ID not in known.user_attrs and (run := self.run_of(trial.number)):
             attrs[store.RUN_ID] = run
         budget = known.user_attrs[store.BUDGET]
@@ -167,12 +167,12 @@ class StudySearcher(Searcher):
         for bound in bounds(self.constraints, budget, self.cost) if verdict.values else ():
             if bound.key not in known.constraints:  # a store that went away may have some
                 trial.set_constraint(bound.key, bound.excess(numbers[bound.measure]))
-        self.told.tell(trial.number, values=verdict.values, state=verdict.state)
+        self.optuna_study.tell(trial.number, values=verdict.values, state=verdict.state)
 
     def frozen(self, trial_id: str) -> FrozenTrial:
         """The trial as the store has it now."""
-        storage = self.told._storage
-        return self.patience(lambda: storage.get_trial(self.live[trial_id]._trial_id))
+        storage = self.optuna_study._storage
+        return self.retry(lambda: storage.get_trial(self.live[trial_id]._trial_id))
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the store is the state."""

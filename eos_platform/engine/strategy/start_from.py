@@ -27,19 +27,19 @@ def nearest(starts: Sequence[str], config: SearchConfig, workload: Any) -> dict[
     Args:
         starts: operator files' text.
     """
-    found: tuple[float, dict[str, Tensor]] | None = None
+    best: tuple[float, dict[str, Tensor]] | None = None
     operators = [OperatorSpec.from_json(text, "warm_start") for text in starts]
-    usual = None
+    mean_question = None
     if any(site.steering for operator in operators for site in operator.sites):
-        usual = workload.encoded("search", config.search_questions).usual_question().cpu()
+        mean_question = workload.encoded("search", config.search_questions).mean_question().cpu()
     for operator in operators:
-        parameters = parameters_of(operator, config, workload.target, workload.shape.hidden, usual)
+        parameters = parameters_of(operator, config, workload.target, workload.shape.hidden, mean_question)
         if parameters is None:
             continue
         distance = abs(math.log(_spent(operator, config, workload) / config.budget))
-        if found is None or distance < found[0]:
-            found = (distance, parameters)
-    return found[1] if found else None
+        if best is None or distance < best[0]:
+            best = (distance, parameters)
+    return best[1] if best else None
 
 
 def _spent(operator: OperatorSpec, config: SearchConfig, workload: Any) -> float:
@@ -49,11 +49,11 @@ def _spent(operator: OperatorSpec, config: SearchConfig, workload: Any) -> float
 
 @torch.no_grad()
 def parameters_of(
-    operator: OperatorSpec, config: SearchConfig, target: Target, width: int, usual: Tensor | None = None
+    operator: OperatorSpec, config: SearchConfig, target: Target, width: int, mean_question: Tensor | None = None
 ) -> dict[str, Tensor] | None:
     """The parameters of a search (``search(start=...)``) that deploy to about ``operator``.
 
-    ``usual`` is the mean direction of the questions of that search, on the CPU.
+    ``mean_question`` is the mean direction of the questions of that search, on the CPU.
 
     None when no parameters do: another model's operator, a site where the search has none, a rule it does not learn.
     """
@@ -81,17 +81,17 @@ def parameters_of(
             parameters.probe[row] = scale * torch.tensor(site.probe) if site.probe else 0.0
         if site.steering:
             read_kd, turn_kd = site.steering.tensors()
-            parameters.read[row, : len(read_kd)] = read_kd  # what the search has beyond that turns nothing yet
-            parameters.turn[row, : len(turn_kd)] = scale * turn_kd
-            if usual is not None:
-                parameters.usual.copy_(usual)
-                parameters.probe[row] += parameters.usual_turn(row)
+            parameters.question_proj[row, : len(read_kd)] = read_kd  # what the search has beyond that turns nothing yet
+            parameters.direction_delta[row, : len(turn_kd)] = scale * turn_kd
+            if mean_question is not None:
+                parameters.mean_question.copy_(mean_question)
+                parameters.probe[row] += parameters.mean_delta(row)
         parameters.gamma[row] = _logit(site.transfer.gamma)
         parameters.log_tau[row] = math.log(min(max(site.transfer.tau, TAU_RANGE[0]), TAU_RANGE[1]))
         parameters.nu[row] = _logit(site.transfer.nu)
         parameters.rho[row] = math.log(math.expm1(min(max(site.rho, EDGE), RHO_MOST)))
         parameters.beta[row] = _logit(site.beta)
-        if site.selector == "cover":
+        if site.selector == "diverse_topk":
             parameters.spread.fill_(min(site.spread, SPREAD_MOST))
     return {name: value.detach().clone() for name, value in parameters.named_parameters()}
 
@@ -108,7 +108,7 @@ def _learnable(site: SiteSpec, parameters: Parameters, row: int) -> bool:
         return False
     if site.probe and len(site.probe) != parameters.probe.shape[1]:
         return False
-    if site.steering and site.steering.rank > parameters.read.shape[1]:
+    if site.steering and site.steering.rank > parameters.question_proj.shape[1]:
         return False
     learned = {name: getattr(site.transfer, name) for name in ("gamma", "tau", "nu", "support")}
     if site.transfer.gamma == 0:  # nothing is handed on: by which rule does not matter

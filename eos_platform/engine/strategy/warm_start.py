@@ -27,7 +27,7 @@ from eos_platform.engine.schema.dimension import Dimension
 from eos_platform.engine.schema.study_file import StudyFile
 from eos_platform.engine.status import search_fields
 from eos_platform.engine.store import optuna_store as store
-from eos_platform.engine.store.run_dir import folder_of, load_study
+from eos_platform.engine.store.run_dir import load_study, run_dir_of
 from eos_platform.engine.strategy.start_from import texts
 from eos_platform.engine.trial import Facts
 from eos_platform.operators.designs import get_design
@@ -80,42 +80,42 @@ def origins(study: StudyFile, runs: Path, facts: Facts, costs: Costs | None = No
         costs: measures operators by the cost that the study's budgets are about; default: the compute ratio.
     """
     plan = study.warm_start
-    found = [origin for name in plan.studies for origin in _studied(name, runs)]
-    found += [_from_file(path) for path in plan.operators]
-    found += [origin for name in plan.designs for origin in _designed(name, facts)]
+    origins = [origin for name in plan.studies for origin in _studied(name, runs)]
+    origins += [_from_file(path) for path in plan.operators]
+    origins += [origin for name in plan.designs for origin in _designed(name, facts)]
     ratios = lambda operators: [compute_ratio(one, facts.shape, facts.text_tokens) for one in operators]  # noqa: E731
-    return _with_budgets(found, study.search.get("cost", COMPUTE), facts, costs or ratios)
+    return _with_budgets(origins, study.search.get("cost", COMPUTE), facts, costs or ratios)
 
 
-def begin(told: optuna.Study, study: StudyFile, found: Sequence[Origin]) -> int:
+def begin(optuna_study: optuna.Study, study: StudyFile, origins: Sequence[Origin]) -> int:
     """Queue the searches to begin with that the study does not have yet. How many.
 
     At most ``most`` of them, spread over their budgets; a budget outside of the space is left out, and other settings
     outside of it are left to the sampler.
     """
-    trials = told.get_trials(deepcopy=False)
+    trials = optuna_study.get_trials(deepcopy=False)
     waiting = sum(trial.state == TrialState.WAITING for trial in trials)
     room = study.trials - len(store.finished(trials)) - waiting
     plan = study.warm_start
     queued = 0
-    wanted = list(_projected(found, study.space))
-    for name, params in _spread(wanted, plan.most or math.ceil(study.trials / 2)):
-        before = len(told.get_trials(deepcopy=False))
+    wanted = list(_projected(origins, study.space))
+    for name, params in _spread(wanted, plan.max_searches or math.ceil(study.trials / 2)):
+        before = len(optuna_study.get_trials(deepcopy=False))
         if queued < room:
-            told.enqueue_trial(params, user_attrs={store.WARM_START: name}, skip_if_exists=True)
-            queued += len(told.get_trials(deepcopy=False)) - before
+            optuna_study.enqueue_trial(params, user_attrs={store.WARM_START: name}, skip_if_exists=True)
+            queued += len(optuna_study.get_trials(deepcopy=False)) - before
     return queued
 
 
-def starts(study: StudyFile, found: Iterable[Origin]) -> tuple[str, ...]:
+def starts(study: StudyFile, origins: Iterable[Origin]) -> tuple[str, ...]:
     """The operators whose parameters searches start from, as text."""
-    return texts([origin.operator for origin in found if origin.operator]) if study.warm_start.parameters else ()
+    return texts([origin.operator for origin in origins if origin.operator]) if study.warm_start.parameters else ()
 
 
 def _studied(name: str, runs: Path) -> Iterator[Origin]:
     study = load_study(name, (), runs)
-    with store.open_store(folder_of(study, runs), create=False) as told:
-        for trial in store.front(told):
+    with store.open_store(run_dir_of(study, runs), create=False) as optuna_study:
+        for trial in store.front(optuna_study):
             text = trial.user_attrs.get(store.OPERATOR)
             operator = OperatorSpec.from_json(text, f"{name}, trial {trial.number}") if text else None
             yield Origin(f"{name}, trial {trial.number}", search_fields(study, trial), operator)
@@ -123,8 +123,8 @@ def _studied(name: str, runs: Path) -> Iterator[Origin]:
 
 def _from_file(path: str) -> Origin:
     operator = OperatorSpec.load(path)
-    found = operator.provenance.get("search")
-    return Origin(Path(path).name, found if isinstance(found, dict) else {}, operator)
+    settings = operator.provenance.get("search")
+    return Origin(Path(path).name, settings if isinstance(settings, dict) else {}, operator)
 
 
 def _designed(name: str, facts: Facts) -> Iterator[Origin]:
@@ -138,15 +138,15 @@ def _designed(name: str, facts: Facts) -> Iterator[Origin]:
         yield Origin(f"{name} at {nominal} tokens", {}, operator)
 
 
-def _with_budgets(found: Sequence[Origin], cost: str, facts: Facts, costs: Costs) -> list[Origin]:
+def _with_budgets(origins: Sequence[Origin], cost: str, facts: Facts, costs: Costs) -> list[Origin]:
     """The origins, each with a budget of this study's cost.
 
     Where nothing is known of a search, or its budget was about another cost, it is what the operator costs; an operator
     for another model has none.
     """
-    made, here = list(found), (facts.target.layers, facts.target.grid)
+    made, here = list(origins), (facts.target.layers, facts.target.grid)
     wanted: dict[int, OperatorSpec] = {}
-    for number, (name, fields, operator) in enumerate(found):
+    for number, (name, fields, operator) in enumerate(origins):
         if fields and fields.get("cost", COMPUTE) == cost:
             continue
         others = {field: value for field, value in fields.items() if field not in ("budget", "cost")}
@@ -158,15 +158,15 @@ def _with_budgets(found: Sequence[Origin], cost: str, facts: Facts, costs: Costs
     return made
 
 
-def _projected(found: Iterable[Origin], space: Mapping[str, Dimension]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _projected(origins: Iterable[Origin], space: Mapping[str, Dimension]) -> Iterator[tuple[str, dict[str, Any]]]:
     """What the space has of each search, in Optuna's terms."""
     seen = []
-    for origin in found:
+    for origin in origins:
         params = {}
         for name, dimension in space.items():
             if name in origin.fields:
                 try:
-                    params[name] = dimension.told(origin.fields[name])
+                    params[name] = dimension.to_optuna(origin.fields[name])
                 except ValueError:
                     if name == "budget":
                         params = {}

@@ -43,7 +43,7 @@ class _Trial:
     kept: str | None = None
 
 
-class Mirror:
+class MlflowWriter:
     """Writes trials to MLflow behind the driver's back.
 
     Args:
@@ -60,7 +60,7 @@ class Mirror:
         self._front: list[int] = []  # numbers of the trials on it, as the store had it last
         self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
 
-    def __enter__(self) -> Mirror:
+    def __enter__(self) -> MlflowWriter:
         self._thread.start()
         return self
 
@@ -114,8 +114,8 @@ class Mirror:
             ):
                 if not self._news.wait(max(0.0, until - time.monotonic())):
                     return None
-            found = self._trials.get(number)
-            return found.run if found else None
+            trial = self._trials.get(number)
+            return trial.run if trial else None
 
     def _put(self, number: int, change: Callable[[], object]) -> None:
         with self._news:

@@ -22,7 +22,7 @@ from eos_platform.common.former_names import SEARCH
 from eos_platform.engine.status import row_of, rows_of
 from eos_platform.engine.store import optuna_store as store
 from eos_platform.engine.store import snapshots
-from eos_platform.engine.store.run_dir import Folder
+from eos_platform.engine.store.run_dir import RunDir
 from eos_platform.tracking import names
 from eos_platform.tracking.client import TROUBLE, connect, first_line, search_runs
 from eos_platform.tracking.recorder import Recorder
@@ -30,26 +30,26 @@ from eos_platform.tracking.recorder import Recorder
 _CLOSED = {"complete": "FINISHED", "pruned": "KILLED", "interrupted": "KILLED", "failed": "FAILED"}
 
 
-def mend(folder: Folder, told: optuna.Study, recorder: Recorder) -> int:
+def repair(run_dir: RunDir, optuna_study: optuna.Study, recorder: Recorder) -> int:
     """Settle what dead drivers left open, in all three. How many searches are to be run again.
 
     Only for the driver that holds the study.
     """
-    lost = store.settle(told)
-    trials = told.get_trials(deepcopy=False)
-    _drop_doubles(told, trials, recorder)
-    _give_params(folder, trials, recorder)
-    recorder.reconcile(rows_of(folder.study, trials))
-    store.join_runs(told, {number: run.info.run_id for number, run in recorder.trial_runs().items()})
-    snapshots.close(folder.storage, trials)
+    lost = store.requeue_lost_trials(optuna_study)
+    trials = optuna_study.get_trials(deepcopy=False)
+    _drop_duplicates(optuna_study, trials, recorder)
+    _give_params(run_dir, trials, recorder)
+    recorder.reconcile(rows_of(run_dir.study, trials))
+    store.join_runs(optuna_study, {number: run.info.run_id for number, run in recorder.trial_runs().items()})
+    snapshots.close(run_dir.storage, trials)
     return lost
 
 
-def _drop_doubles(told: optuna.Study, trials: list[FrozenTrial], recorder: Recorder) -> None:
+def _drop_duplicates(optuna_study: optuna.Study, trials: list[FrozenTrial], recorder: Recorder) -> None:
     """A server that went away after it made a run was asked again: one of the runs is the trial's."""
     numbered = {trial.number: trial for trial in trials}
     for number, runs in _runs(recorder.client, recorder.experiment.experiment_id, recorder.uid).items():
-        mine = store.run_id(told, numbered[number]) if number in numbered else None
+        mine = store.run_id(optuna_study, numbered[number]) if number in numbered else None
         keep = next((run for run in runs if run.info.run_id == mine), runs[-1])  # the newest come first
         for run in runs:
             if run is not keep:
@@ -57,10 +57,10 @@ def _drop_doubles(told: optuna.Study, trials: list[FrozenTrial], recorder: Recor
                 recorder.client.delete_run(run.info.run_id)
 
 
-def _give_params(folder: Folder, trials: list[FrozenTrial], recorder: Recorder) -> None:
+def _give_params(run_dir: RunDir, trials: list[FrozenTrial], recorder: Recorder) -> None:
     """A driver may have died after it made a run and before it said what the run is of."""
     runs = recorder.trial_runs()
-    for row in rows_of(folder.study, trials):
+    for row in rows_of(run_dir.study, trials):
         run = runs.get(row.number)
         given = {} if run is None else SEARCH.latest(run.data.params)
         missing = {} if run is None else {name: row.params[name] for name in row.params.keys() - given.keys()}
@@ -72,25 +72,25 @@ def _give_params(folder: Folder, trials: list[FrozenTrial], recorder: Recorder) 
 
 def _runs(client: MlflowClient, experiment_id: str, uid: str) -> dict[int, list[Run]]:
     query = f"tags.`{names.UID}` = '{uid}' and tags.`{names.KIND}` = 'trial'"
-    found: dict[int, list[Run]] = defaultdict(list)
+    runs: dict[int, list[Run]] = defaultdict(list)
     for run in search_runs(client, experiment_id, query):
-        found[int(run.data.tags[names.TRIAL])].append(run)
-    return dict(found)
+        runs[int(run.data.tags[names.TRIAL])].append(run)
+    return dict(runs)
 
 
-def differences(folder: Folder, told: optuna.Study) -> list[str]:
+def differences(run_dir: RunDir, optuna_study: optuna.Study) -> list[str]:
     """What does not fit, one line each, for a study that no driver is running.
 
     Raises:
         EosError: MLflow cannot be read.
     """
-    trials = [trial for trial in told.get_trials(deepcopy=False) if trial.state != TrialState.WAITING]
+    trials = [trial for trial in optuna_study.get_trials(deepcopy=False) if trial.state != TrialState.WAITING]
     try:
-        client = connect(folder.mlflow_uri)
-        in_mlflow = list(_in_mlflow(folder, told, trials, client))
+        client = connect(run_dir.mlflow_uri)
+        in_mlflow = list(_in_mlflow(run_dir, optuna_study, trials, client))
     except TROUBLE as error:
-        raise EosError(f"cannot read the MLflow store {masked(folder.mlflow_uri)}: {first_line(error)}") from None
-    return [*_in_optuna(trials), *in_mlflow, *_in_ray(folder, trials)]
+        raise EosError(f"cannot read the MLflow store {masked(run_dir.mlflow_uri)}: {first_line(error)}") from None
+    return [*_in_optuna(trials), *in_mlflow, *_in_ray(run_dir, trials)]
 
 
 def _in_optuna(trials: list[FrozenTrial]) -> Iterator[str]:
@@ -109,27 +109,33 @@ def _in_optuna(trials: list[FrozenTrial]) -> Iterator[str]:
             yield f"optuna: search {root} has {len(numbers)} results: trials {numbers}"
 
 
-def _in_mlflow(folder: Folder, told: optuna.Study, trials: list[FrozenTrial], client: MlflowClient) -> Iterator[str]:
-    experiment, uid = client.get_experiment_by_name(folder.study.name), told.user_attrs[store.UID]
-    found = _runs(client, experiment.experiment_id, uid) if experiment else {}
+def _in_mlflow(
+    run_dir: RunDir, optuna_study: optuna.Study, trials: list[FrozenTrial], client: MlflowClient
+) -> Iterator[str]:
+    experiment, uid = client.get_experiment_by_name(run_dir.study.name), optuna_study.user_attrs[store.UID]
+    runs_by_number = _runs(client, experiment.experiment_id, uid) if experiment else {}
     parents = search_runs(client, experiment.experiment_id, f"tags.`{names.UID}` = '{uid}'") if experiment else []
     for run in parents:
         if run.data.tags.get(names.KIND) != "trial" and run.info.status == "RUNNING":
             yield f"mlflow: the {run.data.tags.get(names.KIND)} run {run.info.run_name!r} is RUNNING"
     numbers = {trial.number for trial in trials}
-    for number in found.keys() - numbers:
+    for number in runs_by_number.keys() - numbers:
         yield f"mlflow: a run of trial {number}, which Optuna does not have"
     for trial in trials:
-        runs = found.get(trial.number, [])
+        runs = runs_by_number.get(trial.number, [])
         if len(runs) != 1:
             yield f"mlflow: trial {trial.number} has {len(runs)} runs"
             continue
-        yield from (f"mlflow: trial {trial.number}: {what}" for what in _in_run(folder, told, trial, runs[0], client))
+        yield from (
+            f"mlflow: trial {trial.number}: {what}" for what in _in_run(run_dir, optuna_study, trial, runs[0], client)
+        )
 
 
-def _in_run(folder: Folder, told: optuna.Study, trial: FrozenTrial, run: Run, client: MlflowClient) -> Iterator[str]:
-    row, tags = row_of(folder.study, trial), run.data.tags
-    if (mine := store.run_id(told, trial)) != run.info.run_id:
+def _in_run(
+    run_dir: RunDir, optuna_study: optuna.Study, trial: FrozenTrial, run: Run, client: MlflowClient
+) -> Iterator[str]:
+    row, tags = row_of(run_dir.study, trial), run.data.tags
+    if (mine := store.run_id(optuna_study, trial)) != run.info.run_id:
         yield f"run {run.info.run_id}, not {mine}"
     expected: dict[str, Any] = {
         names.RAY_ID: row.ray_id,
@@ -165,10 +171,10 @@ def _text(value: Any) -> str:
     return strict_json.dumps(value) if isinstance(value, (list, tuple, dict)) else str(value)
 
 
-def _in_ray(folder: Folder, trials: list[FrozenTrial]) -> Iterator[str]:
+def _in_ray(run_dir: RunDir, trials: list[FrozenTrial]) -> Iterator[str]:
     """Ray's files lag seconds behind a kill: what they have must fit, what they lack says nothing."""
     known = {trial.user_attrs[store.RAY_ID]: trial for trial in trials if store.RAY_ID in trial.user_attrs}
-    for ray_id, one in snapshots.read(folder.storage).items():
+    for ray_id, one in snapshots.read(run_dir.storage).items():
         trial = known.get(ray_id)
         if trial is None:
             yield f"ray: trial {ray_id} (number {one.number}), which Optuna does not have"

@@ -25,7 +25,7 @@ from eos_platform.models.adapters.prefill import Mask, Prefill, caught, caught_p
 from eos_platform.models.attention.rope import Rope
 from eos_platform.models.decoding.cache import cache_of, with_cache
 from eos_platform.models.runtime.attach import check_free
-from eos_platform.models.runtime.image_call import asked_of, units_of
+from eos_platform.models.runtime.image_call import image_call_of, units_of
 from eos_platform.models.runtime.layout import Layout
 from eos_platform.models.runtime.prompt_state import assemble
 
@@ -114,11 +114,11 @@ class Adapter:
             EosError: they are not alike, or hold no images.
         """
         call = dict(inputs)
-        asked = asked_of(call, answer_bs)
-        if asked is None:
+        image_call = image_call_of(call, answer_bs)
+        if image_call is None:
             raise EosError("these prompts come without images")
-        kinds = units_of(self.parts, asked, self.family.sizes(call))
-        valid_bs = torch.ones_like(kinds[0][0]) if asked.mask_bs is None else asked.mask_bs.bool()
+        kinds = units_of(self.parts, image_call, self.family.sizes(call))
+        valid_bs = torch.ones_like(kinds[0][0]) if image_call.mask_bs is None else image_call.mask_bs.bool()
         place_1s = torch.arange(valid_bs.shape[1], device=valid_bs.device)[None]
         state = assemble(kinds, valid_bs, place_1s, answer_bs)
         batch = len(valid_bs)
@@ -164,8 +164,8 @@ class Adapter:
 
     def embed(self, ids: Tensor) -> Tensor:
         """Embeddings of words."""
-        found: Tensor = self.model.get_input_embeddings()(ids)
-        return found
+        embedding: Tensor = self.model.get_input_embeddings()(ids)
+        return embedding
 
     def start(self, prefill: Prefill) -> tuple[Tensor, Any]:
         """Logits of the last position (b, 1, v), and the cache that later steps go on from."""

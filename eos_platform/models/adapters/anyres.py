@@ -13,7 +13,7 @@ from typing import Any
 
 from eos_platform.common.errors import EosError
 from eos_platform.models.adapters.base import Call, Family, Parts, encoded
-from eos_platform.models.runtime.visual_spans import Grid, Piece
+from eos_platform.models.runtime.visual_spans import Grid, MediaItem
 
 
 class AnyRes(Family):
@@ -30,7 +30,7 @@ class AnyRes(Family):
         """Tiles beyond whose area what they show is shrunk; None: any number is taken as it is."""
         return None
 
-    def pieces(self, parts: Parts, call: Call, heard: Sequence[Any]) -> Mapping[str, Sequence[Piece]]:
+    def media_items(self, parts: Parts, call: Call, captured: Sequence[Any]) -> Mapping[str, Sequence[MediaItem]]:
         """By the length of what was encoded, or by the sizes of the pictures."""
         pooled, config = encoded(call), parts.body.config
         side, points = parts.grid[0], tuple(map(tuple, config.image_grid_pinpoints))
@@ -42,14 +42,14 @@ class AnyRes(Family):
         sizes = call["image_sizes"]
         sizes = sizes.tolist() if hasattr(sizes, "tolist") else sizes  # the model itself reads them, too
         tiled = self.tiled(call, len(sizes))
-        found = []
+        items = []
         for (height, width), cut in zip(sizes, tiled, strict=True):
             tokens = side * side + 1
             if cut:
                 rows, columns = _shown(int(height), int(width), side, points, tile, largest)
                 tokens = side * side + rows * (columns + 1)
-            found.append(_piece(tokens, side, points, tile, largest))
-        return {"image": found}
+            items.append(_piece(tokens, side, points, tile, largest))
+        return {"image": items}
 
     def tiled(self, call: Call, images: int) -> list[bool]:
         """Which of the pictures are cut into tiles."""
@@ -80,21 +80,21 @@ class LlavaOnevision(AnyRes):
             return [True] * images
         return [count == 1 for count in numbers.tolist() for _ in range(count)]
 
-    def pieces(self, parts: Parts, call: Call, heard: Sequence[Any]) -> Mapping[str, Sequence[Piece]]:
+    def media_items(self, parts: Parts, call: Call, captured: Sequence[Any]) -> Mapping[str, Sequence[MediaItem]]:
         """A film's frames are units; behind them stands one end of line."""
-        found = dict(super().pieces(parts, call, heard))
+        items = dict(super().media_items(parts, call, captured))
         films, half = call.get("pixel_values_videos"), math.ceil(parts.grid[0] / 2)
         shape = None if films is None else (len(films), films.shape[1])
         pooled = encoded(call, "video")
         if pooled is not None:
             shape = (len(pooled), (pooled.shape[1] - 1) // half**2)
         if shape is not None:
-            found["video"] = [Piece(((half, half),) * shape[1], rest=1)] * shape[0]
-        return found
+            items["video"] = [MediaItem(((half, half),) * shape[1], rest=1)] * shape[0]
+        return items
 
 
 @lru_cache(maxsize=256)
-def _piece(tokens: int, side: int, points: tuple[Any, ...], tile: int, largest: int | None) -> Piece:
+def _piece(tokens: int, side: int, points: tuple[Any, ...], tile: int, largest: int | None) -> MediaItem:
     """The units of a picture of so many visual tokens.
 
     Raises:
@@ -102,8 +102,8 @@ def _piece(tokens: int, side: int, points: tuple[Any, ...], tile: int, largest: 
     """
     left = tokens - side * side
     if left == 1:
-        return Piece(((side, side),), rest=1)
-    found = set()
+        return MediaItem(((side, side),), rest=1)
+    options = set()
     for height, width in points:
         full = (height // tile * side, width // tile * side)
         for axis in (0, 1):
@@ -111,11 +111,11 @@ def _piece(tokens: int, side: int, points: tuple[Any, ...], tile: int, largest: 
                 rows, columns = (full[0] - cut, full[1]) if axis == 0 else (full[0], full[1] - cut)
                 rows, columns = _at_most(rows, columns, side, largest)
                 if rows * (columns + 1) == left:
-                    found.add((rows, columns + 1))
-    if not found:
+                    options.add((rows, columns + 1))
+    if not options:
         raise EosError(f"a picture of {tokens} visual tokens is none of the sizes of this model's image_grid_pinpoints")
     # two shapes may have equally many: then the squarest, always the same one
-    return Piece(((side, side), min(found, key=lambda grid: (abs(grid[0] - grid[1]), grid))))
+    return MediaItem(((side, side), min(options, key=lambda grid: (abs(grid[0] - grid[1]), grid))))
 
 
 @lru_cache(maxsize=256)

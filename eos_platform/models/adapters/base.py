@@ -11,7 +11,7 @@ from torch import Tensor
 from eos_platform.common.errors import EosError
 from eos_platform.models.attention.rope import Rope
 from eos_platform.models.loading.devices import moved
-from eos_platform.models.runtime.visual_spans import Grid, Piece
+from eos_platform.models.runtime.visual_spans import Grid, MediaItem
 
 Call = dict[str, Any]
 FULL = "full_attention"
@@ -113,15 +113,17 @@ class Family:
         """Rows and columns of an image's visual tokens; where sizes vary, of an image taken as usual."""
         raise NotImplementedError
 
-    def listens(self, parts: Parts) -> Any | None:
+    def grid_module(self, parts: Parts) -> Any | None:
         """A module whose calls tell what images come (``heard``); None: the call of the whole model tells enough."""
         return None
 
-    def heard(self, call: Call) -> Any:
+    def captured_grids(self, call: Call) -> Any:
         """What a call of that module tells, on the host."""
         return None
 
-    def pieces(self, parts: Parts, call: Call, heard: Sequence[Any]) -> Mapping[str, Sequence[Piece] | None]:
+    def media_items(
+        self, parts: Parts, call: Call, captured: Sequence[Any]
+    ) -> Mapping[str, Sequence[MediaItem] | None]:
         """The images of a call in order, and films likewise, by the kind of placeholder (``image``, ``video``).
 
         ``None`` for a kind: as many pieces of the usual grid as fill the placeholders.
@@ -129,7 +131,7 @@ class Family:
         Args:
             parts: of the model.
             call: arguments of the model's body, by name.
-            heard: what ``listens`` told lately, latest last.
+            captured: what ``listens`` told lately, latest last.
         """
         return {"image": None}
 
@@ -139,15 +141,15 @@ class Family:
 
     def logits(self, model: Any, hidden_bsd: Tensor) -> Tensor:
         """What the model itself makes of hidden states after the final norm: scaled or capped if it does so."""
-        found: Tensor = model.lm_head(hidden_bsd)
-        return found
+        logits: Tensor = model.lm_head(hidden_bsd)
+        return logits
 
     def sees_with(self, parts: Parts) -> list[Tensor]:
         """The weights that make visual tokens of pictures."""
         projector = _first(parts.body, self.projectors)
         return [*parts.tower.parameters(), *(() if projector is None else projector.parameters())]
 
-    def alone(self, parts: Parts, call: Call) -> bool:
+    def single_image(self, parts: Parts, call: Call) -> bool:
         """Whether, as far as shapes tell, every prompt of a call has one image of the usual size and no more."""
         return False
 
@@ -159,18 +161,18 @@ class Family:
 def encoded(call: Call, kind: str = "image") -> Any | None:
     """Features of images (or films) that were encoded before the call; None: there are none."""
     outputs = call.get("mm_encoder_outputs")
-    found = outputs.get(kind) if isinstance(outputs, Mapping) else outputs if kind == "image" else None
-    return None if found is None else getattr(found, "pooler_output", found)
+    features = outputs.get(kind) if isinstance(outputs, Mapping) else outputs if kind == "image" else None
+    return None if features is None else getattr(features, "pooler_output", features)
 
 
-def brings(call: Call) -> bool:
+def has_media(call: Call) -> bool:
     """Whether images or films come with a call."""
     given = any(call.get(name) is not None for name in ("pixel_values", "pixel_values_videos"))
     return given or encoded(call) is not None or encoded(call, "video") is not None
 
 
 def _first(body: Any, names: tuple[str, ...]) -> Any:
-    return next((found for name in names if (found := getattr(body, name, None)) is not None), None)
+    return next((features for name in names if (features := getattr(body, name, None)) is not None), None)
 
 
 def _kinds(config: Any, layers: int) -> tuple[str, ...]:

@@ -43,9 +43,9 @@ def dense(call: dict[str, Any]) -> list[Tensor]:
     x_bsd = call["inputs_embeds"]
     place_bs1 = moved(call[PLACES], x_bsd.device)[..., None]
     empty_bsd = torch.zeros_like(x_bsd)
-    found = [empty_bsd.masked_scatter(place_bs1, level.to(x_bsd)) for level in call[FEATURES]]
+    levels = [empty_bsd.masked_scatter(place_bs1, level.to(x_bsd)) for level in call[FEATURES]]
     call.update({FEATURES: None, PLACES: None})
-    return found
+    return levels
 
 
 def given(levels: list[Tensor]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ class Fixed(Family):
 
     whole = -1
 
-    def alone(self, parts: Parts, call: Call) -> bool:
+    def single_image(self, parts: Parts, call: Call) -> bool:
         """As many images as prompts."""
         prompts = call["inputs_embeds"] if call.get("input_ids") is None else call["input_ids"]
         images = call.get("pixel_values")
@@ -50,7 +50,7 @@ class SmolVLM(Fixed):
         side = config.vision_config.image_size // config.vision_config.patch_size // config.scale_factor
         return side, side
 
-    def alone(self, parts: Parts, call: Call) -> bool:
+    def single_image(self, parts: Parts, call: Call) -> bool:
         """One tile a prompt; tiles that only fill up a batch cannot be told from shapes where there are more."""
         images, prompts = call.get("pixel_values"), call.get("input_ids")
         prompts = call["inputs_embeds"] if prompts is None else prompts

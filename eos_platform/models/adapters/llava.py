@@ -40,7 +40,7 @@ class Llava(Family):
         side = config.vision_config.image_size // config.vision_config.patch_size
         return side, side
 
-    def alone(self, parts: Parts, call: Call) -> bool:
+    def single_image(self, parts: Parts, call: Call) -> bool:
         """As many images as prompts."""
         prompts = call["inputs_embeds"] if call.get("input_ids") is None else call["input_ids"]
         images = call.get("pixel_values")

@@ -52,10 +52,10 @@ class Prefill:
 
     def call(self) -> dict[str, Any]:
         """Arguments of the language model."""
-        found: dict[str, Any] = {"inputs_embeds": self.x_bsd, "attention_mask": self.mask}
+        arguments: dict[str, Any] = {"inputs_embeds": self.x_bsd, "attention_mask": self.mask}
         if self.position is not None:
-            found["position_ids"] = self.position
-        return found | given(list(self.deep)) | dict(self.more)
+            arguments["position_ids"] = self.position
+        return arguments | given(list(self.deep)) | dict(self.more)
 
     def until(self, length: int) -> Prefill:
         """The same prompts without what follows their first ``length`` tokens."""
@@ -86,17 +86,17 @@ def caught(module: Any, run: Callable[[], Any]) -> dict[str, Any]:
     Raises:
         EosError: it is never called.
     """
-    found: dict[str, Any] = {}
+    arguments: dict[str, Any] = {}
 
     def stop(_: Any, call: dict[str, Any]) -> None:
-        found.update(call)
+        arguments.update(call)
         raise _Reached
 
     hook = before(module, stop)
     try:
         run()
     except _Reached:
-        return found
+        return arguments
     finally:
         hook.remove()
     raise EosError(f"{type(module).__name__} was not called where its model should call it")
@@ -131,11 +131,11 @@ def joined_outputs(outputs: Sequence[Any]) -> Any:
         outputs: of ``get_image_features``, with ``pooler_output`` and, where a model has them, ``deepstack_features``.
     """
     first = outputs[0]
-    found: dict[str, Any] = {"pooler_output": _joined([one.pooler_output for one in outputs])}
+    joined: dict[str, Any] = {"pooler_output": _joined([one.pooler_output for one in outputs])}
     if getattr(first, "deepstack_features", None) is not None:
         levels = zip(*(one.deepstack_features for one in outputs), strict=True)
-        found["deepstack_features"] = [_joined(level) for level in levels]
-    return type(first)(**found)
+        joined["deepstack_features"] = [_joined(level) for level in levels]
+    return type(first)(**joined)
 
 
 def _joined(parts: Sequence[Any]) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from eos_platform.models.adapters.base import Call, Family, Parts, encoded
-from eos_platform.models.runtime.visual_spans import Grid, Piece
+from eos_platform.models.runtime.visual_spans import Grid, MediaItem
 
 USUAL = (32, 32)  # the grid an operator made for such a model refers to, unless it says otherwise
 
@@ -23,11 +23,11 @@ class Qwen(Family):
         """Sizes vary; 1,024 tokens are taken as usual."""
         return USUAL
 
-    def listens(self, parts: Parts) -> Any | None:
+    def grid_module(self, parts: Parts) -> Any | None:
         """The tower is told every image's grid."""
         return parts.tower
 
-    def heard(self, call: Call) -> Any:
+    def captured_grids(self, call: Call) -> Any:
         """Grids of patches (the model itself reads them on the host, too)."""
         return call["grid_thw"].tolist()
 
@@ -36,7 +36,7 @@ class Qwen(Family):
         given = (call.get(name) for name in ("image_grid_thw", "video_grid_thw"))
         return [grids.tolist() for grids in given if grids is not None]
 
-    def pieces(self, parts: Parts, call: Call, heard: Sequence[Any]) -> Mapping[str, Sequence[Piece]]:
+    def media_items(self, parts: Parts, call: Call, captured: Sequence[Any]) -> Mapping[str, Sequence[MediaItem]]:
         """Of each image, and of each frame of each film; films were encoded last."""
         merge = parts.tower.spatial_merge_size
         kinds = [
@@ -44,8 +44,8 @@ class Qwen(Family):
             for name, kind in (("pixel_values", "image"), ("pixel_values_videos", "video"))
             if call.get(name) is not None or encoded(call, kind) is not None
         ]
-        lately = list(heard)[-len(kinds) :]
+        lately = list(captured)[-len(kinds) :]
         return {
-            kind: [Piece(((h // merge, w // merge),)) for t, h, w in grids for _ in range(t)]
+            kind: [MediaItem(((h // merge, w // merge),)) for t, h, w in grids for _ in range(t)]
             for kind, grids in zip(kinds, lately, strict=True)
         }

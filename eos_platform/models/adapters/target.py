@@ -120,17 +120,19 @@ def unmet(parts: Parts, plan: OperatorPlan) -> Iterator[tuple[Need, str]]:
 
 def lacking(parts: Parts) -> dict[Need, str]:
     """What operators may need and a model does not give, whatever the operator, and why not."""
-    family, found = parts.family, dict(biases_lacking(parts))
+    family, missing = parts.family, dict(biases_lacking(parts))
     if not _reached_into(parts):
         name = "this model" if family is None else family.name
-        found |= dict.fromkeys(IN_TOWER_NEEDS, f"not for {name}, whose vision tower is not reached into")
+        missing |= dict.fromkeys(IN_TOWER_NEEDS, f"not for {name}, whose vision tower is not reached into")
     elif "interpolate_pos_encoding" not in parameters(type(parts.tower).forward):
-        found[Need.SMALLER_IMAGE] = f"{type(parts.tower).__name__} takes pictures of one size only"
+        missing[Need.SMALLER_IMAGE] = f"{type(parts.tower).__name__} takes pictures of one size only"
     if family is not None and family.axes > 1:
-        found[Need.RENUMBERING] = f"positions of several axes ({family.name}) are kept; 'renumber' cannot be"
+        missing[Need.RENUMBERING] = f"positions of several axes ({family.name}) are kept; 'renumber' cannot be"
     if parts.states > 1:
-        found[Need.FEWER_FROM_TOWER] = "the model uses several layers of its vision tower, which would differ in tokens"
-    return found
+        missing[Need.FEWER_FROM_TOWER] = (
+            "the model uses several layers of its vision tower, which would differ in tokens"
+        )
+    return missing
 
 
 def _reached_into(parts: Parts) -> bool:

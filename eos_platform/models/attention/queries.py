@@ -20,7 +20,7 @@ from eos_platform.models.loading.devices import check_weights, loaded, moved
 GIVEN = ("vision", "next_vision", "relevance", "keys")  # what is known of each token before any decoder layer
 
 
-class Sequence(NamedTuple):
+class AttentionInputs(NamedTuple):
     """The tokens present before a decoder layer, as attention sees them."""
 
     x_bkd: Tensor
@@ -44,7 +44,7 @@ def take_tokens(x_bkd: Tensor, place_bq: Tensor) -> Tensor:
     return x_bkd.gather(1, place_bq[:, :, None].expand(-1, -1, x_bkd.shape[2]))
 
 
-def layer_keys(layer: Any, sequence: Sequence) -> tuple[Tensor, Tensor]:
+def layer_keys(layer: Any, sequence: AttentionInputs) -> tuple[Tensor, Tensor]:
     """The input of a decoder layer after its norm (b, k, d), and its keys there, not yet turned (b, k, g, e).
 
     Raises:
@@ -64,7 +64,9 @@ def _normed(attention: Any, name: str, x_bqhe: Tensor) -> Tensor:
     return x_bqhe if norm is None else norm(x_bqhe)
 
 
-def attention_rows(layer: Any, sequence: Sequence, query_bq: Tensor, normed_bkd: Tensor, key_bkge: Tensor) -> Tensor:
+def attention_rows(
+    layer: Any, sequence: AttentionInputs, query_bq: Tensor, normed_bkd: Tensor, key_bkge: Tensor
+) -> Tensor:
     """row_bhqk (float32): how much the query rows of a decoder layer look at each token present.
 
     Args:
@@ -90,7 +92,7 @@ def attention_rows(layer: Any, sequence: Sequence, query_bq: Tensor, normed_bkd:
     return logits.softmax(-1).flatten(1, 2)
 
 
-def _seen(sequence: Sequence, query_bq: Tensor) -> Tensor:
+def _seen(sequence: AttentionInputs, query_bq: Tensor) -> Tensor:
     """Which tokens each query row may look at (b, q, k)."""
     valid_b1k = sequence.valid_bk[:, None, :]
     if sequence.mask is None:
@@ -103,7 +105,7 @@ def _seen(sequence: Sequence, query_bq: Tensor) -> Tensor:
 
 
 def layer_features(
-    names: Collection[str], layer: Any, sequence: Sequence, given: Mapping[str, Tensor]
+    names: Collection[str], layer: Any, sequence: AttentionInputs, given: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
     """What a model says about the visual tokens present, by name: (b, n) float32 each.
 
@@ -119,39 +121,39 @@ def layer_features(
     Raises:
         EosError: one of ``GIVEN`` is named and not given.
     """
-    found: dict[str, Tensor] = {}
+    features: dict[str, Tensor] = {}
     for name in GIVEN:
         if name in names:
             if name not in given:
                 raise EosError(f"'{name}' comes from before the decoder (the vision tower), and was not given")
-            found[name] = given[name].float()
+            features[name] = given[name].float()
     if "question" in names and sequence.question_bd is not None:
-        found["question"] = sequence.question_bd
+        features["question"] = sequence.question_bd
     rows = [name for name in ("last_text", "mean_text", "raters", "corrected") if name in names]
     loud = [name for name in ("key_norm", "text_pivots") if name in names]
     if not rows and not loud:
-        return found
+        return features
     with loaded(layer):
         normed_bkd, key_bkge = layer_keys(layer, sequence)
         if rows:
-            found |= _from_rows(rows, layer, sequence, normed_bkd, rotate(key_bkge, sequence.rope))
+            features |= _from_rows(rows, layer, sequence, normed_bkd, rotate(key_bkge, sequence.rope))
     if loud:
         # how long a key is (in L1) depends on its angle: counted from each prompt's first token, whatever its padding
         rope = sequence.rope if sequence.own_rope is None else sequence.own_rope()
         norm_bk = rotate(key_bkge, rope).float().abs().sum((2, 3))
         if "key_norm" in loud:
-            found["key_norm"] = norm_bk.gather(1, sequence.visual_bn)
+            features["key_norm"] = norm_bk.gather(1, sequence.visual_bn)
         if "text_pivots" in loud:
             asks_bt = sequence.text_bk.gather(1, sequence.other_bt)
             place_bp = pivot_places(norm_bk.gather(1, sequence.other_bt), asks_bt, sequence.other_bt)
-            found["text_pivots"] = take_tokens(sequence.x_bkd, place_bp)
-    return found
+            features["text_pivots"] = take_tokens(sequence.x_bkd, place_bp)
+    return features
 
 
 def _from_rows(
-    names: Collection[str], layer: Any, sequence: Sequence, normed_bkd: Tensor, key_bkge: Tensor
+    names: Collection[str], layer: Any, sequence: AttentionInputs, normed_bkd: Tensor, key_bkge: Tensor
 ) -> dict[str, Tensor]:
-    found: dict[str, Tensor] = {}
+    features: dict[str, Tensor] = {}
     last = int("last_text" in names)
     # for a mean every non-visual token is a query row, so that shapes do not depend on the prompt; those that may not
     # ask weigh nothing
@@ -160,23 +162,23 @@ def _from_rows(
     row_bqn = take_columns(row_bhqk.mean(1), sequence.visual_bn)
     row_btn = row_bqn[:, last:]
     if last:
-        found["last_text"] = row_bqn[:, 0]
+        features["last_text"] = row_bqn[:, 0]
     if "mean_text" in names:
-        found["mean_text"] = mean_rows(row_btn, sequence.text_bk.gather(1, sequence.other_bt))
+        features["mean_text"] = mean_rows(row_btn, sequence.text_bk.gather(1, sequence.other_bt))
     if "raters" in names or "corrected" in names:
         assert sequence.rater_bt is not None
         if "raters" in names:
-            found["raters"] = mean_rows(row_btn, sequence.rater_bt)
+            features["raters"] = mean_rows(row_btn, sequence.rater_bt)
         if "corrected" in names:
             assert sequence.wide_rope is not None
             rope = sequence.wide_rope()
             row_bhtn = take_columns(row_bhqk[:, :, last:], sequence.visual_bn)
             if sequence.counted_bn is not None:
                 row_bhtn = row_bhtn * sequence.counted_bn[:, None, None]
-            found["corrected"] = without_decay(
+            features["corrected"] = without_decay(
                 row_bhtn, rope.at(sequence.other_bt), rope.at(sequence.visual_bn), sequence.rater_bt
             )
-    return found
+    return features
 
 
 def take_columns(row_bqk: Tensor, place_bn: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from eos_platform.models.attention.rope import Rope, rotate
-from eos_platform.operators.tokens import unit, wide
+from eos_platform.operators.tokens import at_least_float32, unit
 
 PIVOTS = 4  # text tokens that are pivots
 LOUDEST = 7 / 16  # share of the heads that ``without_decay`` listens to
@@ -27,7 +27,7 @@ def choose_raters(visual_bnd: Tensor, text_btd: Tensor, asks_bt: Tensor, counted
         asks_bt: which of the text may ask.
         counted_bn: bool, which of ``visual_bnd`` are visual tokens at all; default: every one.
     """
-    logits_bnt = wide(visual_bnd) @ wide(text_btd).mT
+    logits_bnt = at_least_float32(visual_bnd) @ at_least_float32(text_btd).mT
     share_bnt = logits_bnt.masked_fill(~asks_bt[:, None], torch.finfo(logits_bnt.dtype).min).softmax(-1)
     if counted_bn is None:
         value_bt = share_bnt.mean(1)
@@ -47,7 +47,7 @@ def relevance(visual_bnd: Tensor, text_btd: Tensor, asks_bt: Tensor) -> Tensor:
 def question(text_btd: Tensor, asks_bt: Tensor) -> Tensor:
     """Mean direction of the text that may ask (b, d): what a prompt is about, as far as its words tell."""
     weight_bt = asks_bt / asks_bt.sum(1, keepdim=True).clamp(min=1)
-    return torch.einsum("bt,btd->bd", weight_bt.to(wide(text_btd).dtype), unit(text_btd))
+    return torch.einsum("bt,btd->bd", weight_bt.to(at_least_float32(text_btd).dtype), unit(text_btd))
 
 
 def mean_rows(row_btn: Tensor, asks_bt: Tensor) -> Tensor:

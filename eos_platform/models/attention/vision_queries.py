@@ -32,18 +32,18 @@ def read_block(
         bias_mk: what the block adds to the logits of each key.
     """
     wanted = [name for name in READ if name in names]
-    found: dict[str, Tensor] = {}
+    features: dict[str, Tensor] = {}
     if not wanted:
-        return found
+        return features
     width = attention.head_dim
     key_mkd = moved(attention.k_proj(x_mkd), x_mkd.device)
     query_m1d = moved(attention.q_proj(x_mkd[:, :1]), x_mkd.device) if wanted != ["keys"] else None
     for name in wanted:
         if query_m1d is None or name == "keys":
-            found[name] = key_mkd[:, 1:].unflatten(-1, (-1, width)).float().mean(2)
+            features[name] = key_mkd[:, 1:].unflatten(-1, (-1, width)).float().mean(2)
         else:
-            found[name] = _class_row(query_m1d, key_mkd, width if name == "vision" else key_mkd.shape[-1], bias_mk)
-    return found
+            features[name] = _class_row(query_m1d, key_mkd, width if name == "vision" else key_mkd.shape[-1], bias_mk)
+    return features
 
 
 def _class_row(query_m1d: Tensor, key_mkd: Tensor, width: int, bias_mk: Tensor | None) -> Tensor:

@@ -35,16 +35,16 @@ PLAIN = (torch.bfloat16, torch.float16, torch.float32)
 
 def packed(weights: dict[str, Tensor]) -> bytes:
     """The content of a packed file."""
-    found: dict[str, Tensor] = {}
+    packed_weights: dict[str, Tensor] = {}
     for name, weight in weights.items():
         if weight.dim() < 2:
-            found[name] = weight.contiguous()
+            packed_weights[name] = weight.contiguous()
             continue
         rows = weight.float().flatten(1)
         scale = rows.abs().amax(1).clamp(min=torch.finfo(torch.float32).tiny) / MOST
-        found[name] = (rows / scale[:, None]).round().clamp(-MOST, MOST).to(torch.int8).view(weight.shape)
-        found[name + SCALE] = scale
-    return bytes(save(found, FORMAT))
+        packed_weights[name] = (rows / scale[:, None]).round().clamp(-MOST, MOST).to(torch.int8).view(weight.shape)
+        packed_weights[name + SCALE] = scale
+    return bytes(save(packed_weights, FORMAT))
 
 
 def unpacked(path: str | Path) -> dict[str, Tensor]:
@@ -56,26 +56,26 @@ def unpacked(path: str | Path) -> dict[str, Tensor]:
     where = shown_path(Path(path))
     try:
         with safe_open(check_regular(Path(path), "packed weights"), framework="pt") as saved:
-            told = dict(saved.metadata() or {})
+            metadata = dict(saved.metadata() or {})
             held = {name: saved.get_tensor(name) for name in saved.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise EosError(f"{where}: no safetensors file: {error}") from None
-    if told != FORMAT:
-        raise EosError(f"{where}: its metadata must say {FORMAT}, not {told}")
+    if metadata != FORMAT:
+        raise EosError(f"{where}: its metadata must say {FORMAT}, not {metadata}")
     scales = {name for name in held if name.endswith(SCALE) and name.removesuffix(SCALE) in held}
-    found: dict[str, Tensor] = {}
+    weights: dict[str, Tensor] = {}
     for name, value in held.items():
         if name in scales:
             continue
         if value.dtype == torch.int8:
-            found[name] = _weight(value, held.get(name + SCALE), f"{where}: '{name}'")
+            weights[name] = _weight(value, held.get(name + SCALE), f"{where}: '{name}'")
         elif value.dtype not in PLAIN or name + SCALE in scales:
             raise EosError(f"{where}: '{name}': int8 with a scale is expected, or a number of its own, not both")
         else:
-            found[name] = value
-        if not found[name].isfinite().all():
+            weights[name] = value
+        if not weights[name].isfinite().all():
             raise EosError(f"{where}: '{name}': numbers that are not finite")
-    return found
+    return weights
 
 
 def _weight(value: Tensor, scale: Tensor | None, where: str) -> Tensor:

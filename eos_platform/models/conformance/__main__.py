@@ -27,12 +27,12 @@ def main(arguments: Sequence[str]) -> int:
     known = samples()
     parser.add_argument("family", nargs="*", help=f"default: all of {', '.join(known)}")
     parser.add_argument("--without", action="append", default=[], choices=list(CHECKS), help="leave a check out")
-    asked = parser.parse_args(arguments)
-    if strange := [name for name in asked.family if name not in known]:
+    options = parser.parse_args(arguments)
+    if strange := [name for name in options.family if name not in known]:
         parser.error(str(unknown("family", strange[0], known)))
     console = terminal.console()
-    chosen = {name: known[name] for name in asked.family or known}
-    checks = {name: one for name, one in CHECKS.items() if name not in asked.without}
+    chosen = {name: known[name] for name in options.family or known}
+    checks = {name: one for name, one in CHECKS.items() if name not in options.without}
     table = Table("check", *chosen, title="conformance: cases tried (x: failed)")
     failures: list[str] = []
     total, began = 0, time.perf_counter()

@@ -75,9 +75,9 @@ def threads(sample: Sample) -> int:
             thread.start()
         for thread in running:
             thread.join()
-    for found, right in zip(got, expected, strict=True):
-        assert isinstance(found, Tensor), found
-        assert torch.allclose(found, right, **CLOSE)
+    for output, right in zip(got, expected, strict=True):
+        assert isinstance(output, Tensor), output
+        assert torch.allclose(output, right, **CLOSE)
     return 2
 
 
@@ -85,13 +85,13 @@ def threads(sample: Sample) -> int:
 def several_models(sample: Sample) -> int:
     """Two models, each with its operator, at work in turns; a third without."""
     first, second, third = (fresh(sample) for _ in range(3))
-    inputs, found = batches(sample)["several"], specs(first)
+    inputs, operators = batches(sample)["several"], specs(first)
     untouched = third(**inputs).logits
     alone_ = []
     for name in ("many", "pool"):
-        with attached(first, found[name]):
+        with attached(first, operators[name]):
             alone_.append(cached(first, inputs)[1])
-    with attached(first, found["many"]), attached(second, found["pool"]):
+    with attached(first, operators["many"]), attached(second, operators["pool"]):
         for _ in range(2):
             assert torch.equal(cached(first, inputs)[1], alone_[0])
             assert torch.equal(cached(second, inputs)[1], alone_[1])
@@ -144,7 +144,7 @@ def compiles(sample: Sample) -> int:
     with torch.no_grad():
         expected = model(**inputs).logits
         compiled = torch.compile(model, backend="eager")
-        found = compiled(**inputs).logits
+        output = compiled(**inputs).logits
     torch.compiler.reset()
-    assert torch.allclose(found, expected, **CLOSE)
+    assert torch.allclose(output, expected, **CLOSE)
     return 1

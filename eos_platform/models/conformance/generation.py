@@ -110,21 +110,21 @@ def alone(sample: Sample) -> int:
 
 def _row(sample: Sample, batch: dict[str, Any], held: list[list[Picture]], row: int, pad: int) -> dict[str, Any]:
     """One prompt of a batch, without its padding and the others' pictures."""
-    found: dict[str, Any] = {}
+    row_inputs: dict[str, Any] = {}
     before = sum(map(len, held[:row]))
     mine = slice(before, before + len(held[row]))
     for name, tensor in batch.items():
         if tensor.shape[:2] == batch["input_ids"].shape and name != "pixel_values":
-            found[name] = tensor[row : row + 1, pad:]
+            row_inputs[name] = tensor[row : row + 1, pad:]
         elif name == "pixel_values" and "image_grid_thw" in batch:
             sizes = batch["image_grid_thw"].prod(1).tolist()
-            found[name] = torch.split(tensor, sizes)[mine.start : mine.stop]
-            found[name] = torch.cat(found[name])
+            row_inputs[name] = torch.split(tensor, sizes)[mine.start : mine.stop]
+            row_inputs[name] = torch.cat(row_inputs[name])
         elif name == "pixel_values" and tensor.dim() == 5 and "image_sizes" not in batch:
-            found[name] = tensor[row : row + 1, : len(held[row])]
+            row_inputs[name] = tensor[row : row + 1, : len(held[row])]
         else:
-            found[name] = tensor[mine]
-    return found
+            row_inputs[name] = tensor[mine]
+    return row_inputs
 
 
 @CHECKS.check("text only")
@@ -168,9 +168,9 @@ def beams(sample: Sample) -> int:
     """Beam search scores what it says, as runs of the whole do; sampling draws what the same seed draws again."""
     model, tried = built(sample), 0
     inputs = prompts(sample, [[sample.sizes[0]], [sample.sizes[-1]]], (3, 6))
-    found = specs(model)
+    operators = specs(model)
     for name in ("many", "prune", "merge at 0"):
-        with attached(model, found[name]), torch.no_grad():
+        with attached(model, operators[name]), torch.no_grad():
             best = model.generate(
                 **inputs,
                 max_new_tokens=NEW,

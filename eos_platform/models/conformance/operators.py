@@ -37,12 +37,19 @@ SHAPES: dict[str, list[tuple[float, dict[str, Any]]]] = {
     "steered": [
         (
             0.5,
-            {"layer": 0, "selector": "cover", "spread": 0.5, "steered": True, "transfer": {"gamma": 0.9}, "beta": 1.0},
+            {
+                "layer": 0,
+                "selector": "diverse_topk",
+                "spread": 0.5,
+                "steered": True,
+                "transfer": {"gamma": 0.9},
+                "beta": 1.0,
+            },
         ),
         (0.3, {"layer": 2, "score": {"mean_text": 0.1}, "steered": True}),
     ],
-    "withdraw": [(0.0, {"layer": 2, "selector": "withdraw"})],
-    "withdraw at 0": [(0.0, {"layer": 0, "selector": "withdraw"})],
+    "drop_all": [(0.0, {"layer": 2, "selector": "drop_all"})],
+    "withdraw at 0": [(0.0, {"layer": 0, "selector": "drop_all"})],
 }
 RENUMBERED: dict[str, list[tuple[float, dict[str, Any]]]] = {
     "renumber": [

@@ -45,10 +45,10 @@ def tokens_by_layer(sample: Sample) -> int:
 def _handed(model: Any, inputs: dict[str, Any]) -> tuple[list[int], Any]:
     """Tokens that each decoder layer is handed, behind whatever hooks there are, and the cache."""
     layers = parts_of(model).layers
-    found = [0] * len(layers)
+    counts = [0] * len(layers)
 
     def note(index: int, module: Any, args: tuple[Any, ...], call: dict[str, Any]) -> None:
-        found[index] = (args[0] if args else call["hidden_states"]).shape[1]
+        counts[index] = (args[0] if args else call["hidden_states"]).shape[1]
 
     hooks = [
         layer.register_forward_pre_hook(partial(note, index), with_kwargs=True) for index, layer in enumerate(layers)
@@ -58,7 +58,7 @@ def _handed(model: Any, inputs: dict[str, Any]) -> tuple[list[int], Any]:
     finally:
         for hook in hooks:
             hook.remove()
-    return found, cache_of(output)
+    return counts, cache_of(output)
 
 
 @CHECKS.check("plan: what is refused")

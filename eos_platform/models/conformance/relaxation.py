@@ -30,11 +30,11 @@ LAYERS = (0, 2)
 
 def alike(sample: Sample) -> dict[str, dict[str, Any]]:
     """Batches whose prompts are alike in their pictures, and differ in length: of one picture, of each size; of two."""
-    found = {f"one of {size}": prompts(sample, [[size], [size]], (5, 8), seed=3) for size in sample.sizes}
-    found["two"] = prompts(sample, [[sample.sizes[0], sample.sizes[-1]]] * 2, (7, 4), seed=4)
+    cases = {f"one of {size}": prompts(sample, [[size], [size]], (5, 8), seed=3) for size in sample.sizes}
+    cases["two"] = prompts(sample, [[sample.sizes[0], sample.sizes[-1]]] * 2, (7, 4), seed=4)
     if sample.video:
-        found["film"] = prompts(sample, [[], []], (4, 6), films=2)
-    return found
+        cases["film"] = prompts(sample, [[], []], (4, 6), films=2)
+    return cases
 
 
 def encoded(sample: Sample, attention: str = "sdpa") -> Iterator[tuple[str, Adapter, dict[str, Any], Prefill]]:
@@ -53,14 +53,14 @@ def encodes(sample: Sample) -> int:
             there = inputs["attention_mask"].bool()
             with torch.no_grad():
                 expected = adapter.model(**inputs).logits
-                found = adapter.logits(adapter.forward(prefill))
+                output = adapter.logits(adapter.forward(prefill))
                 kept = {**inputs, "mm_encoder_outputs": {"image": adapter.images(inputs)}} if "film" not in name else {}
                 if kept:
                     del kept["pixel_values"]
                     again = adapter.encode(kept)
                     assert torch.equal(again.x_bsd, prefill.x_bsd), f"{name}: pictures encoded before"
                     assert again.layout.units == prefill.layout.units
-            assert torch.allclose(found[there], expected[there], **CLOSE), name
+            assert torch.allclose(output[there], expected[there], **CLOSE), name
             tried += 1
     model = fresh(sample)
     for config in (model.config, model.config.get_text_config()):
@@ -68,8 +68,8 @@ def encodes(sample: Sample) -> int:
     inputs = prompts(sample, [[sample.sizes[0]]])
     adapter = adapter_of(model)
     with torch.no_grad():
-        found = adapter.logits(adapter.forward(adapter.encode(inputs)))
-        assert torch.allclose(found, model(**inputs).logits, **CLOSE), "with a cap on logits"
+        output = adapter.logits(adapter.forward(adapter.encode(inputs)))
+        assert torch.allclose(output, model(**inputs).logits, **CLOSE), "with a cap on logits"
     return tried + 1
 
 
@@ -87,9 +87,9 @@ def identity(sample: Sample) -> int:
                     with relaxed(
                         adapter.model, [RelaxedSite.of(site)], prefill.layout, temperature=0.03, hard=True
                     ) as trace:
-                        found = adapter.forward(prefill)
+                        output = adapter.forward(prefill)
                     there = inputs["attention_mask"].bool()
-                    assert torch.allclose(found[there], expected[there], **CLOSE), f"{name}, layer {layer}"
+                    assert torch.allclose(output[there], expected[there], **CLOSE), f"{name}, layer {layer}"
                     assert float(trace.counts[0]) == prefill.layout.visual_bn.shape[1]
                     tried += 1
     return tried
@@ -137,9 +137,9 @@ def hard(sample: Sample) -> int:
                             hard=True,
                             candidates=candidates,
                         ):
-                            found = adapter.logits(adapter.forward(prefill))[rows, last]
-                        assert torch.allclose(found, whole, **CLOSE), (
-                            f"{name}, sites from {first}, {candidates} candidates: {(found - whole).abs().max()}"
+                            output = adapter.logits(adapter.forward(prefill))[rows, last]
+                        assert torch.allclose(output, whole, **CLOSE), (
+                            f"{name}, sites from {first}, {candidates} candidates: {(output - whole).abs().max()}"
                         )
                         tried += 1
     return tried
@@ -158,8 +158,8 @@ def gradients(sample: Sample) -> int:
             rows = torch.arange(len(hidden_bsd))
             loss = adapter.logits(hidden_bsd[rows, prefill.layout.last_b]).logsumexp(-1).sum()
             names = ("count", "weights", "gamma", "tau", "nu", "rho", "beta")
-            found = torch.autograd.grad(loss, [getattr(site, one) for site in sites for one in names])
-            for parameter, grad in zip(names * len(sites), found, strict=True):
+            gradients_found = torch.autograd.grad(loss, [getattr(site, one) for site in sites for one in names])
+            for parameter, grad in zip(names * len(sites), gradients_found, strict=True):
                 assert torch.isfinite(grad).all(), f"{name}: {parameter}"
                 assert (grad != 0).any(), f"{name}: {parameter} has no gradient"
             tried += 1

@@ -23,10 +23,10 @@ CLOSE: dict[str, Any] = {"atol": 2e-4, "rtol": 1e-4}
 @torch.no_grad()
 def cached(model: Any, inputs: dict[str, Any], **more: Any) -> tuple[Tensor, Tensor]:
     """Tokens (b, t) that greedy ``generate`` adds, and their logits (b, t, v)."""
-    found = model.generate(
+    outputs = model.generate(
         **inputs, max_new_tokens=NEW, do_sample=False, return_dict_in_generate=True, output_logits=True, **more
     )
-    return found.sequences[:, -NEW:], torch.stack(found.logits, 1)
+    return outputs.sequences[:, -NEW:], torch.stack(outputs.logits, 1)
 
 
 @torch.no_grad()
@@ -103,10 +103,10 @@ def kept_places(model: Any, inputs: dict[str, Any], operator: OperatorSpec) -> T
     """What ``plain`` leaves of one prompt with one picture."""
     family = family_of(model)
     parts = family.parts(model)
-    asked = {"input_ids": inputs["input_ids"], **inputs}
-    heard = [inputs["image_grid_thw"].tolist()] if "image_grid_thw" in inputs else []
-    pieces = family.pieces(parts, asked, heard)["image"]
-    grids = [parts.grid] if pieces is None else [grid for piece in pieces for grid in piece.grids]
+    call = {"input_ids": inputs["input_ids"], **inputs}
+    captured = [inputs["image_grid_thw"].tolist()] if "image_grid_thw" in inputs else []
+    items = family.media_items(parts, call, captured)["image"]
+    grids = [parts.grid] if items is None else [grid for piece in items for grid in piece.grids]
     place_n = torch.where(inputs["input_ids"][0] == IMAGE)[0]
     gone: list[int] = []
     start = 0

@@ -39,12 +39,12 @@ def specs(model: Any) -> dict[str, OperatorSpec]:
 def batches(sample: Sample) -> dict[str, dict[str, Any]]:
     """Prompts: one picture, a padded batch (of different pictures, where they may differ), several in a prompt."""
     first, last = sample.sizes[0], sample.sizes[-1]
-    found = {
+    prompts_by_name = {
         "one": prompts(sample, [[first]]),
         "padded": prompts(sample, [[first], [last]], (3, 7)),
         "several": prompts(sample, [[last, first], [first], []], (5, 3, 6)),
     }
     if sample.video:
-        found["film"] = prompts(sample, [[], []], (4, 6), films=2)
-        found["film and picture"] = prompts(sample, [[last]], films=2)
-    return found
+        prompts_by_name["film"] = prompts(sample, [[], []], (4, 6), films=2)
+        prompts_by_name["film and picture"] = prompts(sample, [[last]], films=2)
+    return prompts_by_name

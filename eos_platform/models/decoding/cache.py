@@ -11,11 +11,11 @@ from torch import nn
 NAMES = "cache", "past_key_values"
 
 
-def cache_of(found: Mapping[str, Any]) -> Any:
+def cache_of(values: Mapping[str, Any]) -> Any:
     """The cache among the arguments of a call or in a model's output; None without one."""
     for name in NAMES:
-        if found.get(name) is not None:
-            return found[name]
+        if values.get(name) is not None:
+            return values[name]
     return None
 
 

@@ -105,10 +105,10 @@ def row_order(seen: Seen, layer: Any, choice: Iterable[Tensor]) -> Tensor | None
     then_bd, now_bd = (_bits(keys[:, :, at]) for keys, at in ((seen.keys, column), (now.keys, -1)))
     then_bd = then_bd.to(now_bd.device)  # offloaded, maybe
     same_bb = (now_bd[:, None] == then_bd[None]).all(-1)
-    found = same_bb.any(1).tolist()
-    if not all(found):
+    matched = same_bb.any(1).tolist()
+    if not all(matched):
         raise EosError(
-            f"row {found.index(False)} of a cache is none of the {seen.rows} rows that its operator knows; move rows"
+            f"row {matched.index(False)} of a cache is none of the {seen.rows} rows that its operator knows; move rows"
             " without changing them, and join no caches"
         )
     index_b = _first(same_bb)

@@ -88,12 +88,12 @@ class Prompt:
 
     def choice(self) -> list[Tensor]:
         """All that was chosen row by row (b, ...)."""
-        found = [] if self.ahead_b1 is None else [self.ahead_b1]
+        tensors = [] if self.ahead_b1 is None else [self.ahead_b1]
         for stage in self.stages.values():
             present = stage.present
             rows = present.slot_bk, present.bias_bk, present.alive_bk, stage.column_bk, present.shift
-            found += [one for one in rows if isinstance(one, Tensor)]
-        return found
+            tensors += [one for one in rows if isinstance(one, Tensor)]
+        return tensors
 
     def at(self, index_b: Tensor) -> Prompt:
         """The same for some of its rows, as far as later steps ask about it."""
@@ -126,14 +126,14 @@ class Pass:
     prefill: bool
     start: TokenState | None = None  # what entered the language model
     stage: Stage | None = None
-    refed: int = 0  # tokens in front that the cache already held, and which are not fed again
+    repeated: int = 0  # tokens in front that the cache already held, and which are not fed again
     deep: list[Tensor] = field(default_factory=list)  # added to the hidden states behind each of the first layers
     valid_bs: Tensor | None = None  # the attention mask of prompt and answer that the whole model was given
     later_bqq: Tensor | None = None  # which later ones of its tokens each sees, where attention is not simply causal
     decode: dict[tuple[int, str, torch.device], Call] = field(default_factory=dict)
 
 
-_TOLD = ("hidden_states", "attention_mask", "position_ids", "position_embeddings")
+_LAYER_ARGUMENTS = ("hidden_states", "attention_mask", "position_ids", "position_embeddings")
 
 
 def remember(cache: Any, prompt: Prompt) -> None:
@@ -198,8 +198,8 @@ def _cropped(prompt: Prompt, gone: int) -> Prompt:
 
 def on(call: Call, device: torch.device) -> Call:
     """What a layer is handed, but for its cache, on its own device."""
-    told = {name: moved(value, device) for name, value in call.items() if name in _TOLD}
-    return {**call, **told}
+    arguments = {name: moved(value, device) for name, value in call.items() if name in _LAYER_ARGUMENTS}
+    return {**call, **arguments}
 
 
 def shorten(parts: Parts, now: Pass, call: Call, past: int) -> None:
@@ -300,7 +300,7 @@ def later_call(parts: Parts, now: Pass, stage: Stage, call: Call, index: int) ->
     elif mask is not None and stage.column_bk is not None:
         columns = entered.count if entered else prompt.length
         mask = take_keys(mask, with_new(stage.column_bk, columns, mask.shape[-1]))
-    spare = spare_bias(parts, present)
+    spare = flash_bias(parts, present)
     if bias_bk is not None and not spare:
         mask = add_bias(mask, nn.functional.pad(bias_bk, (0, keys - present.count)), new, x_bqd.dtype)
     handed: Call = {"attention_mask": mask, "position_embeddings": call["position_embeddings"], **spare}
@@ -374,7 +374,7 @@ def biased(mask: Tensor | None, present: TokenState, x_bkd: Tensor) -> Tensor | 
     return add_bias(mask, present.bias_bk, x_bkd.shape[1], x_bkd.dtype)
 
 
-def spare_bias(parts: Parts, present: TokenState) -> Call:
+def flash_bias(parts: Parts, present: TokenState) -> Call:
     """The bias of the tokens present as flash attention is handed it; empty: there is none, or it is in the mask."""
     return {} if present.bias_bk is None or not is_flash(parts) else {BIAS: present.bias_bk}
 

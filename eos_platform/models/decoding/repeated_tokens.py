@@ -22,7 +22,7 @@ MANY = 64  # pieces of ids, before they are joined
 SLICED = "input_ids", "inputs_embeds", "position_ids", "token_type_ids", "mm_token_type_ids"
 
 
-def take_refed(prompt: Prompt, call: Call) -> int:
+def drop_repeated(prompt: Prompt, call: Call) -> int:
     """Take from a later step what the cache holds already, and say how many tokens that is.
 
     What tells them is the attention mask, or else positions, or else (that stalls the device) the ids.

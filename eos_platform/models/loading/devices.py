@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from eos_platform.common.boundary import words_of
+from eos_platform.common.boundary import error_text
 from eos_platform.common.errors import EosError, shown
 
 Value = TypeVar("Value")
@@ -30,7 +30,7 @@ def find_device(name: str | None = None) -> torch.device:
     try:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:  # a build without CUDA asserts
-        raise EosError(f"device {shown(name)} cannot be used: {words_of(error)}") from None
+        raise EosError(f"device {shown(name)} cannot be used: {error_text(error)}") from None
 
 
 def device_of(module: Any, default: torch.device) -> torch.device:
@@ -44,9 +44,9 @@ def device_of(module: Any, default: torch.device) -> torch.device:
     hook = getattr(module, "_hf_hook", None)
     if hook is not None:
         for one in getattr(hook, "hooks", (hook,)):
-            told = getattr(one, "execution_device", None)
-            if told is not None:
-                return _numbered(torch.device(told))
+            device = getattr(one, "execution_device", None)
+            if device is not None:
+                return _numbered(torch.device(device))
     weight = getattr(module, "weight", None)
     return weight.device if isinstance(weight, Tensor) and weight.device.type != "meta" else default
 
@@ -105,14 +105,14 @@ def _moved(value: Any, device: torch.device) -> Any:
     if isinstance(value, Tensor):
         return None if value.device == device else value.to(device)
     if is_dataclass(value) and not isinstance(value, type):
-        found = {field.name: _moved(getattr(value, field.name), device) for field in fields(value) if field.init}
-        changed = {name: one for name, one in found.items() if one is not None}
+        moved_parts = {field.name: _moved(getattr(value, field.name), device) for field in fields(value) if field.init}
+        changed = {name: one for name, one in moved_parts.items() if one is not None}
         return replace(value, **changed) if changed else None
     if isinstance(value, Mapping):
-        found = {name: _moved(one, device) for name, one in value.items()}
-        if all(one is None for one in found.values()):
+        moved_parts = {name: _moved(one, device) for name, one in value.items()}
+        if all(one is None for one in moved_parts.values()):
             return None
-        return {name: value[name] if one is None else one for name, one in found.items()}
+        return {name: value[name] if one is None else one for name, one in moved_parts.items()}
     if isinstance(value, tuple):
         parts = [_moved(one, device) for one in value]
         if all(one is None for one in parts):

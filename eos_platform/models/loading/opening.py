@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from eos_platform.common import strict_json
-from eos_platform.common.boundary import reading, words_of
+from eos_platform.common.boundary import error_text, reading
 from eos_platform.common.errors import EosError, did_you_mean, shown
 from eos_platform.common.files import MEGABYTE, check_regular, read_text, shown_path
 from eos_platform.models.bundled import MODELS, folder
@@ -43,11 +43,11 @@ def place_of(model: str | Path) -> Path:
     name = str(model)
     path = folder(name) if name in MODELS else Path(name)
     try:
-        found = (path / CONFIG).exists() or (path / CONFIG).is_symlink()
+        exists = (path / CONFIG).exists() or (path / CONFIG).is_symlink()
         what = f"has no {CONFIG}" if path.is_dir() else "is neither a bundled model nor a folder"
     except (OSError, ValueError) as error:  # a name that no file can have
-        raise EosError(f"model {shown(name)} cannot be opened: {words_of(error)}") from None
-    if not found:
+        raise EosError(f"model {shown(name)} cannot be opened: {error_text(error)}") from None
+    if not exists:
         raise EosError(f"model {shown(name)} {what}{did_you_mean(name, MODELS)}")
     return path
 
@@ -73,17 +73,17 @@ def _look_through(path: Path) -> None:
             check_regular(file, "model file")
     for name in OBJECTS:
         if (path / name).exists():
-            found = _object(path / name)
+            config = _object(path / name)
             if name == CONFIG:
-                _check_sizes(found, shown_path(path / name))
-                _check_weights(found, path)
+                _check_sizes(config, shown_path(path / name))
+                _check_weights(config, path)
 
 
 def _object(path: Path) -> dict[str, Any]:
-    found = strict_json.loads(read_text(path, "model file", 256 * MEGABYTE), shown_path(path))
-    if not isinstance(found, dict):
-        raise EosError(f"{shown_path(path)}: a JSON object is expected here, not {shown(found)}")
-    return found
+    data = strict_json.loads(read_text(path, "model file", 256 * MEGABYTE), shown_path(path))
+    if not isinstance(data, dict):
+        raise EosError(f"{shown_path(path)}: a JSON object is expected here, not {shown(data)}")
+    return data
 
 
 def _check_sizes(config: Mapping[str, Any], where: str) -> None:
@@ -101,10 +101,10 @@ def _check_sizes(config: Mapping[str, Any], where: str) -> None:
 def _check_weights(config: Mapping[str, Any], path: Path) -> None:
     """A configuration of far more numbers than the folder holds would be filled at random before anybody could tell."""
     held = sum(file.stat().st_size for file in path.iterdir() if file.suffix in (".safetensors", ".bin"))
-    said = sum(_least(part) for part in (config, *config.values()) if isinstance(part, dict))
-    if held and said > 4 * held + 2**24:  # four bits are the least a number takes
+    need = sum(_least(part) for part in (config, *config.values()) if isinstance(part, dict))
+    if held and need > 4 * held + 2**24:  # four bits are the least a number takes
         raise EosError(
-            f"{shown_path(path / CONFIG)}: describes {said:,} numbers or more; the weights beside it are {held:,} bytes"
+            f"{shown_path(path / CONFIG)}: describes {need:,} numbers or more; the weights beside it are {held:,} bytes"
         )
 
 

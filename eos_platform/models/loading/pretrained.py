@@ -64,18 +64,18 @@ def load_model(
         _check_files(Path(folder))
     try:
         with quiet():
-            model, told = load(kind, folder, trust_remote_code=trust_remote_code, output_loading_info=True, **options)
+            model, info = load(kind, folder, trust_remote_code=trust_remote_code, output_loading_info=True, **options)
     except RuntimeError as error:
         if "ignore_mismatched_sizes" in str(error):
             raise EosError(f"model '{folder}': its weights have other shapes than its config.json says") from None
         raise
-    if told.get("mismatched_keys"):
+    if info.get("mismatched_keys"):
         raise EosError(f"model '{folder}': its weights have other shapes than its config.json says")
-    if told.get("error_msgs"):
-        raise EosError(f"model '{folder}': {told['error_msgs'][0]}")
+    if info.get("error_msgs"):
+        raise EosError(f"model '{folder}': {info['error_msgs'][0]}")
     if not allow_missing:
-        _refuse(folder, "lack", told.get("missing_keys", ()), "they would be drawn at random")
-        extra = [name for name in told.get("unexpected_keys", ()) if not name.endswith(BUFFERS)]
+        _refuse(folder, "lack", info.get("missing_keys", ()), "they would be drawn at random")
+        extra = [name for name in info.get("unexpected_keys", ()) if not name.endswith(BUFFERS)]
         _refuse(folder, "have, beside those of the model,", extra, "they would be left out")
     return model
 

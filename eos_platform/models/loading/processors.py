@@ -65,8 +65,8 @@ def _class_named_in(folder: Path) -> Any:
 
     for name in NAMED_IN:
         if (folder / name).is_file():
-            told = strict_json.loads(read_text(folder / name, "model file"), name)
-            named = told.get("processor_class") if isinstance(told, dict) else None
+            config = strict_json.loads(read_text(folder / name, "model file"), name)
+            named = config.get("processor_class") if isinstance(config, dict) else None
             kind = getattr(transformers, named, None) if isinstance(named, str) else None
             if isinstance(kind, type) and issubclass(kind, transformers.ProcessorMixin):
                 return kind if FILMS in kind.get_attributes() else None

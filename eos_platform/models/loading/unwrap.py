@@ -18,10 +18,10 @@ def unwrapped(model: Any) -> Any:
 
 def layers(model: Any) -> list[Any]:
     """What is wrapped around what, from the outside in; the last is the model itself."""
-    found = [model]
-    while (inner := _inside(found[-1])) is not None and all(inner is not one for one in found):
-        found.append(inner)
-    return found
+    chain = [model]
+    while (inner := _inside(chain[-1])) is not None and all(inner is not one for one in chain):
+        chain.append(inner)
+    return chain
 
 
 def _inside(model: Any) -> Any:

@@ -31,7 +31,7 @@ from eos_platform.models.attention.rope import Rope
 from eos_platform.models.attention.text_queries import question
 from eos_platform.models.decoding.prompt import on
 from eos_platform.models.loading.devices import device_of, moved
-from eos_platform.models.runtime.attach import check_free, holding
+from eos_platform.models.runtime.attach import check_free, registered
 from eos_platform.models.runtime.layout import Layout
 from eos_platform.models.runtime.prompt_state import uniform
 from eos_platform.models.runtime.token_state import TokenState
@@ -211,12 +211,12 @@ class _Relaxation:
         mask = call.get("attention_mask")
         if self.own_masks and mask is not None:
             sequence = sequence._replace(mask=mask if column_bk is None else take(mask, column_bk))
-        found = layer_features(names, module, sequence, span.given)
+        features = layer_features(names, module, sequence, span.given)
         tokens = RelaxedTokens(span.taken(x_bkd), span.size_un, span.origin_un, state.presence_bn)
         after, index_bm, lengths = relax_units(
             site,
             tokens,
-            found,
+            features,
             self.units,
             state.lengths,
             total=self.tokens,
@@ -326,5 +326,5 @@ def relaxed(
     if candidates is not None and candidates >= tokens:
         candidates = None
     relaxation = _Relaxation(parts, sites, layout, temperature, hard, candidates, tokens)
-    with holding(model, relaxation):
+    with registered(model, relaxation):
         yield relaxation.trace

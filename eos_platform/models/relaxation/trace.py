@@ -14,7 +14,7 @@ from torch import Tensor
 from eos_platform.models.adapters.adapter import adapter_of
 from eos_platform.models.adapters.prefill import Prefill
 from eos_platform.models.loading.unwrap import unwrapped
-from eos_platform.models.runtime.attach import holding, start
+from eos_platform.models.runtime.attach import registered, start
 from eos_platform.models.runtime.layout import Layout
 from eos_platform.models.runtime.token_state import TokenState
 from eos_platform.operators.plan import OperatorPlan
@@ -56,22 +56,22 @@ def kept_of(model: Any, operator: OperatorSpec, prefill: Prefill) -> list[Kept]:
     Raises:
         EosError: one is attached, or the operator was made for another model.
     """
-    found: list[Kept] = []
+    traces: list[Kept] = []
     model = unwrapped(model)
     layout, device = prefill.layout, prefill.x_bsd.device
     b, n = layout.visual_bn.shape
     place_bn = torch.arange(n, device=device).expand(b, n)
     if layout.seen is not None:
         layer = max((site.layer for site in operator.tower_sites), default=0)
-        found.append(Kept("tower", layer, layout.seen.index_br, layout.seen.size_br))
+        traces.append(Kept("tower", layer, layout.seen.index_br, layout.seen.size_br))
     plan = OperatorPlan.of(operator)
     for planned in plan.decoder:
         if not planned.active:  # it keeps every token
-            found.append(Kept("decoder", planned.site.layer, place_bn, torch.ones(b, n, device=device)))
+            traces.append(Kept("decoder", planned.site.layer, place_bn, torch.ones(b, n, device=device)))
 
     def watch(site: SiteSpec, present: TokenState) -> None:
-        found.append(Kept("decoder", site.layer, *present.origins_and_sizes()))
+        traces.append(Kept("decoder", site.layer, *present.origins_and_sizes()))
 
-    with holding(model, start(model, operator, layout, watch)):
+    with registered(model, start(model, operator, layout, watch)):
         adapter_of(model).forward(prefill)
-    return found
+    return traces

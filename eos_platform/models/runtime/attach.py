@@ -34,8 +34,8 @@ from eos_platform.common.errors import EosError, expected
 from eos_platform.models.adapters.hooks import Renamed
 from eos_platform.models.adapters.target import check_plan, parts_of, rescaled_to
 from eos_platform.models.loading.unwrap import unwrapped
-from eos_platform.models.runtime.call_context import Listener
-from eos_platform.models.runtime.decoder_hooks import Session
+from eos_platform.models.runtime.call_context import CallContext
+from eos_platform.models.runtime.decoder_hooks import DecoderHooks
 from eos_platform.models.runtime.layout import Layout
 from eos_platform.models.runtime.operator_source import operator_from
 from eos_platform.models.runtime.saving import saved_beside, saves_alone, saves_with
@@ -79,24 +79,24 @@ def _module(model: Any) -> Any:
     return unwrapped(model)
 
 
-def _carried(model: Any) -> Session | None:
+def _carried(model: Any) -> DecoderHooks | None:
     """The operator that a copied or unpickled model came with."""
     for hook in getattr(model, "_forward_pre_hooks", {}).values():
-        if isinstance(hook, Renamed) and isinstance(hook.owner, Session):
+        if isinstance(hook, Renamed) and isinstance(hook.owner, DecoderHooks):
             return hook.owner
     return None
 
 
 @contextmanager
-def holding(model: Any, session: Removable) -> Iterator[None]:
-    """Note that ``session`` is on ``model`` while the block runs."""
+def registered(model: Any, hooks: Removable) -> Iterator[None]:
+    """Note that ``hooks`` is on ``model`` while the block runs."""
     model = unwrapped(model)
-    _ON[model] = session
+    _ON[model] = hooks
     try:
         yield
     finally:
         _ON.pop(model, None)
-        session.remove()
+        hooks.remove()
 
 
 def start(
@@ -106,7 +106,7 @@ def start(
     watch: Callable[[SiteSpec, TokenState], None] | None = None,
     rescale: bool = False,
     compiled: bool = False,
-) -> Session:
+) -> DecoderHooks:
     """Hooks on ``model``, which nobody keeps account of yet (see ``holding``).
 
     Raises:
@@ -121,7 +121,7 @@ def start(
     check_plan(parts, plan)
     if layout is not None and not layout.units and layout.visual_bn.shape[1] != plan.tokens:
         raise EosError(f"layout has {layout.visual_bn.shape[1]} visual tokens; the operator is for {plan.tokens}")
-    return Session(model, parts, plan, Listener(parts, plan) if layout is None else layout, watch, compiled)
+    return DecoderHooks(model, parts, plan, CallContext(parts, plan) if layout is None else layout, watch, compiled)
 
 
 def attach(
@@ -151,8 +151,8 @@ def attach(
     """
     inner = unwrapped(model)
     chosen = saved_beside(inner) if operator is None else operator
-    _ON[inner] = session = start(model, chosen, rescale=rescale, compiled=compiled)
-    saves_with(inner, session.plan.operator)
+    _ON[inner] = hooks = start(model, chosen, rescale=rescale, compiled=compiled)
+    saves_with(inner, hooks.plan.operator)
     return model
 
 
@@ -163,10 +163,10 @@ def detach(model: Model) -> Model:
         EosError: none is attached.
     """
     inner = _module(model)
-    session = _ON.pop(inner, None) or _carried(inner)
-    if session is None:
+    hooks = _ON.pop(inner, None) or _carried(inner)
+    if hooks is None:
         raise EosError("no operator is attached to this model")
-    session.remove()
+    hooks.remove()
     saves_alone(inner)
     return model
 
@@ -180,16 +180,16 @@ def attached_operator(model: Any) -> OperatorSpec | None:
 def attached_plan(model: Any) -> OperatorPlan | None:
     """What the operator on a model was compiled to; None: there is none."""
     model = _module(model)
-    session = _ON.get(model) or _carried(model)
-    return session.plan if isinstance(session, Session) else None
+    hooks = _ON.get(model) or _carried(model)
+    return hooks.plan if isinstance(hooks, DecoderHooks) else None
 
 
 @contextmanager
 def attached(model: Model, operator: OperatorSpec | str | Path, *, rescale: bool = False) -> Iterator[Model]:
     """The model with the operator on it, for a while."""
-    inner, session = unwrapped(model), start(model, operator, rescale=rescale)
-    with holding(model, session):
-        saves_with(inner, session.plan.operator)
+    inner, hooks = unwrapped(model), start(model, operator, rescale=rescale)
+    with registered(model, hooks):
+        saves_with(inner, hooks.plan.operator)
         try:
             yield model
         finally:
@@ -208,5 +208,5 @@ def reducing(model: Model, operator: OperatorSpec | str | Path, layout: Layout) 
         layout: of the sequences that ``model.model.language_model(inputs_embeds=...)`` is called with. What the
             operator does in the vision tower has been done (``encode_images``); ``layout.seen`` says what is left.
     """
-    with holding(model, start(model, operator, layout)):
+    with registered(model, start(model, operator, layout)):
         yield model

@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 
 from eos_platform.common.errors import EosError
-from eos_platform.models.adapters.base import Parts, brings
+from eos_platform.models.adapters.base import Parts, has_media
 from eos_platform.models.decoding.answers import answer_of
 from eos_platform.models.decoding.cache import cache_of
 from eos_platform.models.decoding.prompt import Call, Prompt, recall
-from eos_platform.models.decoding.repeated_tokens import images_ahead, positions_ahead, take_refed
+from eos_platform.models.decoding.repeated_tokens import drop_repeated, images_ahead, positions_ahead
 from eos_platform.models.loading.devices import moved
-from eos_platform.models.runtime.image_call import Asked, asked_of, one_each, units_of, whole_images
+from eos_platform.models.runtime.image_call import ImageCall, image_call_of, one_image_each, units_of, whole_images
 from eos_platform.models.runtime.images import layout_of_call
 from eos_platform.models.runtime.layout import Layout
 from eos_platform.models.runtime.prompt_state import assemble
@@ -29,16 +29,16 @@ from eos_platform.models.runtime.token_state import TokenState
 from eos_platform.models.vision.tower import Tower
 from eos_platform.operators.plan import Need, OperatorPlan
 
-LATELY = 2  # calls of the vision tower remembered: images, then films
+REMEMBERED_CALLS = 2  # calls of the vision tower remembered: images, then films
 
 
 @dataclass
-class Told:
+class CallInfo:
     """What is known of a call of the whole model before the language model is reached."""
 
-    asked: Layout | Asked | None = None  # None: it brings no image
+    images: Layout | ImageCall | None = None  # None: it brings no image
     valid_bs: Tensor | None = None  # the mask it came with
-    refed: int = 0  # tokens in front that its cache held already, and which were taken off
+    repeated: int = 0  # tokens in front that its cache held already, and which were taken off
     ids_bs: Tensor | None = None
 
 
@@ -46,11 +46,11 @@ class _Local(threading.local):
     """What is known so far of one thread's call."""
 
     answer_bs: Tensor | None = None
-    told: Told | None = None
-    heard: tuple[Any, ...] = ()  # grids of the images that the vision tower was called with
+    info: CallInfo | None = None
+    captured_grids: tuple[Any, ...] = ()  # grids of the images that the vision tower was called with
 
 
-class Listener:
+class CallContext:
     """Follows the calls of one model, through a session's hooks; those in the vision tower are its own."""
 
     def __init__(self, parts: Parts, plan: OperatorPlan) -> None:
@@ -81,25 +81,25 @@ class Listener:
         local, parts = self._local, self.parts
         answer_bs, local.answer_bs = local.answer_bs, None
         mask = call.get("attention_mask")
-        told = local.told = Told(valid_bs=mask if isinstance(mask, Tensor) and mask.dim() == 2 else None)
+        info = local.info = CallInfo(valid_bs=mask if isinstance(mask, Tensor) and mask.dim() == 2 else None)
         cache = cache_of(call)
         if cache is not None and cache.get_seq_length() > 0:  # images that come now are not reduced
-            if brings(call) and Need.NO_LATER_IMAGE in self.plan.needs:
+            if has_media(call) and Need.NO_LATER_IMAGE in self.plan.needs:
                 raise EosError(
                     "an image in a later turn or piece of a prompt is kept whole, and this operator reduces it inside"
                     " the vision tower: detach it, or begin with an empty cache"
                 )
             prompt = recall(cache)
             if prompt is not None and 0 in prompt.stages:
-                told.refed = take_refed(prompt, call)
-                self._count_on(call, prompt, told.valid_bs)
+                info.repeated = drop_repeated(prompt, call)
+                self._count_on(call, prompt, info.valid_bs)
             return
         assert parts.family is not None
-        told.ids_bs = call.get("input_ids")
-        told.asked = asked_of(call, answer_bs)
+        info.ids_bs = call.get("input_ids")
+        info.images = image_call_of(call, answer_bs)
         with whole_images(call):
-            if told.asked is not None and parts.family.reads_tower and one_each(parts, call):
-                told.asked = layout_of_call(parts, self.plan.tokens, call, answer_bs)
+            if info.images is not None and parts.family.reads_tower and one_image_each(parts, call):
+                info.images = layout_of_call(parts, self.plan.tokens, call, answer_bs)
 
     def _count_on(self, call: Call, prompt: Prompt, valid_bs: Tensor | None) -> None:
         """Before a later step of a prompt that layer 0 holds only in part: positions the body would count wrongly."""
@@ -108,7 +108,7 @@ class Listener:
         given = call["inputs_embeds"] if call.get("input_ids") is None else call["input_ids"]
         seen, new = cache.get_seq_length() + prompt.gone, given.shape[1]
         if call.get("position_ids") is not None:
-            if family.axes > 1 and brings(call):
+            if family.axes > 1 and has_media(call):
                 images_ahead(prompt, call["position_ids"], seen + new if valid_bs is None else valid_bs.sum(1, True))
             elif family.axes > 1:
                 positions_ahead(prompt, call)
@@ -122,26 +122,28 @@ class Listener:
             position_bq = torch.arange(seen, seen + new, device=given.device)[None]
             call["position_ids"] = family.positions_of(call, position_bq)
 
-    def hear(self, module: Any, call: Call) -> None:
+    def capture_grids(self, module: Any, call: Call) -> None:
         """Before the vision tower: sizes of images, which the language model does not get."""
         assert self.parts.family is not None
-        self._local.heard = (*self._local.heard, self.parts.family.heard(call))[-LATELY:]
+        self._local.captured_grids = (*self._local.captured_grids, self.parts.family.captured_grids(call))[
+            -REMEMBERED_CALLS:
+        ]
 
     # Once the language model is reached
 
-    def take(self) -> Told:
+    def take(self) -> CallInfo:
         """What is known of this thread's call; cleared, so that no later call is taken for it."""
-        told, self._local.told = self._local.told, None
-        return told or Told()
+        info, self._local.info = self._local.info, None
+        return info or CallInfo()
 
-    def put_into(self, layout: Layout, prompts: int) -> None:
+    def add_to(self, layout: Layout, prompts: int) -> None:
         """Add to a layout what the vision tower said about the images; beams share one that went through it once.
 
         Raises:
             EosError: the images are not those of the prompts.
         """
-        sight = self.tower.sight if self.tower else None
-        if sight is None:
+        vision = self.tower.vision_features if self.tower else None
+        if vision is None:
             return
 
         def each(tensor: Tensor) -> Tensor:
@@ -149,26 +151,28 @@ class Listener:
                 raise EosError(f"{len(tensor)} encoded images for {prompts} prompts")
             return tensor.repeat_interleave(prompts // len(tensor), 0)
 
-        sight.rows(each).put_into(layout)
+        vision.rows(each).add_to(layout)
 
-    def state_of(self, asked: Asked, position: Tensor) -> TokenState | None:
+    def token_state_of(self, image_call: ImageCall, position: Tensor) -> TokenState | None:
         """What enters of prompts with any number of images; None where they hold no unit to reduce.
 
         Raises:
             EosError: the operator also reduces inside the vision tower, or the images are not those of the prompts.
         """
-        with whole_images(asked.call):
-            kinds = units_of(self.parts, asked, self._local.heard)
+        with whole_images(image_call.call):
+            kinds = units_of(self.parts, image_call, self._local.captured_grids)
         if not any(units.groups for _, units in kinds):
             return None
         device = kinds[0][0].device  # of the prompts; the vision tower may be on another
-        sight = moved(self.tower.sight if self.tower else None, device)
-        if Need.ONE_IMAGE in self.plan.needs or (sight is not None and sight.seen is not None):
+        vision = moved(self.tower.vision_features if self.tower else None, device)
+        if Need.ONE_IMAGE in self.plan.needs or (vision is not None and vision.seen is not None):
             raise EosError("an operator that reduces inside the vision tower needs one image a prompt")
         valid_bs, padding = torch.ones_like(kinds[0][0]), ()
-        if asked.mask_bs is not None:
-            valid_bs = moved(asked.mask_bs, device).bool()
+        if image_call.mask_bs is not None:
+            valid_bs = moved(image_call.mask_bs, device).bool()
             if len(valid_bs) > 1:  # of several prompts something is counted anyway
                 padding = tuple((~valid_bs).sum(1).tolist())
-        told = sight.told if sight else None
-        return assemble(kinds, valid_bs, moved(position, device), moved(asked.answer_bs, device), told, padding)
+        features = vision.features if vision else None
+        return assemble(
+            kinds, valid_bs, moved(position, device), moved(image_call.answer_bs, device), features, padding
+        )

@@ -23,7 +23,7 @@ GRAPHS = 256  # one for each site and shape of a prompt; by default, Dynamo give
 
 
 @cache
-def fused(act: Callable[..., Step]) -> Callable[..., Step]:
+def compile_step(act: Callable[..., Step]) -> Callable[..., Step]:
     """``enter`` or ``apply_site``, compiled for every site and every shape it meets."""
     config: Any = torch._dynamo.config
     for name in ("recompile_limit", "accumulated_recompile_limit"):

@@ -44,6 +44,7 @@ from eos_platform.models.decoding.prompt import (
     Stage,
     ahead,
     biased,
+    flash_bias,
     forget,
     later_call,
     on,
@@ -51,12 +52,11 @@ from eos_platform.models.decoding.prompt import (
     remember,
     sees_later,
     shorten,
-    spare_bias,
 )
 from eos_platform.models.loading.devices import device_of, moved
-from eos_platform.models.runtime.call_context import Listener, Told
-from eos_platform.models.runtime.compile import fused
-from eos_platform.models.runtime.image_call import Asked
+from eos_platform.models.runtime.call_context import CallContext, CallInfo
+from eos_platform.models.runtime.compile import compile_step
+from eos_platform.models.runtime.image_call import ImageCall
 from eos_platform.models.runtime.layout import Layout, check_layout
 from eos_platform.models.runtime.prompt_state import opened
 from eos_platform.models.runtime.site_step import Step, apply_site, enter
@@ -73,7 +73,7 @@ class _Local(threading.local):
     fresh: bool = False  # the cache was empty
 
 
-class Session:
+class DecoderHooks:
     """Hooks of one operator on one model."""
 
     def __init__(
@@ -81,7 +81,7 @@ class Session:
         model: nn.Module,
         parts: Parts,
         plan: OperatorPlan,
-        prompts: Layout | Listener,
+        prompts: Layout | CallContext,
         watch: Callable[[SiteSpec, TokenState], None] | None = None,
         compiled: bool = False,
     ) -> None:
@@ -99,7 +99,7 @@ class Session:
         self.plan = plan
         self.origin = Origin(plan.operator)
         self.layout = prompts if isinstance(prompts, Layout) else None
-        self.listener = prompts if isinstance(prompts, Listener) else None
+        self.context = prompts if isinstance(prompts, CallContext) else None
         self.watch = watch
         self.compiled = compiled
         self.kind: str = parts.language_model.config._attn_implementation
@@ -116,15 +116,15 @@ class Session:
     def _install(self, model: nn.Module, first: int) -> None:
         # called as a whole, hooks run as they are even where the model is compiled: what one call tells the next in
         # this thread must not be taken for a constant
-        parts, traced = self.parts, self.listener is None
-        if self.listener is not None:
+        parts, traced = self.parts, self.context is None
+        if self.context is not None:
             self._hooks.append(before(model, self._begin_call, traced))
-            self._hooks.append(before(parts.body, self.listener.read_call, traced))
+            self._hooks.append(before(parts.body, self.context.read_call, traced))
             # a call that fails must not be taken for the next one of the language model
             self._hooks.append(parts.body.register_forward_hook(self._end_call, always_call=True))
-            source = None if parts.family is None else parts.family.listens(parts)
+            source = None if parts.family is None else parts.family.grid_module(parts)
             if source is not None:
-                self._hooks.append(before(source, self.listener.hear, traced))
+                self._hooks.append(before(source, self.context.capture_grids, traced))
         self._hooks.append(before(parts.language_model, self._enter, traced))
         levels = levels_of(parts, first)
         self.deepens = levels > 0
@@ -143,8 +143,8 @@ class Session:
         for hook in self._hooks:
             hook.remove()
         self._hooks.clear()
-        if self.listener is not None:
-            self.listener.remove()
+        if self.context is not None:
+            self.context.remove()
 
     # A copied or pickled model takes its operator along, not what it is in the middle of
 
@@ -158,13 +158,13 @@ class Session:
 
     def _begin_call(self, module: Any, call: Call) -> None:
         # not the listener's own hook: by the session behind it, ``attach`` knows that a copied model has an operator on
-        assert self.listener is not None
-        self.listener.read_answers(module, call)
+        assert self.context is not None
+        self.context.read_answers(module, call)
 
     @torch.compiler.disable
     def _end_call(self, module: Any, args: Any, output: Any) -> None:
-        assert self.listener is not None
-        self.listener.take()
+        assert self.context is not None
+        self.context.take()
         self._local.now = self._local.cache = None
 
     # What happens in the language model
@@ -173,24 +173,24 @@ class Session:
         """Before the language model: begin a prompt (with its sites at layer 0), or go on with one."""
         check_kept(self.parts, self.kind)
         local, cache = self._local, cache_of(call)
-        told = Told(self.layout) if self.listener is None else self.listener.take()
-        asked = told.asked
+        info = CallInfo(self.layout) if self.context is None else self.context.take()
+        images = info.images
         local.now = local.cache = None
         past = 0 if cache is None else cache.get_seq_length()
         if past > 0:
             prompt = recall(cache)
             if prompt is None:
-                check_whole(cache, self.plan, call, told.valid_bs)
+                check_whole(cache, self.plan, call, info.valid_bs)
                 remember(cache, Prompt(0))
             elif prompt.stages:
                 check_origin(prompt, self.origin)
-                local.now = Pass(prompt, prefill=False, valid_bs=told.valid_bs, refed=told.refed)
+                local.now = Pass(prompt, prefill=False, valid_bs=info.valid_bs, repeated=info.repeated)
                 if 0 in prompt.stages:
                     shorten(self.parts, local.now, call, past)
             return
         if cache is not None:
             forget(cache)
-        if asked is None:
+        if images is None:
             return
         if is_flash(self.parts):
             check_unpacked(call)
@@ -200,29 +200,29 @@ class Session:
         if position is None:
             position = torch.arange(x_bsd.shape[1], device=x_bsd.device)[None]
         position = moved(position, x_bsd.device)
-        step = self._begin(asked, x_bsd, position)
+        step = self._begin(images, x_bsd, position)
         if step is None:
             return
-        prompt = Prompt(x_bsd.shape[1], self.origin, fed=[] if told.ids_bs is None else [told.ids_bs])
+        prompt = Prompt(x_bsd.shape[1], self.origin, fed=[] if info.ids_bs is None else [info.ids_bs])
         if position.dim() > 2:
-            prompt.ahead_b1 = ahead(position, told.valid_bs)
+            prompt.ahead_b1 = ahead(position, info.valid_bs)
         local.now = Pass(prompt, prefill=True, start=step.present)
         if self.deepens:
             local.now.deep = dense(call)
-        if 0 in self.plan.by_layer or (isinstance(asked, Layout) and asked.seen is not None):
+        if 0 in self.plan.by_layer or (isinstance(images, Layout) and images.seen is not None):
             self._reduce_first(local.now, step, call)
 
-    def _begin(self, asked: Layout | Asked, x_bsd: Tensor, position: Tensor) -> Step | None:
+    def _begin(self, images: Layout | ImageCall, x_bsd: Tensor, position: Tensor) -> Step | None:
         """What enters the language model; None where the prompts hold no unit to reduce."""
-        if isinstance(asked, Layout):
-            if self.listener is not None:
-                self.listener.put_into(asked, len(x_bsd))
-            asked = moved(asked, x_bsd.device)
-            check_layout(asked, x_bsd, self.plan.tokens, self.plan.entering)
-            opens = fused(enter) if self.compiled and not asked.units else enter
-            return opens(asked, position, x_bsd, self.plan.features, self.parts.grid)
-        assert self.listener is not None
-        whole = moved(self.listener.state_of(asked, position), x_bsd.device)
+        if isinstance(images, Layout):
+            if self.context is not None:
+                self.context.add_to(images, len(x_bsd))
+            images = moved(images, x_bsd.device)
+            check_layout(images, x_bsd, self.plan.tokens, self.plan.entering)
+            opens = compile_step(enter) if self.compiled and not images.units else enter
+            return opens(images, position, x_bsd, self.plan.features, self.parts.grid)
+        assert self.context is not None
+        whole = moved(self.context.token_state_of(images, position), x_bsd.device)
         return None if whole is None else Step(opened(whole, x_bsd, self.plan.features), x_bsd, whole.slot_bk)
 
     @property
@@ -258,7 +258,7 @@ class Session:
         return cut(mask, column_bk, alive_bk, x_bkd.dtype, is_flash(self.parts))
 
     def _apply(self, planned: PlannedSite, present: TokenState, x_bkd: Tensor, rope: Rope, layer: Any) -> Step:
-        apply = fused(apply_site) if self.compiled and present.ragged is None else apply_site
+        apply = compile_step(apply_site) if self.compiled and present.ragged is None else apply_site
         step = apply(self._fitted(planned, present), present, x_bkd, rope, layer, self.parts)
         if self.watch is not None:
             self.watch(planned.site, step.present)
@@ -301,7 +301,7 @@ class Session:
             return
         stage = stage.on(call["hidden_states"].device)
         mask, rope = self._handed(stage, call, index)
-        call.update(attention_mask=mask, position_embeddings=tuple(rope), **spare_bias(self.parts, stage.present))
+        call.update(attention_mask=mask, position_embeddings=tuple(rope), **flash_bias(self.parts, stage.present))
         position = stage.present.position_bk
         if call.get("position_ids") is not None or position.dim() == 2:
             call["position_ids"] = position if position.dim() == 2 else position[0]
@@ -310,8 +310,8 @@ class Session:
         """Mask and rotary embeddings of the tokens present, for layers of this one's kind."""
         kind, present, x_bkd = self.parts.kind(index), stage.present, call["hidden_states"]
         if kind not in stage.handed:
-            told = call.get("attention_mask"), Rope(*call["position_embeddings"])
-            mask, rope = moved(told, x_bkd.device)
+            arguments = call.get("attention_mask"), Rope(*call["position_embeddings"])
+            mask, rope = moved(arguments, x_bkd.device)
             if stage.column_bk is not None:
                 mask = self._cut(mask, stage.column_bk, present.alive_bk, x_bkd)
                 if stage.renumbered:
@@ -326,8 +326,8 @@ class Session:
         column_bk, renumbered = None, False
         if now.stage is None:
             assert now.start is not None
-            told = now.start, call.get("attention_mask"), tuple(call["position_embeddings"])
-            present, mask, rope = moved(told, x_bkd.device)
+            arguments = now.start, call.get("attention_mask"), tuple(call["position_embeddings"])
+            present, mask, rope = moved(arguments, x_bkd.device)
             rope = Rope(*(part.expand(len(x_bkd), -1, -1) for part in rope))
         else:
             stage = now.stage.on(x_bkd.device)
@@ -370,8 +370,8 @@ class Session:
         local.now = local.cache = None
         if cache is not None and (now is not None or local.fresh):
             remember(cache, Prompt(0) if now is None else now.prompt)
-        if now is not None and now.refed:
-            return nn.functional.pad(output_bkd, (0, 0, now.refed, 0))
+        if now is not None and now.repeated:
+            return nn.functional.pad(output_bkd, (0, 0, now.repeated, 0))
         if now is None or not now.prefill or now.stage is None:
             return None
         present = now.stage.on(output_bkd.device).present

@@ -14,14 +14,14 @@ import torch
 from torch import Tensor
 
 from eos_platform.common.errors import EosError
-from eos_platform.models.adapters.base import Call, Parts, brings
+from eos_platform.models.adapters.base import Call, Parts, has_media
 from eos_platform.models.decoding.cache import cache_of
 from eos_platform.models.runtime.images import placeholders
-from eos_platform.models.runtime.visual_spans import Piece, Units, share_out
+from eos_platform.models.runtime.visual_spans import MediaItem, Units, share_out
 
 
 @dataclass
-class Asked:
+class ImageCall:
     """A call, until the language model is reached and it is known what came of its images."""
 
     call: Call
@@ -29,20 +29,20 @@ class Asked:
     answer_bs: Tensor | None
 
 
-def asked_of(call: Call, answer_bs: Tensor | None) -> Asked | None:
+def image_call_of(call: Call, answer_bs: Tensor | None) -> ImageCall | None:
     """A call with images; None where none comes with it (text, or a decode step).
 
     Raises:
         EosError: a mask that tells no padding.
     """
-    if not brings(call):
+    if not has_media(call):
         return None
     mask = call.get("attention_mask")
     if mask is not None and (not isinstance(mask, Tensor) or mask.dim() != 2):
         raise EosError(
             "an operator needs a 2-D attention mask; static caches, which bring their own, are not supported"
         )
-    return Asked(dict(call), mask, answer_bs)
+    return ImageCall(dict(call), mask, answer_bs)
 
 
 @contextmanager
@@ -63,7 +63,7 @@ def whole_images(call: Call) -> Iterator[None]:
         ) from None
 
 
-def shapes_tell(placeholder_bs: Tensor) -> bool:
+def trust_shapes(placeholder_bs: Tensor) -> bool:
     """Whether to take a call's shapes at their word, as counting its placeholders would wait for the device.
 
     Only of a single prompt: as many images as prompts may still be two of one prompt and none of the next. Of several,
@@ -73,21 +73,21 @@ def shapes_tell(placeholder_bs: Tensor) -> bool:
     return waits and len(placeholder_bs) == 1
 
 
-def one_each(parts: Parts, call: Call) -> bool:
+def one_image_each(parts: Parts, call: Call) -> bool:
     """Whether every prompt holds one image of the usual size and no other."""
     family = parts.family
     assert family is not None
-    if not family.alone(parts, call):
+    if not family.single_image(parts, call):
         return False
     placeholder_bs = placeholders(parts, call, parts.image_token)
-    if shapes_tell(placeholder_bs):
+    if trust_shapes(placeholder_bs):
         return True
     counts, usual = placeholder_bs.sum(1).tolist(), parts.grid[0] * parts.grid[1]
     # a total that is not theirs is the model's to refuse
     return set(counts) == {usual} or sum(counts) != usual * len(counts)
 
 
-def units_of(parts: Parts, asked: Asked, heard: Sequence[Any]) -> list[tuple[Tensor, Units]]:
+def units_of(parts: Parts, image_call: ImageCall, captured: Sequence[Any]) -> list[tuple[Tensor, Units]]:
     """For images, and for films: their placeholders (b, s), and the units these make up.
 
     Host and device wait for each other only where there are several prompts.
@@ -97,19 +97,19 @@ def units_of(parts: Parts, asked: Asked, heard: Sequence[Any]) -> list[tuple[Ten
     """
     family = parts.family
     assert family is not None
-    found = []
-    for kind, pieces in family.pieces(parts, asked.call, heard).items():
+    units = []
+    for kind, items in family.media_items(parts, image_call.call, captured).items():
         token = parts.image_token if kind == "image" else parts.video_token
         assert token is not None
-        placeholder_bs = placeholders(parts, asked.call, token)
+        placeholder_bs = placeholders(parts, image_call.call, token)
         usual = parts.grid[0] * parts.grid[1]
-        if shapes_tell(placeholder_bs) and pieces is not None:
-            counts: tuple[int, ...] = (sum(piece.tokens for piece in pieces),)
-        elif shapes_tell(placeholder_bs) and family.alone(parts, asked.call):
+        if trust_shapes(placeholder_bs) and items is not None:
+            counts: tuple[int, ...] = (sum(piece.tokens for piece in items),)
+        elif trust_shapes(placeholder_bs) and family.single_image(parts, image_call.call):
             counts = (usual,)
         else:
             counts = tuple(placeholder_bs.sum(1).tolist())
-        if pieces is None:
-            pieces = [Piece((parts.grid,))] * (sum(counts) // usual)
-        found.append((placeholder_bs, share_out(pieces, counts)))
-    return found
+        if items is None:
+            items = [MediaItem((parts.grid,))] * (sum(counts) // usual)
+        units.append((placeholder_bs, share_out(items, counts)))
+    return units

@@ -40,9 +40,9 @@ def layout_of_call(parts: Parts, tokens: int, call: dict[str, Any], answer_bs: T
         raise EosError(f"operators need one image a prompt; {len(images)} images came with {len(image_bs)} prompts")
     # only where asking costs no wait; elsewhere the model's own count of image tokens must do
     if image_bs.device.type == "cpu" and not torch.compiler.is_compiling():
-        found = {int(count) for count in image_bs.sum(1)}
-        if found != {tokens}:
-            raise EosError(f"prompts hold {sorted(found)} visual tokens; the operator is for {tokens} in each")
+        counts = {int(count) for count in image_bs.sum(1)}
+        if counts != {tokens}:
+            raise EosError(f"prompts hold {sorted(counts)} visual tokens; the operator is for {tokens} in each")
     if mask is not None and mask.dim() != 2:
         raise EosError(
             "an operator needs a 2-D attention mask; static caches, which bring their own, are not supported"
@@ -59,5 +59,5 @@ def placeholders(parts: Parts, call: dict[str, Any], token: int) -> Tensor:
     x_bsd = call["inputs_embeds"]
     index = torch.full((), token, dtype=torch.long, device=x_bsd.device)
     image_d = moved(parts.language_model.get_input_embeddings()(index), x_bsd.device)
-    found: Tensor = (x_bsd == image_d).all(-1)
-    return found
+    placeholder_bs: Tensor = (x_bsd == image_d).all(-1)
+    return placeholder_bs

@@ -15,7 +15,7 @@ from eos_platform.models.runtime.visual_spans import Grid
 
 
 @dataclass(frozen=True)
-class Seen:
+class TowerTokens:
     """The visual tokens that came out of a vision tower that made fewer of them than the prompt has places for.
 
     Attributes:
@@ -54,10 +54,10 @@ class Layout:
     vision_bn: Tensor | None = None
     next_vision_bn: Tensor | None = None
     keys_bne: Tensor | None = None
-    seen: Seen | None = None
+    seen: TowerTokens | None = None
     units: tuple[tuple[Grid, int], ...] = ()
 
-    def told(self) -> dict[str, Tensor]:
+    def features(self) -> dict[str, Tensor]:
         """What the vision tower says about the visual tokens, by feature name (and ``keys``)."""
         given = {"vision": self.vision_bn, "next_vision": self.next_vision_bn, "keys": self.keys_bne}
         return {name: tensor for name, tensor in given.items() if tensor is not None}

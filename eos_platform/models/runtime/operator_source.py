@@ -33,9 +33,9 @@ def operator_from(source: OperatorSpec | str | os.PathLike[str]) -> OperatorSpec
     """
     if isinstance(source, OperatorSpec):
         return source
-    found = getattr(source, "operator", None)  # a search's result
-    if isinstance(found, OperatorSpec):
-        return found
+    files = getattr(source, "operator", None)  # a search's result
+    if isinstance(files, OperatorSpec):
+        return files
     if not isinstance(source, (str, os.PathLike)):
         raise expected("operator", SOURCES, source)
     text = os.fspath(source)
@@ -82,10 +82,10 @@ def _registered(address: str) -> OperatorSpec:
         except (OSError, SQLAlchemyError) as error:
             raise EosError(f"{address}: cannot be read: {redact(str(error))}") from None
         got = Path(place)
-        found = sorted(got.rglob(FILE)) if got.is_dir() else [got]
-        if not found:
+        files = sorted(got.rglob(FILE)) if got.is_dir() else [got]
+        if not files:
             raise EosError(f"{address}: registered, but holds no {FILE}")
-        return OperatorSpec.from_json(read_text(found[0], "operator file"), address)
+        return OperatorSpec.from_json(read_text(files[0], "operator file"), address)
 
 
 @contextmanager
@@ -112,11 +112,11 @@ def registry() -> str:
     """
     import mlflow
 
-    told = mlflow.is_tracking_uri_set() or os.environ.get("MLFLOW_REGISTRY_URI")
-    uri = str(mlflow.get_registry_uri()) if told else STUDIES
+    configured = mlflow.is_tracking_uri_set() or os.environ.get("MLFLOW_REGISTRY_URI")
+    uri = str(mlflow.get_registry_uri()) if configured else STUDIES
     path = _path_of(uri)
     if path is not None and not path.exists():
-        hint = "" if told else "; MLFLOW_TRACKING_URI names another"
+        hint = "" if configured else "; MLFLOW_TRACKING_URI names another"
         raise EosError(f"no MLflow store at {path}{hint}")
     # absolute: MLflow remembers stores by their address, whatever folder that was said in
     return of_sqlite(path.absolute()) if uri == STUDIES and path is not None else uri

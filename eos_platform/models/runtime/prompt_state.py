@@ -43,7 +43,7 @@ def of_layout(layout: Layout, position: Tensor, grid: Grid) -> TokenState:
         row_u = torch.arange(batch, device=device).repeat_interleave(many)
         given = {
             name: values[:, first:start].reshape(batch * many, n, *values.shape[2:])
-            for name, values in layout.told().items()
+            for name, values in layout.features().items()
         }
         groups.append(_span_group(of_units, place_un, row_u, members, given))
     visual_bs = torch.zeros_like(layout.valid_bs).scatter(1, layout.visual_bn, True)
@@ -58,7 +58,7 @@ def uniform(layout: Layout, position: Tensor, grid: Grid) -> TokenState:
     visual_bs = torch.zeros_like(layout.valid_bs).scatter(1, layout.visual_bn, True)
     other_bt = partition(~visual_bs, length - layout.visual_bn.shape[1])[0]
     position = position.expand(*position.shape[:-2], batch, -1)
-    given = layout.told() if layout.seen is None else {}  # else of those alone that came out of the tower
+    given = layout.features() if layout.seen is None else {}  # else of those alone that came out of the tower
     groups = [_span_group(grid, layout.visual_bn, given=given)]
     return _whole(layout.valid_bs, layout.text_bs, layout.last_b, position, other_bt, groups)
 
@@ -68,7 +68,7 @@ def assemble(
     valid_bs: Tensor,
     position: Tensor,
     answer_bs: Tensor | None = None,
-    told: Mapping[str, Tensor] | None = None,
+    features: Mapping[str, Tensor] | None = None,
     padding: tuple[int, ...] = (),
 ) -> TokenState:
     """Every token of prompts that hold any images.
@@ -78,7 +78,7 @@ def assemble(
         valid_bs: not padding.
         position: of every token (b or 1, s), or with axes in front.
         answer_bs: supervised tokens; what follows the first of them after the images is no prompt.
-        told: what a vision tower said of each visual token of each image (m, n), by feature name.
+        features: what a vision tower said of each visual token of each image (m, n), by feature name.
         padding: how many tokens of each prompt are, where the host knows; such may leave.
     """
     batch, length = valid_bs.shape
@@ -98,9 +98,9 @@ def assemble(
             place_un = order_bs[row_u[:, None], start_u[:, None] + torch.arange(n, device=device)]
             visual_bs = visual_bs.index_put((row_u[:, None], place_un), torch.ones_like(place_un, dtype=torch.bool))
             given = {}
-            if told:
+            if features:
                 image_u = numbers(tuple(unit.image for unit in members), device)
-                given = {name: tensor[image_u] for name, tensor in told.items()}
+                given = {name: tensor[image_u] for name, tensor in features.items()}
             for unit in members:
                 visual[unit.row] += n
             groups.append(_span_group(grid, place_un, row_u, members, given))

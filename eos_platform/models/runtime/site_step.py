@@ -22,7 +22,7 @@ from eos_platform.models.runtime.token_state import SpanGroup, TokenState
 from eos_platform.models.runtime.visual_spans import Grid
 from eos_platform.operators.plan import PlannedSite
 from eos_platform.operators.reduce import Reduced, reduce
-from eos_platform.operators.tokens import Tokens, wide
+from eos_platform.operators.tokens import Tokens, at_least_float32
 
 OF_A_PROMPT = ("text_pivots", "question")  # not of a token
 
@@ -49,7 +49,7 @@ def enter(layout: Layout, position: Tensor, x_bsd: Tensor, names: Collection[str
     keep_bk = state.slot_bk
     if layout.seen is not None:
         state, keep_bk = state.keeping([layout.seen.index_br])
-        span = replace(state.groups[0], size_un=layout.seen.size_br, given=layout.told())
+        span = replace(state.groups[0], size_un=layout.seen.size_br, given=layout.features())
         state, x_bkd = replace(state, groups=(span,)), take_tokens(x_bsd, keep_bk)
     return Step(opened(state, x_bkd, names), x_bkd, keep_bk)
 
@@ -71,9 +71,9 @@ def apply_site(
         EosError: what comes from before the decoder is read, and was not given.
     """
     site = sites[0].site  # they differ in their counts alone
-    found = features_at(sites, state, x_bkd, rope, layer, parts)
+    values = features_at(sites, state, x_bkd, rope, layer, parts)
     reduced: list[Reduced] = []
-    for planned, group, features in zip(sites, state.groups, found, strict=True):
+    for planned, group, features in zip(sites, state.groups, values, strict=True):
         tokens = Tokens(group.taken(x_bkd), group.size_un, group.origin_un)
         reduced.append(reduce(planned.site, tokens, features, group.grid))
     after, keep_bk = state.keeping([one.index_br for one in reduced], [one.tokens for one in reduced])
@@ -108,7 +108,7 @@ def features_at(
     kind = parts.kind(sites[0].site.layer)
 
     def wide_rope() -> Rope:
-        return parts.rope(wide(x_bkd), state.position_bk, kind)
+        return parts.rope(at_least_float32(x_bkd), state.position_bk, kind)
 
     def own_rope() -> Rope:
         return parts.rope(x_bkd, own_positions(state.position_bk, state.valid_bk), kind)
@@ -117,17 +117,17 @@ def features_at(
     for planned in sites:
         names += [name for name in planned.features if name not in names]
     inputs = state.attention_inputs(x_bkd, rope, wide_rope, own_rope)
-    told = layer_features([name for name in names if name not in GIVEN], layer, inputs, {})
-    return [_of_group(group, names, told) for group in state.groups]
+    read = layer_features([name for name in names if name not in GIVEN], layer, inputs, {})
+    return [_of_group(group, names, read) for group in state.groups]
 
 
-def _of_group(group: SpanGroup, names: Collection[str], told: dict[str, Tensor]) -> dict[str, Tensor]:
-    found: dict[str, Tensor] = {}
+def _of_group(group: SpanGroup, names: Collection[str], layer_values: dict[str, Tensor]) -> dict[str, Tensor]:
+    features: dict[str, Tensor] = {}
     for name in GIVEN:
         if name in names:
             if name not in group.given:
                 raise EosError(f"'{name}' comes from before the decoder (the vision tower), and was not given")
-            found[name] = group.given[name].float()
-    for name, values in told.items():
-        found[name] = group.of_prompts(values) if name in OF_A_PROMPT else group.of(values)
-    return found
+            features[name] = group.given[name].float()
+    for name, values in layer_values.items():
+        features[name] = group.of_prompts(values) if name in OF_A_PROMPT else group.of(values)
+    return features

@@ -19,12 +19,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from eos_platform.models.attention.queries import Sequence as AttentionInputs
+from eos_platform.models.attention.queries import AttentionInputs as AttentionInputs
 from eos_platform.models.attention.queries import take_tokens
 from eos_platform.models.attention.rope import Rope
 from eos_platform.models.runtime.ragged import Ragged
 from eos_platform.models.runtime.visual_spans import Grid, Unit, numbers
-from eos_platform.operators.tokens import Tokens, partition, pick
+from eos_platform.operators.tokens import Tokens, gather_tokens, partition
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class SpanGroup:
             place_un=self.of_prompts(place_bk).gather(1, self.place_un.gather(1, index_ur)),
             size_un=self.size_un.gather(1, index_ur) if made is None else made.size_bn,
             origin_un=self.origin_un.gather(1, index_ur) if made is None else made.origin_bn,
-            given={name: pick(values, index_ur) for name, values in self.given.items()},
+            given={name: gather_tokens(values, index_ur) for name, values in self.given.items()},
         )
 
 

@@ -19,7 +19,7 @@ from eos_platform.common.errors import EosError
 Grid = tuple[int, int]
 
 
-class Piece(NamedTuple):
+class MediaItem(NamedTuple):
     """Placeholders that belong together: units one after another, and what stands behind them in no grid.
 
     The rest (the end-of-line of a whole picture, say) is never reduced.
@@ -66,33 +66,33 @@ class Units:
         return whole and tuple(unit.row for unit in units) == tuple(range(self.prompts))
 
 
-def share_out(pieces: Sequence[Piece], counts: Sequence[int]) -> Units:
+def share_out(items: Sequence[MediaItem], counts: Sequence[int]) -> Units:
     """The units of prompts that hold so many placeholders each.
 
     Args:
-        pieces: in order; of prompts that several beams share, once or as often as there are beams.
+        items: in order; of prompts that several beams share, once or as often as there are beams.
         counts: placeholders of each prompt.
 
     Raises:
         EosError: the images are not those of the prompts.
     """
-    prompts, total, there = len(counts), sum(counts), sum(piece.tokens for piece in pieces)
+    prompts, total, there = len(counts), sum(counts), sum(piece.tokens for piece in items)
     beams = total // there if there else 1
     if there and (total != there * beams or prompts % max(beams, 1)):
         raise EosError(f"{total} places for visual tokens in the prompts, and {there} visual tokens came")
     by_grid: dict[Grid, list[Unit]] = {}
     number = 0
-    rows: list[list[tuple[int, Piece]]] = []
+    rows: list[list[tuple[int, MediaItem]]] = []
     for row in range(prompts):
         if row % beams:
             held = rows[-1]
         else:
             held, left = [], counts[row]
             while left > 0:
-                if number == len(pieces) or pieces[number].tokens > left:
+                if number == len(items) or items[number].tokens > left:
                     raise EosError(f"the images do not fill the {counts[row]} places of prompt {row + 1}")
-                held.append((number, pieces[number]))
-                left -= pieces[number].tokens
+                held.append((number, items[number]))
+                left -= items[number].tokens
                 number += 1
         rows.append(held)
         start = 0

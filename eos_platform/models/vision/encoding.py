@@ -14,14 +14,14 @@ from torch import Tensor
 from eos_platform.models.adapters.target import check_plan, parts_of
 from eos_platform.models.loading.unwrap import unwrapped
 from eos_platform.models.runtime.attach import check_free
-from eos_platform.models.vision.tower import Sight, Tower
+from eos_platform.models.vision.tower import Tower, VisionFeatures
 from eos_platform.operators.plan import OperatorPlan
 from eos_platform.operators.spec import OperatorSpec
 
 
 def encode_images(
     model: Any, pixel_values: Tensor, operator: OperatorSpec | None = None, names: Collection[str] = ("vision",)
-) -> tuple[Tensor, Sight]:
+) -> tuple[Tensor, VisionFeatures]:
     """Visual tokens (m, n, d) as the language model gets them, and what the vision tower says about them.
 
     Args:
@@ -44,4 +44,4 @@ def encode_images(
         features = model.get_image_features(pixel_values=pixel_values, return_dict=True).pooler_output
     finally:
         tower.remove()
-    return torch.stack(tuple(features)), tower.sight or Sight()
+    return torch.stack(tuple(features)), tower.vision_features or VisionFeatures()

@@ -23,41 +23,43 @@ from eos_platform.models.adapters.base import Parts
 from eos_platform.models.adapters.hooks import before
 from eos_platform.models.attention.vision_queries import read_block
 from eos_platform.models.loading.devices import device_of, moved
-from eos_platform.models.runtime.layout import Layout, Seen
+from eos_platform.models.runtime.layout import Layout, TowerTokens
 from eos_platform.operators.grid import overlap_layout
 from eos_platform.operators.plan import OperatorPlan, PlannedSite
 from eos_platform.operators.reduce import reduce
-from eos_platform.operators.tokens import Tokens, wide
+from eos_platform.operators.tokens import Tokens, at_least_float32
 
 
 @dataclass
-class Sight:
+class VisionFeatures:
     """What the vision tower said about a batch of images; of the visual tokens that came out of it."""
 
-    told: dict[str, Tensor] = field(default_factory=dict)  # some of READ, (m, r) or (m, r, e)
-    seen: Seen | None = None
+    features: dict[str, Tensor] = field(default_factory=dict)  # some of READ, (m, r) or (m, r, e)
+    seen: TowerTokens | None = None
 
-    def rows(self, take: Callable[[Tensor], Tensor]) -> Sight:
+    def rows(self, take: Callable[[Tensor], Tensor]) -> VisionFeatures:
         """The same of some of the images."""
-        seen = self.seen and Seen(take(self.seen.index_br), take(self.seen.size_br))
-        return Sight({name: take(tensor) for name, tensor in self.told.items()}, seen)
+        seen = self.seen and TowerTokens(take(self.seen.index_br), take(self.seen.size_br))
+        return VisionFeatures({name: take(tensor) for name, tensor in self.features.items()}, seen)
 
-    def put_into(self, layout: Layout) -> None:
+    def add_to(self, layout: Layout) -> None:
         """Tell a layout of one prompt an image."""
-        layout.vision_bn = self.told.get("vision")
-        layout.next_vision_bn = self.told.get("next_vision")
-        layout.keys_bne = self.told.get("keys")
+        layout.vision_bn = self.features.get("vision")
+        layout.next_vision_bn = self.features.get("next_vision")
+        layout.keys_bne = self.features.get("keys")
         layout.seen = self.seen
 
 
-def joined(sights: Sequence[Sight]) -> Sight:
+def concatenated(parts: Sequence[VisionFeatures]) -> VisionFeatures:
     """Several batches of images as one."""
-    first = sights[0]
-    told = {name: torch.cat([sight.told[name] for sight in sights]) for name in first.told}
-    seen = [sight.seen for sight in sights if sight.seen is not None]
+    first = parts[0]
+    features = {name: torch.cat([vision.features[name] for vision in parts]) for name in first.features}
+    seen = [vision.seen for vision in parts if vision.seen is not None]
     if not seen:
-        return Sight(told)
-    return Sight(told, Seen(torch.cat([one.index_br for one in seen]), torch.cat([one.size_br for one in seen])))
+        return VisionFeatures(features)
+    return VisionFeatures(
+        features, TowerTokens(torch.cat([one.index_br for one in seen]), torch.cat([one.size_br for one in seen]))
+    )
 
 
 @dataclass
@@ -73,7 +75,7 @@ class _Local(threading.local):
     """What one thread is in the middle of."""
 
     stage: _Stage | None = None
-    sight: Sight | None = None
+    vision_features: VisionFeatures | None = None
 
 
 class Tower:
@@ -122,20 +124,22 @@ class Tower:
         self._hooks.clear()
 
     @property
-    def sight(self) -> Sight | None:
+    def vision_features(self) -> VisionFeatures | None:
         """What this thread's latest images gave."""
-        return self._local.sight
+        return self._local.vision_features
 
     def _begin(self, module: Any, call: dict[str, Any]) -> None:
         pixels, grid, local = call["pixel_values"], self.parts.grid, self._local
         images, tokens = len(pixels), grid[0] * grid[1]
-        local.sight = Sight()
+        local.vision_features = VisionFeatures()
         if self.image is None:
             origin_n = torch.arange(tokens, device=pixels.device)
         else:
             patch = module.config.patch_size
             size = (self.image[0] * patch, self.image[1] * patch)
-            call["pixel_values"] = nn.functional.interpolate(wide(pixels), size=size, mode="area").to(pixels.dtype)
+            call["pixel_values"] = nn.functional.interpolate(at_least_float32(pixels), size=size, mode="area").to(
+                pixels.dtype
+            )
             call["interpolate_pos_encoding"] = True
             origin_n = _middles(grid, self.image, pixels.device)
         size_mn = torch.full((images, len(origin_n)), tokens / len(origin_n), device=pixels.device)
@@ -168,20 +172,20 @@ class Tower:
 
     def _read(self, names: tuple[str, ...], module: Any, call: dict[str, Any]) -> None:
         local = self._local
-        assert local.sight is not None
+        assert local.vision_features is not None
         assert local.stage is not None
         x_mkd = call["hidden_states"]
-        local.sight.told |= read_block(module, x_mkd, names, moved(local.stage.bias_mk, x_mkd.device))
+        local.vision_features.features |= read_block(module, x_mkd, names, moved(local.stage.bias_mk, x_mkd.device))
 
     def _spread(self, module: Any, args: Any, output_mrd: Tensor) -> Tensor:
         local = self._local
-        assert local.sight is not None
+        assert local.vision_features is not None
         assert local.stage is not None
         local.stage = moved(local.stage, output_mrd.device)
         origin_mr = local.stage.origin_mn
         if output_mrd.shape[:2] != origin_mr.shape:
             raise EosError(f"{tuple(output_mrd.shape[:2])} visual tokens came where {tuple(origin_mr.shape)} should")
-        local.sight.seen = Seen(origin_mr, local.stage.size_mn)
+        local.vision_features.seen = TowerTokens(origin_mr, local.stage.size_mn)
         images, _, width = output_mrd.shape
         whole_mnd = output_mrd.new_zeros(images, self.parts.grid[0] * self.parts.grid[1], width)
         return whole_mnd.scatter(1, origin_mr[:, :, None].expand(-1, -1, width), output_mrd)

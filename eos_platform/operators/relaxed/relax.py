@@ -18,13 +18,15 @@ from torch import Tensor
 from eos_platform.operators.relaxed.site import TAU_FLOOR, RelaxedSite
 from eos_platform.operators.relaxed.threshold import soft_keep
 from eos_platform.operators.score import combine, probe_feature, with_token_features
-from eos_platform.operators.selectors.diverse_topk import cover
+from eos_platform.operators.selectors.diverse_topk import diverse_topk
 from eos_platform.operators.selectors.priority import first, priority, stay
 from eos_platform.operators.steering import steered
-from eos_platform.operators.tokens import RelaxedTokens, pick, unit, wide
+from eos_platform.operators.tokens import RelaxedTokens, at_least_float32, gather_tokens, unit
 from eos_platform.operators.transfer import permitted
 
-NOBODY = 1e-12  # less presence than this receives nothing; gradients divide by its square, which must not underflow
+LEAST_PRESENCE = (
+    1e-12  # less presence than this receives nothing; gradients divide by its square, which must not underflow
+)
 
 
 class Relaxed(NamedTuple):
@@ -53,17 +55,18 @@ def relax(
         temperature: of the selection, > 0.
         hard: run the deployed selection of round(count) tokens forward, the gradient of the soft one backward.
         candidates: only so many tokens, the first in line, may stay and are handed on; all others are dropped for
-            good (selectors ``score`` and ``cover``). More than the count, by a margin in which presence fades out.
+            good (selectors ``score`` and ``diverse_topk``). More than the count, by a margin in which presence fades
+            out.
     """
     with torch.autocast(tokens.x_bnd.device.type, enabled=False):
         full = with_token_features(features, tokens.x_bnd, site.features, tokens.presence_bn)
         probed_bn = None if site.probe is None else probe_feature(tokens.x_bnd, _direction(site, full))
-        score_bn = combine(full, site.weights, tokens.presence_bn, probed_bn).to(wide(tokens.x_bnd).dtype)
+        score_bn = combine(full, site.weights, tokens.presence_bn, probed_bn).to(at_least_float32(tokens.x_bnd).dtype)
         line_bn, index_bm = _line(site, tokens, score_bn, candidates)
         if index_bm is None:
             keep_bm = _keep(site, tokens, line_bn, grid, temperature, hard)
         else:
-            few = RelaxedTokens(*(pick(values, index_bm) for values in tokens))
+            few = RelaxedTokens(*(gather_tokens(values, index_bm) for values in tokens))
             keep_bm = _keep(site, few, line_bn.gather(1, index_bm), grid, temperature, hard)
         return Relaxed(_transfer(site, tokens, score_bn, keep_bm, index_bm, grid), index_bm)
 
@@ -79,11 +82,11 @@ def _line(
 ) -> tuple[Tensor, Tensor | None]:
     """By what tokens stand in line (b, n), and the first ``candidates`` of it, ascending.
 
-    For ``cover`` that is s_i + spread * log distance, each distance as it was when the token's turn came: as nothing
-    rises on the way, those above a threshold are the picks made until then. It is scaled to unit spread among the
-    candidates, as scores are, so that temperature alone sets how soft the selection is.
+    For ``diverse_topk`` that is s_i + spread * log distance, each distance as it was when the token's turn came: as
+    nothing rises on the way, those above a threshold are the picks made until then. It is scaled to unit spread among
+    the candidates, as scores are, so that temperature alone sets how soft the selection is.
     """
-    if site.selector != "cover" or site.spread is None:
+    if site.selector != "diverse_topk" or site.spread is None:
         if candidates is None or site.selector != "score":
             return score_bn, None
         there_bn = score_bn.detach().masked_fill(tokens.presence_bn <= 0.5, -torch.inf)
@@ -91,7 +94,7 @@ def _line(
     n = score_bn.shape[1]
     picks = n if candidates is None else min(candidates, n)
     there_bn = score_bn.detach().masked_fill(tokens.presence_bn <= 0.5, -torch.inf)
-    order_br, gap_bn = cover(tokens.x_bnd, there_bn, site.spread.detach(), picks)
+    order_br, gap_bn = diverse_topk(tokens.x_bnd, there_bn, site.spread.detach(), picks)
     line_bn = score_bn + site.spread * gap_bn
     index_bm = None if picks == n else order_br.sort(dim=-1).values
     counted_bm = line_bn.detach() if index_bm is None else line_bn.detach().gather(1, index_bm)
@@ -108,10 +111,10 @@ def _keep(
     hard: bool,
 ) -> Tensor:
     """The degree to which each token stays (b, n)."""
-    learned = site.selector in ("score", "cover")
+    learned = site.selector in ("score", "diverse_topk")
     if learned and not hard:
         return soft_keep(line_bn, tokens.presence_bn, site.count, temperature)
-    if site.selector == "withdraw":
+    if site.selector == "drop_all":
         return torch.zeros_like(line_bn)
     count = site.count.detach().round().long()
     rule = "score" if learned else site.selector
@@ -131,17 +134,17 @@ def _transfer(
     index_bm: Tensor | None,
     grid: tuple[int, int],
 ) -> RelaxedTokens:
-    x_bnd, size_bn, before_bn = wide(tokens.x_bnd), tokens.size_bn, tokens.presence_bn
+    x_bnd, size_bn, before_bn = at_least_float32(tokens.x_bnd), tokens.size_bn, tokens.presence_bn
     if index_bm is None:
         few, keep_bn = tokens, keep_bm
     else:
-        few = RelaxedTokens(*(pick(values, index_bm) for values in tokens))
+        few = RelaxedTokens(*(gather_tokens(values, index_bm) for values in tokens))
         keep_bn = torch.zeros_like(before_bn, dtype=keep_bm.dtype).scatter(1, index_bm, keep_bm)
     after_bm = few.presence_bn * keep_bm
     share_bnm = _unnormalised_shares(site, tokens, few, after_bm, index_bm, grid)
     # P_ij = share_ij p_j / sum_k share_ik p_k: with presence as a factor, absent tokens too learn what they would get
     total_bn = (share_bnm @ after_bm[..., None])[..., 0]
-    found_bn = total_bn > NOBODY
+    found_bn = total_bn > LEAST_PRESENCE
     mass_bn = site.gamma * before_bn * (1 - keep_bn) * size_bn
     if site.source == "importance":
         mass_bn = mass_bn * _relative(score_bn, before_bn)
@@ -152,7 +155,7 @@ def _transfer(
     grown_bm = 1 + moved_bmd[..., -1]
     score_bm = score_bn if index_bm is None else score_bn.gather(1, index_bm)
     u_bm = _relative(site.rho * score_bm, after_bm)
-    y_bmd = (wide(few.x_bnd) + moved_bmd[..., :-1]) * (u_bm * grown_bm.pow(-site.nu))[..., None]
+    y_bmd = (at_least_float32(few.x_bnd) + moved_bmd[..., :-1]) * (u_bm * grown_bm.pow(-site.nu))[..., None]
     return RelaxedTokens(y_bmd.to(tokens.x_bnd.dtype), few.size_bn * grown_bm, few.origin_bn, after_bm)
 
 
@@ -171,7 +174,7 @@ def _unnormalised_shares(
     token however little of that is left, and the relaxed operator would lose what the deployed one keeps.
     """
     unit_bnd = unit(tokens.x_bnd)
-    cosine_bnm = unit_bnd @ (unit_bnd if index_bm is None else pick(unit_bnd, index_bm)).mT
+    cosine_bnm = unit_bnd @ (unit_bnd if index_bm is None else gather_tokens(unit_bnd, index_bm)).mT
     _, n, m = cosine_bnm.shape
     place_n = torch.arange(n, device=cosine_bnm.device)
     forbidden_bnm = place_n[:, None] == (place_n[None, None] if index_bm is None else index_bm[:, None])
@@ -185,7 +188,7 @@ def _unnormalised_shares(
             forbidden_bnm = forbidden_bnm | (reach_bnm < least_bn1)
     sharpness = site.tau.clamp_min(TAU_FLOOR).reciprocal()  # tau = inf: all alike
     logit_bnm = (cosine_bnm * sharpness).masked_fill(forbidden_bnm, -torch.inf)
-    handicap_bm = sharpness.clamp_min(1.0) * after_bm.clamp_min(NOBODY).log()
+    handicap_bm = sharpness.clamp_min(1.0) * after_bm.clamp_min(LEAST_PRESENCE).log()
     with torch.no_grad():
         best_bn1 = (logit_bnm + handicap_bm[:, None]).argmax(-1, keepdim=True)
     level_bn1 = logit_bnm.gather(-1, best_bn1) + handicap_bm.gather(-1, best_bn1[..., 0])[..., None]

@@ -54,7 +54,7 @@ def relax_units(
         temperature, hard: see ``relax``.
         candidates: only so many tokens of ``total`` may stay and are handed on.
     """
-    found: list[tuple[Relaxed, int, int, int]] = []
+    reduced: list[tuple[Relaxed, int, int, int]] = []
     start = 0
     for (grid, many), length in zip(units, lengths, strict=True):
         stop = start + many * length
@@ -64,9 +64,9 @@ def relax_units(
             return values[:, start:stop].unflatten(1, (many, -1)).flatten(0, 1)
 
         mine = tokens if alone else RelaxedTokens(*(of(values) for values in tokens))
-        told = features
+        repeated = features
         if not alone:
-            told = {
+            repeated = {
                 name: values.repeat_interleave(many, 0) if name in WHOLE else of(values)
                 for name, values in features.items()
             }
@@ -74,19 +74,19 @@ def relax_units(
         few = None if candidates is None else math.ceil(candidates * size / total)
         few = None if few is None or few >= length else few
         done = relax(
-            shared(site, size, total, hard), mine, told, grid, temperature=temperature, hard=hard, candidates=few
+            shared(site, size, total, hard), mine, repeated, grid, temperature=temperature, hard=hard, candidates=few
         )
-        found.append((done, many, length, start))
+        reduced.append((done, many, length, start))
         start = stop
-    if len(found) == 1 and found[0][1] == 1:
-        done = found[0][0]
+    if len(reduced) == 1 and reduced[0][1] == 1:
+        done = reduced[0][0]
         return RelaxedUnits(done.tokens, done.index_bm, (done.tokens.x_bnd.shape[1],))
-    kept = tuple(done.tokens.x_bnd.shape[1] for done, *_ in found)
-    each = [[_back(values, many) for values in done.tokens] for done, many, *_ in found]
+    kept = tuple(done.tokens.x_bnd.shape[1] for done, *_ in reduced)
+    each = [[_back(values, many) for values in done.tokens] for done, many, *_ in reduced]
     joined = RelaxedTokens(*(torch.cat(parts, 1) for parts in zip(*each, strict=True)))
-    if all(done.index_bm is None for done, *_ in found):
+    if all(done.index_bm is None for done, *_ in reduced):
         return RelaxedUnits(joined, None, kept)
-    return RelaxedUnits(joined, torch.cat([_index(*one) for one in found], 1), kept)
+    return RelaxedUnits(joined, torch.cat([_index(*one) for one in reduced], 1), kept)
 
 
 def shared(site: RelaxedSite, size: int, total: int, hard: bool) -> RelaxedSite:

@@ -12,7 +12,7 @@ from eos_platform.common.errors import EosError
 from eos_platform.operators.spec import FEATURES, SiteSpec, Support, Transfer
 
 TAU_FLOOR = 1e-6  # stands for tau = 0: sharper than any two cosines of generic tokens are apart
-SELECTORS = ("score", "cover", "grid", "alternate", "farthest", "random", "withdraw")
+SELECTORS = ("score", "diverse_topk", "grid", "alternate", "farthest", "random", "drop_all")
 
 
 @dataclass
@@ -67,19 +67,19 @@ class RelaxedSite:
             seed=site.seed,
             probe=tensor(list(site.probe)) if site.probe else None,
             steering=site.steering.tensors(device) if site.steering else None,
-            spread=tensor(site.spread) if site.selector == "cover" else None,
+            spread=tensor(site.spread) if site.selector == "diverse_topk" else None,
         )
 
 
 def _beyond(site: SiteSpec) -> dict[str, str]:
     """Axes off their default that only deployed sites have, with their values."""
-    transfer, plain, still = site.transfer, SiteSpec(layer=0, keep=0, selector="withdraw"), Transfer()
-    found = {name: getattr(site, name) for name in ("place", "important", "similarity", "summary")}
-    beyond = {name: value for name, value in found.items() if value != getattr(plain, name)}
+    transfer, plain, still = site.transfer, SiteSpec(layer=0, keep=0, selector="drop_all"), Transfer()
+    values = {name: getattr(site, name) for name in ("place", "important", "similarity", "summary")}
+    beyond = {name: value for name, value in values.items() if value != getattr(plain, name)}
     if site.selector not in SELECTORS:
         beyond["selector"] = site.selector
-    found = {name: getattr(transfer, name) for name in ("by", "to", "among", "mu", "metric")}
-    beyond |= {f"transfer.{name}": value for name, value in found.items() if value != getattr(still, name)}
+    values = {name: getattr(transfer, name) for name in ("by", "to", "among", "mu", "metric")}
+    beyond |= {f"transfer.{name}": value for name, value in values.items() if value != getattr(still, name)}
     if transfer.source == "attention":
         beyond["transfer.source"] = transfer.source
     for name, weight in site.score.items():

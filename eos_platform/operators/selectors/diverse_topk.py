@@ -1,4 +1,4 @@
-"""The selector ``cover``: tokens that matter, and that are unlike each other.
+"""The selector ``diverse_topk``: tokens that matter, and that are unlike each other.
 
 Greedy: first the token of the best score, then always the one with the largest s_i + spread * log(distance to those
 picked), distance being one minus the largest cosine. Spread 0 takes the best scores; a large one the farthest points.
@@ -35,7 +35,7 @@ def products(tokens: Any, picks: Any, width: int) -> Any:
     return tokens * (tokens if at_once(width) else picks)
 
 
-@torch.library.custom_op("eos_platform::cover", mutates_args=())
+@torch.library.custom_op("eos_platform::diverse_topk", mutates_args=())
 def _by_rows(x_bnd: Tensor, score_bn: Tensor, spread: Tensor, picks: int) -> tuple[Tensor, Tensor]:
     """Picks in order (b, r), and log distances (b, n): when picked, or of the others at the end."""
     unit_bnd = unit(x_bnd)
@@ -47,8 +47,8 @@ def _by_rows(x_bnd: Tensor, score_bn: Tensor, spread: Tensor, picks: int) -> tup
     return _greedy(gap, score_bn, spread, picks)
 
 
-@torch.library.custom_op("eos_platform::cover_walk", mutates_args=())
-def _walk(gap_bnn: Tensor, score_bn: Tensor, spread: Tensor, picks: int) -> tuple[Tensor, Tensor]:
+@torch.library.custom_op("eos_platform::greedy_select", mutates_args=())
+def _greedy_select(gap_bnn: Tensor, score_bn: Tensor, spread: Tensor, picks: int) -> tuple[Tensor, Tensor]:
     """The same, where the log distances of all pairs are known."""
     return _greedy(lambda pick_b1: gap_bnn.take_along_dim(pick_b1[..., None], dim=1)[:, 0], score_bn, spread, picks)
 
@@ -72,26 +72,26 @@ def _greedy(gap: Callable[[Tensor], Tensor], score_bn: Tensor, spread: Tensor, p
 
 
 @_by_rows.register_fake
-@_walk.register_fake
+@_greedy_select.register_fake
 def _(tokens: Tensor, score_bn: Tensor, spread: Tensor, picks: int) -> tuple[Tensor, Tensor]:
     return score_bn.new_empty(len(score_bn), picks, dtype=torch.long), torch.empty_like(score_bn)
 
 
 @_by_rows.register_kernel("cuda")
 def _(x_bnd: Tensor, score_bn: Tensor, spread: Tensor, picks: int) -> tuple[Tensor, Tensor]:
-    from eos_platform.operators.selectors.diverse_topk_kernel import cover_by_rows
+    from eos_platform.operators.selectors.diverse_topk_kernel import diverse_topk_by_rows
 
-    return cover_by_rows(x_bnd, score_bn, spread, picks)
+    return diverse_topk_by_rows(x_bnd, score_bn, spread, picks)
 
 
-@_walk.register_kernel("cuda")
+@_greedy_select.register_kernel("cuda")
 def _(gap_bnn: Tensor, score_bn: Tensor, spread: Tensor, picks: int) -> tuple[Tensor, Tensor]:
-    from eos_platform.operators.selectors.diverse_topk_kernel import walk
+    from eos_platform.operators.selectors.diverse_topk_kernel import greedy_select
 
-    return walk(gap_bnn, score_bn, spread, picks)
+    return greedy_select(gap_bnn, score_bn, spread, picks)
 
 
-@register_flop_formula(torch.ops.eos_platform.cover)
+@register_flop_formula(torch.ops.eos_platform.diverse_topk)
 def _flops(x_shape: Any, score_shape: Any, spread_shape: Any, picks: int, **kwargs: Any) -> int:
     b, n, d = x_shape
     return int(2 * b * d * n * picks)
@@ -103,7 +103,7 @@ def log_distance(cosine: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def cover(
+def diverse_topk(
     x_bnd: Tensor, score_bn: Tensor, spread: Tensor, picks: int, cosine_bnn: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """Pick ``picks`` tokens, ties going to the lower index.
@@ -123,7 +123,7 @@ def cover(
     if cosine_bnn is None and at_once(x_bnd.shape[-1]):
         cosine_bnn = cosine_of_all(x_bnd)
     if cosine_bnn is not None:
-        order_br, gap_bn = _walk(log_distance(cosine_bnn), score_bn, spread, picks)
+        order_br, gap_bn = _greedy_select(log_distance(cosine_bnn), score_bn, spread, picks)
     else:
         order_br, gap_bn = _by_rows(x_bnd.contiguous(), score_bn, spread, picks)
     return order_br, gap_bn

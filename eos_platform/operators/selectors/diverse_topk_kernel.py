@@ -1,4 +1,4 @@
-"""``cover`` on a GPU: one program an image walks through all picks, so that nothing waits between them.
+"""``diverse_topk`` on a GPU: one program an image walks through all picks, so that nothing waits between them.
 
 Narrow tokens are compared row by row, as they are picked; of wide ones one program could not fetch the rows fast
 enough, so that all pairs are compared beforehand, by the whole GPU, logarithm and all.
@@ -113,8 +113,8 @@ def _walk(  # type: ignore[no-untyped-def]
     tl.store(gap_bn + image * n + token, gap, mask=real)
 
 
-def walk(gap_bnn: Tensor, score_bn: Tensor, spread: Tensor, picks: int) -> tuple[Tensor, Tensor]:
-    """What ``cover`` asks for, in float32, where the log distances of all pairs are known."""
+def greedy_select(gap_bnn: Tensor, score_bn: Tensor, spread: Tensor, picks: int) -> tuple[Tensor, Tensor]:
+    """What ``diverse_topk`` asks for, in float32, where the log distances of all pairs are known."""
     b, n, _ = gap_bnn.shape
     order_br = torch.empty(b, picks, dtype=torch.long, device=gap_bnn.device)
     gap_bn = torch.empty(b, n, dtype=torch.float32, device=gap_bnn.device)
@@ -136,8 +136,8 @@ def walk(gap_bnn: Tensor, score_bn: Tensor, spread: Tensor, picks: int) -> tuple
     return order_br, gap_bn.to(score_bn.dtype)
 
 
-def cover_by_rows(x_bnd: Tensor, score_bn: Tensor, spread: Tensor, picks: int) -> tuple[Tensor, Tensor]:
-    """What ``cover`` asks for, in float32, each pick costing one row of products."""
+def diverse_topk_by_rows(x_bnd: Tensor, score_bn: Tensor, spread: Tensor, picks: int) -> tuple[Tensor, Tensor]:
+    """What ``diverse_topk`` asks for, in float32, each pick costing one row of products."""
     unit_bnd = unit(x_bnd)
     b, n, d = unit_bnd.shape
     order_br = torch.empty(b, picks, dtype=torch.long, device=unit_bnd.device)

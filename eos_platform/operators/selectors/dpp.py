@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from eos_platform.operators.tokens import pick, unit
+from eos_platform.operators.tokens import gather_tokens, unit
 
 SPENT = 1e-5  # a token of which less than this lies outside the span of those picked adds nothing but rounding
 
@@ -38,7 +38,7 @@ def dpp(compared_bne: Tensor, score_bn: Tensor, count: int) -> Tensor:
         own_b1 = left_bn.gather(1, pick_b1)
         scale_b1 = torch.where(own_b1 > SPENT, own_b1, torch.inf).rsqrt()
         before_bt1 = factor_btn[:, :t].take_along_dim(pick_b1[:, None], 2)
-        cosine_bn = (pick(unit_bne, pick_b1) @ unit_bne.mT)[:, 0]
+        cosine_bn = (gather_tokens(unit_bne, pick_b1) @ unit_bne.mT)[:, 0]
         row_bn = cosine_bn - (before_bt1.mT @ factor_btn[:, :t])[:, 0]
         factor_btn[:, t] = row_bn * scale_b1
         left_bn = left_bn - factor_btn[:, t].square()

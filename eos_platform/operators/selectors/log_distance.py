@@ -1,4 +1,4 @@
-"""Log distances as the selector ``cover`` compares them, on a CPU and in its GPU kernel alike."""
+"""Log distances as the selector ``diverse_topk`` compares them, on a CPU and in its GPU kernel alike."""
 
 import math
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from eos_platform.operators.tokens import pick, unit
+from eos_platform.operators.tokens import gather_tokens, unit
 
 VISUAL = 4  # pivots among the visual tokens
 
@@ -24,7 +24,7 @@ def pivots(x_bnd: Tensor, score_bn: Tensor, text_bpd: Tensor, count: int) -> Ten
         return best_bn[:, :count]
     picks = [best_bn[:, :VISUAL]]
     unit_bnd = unit(x_bnd)
-    cosine_bvn = torch.cat([pick(unit_bnd, picks[0]), unit(text_bpd).to(unit_bnd.dtype)], 1) @ unit_bnd.mT
+    cosine_bvn = torch.cat([gather_tokens(unit_bnd, picks[0]), unit(text_bpd).to(unit_bnd.dtype)], 1) @ unit_bnd.mT
     each, more = divmod(count - VISUAL, cosine_bvn.shape[1])
     taken_bn = torch.zeros_like(score_bn, dtype=torch.bool).scatter(1, picks[0], True)
     for turn, cosine_bn in enumerate(cosine_bvn.unbind(1)):  # in turn: what one takes the next cannot

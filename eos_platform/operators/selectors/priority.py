@@ -44,7 +44,7 @@ def priority(
         value_bn = _farthest(x_bnd, present_bn, count if isinstance(count, int) else n)
     elif selector == "random":
         value_bn = _shuffle(seed, n, x_bnd.device)[_position(present_bn).clamp_min(0)]
-    elif selector == "withdraw":  # nobody stays, so the order does not matter
+    elif selector == "drop_all":  # nobody stays, so the order does not matter
         value_bn = torch.zeros(b, n, device=x_bnd.device)
     else:
         raise ValueError(f"selector '{selector}' is no priority")

@@ -96,8 +96,8 @@ def answers(
 
 
 def _opened(group: Sequence[Example]) -> list[list[Any]]:
-    found = [one.opened() for one in group]
-    return [list(one) if isinstance(one, (list, tuple)) else [one] for one in found]
+    result = [one.opened() for one in group]
+    return [list(one) if isinstance(one, (list, tuple)) else [one] for one in result]
 
 
 @torch.no_grad()

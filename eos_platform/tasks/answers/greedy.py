@@ -41,30 +41,30 @@ def written(
             for a right one.
         ends: tokens that end an answer.
     """
-    told = _likely(encoded, batch, operator)
-    said: list[list[int]] = []
+    reported = _likely(encoded, batch, operator)
+    text: list[list[int]] = []
     for row, target in enumerate(batch.target_ba.tolist()):
         count = int(batch.wanted_ba[row].sum())
-        same = next((place for place in range(count) if told[row][place] != target[place]), count)
-        said.append([*target[:same], *told[row][same : same + 1]] if same < count else target[:count])
+        same = next((place for place in range(count) if reported[row][place] != target[place]), count)
+        text.append([*target[:same], *reported[row][same : same + 1]] if same < count else target[:count])
 
     def is_open(row: int) -> bool:
-        return said[row][-1] not in ends and len(said[row]) < most[row] + bool(ends)
+        return text[row][-1] not in ends and len(text[row]) < most[row] + bool(ends)
 
-    left = [row for row in range(len(said)) if is_open(row)]
+    left = [row for row in range(len(text)) if is_open(row)]
     while left:
-        some = encoded.batch(batch.index_b[left], [(*said[row], 0) for row in left])
+        some = encoded.batch(batch.index_b[left], [(*text[row], 0) for row in left])
         for row, tokens in zip(left, _likely(encoded, some, operator), strict=True):
-            said[row].append(tokens[len(said[row])])
+            text[row].append(tokens[len(text[row])])
         left = [row for row in left if is_open(row)]
-    return [ids[:-1] if ids[-1] in ends else ids for ids in said]
+    return [ids[:-1] if ids[-1] in ends else ids for ids in text]
 
 
 def ends_of(model: Any, tokenizer: Any) -> frozenset[int]:
     """Tokens at which a model stops to write: those of its generation settings, and its tokenizer's."""
-    told = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
-    found = {*(told if isinstance(told, list) else [told]), getattr(tokenizer, "eos_token_id", None)}
-    return frozenset(token for token in found if token is not None)
+    reported = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    result = {*(reported if isinstance(reported, list) else [reported]), getattr(tokenizer, "eos_token_id", None)}
+    return frozenset(token for token in result if token is not None)
 
 
 def _likely(encoded: _Encoded, batch: Batch, operator: OperatorSpec | None) -> list[list[int]]:
@@ -75,5 +75,5 @@ def _likely(encoded: _Encoded, batch: Batch, operator: OperatorSpec | None) -> l
     for token in (adapter.parts.image_token, adapter.parts.video_token):
         if token is not None:  # in the next pass it would stand for a picture that there is not
             logits_bav[..., token] = -torch.inf
-    found: list[list[int]] = logits_bav.argmax(-1).tolist()
-    return found
+    result: list[list[int]] = logits_bav.argmax(-1).tolist()
+    return result

@@ -31,8 +31,8 @@ def answer_themselves(encoded: EncodedExamples, most: int = 0) -> None:
     end = getattr(encoded.tokenizer, "eos_token_id", None)
     closing = (end,) if end in ends else tuple(sorted(ends)[:1])
     for batch in counted("asking the unreduced model", encoded.batches(BATCH)):
-        said = written(encoded, batch, None, [most] * len(batch.index_b), ends)
-        for number, ids in zip(batch.index_b.tolist(), said, strict=True):
+        text = written(encoded, batch, None, [most] * len(batch.index_b), ends)
+        for number, ids in zip(batch.index_b.tolist(), text, strict=True):
             answer = tuple(ids[:most]) + (closing if len(ids) < most else ())
             encoded.prompts[number] = replace(encoded.prompts[number], answer=answer or closing)
     encoded.longest = max(len(prompt.answer) for prompt in encoded.prompts)

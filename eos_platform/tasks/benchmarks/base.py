@@ -161,10 +161,10 @@ class Benchmark(ABC):
             return self._all[:count]
         if self._placed is None:
             self._placed = self._parted()
-        found = self._placed[split][:count]
-        if not found:
+        result = self._placed[split][:count]
+        if not result:
             raise EosError(f"task '{self.name}': no question is in the split '{split}'; it has {len(self._all)} in all")
-        return found
+        return result
 
     def _parted(self) -> dict[Split, list[Question]]:
         """Splits by the bytes of pictures."""
@@ -185,10 +185,10 @@ class Benchmark(ABC):
 
 def gathered(questions: Sequence[Question], key: Callable[[Question], Any]) -> dict[Any, list[int]]:
     """Places of questions, by something of theirs."""
-    found: dict[Any, list[int]] = {}
+    result: dict[Any, list[int]] = {}
     for place, one in enumerate(questions):
-        found.setdefault(key(one), []).append(place)
-    return found
+        result.setdefault(key(one), []).append(place)
+    return result
 
 
 def singly(places: Sequence[int]) -> list[list[int]]:
@@ -203,7 +203,7 @@ def mean(values: Sequence[float]) -> float:
 
 def by(questions: Sequence[Question], scores: Sequence[float], key: Any) -> dict[Any, list[float]]:
     """Scores, gathered by something of their questions."""
-    found: dict[Any, list[float]] = {}
+    result: dict[Any, list[float]] = {}
     for one, score in zip(questions, scores, strict=True):
-        found.setdefault(key(one), []).append(float(score))
-    return found
+        result.setdefault(key(one), []).append(float(score))
+    return result

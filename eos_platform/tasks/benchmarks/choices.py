@@ -57,11 +57,11 @@ class ScienceQa(_Letters):
 
     def score(self, output: str, example: Example) -> float:
         """1 where the right letter is read."""
-        said = output.replace("\n", ". ")
-        found = said.strip() if re.fullmatch("[A-E]", said.strip()) else ""
-        found = found or next((one[1] for one in [re.match(r"([A-E])\. ", said)] if one), "")
-        found = found or next((one[1] for one in [re.search(r"The answer is ([A-E])", said)] if one), "")
-        return float(found == example.answer)
+        text = output.replace("\n", ". ")
+        match = text.strip() if re.fullmatch("[A-E]", text.strip()) else ""
+        match = match or next((one[1] for one in [re.match(r"([A-E])\. ", text)] if one), "")
+        match = match or next((one[1] for one in [re.search(r"The answer is ([A-E])", text)] if one), "")
+        return float(match == example.answer)
 
 
 class MmBench(_Letters):
@@ -78,8 +78,8 @@ class MmBench(_Letters):
         if rows is None:
             many = sorted(path for path in tables.root.glob("*.tsv") if self.part in path.name)
             if len(many) != 1:
-                told = f"{len(many)} .tsv files (part=dev_en, say, picks one)" if many else "no .tsv"
-                raise tables.fault(told)
+                reported = f"{len(many)} .tsv files (part=dev_en, say, picks one)" if many else "no .tsv"
+                raise tables.fault(reported)
             rows = tables.rows(many[0])
         pictures: dict[str, Any] = {}
         waiting: list[tuple[str, Mapping[str, Any]]] = []
@@ -175,9 +175,9 @@ class Seed(_Letters):
         official = rows is None
         kinds: dict[int, str] = {}
         if rows is None:
-            found = tables.json(tables.file("SEED-Bench.json"))
-            kinds = {number: name for name, number in found.get("question_type", {}).items()}
-            rows = iter(found["questions"])
+            result = tables.json(tables.file("SEED-Bench.json"))
+            kinds = {number: name for name, number in result.get("question_type", {}).items()}
+            rows = iter(result["questions"])
         for row in rows:
             if row.get("data_type") != "image":
                 continue
@@ -207,11 +207,11 @@ class Ai2d(_Letters):
         wanted = tables.there("ai2d_test_ids.csv")
         ids = set(wanted.read_text("utf-8-sig").split()) if wanted else None
         for path in sorted(tables.file("questions").glob("*.json")):
-            found = tables.json(path)
-            image = tables.text(found, "imageName")
+            result = tables.json(path)
+            image = tables.text(result, "imageName")
             if ids is not None and image.partition(".")[0] not in ids:
                 continue
-            for asked, row in found["questions"].items():
+            for asked, row in result["questions"].items():
                 choices = tuple(map(str, row["answerTexts"]))
                 where = tables.image(f"images/{image}", image)
                 yield self._item(

@@ -42,10 +42,10 @@ class Tables:
         Raises:
             EosError: none is.
         """
-        found = self.there(*names)
-        if found is None:
+        result = self.there(*names)
+        if result is None:
             raise self.fault(f"no {' or '.join(names)}")
-        return found
+        return result
 
     def json(self, path: Path) -> Any:
         """What a JSON file says.
@@ -71,8 +71,8 @@ class Tables:
         saved = any((self.root / name).is_file() for name in ("dataset_dict.json", "state.json"))
         if not saved and next(self.root.rglob("*.parquet"), None) is None:
             return None
-        found = find(str(self.root)).rows
-        return (self._good(row) for row in found)
+        result = find(str(self.root)).rows
+        return (self._good(row) for row in result)
 
     def _good(self, row: Raw | Bad) -> Mapping[str, Any]:
         if isinstance(row, Bad):
@@ -115,8 +115,8 @@ class Tables:
             return self.image(value)
         if value is None:
             raise self.fault(f"a row without '{column}'")
-        found: Source = value
-        return found
+        result: Source = value
+        return result
 
     def text(self, row: Mapping[str, Any], *keys: str) -> str:
         """A field as text, by the first of these names that a row has; numbers of ids as they are written.

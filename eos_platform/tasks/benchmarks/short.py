@@ -85,8 +85,8 @@ class VqaV2(Benchmark):
             for row in rows:
                 yield self._item(tables, row, row, tables.cell(row))
             return
-        told = tables.json(tables.file("v2_mscoco_val2014_annotations.json"))["annotations"]
-        annotated = {one["question_id"]: one for one in told}
+        reported = tables.json(tables.file("v2_mscoco_val2014_annotations.json"))["annotations"]
+        annotated = {one["question_id"]: one for one in reported}
         for row in tables.json(tables.file("v2_OpenEnded_mscoco_val2014_questions.json"))["questions"]:
             if row["question_id"] not in annotated:
                 raise tables.fault(f"no annotation of question {row['question_id']}")
@@ -94,12 +94,12 @@ class VqaV2(Benchmark):
             where = tables.image(f"val2014/{image}", image, f"images/{image}")
             yield self._item(tables, row, annotated[row["question_id"]], where)
 
-    def _item(self, tables: Tables, row: Mapping[str, Any], told: Mapping[str, Any], image: Any) -> Item:
-        answers = told.get("answers")
+    def _item(self, tables: Tables, row: Mapping[str, Any], reported: Mapping[str, Any], image: Any) -> Item:
+        answers = reported.get("answers")
         if not isinstance(answers, list) or not answers:
             raise tables.fault("a question without answers (of a test part?)")
         golds = frequent([one["answer"] if isinstance(one, dict) else one for one in answers])
-        group = str(told.get("answer_type", "all"))
+        group = str(reported.get("answer_type", "all"))
         return Item(tables.text(row, "question_id"), image, tables.text(row, "question") + SHORT, golds, group)
 
     def score(self, output: str, example: Example) -> float:
@@ -211,8 +211,8 @@ class OcrBench(Benchmark):
             yield self._item(tables, number, row, tables.text(row, "dataset_name"), where)
 
     def _item(self, tables: Tables, number: int, row: Mapping[str, Any], dataset: str, image: Any) -> Item:
-        told = row.get("answers", row.get("answer"))
-        answers = tuple(map(str, told if isinstance(told, list) else [told]))
+        reported = row.get("answers", row.get("answer"))
+        answers = tuple(map(str, reported if isinstance(reported, list) else [reported]))
         group = tables.text(row, "type", "question_type")
         return Item(str(number), image, tables.text(row, "question"), answers, group, (), {"dataset": dataset})
 
@@ -256,10 +256,10 @@ class RealWorldQa(Benchmark):
 
     def score(self, output: str, example: Example) -> float:
         """1 where the letter is chosen, or the text is the same but for capitals and a full stop."""
-        told = example.answer.strip()
-        if len(told) == 1 and told.isalpha() and told.isupper():
-            return float(text.chosen(output, (), 26) == told)
-        return float(text.plain(output).rstrip(".") == text.plain(told).rstrip("."))
+        reported = example.answer.strip()
+        if len(reported) == 1 and reported.isalpha() and reported.isupper():
+            return float(text.chosen(output, (), 26) == reported)
+        return float(text.plain(output).rstrip(".") == text.plain(reported).rstrip("."))
 
 
 def frequent(answers: Sequence[Any]) -> tuple[str, ...]:

@@ -49,17 +49,17 @@ class Pope(Benchmark):
 
     def summary(self, questions: Sequence[Question], scores: Sequence[float]) -> dict[str, float]:
         """Of each category accuracy, precision, recall, F1 and the share of yes; their means."""
-        found: dict[str, float] = {}
+        result: dict[str, float] = {}
         some: list[dict[str, float]] = []
         for category in dict.fromkeys(one.group for one in questions):
             mine = [(s, q.answer) for q, s in zip(questions, scores, strict=True) if q.group == category]
-            told = dict(summary([s for s, _ in mine], [gold for _, gold in mine]))
-            some.append(told)
-            found |= {f"{key}/{category}": value for key, value in told.items()}
+            reported = dict(summary([s for s, _ in mine], [gold for _, gold in mine]))
+            some.append(reported)
+            result |= {f"{key}/{category}": value for key, value in reported.items()}
         means = {
             key: mean([one[key] for one in some]) for key in ("f1", "accuracy", "precision", "recall", "yes_ratio")
         }
-        return means | found
+        return means | result
 
 
 def said(output: str) -> str:
@@ -90,7 +90,7 @@ class Mme(Benchmark):
             texts = sorted([*folder.glob("*.txt"), *folder.glob("questions_answers_YN/*.txt")])
             for path in texts:
                 pictures = [path.parent, path.parent.parent / "images"]
-                found = next(
+                result = next(
                     (
                         one
                         for place in pictures
@@ -107,7 +107,7 @@ class Mme(Benchmark):
                         raise tables.fault(f"{path.name}: line {number + 1} has no tab")
                     row = {"question": question, "answer": answer}
                     name = f"{category}/{path.stem}"
-                    yield self._item(f"{name}-{number}", tables, found, row, category, name)
+                    yield self._item(f"{name}-{number}", tables, result, row, category, name)
 
     def _item(self, name: str, tables: Tables, image: object, row: object, category: str, picture: str) -> Item:
         text = tables.text(row, "question").strip().replace(" Please answer yes or no.", "") + SHORT  # type: ignore[arg-type]
@@ -122,22 +122,22 @@ class Mme(Benchmark):
 
     def summary(self, questions: Sequence[Question], scores: Sequence[float]) -> dict[str, float]:
         """Points of each category (200 at most), of perception (2000) and of cognition (800)."""
-        found: dict[str, float] = {}
+        result: dict[str, float] = {}
         for category, values in by(questions, scores, lambda one: one.group).items():
             mine = [(q, s) for q, s in zip(questions, scores, strict=True) if q.group == category]
             pairs = by([q for q, _ in mine], [s for _, s in mine], lambda one: one.facts["picture"])
             plus = mean([float(all(value == 1 for value in pair)) for pair in pairs.values()])
-            found[category] = 100 * (mean(values) + plus)
-        perception = sum(value for name, value in found.items() if name in PERCEPTION)
-        cognition = sum(value for name, value in found.items() if name in COGNITION)
-        return {"perception": perception, "cognition": cognition, "accuracy": mean(scores)} | found
+            result[category] = 100 * (mean(values) + plus)
+        perception = sum(value for name, value in result.items() if name in PERCEPTION)
+        cognition = sum(value for name, value in result.items() if name in COGNITION)
+        return {"perception": perception, "cognition": cognition, "accuracy": mean(scores)} | result
 
     def strata(self, questions: Sequence[Question]) -> list[tuple[float, list[list[int]]]]:
         """Pictures of each category of perception."""
-        found: dict[str, list[list[int]]] = {}
+        result: dict[str, list[list[int]]] = {}
         for places in gathered(questions, lambda one: one.facts["picture"]).values():
-            found.setdefault(questions[places[0]].group, []).append(places)
-        return [(1.0, units) for group, units in found.items() if group in PERCEPTION]
+            result.setdefault(questions[places[0]].group, []).append(places)
+        return [(1.0, units) for group, units in result.items() if group in PERCEPTION]
 
     def worth(self, scores: Sequence[float]) -> float:
         """Both numbers of a picture."""

@@ -31,16 +31,16 @@ def frames(source: Source, count: int = FRAMES) -> list[Image.Image]:
         stream = _video(film, source)
         total = stream.frames or _counted(film, stream, source)
         wanted = sorted({min(total - 1, (2 * part + 1) * total // (2 * count)) for part in range(count)})
-        found: list[Image.Image] = []
+        result: list[Image.Image] = []
         film.seek(0)
         for number, frame in enumerate(film.decode(stream)):
             if number in wanted:
-                found.append(frame.to_image())
-                if len(found) == len(wanted):
+                result.append(frame.to_image())
+                if len(result) == len(wanted):
                     break
-        if not found:
+        if not result:
             raise EosError(f"film {shown_path(str(source))} has no frames")
-        return found
+        return result
 
 
 def look(source: Source, whole: bool = False) -> Look:

@@ -32,7 +32,7 @@ class Row:
 
     Attributes:
         place: file and line.
-        told: what the row says.
+        features: what the row says.
         sources: of its pictures, or of its film.
         looks: what is known of them.
         split: that it belongs to.
@@ -40,7 +40,7 @@ class Row:
     """
 
     place: str
-    told: Meant
+    features: Meant
     sources: tuple[Source, ...]
     looks: tuple[Look, ...]
     split: Split
@@ -98,30 +98,32 @@ def load(
     Raises:
         EosError: nothing there, or of no known format. What is wrong with single rows is in the result.
     """
-    found = find(data, part, config, streaming)
-    where = place_of(images, found.beside)
+    result = find(data, part, config, streaming)
+    where = place_of(images, result.beside)
     bad: list[Bad] = []
-    read = list(_read(counted("reading rows", found.rows), where, columns, bad, most))
+    read = list(_read(counted("reading rows", result.rows), where, columns, bad, most))
     looks = _looked({source: one[1].film for one in read for source in one[2]}, whole)
     rows, together = [], Together()
     names: dict[str, str] = {}
     asked = any(one[1].answers for one in read)
-    for place, told, sources in read:
+    for place, reported, sources in read:
         seen = [looks[source] for source in sources]
         wrong = next((one for one in seen if isinstance(one, str)), None)
         if wrong is not None:
             bad.append(Bad(place, wrong, _kind(wrong)))
-        elif asked and not told.answers:
+        elif asked and not reported.answers:
             bad.append(Bad(place, "missing key 'answer' (or 'answers'), which other rows have", "no answer"))
-        elif told.id and told.id in names:
-            bad.append(Bad(place, f"id {shown(told.id)} was used before: {names[told.id]}", "id used twice"))
+        elif reported.id and reported.id in names:
+            bad.append(Bad(place, f"id {shown(reported.id)} was used before: {names[reported.id]}", "id used twice"))
         else:
-            if told.id:
-                names[told.id] = place.rpartition(": ")[2]
+            if reported.id:
+                names[reported.id] = place.rpartition(": ")[2]
             known = tuple(one for one in seen if isinstance(one, Look))
-            together.join([*(one.digest for one in known), *([("together", told.together)] if told.together else [])])
-            rows.append(Row(place, told, sources, known, "search", told.id))
-    return Loaded(found.form, tuple(_named(_split(rows, together, bad))), tuple(sorted(bad, key=_at)))
+            together.join(
+                [*(one.digest for one in known), *([("together", reported.together)] if reported.together else [])]
+            )
+            rows.append(Row(place, reported, sources, known, "search", reported.id))
+    return Loaded(result.form, tuple(_named(_split(rows, together, bad))), tuple(sorted(bad, key=_at)))
 
 
 _Read = tuple[str, Meant, tuple[Source, ...]]
@@ -143,10 +145,10 @@ def _read(
             bad.append(row)
             continue
         try:
-            for told in meant(row.values, columns):
-                sources = tuple(_source(one, where, spill, row.place) for one in told.pictures)
-                name = f"{told.id}.{told.turn}" if told.turn and told.id else told.id
-                yield row.place, replace(told, pictures=(), id=name), sources
+            for reported in meant(row.values, columns):
+                sources = tuple(_source(one, where, spill, row.place) for one in reported.pictures)
+                name = f"{reported.id}.{reported.turn}" if reported.turn and reported.id else reported.id
+                yield row.place, replace(reported, pictures=(), id=name), sources
         except EosError as error:
             bad.append(Bad(row.place, str(error), _kind(str(error))))
 
@@ -156,31 +158,31 @@ def _source(picture: Any, where: Place, spill: Spill, place: str) -> Source:
         return where.find(picture)
     if isinstance(picture, bytes):
         return spill.keep(picture, place)
-    found: Source = picture
-    return found
+    result: Source = picture
+    return result
 
 
 def _looked(sources: Mapping[Source, bool], whole: bool) -> dict[Source, Look | str]:
     """What is known of every picture, or what is wrong with it."""
     kept, left = Looks(), []
-    found: dict[Source, Look | str] = {}
+    result: dict[Source, Look | str] = {}
     for source in sources:
         known = kept.get(source, whole) if isinstance(source, Path) else None
         if known is None:
             left.append(source)
         else:
-            found[source] = known
+            result[source] = known
 
     def run(source: Source) -> Look:
         return films.look(source, whole) if sources[source] else look(source, whole)
 
     with quiet_bombs():
         for source, one in counted("looking at pictures", ahead(run, left), len(left)):
-            found[source] = _without_path(one, source) if isinstance(one, EosError) else one
+            result[source] = _without_path(one, source) if isinstance(one, EosError) else one
             if isinstance(source, Path) and isinstance(one, Look):
                 kept.put(source, one, whole)
     kept.close()
-    return found
+    return result
 
 
 def _without_path(error: EosError, source: Source) -> str:
@@ -192,16 +194,18 @@ def _without_path(error: EosError, source: Source) -> str:
 
 def _split(rows: list[Row], together: Together, bad: list[Bad]) -> Iterator[Row]:
     """Rows with their splits: told ones first, for all that is bound to them; others by content."""
-    told: dict[bytes, tuple[Split, str]] = {}
+    reported: dict[bytes, tuple[Split, str]] = {}
     for row in rows:
-        if row.told.split is not None:
-            told.setdefault(together.least(row.looks[0].digest), (row.told.split, row.place.rpartition(": ")[2]))
+        if row.features.split is not None:
+            reported.setdefault(
+                together.least(row.looks[0].digest), (row.features.split, row.place.rpartition(": ")[2])
+            )
     for row in rows:
         least = together.least(row.looks[0].digest)
-        split, place = told.get(least, (split_of(least), ""))
-        if row.told.split not in (None, split):
-            said = f"split '{row.told.split}', but what it shows is in '{split}' too ({place})"
-            bad.append(Bad(row.place, said, "a picture in two splits"))
+        split, place = reported.get(least, (split_of(least), ""))
+        if row.features.split not in (None, split):
+            text = f"split '{row.features.split}', but what it shows is in '{split}' too ({place})"
+            bad.append(Bad(row.place, text, "a picture in two splits"))
         else:
             yield replace(row, split=split)
 
@@ -213,7 +217,7 @@ def _named(rows: Iterable[Row]) -> Iterator[Row]:
         if row.id:
             yield row
             continue
-        text = repr((row.key, row.told.question, row.told.choices)).encode("utf-8", "surrogatepass")
+        text = repr((row.key, row.features.question, row.features.choices)).encode("utf-8", "surrogatepass")
         made = hashlib.sha256(text).hexdigest()[:16]
         seen[made] = seen.get(made, 0) + 1
         yield replace(row, id=made if seen[made] == 1 else f"{made}.{seen[made]}")

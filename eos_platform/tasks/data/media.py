@@ -42,9 +42,9 @@ class ZipMember:
         """
         with reading(f"picture {brief(self.name)} in {shown_path(self.archive)}"):
             archive = _zip(self.archive, *_state(self.archive), threading.get_ident())
-            said = archive.getinfo(self.name).file_size
-            if said > LARGEST_PICTURE:
-                raise EosError(f"picture {brief(self.name)} would unpack to {said / MEGABYTE:,.0f} MiB")
+            text = archive.getinfo(self.name).file_size
+            if text > LARGEST_PICTURE:
+                raise EosError(f"picture {brief(self.name)} would unpack to {text / MEGABYTE:,.0f} MiB")
             with archive.open(self.name) as stream:  # no more than it says of itself is unpacked, whatever it holds
                 data = stream.read(LARGEST_PICTURE + 1)
             if len(data) > LARGEST_PICTURE:
@@ -119,9 +119,9 @@ class Spill:
         self._file.seek(self._end)
         self._file.write(data)
         self._file.flush()
-        found = Spilt(self, name, self._end, len(data))
+        result = Spilt(self, name, self._end, len(data))
         self._end += len(data)
-        return found
+        return result
 
     def read(self, offset: int, size: int) -> bytes:
         """What was put there."""
@@ -160,8 +160,8 @@ def bytes_of(source: Source) -> bytes:
 
 
 def _state(path: Path) -> tuple[int, int]:
-    found = path.stat()
-    return found.st_size, found.st_mtime_ns
+    result = path.stat()
+    return result.st_size, result.st_mtime_ns
 
 
 @lru_cache(maxsize=32)

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from PIL import Image, ImageOps
 
-from eos_platform.common.boundary import words_of
+from eos_platform.common.boundary import error_text
 from eos_platform.common.errors import EosError
 from eos_platform.common.files import shown_path
 from eos_platform.tasks.data.media import Source, bytes_of
@@ -46,11 +46,11 @@ def look(source: Source, whole: bool = False) -> Look:
         EosError: it cannot be read, is no picture, is cut off, or is of an impossible size.
     """
     data = bytes_of(source)
-    with _decoding(source), Image.open(io.BytesIO(data)) as found:
-        width, height = _size(found, source)
+    with _decoding(source), Image.open(io.BytesIO(data)) as result:
+        width, height = _size(result, source)
         if whole:
-            found.load()
-        if found.getexif().get(0x0112, 1) in (5, 6, 7, 8):  # turned by a quarter
+            result.load()
+        if result.getexif().get(0x0112, 1) in (5, 6, 7, 8):  # turned by a quarter
             width, height = height, width
     return Look(hashlib.sha256(data).digest(), width, height)
 
@@ -62,18 +62,18 @@ def opened(source: Source) -> Image.Image:
         EosError: it can no longer be read.
     """
     data = bytes_of(source)
-    with _decoding(source), Image.open(io.BytesIO(data)) as found:
-        _size(found, source)
-        return ImageOps.exif_transpose(found).convert("RGB")
+    with _decoding(source), Image.open(io.BytesIO(data)) as result:
+        _size(result, source)
+        return ImageOps.exif_transpose(result).convert("RGB")
 
 
-def _size(found: Image.Image, source: Source) -> tuple[int, int]:
+def _size(result: Image.Image, source: Source) -> tuple[int, int]:
     """Width and height, before anything is decoded.
 
     Raises:
         EosError: a picture of that size cannot be meant.
     """
-    width, height = found.size
+    width, height = result.size
     if min(width, height) < SMALLEST:
         raise EosError(f"picture {shown_path(str(source))} is {width}x{height} pixels; the least is {SMALLEST} a side")
     most = Image.MAX_IMAGE_PIXELS
@@ -91,7 +91,7 @@ def _decoding(source: Source) -> Iterator[None]:
     except EosError:
         raise
     except Exception as error:
-        raise EosError(f"picture {shown_path(str(source))} cannot be opened: {words_of(error)}") from None
+        raise EosError(f"picture {shown_path(str(source))} cannot be opened: {error_text(error)}") from None
 
 
 @contextmanager

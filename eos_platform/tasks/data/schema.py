@@ -111,9 +111,9 @@ def _optional(columns: Mapping[str, str], there: str) -> bool:
 def _pictures(values: Mapping[str, Any]) -> tuple[tuple[Any, ...], bool]:
     given = [key for key in (*PICTURES, "image_base64") if key in values]
     if len(given) != 1:
-        told = f"has {' and '.join(given)}" if given else "has none of them"
-        raise EosError(f"missing key 'image'; exactly one of image, images, video: {told}" if not given
-                       else f"exactly one of image, images, video: {told}")  # fmt: skip
+        reported = f"has {' and '.join(given)}" if given else "has none of them"
+        raise EosError(f"missing key 'image'; exactly one of image, images, video: {reported}" if not given
+                       else f"exactly one of image, images, video: {reported}")  # fmt: skip
     key = given[0]
     value = values[key]
     if key == "image_base64":
@@ -145,9 +145,11 @@ def _picture(value: Any, key: str) -> Any:
 
 def _asked(values: Mapping[str, Any]) -> list[tuple[str, tuple[Any, ...]]]:
     """Questions with their answers."""
-    told = [key for key in ("question", "messages", "conversations") if key in values]
-    if len(told) != 1:
-        raise EosError("missing key 'question' (or 'messages')" if not told else f"exactly one of {', '.join(told)}")
+    reported = [key for key in ("question", "messages", "conversations") if key in values]
+    if len(reported) != 1:
+        raise EosError(
+            "missing key 'question' (or 'messages')" if not reported else f"exactly one of {', '.join(reported)}"
+        )
     if "answer" in values and "answers" in values:
         raise EosError("both 'answer' and 'answers' are given")
     given: tuple[Any, ...] = ()
@@ -155,11 +157,11 @@ def _asked(values: Mapping[str, Any]) -> list[tuple[str, tuple[Any, ...]]]:
         given = _list(values["answers"])
     elif "answer" in values:
         given = (values["answer"],)
-    if told[0] == "question":
+    if reported[0] == "question":
         return [(_text(values, "question"), given)]
-    turns = turns_of(values[told[0]], told[0])
+    turns = turns_of(values[reported[0]], reported[0])
     if given and (len(turns) > 1 or turns[0][1]):
-        raise EosError(f"the answer stands in '{told[0]}' and outside of it")
+        raise EosError(f"the answer stands in '{reported[0]}' and outside of it")
     return [(question, answers or given) for question, answers in turns]
 
 
@@ -175,10 +177,10 @@ def _choices(values: Mapping[str, Any]) -> tuple[str, ...]:
     given = values["choices"]
     if not isinstance(given, list) or not 2 <= len(given) <= MOST_CHOICES:
         raise EosError(f"choices: a list of 2 to {MOST_CHOICES} texts is expected, not {shown(given)}")
-    found = tuple(checked(one, "choices") for one in given)
-    if len(set(found)) < len(found):
+    result = tuple(checked(one, "choices") for one in given)
+    if len(set(result)) < len(result):
         raise EosError("choices: two of them are the same")
-    return found
+    return result
 
 
 def _letter(answer: Any, choices: tuple[str, ...]) -> str:
@@ -190,10 +192,10 @@ def _letter(answer: Any, choices: tuple[str, ...]) -> str:
         return letter(answer)
     text = checked(answer, "answer") if isinstance(answer, str) else no_text(answer, "answer")
     if text in choices:
-        found = letter(choices.index(text))
-        if len(text) == 1 and "A" <= text.upper() <= last and text.upper() != found:
+        result = letter(choices.index(text))
+        if len(text) == 1 and "A" <= text.upper() <= last and text.upper() != result:
             raise EosError(f"answer {shown(text)} is the letter of one choice and the text of another")
-        return found
+        return result
     if len(text.strip()) == 1 and "A" <= text.strip().upper() <= last:
         return text.strip().upper()
     raise EosError(f"answer {shown(text)} is none of the choices {shown(list(choices))}, nor a letter A-{last}")

@@ -42,9 +42,9 @@ class Together:
 
     def least(self, thing: Hashable) -> bytes:
         """The digest that decides for all that ``thing`` is bound to."""
-        found = self._root(thing)
-        assert isinstance(found, bytes)
-        return found
+        result = self._root(thing)
+        assert isinstance(result, bytes)
+        return result
 
     def _root(self, thing: Hashable) -> Hashable:
         parent = self._parent

@@ -23,13 +23,13 @@ class Metric:
 
     Attributes:
         score: of what was written, and the question.
-        told: in a line.
+        features: in a line.
         most: tokens that an answer is given at least, as it may say more than the right one; 0: no more than that.
         check: raises ``EosError`` for a question it cannot judge.
     """
 
     score: Score
-    told: str = ""
+    features: str = ""
     most: int = 0
     check: Callable[[Example], None] | None = None
 
@@ -39,12 +39,12 @@ class Metric:
         Raises:
             EosError: it is no number from 0 to 1.
         """
-        found = self.score(output, example)
-        if isinstance(found, bool) or not isinstance(found, (int, float)):
-            found = float(found) if isinstance(found, bool) or hasattr(found, "__float__") else math.nan
-        if not 0.0 <= found <= 1.0:
-            raise EosError(f"a metric gave {shown(found)}; a score is a number from 0 to 1")
-        return float(found)
+        result = self.score(output, example)
+        if isinstance(result, bool) or not isinstance(result, (int, float)):
+            result = float(result) if isinstance(result, bool) or hasattr(result, "__float__") else math.nan
+        if not 0.0 <= result <= 1.0:
+            raise EosError(f"a metric gave {shown(result)}; a score is a number from 0 to 1")
+        return float(result)
 
 
 def _of(measure: Callable[[str, tuple[str, ...]], float]) -> Score:

@@ -24,8 +24,8 @@ def exact(output: str, answers: Sequence[str]) -> float:
 
 def contains(output: str, answers: Sequence[str]) -> float:
     """1 where one of the answers stands in it as whole words."""
-    said = plain(output)
-    return float(any(re.search(rf"(?<!\w){re.escape(plain(one))}(?!\w)", said) for one in answers))
+    text = plain(output)
+    return float(any(re.search(rf"(?<!\w){re.escape(plain(one))}(?!\w)", text) for one in answers))
 
 
 def regex(output: str, answers: Sequence[str]) -> float:
@@ -58,21 +58,21 @@ def vqa(output: str, answers: Sequence[str], textvqa: bool = False) -> float:
     return soft(read(output), [read(one) for one in answers])
 
 
-def soft(said: str, told: Sequence[str]) -> float:
+def soft(text: str, reported: Sequence[str]) -> float:
     """The same of texts already read."""
-    same = sum(one == said for one in told)
-    if len(told) < 4:
+    same = sum(one == text for one in reported)
+    if len(reported) < 4:
         return float(same > 0)
-    return sum(min(1.0, (same - (one == said)) / 3) for one in told) / len(told)
+    return sum(min(1.0, (same - (one == text)) / 3) for one in reported) / len(reported)
 
 
 def anls(output: str, answers: Sequence[str]) -> float:
     """Average normalised Levenshtein similarity of the nearest answer; below one half it is 0."""
-    said, best = output[:LONGEST], 0.0
+    text, best = output[:LONGEST], 0.0
     for one in answers:
-        longest = max(len(said.upper()), len(one.upper()))  # of the texts as they are: so the official tools
+        longest = max(len(text.upper()), len(one.upper()))  # of the texts as they are: so the official tools
         if longest:
-            near = 1 - distance(plain_lower(said), plain_lower(one)) / longest
+            near = 1 - distance(plain_lower(text), plain_lower(one)) / longest
             best = max(best, near)
         else:
             best = 1.0
@@ -101,26 +101,26 @@ def relaxed(output: str, answers: Sequence[str]) -> float:
     return float(any(_relaxed(output.strip(), one.strip()) for one in answers))
 
 
-def _relaxed(said: str, told: str) -> bool:
-    one, other = number(said), number(told)
+def _relaxed(text: str, reported: str) -> bool:
+    one, other = number(text), number(reported)
     if one is not None and other:  # of a right answer of 0 no share can be taken: it must be the same text
         return abs(one - other) / abs(other) <= 0.05
-    return said.lower() == told.lower()
+    return text.lower() == reported.lower()
 
 
 def number(text: str) -> float | None:
     """What ``float`` reads; a percentage is a share of 1; None: no number."""
     try:
-        found = float(text.rstrip("%")) / 100 if text.endswith("%") else float(text)
+        result = float(text.rstrip("%")) / 100 if text.endswith("%") else float(text)
     except ValueError:
         return None
-    return found if found == found else None
+    return result if result == result else None
 
 
 def yes_no(output: str) -> str:
     """The first of the words yes and no; empty: neither."""
-    found = re.search(r"\b(yes|no)\b", output.casefold())
-    return found[1] if found else ""
+    match = re.search(r"\b(yes|no)\b", output.casefold())
+    return match[1] if match else ""
 
 
 def chosen(output: str, choices: Sequence[str], count: int = 0) -> str:
@@ -129,15 +129,15 @@ def chosen(output: str, choices: Sequence[str], count: int = 0) -> str:
     Empty: none of them, or two.
     """
     last = letter((len(choices) or count or 26) - 1)
-    said = output.strip()
+    text = output.strip()
     for pattern in (
         rf"\(?([A-{last}])\)?[.:,)]?",
         rf"\(?([A-{last}])\)?[.:)](?=\s|$).*",
         rf"(?i:.*answer(?: is|:))\s*\(?([A-{last}])\)?(?:\W.*)?",
     ):
-        if found := re.fullmatch(pattern, said, re.DOTALL):
-            return str(found[1])
-    if re.fullmatch(rf"[a-{last.lower()}]", said):
-        return said.upper()
-    same = [place for place, one in enumerate(choices) if plain(one).rstrip(".") == plain(said).rstrip(".")]
+        if result := re.fullmatch(pattern, text, re.DOTALL):
+            return str(result[1])
+    if re.fullmatch(rf"[a-{last.lower()}]", text):
+        return text.upper()
+    same = [place for place, one in enumerate(choices) if plain(one).rstrip(".") == plain(text).rstrip(".")]
     return letter(same[0]) if len(same) == 1 else ""

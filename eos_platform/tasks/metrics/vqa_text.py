@@ -58,11 +58,11 @@ def read_textvqa(text: str) -> str:
 
 def _bare(text: str) -> str:
     """Without punctuation: removed where it touches a space anywhere, or a comma is inside a number; else a space."""
-    comma, found = COMMA.search(text) is not None, text
+    comma, result = COMMA.search(text) is not None, text
     for mark in PUNCTUATION:
         removed = comma or mark + " " in text or " " + mark in text
-        found = found.replace(mark, "" if removed else " ")
-    return FULL_STOP.sub("", found, count=STOPS)
+        result = result.replace(mark, "" if removed else " ")
+    return FULL_STOP.sub("", result, count=STOPS)
 
 
 def _words(text: str) -> str:

@@ -24,12 +24,12 @@ from eos_platform.models.adapters.prefill import Prefill
 from eos_platform.models.attention.text_queries import question
 from eos_platform.models.runtime.layout import Layout
 from eos_platform.models.vision.encoding import encode_images
-from eos_platform.models.vision.tower import Sight, joined
+from eos_platform.models.vision.tower import VisionFeatures, concatenated
 from eos_platform.operators.plan import OperatorPlan
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.protocols import Example
 from eos_platform.tasks import cache
-from eos_platform.tasks.batch import Asked, Batch, answer_states, exact
+from eos_platform.tasks.batch import Batch, EncodedQuestions, answer_states, exact
 from eos_platform.tasks.scenes.questions import Question, ask
 from eos_platform.tasks.scenes.render import render
 from eos_platform.tasks.scenes.scene import SCENE_VERSION, SPLITS, SceneConfig, Split, make_scene
@@ -54,14 +54,14 @@ def first_questions(split: Split, count: int, config: SceneConfig) -> tuple[list
     questions: list[Question] = []
     index = 0
     while len(questions) < count:
-        found = questions_of(split, index, config)[: count - len(questions)]
-        pictures += [index] * len(found)
-        questions += found
+        drawn_here = questions_of(split, index, config)[: count - len(questions)]
+        pictures += [index] * len(drawn_here)
+        questions += drawn_here
         index += 1
     return pictures, questions
 
 
-class Encoded(Asked):
+class Encoded(EncodedQuestions):
     """The first questions of a split, with the pictures' features on the model's device."""
 
     def __init__(self, model: Any, tokenizer: Any, split: Split, count: int, config: SceneConfig) -> None:
@@ -73,7 +73,7 @@ class Encoded(Asked):
         self.picture_q = torch.tensor(pictures, device=device)
         self.pictures = pictures[-1] + 1
         self._pixels: np.ndarray | None = None  # kept once they are asked for again
-        self.features_mnd, self.sight = self._first_sight()
+        self.features_mnd, self.vision_features = self._first_encoding()
         self._base: Encoded | None = None  # whose pictures these are seen otherwise
         self._view: tuple[OperatorSpec, Encoded] | None = None  # the latest
         known: dict[str, list[int]] = {}
@@ -119,7 +119,7 @@ class Encoded(Asked):
             last_b=n + prompt_b,
             valid_bs=torch.cat([head, valid_bt], 1),
         )
-        self.sight.rows(lambda tensor: tensor[picture_b]).put_into(layout)
+        self.vision_features.rows(lambda tensor: tensor[picture_b]).add_to(layout)
         step_a = torch.arange(self.target_qa.shape[1], device=text_bt.device)
         wanted_ba = step_a < answer_b[:, None]
         place_ba = torch.where(wanted_ba, (n + prompt_b)[:, None] + step_a, 0)
@@ -127,13 +127,13 @@ class Encoded(Asked):
         return Batch(prefill, place_ba, self.target_qa[index_b], wanted_ba, index_b)
 
     @torch.no_grad()
-    def usual_question(self) -> Tensor:
+    def mean_question(self) -> Tensor:
         """The mean direction of all questions' text (d,)."""
-        embed, found = adapter_of(self.model).embed, []
+        embed, directions = adapter_of(self.model).embed, []
         step_t = torch.arange(self.text_qt.shape[1], device=self.text_qt.device)
         for text_bt, prompt_b in zip(self.text_qt.split(1024), self.prompt_q.split(1024), strict=True):
-            found.append(question(embed(text_bt), step_t < prompt_b[:, None]).float())
-        return torch.cat(found).mean(0)
+            directions.append(question(embed(text_bt), step_t < prompt_b[:, None]).float())
+        return torch.cat(directions).mean(0)
 
     def batches(self, size: int) -> Iterator[Batch]:
         """All questions in order."""
@@ -143,8 +143,8 @@ class Encoded(Asked):
     @property
     def about(self) -> list[int]:
         """Of each question, the number of its picture."""
-        found: list[int] = self.picture_q.tolist()
-        return found
+        pictures: list[int] = self.picture_q.tolist()
+        return pictures
 
     def example(self, number: int) -> Example:
         """A question in words, with its picture."""
@@ -160,46 +160,46 @@ class Encoded(Asked):
         """All of the picture's tokens."""
         return (self.config.grid, self.config.grid), 0
 
-    def seen_by(self, operator: OperatorSpec) -> Encoded:
+    def encoded_with(self, operator: OperatorSpec) -> Encoded:
         """These questions with the pictures as the operator has them leave the vision tower, ready for its sites.
 
         Itself where nothing of the operator acts there; then at most more is read in the tower, once. Otherwise the
         pictures are encoded again; those of the latest such operator are kept.
         """
         if self._base is not None:
-            return self._base.seen_by(operator)
+            return self._base.encoded_with(operator)
         plan = OperatorPlan.of(operator)
         names = {"vision", *plan.tower_features}
         if not plan.acts_in_tower:
-            if not names <= set(self.sight.told):
-                self.sight = self._see_again(None, names | set(self.sight.told))[1]
+            if not names <= set(self.vision_features.features):
+                self.vision_features = self._encode_again(None, names | set(self.vision_features.features))[1]
             return self
         sites = tuple(planned.site for planned in plan.tower if planned.active)
         part = operator.model_copy(update={"sites": sites, "name": "", "provenance": {}})
-        if self._view is None or self._view[0] != part or not names <= set(self._view[1].sight.told):
+        if self._view is None or self._view[0] != part or not names <= set(self._view[1].vision_features.features):
             view = copy(self)
             view._base, view._view = self, None
-            view.features_mnd, view.sight = self._see_again(part, names)
+            view.features_mnd, view.vision_features = self._encode_again(part, names)
             self._view = part, view
         return self._view[1]
 
-    def _see_again(self, operator: OperatorSpec | None, names: Collection[str]) -> tuple[Tensor, Sight]:
+    def _encode_again(self, operator: OperatorSpec | None, names: Collection[str]) -> tuple[Tensor, VisionFeatures]:
         if self._pixels is None:
             self._pixels = self._rendered(0, self.pictures)
-        return self._see(operator, names)
+        return self._encode_pictures(operator, names)
 
-    def _first_sight(self) -> tuple[Tensor, Sight]:
+    def _first_encoding(self) -> tuple[Tensor, VisionFeatures]:
         """What the tower says of the pictures, from this machine's cache if it was asked before."""
         adapter = adapter_of(self.model)
         weights = adapter.family.sees_with(adapter.parts)
         key = cache.key_of(weights, SCENE_VERSION, self.split, self.pictures, self.config)
-        found = cache.load(key, self._forms())
-        if found is None:
-            features_mnd, sight = self._see(None, ("vision",))
-            cache.save(key, {"features": features_mnd, **sight.told})
-            return features_mnd, sight
-        place = {name: value.to(self.model.device) for name, value in found.items()}
-        return place.pop("features"), Sight(place)
+        cached = cache.load(key, self._forms())
+        if cached is None:
+            features_mnd, vision = self._encode_pictures(None, ("vision",))
+            cache.save(key, {"features": features_mnd, **vision.features})
+            return features_mnd, vision
+        place = {name: value.to(self.model.device) for name, value in cached.items()}
+        return place.pop("features"), VisionFeatures(place)
 
     def _forms(self) -> dict[str, cache.Form]:
         """The types and shapes of what the tower says of the pictures."""
@@ -210,15 +210,15 @@ class Encoded(Asked):
         }
 
     @torch.no_grad()
-    def _see(self, operator: OperatorSpec | None, names: Collection[str]) -> tuple[Tensor, Sight]:
+    def _encode_pictures(self, operator: OperatorSpec | None, names: Collection[str]) -> tuple[Tensor, VisionFeatures]:
         features, sights = [], []
         for start in range(0, self.pictures, 64):
             pixels = torch.from_numpy(self._rendered(start, min(start + 64, self.pictures)))
             pixels = pixels.to(self.model.device).permute(0, 3, 1, 2).to(self.model.dtype) / 127.5 - 1
-            found = encode_images(self.model, pixels, operator, names)
-            features.append(found[0])
-            sights.append(found[1])
-        return torch.cat(features), joined(sights)
+            pictures = encode_images(self.model, pixels, operator, names)
+            features.append(pictures[0])
+            sights.append(pictures[1])
+        return torch.cat(features), concatenated(sights)
 
     def _rendered(self, start: int, stop: int) -> np.ndarray:
         if self._pixels is not None:

@@ -37,8 +37,8 @@ class Question:
 def ask(scene: Scene, rng: np.random.Generator) -> list[Question]:
     """One question for every skill that the scene allows, in the order of SKILLS."""
     names = Names(scene)
-    asked = ((skill, function(scene, names, rng)) for skill, function in SKILLS.items())
-    return [Question(skill, *found) for skill, found in asked if found is not None]
+    candidates = ((skill, function(scene, names, rng)) for skill, function in SKILLS.items())
+    return [Question(skill, *question) for skill, question in candidates if question is not None]
 
 
 class Names:
@@ -122,26 +122,26 @@ def counting(scene: Scene, names: Names, rng: np.random.Generator) -> Asked:
 
 def color(scene: Scene, names: Names, rng: np.random.Generator) -> Asked:
     """What color is the <name without colour>?"""
-    found = names.any(rng, hide="color")
-    return found and (f"what color is the {found[1]}?", found[0].color, _at(found[0]))
+    thing = names.any(rng, hide="color")
+    return thing and (f"what color is the {thing[1]}?", thing[0].color, _at(thing[0]))
 
 
 def shape(scene: Scene, names: Names, rng: np.random.Generator) -> Asked:
     """What shape is the <name without shape>?"""
-    found = names.any(rng, hide="shape")
-    return found and (f"what shape is the {found[1]}?", found[0].shape, _at(found[0]))
+    thing = names.any(rng, hide="shape")
+    return thing and (f"what shape is the {thing[1]}?", thing[0].shape, _at(thing[0]))
 
 
 def pattern(scene: Scene, names: Names, rng: np.random.Generator) -> Asked:
     """Is the <name> plain, striped or dotted?"""
-    found = names.any(rng, hide="pattern")
-    return found and (f"what pattern is on the {found[1]}?", found[0].pattern, _at(found[0]))
+    thing = names.any(rng, hide="pattern")
+    return thing and (f"what pattern is on the {thing[1]}?", thing[0].pattern, _at(thing[0]))
 
 
 def size(scene: Scene, names: Names, rng: np.random.Generator) -> Asked:
     """Is the <name without size> large or small?"""
-    found = names.any(rng, hide="size")
-    return found and (f"is the {found[1]} large or small?", found[0].size, _at(found[0]))
+    thing = names.any(rng, hide="size")
+    return thing and (f"is the {thing[1]} large or small?", thing[0].size, _at(thing[0]))
 
 
 def relation(scene: Scene, names: Names, rng: np.random.Generator) -> Asked:

@@ -47,13 +47,13 @@ def examples(split: Split, n: int, size: Size = 336) -> list[Example]:
     Raises:
         EosError: unknown split, or a size there are no pictures of.
     """
-    found: list[Example] = []
+    made: list[Example] = []
     index = 0
-    while len(found) < n:
-        for q in questions_of(split, index, size)[: n - len(found)]:
-            found.append(Example(index, q.text, q.answer, q.skill, GROUP_OF[q.skill], q.difficulty, q.places))
+    while len(made) < n:
+        for q in questions_of(split, index, size)[: n - len(made)]:
+            made.append(Example(index, q.text, q.answer, q.skill, GROUP_OF[q.skill], q.difficulty, q.places))
         index += 1
-    return found
+    return made
 
 
 def picture(split: Split, index: int, size: Size = 336) -> np.ndarray:

@@ -36,11 +36,11 @@ class Draws:
 
     def shuffled(self, options: Sequence[T]) -> list[T]:
         """All of them in random order."""
-        found = list(options)
-        for last in range(len(found) - 1, 0, -1):
+        shuffled = list(options)
+        for last in range(len(shuffled) - 1, 0, -1):
             other = int(self.random() * (last + 1))
-            found[last], found[other] = found[other], found[last]
-        return found
+            shuffled[last], shuffled[other] = shuffled[other], shuffled[last]
+        return shuffled
 
     def sample(self, options: Sequence[T], n: int) -> list[T]:
         """``n`` different ones."""

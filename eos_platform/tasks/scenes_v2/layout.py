@@ -30,14 +30,14 @@ def size_of(size: Size, index: int) -> tuple[int, int]:
         EosError: a side that is not 112 to 672 pixels.
     """
     if isinstance(size, int):
-        found = (size, size)
+        chosen = (size, size)
     elif isinstance(size[0], int):
-        found = (size[0], int(size[1]))  # type: ignore[arg-type]
+        chosen = (size[0], int(size[1]))  # type: ignore[arg-type]
     else:
-        found = size[index % len(size)]  # type: ignore[assignment]
-    if not all(SMALLEST <= side <= LARGEST for side in found):
-        raise EosError(f"a picture of {found[0]} x {found[1]} pixels: sides are {SMALLEST} to {LARGEST}")
-    return found
+        chosen = size[index % len(size)]  # type: ignore[assignment]
+    if not all(SMALLEST <= side <= LARGEST for side in chosen):
+        raise EosError(f"a picture of {chosen[0]} x {chosen[1]} pixels: sides are {SMALLEST} to {LARGEST}")
+    return chosen
 
 
 def split_of(panels: Sequence[Panel]) -> Split:
@@ -66,9 +66,9 @@ def make_scene(split: Split, index: int, size: Size = 336) -> Scene:
     kinds = _kinds(draws, cells)
     panels = [_fill(draws, kind, cell) for kind, cell in zip(kinds[:-1], cells[:-1], strict=True)]
     while True:
-        found = (*panels, _fill(draws, kinds[-1], cells[-1]))
-        if split_of(found) == split:
-            return Scene(width, height, found, draws.below(2**31))
+        filled = (*panels, _fill(draws, kinds[-1], cells[-1]))
+        if split_of(filled) == split:
+            return Scene(width, height, filled, draws.below(2**31))
 
 
 def _cut(draws: Draws, box: Box, count: int) -> list[Box]:

@@ -52,10 +52,10 @@ def _the(scene: Scene, words: str) -> Thing:
 
 
 def _panel(scene: Scene, of: type[P], kind: str = "") -> P:
-    found = [p for p in scene.panels if isinstance(p, of) and kind in ("", getattr(p, "kind", ""))]
-    if len(found) != 1:
-        raise EosError(f"{len(found)} panels of the kind asked about, not one")
-    return found[0]
+    panels = [p for p in scene.panels if isinstance(p, of) and kind in ("", getattr(p, "kind", ""))]
+    if len(panels) != 1:
+        raise EosError(f"{len(panels)} panels of the kind asked about, not one")
+    return panels[0]
 
 
 def _truth(fact: bool) -> str:

@@ -59,14 +59,14 @@ class ScenesV2:
         """
         if split not in SPLITS:
             raise unknown("split", split, SPLITS)
-        found = []
+        made = []
         for one in scenes_v2.examples(split, count, self.sizes):
             width, height = scenes_v2.size_of(self.sizes, one.picture)
             image = partial(_drawn, split, one.picture, (width, height))
             key = f"{split}-{one.picture}-{width}x{height}"
             subsets = (DIFFICULTIES[one.difficulty - 1],)
-            found.append(Example(image, one.question, one.answer, one.skill, key, subsets))
-        return found
+            made.append(Example(image, one.question, one.answer, one.skill, key, subsets))
+        return made
 
     def score(self, output: str, example: Example) -> float:
         """1 where the answer is right to the last letter."""

@@ -112,7 +112,7 @@ def train(learner: Any, chunks: Any, options: argparse.Namespace, device: torch.
     groups = [{"params": decay, "weight_decay": 0.05}, {"params": plain, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=options.rate, betas=(0.9, 0.98), fused=device.type == "cuda")
     started: float | None = None
-    step, seen, told = 0, 0, 0.0
+    step, seen, logged = 0, 0, 0.0
     right = torch.zeros(len(NAMES), 2, device=device)
     progress = 0.0
     while True:
@@ -142,8 +142,8 @@ def train(learner: Any, chunks: Any, options: argparse.Namespace, device: torch.
             started = time.monotonic()
             terminal.say("first step done")
         now = time.monotonic() - started
-        if rank == 0 and now - told >= 15:
-            told = now
+        if rank == 0 and now - logged >= 15:
+            logged = now
             shares = (right[:, 0] / right[:, 1].clamp(min=1)).tolist()
             skills = " ".join(f"{name}:{100 * share:.0f}" for name, share in zip(NAMES, shares, strict=True))
             terminal.say(
@@ -159,10 +159,10 @@ def _batch(chunks: Any, count: int, device: torch.device) -> dict[str, torch.Ten
 
 
 def _count(right: torch.Tensor, skills: torch.Tensor, exact: torch.Tensor) -> None:
-    asked = (skills >= 0).flatten()
+    has_question = (skills >= 0).flatten()
     index = skills.flatten().clamp(min=0)
-    right[:, 0].index_add_(0, index, (exact.flatten() & asked).float())
-    right[:, 1].index_add_(0, index, asked.float())
+    right[:, 0].index_add_(0, index, (exact.flatten() & has_question).float())
+    right[:, 1].index_add_(0, index, has_question.float())
 
 
 @torch.no_grad()

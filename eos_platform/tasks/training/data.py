@@ -53,11 +53,11 @@ class Pictures(IterableDataset[dict[str, torch.Tensor]]):
             patches.append(patch_labels(scene))
             whole.append(whole_labels(scene))
             rng = np.random.default_rng([index, 7])
-            asked = ask(scene, rng)
+            questions = ask(scene, rng)
             more = [question for question in ask(scene, rng) if question.skill in HARD]
-            rng.shuffle(asked)
+            rng.shuffle(questions)
             rng.shuffle(more)
-            for slot, question in enumerate([*asked[:EASY], *more, *asked[EASY:]][:q]):
+            for slot, question in enumerate([*questions[:EASY], *more, *questions[EASY:]][:q]):
                 skills[row, slot] = NAMES.index(question.skill)
                 self._write(question, ids[row, slot], answers[row, slot])
                 for k, (x, y) in enumerate(question.places):

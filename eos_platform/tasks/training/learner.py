@@ -73,10 +73,10 @@ class Learner(nn.Module):
         target, wanted = batch["ids"][:, :, 1:], batch["answers"][:, :, 1:]
         loss = F.cross_entropy(logits.flatten(0, 2), target.flatten(), reduction="none").view_as(target)
         per_question = (loss * wanted).sum(-1) / wanted.sum(-1).clamp(min=1)
-        asked = batch["skills"] >= 0
-        exact = ((logits.argmax(-1) == target) | ~wanted).all(-1) & asked
+        has_question = batch["skills"] >= 0
+        exact = ((logits.argmax(-1) == target) | ~wanted).all(-1) & has_question
         return {
-            "answer": (per_question * asked).sum() / asked.sum(),
+            "answer": (per_question * has_question).sum() / has_question.sum(),
             "auxiliary": self._auxiliary(seen_bnd, class_bd, batch),
             "pointing": pointing,
             "exact": exact,

@@ -98,13 +98,13 @@ def _asking(uri: str) -> Iterator[MlflowClient]:
 
 
 def _version(client: MlflowClient, reference: str) -> ModelVersion:
-    found = _MODEL.fullmatch(reference)
-    if found is None:
+    match = _MODEL.fullmatch(reference)
+    if match is None:
         raise EosError(f"'{reference}' is none of models:/name@alias, models:/name/version and runs:/run_id")
-    if found["alias"]:
+    if match["alias"]:
         # MLflow allows no dot in an alias
-        return client.get_model_version_by_alias(found["name"], found["alias"].replace(".", "_"))
-    return client.get_model_version(found["name"], found["version"])
+        return client.get_model_version_by_alias(match["name"], match["alias"].replace(".", "_"))
+    return client.get_model_version(match["name"], match["version"])
 
 
 def _text(place: str, uri: str, what: str) -> str:

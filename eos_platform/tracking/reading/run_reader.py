@@ -186,11 +186,11 @@ class ClientReader:
     def parents(self) -> list[RawRun]:
         """As ``SqliteReader.parents``."""
         with self._asking():
-            found = []
+            parents = []
             for experiment in self.client.search_experiments():
                 runs = search_runs(self.client, experiment.experiment_id, f"tags.`{names.KIND}` = 'study'")
-                found += [_plain(run, experiment.name) for run in runs]
-            return sorted(found, key=lambda run: -run.start)
+                parents += [_plain(run, experiment.name) for run in runs]
+            return sorted(parents, key=lambda run: -run.start)
 
     def children(self, parent: RawRun, have: dict[str, RawRun]) -> dict[str, RawRun]:
         """As ``SqliteReader.children``; a run's later tags are seen when the parent ends."""
@@ -206,12 +206,12 @@ class ClientReader:
                     f"{mine} and attributes.end_time >= {ended}",
                     f"{mine} and attributes.status = 'RUNNING'",
                 ]
-            found = dict(have)
+            runs_by_id = dict(have)
             for query in queries:
                 for run in search_runs(self.client, where, query):
                     if run.info.run_id != parent.run_id:
-                        found[run.info.run_id] = _plain(run, parent.experiment)
-            return found
+                        runs_by_id[run.info.run_id] = _plain(run, parent.experiment)
+            return runs_by_id
 
 
 def _plain(run: Run, experiment: str) -> RawRun:

@@ -63,7 +63,7 @@ def read_study(study: str, uri: str = DEFAULT_URI, *, operators: bool = True) ->
         client = connect(uri)
         experiment = client.get_experiment_by_name(study)
         if experiment is None:
-            raise unknown("study", study, [found.name for found in client.search_experiments()])
+            raise unknown("study", study, [experiment.name for experiment in client.search_experiments()])
         runs = search_runs(client, experiment.experiment_id, "")
     except TROUBLE as error:
         raise EosError(f"cannot read the MLflow store {masked(uri)}: {first_line(error)}") from None
@@ -133,8 +133,8 @@ def open_command(uri: str) -> str:
 
 def _mlflow() -> str:
     """MLflow's command as the shell finds it; by its path where its environment is not the shell's."""
-    found, ours = shutil.which("mlflow"), Path(sys.executable).with_name("mlflow")
-    if not ours.exists() or (found and Path(found).samefile(ours)):
+    installed, ours = shutil.which("mlflow"), Path(sys.executable).with_name("mlflow")
+    if not ours.exists() or (installed and Path(installed).samefile(ours)):
         return "mlflow"
     near = os.path.relpath(ours)
     return shlex.quote(str(ours) if near.startswith("..") else os.path.join(".", near))

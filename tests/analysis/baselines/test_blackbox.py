@@ -91,19 +91,19 @@ def test_accuracy_is_the_deployed_one(small):
 def test_a_curve_of_every_sampler(small, sampler):
     if sampler == "cmaes":
         pytest.importorskip("cmaes")
-    told = []
-    outcome = blackbox(small, config(probe=False), sampler, **FEW, report=told.append)
-    assert tuple(told) == outcome.curve
-    assert [point.samples for point in told] == [8, 16, 24]
+    reported = []
+    outcome = blackbox(small, config(probe=False), sampler, **FEW, report=reported.append)
+    assert tuple(reported) == outcome.curve
+    assert [point.samples for point in reported] == [8, 16, 24]
     start = Space(small, config(probe=False))
-    assert told[0].accuracy == Judge(small, 8).accuracy(start.operator(start.start, "x"))
+    assert reported[0].accuracy == Judge(small, 8).accuracy(start.operator(start.start, "x"))
     best = 0.0
-    for point in told:
+    for point in reported:
         best = max(best, point.accuracy)
         assert point.best == best
         assert point.seconds > point.sampler_seconds > 0
-    assert [point.heldout is None for point in told] == [True, True, False]
-    assert told[-1].heldout == evaluate(small, outcome.operator, "heldout", 8).accuracy
+    assert [point.heldout is None for point in reported] == [True, True, False]
+    assert reported[-1].heldout == evaluate(small, outcome.operator, "heldout", 8).accuracy
     assert outcome.compute_ratio <= 0.15
     assert outcome.operator.provenance["sampler"] == sampler
 

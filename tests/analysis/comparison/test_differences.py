@@ -160,7 +160,7 @@ def test_names_are_no_markup_in_the_report(points, finished):
 def test_small_words():
     assert [p_text(p) for p in (0.5, 0.0123, 1e-9, math.nan)] == ["0.5", "0.012", "< 0.0001", ""]
     assert table(("a", "b"), [(1, "x|y")]).splitlines()[2] == r"| 1 | x\|y |"
-    told = {
+    output = {
         "settings": {
             "operators": ["a b.json"],
             "model": "m",
@@ -172,7 +172,7 @@ def test_small_words():
             "search": {"layers": [0, 1], "support": "all"},
         }
     }
-    said = reproduce(told)
+    said = reproduce(output)
     assert said.startswith(
         "eos compare 'a b.json' --model m --designs none --questions 5 --seeds 2 --set 'layers=[0, 1]'"
     )

@@ -92,12 +92,12 @@ def test_time_left_is_what_is_left_at_the_pace_so_far(monkeypatch, capsys):
     with lines:
         for one in records()[1:5]:
             lines.finished(one)
-    told = capsys.readouterr().err.splitlines()
-    assert told[0] == "2 of 6 measured earlier"
+    output = capsys.readouterr().err.splitlines()
+    assert output[0] == "2 of 6 measured earlier"
     # 10 s for one and three left; 30 s for two and two left; 31 s for three and one left; none left
-    assert [line.rpartition("about ")[2] for line in told[1:4]] == ["30 s left", "30 s left", "10 s left"]
-    assert told[4].startswith("[6/6] tome at 0.3, tuned: ")
-    assert "left" not in told[4]
+    assert [line.rpartition("about ")[2] for line in output[1:4]] == ["30 s left", "30 s left", "10 s left"]
+    assert output[4].startswith("[6/6] tome at 0.3, tuned: ")
+    assert "left" not in output[4]
 
 
 @pytest.mark.parametrize(("terminal", "kind"), [("stderr", progress.Bar), ("stdout", progress.Lines)])

@@ -189,9 +189,9 @@ def test_a_line_that_is_no_record_is_said(finished, tmp_path):
 def test_measuring_alone_from_the_command_line(tmp_path, loaded, capsys):
     words = ["--model", "bundled-small", "--ratios", ".3", "--designs", "stride", "--seeds", "0", "--questions", "16"]
     assert main([*words, "--out", str(tmp_path / "out"), "--batch", "1", "--pictures", "0"]) == 0
-    told = capsys.readouterr().err
-    assert "[2/2] stride at 0.3: " in told
-    assert "eos compare --report-only" in told
+    output = capsys.readouterr().err
+    assert "[2/2] stride at 0.3: " in output
+    assert "eos compare --report-only" in output
     lines = (tmp_path / "out" / store.RESULTS).read_text().splitlines()
     assert [json.loads(line)["name"] for line in lines] == ["unreduced", "stride at 0.3"]
     assert main(["--ratios", "7", "--out", str(tmp_path / "x")]) == 2

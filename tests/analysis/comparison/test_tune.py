@@ -54,8 +54,8 @@ def asked(monkeypatch):
 
 
 def test_it_asks_as_much_as_a_search_and_starts_from_what_is_published(asked):
-    told, verbosity = [], optuna.logging.get_verbosity()
-    found = tune(WORKLOAD, DESIGN, 0.4, trials=12, samples=12 * 40 + 7, tell=lambda *words: told.append(words))
+    output, verbosity = [], optuna.logging.get_verbosity()
+    found = tune(WORKLOAD, DESIGN, 0.4, trials=12, samples=12 * 40 + 7, notify=lambda *words: output.append(words))
     assert len(asked) == found.trials == 12
     assert {(split, questions) for _, split, questions in asked} == {("search", 40)}
     assert found.samples == 480
@@ -67,7 +67,7 @@ def test_it_asks_as_much_as_a_search_and_starts_from_what_is_published(asked):
     assert found.knobs["weight"] == best
     assert found.accuracy == pytest.approx(0.5 + best / 10)
     assert found.operator.sites[0].score["vision"] == best
-    assert told[-1] == (12, 12, found.accuracy)
+    assert output[-1] == (12, 12, found.accuracy)
     assert optuna.logging.get_verbosity() == verbosity
 
 
@@ -91,7 +91,7 @@ def test_knobs_out_of_reach_cost_nothing(asked, monkeypatch):
     monkeypatch.setattr(module, "match", match)
     found = tune(WORKLOAD, DESIGN, 0.4, trials=6, samples=60)
     assert len(asked) == 6
-    assert found.asked == len(tried) > 6
+    assert found.proposed == len(tried) > 6
     assert found.knobs["layer"] < 3 < late["layer"]
 
 
@@ -108,7 +108,7 @@ def test_operators_met_before_are_not_asked_again(asked):
     found = tune(WORKLOAD, few, 0.4, trials=10, samples=100)
     assert len(asked) == found.trials == 2
     assert found.samples == 20
-    assert found.asked == 40
+    assert found.proposed == 40
 
 
 def test_of_equally_accurate_ones_the_cheaper(monkeypatch):
@@ -131,8 +131,8 @@ def test_kinds_of_knobs():
 
 @pytest.mark.parametrize(("trials", "random"), [(3, 4), (11, 4), (12, 4), (15, 5), (29, 9), (30, 10), (60, 10)])
 def test_a_third_of_the_trials_within_bounds_is_drawn_at_random(asked, monkeypatch, trials, random):
-    told = []
+    output = []
     real = optuna.samplers.TPESampler
-    monkeypatch.setattr(optuna.samplers, "TPESampler", lambda **words: told.append(words) or real(**words))
+    monkeypatch.setattr(optuna.samplers, "TPESampler", lambda **words: output.append(words) or real(**words))
     tune(WORKLOAD, DESIGN, 0.4, trials=trials, samples=10 * trials, seed=7)
-    assert told == [{"seed": 7, "n_startup_trials": random}]
+    assert output == [{"seed": 7, "n_startup_trials": random}]

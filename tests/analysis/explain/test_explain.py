@@ -32,7 +32,7 @@ def site(**fields):
 
 def searched(target, width):
     first = site(
-        selector="cover",
+        selector="diverse_topk",
         spread=1.5,
         score={"norm": 0.5, "uniqueness": -0.3},
         probe=PROBE[:width],
@@ -70,15 +70,15 @@ def operator(small):
         ),
         ({"keep": 144, "rho": 0.3}, ("reweight: keeps every token",)),
         ({"keep": 144}, ("identity: keeps every token as it is",)),
-        ({"keep": 0, "selector": "withdraw"}, ("keeps none", "prune")),
+        ({"keep": 0, "selector": "drop_all"}, ("keeps none", "prune")),
         ({"positions": "renumber"}, ("positions are numbered anew",)),
     ],
 )
 def test_a_site_in_words(fields, said):
     operator = OperatorSpec(target=Target(layers=6, grid=(12, 12)), sites=(site(**fields),))
-    told = "\n".join(site_words(operator, 0))
+    reported = "\n".join(site_words(operator, 0))
     for words in said:
-        assert words in told
+        assert words in reported
 
 
 def test_beta_is_not_told_where_every_token_stands_for_one():
@@ -241,10 +241,10 @@ def test_a_question_that_turns_the_probe_is_shown_at_work(small):
     site = SiteSpec(layer=0, keep=12, probe=(0.01,) * width, steering=Steering.of(*matrices))
     operator = OperatorSpec(target=small.target, sites=(site,))
     found = explain(small, operator, questions=8, pictures=1)
-    assert len({question["png"] for question in found.asked}) == 1
-    assert len({question["text"] for question in found.asked}) == len(found.asked) == len(found.kept_asked) == 5
+    assert len({question["png"] for question in found.proposed}) == 1
+    assert len({question["text"] for question in found.proposed}) == len(found.proposed) == len(found.kept_asked) == 5
     assert len({tuple(sites[-1]["origin"]) for sites in found.kept_asked}) > 1
-    assert {type(question["right"]) for question in found.asked} == {bool}
+    assert {type(question["right"]) for question in found.proposed} == {bool}
     assert "steering off" in set(found.ablations["name"])
     assert any("the question turns the learned direction" in words for words in found.sites[0]["words"])
     assert _page(found).count("The question decides which tokens stay") > 0
@@ -259,17 +259,17 @@ def test_a_steered_site_that_keeps_every_token_has_no_picture(small):
 
 
 def test_an_operator_of_no_sites(small):
-    told = []
+    reported = []
     found = explain(
         small,
         OperatorSpec(target=small.target),
         questions=4,
-        advance=lambda done, total, what: told.append((done, total)),
+        advance=lambda done, total, what: reported.append((done, total)),
     )
     assert (found.sites, found.nearest, len(found.ablations)) == ([], [], 0)
     assert found.accuracy == found.unreduced_accuracy
     assert "identity: no site" in markdown(found)
-    assert told[-1] == (3, 3)
+    assert reported[-1] == (3, 3)
 
 
 @pytest.mark.parametrize("name", ["tome-tower", "downsample", "vtw", "reweight"])
@@ -289,8 +289,8 @@ def test_the_model_an_operator_names(tmp_path):
     assert model_of(named("bundled-small")) == "bundled-small"
     assert model_of(named(model=str(tmp_path))) == str(tmp_path)
     assert model_of(named(grid=(24, 24))) == "bundled"
-    told = OperatorSpec(target=Target(layers=6, grid=(12, 12)), provenance={"model": "bundled"})
-    assert model_of(told) == "bundled"
+    reported = OperatorSpec(target=Target(layers=6, grid=(12, 12)), provenance={"model": "bundled"})
+    assert model_of(reported) == "bundled"
     assert model_of(named()) == "bundled-small"
     assert model_of(named(grid=(9, 9))) == "bundled"
     with pytest.raises(EosError, match=r"is for the model 'LLaVA', which is neither .* with --model"):

@@ -20,11 +20,11 @@ SITES = {
     "prune": NORM,
     "identity": NORM | {"keep": 48},
     "reweight": NORM | {"keep": 48, "rho": 0.25},
-    "withdraw": {"layer": 4, "keep": 0, "selector": "withdraw"},
-    "withdraw gamma": {"layer": 4, "keep": 0, "selector": "withdraw", "transfer": Transfer(gamma=1.0)},
+    "drop_all": {"layer": 4, "keep": 0, "selector": "drop_all"},
+    "withdraw gamma": {"layer": 4, "keep": 0, "selector": "drop_all", "transfer": Transfer(gamma=1.0)},
     "tower": {"layer": 3, "keep": 30, "place": "tower", "selector": "farthest", "similarity": "keys"},
-    "cover": NORM | {"selector": "cover", "spread": 1.5, "layer": 5},
-    "cover 0": NORM | {"selector": "cover", "spread": 0.0},
+    "diverse_topk": NORM | {"selector": "diverse_topk", "spread": 1.5, "layer": 5},
+    "cover 0": NORM | {"selector": "diverse_topk", "spread": 0.0},
     "important": NORM | {"selector": "grid", "important": 7},
     "keys": NORM | {"selector": "dpp", "similarity": "keys"},
     "steered": NORM | STEERED,
@@ -67,7 +67,7 @@ def after(first, second):
     return OperatorSpec.model_validate({"target": TARGET, "sites": (one, other)})
 
 
-PAIRS = [("merge, beta", "soft"), ("cover", "withdraw"), ("prune", "summary"), ("nearest", "two features")]
+PAIRS = [("merge, beta", "soft"), ("diverse_topk", "drop_all"), ("prune", "summary"), ("nearest", "two features")]
 
 
 def test_recorded_words(recorded):

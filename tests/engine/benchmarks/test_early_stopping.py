@@ -29,7 +29,7 @@ def test_a_study_without_stopping_has_nothing_to_compare():
 
 def test_steps_and_hypervolume():
     study = StudyFile.of({"name": "s", "search": {"steps": 40}, "space": {"budget": {"float": [0.1, 0.5]}}})
-    told = optuna.create_study(directions=["maximize", "minimize"])
+    optuna_study = optuna.create_study(directions=["maximize", "minimize"])
     ends = [
         (TrialState.COMPLETE, [0.8, 0.5], {}),
         (TrialState.COMPLETE, [0.4, 0.2], {}),
@@ -39,7 +39,7 @@ def test_steps_and_hypervolume():
     ]
     for state, values, attrs in ends:
         params = {"params": {"budget": 0.3}, "distributions": {"budget": FloatDistribution(0.1, 0.5)}}
-        told.add_trial(create_trial(state=state, values=values, user_attrs=attrs, **params))
-    found = spent(study, told.trials, told.best_trials)
+        optuna_study.add_trial(create_trial(state=state, values=values, user_attrs=attrs, **params))
+    found = spent(study, optuna_study.trials, optuna_study.best_trials)
     assert (found.searches, found.stopped, found.steps, found.front) == (4, 1, 90, 2)
     assert found.hypervolume == pytest.approx(0.5 * 0.8 + 0.3 * 0.4)

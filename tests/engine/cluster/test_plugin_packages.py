@@ -7,7 +7,7 @@ import pytest
 
 from eos_platform.engine.cluster.node_report import PLUGIN, reporter
 from eos_platform.engine.cluster.plugin_packages import packages_of
-from eos_platform.engine.cluster.preflight import Node, judge
+from eos_platform.engine.cluster.preflight import Node, problems_of
 from eos_platform.engine.schema.study_file import StudyFile
 from eos_platform.registries import registries
 
@@ -70,12 +70,12 @@ def test_a_node_must_have_them_as_the_driver_has_them(installed):
     assert {key for key in here if key.startswith(PLUGIN)} == {f"{PLUGIN}eos-{one}" for one in points_of_workers()}
     lacks = {key: value for key, value in here.items() if key != f"{PLUGIN}eos-costs"}
     other = here | {f"{PLUGIN}eos-costs": "1.1"}
-    assert judge(Node("1", "a", told=here), here, token=False) == ()
-    (said,) = judge(Node("1", "a", told=lacks), here, token=False)
+    assert problems_of(Node("1", "a", facts=here), here, token=False) == ()
+    (said,) = problems_of(Node("1", "a", facts=lacks), here, token=False)
     assert said == "lacks eos-costs 1.2, which the study uses: install the driver's there"
-    (said,) = judge(Node("1", "a", told=other), here, token=False)
+    (said,) = problems_of(Node("1", "a", facts=other), here, token=False)
     assert said == "has eos-costs 1.1, the driver has 1.2, which the study uses: install the driver's there"
-    assert judge(Node("1", "a", told=here), lacks, token=False) == ()  # what the driver does not use
+    assert problems_of(Node("1", "a", facts=here), lacks, token=False) == ()  # what the driver does not use
 
 
 def points_of_workers():

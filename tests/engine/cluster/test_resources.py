@@ -12,10 +12,10 @@ from engine_fakes import study_file
 
 from eos_platform.common.errors import EosError
 from eos_platform.engine.cluster import ray_session as session
-from eos_platform.engine.cluster.preflight import Node, NodeWatch, examine, judge, refuse_unfit
+from eos_platform.engine.cluster.preflight import Node, NodeWatch, examine, problems_of, refuse_unfit
 from eos_platform.engine.cluster.ray_session import ray_session
-from eos_platform.engine.cluster.resources import outcome, share, wears
-from eos_platform.engine.store.run_dir import folder_of
+from eos_platform.engine.cluster.resources import matches_labels, outcome, share
+from eos_platform.engine.store.run_dir import run_dir_of
 
 HERE = {"python": "3.11.7", "ray": "2.60.0", "torch": "2.13.0", "package": "0.1.0", "code": "abc", "token": "yes"}
 SOUND = {**HERE, "storage": "shared"}
@@ -94,16 +94,16 @@ def test_what_no_single_node_has_is_said():
 
 
 def test_being_told_to_end_is_answered_as_ctrl_c():
-    before, kept, heard = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM), []
+    before, kept, received = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM), []
     for ctrl_c in (signal.default_int_handler, signal.SIG_IGN):  # a shell's background jobs ignore it
         signal.signal(signal.SIGINT, ctrl_c)
         with pytest.raises(KeyboardInterrupt), session._terminated_as_interrupted():
             signal.raise_signal(signal.SIGTERM)
-    signal.signal(signal.SIGINT, lambda number, frame: heard.append(number))  # as Tune does
+    signal.signal(signal.SIGINT, lambda number, frame: received.append(number))  # as Tune does
     with session._terminated_as_interrupted():
         signal.raise_signal(signal.SIGTERM)
     signal.signal(signal.SIGINT, before)
-    assert heard == [signal.SIGINT]
+    assert received == [signal.SIGINT]
     assert signal.getsignal(signal.SIGTERM) == kept
 
 
@@ -140,7 +140,7 @@ def test_memory_and_labels_reach_ray():
     [("H100", True), ("A100", False), ("!A100", True), ("in(A100, H100)", True), ("!in(A100, H100)", False)],
 )
 def test_labels_are_read_as_ray_reads_them(selector, fits):
-    assert wears({"ray.io/accelerator-type": "H100"}, {"ray.io/accelerator-type": selector}) is fits
+    assert matches_labels({"ray.io/accelerator-type": "H100"}, {"ray.io/accelerator-type": selector}) is fits
 
 
 @pytest.mark.parametrize(
@@ -159,21 +159,21 @@ def test_labels_are_read_as_ray_reads_them(selector, fits):
 )
 def test_what_is_wrong_with_a_node(told, says):
     found = {name: value for name, value in {**SOUND, **told}.items() if value is not None}
-    (wrong,) = judge(Node("1", "10.0.0.2", told=found), HERE, "/runs")
+    (wrong,) = problems_of(Node("1", "10.0.0.2", facts=found), HERE, "/runs")
     assert says in wrong
     with pytest.raises(EosError, match=r"node 10\.0\.0\.2 "):
         refuse_unfit([Node("1", "10.0.0.2", wrong=(wrong,))])
 
 
 def test_a_sound_node_passes_and_so_does_one_the_code_was_sent_to():
-    assert judge(Node("1", "10.0.0.2", told=SOUND), HERE, "/runs") == ()
-    assert judge(Node("1", "10.0.0.2", told={**SOUND, "package": "of no known version"}), HERE, "/runs") == ()
+    assert problems_of(Node("1", "10.0.0.2", facts=SOUND), HERE, "/runs") == ()
+    assert problems_of(Node("1", "10.0.0.2", facts={**SOUND, "package": "of no known version"}), HERE, "/runs") == ()
 
 
 def test_a_model_folder_must_be_on_every_node():
     here = {**HERE, "model": "abc"}
     for has, says in (("missing", "has no model"), ("xyz", "has another model")):
-        (wrong,) = judge(Node("1", "10.0.0.2", told={**SOUND, "model": has}), here)
+        (wrong,) = problems_of(Node("1", "10.0.0.2", facts={**SOUND, "model": has}), here)
         assert says in wrong
 
 
@@ -238,11 +238,11 @@ def test_stores_come_from_the_environment_when_the_study_file_names_none(monkeyp
     monkeypatch.setenv("EOS_STORES_OPTUNA", "postgresql+psycopg://optuna@db/optuna")
     monkeypatch.setenv("EOS_STORES_MLFLOW", "http://mlflow:5000")
     monkeypatch.setenv("EOS_STORES_STORAGE", "s3://bucket/runs?region=x")
-    found = folder_of(study_file(), tmp_path)
+    found = run_dir_of(study_file(), tmp_path)
     assert found.optuna_url == "postgresql+psycopg://optuna@db/optuna"
     assert (found.mlflow_uri, found.mlflow_artifacts) == ("http://mlflow:5000", None)
     assert found.state(3) == "s3://bucket/runs/tiny/states/trial-3?region=x"
-    own = folder_of(study_file(stores={"storage": str(tmp_path), "optuna": "sqlite:///o.db"}), tmp_path)
+    own = run_dir_of(study_file(stores={"storage": str(tmp_path), "optuna": "sqlite:///o.db"}), tmp_path)
     assert own.state(3) == str(tmp_path / "tiny" / "states" / "trial-3")
     assert own.optuna_url == "sqlite:///o.db"
 

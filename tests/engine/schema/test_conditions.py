@@ -20,10 +20,10 @@ SPACE = {
 def test_a_field_is_asked_for_only_where_it_varies():
     space = study_file(space=SPACE).space
     assert ordered(space).index("budget_rule") < ordered(space).index("budget_growth")
-    told = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    optuna_study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     seen = set()
     for _ in range(60):
-        found = suggest(told.ask(), space)
+        found = suggest(optuna_study.ask(), space)
         assert ("budget_growth" in found) == (found["budget_rule"] != "exact")
         assert ("cost_weight" in found) == (found["budget_rule"] == "penalty" and found["probe"])
         assert ("layers" in found) == (not found["probe"])
@@ -58,12 +58,12 @@ def test_a_field_that_hangs_on_one_that_does_not_vary_does_not_either():
 
 def test_values_are_checked_only_in_combinations_that_come_about():
     space = {
-        "selector": {"choice": ["cover", "score"]},
+        "selector": {"choice": ["diverse_topk", "score"]},
         "temperature_end": {"float": [0.5, 0.9], "when": {"selector": "score"}},
         "temperature_start": {"float": [1.0, 2.0], "when": {"selector": "score"}},
     }
     assert study_file(space=space)
-    space["temperature_start"] = {"float": [1.0, 2.0], "when": {"selector": "cover"}}
+    space["temperature_start"] = {"float": [1.0, 2.0], "when": {"selector": "diverse_topk"}}
     with pytest.raises(EosError, match="temperature_end must not be above temperature_start"):
         study_file(space=space)
 

@@ -105,7 +105,7 @@ def test_values_are_told_asked_for_and_read_back(written, told, value):
     dimension = of(**written)
     if isinstance(value, tuple):
         dimension = dimension.model_copy(update={"choice": tuple(map(tuple, written["choice"]))})
-    assert dimension.told(value) == told
+    assert dimension.to_optuna(value) == told
     assert dimension.value(told) == value
     assert dimension.ask(FixedTrial({"x": told}), "x") == value
 
@@ -116,7 +116,7 @@ def test_values_are_told_asked_for_and_read_back(written, told, value):
 )
 def test_what_lies_outside_cannot_be_told(written, value):
     with pytest.raises(ValueError, match="outside of the space"):
-        of(**written).told(value)
+        of(**written).to_optuna(value)
 
 
 def test_drawn_values_stay_inside_and_on_the_steps():

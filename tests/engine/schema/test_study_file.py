@@ -9,7 +9,7 @@ from eos_platform.engine.driver import extremes
 from eos_platform.engine.schema import study_file as files
 from eos_platform.engine.schema.space import Dimension, corners
 from eos_platform.engine.schema.study_file import StudyFile
-from eos_platform.engine.store.run_dir import folder_of
+from eos_platform.engine.store.run_dir import run_dir_of
 
 GOOD = {"name": "a", "space": {"budget": {"choice": [0.1, 0.2]}}}
 
@@ -117,7 +117,7 @@ def test_broken_yaml_names_the_line(tmp_path):
     ("text", "says"),
     [
         ("trials: .inf", r"\.inf is not a finite number"),
-        ("search: {ease: 1e999}", "1e999 is not a finite number"),
+        ("search: {budget_warm_up: 1e999}", "1e999 is not a finite number"),
         ("search: {probe: true, probe: false}", "key 'probe' is given twice"),
         ("trials: !!int zz", "invalid literal"),
         ("trials: !!bool foo", "no value for 'foo'"),
@@ -228,7 +228,7 @@ def test_choices_take_the_types_of_their_fields():
     assert study.space["budget"].choice == (0.1, 1.0)
     layers = study.space["layers"]
     assert layers.distribution().choices == ("[0, 2]", None)
-    assert [layers.value(told) for told in layers.distribution().choices] == [(0, 2), None]
+    assert [layers.value(choice) for choice in layers.distribution().choices] == [(0, 2), None]
 
 
 def test_distributions():
@@ -242,4 +242,4 @@ def test_a_store_in_memory_is_refused_from_the_environment_too(tmp_path, monkeyp
     study = StudyFile.of({"name": "s", "space": {"budget": {"float": [0.1, 0.5]}}})
     monkeypatch.setenv("EOS_STORES_OPTUNA", "sqlite:///:memory:")
     with pytest.raises(EosError, match=r"EOS_STORES_OPTUNA: .* is kept in memory"):
-        folder_of(study, tmp_path).check()
+        run_dir_of(study, tmp_path).check()

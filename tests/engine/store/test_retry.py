@@ -5,7 +5,7 @@ from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from eos_platform.engine.store.lease import LeaseLost
-from eos_platform.engine.store.retry import Patience, StoreAway
+from eos_platform.engine.store.retry import Retry, StoreUnavailable
 
 
 def outage(times, error):
@@ -28,19 +28,19 @@ def away():
 
 def test_it_waits_and_says_so_once():
     said = []
-    assert Patience(5, said.append)(outage(3, away())) == "answer"
+    assert Retry(5, said.append)(outage(3, away())) == "answer"
     assert said == ["the Optuna store cannot be used (postgresql://***@host refused); trying for 5 s"]
 
 
 def test_it_does_not_wait_for_ever():
-    with pytest.raises(StoreAway, match=r"the Optuna store cannot be used .*; nothing finished is lost"):
-        Patience(0.3)(outage(1000, away()))
+    with pytest.raises(StoreUnavailable, match=r"the Optuna store cannot be used .*; nothing finished is lost"):
+        Retry(0.3)(outage(1000, away()))
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), IntegrityError("insert", {}, Exception("twice"))])
 def test_what_waiting_does_not_mend_comes_through(error):
     with pytest.raises(type(error)):
-        Patience(60)(outage(1, error))
+        Retry(60)(outage(1, error))
 
 
 def test_a_lost_lease_ends_the_wait():
@@ -48,4 +48,4 @@ def test_a_lost_lease_ends_the_wait():
         raise LeaseLost("gone")
 
     with pytest.raises(LeaseLost):
-        Patience(60, check=lost)(outage(1, away()))
+        Retry(60, check=lost)(outage(1, away()))

@@ -10,7 +10,7 @@ from rich.console import Console
 from eos_platform.common.addresses import secret
 from eos_platform.common.errors import EosError
 from eos_platform.engine.store import optuna_store as store
-from eos_platform.engine.store.run_dir import folder_of
+from eos_platform.engine.store.run_dir import run_dir_of
 from eos_platform.engine.study import Study
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.tracking.client import probe
@@ -24,27 +24,27 @@ ODD = '100% {SCHEMA_VERSION} {x}?mode=memory#1 %20 ünï\'s "a" a@b:c;d=e&f+'
 
 def test_a_study_lives_in_a_folder_of_any_name(tmp_path):
     runs = tmp_path / ODD
-    folder = folder_of(study_file(), runs)
-    folder.check()
-    folder.prepare()
-    with store.open_store(folder, create=True) as told:
-        told.ask()
-        recorder = Recorder(folder.mlflow_uri, "tiny", told.user_attrs[store.UID], folder.mlflow_artifacts)
+    run_dir = run_dir_of(study_file(), runs)
+    run_dir.check()
+    run_dir.prepare()
+    with store.open_store(run_dir, create=True) as optuna_study:
+        optuna_study.ask()
+        recorder = Recorder(run_dir.mlflow_uri, "tiny", optuna_study.user_attrs[store.UID], run_dir.mlflow_artifacts)
     row = TrialRow(
         0, "complete", "ray", None, {"budget": 0.2}, regime="identity", operator=OperatorSpec(target=TARGET).to_json()
     )
-    recorder.describe(folder.study.to_yaml(), "a note", {"varied": "budget", "model": "fake"}, {})
+    recorder.describe(run_dir.study.to_yaml(), "a note", {"varied": "budget", "model": "fake"}, {})
     recorder.finish_trial(recorder.start_trial(row), row)
-    with store.open_store(folder, create=False) as told:
-        assert len(told.trials) == 1
-    found = read_study("tiny", folder.mlflow_uri)
+    with store.open_store(run_dir, create=False) as optuna_study:
+        assert len(optuna_study.trials) == 1
+    found = read_study("tiny", run_dir.mlflow_uri)
     assert found["operator"].iloc[0].target == TARGET  # its file was found again, too
-    assert [run.name for run in reader(folder.mlflow_uri).parents()] == ["tiny"]
-    assert front_url(folder.mlflow_uri, "tiny")
-    assert "mlflow.db" in open_command(folder.mlflow_uri)
+    assert [run.name for run in reader(run_dir.mlflow_uri).parents()] == ["tiny"]
+    assert front_url(run_dir.mlflow_uri, "tiny")
+    assert "mlflow.db" in open_command(run_dir.mlflow_uri)
     assert [path.name for path in tmp_path.iterdir()] == [ODD]
     assert {path.name for path in runs.iterdir()} == {"mlflow.db", "mlflow-artifacts", "tiny"}
-    assert (folder.path / "optuna.db").stat().st_size > 10_000
+    assert (run_dir.path / "optuna.db").stat().st_size > 10_000
     assert list((runs / "mlflow-artifacts").rglob("operator.json"))
 
 
@@ -69,8 +69,8 @@ def given_away(text):
 @pytest.mark.parametrize("address", HIDDEN)
 def test_no_line_gives_a_store_away(tmp_path, address):
     assert secret(address)
-    folder = folder_of(study_file(stores={"optuna": address, "mlflow": address}), tmp_path)
-    for act in (lambda: store.open_store(folder, create=True).__enter__(), lambda: probe(address)):
+    run_dir = run_dir_of(study_file(stores={"optuna": address, "mlflow": address}), tmp_path)
+    for act in (lambda: store.open_store(run_dir, create=True).__enter__(), lambda: probe(address)):
         with pytest.raises(EosError) as caught:
             act()
         assert not given_away(str(caught.value))
@@ -96,5 +96,5 @@ def test_what_a_resume_needs_nobody_else_reads(tmp_path, address, name):
 @pytest.mark.parametrize("address", ["s3://bucket/x?hush=hush", "s3://hush@bucket/x", "gs://bucket/x?token=hush"])
 def test_a_storage_with_a_secret_is_refused_without_showing_it(tmp_path, address):
     with pytest.raises(EosError, match="no name or password belongs in the URL") as caught:
-        folder_of(study_file(stores={"storage": address}), tmp_path).check()
+        run_dir_of(study_file(stores={"storage": address}), tmp_path).check()
     assert not given_away(str(caught.value))

@@ -102,12 +102,12 @@ def test_infeasible_operators_are_on_no_front_and_shown_as_such(make_study):
     )
     study._functions = fakes.FUNCTIONS
     study.folder.prepare()
-    with store.open_store(study.folder, create=True) as told:
+    with store.open_store(study.folder, create=True) as optuna_study:
         for budget, rate in ((0.2, 0.3), (0.1, 0.3), (0.3, 0.01), (0.5, 0.4)):
-            told.enqueue_trial({"budget": budget, "learning_rate": rate})
+            optuna_study.enqueue_trial({"budget": budget, "learning_rate": rate})
     points = study.run()
-    with store.open_store(study.folder, create=False) as told:
-        trials = told.trials
+    with store.open_store(study.folder, create=False) as optuna_study:
+        trials = optuna_study.trials
     assert {trial.state for trial in trials} == {TrialState.COMPLETE}
     assert [trial.user_attrs.get("violated") for trial in trials] == [
         None,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eos_platform.engine.strategy.rungs import Rungs, Seen, judge_budget, rung_levels, rungs_of, survivors
+from eos_platform.engine.strategy.rungs import InterimEvaluation, Rungs, judge_budget, rung_levels, rungs_of, survivors
 
 POINT = st.tuples(
     st.one_of(st.sampled_from([0.1, 0.3, 0.5, 0.7, 0.9]), st.just(math.nan)), st.sampled_from([0.1, 0.2, 0.3, 0.4])
@@ -101,7 +101,7 @@ def test_one_in_reduction_survives():
 
 
 def seen(step, ratio=0.2, accuracy=0.5):
-    return Seen(step, (accuracy, ratio), ratio)
+    return InterimEvaluation(step, (accuracy, ratio), ratio)
 
 
 def test_a_rung_is_reached_at_the_first_evaluation_at_or_after_it():

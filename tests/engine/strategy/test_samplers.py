@@ -33,9 +33,9 @@ def new_store():
     return optuna.create_study(directions=store.DIRECTIONS)
 
 
-def searcher_of(study, told):
+def searcher_of(study, optuna_study):
     sampler = lambda number: make_sampler(study.sampler, number, study.trials, study.space)  # noqa: E731
-    return StudySearcher(told, study.space, study.search, sampler=sampler, constraints=study.constraints)
+    return StudySearcher(optuna_study, study.space, study.search, sampler=sampler, constraints=study.constraints)
 
 
 def end(searcher, number, ray_id):
@@ -55,11 +55,11 @@ def params(trial):
     return sorted(trial.params.items())
 
 
-def drive(study, told, trials, dies_after=()):
+def drive(study, optuna_study, trials, dies_after=()):
     """Run a study, two trials at a time; the driver dies after some of the trials."""
-    searcher, running, ended, asked = searcher_of(study, told), [], 0, itertools.count()
-    while len(store.finished(told.get_trials(deepcopy=False))) < trials:
-        done = len(store.finished(told.get_trials(deepcopy=False)))
+    searcher, running, ended, asked = searcher_of(study, optuna_study), [], 0, itertools.count()
+    while len(store.finished(optuna_study.get_trials(deepcopy=False))) < trials:
+        done = len(store.finished(optuna_study.get_trials(deepcopy=False)))
         while len(running) < 2 and done + len(running) < trials:
             ray_id = f"ray{next(asked)}"
             config = searcher.suggest(ray_id)
@@ -68,16 +68,16 @@ def drive(study, told, trials, dies_after=()):
         end(searcher, root, ray_id)
         ended += 1
         if ended in dies_after:
-            store.settle(told)
-            searcher, running = searcher_of(study, told), []
-    return store.finished(told.get_trials(deepcopy=False))
+            store.requeue_lost_trials(optuna_study)
+            searcher, running = searcher_of(study, optuna_study), []
+    return store.finished(optuna_study.get_trials(deepcopy=False))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_study_to_its_end(name):
     study = study_of(name, trials=12 if name == "gp" else 30)
-    told = new_store()
-    trials = drive(study, told, study.trials)
+    optuna_study = new_store()
+    trials = drive(study, optuna_study, study.trials)
     assert {trial.state for trial in trials} == {TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL}
     for trial in trials:
         values = {key: study.space[key].value(value) for key, value in trial.params.items()}
@@ -88,7 +88,7 @@ def test_a_study_to_its_end(name):
             feasible = trial.values[0] >= 0.35
             assert (trial.constraints["accuracy"] <= 0) == feasible
             assert (store.VIOLATED in trial.user_attrs) == (not feasible)
-    front = store.front(told)
+    front = store.front(optuna_study)
     assert front
     assert all(trial.state == TrialState.COMPLETE and trial.values[0] >= 0.35 for trial in front)
     used = {tuple(sorted(trial.params.items())) for trial in trials}
@@ -144,13 +144,13 @@ def test_strategies_that_learn_do(name):
         sampler={"name": name, "seed": 1},
         trials=trials,
     )
-    told = new_store()
-    searcher = searcher_of(study, told)
+    optuna_study = new_store()
+    searcher = searcher_of(study, optuna_study)
     for number in range(trials):
         config = searcher.suggest(str(number))["search"]
         accuracy = 0.9 - abs(config["learning_rate"] - 0.2) - 0.1 * (0.5 - config["budget"])
         measured = {"final/accuracy": accuracy, "final/compute_ratio": config["budget"] * 0.9}
         searcher.on_trial_complete(str(number), {"finished": True, **measured})
-    away = [abs(trial.params["learning_rate"] - 0.2) for trial in told.trials]
+    away = [abs(trial.params["learning_rate"] - 0.2) for trial in optuna_study.trials]
     chance = 0.3362  # the mean distance from .2 of a number drawn evenly from .01 to 1
     assert sum(away[-last:]) / last < 0.7 * chance

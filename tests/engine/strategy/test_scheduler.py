@@ -15,12 +15,12 @@ from ray.tune.schedulers import TrialScheduler
 from rich.console import Console
 
 from eos_platform.engine.store import optuna_store as store
-from eos_platform.engine.strategy.scheduler import Stopper, course_of, make_scheduler, seen_in
+from eos_platform.engine.strategy.scheduler import MoashaScheduler, course_of, evaluation_in, make_scheduler
 from eos_platform.engine.strategy.searcher import StudySearcher
 from eos_platform.engine.study import Study
 from eos_platform.tracking import read_study
 
-PLAN = {"name": "moasha", "grace": 2, "reduction": 2, "least": 2}
+PLAN = {"name": "moasha", "grace": 2, "reduction": 2, "min_searches": 2}
 SPACE = {"budget": {"float": [0.1, 0.5]}, "learning_rate": {"float": [0.01, 0.4]}}
 
 
@@ -31,14 +31,14 @@ def study_of(**changes):
 class Tune:
     """What Ray does with a searcher and a scheduler, one report at a time; the driver may die."""
 
-    def __init__(self, study, told):
-        self.study, self.told, self.count = study, told, 0
+    def __init__(self, study, optuna_study):
+        self.study, self.optuna_study, self.count = study, optuna_study, 0
         self.start()
 
     def start(self):
-        store.settle(self.told)
-        self.searcher = StudySearcher(self.told, self.study.space, self.study.search)
-        self.scheduler = make_scheduler(self.study, self.told, self.searcher.live)
+        store.requeue_lost_trials(self.optuna_study)
+        self.searcher = StudySearcher(self.optuna_study, self.study.space, self.study.search)
+        self.scheduler = make_scheduler(self.study, self.optuna_study, self.searcher.live)
         self.trials = {}
 
     def ask(self):
@@ -63,8 +63,8 @@ def new_store():
 
 def play(study, points, seed, deaths):
     """Searches of fixed quality report in a random order, three at a time: by search, when each was stopped and why."""
-    rng, told, ended, begun = random.Random(seed), new_store(), {}, []
-    tune, place = Tune(study, told), {}
+    rng, optuna_study, ended, begun = random.Random(seed), new_store(), {}, []
+    tune, place = Tune(study, optuna_study), {}
     turn = 0
     while len(ended) < len(points):
         turn += 1
@@ -84,10 +84,10 @@ def play(study, points, seed, deaths):
             tune.searcher.on_trial_complete(tune.trials.pop(root).trial_id, final)
         elif tune.report(root, place[root], accuracy, ratio) == TrialScheduler.STOP:
             ended[root] = next(
-                t.user_attrs[store.STOPPED] for t in reversed(told.trials) if store.STOPPED in t.user_attrs
+                t.user_attrs[store.STOPPED] for t in reversed(optuna_study.trials) if store.STOPPED in t.user_attrs
             )
     order = [ended[root] for root in begun]
-    return order, told
+    return order, optuna_study
 
 
 NUMBER = st.sampled_from([0.2, 0.4, 0.6, 0.8])
@@ -99,19 +99,19 @@ def test_a_resumed_study_decides_as_if_nothing_had_happened(points, seed, deaths
     study = study_of(scheduler={**PLAN, "reach_budget": False})
     calm, _ = play(study, points, seed, set())
     again, _ = play(study, points, seed, set())
-    rough, told = play(study, points, seed, deaths)
+    rough, optuna_study = play(study, points, seed, deaths)
     said = lambda reasons: [reason and reason.split(" is ")[0] for reason in reasons]  # noqa: E731 (numbers differ)
     assert calm == again
     assert said(rough) == said(calm)
-    for trial in store.finished(told.trials):
+    for trial in store.finished(optuna_study.trials):
         assert (trial.state == TrialState.PRUNED) == (store.STOPPED in trial.user_attrs)
         assert trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
-    assert all(trial.state == TrialState.COMPLETE for trial in store.front(told))
+    assert all(trial.state == TrialState.COMPLETE for trial in store.front(optuna_study))
 
 
 def test_a_decision_stands_when_the_driver_dies_before_the_trial_ends():
-    study, told = study_of(), new_store()
-    tune = Tune(study, told)
+    study, optuna_study = study_of(), new_store()
+    tune = Tune(study, optuna_study)
     first, second = tune.ask(), tune.ask()
     assert tune.report(first, 2, 0.9, 0.2) == TrialScheduler.CONTINUE
     assert (
@@ -127,18 +127,18 @@ def test_a_decision_stands_when_the_driver_dies_before_the_trial_ends():
 
 
 def test_missing_and_nan_objectives_rank_last():
-    told = new_store()
-    tune = Tune(study_of(), told)
+    optuna_study = new_store()
+    tune = Tune(study_of(), optuna_study)
     roots = [tune.ask() for _ in range(4)]
     assert tune.report(roots[0], 2, math.nan, 0.2) == TrialScheduler.CONTINUE, "nobody to compare with"
     assert tune.report(roots[1], 2, 0.5, 0.3) == TrialScheduler.CONTINUE
     assert tune.report(roots[2], 2, 0.6, None) == TrialScheduler.STOP
     assert tune.report(roots[3], 2, 0.4, 0.3) == TrialScheduler.CONTINUE, "second of four"
-    assert "is not a number" in told.trials[2].user_attrs[store.STOPPED]
-    assert told.trials[2].state == TrialState.PRUNED
-    assert math.isnan(course_of(told.trials[0])[0].values[0]), "kept as unknown"
-    assert seen_in({"step": 3, "curve/loss": 1.0}) is None
-    assert seen_in({"step": 3, "curve/accuracy": True, "curve/compute_ratio": "x"})[1:3] != (1.0, 0.0)
+    assert "is not a number" in optuna_study.trials[2].user_attrs[store.STOPPED]
+    assert optuna_study.trials[2].state == TrialState.PRUNED
+    assert math.isnan(course_of(optuna_study.trials[0])[0].values[0]), "kept as unknown"
+    assert evaluation_in({"step": 3, "curve/loss": 1.0}) is None
+    assert evaluation_in({"step": 3, "curve/accuracy": True, "curve/compute_ratio": "x"})[1:3] != (1.0, 0.0)
 
 
 def test_reports_without_a_deployed_evaluation_decide_nothing():
@@ -146,27 +146,27 @@ def test_reports_without_a_deployed_evaluation_decide_nothing():
     root = tune.ask()
     assert tune.scheduler.on_trial_result(None, tune.trials[root], {"step": 2, "curve/loss": 1.0}) == "CONTINUE"
     assert not tune.scheduler.rungs.reached
-    assert not tune.told.trials[0].user_attrs.get(store.COURSE)
+    assert not tune.optuna_study.trials[0].user_attrs.get(store.COURSE)
 
 
 def test_a_search_over_its_budget_is_stopped_and_one_on_its_way_is_not():
-    told = new_store()
-    tune = Tune(study_of(scheduler={**PLAN, "least": 9}), told)
+    optuna_study = new_store()
+    tune = Tune(study_of(scheduler={**PLAN, "min_searches": 9}), optuna_study)
     hopeless, hopeful = tune.ask(), tune.ask()
     decisions = [tune.report(hopeless, step, 0.5, 0.1, 0.9) for step in (1, 2, 3)]
     assert decisions == ["CONTINUE", "CONTINUE", "STOP"]
-    assert "cannot come down to the budget" in told.trials[0].user_attrs[store.STOPPED]
-    budget = told.trials[1].user_attrs[store.BUDGET]
+    assert "cannot come down to the budget" in optuna_study.trials[0].user_attrs[store.STOPPED]
+    budget = optuna_study.trials[1].user_attrs[store.BUDGET]
     for step in range(1, 7):
         assert tune.report(hopeful, step, 0.5, 0.1, budget + (7 - step) * 0.1) == "CONTINUE"
-    patient = Tune(study_of(scheduler={**PLAN, "least": 9, "reach_budget": False}), new_store())
+    patient = Tune(study_of(scheduler={**PLAN, "min_searches": 9, "reach_budget": False}), new_store())
     root = patient.ask()
     assert [patient.report(root, step, 0.5, 0.1, 0.9) for step in range(1, 8)] == ["CONTINUE"] * 7
 
 
 def test_none_makes_no_scheduler():
     assert make_scheduler(study_of(scheduler="none"), new_store(), {}) is None
-    assert isinstance(make_scheduler(study_of(), new_store(), {}), Stopper)
+    assert isinstance(make_scheduler(study_of(), new_store(), {}), MoashaScheduler)
 
 
 @pytest.mark.usefixtures("ray_local")
@@ -179,19 +179,19 @@ def test_a_whole_study_with_stopping(tmp_path):
             "learning_rate": {"float": [0.01, 0.4]},
             "budget_weight": {"choice": [10.0, 99.0]},
         },
-        scheduler={**PLAN, "least": 3},
+        scheduler={**PLAN, "min_searches": 3},
         trials=6,
         concurrent=1,
         final={"questions": 20, "baselines": []},
     )
     study = Study(file, runs=tmp_path / "runs", console=Console(quiet=True), functions=fakes.FUNCTIONS)
     study.folder.prepare()
-    with store.open_store(study.folder, create=True) as told:
+    with store.open_store(study.folder, create=True) as optuna_study:
         for rate, weight in ((0.3, 10.0), (0.2, 10.0), (0.1, 10.0), (0.35, 10.0), (0.05, 10.0), (0.4, 99.0)):
-            told.enqueue_trial({"budget": 0.2, "learning_rate": rate, "budget_weight": weight})
+            optuna_study.enqueue_trial({"budget": 0.2, "learning_rate": rate, "budget_weight": weight})
     points = study.run()
-    with store.open_store(study.folder, create=False) as told:
-        trials = told.trials
+    with store.open_store(study.folder, create=False) as optuna_study:
+        trials = optuna_study.trials
     assert [trial.state.name for trial in trials] == ["COMPLETE", "COMPLETE", "PRUNED", "COMPLETE", "PRUNED", "PRUNED"]
     assert [len(course_of(trial)) for trial in trials] == [8 + 1, 9, 2, 9, 2, 3]
     assert "is dominated, by trial" in trials[2].user_attrs[store.STOPPED]

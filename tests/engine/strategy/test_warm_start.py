@@ -11,7 +11,7 @@ from rich.console import Console
 
 from eos_platform.common.errors import EosError
 from eos_platform.engine.store import optuna_store as store
-from eos_platform.engine.strategy import warm_start as warm
+from eos_platform.engine.strategy import warm_start
 from eos_platform.engine.strategy.start_from import nearest, parameters_of, texts
 from eos_platform.engine.study import Study
 from eos_platform.engine.trial import Facts
@@ -35,31 +35,35 @@ def new_store():
 def test_what_is_begun_with_is_spread_fits_the_space_and_is_queued_once():
     study = study_file(space=SPACE, trials=6, warm_start={"designs": ["fastv"]})
     fields = [{"budget": 0.1 * n, "learning_rate": 0.3, "steps": 9} for n in range(1, 6)]
-    found = [warm.Origin(f"old, trial {n}", one, None) for n, one in enumerate(fields)]
+    found = [warm_start.Origin(f"old, trial {n}", one, None) for n, one in enumerate(fields)]
     found += [
-        warm.Origin("too small", {"budget": 0.05, "learning_rate": 0.1}, None),
-        warm.Origin("no such rate", {"budget": 0.2, "learning_rate": 9.0}, None),
+        warm_start.Origin("too small", {"budget": 0.05, "learning_rate": 0.1}, None),
+        warm_start.Origin("no such rate", {"budget": 0.2, "learning_rate": 9.0}, None),
     ]
-    told = new_store()
-    assert warm.begin(told, study, found) == 3
-    queued = [trial.system_attrs["fixed_params"] for trial in told.trials]
+    optuna_study = new_store()
+    assert warm_start.begin(optuna_study, study, found) == 3
+    queued = [trial.system_attrs["fixed_params"] for trial in optuna_study.trials]
     assert [params["budget"] for params in queued] == pytest.approx([0.1, 0.2, 0.5])
     assert all(set(params) <= {"budget", "learning_rate"} for params in queued)
-    assert [trial.user_attrs["warm_start"] for trial in told.trials] == ["old, trial 0", "no such rate", "old, trial 4"]
-    assert warm.begin(told, study, found) == 0, "a resume queues nothing again"
-    assert len(told.trials) == 3
+    assert [trial.user_attrs["warm_start"] for trial in optuna_study.trials] == [
+        "old, trial 0",
+        "no such rate",
+        "old, trial 4",
+    ]
+    assert warm_start.begin(optuna_study, study, found) == 0, "a resume queues nothing again"
+    assert len(optuna_study.trials) == 3
 
 
 def test_no_more_is_queued_than_the_study_has_room_for():
-    study = study_file(space=SPACE, trials=2, warm_start={"designs": ["fastv"], "most": 5})
-    found = [warm.Origin(str(n), {"budget": 0.1 * n}, None) for n in range(1, 6)]
-    told = new_store()
-    assert warm.begin(told, study, found) == 2
+    study = study_file(space=SPACE, trials=2, warm_start={"designs": ["fastv"], "max_searches": 5})
+    found = [warm_start.Origin(str(n), {"budget": 0.1 * n}, None) for n in range(1, 6)]
+    optuna_study = new_store()
+    assert warm_start.begin(optuna_study, study, found) == 2
 
 
 def test_designs_give_the_compute_their_authors_published(tmp_path):
     study = study_file(space=SPACE, warm_start={"designs": ["fastv", "visionzip"]})
-    found = warm.origins(study, tmp_path, FACTS)
+    found = warm_start.origins(study, tmp_path, FACTS)
     assert {origin.name.split(" at ")[0] for origin in found} == {"fastv", "visionzip"}
     for origin in found:
         assert origin.fields == {"budget": pytest.approx(origin.fields["budget"])}
@@ -74,11 +78,14 @@ def test_operator_files_give_their_searchs_settings_or_their_compute(tmp_path):
     found = found.model_copy(update={"provenance": {"search": {"budget": 0.3, "learning_rate": 0.2}}})
     paths = [str(one.save(tmp_path / f"{name}.json")) for name, one in (("plain", plain), ("found", found))]
     study = study_file(space=SPACE, warm_start={"operators": paths, "parameters": True})
-    origins = warm.origins(study, tmp_path, FACTS)
+    origins = warm_start.origins(study, tmp_path, FACTS)
     assert list(origins[0].fields) == ["budget"]
     assert origins[1].fields == {"budget": 0.3, "learning_rate": 0.2}
-    assert [OperatorSpec.from_json(text).sites for text in warm.starts(study, origins)] == [plain.sites, found.sites]
-    assert warm.starts(study_file(space=SPACE), origins) == ()
+    assert [OperatorSpec.from_json(text).sites for text in warm_start.starts(study, origins)] == [
+        plain.sites,
+        found.sites,
+    ]
+    assert warm_start.starts(study_file(space=SPACE), origins) == ()
 
 
 @pytest.mark.parametrize(
@@ -104,7 +111,7 @@ def test_bad_plans():
     with pytest.raises(EosError, match=r"unknown key 'warm_start.desings'; did you mean 'designs'"):
         study_file(warm_start={"desings": ["fastv"]})
     with pytest.raises(EosError, match="a design is a budget to start with"):
-        warm.check(study_file(space={"seed": {"int": [0, 9]}}, warm_start={"designs": ["fastv"]}), None)
+        warm_start.check(study_file(space={"seed": {"int": [0, 9]}}, warm_start={"designs": ["fastv"]}), None)
 
 
 @pytest.mark.parametrize("steered", [False, True])
@@ -116,7 +123,7 @@ def test_parameters_deploy_to_the_operator_they_come_from(steered):
         SiteSpec(
             layer=0,
             keep=120,
-            selector="cover",
+            selector="diverse_topk",
             score={"vision": 0.6, "norm": 0.2},
             probe=tuple([0.1] * 60),
             steering=Steering.of(*matrices) if steered else None,
@@ -131,7 +138,7 @@ def test_parameters_deploy_to_the_operator_they_come_from(steered):
     found = parameters_of(operator, config, TARGET, 60, usual)
     assert found is not None
     parameters = Parameters(config, TARGET, 60)
-    parameters.usual.copy_(usual)
+    parameters.mean_question.copy_(usual)
     for name, value in parameters.named_parameters():
         value.data.copy_(found[name])
     again = to_operator(parameters, (120, 30), TARGET, "again")
@@ -158,7 +165,7 @@ def test_parameters_deploy_to_the_operator_they_come_from(steered):
 @pytest.mark.parametrize("rank", [1, 3, 8])
 def test_steering_is_taken_over_up_to_the_rank_of_the_search(rank):
     matrices = torch.randn(2, rank, 60, generator=torch.Generator().manual_seed(rank))
-    site = {"selector": "cover", "probe": tuple([0.1] * 60), "steering": Steering.of(*matrices)}
+    site = {"selector": "diverse_topk", "probe": tuple([0.1] * 60), "steering": Steering.of(*matrices)}
     operator, config = searched(50, **site), SearchConfig(layers=(0,))
     found = parameters_of(operator, config, TARGET, 60)
     assert found is not None
@@ -167,27 +174,27 @@ def test_steering_is_taken_over_up_to_the_rank_of_the_search(rank):
         value.data.copy_(found[name])
     (again,) = to_operator(parameters, (50,), TARGET, "again").sites
     read, turn = again.steering.tensors()
-    told, turned = operator.sites[0].steering.tensors()
-    assert torch.equal(read[:rank], told)
+    optuna_study, turned = operator.sites[0].steering.tensors()
+    assert torch.equal(read[:rank], optuna_study)
     assert not turn[rank:].any()
     scale = again.probe[0] / 0.1
     torch.testing.assert_close(turn[:rank], scale * turned, rtol=2e-3, atol=1e-4)
-    for config in (SearchConfig(layers=(0,), steer=rank - 1), SearchConfig(layers=(0,), probe=False)):
+    for config in (SearchConfig(layers=(0,), steering_rank=rank - 1), SearchConfig(layers=(0,), probe=False)):
         assert parameters_of(operator, config, TARGET, 60) is None
 
 
 @pytest.mark.parametrize(
     "operator",
     [
-        searched(50, selector="cover", similarity="keys"),
+        searched(50, selector="diverse_topk", similarity="keys"),
         searched(50, selector="score"),
         searched(50, selector="grid", score={}),
         OperatorSpec(target=TARGET, sites=(SiteSpec(layer=3, keep=9, score={"norm": 1.0}),)),
         OperatorSpec(target=TARGET.model_copy(update={"layers": 9}), sites=searched(50).sites),
         OperatorSpec(target=TARGET),
-        searched(50, selector="cover", important=3),
-        searched(50, selector="cover", probe=(0.1,) * 64, steering=Steering.of(*torch.ones(2, 9, 64))),
-        searched(50, selector="cover", score={"last_text": 1.0}),
+        searched(50, selector="diverse_topk", important=3),
+        searched(50, selector="diverse_topk", probe=(0.1,) * 64, steering=Steering.of(*torch.ones(2, 9, 64))),
+        searched(50, selector="diverse_topk", score={"last_text": 1.0}),
     ],
 )
 def test_operators_no_search_can_start_from(operator):
@@ -195,14 +202,16 @@ def test_operators_no_search_can_start_from(operator):
 
 
 def test_a_search_starts_from_the_operator_nearest_to_its_budget():
-    operators = [searched(keep, selector="cover", spread=float(keep)) for keep in (20, 80)] + [searched(50)]
+    operators = [searched(keep, selector="diverse_topk", spread=float(keep)) for keep in (20, 80)] + [searched(50)]
     workload = engine_fakes.load("fake", "scenes")
     for budget, spread in ((0.05, 10.0), (0.3, 10.0)):
         found = nearest(texts(operators), SearchConfig(budget=budget), workload)
         assert found is not None
         assert float(found["spread"]) == spread
     low = nearest(
-        texts([searched(k, selector="cover", spread=k / 100) for k in (20, 400)]), SearchConfig(budget=0.7), workload
+        texts([searched(k, selector="diverse_topk", spread=k / 100) for k in (20, 400)]),
+        SearchConfig(budget=0.7),
+        workload,
     )
     assert low is not None
     assert float(low["spread"]) == pytest.approx(4.0)
@@ -217,9 +226,9 @@ def test_a_study_that_begins_with_anothers_front(tmp_path):
     common = {"space": SPACE, "concurrent": 1, "final": final, "sampler": "random"}
     first = Study(study_file(name="old", trials=3, **common), runs=tmp_path, console=quiet, functions=fakes.FUNCTIONS)
     first.run()
-    with store.open_store(first.folder, create=False) as told:
-        wanted = [trial.params for trial in store.front(told)]
-    plan = {"studies": "old", "most": 9}
+    with store.open_store(first.folder, create=False) as optuna_study:
+        wanted = [trial.params for trial in store.front(optuna_study)]
+    plan = {"studies": "old", "max_searches": 9}
     second = Study(
         study_file(name="new", trials=4, warm_start=plan, **common),
         runs=tmp_path,
@@ -227,8 +236,8 @@ def test_a_study_that_begins_with_anothers_front(tmp_path):
         functions=fakes.FUNCTIONS,
     )
     second.run()
-    with store.open_store(second.folder, create=False) as told:
-        trials = told.trials
+    with store.open_store(second.folder, create=False) as optuna_study:
+        trials = optuna_study.trials
     assert [trial.params for trial in trials[: len(wanted)]] == wanted
     assert trials[0].user_attrs["warm_start"].startswith("old, trial ")
     assert {trial.state for trial in trials} == {TrialState.COMPLETE}

@@ -8,7 +8,7 @@ import torch
 from engine_fakes import TARGET, study_file
 
 from eos_platform.engine.store import optuna_store as store
-from eos_platform.engine.strategy import warm_start as warm
+from eos_platform.engine.strategy import warm_start
 from eos_platform.engine.strategy.start_from import parameters_of
 from eos_platform.operators.spec import OperatorSpec, SiteSpec, Steering, Support, Transfer
 from eos_platform.search.config import SearchConfig
@@ -17,13 +17,13 @@ SPACE = {"budget": {"float": [0.05, 0.9]}, "learning_rate": {"float": [0.01, 0.4
 
 
 def queued(trials, most=None, budgets=range(1, 9)):
-    plan = {"designs": ["fastv"]} | ({"most": most} if most else {})
+    plan = {"designs": ["fastv"]} | ({"max_searches": most} if most else {})
     study = study_file(space=SPACE, trials=trials, warm_start=plan)
-    told = optuna.create_study(directions=store.DIRECTIONS)
-    found = [warm.Origin(f"at {n}", {"budget": n / 10}, None) for n in budgets]
-    count = warm.begin(told, study, found)
-    assert count == len(told.trials)
-    return [round(10 * trial.system_attrs["fixed_params"]["budget"]) for trial in told.trials]
+    optuna_study = optuna.create_study(directions=store.DIRECTIONS)
+    found = [warm_start.Origin(f"at {n}", {"budget": n / 10}, None) for n in budgets]
+    count = warm_start.begin(optuna_study, study, found)
+    assert count == len(optuna_study.trials)
+    return [round(10 * trial.system_attrs["fixed_params"]["budget"]) for trial in optuna_study.trials]
 
 
 @pytest.mark.parametrize(
@@ -44,15 +44,15 @@ def test_order_of_arrival_does_not_matter_where_some_are_left_out():
 
 
 def test_what_waits_and_what_is_done_takes_room():
-    study = study_file(space=SPACE, trials=4, warm_start={"designs": ["fastv"], "most": 9})
-    told = optuna.create_study(directions=store.DIRECTIONS)
-    told.enqueue_trial({"budget": 0.11})
-    told.add_trial(optuna.trial.create_trial(state=optuna.trial.TrialState.COMPLETE, values=[0.5, 0.2]))
-    found = [warm.Origin(f"at {n}", {"budget": n / 10}, None) for n in range(1, 9)]
-    assert warm.begin(told, study, found) == 2
+    study = study_file(space=SPACE, trials=4, warm_start={"designs": ["fastv"], "max_searches": 9})
+    optuna_study = optuna.create_study(directions=store.DIRECTIONS)
+    optuna_study.enqueue_trial({"budget": 0.11})
+    optuna_study.add_trial(optuna.trial.create_trial(state=optuna.trial.TrialState.COMPLETE, values=[0.5, 0.2]))
+    found = [warm_start.Origin(f"at {n}", {"budget": n / 10}, None) for n in range(1, 9)]
+    assert warm_start.begin(optuna_study, study, found) == 2
 
 
-GOOD = {"layer": 0, "keep": 120, "selector": "cover", "score": {"vision": 0.6}}
+GOOD = {"layer": 0, "keep": 120, "selector": "diverse_topk", "score": {"vision": 0.6}}
 LATER = {"layer": 5, "keep": 30, "score": {"last_text": 0.9}}
 NEAREST = Support(kind="nearest", size=4)
 
@@ -100,7 +100,7 @@ def test_what_a_search_can_learn(site, config, possible):
 
 def test_the_second_site_always_goes_by_score():
     assert learned(GOOD, LATER) is not None
-    assert learned(GOOD, LATER | {"selector": "cover"}) is None
+    assert learned(GOOD, LATER | {"selector": "diverse_topk"}) is None
     by_score = SearchConfig(layers=(0, 5), selector="score")
     assert learned(GOOD | {"selector": "score"}, LATER, config=by_score) is not None
 

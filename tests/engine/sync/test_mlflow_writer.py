@@ -9,7 +9,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
 from eos_platform.engine.sync import mlflow_writer as module
-from eos_platform.engine.sync.mlflow_writer import Mirror
+from eos_platform.engine.sync.mlflow_writer import MlflowWriter
 from eos_platform.tracking.rows import TrialRow
 
 
@@ -17,7 +17,7 @@ class FakeRecorder:
     """Notes what it is told; ``down`` and it raises."""
 
     def __init__(self):
-        self.down, self.told, self.made = False, [], {}
+        self.down, self.calls, self.made = False, [], {}
         self.client = SimpleNamespace(log_batch=self._log)
 
     def _up(self):
@@ -31,16 +31,16 @@ class FakeRecorder:
     def start_trial(self, row):
         self._up()
         self.made[row.number] = f"run-{row.number}"
-        self.told.append(("start", row.number))
+        self.calls.append(("start", row.number))
         return self.made[row.number]
 
     def _log(self, run, metrics):
         self._up()
-        self.told.append(("curves", run, [(metric.key, metric.step) for metric in metrics]))
+        self.calls.append(("curves", run, [(metric.key, metric.step) for metric in metrics]))
 
     def finish_trial(self, run, row, trace, kept):
         self._up()
-        self.told.append(("finish", run, row.state, trace))
+        self.calls.append(("finish", run, row.state, trace))
 
     def mark_front(self, numbers):
         self._up()
@@ -59,14 +59,14 @@ def row(state="running", number=3):
 
 def test_reports_that_come_together_go_out_together(recorder, monkeypatch):
     monkeypatch.setattr(module, "PAUSE", 30.0)  # until the end of the trial
-    with Mirror(recorder) as mirror:
-        mirror.start(row())
-        assert mirror.run_of(3, 30.0) == "run-3"
+    with MlflowWriter(recorder) as mlflow_writer:
+        mlflow_writer.start(row())
+        assert mlflow_writer.run_of(3, 30.0) == "run-3"
         for step in range(1, 5):
-            mirror.curves(3, step, {"loss": 1.0})
-        mirror.finish(row("complete"), None, front=[3])
+            mlflow_writer.curves(3, step, {"loss": 1.0})
+        mlflow_writer.finish(row("complete"), None, front=[3])
     assert recorder.front == [3]
-    assert recorder.told == [
+    assert recorder.calls == [
         ("start", 3),
         ("curves", "run-3", [("search/loss", step) for step in range(1, 5)]),
         ("finish", "run-3", "complete", None),
@@ -76,16 +76,16 @@ def test_reports_that_come_together_go_out_together(recorder, monkeypatch):
 def test_a_server_that_is_away_misses_nothing(recorder):
     said = []
     recorder.down = True
-    with Mirror(recorder, said.append) as mirror:
+    with MlflowWriter(recorder, said.append) as mlflow_writer:
         begun = time.monotonic()
-        mirror.start(row())
+        mlflow_writer.start(row())
         for step in range(1, 4):
-            mirror.curves(3, step, {"loss": 1.0})
-        mirror.finish(row("failed"), "Traceback")
-        assert mirror.run_of(3, 30.0) is None
+            mlflow_writer.curves(3, step, {"loss": 1.0})
+        mlflow_writer.finish(row("failed"), "Traceback")
+        assert mlflow_writer.run_of(3, 30.0) is None
         assert time.monotonic() - begun < 20  # a search does not wait for it
         recorder.down = False
-    assert recorder.told == [
+    assert recorder.calls == [
         ("start", 3),
         ("curves", "run-3", [("search/loss", step) for step in range(1, 4)]),
         ("finish", "run-3", "failed", "Traceback"),
@@ -107,10 +107,10 @@ def test_a_run_made_by_a_server_that_went_before_it_said_so_is_taken(recorder):
         return found
 
     recorder.start_trial = start
-    with Mirror(recorder) as mirror:
-        mirror.start(row())
-        mirror.finish(row("complete"))
-    assert [told[0] for told in recorder.told] == ["start", "finish"]
+    with MlflowWriter(recorder) as mlflow_writer:
+        mlflow_writer.start(row())
+        mlflow_writer.finish(row("complete"))
+    assert [calls[0] for calls in recorder.calls] == ["start", "finish"]
 
 
 def test_a_run_that_somebody_deleted_is_no_outage(recorder):
@@ -122,16 +122,16 @@ def test_a_run_that_somebody_deleted_is_no_outage(recorder):
         real(run, metrics)
 
     recorder.client.log_batch = log
-    with Mirror(recorder, said.append) as mirror:
+    with MlflowWriter(recorder, said.append) as mlflow_writer:
         for number in (3, 4):
-            mirror.start(row(number=number))
-            mirror.curves(number, 1, {"loss": 1.0})
-        assert mirror.run_of(4) == "run-4"
+            mlflow_writer.start(row(number=number))
+            mlflow_writer.curves(number, 1, {"loss": 1.0})
+        assert mlflow_writer.run_of(4) == "run-4"
     assert said == [
         "trial 3 cannot be written to MLflow (MlflowException: The run run-3 must be in the 'active' state)"
     ]
-    assert mirror.run_of(3) is None, "the study's end makes another"
-    assert ("curves", "run-4", [("search/loss", 1)]) in recorder.told
+    assert mlflow_writer.run_of(3) is None, "the study's end makes another"
+    assert ("curves", "run-4", [("search/loss", 1)]) in recorder.calls
 
 
 def test_a_run_that_cannot_be_written_stands_in_no_other_ones_way(recorder):
@@ -143,13 +143,13 @@ def test_a_run_that_cannot_be_written_stands_in_no_other_ones_way(recorder):
         return real(given)
 
     recorder.start_trial = start
-    with Mirror(recorder, said.append) as mirror:
+    with MlflowWriter(recorder, said.append) as mlflow_writer:
         for number in (3, 4):
-            mirror.start(row(number=number))
-            mirror.curves(number, 1, {"loss": 1.0})
-            mirror.finish(row("complete", number))
-        assert mirror.run_of(3) is None
-    assert [told[0] for told in recorder.told] == ["start", "curves", "finish"]
+            mlflow_writer.start(row(number=number))
+            mlflow_writer.curves(number, 1, {"loss": 1.0})
+            mlflow_writer.finish(row("complete", number))
+        assert mlflow_writer.run_of(3) is None
+    assert [calls[0] for calls in recorder.calls] == ["start", "curves", "finish"]
     assert said == ["trial 3 cannot be written to MLflow (TypeError: no such thing)"]
 
 
@@ -163,12 +163,12 @@ def test_a_server_that_stays_away_is_given_up_and_nothing_is_written_later(recor
         return real(given)
 
     recorder.start_trial = slow
-    with Mirror(recorder) as mirror:
+    with MlflowWriter(recorder) as mlflow_writer:
         for number in (3, 4, 5):
-            mirror.start(row(number=number))
+            mlflow_writer.start(row(number=number))
         assert asked.wait(30)
-    told = list(recorder.told)
-    assert told == [("start", 3)], "what it was asked already is waited for, no more is asked"
+    calls = list(recorder.calls)
+    assert calls == [("start", 3)], "what it was asked already is waited for, no more is asked"
     time.sleep(0.3)
-    assert recorder.told == told
+    assert recorder.calls == calls
     assert not any(thread.name == "mlflow" for thread in threading.enumerate())

@@ -11,7 +11,7 @@ from eos_platform.engine.status import row_of
 from eos_platform.engine.store import optuna_store as store
 from eos_platform.engine.store import snapshots
 from eos_platform.engine.strategy.searcher import StudySearcher
-from eos_platform.engine.sync import reconcile as agree
+from eos_platform.engine.sync import reconcile
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.tracking.recorder import Recorder
 
@@ -26,21 +26,21 @@ WELL = {
 
 
 @pytest.fixture
-def told(folder, empty_mlflow):
+def optuna_study(folder, empty_mlflow):
     (folder.runs / "mlflow.db").write_bytes(empty_mlflow.read_bytes())
     with store.open_store(folder, create=True) as study:
         yield study
 
 
 @pytest.fixture
-def recorder(folder, told):
-    return Recorder(folder.mlflow_uri, folder.study.name, told.user_attrs[store.UID], folder.mlflow_artifacts)
+def recorder(folder, optuna_study):
+    return Recorder(folder.mlflow_uri, folder.study.name, optuna_study.user_attrs[store.UID], folder.mlflow_artifacts)
 
 
 @pytest.fixture
-def killed(folder, told, recorder):
+def killed(folder, optuna_study, recorder):
     """What a driver left: a trial that ended and was never written, one under way, one without a run."""
-    searcher = StudySearcher(told, study_file().space, study_file().search)
+    searcher = StudySearcher(optuna_study, study_file().space, study_file().search)
     configs = [searcher.suggest(name) for name in ("ended", "running", "bare")]
     for name in ("ended", "running"):
         frozen = searcher.frozen(name)
@@ -63,43 +63,43 @@ def snapshot(folder, trials):
     path.write_text(json.dumps({"trial_data": data, "stats": {}}))
 
 
-def test_what_a_killed_driver_left_is_found_and_mended(folder, told, recorder, killed):
-    before = "\n".join(agree.differences(folder, told))
+def test_what_a_killed_driver_left_is_found_and_mended(folder, optuna_study, recorder, killed):
+    before = "\n".join(reconcile.differences(folder, optuna_study))
     assert "optuna: trial 1 is RUNNING" in before
     assert "mlflow: trial 0: status is RUNNING, not FINISHED" in before
     assert "mlflow: trial 2 has 0 runs" in before
     assert "ray: trial 0 is RUNNING" in before
     assert "the study run 'tiny' is RUNNING" in before
 
-    assert agree.mend(folder, told, recorder) == 2
+    assert reconcile.repair(folder, optuna_study, recorder) == 2
     recorder.close("KILLED")
-    assert agree.differences(folder, told) == []
-    states = [trial.state for trial in told.trials]
+    assert reconcile.differences(folder, optuna_study) == []
+    states = [trial.state for trial in optuna_study.trials]
     assert states == [TrialState.COMPLETE, TrialState.FAIL, TrialState.FAIL, TrialState.WAITING, TrialState.WAITING]
     assert {one.status for one in snapshots.read(folder.storage).values()} == {"TERMINATED", "ERROR"}
     # the run made after its trial had ended is joined by the study
-    assert store.run_id(told, told.trials[2]) == recorder.trial_runs()[2].info.run_id
+    assert store.run_id(optuna_study, optuna_study.trials[2]) == recorder.trial_runs()[2].info.run_id
 
-    assert agree.mend(folder, told, recorder) == 0, "once is enough"
-    assert len(told.trials) == 5
+    assert reconcile.repair(folder, optuna_study, recorder) == 0, "once is enough"
+    assert len(optuna_study.trials) == 5
 
 
-def test_a_run_made_twice_is_the_trials_once(folder, told, recorder, killed):
-    mine = store.run_id(told, told.trials[0])
-    recorder.start_trial(row_of(folder.study, told.trials[0]))
-    agree.mend(folder, told, recorder)
+def test_a_run_made_twice_is_the_trials_once(folder, optuna_study, recorder, killed):
+    mine = store.run_id(optuna_study, optuna_study.trials[0])
+    recorder.start_trial(row_of(folder.study, optuna_study.trials[0]))
+    reconcile.repair(folder, optuna_study, recorder)
     assert recorder.trial_runs()[0].info.run_id == mine
 
 
-def test_a_run_whose_driver_died_before_its_parameters(folder, told, recorder, killed):
+def test_a_run_whose_driver_died_before_its_parameters(folder, optuna_study, recorder, killed):
     run = MlflowClient(folder.mlflow_uri).create_run(
         recorder.experiment.experiment_id,
         tags={"eos.study_uid": recorder.uid, "eos.kind": "trial", "eos.trial": "2", "eos.ray_trial_id": "bare"},
     )
-    agree.mend(folder, told, recorder)
+    reconcile.repair(folder, optuna_study, recorder)
     assert recorder.trial_runs()[2].info.run_id == run.info.run_id
     recorder.close("KILLED")
-    assert agree.differences(folder, told) == []
+    assert reconcile.differences(folder, optuna_study) == []
 
 
 @pytest.mark.parametrize(
@@ -111,16 +111,16 @@ def test_a_run_whose_driver_died_before_its_parameters(folder, told, recorder, k
         (lambda client, run: client.delete_run(run), "trial 0 has 0 runs"),
     ],
 )
-def test_any_difference_is_seen(folder, told, recorder, killed, change, says):
-    agree.mend(folder, told, recorder)
-    change(recorder.client, store.run_id(told, told.trials[0]))
-    assert any(says in line for line in agree.differences(folder, told))
+def test_any_difference_is_seen(folder, optuna_study, recorder, killed, change, says):
+    reconcile.repair(folder, optuna_study, recorder)
+    change(recorder.client, store.run_id(optuna_study, optuna_study.trials[0]))
+    assert any(says in line for line in reconcile.differences(folder, optuna_study))
 
 
-def test_a_trial_of_ray_alone_is_seen(folder, told, recorder, killed):
+def test_a_trial_of_ray_alone_is_seen(folder, optuna_study, recorder, killed):
     snapshot_of = folder.storage / "tune-2"
     snapshot_of.mkdir()
     entry = {"trial_id": "stray", "status": "TERMINATED", "config": {"number": 9}}
     (snapshot_of / "experiment_state-1.json").write_text(json.dumps({"trial_data": [[json.dumps(entry), "{}"]]}))
-    agree.mend(folder, told, recorder)
-    assert "ray: trial stray (number 9), which Optuna does not have" in agree.differences(folder, told)
+    reconcile.repair(folder, optuna_study, recorder)
+    assert "ray: trial stray (number 9), which Optuna does not have" in reconcile.differences(folder, optuna_study)

@@ -47,7 +47,7 @@ class VipLlava(Family):
         side = config.vision_config.image_size // config.vision_config.patch_size
         return side, side
 
-    def alone(self, parts: Parts, call: Call) -> bool:
+    def single_image(self, parts: Parts, call: Call) -> bool:
         """As many images as prompts."""
         prompts = call["inputs_embeds"] if call.get("input_ids") is None else call["input_ids"]
         images = call["pixel_values"] if call.get("pixel_values") is not None else encoded(call)

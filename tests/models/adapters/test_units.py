@@ -16,15 +16,15 @@ from eos_platform.models.conformance.subjects import built
 from eos_platform.models.conformance.zoo import SAMPLES, prompts
 from eos_platform.models.decoding.cache import cache_of
 from eos_platform.models.runtime.attach import attach, attached
-from eos_platform.models.runtime.image_call import shapes_tell
-from eos_platform.models.runtime.visual_spans import Piece, Unit, share_out
+from eos_platform.models.runtime.image_call import trust_shapes
+from eos_platform.models.runtime.visual_spans import MediaItem, Unit, share_out
 from eos_platform.operators.spec import OperatorSpec, SiteSpec, Target
 
 POINTS = ((336, 672), (672, 336), (672, 672), (1008, 336), (336, 1008))
 
 
 def test_pieces_go_to_the_prompts_that_have_room_for_them() -> None:
-    small, large = Piece(((2, 2),)), Piece(((3, 3), (2, 5)), rest=1)
+    small, large = MediaItem(((2, 2),)), MediaItem(((3, 3), (2, 5)), rest=1)
     units = share_out([small, large, small], [24, 0, 4])
     assert units.groups == (
         ((2, 2), (Unit(0, 0, 0), Unit(2, 0, 2))),
@@ -36,11 +36,11 @@ def test_pieces_go_to_the_prompts_that_have_room_for_them() -> None:
 @pytest.mark.parametrize(("device", "prompts", "told"), [("cpu", 1, False), ("meta", 1, True), ("meta", 2, False)])
 def test_shapes_are_believed_of_one_prompt_on_a_device(device: str, prompts: int, told: bool) -> None:
     """Two images with two prompts may both be the first one's."""
-    assert shapes_tell(torch.zeros(prompts, 9, dtype=torch.bool, device=device)) is told
+    assert trust_shapes(torch.zeros(prompts, 9, dtype=torch.bool, device=device)) is told
 
 
 def test_beams_share_pieces_that_came_once_or_bring_their_own() -> None:
-    piece = Piece(((2, 2),))
+    piece = MediaItem(((2, 2),))
     once = share_out([piece, piece], [4, 4, 4, 4])
     assert once.groups == (((2, 2), (Unit(0, 0, 0), Unit(1, 0, 0), Unit(2, 0, 1), Unit(3, 0, 1))),)
     each = share_out([piece] * 4, [4, 4, 4, 4])
@@ -50,7 +50,7 @@ def test_beams_share_pieces_that_came_once_or_bring_their_own() -> None:
 @pytest.mark.parametrize("counts", [[5], [4, 3], [3, 5]])
 def test_pieces_that_do_not_fill_the_prompts_are_refused(counts: list[int]) -> None:
     with pytest.raises(EosError, match="places"):
-        share_out([Piece(((2, 2),)), Piece(((2, 2),))], counts)
+        share_out([MediaItem(((2, 2),)), MediaItem(((2, 2),))], counts)
 
 
 @pytest.mark.parametrize("size", [(480, 640), (900, 300), (672, 672), (200, 1000), (333, 500)])
@@ -105,7 +105,7 @@ def test_shares_hold_for_every_size_of_picture() -> None:
 
 
 def test_the_prompt_that_is_not_filled_is_named() -> None:
-    small, large = Piece(((2, 2),)), Piece(((2, 3),), rest=1)
+    small, large = MediaItem(((2, 2),)), MediaItem(((2, 3),), rest=1)
     assert (small.tokens, large.tokens) == (4, 7)
     with pytest.raises(EosError, match=r"do not fill the 7 places of prompt 2$"):
         share_out([small, small, small, large], [4, 7, 8])
@@ -117,13 +117,13 @@ def test_the_prompt_that_is_not_filled_is_named() -> None:
 @pytest.mark.parametrize(
     ("pieces", "counts", "plain"),
     [
-        ([Piece(((2, 2),))] * 2, [4, 4], True),
-        ([Piece(((2, 2),))], [4], True),
-        ([Piece(((2, 2),))] * 2, [8], False),
-        ([Piece(((2, 2),)), Piece(((1, 4),))], [4, 4], False),
-        ([Piece(((2, 2),), rest=1)], [5], False),
-        ([Piece(((2, 2),))], [4, 0], False),
+        ([MediaItem(((2, 2),))] * 2, [4, 4], True),
+        ([MediaItem(((2, 2),))], [4], True),
+        ([MediaItem(((2, 2),))] * 2, [8], False),
+        ([MediaItem(((2, 2),)), MediaItem(((1, 4),))], [4, 4], False),
+        ([MediaItem(((2, 2),), rest=1)], [5], False),
+        ([MediaItem(((2, 2),))], [4, 0], False),
     ],
 )
-def test_plain_is_one_unit_a_prompt_and_nothing_else(pieces: list[Piece], counts: list[int], plain: bool) -> None:
+def test_plain_is_one_unit_a_prompt_and_nothing_else(pieces: list[MediaItem], counts: list[int], plain: bool) -> None:
     assert share_out(pieces, counts).plain is plain

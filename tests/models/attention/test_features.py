@@ -206,21 +206,21 @@ def test_what_is_read_in_the_tower(small: Any, feature_layer: int) -> None:
     vision_model = model.model.vision_tower
     with torch.no_grad():
         output = vision_model(inputs["pixel_values"], output_attentions=True, output_hidden_states=True)
-        _, sight = encode_images(model, inputs["pixel_values"], None, ("vision", "next_vision", "keys"))
+        _, vision = encode_images(model, inputs["pixel_values"], None, ("vision", "next_vision", "keys"))
     blocks = vision_model.encoder.layers
     used = len(blocks) + 1 + feature_layer
-    assert torch.allclose(sight.told["vision"], output.attentions[used - 1][:, :, 0, 1:].mean(1), atol=1e-6)
+    assert torch.allclose(vision.features["vision"], output.attentions[used - 1][:, :, 0, 1:].mean(1), atol=1e-6)
     own = blocks[used - 1]
     key = own.self_attn.k_proj(own.layer_norm1(output.hidden_states[used - 1]))[:, 1:]
     expected = sum(key[..., start : start + 8] for start in range(0, 32, 8)) / 4
-    assert torch.allclose(sight.told["keys"], expected, atol=1e-5)
+    assert torch.allclose(vision.features["keys"], expected, atol=1e-5)
     number = min(used, len(blocks) - 1)
     block, x = blocks[number], output.hidden_states[number]
     normed = block.layer_norm1(x)
     query, key = block.self_attn.q_proj(normed), block.self_attn.k_proj(normed)
     weights = (query @ key.mT / 32**0.5).softmax(-1)
-    assert torch.allclose(sight.told["next_vision"], weights[:, 0, 1:], atol=1e-6)
-    assert sight.seen is None
+    assert torch.allclose(vision.features["next_vision"], weights[:, 0, 1:], atol=1e-6)
+    assert vision.seen is None
 
 
 def test_whole_calls_read_the_same(small: Any, model: Any, asked: list[Given], wider: OperatorSpec) -> None:

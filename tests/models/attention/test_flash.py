@@ -23,7 +23,7 @@ from eos_platform.operators.spec import OperatorSpec, SiteSpec
 
 FAMILIES = ("LLaVA-1.5", "LLaVA-NeXT", "Qwen2.5-VL", "SmolVLM")
 OTHERS = ("LLaVA-OneVision", "Qwen2-VL", "Qwen3-VL", "Idefics3", "InternVL")
-NAMES = ("prune", "prune at 0", "merge at 0", "pool", "many", "two at 2", "renumber", "renumber at 0", "withdraw")
+NAMES = ("prune", "prune at 0", "merge at 0", "pool", "many", "two at 2", "renumber", "renumber at 0", "drop_all")
 # positions of several axes are never renumbered
 CASES = [(family, name) for family in FAMILIES for name in NAMES if "Qwen" not in family or "renumber" not in name]
 

@@ -21,10 +21,10 @@ from eos_platform.operators.spec import OperatorSpec, SiteSpec
 
 
 def refused(model: Any, operator: OperatorSpec, *words: str) -> None:
-    with pytest.raises(EosError) as told, attached(model, operator):
+    with pytest.raises(EosError) as raised, attached(model, operator):
         pass
     for word in (*words, "attn_implementation='sdpa'"):
-        assert word in str(told.value)
+        assert word in str(raised.value)
 
 
 def test_sizes_in_the_tower_are_refused() -> None:
@@ -74,8 +74,8 @@ def test_a_change_of_attention_under_an_operator_is_refused(name: str, kinds: tu
 def test_relaxed_sites_are_refused() -> None:
     model, row = flash("LLaVA-1.5"), torch.ones(1, 36, dtype=torch.bool)
     layout = Layout(torch.arange(36)[None], row, torch.tensor([35]), row)
-    told = pytest.raises(EosError, match=r"'flash_attention_2' is not supported by a search.*'sdpa'")
-    with told, relaxed(model, [], layout, temperature=1.0, hard=False):
+    raised = pytest.raises(EosError, match=r"'flash_attention_2' is not supported by a search.*'sdpa'")
+    with raised, relaxed(model, [], layout, temperature=1.0, hard=False):
         pass
 
 

@@ -8,7 +8,7 @@ import torch
 
 from eos_platform.common.errors import EosError
 from eos_platform.models.attention.queries import (
-    Sequence,
+    AttentionInputs,
     attention_rows,
     layer_features,
     layer_keys,
@@ -51,7 +51,7 @@ def sequence_of(**changes):
         "text_bk": TEXT,
         "last_b": torch.tensor([6, 8]),
     }
-    return Sequence(**(values | changes))
+    return AttentionInputs(**(values | changes))
 
 
 def turned(x, sequence, row, place):

@@ -37,12 +37,12 @@ def test_numbers_come_back_within_half_a_step_of_their_row(tmp_path: Path) -> No
     assert (found["conv.weight"][3] == 0).all()
 
 
-def _saved(path: Path, change: object = None, told: dict[str, str] | None = None) -> Path:
+def _saved(path: Path, change: object = None, reported: dict[str, str] | None = None) -> Path:
     (path / "first").write_bytes(packed(weights()))
     tensors = load_file(path / "first")
     if callable(change):
         change(tensors)
-    save_file(tensors, path / PACKED, FORMAT if told is None else told)
+    save_file(tensors, path / PACKED, FORMAT if reported is None else reported)
     return path / PACKED
 
 
@@ -70,9 +70,9 @@ def test_what_the_format_does_not_allow_is_refused(change: object, words: str, t
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:
-    for told in ({}, {**FORMAT, "version": "2"}):
+    for reported in ({}, {**FORMAT, "version": "2"}):
         with pytest.raises(EosError, match="its metadata must say"):
-            unpacked(_saved(tmp_path, told=told))
+            unpacked(_saved(tmp_path, reported=reported))
     (tmp_path / PACKED).write_bytes(packed(weights())[:-20])
     with pytest.raises(EosError, match="no safetensors file"):
         unpacked(tmp_path / PACKED)
@@ -132,14 +132,14 @@ def test_all_bundled_weights_together_are_small_and_folders_are_whole() -> None:
         )
 
 
-@pytest.mark.parametrize("name", [name for name, told in bundled.MODELS.items() if told.task == "scenes-v2"])
+@pytest.mark.parametrize("name", [name for name, reported in bundled.MODELS.items() if reported.task == "scenes-v2"])
 def test_transformers_alone_loads_a_bundled_model(name: str) -> None:
     from transformers import AutoModelForImageTextToText
 
-    model, told = AutoModelForImageTextToText.from_pretrained(
+    model, reported = AutoModelForImageTextToText.from_pretrained(
         bundled.folder(name), output_loading_info=True, local_files_only=True
     )
-    assert not any(told[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    assert not any(reported[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
     assert all(parameter.isfinite().all() for parameter in model.parameters())
     assert 2e6 < sum(parameter.numel() for parameter in model.parameters()) < 4e6
 

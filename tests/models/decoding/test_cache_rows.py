@@ -44,8 +44,8 @@ def test_a_cache_is_never_gone_on_from_with_another_operator() -> None:
             cache = cache_of(model(**inputs, use_cache=True))
         step = {"input_ids": torch.tensor([[5], [6]]), **with_cache(model, cache)}
         with attached(model, specs(model)["two at 2"]):
-            told = pytest.raises(EosError, match="filled with operator 'merge at 0', and 'two at 2' is attached")
-            with told:
+            raised = pytest.raises(EosError, match="filled with operator 'merge at 0', and 'two at 2' is attached")
+            with raised:
                 model(**step)
         with attached(model, operator):  # the same one, attached anew
             model(**step)

@@ -118,7 +118,7 @@ def test_what_one_layer_is_handed_is_moved_once(monkeypatch: pytest.MonkeyPatch)
 
 TOWER = SiteSpec(place="tower", layer=1, keep=20, score={"vision": 1.0}, transfer={"gamma": 1.0}, beta=1.0)
 READS = SiteSpec(
-    layer=2, keep=8, score={"vision": 1.0, "next_vision": 0.5}, similarity="keys", selector="cover", spread=0.5
+    layer=2, keep=8, score={"vision": 1.0, "next_vision": 0.5}, similarity="keys", selector="diverse_topk", spread=0.5
 )
 
 
@@ -160,11 +160,11 @@ def test_relaxed_sites_on_two_devices(where: Any, candidates: int | None) -> Non
             there = on(inputs, place)
             with torch.no_grad():
                 x_bsd = model.model.get_input_embeddings()(there["input_ids"])
-                visual_mnd, sight = encode_images(model, there["pixel_values"])
+                visual_mnd, vision = encode_images(model, there["pixel_values"])
                 image_bs = there["input_ids"] == 99
                 x_bsd = x_bsd.masked_scatter(image_bs[..., None], visual_mnd.to(x_bsd.device)).to(place)
             layout = find_layout(image_bs, there["attention_mask"].bool(), 36)
-            sight.put_into(layout)
+            vision.add_to(layout)
             call = {"inputs_embeds": x_bsd, "attention_mask": there["attention_mask"], "use_cache": False}
             with relaxed(model, sites, layout, temperature=0.3, hard=False, candidates=candidates) as trace:
                 out_bsd = model.model.language_model(**call).last_hidden_state

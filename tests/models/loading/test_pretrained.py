@@ -35,7 +35,7 @@ def loading(text):
 
 
 def unsaid(text):
-    said = {line for line, _, told in loading(text) if told}
+    said = {line for line, _, message in loading(text) if message}
     return sorted({line for line, _, _ in loading(text)} - said)
 
 
@@ -121,15 +121,15 @@ def test_no_code_of_the_folder_is_run(tmp_path, kind, auto):
     try:
         (load_model if "Model" in auto else load)(getattr(transformers, auto), place)
     except (EosError, ValueError, OSError, KeyError) as error:
-        told = error
+        message = error
     else:
-        told = None
+        message = None
     assert not mark.exists()
     if kind == "mine" and auto in ("AutoConfig", "AutoModelForImageTextToText"):
-        assert isinstance(told, EosError)
-        assert "--trust-remote-code" in str(told)
+        assert isinstance(message, EosError)
+        assert "--trust-remote-code" in str(message)
     if kind == "llava" and auto not in ("AutoImageProcessor",):
-        assert told is None
+        assert message is None
 
 
 @pytest.mark.usefixtures("_consenting")

@@ -52,9 +52,9 @@ def test_other_missing_libraries_and_folders_without_a_name_are_not_covered_up(
     shutil.copytree(folder("bundled-qwen"), place)
     for name in processors.NAMED_IN:
         if (place / name).exists():
-            told = json.loads((place / name).read_text())
-            told.pop("processor_class", None)
-            (place / name).write_text(json.dumps(told))
+            reported = json.loads((place / name).read_text())
+            reported.pop("processor_class", None)
+            (place / name).write_text(json.dumps(reported))
     with pytest.raises(ImportError, match=r"(?i)torchvision"):
         load_processor(place)
 

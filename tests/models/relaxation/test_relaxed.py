@@ -134,7 +134,7 @@ def test_refusals(small: Any, model: Any) -> None:
 
 
 @pytest.mark.parametrize("first", [0, 2])
-@pytest.mark.parametrize("selector", ["score", "cover"])
+@pytest.mark.parametrize("selector", ["score", "diverse_topk"])
 @pytest.mark.parametrize(("positions", "steered"), [("keep", False), ("renumber", False), ("keep", True)])
 def test_with_few_candidates_it_still_agrees_with_deployed(
     small: Any, model: Any, first: int, selector: str, positions: str, steered: bool

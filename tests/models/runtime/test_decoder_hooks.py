@@ -339,8 +339,8 @@ def runs_blind(model: Any, spec: OperatorSpec) -> tuple[Tensor, Layout]:
     text_bs = torch.ones(2, 75, dtype=torch.bool)
     visual_bn = torch.arange(2, 66).repeat(2, 1)
     layout = Layout(visual_bn, text_bs, visual_bn[:, 0], text_bs)
-    _, sight = encode_images(model, torch.ones(2, 3, 16, 16), spec, ("vision", "next_vision", "keys"))
-    sight.put_into(layout)
+    _, vision = encode_images(model, torch.ones(2, 3, 16, 16), spec, ("vision", "next_vision", "keys"))
+    vision.add_to(layout)
     x = torch.ones(2, 75, 64)
     body = model.model.language_model
     with reducing(model, spec, layout):

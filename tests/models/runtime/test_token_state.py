@@ -19,7 +19,7 @@ from eos_platform.models.runtime.attach import reducing
 from eos_platform.models.runtime.layout import Layout
 from eos_platform.models.runtime.prompt_state import assemble, of_layout
 from eos_platform.models.runtime.token_state import TokenState
-from eos_platform.models.runtime.visual_spans import Grid, Piece, share_out
+from eos_platform.models.runtime.visual_spans import Grid, MediaItem, share_out
 from eos_platform.operators.spec import OperatorSpec
 
 GRIDS: tuple[Grid, ...] = ((2, 3), (3, 3), (1, 4))
@@ -35,7 +35,7 @@ class Batch(NamedTuple):
     valid_bs: Tensor
 
     def state(self) -> TokenState:
-        pieces = [Piece((grid,)) for grids in self.images for grid in grids]
+        pieces = [MediaItem((grid,)) for grids in self.images for grid in grids]
         units = share_out(pieces, self.holder_bs.sum(1).tolist())
         return assemble([(self.holder_bs, units)], self.valid_bs, self.positions(), padding=tuple(self.pads))
 
@@ -178,8 +178,8 @@ def test_a_uniform_batch_is_the_ragged_one_of_the_same_tokens(seed: int) -> None
             zeros_bk = torch.zeros(state.slot_bk.shape)
             assert torch.equal(states[0].put(zeros_bk, [values_un]), state.put(zeros_bk, [values_un]))
             assert torch.equal(states[0].groups[0].taken(hidden[0]), state.groups[0].taken(x_bkd))
-            for told in zip(states[0].origins_and_sizes(), state.origins_and_sizes(), strict=True):
-                assert torch.equal(*told)
+            for reported in zip(states[0].origins_and_sizes(), state.origins_and_sizes(), strict=True):
+                assert torch.equal(*reported)
             of_places = [x_bkd[..., 0].gather(1, one.visual_bn) for one in (states[0], state)]
             assert torch.equal(*(one.groups[0].of(f) for one, f in zip((states[0], state), of_places, strict=True)))
 
@@ -197,7 +197,7 @@ def same(one: TokenState, other: TokenState) -> None:
 FEATURES = {"last_text": 1.0, "mean_text": -0.7, "norm": 0.3, "uniqueness": 0.2}
 SITES: list[dict[str, Any]] = [
     {"layer": 0, "score": {"relevance": 1.0}, "beta": 1.0, "transfer": {"gamma": 0.9}},
-    {"layer": 1, "score": FEATURES, "selector": "cover", "spread": 0.5},
+    {"layer": 1, "score": FEATURES, "selector": "diverse_topk", "spread": 0.5},
     {"layer": 2, "score": {"raters": 1.0, "corrected": 0.5}, "beta": 0.5, "rho": 0.4},
 ]
 

@@ -73,28 +73,28 @@ def test_tower_equals_the_blocks_one_by_one(
 ) -> None:
     spec, images = made(small, name), pictures(3)
     with torch.no_grad():
-        features, sight = encode_images(request.getfixturevalue(kind), images, spec, READ)
-    assert sight.seen is not None
+        features, read_tower = encode_images(request.getfixturevalue(kind), images, spec, READ)
+    assert read_tower.seen is not None
     assert features.shape == (3, 64, 64)
     for row in range(3):
         expected, tokens, vision = by_hand(eager, images[row], spec)
-        places = sight.seen.index_br[row]
+        places = read_tower.seen.index_br[row]
         assert torch.equal(places, tokens.origin_bn)
-        assert torch.allclose(sight.seen.size_br[row], tokens.size_bn, atol=1e-5)
+        assert torch.allclose(read_tower.seen.size_br[row], tokens.size_bn, atol=1e-5)
         assert torch.allclose(features[row, places], expected, atol=1e-4)
         empty = torch.ones(64, dtype=torch.bool).index_fill(0, places, False)
         assert (features[row, empty] == 0).all()
-        assert torch.allclose(sight.told["vision"][row], vision, atol=1e-5)
-        assert sight.told["keys"].shape == (3, len(places), 8)
-        assert sight.told["next_vision"].shape == (3, len(places))
+        assert torch.allclose(read_tower.features["vision"][row], vision, atol=1e-5)
+        assert read_tower.features["keys"].shape == (3, len(places), 8)
+        assert read_tower.features["next_vision"].shape == (3, len(places))
 
 
 def test_merging_in_the_tower_keeps_every_token_somewhere(small: Any, model: Any) -> None:
     with torch.no_grad():
-        _, sight = encode_images(model, pictures(2), made(small, "tower"))
-    assert sight.seen is not None
-    assert torch.allclose(sight.seen.size_br.sum(1), torch.tensor([64.0, 64.0]))
-    assert (sight.seen.index_br.diff() > 0).all()
+        _, vision = encode_images(model, pictures(2), made(small, "tower"))
+    assert vision.seen is not None
+    assert torch.allclose(vision.seen.size_br.sum(1), torch.tensor([64.0, 64.0]))
+    assert (vision.seen.index_br.diff() > 0).all()
 
 
 @pytest.mark.parametrize("kind", ["model", "eager"])
@@ -104,10 +104,10 @@ def test_keeping_all_is_bit_for_bit(small: Any, request: pytest.FixtureRequest, 
     sites = [{"place": "tower", "layer": layer, "keep": 64, "score": {"vision": 1.0}, "beta": 1.0} for layer in (0, 1)]
     spec = small.operator(*sites, image=(8, 8))
     with torch.no_grad():
-        features, sight = encode_images(model, inputs["pixel_values"])
+        features, vision = encode_images(model, inputs["pixel_values"])
         again, as_seen = encode_images(model, inputs["pixel_values"], spec)
         assert torch.equal(features, again)
-        assert torch.equal(sight.told["vision"], as_seen.told["vision"])
+        assert torch.equal(vision.features["vision"], as_seen.features["vision"])
         assert as_seen.seen is None
         expected = model.generate(**inputs, max_new_tokens=3, do_sample=False)
         logits = model(**inputs).logits
@@ -122,8 +122,8 @@ def test_reweighting_in_the_tower_keeps_every_place(small: Any, model: Any) -> N
     spec = small.operator({"place": "tower", "layer": 1, "keep": 64, "score": {"vision": 1.0}, "rho": 1.0})
     with torch.no_grad():
         plain, _ = encode_images(model, inputs["pixel_values"])
-        features, sight = encode_images(model, inputs["pixel_values"], spec)
-        assert sight.seen is None
+        features, vision = encode_images(model, inputs["pixel_values"], spec)
+        assert vision.seen is None
         assert not torch.allclose(features, plain, atol=1e-3)
         x, layout = small.embed(model, inputs, spec)
         with reducing(model, spec, layout):
@@ -136,7 +136,7 @@ def test_reweighting_in_the_tower_keeps_every_place(small: Any, model: Any) -> N
 def test_shrunk_pictures_equal_pictures_shrunk_by_hand(small: Any, model: Any, image: tuple[int, int]) -> None:
     images = pictures(2)
     with torch.no_grad():
-        features, sight = encode_images(model, images, small.operator(image=image), READ)
+        features, vision = encode_images(model, images, small.operator(image=image), READ)
         size = (2 * image[0], 2 * image[1])
         shrunk = (
             nn.functional.avg_pool2d(images, 2) if image == (4, 4) else nn.functional.adaptive_avg_pool2d(images, size)
@@ -145,10 +145,10 @@ def test_shrunk_pictures_equal_pictures_shrunk_by_hand(small: Any, model: Any, i
             shrunk, interpolate_pos_encoding=True, output_hidden_states=True
         ).hidden_states
         expected = model.model.multi_modal_projector(states[-2][:, 1:])
-    assert sight.seen is not None
+    assert vision.seen is not None
     places = [row * 8 + column for row in middles(8, image[0]) for column in middles(8, image[1])]
-    assert sight.seen.index_br.tolist() == [places, places]
-    assert (sight.seen.size_br == 64 / (image[0] * image[1])).all()
+    assert vision.seen.index_br.tolist() == [places, places]
+    assert (vision.seen.size_br == 64 / (image[0] * image[1])).all()
     assert torch.allclose(features[:, places], expected, atol=1e-5)
 
 

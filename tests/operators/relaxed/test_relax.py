@@ -13,10 +13,10 @@ from eos_platform.operators.relaxed.relax import relax as relax_site
 from eos_platform.operators.relaxed.site import RelaxedSite
 from eos_platform.operators.relaxed.threshold import soft_keep
 from eos_platform.operators.spec import SiteSpec, Support, Transfer
-from eos_platform.operators.tokens import RelaxedTokens, Tokens, pick
+from eos_platform.operators.tokens import RelaxedTokens, Tokens, gather_tokens
 
 GRID = (4, 6)
-SELECTORS = ("score", "cover", "grid", "alternate", "farthest", "random")
+SELECTORS = ("score", "diverse_topk", "grid", "alternate", "farthest", "random")
 PARAMETERS = ("count", "weights", "gamma", "tau", "nu", "rho")
 
 
@@ -31,16 +31,16 @@ def agree(relaxed, deployed, atol=1e-4):
     r = deployed.tokens.x_bnd.shape[1]
     assert kept_bn.sum(-1).tolist() == [r] * len(kept_bn)
     index_br = kept_bn.nonzero()[:, 1].view(-1, r)
-    assert torch.equal(pick(relaxed.origin_bn, index_br), deployed.tokens.origin_bn)
-    torch.testing.assert_close(pick(relaxed.x_bnd, index_br), deployed.tokens.x_bnd, rtol=atol, atol=atol)
+    assert torch.equal(gather_tokens(relaxed.origin_bn, index_br), deployed.tokens.origin_bn)
+    torch.testing.assert_close(gather_tokens(relaxed.x_bnd, index_br), deployed.tokens.x_bnd, rtol=atol, atol=atol)
     torch.testing.assert_close(
-        pick(relaxed.size_bn, index_br), deployed.tokens.size_bn, rtol=atol, atol=atol, check_dtype=False
+        gather_tokens(relaxed.size_bn, index_br), deployed.tokens.size_bn, rtol=atol, atol=atol, check_dtype=False
     )
 
 
 def generic(site, tokens, features, grid, margin):
     """Whether the scores around the cut are apart, so that a soft selection has something to converge to."""
-    if site.selector not in ("score", "cover") or site.keep == tokens.x_bnd.shape[1]:
+    if site.selector not in ("score", "diverse_topk") or site.keep == tokens.x_bnd.shape[1]:
         return True
     lower = site.model_copy(update={"transfer": Transfer(), "rho": 0.0})
     relaxed = RelaxedTokens(*tokens, torch.ones_like(tokens.size_bn))
@@ -81,7 +81,7 @@ def test_two_sites_in_a_row_agree(first, second, hard):
 
 def test_withdrawing_agrees():
     tokens = tokens_of(2, 2, 24, 8, GRID, torch.float32)
-    site = RelaxedSite.of(SiteSpec(layer=0, keep=0, selector="withdraw"))
+    site = RelaxedSite.of(SiteSpec(layer=0, keep=0, selector="drop_all"))
     relaxed = RelaxedTokens(*tokens, torch.ones(2, 24))
     out = relax(site, relaxed, {}, GRID, temperature=1.0, hard=False)
     assert out.presence_bn.abs().sum() == 0

@@ -10,7 +10,7 @@ from eos_platform.operators.reduce import reduce
 from eos_platform.operators.relaxed.relax import relax
 from eos_platform.operators.relaxed.site import RelaxedSite
 from eos_platform.operators.spec import SiteSpec, Transfer
-from eos_platform.operators.tokens import RelaxedTokens, Tokens, pick
+from eos_platform.operators.tokens import RelaxedTokens, Tokens, gather_tokens
 
 GRID = (5, 8)
 N, D = 40, 6
@@ -24,14 +24,14 @@ def spec(selector, **changes):
         "selector": selector,
         "score": {"vision": 0.6, "uniqueness": -0.4},
         "probe": PROBE,
-        "spread": 0.7 if selector == "cover" else 0.0,
+        "spread": 0.7 if selector == "diverse_topk" else 0.0,
         "transfer": Transfer(gamma=0.8, tau=0.1, nu=0.7),
         "rho": 0.2,
     }
     return SiteSpec(**(values | changes))
 
 
-@pytest.mark.parametrize("selector", ["cover", "score"])
+@pytest.mark.parametrize("selector", ["diverse_topk", "score"])
 @pytest.mark.parametrize("hard", [True, False])
 @pytest.mark.parametrize("candidates", [None, 20, 39])
 @pytest.mark.parametrize("probe", [PROBE, ()])
@@ -46,17 +46,19 @@ def test_becomes_the_deployed_site(selector, hard, candidates, probe):
     if candidates is not None:
         assert index.shape == (3, candidates)
         assert (index.diff(dim=1) > 0).all()
-        assert torch.equal(out.origin_bn, pick(given.origin_bn, index))
+        assert torch.equal(out.origin_bn, gather_tokens(given.origin_bn, index))
     found = reduce(site, tokens, features, GRID)
     kept = out.presence_bn > 0.5
     assert kept.sum(1).tolist() == [9, 9, 9]
     places = kept.nonzero()[:, 1].view(3, 9)
-    assert torch.equal(pick(out.origin_bn, places), found.tokens.origin_bn)
-    torch.testing.assert_close(pick(out.x_bnd, places), found.tokens.x_bnd, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(pick(out.size_bn, places), found.tokens.size_bn, rtol=1e-4, atol=1e-4, check_dtype=False)
+    assert torch.equal(gather_tokens(out.origin_bn, places), found.tokens.origin_bn)
+    torch.testing.assert_close(gather_tokens(out.x_bnd, places), found.tokens.x_bnd, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        gather_tokens(out.size_bn, places), found.tokens.size_bn, rtol=1e-4, atol=1e-4, check_dtype=False
+    )
 
 
-@pytest.mark.parametrize("selector", ["cover", "score"])
+@pytest.mark.parametrize("selector", ["diverse_topk", "score"])
 def test_candidates_beyond_the_margin_change_nothing_and_the_soft_count_is_the_count(selector):
     tokens, features = tokens_of(6, 2, N, D, GRID), features_of(6, 2, N)
     given = RelaxedTokens.of(tokens.x_bnd)
@@ -66,7 +68,7 @@ def test_candidates_beyond_the_margin_change_nothing_and_the_soft_count_is_the_c
     every = relax(site, given, features, GRID, temperature=0.02, hard=False)
     torch.testing.assert_close(few.tokens.presence_bn.sum(1), torch.full((2,), 8.4, dtype=torch.float64))
     torch.testing.assert_close(every.tokens.presence_bn.sum(1), torch.full((2,), 8.4, dtype=torch.float64))
-    tolerance = 0.25 if selector == "cover" else 1e-5
+    tolerance = 0.25 if selector == "diverse_topk" else 1e-5
     torch.testing.assert_close(
         few.tokens.presence_bn, every.tokens.presence_bn.gather(1, few.index_bm), rtol=0, atol=tolerance
     )
@@ -78,12 +80,12 @@ def test_an_absent_token_is_no_candidate_while_others_are_there():
     presence = torch.ones(2, N, dtype=torch.float64)
     presence[:, ::4] = 0.0
     given = RelaxedTokens.of(tokens.x_bnd)._replace(presence_bn=presence)
-    for selector in ("cover", "score"):
+    for selector in ("diverse_topk", "score"):
         out = relax(RelaxedSite.of(spec(selector)), given, features, GRID, temperature=0.1, hard=False, candidates=30)
         assert (out.index_bm % 4 > 0).all()
 
 
-@pytest.mark.parametrize("selector", ["cover", "score"])
+@pytest.mark.parametrize("selector", ["diverse_topk", "score"])
 @pytest.mark.parametrize("candidates", [None, 24])
 def test_gradients_of_probe_and_spread_are_those_of_the_function(selector, candidates):
     tokens, features = tokens_of(4, 2, N, D, GRID), features_of(4, 2, N)
@@ -97,7 +99,7 @@ def test_gradients_of_probe_and_spread_are_those_of_the_function(selector, candi
             site,
             weights=weights,
             probe=probe,
-            spread=spread if selector == "cover" else None,
+            spread=spread if selector == "diverse_topk" else None,
             count=site.count.double(),
         )
         given = RelaxedTokens.of(tokens.x_bnd)

@@ -8,8 +8,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from eos_platform.costs.site_flops import reduce_flops
 from eos_platform.operators.reduce import reduce
-from eos_platform.operators.selectors import choose
 from eos_platform.operators.selectors import diverse_topk as cover
+from eos_platform.operators.selectors import selection
 from eos_platform.operators.spec import SiteSpec, Support, Transfer
 from eos_platform.operators.tokens import Tokens, cosine_of_all, unit
 
@@ -23,7 +23,7 @@ def wide(monkeypatch):
 
 
 def site(**changes):
-    values = {"layer": 0, "keep": 9, "selector": "cover", "spread": 0.8, "score": {"vision": 1.0}}
+    values = {"layer": 0, "keep": 9, "selector": "diverse_topk", "spread": 0.8, "score": {"vision": 1.0}}
     return SiteSpec(**(values | {"transfer": Transfer(gamma=0.9, tau=0.05, nu=0.7)} | changes))
 
 
@@ -72,8 +72,8 @@ def test_it_costs_what_is_counted(name, wide):
 
 def test_similarities_are_computed_once(wide, monkeypatch):
     seen = []
-    plain = choose.cosine_of_all
-    monkeypatch.setattr(choose, "cosine_of_all", lambda x_bne: seen.append(x_bne.shape) or plain(x_bne))
+    plain = selection.cosine_of_all
+    monkeypatch.setattr(selection, "cosine_of_all", lambda x_bne: seen.append(x_bne.shape) or plain(x_bne))
     monkeypatch.setattr("eos_platform.operators.transfer.cosine", lambda *given: pytest.fail("compared again"))
     reduce(SITES["shared out"], Tokens.of(tokens_of(5, 2, N, D, GRID).x_bnd), features_of(5, 2, N), GRID)
     assert seen == [(2, N, D)]
@@ -82,7 +82,7 @@ def test_similarities_are_computed_once(wide, monkeypatch):
 @pytest.mark.parametrize("spread", [0.0, 0.7, 3.0])
 def test_the_picks_are_the_reference_s(spread, wide):
     x_bnd, score_bn = tokens_of(6, 2, N, D, GRID).x_bnd, features_of(6, 2, N)["vision"]
-    order_br, gap_bn = cover.cover(x_bnd, score_bn, torch.tensor(spread), 11)
+    order_br, gap_bn = cover.diverse_topk(x_bnd, score_bn, torch.tensor(spread), 11)
     for x, score, order in zip(x_bnd.numpy(), score_bn.tolist(), order_br.tolist(), strict=True):
         assert order == selector_reference.cover(x, score, spread, 11)
     assert gap_bn.isfinite().all()
@@ -97,9 +97,9 @@ def test_cosines_of_all_pairs_and_a_token_of_length_nothing():
 @pytest.mark.parametrize("tau", [0.0, 0.05])
 def test_gradients_flow_through_the_similarities_too(wide, tau):
     x_bnd = tokens_of(8, 2, N, D, GRID).x_bnd.requires_grad_()
-    one, told = site(transfer=Transfer(gamma=0.9, tau=tau, nu=0.7)), features_of(8, 2, N)
+    one, given = site(transfer=Transfer(gamma=0.9, tau=tau, nu=0.7)), features_of(8, 2, N)
 
     def moved(x_bnd):
-        return reduce(one, Tokens.of(x_bnd), told, GRID).tokens.x_bnd
+        return reduce(one, Tokens.of(x_bnd), given, GRID).tokens.x_bnd
 
     assert torch.autograd.gradcheck(moved, x_bnd, fast_mode=True)

@@ -36,10 +36,10 @@ def test_the_unreduced_model_keeps_its_own_answers(tmp_path: Path, small: Worklo
     """They are what ``generate`` writes; as the bundled model is nearly always right, nearly all are the right ones."""
     path = scenes_as_files(small, tmp_path)
     own = OnTask(small.model, small.processor, Files(path, answers="none"), name="bundled-small")
-    told = OnTask(small.model, small.processor, Files(path), name="bundled-small")
+    reported = OnTask(small.model, small.processor, Files(path), name="bundled-small")
     assert evaluate(own, None, "search", 100).accuracy == 1.0
-    encoded, right = own.encoded("search", 100), told.encoded("search", 100)
-    scores = evaluate(told, None, "search", 100).correct
+    encoded, right = own.encoded("search", 100), reported.encoded("search", 100)
+    scores = evaluate(reported, None, "search", 100).correct
     for number, prompt in enumerate(encoded.prompts):
         out = small.model.generate(
             **small.processor(

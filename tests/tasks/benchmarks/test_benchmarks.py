@@ -166,9 +166,9 @@ def test_official_questions_are_held_out_unless_pictures_are_set_aside(tmp_path:
 
 @pytest.mark.parametrize("name", CASES)
 def test_an_empty_folder_says_what_should_be_there(tmp_path: Path, name: str) -> None:
-    with pytest.raises(EosError, match="should hold") as told:
+    with pytest.raises(EosError, match="should hold") as reported:
         open_task({"name": name, "root": str(tmp_path)})
-    assert name in str(told.value)
+    assert name in str(reported.value)
     with pytest.raises(EosError, match="no folder"):
         open_task({"name": name, "root": str(tmp_path / "none")})
     with pytest.raises(EosError, match=f"task '{name}' needs 'root'"):

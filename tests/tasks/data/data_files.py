@@ -110,10 +110,10 @@ def shards(folder: Path) -> str:
             for number, row in enumerate(ROWS):
                 if number % 2 != shard:
                     continue
-                told = {key: row[key] for key in ("question", "answer")}
+                reported = {key: row[key] for key in ("question", "answer")}
                 for ending, data in (
                     ("png", (folder / row["image"]).read_bytes()),
-                    ("json", json.dumps(told).encode()),
+                    ("json", json.dumps(reported).encode()),
                 ):
                     member = tarfile.TarInfo(f"./{number:06d}.{ending}")
                     member.size = len(data)

@@ -209,7 +209,7 @@ def test_one_line_that_is_no_text_is_bad_alone(folder: Path) -> None:
 def test_rows_of_tables(folder: Path) -> None:
     text = 'image,question,answers\npictures/0.png,"two\nlines, ""q""",2|two\npictures/1.png,q\npictures/2.png,q,007\n'
     found = load(encoded(folder, text.encode(), "q.csv"))
-    assert [(row.told.question, row.told.answers) for row in found.rows] == [
+    assert [(row.features.question, row.features.answers) for row in found.rows] == [
         ('two\nlines, "q"', ("2", "two")),
         ("q", ("007",)),
     ]

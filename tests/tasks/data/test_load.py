@@ -21,11 +21,11 @@ def test_every_format_gives_the_same_questions(folder: Path, form: str) -> None:
     expected = load(jsonl(folder))
     found = load(FORMATS[form](folder))
     assert not found.bad
-    by_question = {row.told.question: row for row in found.rows}
+    by_question = {row.features.question: row for row in found.rows}
     assert len(found.rows) == len(ANSWERS)
     for number, row in enumerate(expected.rows):
         same = by_question[f"what is {number}?"]
-        assert same.told.answers == (ANSWERS[number],)
+        assert same.features.answers == (ANSWERS[number],)
         assert (same.looks, same.split) == (row.looks, row.split)
         assert opened(same.sources[0]).tobytes() == opened(row.sources[0]).tobytes()
         assert opened(same.sources[0]).size == (20 + number, 16)
@@ -49,7 +49,7 @@ def test_columns_of_other_names(folder: Path) -> None:
     rows = [{"img": row["image"], "query": row["question"], "label": row["answer"], "year": 1999} for row in ROWS]
     data = lines(folder / "o.jsonl", rows)
     task = Files(data, columns="image=img,question=query,answer=label")
-    assert [row.told.answers for row in task.loaded.rows] == [(answer,) for answer in ANSWERS]
+    assert [row.features.answers for row in task.loaded.rows] == [(answer,) for answer in ANSWERS]
     for wrong, says in (
         ("image=img,question=qery,answer=label", r"no column 'qery'; did you mean 'query'"),
         ("imag=img", r"columns: unknown key 'imag'; did you mean 'image'"),
@@ -132,7 +132,7 @@ def test_a_stream_of_the_hub_library(folder: Path, monkeypatch: pytest.MonkeyPat
     stream = datasets.load_from_disk(saved).to_iterable_dataset()
     monkeypatch.setattr(datasets, "load_dataset", lambda name, config, streaming: {"test": stream})
     found = load("hub:somebody/something", streaming=True, part="test")
-    assert [row.told.answers[0] for row in found.rows] == list(ANSWERS)
+    assert [row.features.answers[0] for row in found.rows] == list(ANSWERS)
     assert opened(found.rows[2].sources[0]).size == (22, 16)
     with pytest.raises(EosError, match=r"has no part 'tset', only test"):
         load("hub:somebody/something", streaming=True, part="tset")
@@ -169,7 +169,7 @@ def test_conversations_become_a_question_a_turn(folder: Path) -> None:
 
     data.write_text(json.dumps([{"id": "x", "image": "pictures/0.png", "conversations": turns}]))
     found = load(str(data))
-    assert [(row.id, row.told.question, row.told.answers) for row in found.rows] == [
+    assert [(row.id, row.features.question, row.features.answers) for row in found.rows] == [
         ("x", "first?", ("1",)),
         ("x.1", "second?", ("2",)),
     ]

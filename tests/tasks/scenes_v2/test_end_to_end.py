@@ -49,12 +49,12 @@ def test_a_bundled_model_from_search_to_comparison(tmp_path: Path, monkeypatch: 
 
 @pytest.mark.parametrize(("model", "task"), [("bundled-qwen", "scenes-v2"), ("bundled", "scenes"), ("mine", "scenes")])
 def test_studies_and_comparisons_mean_the_models_own_task(model: str, task: str) -> None:
-    told = {"name": "a", "model": model, "space": {"budget": {"choice": [0.2, 0.4]}}}
-    assert StudyFile.model_validate(told).task == task
-    assert StudyFile.model_validate({**told, "task": "scenes"}).task == "scenes"
+    reported = {"name": "a", "model": model, "space": {"budget": {"choice": [0.2, 0.4]}}}
+    assert StudyFile.model_validate(reported).task == task
+    assert StudyFile.model_validate({**reported, "task": "scenes"}).task == "scenes"
     assert Settings(model=model).task == Settings(model=model, task=None).task == task  # type: ignore[arg-type]
-    del told["model"]
-    assert StudyFile.model_validate(told).task == Settings().task == "scenes"
+    del reported["model"]
+    assert StudyFile.model_validate(reported).task == Settings().task == "scenes"
 
 
 def test_groups_that_share_questions_are_objectives_and_floors() -> None:

@@ -7,7 +7,7 @@ import pytest
 from eos_platform.tasks import scenes_v2
 from eos_platform.tasks.scenes_v2.catalogue import COUNTS
 from eos_platform.tasks.scenes_v2.questions import GROUP_OF, SKILLS
-from eos_platform.tasks.scenes_v2.questions.asked import difficulty
+from eos_platform.tasks.scenes_v2.questions.phrasing import difficulty
 
 
 @pytest.fixture(scope="module")

@@ -36,8 +36,8 @@ def test_the_same_questions_every_time_and_of_each_split_its_own() -> None:
     for split in SPLITS:
         first = ScenesV2([[168, 168], [224, 112]]).examples(split, 40)
         again = ScenesV2([[168, 168], [224, 112]]).examples(split, 60)[:40]
-        told = [(one.question, one.answers, one.group, one.key, one.subsets) for one in first]
-        assert told == [(one.question, one.answers, one.group, one.key, one.subsets) for one in again]
+        reported = [(one.question, one.answers, one.group, one.key, one.subsets) for one in first]
+        assert reported == [(one.question, one.answers, one.group, one.key, one.subsets) for one in again]
         drawn[split] = {one.opened().tobytes() for one in first}
         assert {one.opened().size for one in first} == {(168, 168), (224, 112)}
         assert np.array_equal(first[0].opened(), again[0].opened())
@@ -87,13 +87,13 @@ def _adapter(family: str, side: object) -> SimpleNamespace:
 def test_pictures_are_of_sizes_a_family_is_made_for(family: str, side: object, expected: set[tuple[int, int]]) -> None:
     adapter = _adapter(family, side)
     assert set(sizes_for(adapter)) == expected  # type: ignore[arg-type]
-    told = ScenesV2(200)
-    told.suit(adapter)  # type: ignore[arg-type]
-    assert told.sizes == ((200, 200),)  # what somebody asked for stays
+    reported = ScenesV2(200)
+    reported.suit(adapter)  # type: ignore[arg-type]
+    assert reported.sizes == ((200, 200),)  # what somebody asked for stays
 
 
 def test_a_bundled_model_means_the_task_it_was_trained_on() -> None:
-    assert {name: default_for(name) for name in MODELS} == {name: told.task for name, told in MODELS.items()}
+    assert {name: default_for(name) for name in MODELS} == {name: reported.task for name, reported in MODELS.items()}
     assert default_for("bundled") == default_for("bundled-small") == default_for("some/folder") == "scenes"
     assert options_of("scenes-v2", "bundled-qwen") == options_of("scenes", "bundled") == options_of("scenes") == []
     assert options_of("scenes", "bundled-qwen") == ["--task", "scenes"]

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from eos_platform.models.conformance.ways.compare import Case, Said, Ways
+from eos_platform.models.conformance.ways.compare import CallOutput, Case, Ways
 from eos_platform.models.conformance.ways.forward import positions
 from eos_platform.models.decoding.cache import cache_of, with_cache
 
@@ -47,72 +47,72 @@ def decoded(
     pieces: int = 1,
     name: str | None = None,
     move: Move | None = None,
-) -> Said:
+) -> CallOutput:
     """An answer fed by hand, so many tokens at a time; before each step ``move`` gives another cache for it."""
     new_bt = case.answer(len(inputs["input_ids"]))
     cache, first = begun(case, inputs)
-    mask, found = inputs["attention_mask"], [first]
+    mask, outputs = inputs["attention_mask"], [first]
     for ids in new_bt[:, :-1].split(pieces, 1):
         mask = torch.cat((mask, torch.ones_like(ids)), 1)
         if move is not None:
             cache = move(cache)
-        found.append(step(case, cache, ids, mask if masked else None, position, name))
-    return Said(inputs, new_bt, torch.cat(found, 1))
+        outputs.append(step(case, cache, ids, mask if masked else None, position, name))
+    return CallOutput(inputs, new_bt, torch.cat(outputs, 1))
 
 
 @WAYS.way("steps with mask and positions")
-def both(case: Case) -> Said:
+def both(case: Case) -> CallOutput:
     return decoded(case, case.two(), position=True)
 
 
 @WAYS.way("steps with mask")
-def masked(case: Case) -> Said:
+def masked(case: Case) -> CallOutput:
     return decoded(case, case.two())
 
 
 @WAYS.way("steps with neither")
-def neither(case: Case) -> Said:
+def neither(case: Case) -> CallOutput:
     return decoded(case, case.one(), masked=False)
 
 
 @WAYS.way("steps of several tokens")
-def pieces(case: Case) -> Said:
+def pieces(case: Case) -> CallOutput:
     return decoded(case, case.two(), pieces=2)
 
 
 @WAYS.way("past_key_values by that name")
-def old_name(case: Case) -> Said:
+def old_name(case: Case) -> CallOutput:
     return decoded(case, case.two(), name="past_key_values")
 
 
 @WAYS.way("a copied cache")
-def copied(case: Case) -> Said:
+def copied(case: Case) -> CallOutput:
     return decoded(case, case.two(), move=copy.deepcopy)
 
 
 @WAYS.way("a shared cache")
-def shared(case: Case) -> Said:
+def shared(case: Case) -> CallOutput:
     return decoded(case, case.two(), move=copy.copy)
 
 
 @WAYS.way("two caches in turns")
-def interleaved(case: Case) -> Said:
+def interleaved(case: Case) -> CallOutput:
     inputs, other = case.two(), case.one()
     new_bt = case.answer(2)
     cache, first = begun(case, inputs)
     late, _ = begun(case, other)
-    mask, found = inputs["attention_mask"], [first]
+    mask, outputs = inputs["attention_mask"], [first]
     for ids in new_bt[:, :-1].split(1, 1):
         if case.sample.plain_positions:  # the others keep on the model how far positions are ahead
             step(case, late, ids[:1], None)
         mask = torch.cat((mask, torch.ones_like(ids)), 1)
         if not case.sample.plain_positions:
             case.model(**inputs)
-        found.append(step(case, cache, ids, mask))
-    return Said(inputs, new_bt, torch.cat(found, 1))
+        outputs.append(step(case, cache, ids, mask))
+    return CallOutput(inputs, new_bt, torch.cat(outputs, 1))
 
 
-def _moved(case: Case, move: Move, index: list[int]) -> Said:
+def _moved(case: Case, move: Move, index: list[int]) -> CallOutput:
     """A step, rows moved, and a step; what follows is said of each row as it was before the move."""
     inputs, index_b = case.two(), torch.tensor(index)
     cache, first = begun(case, inputs)
@@ -128,14 +128,14 @@ def _moved(case: Case, move: Move, index: list[int]) -> Said:
     back = [max(at for at, row in enumerate(index) if row == wanted) for wanted in sorted(set(index))]
     rows = torch.tensor(sorted(set(index)))
     logits = torch.cat((first[rows], second[rows], third[back]), 1)
-    return Said({**inputs, "rows": rows}, new_bt, logits)
+    return CallOutput({**inputs, "rows": rows}, new_bt, logits)
 
 
-def _of_rows(case: Case, said: Said) -> Tensor:
+def _of_rows(case: Case, output: CallOutput) -> Tensor:
     from eos_platform.models.conformance.ways.compare import whole
 
-    inputs = {name: tensor for name, tensor in said.inputs.items() if name != "rows"}
-    return whole(case, Said(inputs, said.new_bt, said.logits_btv))[said.inputs["rows"]]
+    inputs = {name: tensor for name, tensor in output.inputs.items() if name != "rows"}
+    return whole(case, CallOutput(inputs, output.new_bt, output.logits_btv))[output.inputs["rows"]]
 
 
 def _called(name: str, *values: Any) -> Move:
@@ -205,7 +205,7 @@ MOVES: dict[str, tuple[Move, list[int]]] = {
 
 def _add(name: str, move: Move, index: list[int], **more: Any) -> None:
     @WAYS.way(f"rows {name}", reference=_of_rows, **more)
-    def way(case: Case) -> Said:
+    def way(case: Case) -> CallOutput:
         return _moved(case, move, index)
 
 
@@ -216,7 +216,7 @@ _add("rebuilt from keys (refused)", _rebuilt, [1, 0], may_refuse="nothing is kno
 
 
 @WAYS.way("cropped and gone on")
-def cropped(case: Case) -> Said:
+def cropped(case: Case) -> CallOutput:
     inputs = case.two()
     new_bt = case.answer(2)
     cache, first = begun(case, inputs)
@@ -226,15 +226,15 @@ def cropped(case: Case) -> Said:
     cache.crop(-2)
     cache.crop(-1)
     cache.reorder_cache(torch.tensor([0, 1]))
-    found = [first, *(step(case, cache, new_bt[:, at : at + 1], mask[:, : at - 2]) for at in range(2))]
-    return Said(inputs, new_bt, torch.cat(found, 1))
+    outputs = [first, *(step(case, cache, new_bt[:, at : at + 1], mask[:, : at - 2]) for at in range(2))]
+    return CallOutput(inputs, new_bt, torch.cat(outputs, 1))
 
 
 @WAYS.way("fed from the cache's length on")
-def by_length(case: Case) -> Said:
+def by_length(case: Case) -> CallOutput:
     inputs = case.one()
     new_bt = case.answer(1)
     cache, first = begun(case, inputs)
     ids = torch.cat((inputs["input_ids"], new_bt[:, :2]), 1)
     logits = step(case, cache, ids[:, cache.get_seq_length() :], None)
-    return Said(inputs, new_bt, torch.cat((first, logits[:, -2:]), 1))
+    return CallOutput(inputs, new_bt, torch.cat((first, logits[:, -2:]), 1))

@@ -27,7 +27,7 @@ TURN = (5, 17, 60)  # an answer, where it does not matter what it says
 
 
 @dataclass
-class Said:
+class CallOutput:
     """Tokens behind prompts, and the logits that foretold them."""
 
     inputs: dict[str, Any]
@@ -57,16 +57,16 @@ class Case:
 
 
 _RUNS: dict[tuple[Any, ...], Tensor] = {}
-Way = Callable[[Case], Said]
-Reference = Callable[[Case, Said], Tensor]
+Way = Callable[[Case], CallOutput]
+Reference = Callable[[Case, CallOutput], Tensor]
 
 
-def whole(case: Case, said: Said) -> Tensor:
+def whole(case: Case, output: CallOutput) -> Tensor:
     """The logits that runs of the whole give (b, t, v); most ways ask for the same ones."""
-    ids = said.inputs["input_ids"]
-    key = case.sample.name, case.operator, str(ids.tolist()), str(said.new_bt.tolist()), case.model.training
+    ids = output.inputs["input_ids"]
+    key = case.sample.name, case.operator, str(ids.tolist()), str(output.new_bt.tolist()), case.model.training
     if key not in _RUNS:
-        _RUNS[key] = uncached(case.model, case.sample, said.inputs, said.new_bt)
+        _RUNS[key] = uncached(case.model, case.sample, output.inputs, output.new_bt)
     return _RUNS[key]
 
 
@@ -131,21 +131,21 @@ def _compare(
         with attached(model, operator):
             case = Case(sample, model, operator=name)
             try:
-                said = way(case)
+                output = way(case)
             except EosError as error:
                 if not may_refuse or may_refuse not in str(error):
                     raise
                 tried += 1
                 continue
             if not name:
-                assert torch.equal(said.new_bt, expected.new_bt), "identity: other tokens"
-                assert torch.allclose(said.logits_btv, expected.logits_btv, **close), "identity: other logits"
+                assert torch.equal(output.new_bt, expected.new_bt), "identity: other tokens"
+                assert torch.allclose(output.logits_btv, expected.logits_btv, **close), "identity: other logits"
             elif same:  # else the untouched model itself is not the same with and without cache
-                right = reference(case, said)
-                assert torch.allclose(said.logits_btv, right, **close), f"{name}: {_off(said.logits_btv, right)}"
+                right = reference(case, output)
+                assert torch.allclose(output.logits_btv, right, **close), f"{name}: {_off(output.logits_btv, right)}"
         tried += 1
     return tried
 
 
-def _off(found: Tensor, right: Tensor) -> str:
-    return f"logits off by {float((found - right).abs().max()):.3g}"
+def _off(outputs: Tensor, right: Tensor) -> str:
+    return f"logits off by {float((outputs - right).abs().max()):.3g}"

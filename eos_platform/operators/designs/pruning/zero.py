@@ -2,7 +2,7 @@
 
 Source: none; a control.
 
-Parameters: selector ``withdraw`` before the language model, positions of the text kept. One amount of compute: the
+Parameters: selector ``drop_all`` before the language model, positions of the text kept. One amount of compute: the
 tokens asked for play no part.
 """
 
@@ -16,7 +16,7 @@ from eos_platform.operators.spec import SiteSpec, Target
 
 
 def _make(target: Target, tokens: float, knobs: Mapping[str, Any]) -> tuple[SiteSpec, ...]:
-    return (SiteSpec(layer=0, keep=0, selector="withdraw"),)
+    return (SiteSpec(layer=0, keep=0, selector="drop_all"),)
 
 
 ZERO = Design("zero", "prune", "control", "discards every visual token", _make, fixed=True)

@@ -29,7 +29,7 @@ def report(task: Files) -> dict[str, Any]:
     sizes = Counter(
         (look.width, look.height) for look in {one.digest: one for row in rows for one in row.looks}.values()
     )
-    answers = Counter(answer for row in rows for answer in row.told.answers[:1])
+    answers = Counter(answer for row in rows for answer in row.features.answers[:1])
     return {
         "data": task.data,
         "format": task.loaded.form,
@@ -39,7 +39,7 @@ def report(task: Files) -> dict[str, Any]:
         "bad_by_reason": _reasons(task),
         "pictures": len(set(digests)),
         "copies": len(sources) - len(set(sources.values())),
-        "films": sum(row.told.film for row in rows),
+        "films": sum(row.features.film for row in rows),
         "several_pictures": sum(len(row.sources) > 1 for row in rows),
         "sizes": {
             "different": len(sizes),
@@ -48,9 +48,9 @@ def report(task: Files) -> dict[str, Any]:
             "most_frequent": [[_size(size), count] for size, count in sizes.most_common(5)],
         },
         "splits": {split: _of_split(rows, split) for split in SPLITS},
-        "groups": dict(Counter(row.told.group for row in rows).most_common()),
+        "groups": dict(Counter(row.features.group for row in rows).most_common()),
         "answers": {
-            "rows_without": sum(not row.told.answers for row in rows),
+            "rows_without": sum(not row.features.answers for row in rows),
             "different": len(answers),
             "most_frequent": [[text[:60], count] for text, count in answers.most_common(5)],
             "longest": max(map(len, answers), default=0),
@@ -62,13 +62,13 @@ def report(task: Files) -> dict[str, Any]:
 
 
 def _reasons(task: Files) -> dict[str, Any]:
-    found: dict[str, list[str]] = defaultdict(list)
+    result: dict[str, list[str]] = defaultdict(list)
     counts: Counter[str] = Counter()
     for one in task.loaded.bad:
         counts[one.kind] += 1
-        if len(found[one.kind]) < SHOWN:
-            found[one.kind].append(str(one))
-    return {kind: {"rows": count, "first": found[kind]} for kind, count in counts.most_common()}
+        if len(result[one.kind]) < SHOWN:
+            result[one.kind].append(str(one))
+    return {kind: {"rows": count, "first": result[kind]} for kind, count in counts.most_common()}
 
 
 def _of_split(rows: tuple[Row, ...], split: str) -> dict[str, int]:
@@ -84,10 +84,10 @@ def _remarks(task: Files, rows: tuple[Row, ...], answers: Counter[str]) -> Itera
     asked: dict[tuple[str, str, tuple[str, ...]], set[tuple[str, ...]]] = defaultdict(set)
     times: Counter[tuple[str, str, tuple[str, ...]]] = Counter()
     for row in rows:
-        key = row.key, row.told.question, row.told.choices
-        asked[key].add(tuple(sorted(row.told.answers)))
+        key = row.key, row.features.question, row.features.choices
+        asked[key].add(tuple(sorted(row.features.answers)))
         times[key] += 1
-    if unlike := sum(len(told) > 1 for told in asked.values()):
+    if unlike := sum(len(reported) > 1 for reported in asked.values()):
         yield f"{unlike} questions about the same picture come again with other answers"
     if again := sum(count - 1 for key, count in times.items() if len(asked[key]) == 1):
         yield f"{again} rows come again unchanged"

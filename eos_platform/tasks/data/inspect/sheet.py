@@ -36,9 +36,9 @@ def spread(questions: Sequence[Question], count: int) -> list[Question]:
     return [questions[place * (len(questions) - 1) // max(1, count - 1)] for place in range(count)]
 
 
-def _joined(found: Any) -> Image.Image:
+def _joined(result: Any) -> Image.Image:
     """Pictures side by side, in the room of one."""
-    pictures = list(found)[:4] if isinstance(found, (list, tuple)) else [found]
+    pictures = list(result)[:4] if isinstance(result, (list, tuple)) else [result]
     room = Image.new("RGB", (WIDE, HIGH), "white")
     each = WIDE // len(pictures)
     for place, picture in enumerate(pictures):
@@ -50,5 +50,5 @@ def _joined(found: Any) -> Image.Image:
 
 def _lines(question: Question) -> list[str]:
     asked = textwrap.wrap(printable(question.question[:1000]), CHARACTERS)[: LINES - 2]
-    told = " | ".join(dict.fromkeys(question.answers)) or "(no answer)"
-    return [*asked, printable(f"= {told}")[:CHARACTERS], printable(question.place)[-CHARACTERS:]]
+    reported = " | ".join(dict.fromkeys(question.answers)) or "(no answer)"
+    return [*asked, printable(f"= {reported}")[:CHARACTERS], printable(question.place)[-CHARACTERS:]]

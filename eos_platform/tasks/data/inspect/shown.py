@@ -62,8 +62,8 @@ def _lines(task: Files, asked: Question, processor: Any, lead: str) -> list[str]
     pictures = asked.opened()
     count = len(pictures) if isinstance(pictures, list) else 1
     lines.append(f"text: {prompt_text(processor, asked.question, count)!r}")
-    told = asked if asked.answers else replace(asked, answers=(asked.question,))  # whose ids are not shown
-    prompt = next(iter(made_by(processor, [told], lead)))
+    reported = asked if asked.answers else replace(asked, answers=(asked.question,))  # whose ids are not shown
+    prompt = next(iter(made_by(processor, [reported], lead)))
     ids = prompt.inputs["input_ids"][0].tolist()
     lines.append(f"ids: {len(ids)}: {_runs(ids)}")
     for name, value in prompt.inputs.items():

@@ -104,7 +104,7 @@ def members(path: Path) -> list[Span]:
         head = stream.read(6)
     if head[:2] == b"\x1f\x8b" or head[:3] == b"BZh" or head == b"\xfd7zXZ\x00" or head[:4] == b"\x28\xb5\x2f\xfd":
         raise EosError(f"{shown_path(path)} is compressed, so its pictures cannot be reached one by one: unpack it")
-    found = []
+    result = []
     size = path.stat().st_size
     with reading(f"archive {shown_path(path)} cannot be read"), tarfile.open(path, "r:") as archive:
         for one in archive:
@@ -112,9 +112,9 @@ def members(path: Path) -> list[Span]:
                 continue
             if one.offset_data + one.size > size:
                 raise EosError(f"archive {shown_path(path)} ends inside {shown(one.name)}")
-            found.append(Span(path, one.name, one.offset_data, one.size))
+            result.append(Span(path, one.name, one.offset_data, one.size))
             archive.members = []  # type: ignore[attr-defined]  # else it keeps every header
-    return found
+    return result
 
 
 def _tidy(name: str) -> str:
@@ -122,10 +122,10 @@ def _tidy(name: str) -> str:
 
 
 def _tidied(names: object, path: Path) -> dict[str, str]:
-    found = {_tidy(name): name for name in names}  # type: ignore[attr-defined]
-    if len(found) > MOST_MEMBERS:
+    result = {_tidy(name): name for name in names}  # type: ignore[attr-defined]
+    if len(result) > MOST_MEMBERS:
         raise EosError(f"archive {shown_path(path)} has more than {MOST_MEMBERS:,} members")
-    return found
+    return result
 
 
 def _known(name: str, names: dict[str, str] | dict[str, Span], path: Path) -> str:

@@ -27,8 +27,8 @@ def saved(path: Path, part: str = "") -> Rows:
     """
     datasets, where = needed("datasets", "data", "a folder of save_to_disk"), shown_path(path)
     with reading(f"{where} cannot be read by datasets"):
-        found = datasets.load_from_disk(str(path))
-    yield from _of(found, where, part)
+        result = datasets.load_from_disk(str(path))
+    yield from _of(result, where, part)
 
 
 def named(name: str, part: str = "", config: str = "", streaming: bool = False) -> Rows:
@@ -39,19 +39,19 @@ def named(name: str, part: str = "", config: str = "", streaming: bool = False) 
     """
     datasets = needed("datasets", "data", "a dataset of the Hub")
     with reading(f"dataset '{brief(name)}' cannot be loaded"):
-        found = datasets.load_dataset(name, config or None, streaming=streaming)
-    yield from _of(found, name, part)
+        result = datasets.load_dataset(name, config or None, streaming=streaming)
+    yield from _of(result, name, part)
 
 
-def _of(found: Any, where: str, part: str) -> Rows:
-    if hasattr(found, "keys"):
-        names = list(found.keys())
+def _of(result: Any, where: str, part: str) -> Rows:
+    if hasattr(result, "keys"):
+        names = list(result.keys())
         if part and part not in names:
             raise EosError(f"{where} has no part '{part}', only {', '.join(names)}")
         for name in [part] if part else names:
-            yield from _one(found[name], f"{where}: {name}" if len(names) > 1 else where)
+            yield from _one(result[name], f"{where}: {name}" if len(names) > 1 else where)
     else:
-        yield from _one(found, where)
+        yield from _one(result, where)
 
 
 def _one(table: Any, where: str) -> Rows:

@@ -31,8 +31,8 @@ def rows(path: Path) -> Rows:
         try:
             yield Raw(place, _row(list(some)))
         except (EosError, UnicodeDecodeError) as error:
-            said = str(error) if isinstance(error, EosError) else "text that is not UTF-8"
-            yield Bad(place, said, "unreadable member")
+            text = str(error) if isinstance(error, EosError) else "text that is not UTF-8"
+            yield Bad(place, text, "unreadable member")
 
 
 def _key(name: str) -> str:
@@ -53,10 +53,10 @@ def _row(some: list[Span]) -> dict[str, object]:
         elif last in FILMS:
             films.append(member)
         elif last == "json":
-            found = strict_json.loads(member.read().decode("utf-8-sig"), "its .json")
-            if not isinstance(found, dict):
-                raise EosError(f"its .json: an object is expected, not {shown(found)}")
-            fields |= found
+            result = strict_json.loads(member.read().decode("utf-8-sig"), "its .json")
+            if not isinstance(result, dict):
+                raise EosError(f"its .json: an object is expected, not {shown(result)}")
+            fields |= result
         elif last == "txt":
             name = ending.rpartition(".")[0] or "question"
             fields[name] = member.read().decode("utf-8-sig").strip("\r\n")

@@ -41,12 +41,12 @@ def json_list(path: Path) -> Rows:
         EosError: it is neither.
     """
     where = shown_path(path)
-    found = strict_json.loads(read_text(path, "questions file", LARGEST_LIST), where)
-    if isinstance(found, dict):
-        found = next((found[key] for key in ("data", "questions") if isinstance(found.get(key), list)), None)
-    if not isinstance(found, list):
+    result = strict_json.loads(read_text(path, "questions file", LARGEST_LIST), where)
+    if isinstance(result, dict):
+        result = next((result[key] for key in ("data", "questions") if isinstance(result.get(key), list)), None)
+    if not isinstance(result, list):
         raise EosError(f"{where}: a JSON list of questions is expected (or .jsonl: one object a line)")
-    for number, value in enumerate(found, 1):
+    for number, value in enumerate(result, 1):
         yield _object(value, f"{where}: row {number}")
 
 

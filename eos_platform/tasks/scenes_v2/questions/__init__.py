@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from eos_platform.tasks.scenes_v2.draws import Draws
 from eos_platform.tasks.scenes_v2.questions import charts, reading, things
-from eos_platform.tasks.scenes_v2.questions.asked import Found, Names, Question, difficulty
+from eos_platform.tasks.scenes_v2.questions.phrasing import Found, Names, Question, difficulty
 from eos_platform.tasks.scenes_v2.scene import Scene
 
 SKILLS: dict[str, Callable[[Scene, Names, Draws], Found | None]] = {
@@ -30,10 +30,10 @@ GROUP_OF = {skill: group for group, skills in GROUPS.items() for skill in skills
 def ask(scene: Scene, draws: Draws) -> list[Question]:
     """One question for every skill that the scene allows, in the order of SKILLS."""
     names = Names(scene)
-    found = ((skill, function(scene, names, draws)) for skill, function in SKILLS.items())
+    candidates = ((skill, function(scene, names, draws)) for skill, function in SKILLS.items())
     return [
         Question(skill, one.text, one.answer, difficulty(one.steps, one.load), one.places)
-        for skill, one in found
+        for skill, one in candidates
         if one is not None
     ]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from eos_platform.tasks.scenes_v2.draws import Draws
-from eos_platform.tasks.scenes_v2.questions.asked import Found, Names, yes
+from eos_platform.tasks.scenes_v2.questions.phrasing import Found, Names, yes
 from eos_platform.tasks.scenes_v2.scene import Chart, Scene
 
 

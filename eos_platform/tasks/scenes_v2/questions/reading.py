@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from eos_platform.tasks.scenes_v2.catalogue import ORDINALS, WORDS
 from eos_platform.tasks.scenes_v2.draws import Draws
-from eos_platform.tasks.scenes_v2.questions.asked import Found, Names, yes
+from eos_platform.tasks.scenes_v2.questions.phrasing import Found, Names, yes
 from eos_platform.tasks.scenes_v2.scene import Page, Scene, Table
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from eos_platform.tasks.scenes_v2.catalogue import COLORS, COUNTS, KINDS
 from eos_platform.tasks.scenes_v2.draws import Draws
-from eos_platform.tasks.scenes_v2.questions.asked import Found, Names, article, yes
+from eos_platform.tasks.scenes_v2.questions.phrasing import Found, Names, article, yes
 from eos_platform.tasks.scenes_v2.scene import Objects, Scene
 
 
@@ -41,7 +41,7 @@ def counting(scene: Scene, names: Names, draws: Draws) -> Found | None:
         counts.setdefault(names.colors[color], []).append(f"{color} things")
     for kind, color in sorted(both for both in names.both if both[0]):
         counts.setdefault(names.both[kind, color], []).append(f"{color} {kind} things")
-    counts = {n: asked for n, asked in counts.items() if n < len(COUNTS)}
+    counts = {n: things for n, things in counts.items() if n < len(COUNTS)}
     if not counts:
         return None
     n = draws.pick(sorted(counts))
@@ -116,9 +116,9 @@ def same(scene: Scene, names: Names, draws: Draws) -> Found | None:
 
 def size(scene: Scene, names: Names, draws: Draws) -> Found | None:
     """Is A larger than B? One is at least a third larger than the other."""
-    found = names.some(draws, 8)
-    for number, (a, first) in enumerate(found):
-        for b, second in found[number + 1 :]:
+    things = names.some(draws, 8)
+    for number, (a, first) in enumerate(things):
+        for b, second in things[number + 1 :]:
             if 3 * max(a.side, b.side) >= 4 * min(a.side, b.side):
                 text = f"is the {first} larger than the {second}?"
                 return Found(text, yes(a.side > b.side), 2, len(scene.things), ((a.x, a.y), (b.x, b.y)))

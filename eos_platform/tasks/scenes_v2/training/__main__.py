@@ -49,21 +49,21 @@ def placed(models: Sequence[str], gpus: int, wanted: str) -> dict[str, int]:
     Raises:
         EosError: a model or GPU that is not there.
     """
-    found: dict[str, int] = {}
+    gpu_of: dict[str, int] = {}
     for pair in filter(None, wanted.split(",")):
         name, _, number = pair.partition(":")
         if name not in models:
             raise unknown("model", name, models)
         if not number.isdecimal() or int(number) >= max(1, gpus):
             raise EosError(f"'{pair}': GPUs are numbered 0 to {max(1, gpus) - 1}")
-        found[name] = int(number)
+        gpu_of[name] = int(number)
     load = [0.0] * max(1, gpus)
-    for name, gpu in found.items():
+    for name, gpu in gpu_of.items():
         load[gpu] += family(name).cost
-    for name in sorted(set(models) - set(found), key=lambda name: -family(name).cost):
-        found[name] = load.index(min(load))
-        load[found[name]] += family(name).cost
-    return found
+    for name in sorted(set(models) - set(gpu_of), key=lambda name: -family(name).cost):
+        gpu_of[name] = load.index(min(load))
+        load[gpu_of[name]] += family(name).cost
+    return gpu_of
 
 
 class Trained:
@@ -121,16 +121,16 @@ def main() -> int:
     with (options.out / "training.log").open("a") as log:
         running = []
         for name, gpu in placed(models, options.gpus, options.place).items():
-            told: dict[str, object] = {
+            flags: dict[str, object] = {
                 "--model": name,
                 "--out": home / name,
                 "--until": until,
                 "--tokenizer": home / "tokenizer",
             }
-            told["--workers"] = options.workers or max(1, round(share * weight[name]))
+            flags["--workers"] = options.workers or max(1, round(share * weight[name]))
             if options.resume:
-                told["--resume"] = options.resume / name
-            command = [sys.executable, "-m", f"{__package__}.run", *(str(x) for pair in told.items() for x in pair)]
+                flags["--resume"] = options.resume / name
+            command = [sys.executable, "-m", f"{__package__}.run", *(str(x) for pair in flags.items() for x in pair)]
             running.append(Trained(name, command + options.further, gpu if options.gpus else None, log, lock))
         failed = watch(running, home, options.out if options.pack else None, until + options.grace)
         for name, code in failed.items():
@@ -148,10 +148,10 @@ def watch(running: list[Trained], home: Path, out: Path | None, limit: float) ->
             if not done and time.time() > limit:
                 one.process.kill()
                 continue
-            told = home / one.name / "training.json"
+            summary = home / one.name / "training.json"
             try:
-                if out is not None and told.stat().st_mtime > one.packed:
-                    one.packed = told.stat().st_mtime
+                if out is not None and summary.stat().st_mtime > one.packed:
+                    one.packed = summary.stat().st_mtime
                     pack(home / one.name, out)
             except OSError:
                 one.packed = 0.0  # not saved yet, or just being exchanged

@@ -48,11 +48,11 @@ class Pictures(IterableDataset[dict[str, torch.Tensor]]):
     def _drawn(self, index: int, size: tuple[int, int]) -> tuple[np.ndarray, list[Question], np.ndarray]:
         scene = make_scene("train", index, size)
         draws = Draws(index, *size, 5)
-        asked = draws.shuffled(ask(scene, draws)) if self.asking else []
+        questions = draws.shuffled(ask(scene, draws)) if self.asking else []
         for _ in range(3):  # pictures that show little are asked about the same in other words
-            if 0 < len(asked) < SLOTS:
-                asked += draws.shuffled(ask(scene, draws))
-        return render(scene), asked[:SLOTS], cell_labels(scene)
+            if 0 < len(questions) < SLOTS:
+                questions += draws.shuffled(ask(scene, draws))
+        return render(scene), questions[:SLOTS], cell_labels(scene)
 
     def packed(
         self, rows: Sequence[tuple[np.ndarray, list[Question], np.ndarray | None]], size: tuple[int, int]
@@ -64,8 +64,8 @@ class Pictures(IterableDataset[dict[str, torch.Tensor]]):
         skills = np.full((b, SLOTS), -1, np.int64)
         difficulty = np.zeros((b, SLOTS), np.int64)
         places = np.full((b, SLOTS, 4), -1, np.int64)  # row and column of the first and second place
-        for row, (_, asked, _) in enumerate(rows):
-            for slot, question in enumerate(asked):
+        for row, (_, questions, _) in enumerate(rows):
+            for slot, question in enumerate(questions):
                 prompt = self._tokens(question.text)
                 answer = [*self._tokens(" " + question.answer), self.tokenizer.eos_token_id]
                 end = len(prompt) + len(answer)
@@ -79,7 +79,7 @@ class Pictures(IterableDataset[dict[str, torch.Tensor]]):
                         min(BINS - 1, y * BINS // size[1]),
                         min(BINS - 1, x * BINS // size[0]),
                     )
-        found = {
+        batch = {
             "pixels": np.stack([picture for picture, _, _ in rows]),
             "ids": ids,
             "answers": answers,
@@ -88,8 +88,8 @@ class Pictures(IterableDataset[dict[str, torch.Tensor]]):
             "places": places,
         }
         if rows[0][2] is not None:
-            found["cells"] = np.stack([cells for _, _, cells in rows if cells is not None]).astype(np.int16)
-        return {name: torch.from_numpy(value) for name, value in found.items()}
+            batch["cells"] = np.stack([cells for _, _, cells in rows if cells is not None]).astype(np.int16)
+        return {name: torch.from_numpy(value) for name, value in batch.items()}
 
     def _tokens(self, text: str) -> list[int]:
         """Token ids, remembered: questions repeat, and tokenizing would take a third of the time."""
@@ -119,7 +119,7 @@ class Exam(Pictures):
             for index in range(start, min(start + step, self.pictures.stop)):
                 shown = render(make_scene(self.split, index, size))
                 shown = quartered(shown) if self.quarter else shown
-                asked = questions_of(self.split, index, size)
-                rows += [(shown, asked[k : k + SLOTS], None) for k in range(0, len(asked), SLOTS)]
+                questions = questions_of(self.split, index, size)
+                rows += [(shown, questions[k : k + SLOTS], None) for k in range(0, len(questions), SLOTS)]
             rows += [(np.zeros_like(rows[0][0]), [], None)] * (self.chunk - len(rows))  # one shape for all
             yield self.packed(rows, size)

@@ -34,10 +34,10 @@ def answers(
         batch = {key: value.to(device) for key, value in part.items()}
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             exact = learner(batch)["exact"]
-        asked = part["skills"] >= 0
-        right.append(exact.cpu()[asked].numpy())
-        skills.append(part["skills"][asked].numpy())
-        difficulty.append(part["difficulty"][asked].numpy())
+        has_question = part["skills"] >= 0
+        right.append(exact.cpu()[has_question].numpy())
+        skills.append(part["skills"][has_question].numpy())
+        difficulty.append(part["difficulty"][has_question].numpy())
     return np.concatenate(right), np.concatenate(skills), np.concatenate(difficulty)
 
 
@@ -51,7 +51,7 @@ def examine(
     right, skills, difficulty = answers(learner, tokenizer, size, pictures, chunk, workers, device)
     names = [NAMES[skill] for skill in skills]
     groups = np.array([GROUP_OF[name] for name in names])
-    found: dict[str, Any] = {
+    summary: dict[str, Any] = {
         "questions": len(right),
         "overall": float(right.mean()),
         "skills": {n: float(right[skills == k].mean()) for k, n in enumerate(NAMES) if (skills == k).any()},
@@ -61,13 +61,13 @@ def examine(
     }
     shrunk, _, _ = answers(learner, tokenizer, size, pictures, chunk, workers, device, quarter=True)
     subset = sensitive(right, shrunk, names, difficulty.tolist())
-    found["quarter"] = {
+    summary["quarter"] = {
         "overall": float(shrunk.mean()),
         "skills": {n: float(shrunk[skills == k].mean()) for k, n in enumerate(NAMES) if (skills == k).any()},
     }
-    found["sensitive"] = {"share": subset.share, "skills": subset.skills, "difficulties": subset.difficulties}
+    summary["sensitive"] = {"share": subset.share, "skills": subset.skills, "difficulties": subset.difficulties}
     for other in sorted(set(kin.sizes) - {size}):
         some, _, _ = answers(learner, tokenizer, other, max(chunk, pictures // 8), chunk, workers, device)
-        found.setdefault("other_sizes", {})["x".join(map(str, other))] = float(some.mean())
-    found["examined_in_s"] = round(time.time() - began, 1)
-    return found
+        summary.setdefault("other_sizes", {})["x".join(map(str, other))] = float(some.mean())
+    summary["examined_in_s"] = round(time.time() - began, 1)
+    return summary

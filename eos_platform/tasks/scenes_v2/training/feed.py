@@ -45,17 +45,17 @@ class Feed:
     def next(self, wanted: Callable[[dict[str, Tensor]], bool]) -> dict[str, Tensor]:
         """A new batch if there is one, else an earlier one; ``wanted``: may it come again?"""
         try:
-            found = self.ready.get(block=not self.again or len(self.pool) < APART)
+            ready = self.ready.get(block=not self.again or len(self.pool) < APART)
         except queue.Empty:
             left, batch = self.pool.popleft()
             if left > 1:
                 self.pool.append((left - 1, batch))
             return batch
-        if isinstance(found, BaseException):
-            raise found
+        if isinstance(ready, BaseException):
+            raise ready
         self.fresh += 1
-        again = self.again > 0 and wanted(found)
-        batch = {key: value.to(self.device, non_blocking=True) for key, value in found.items()}
+        again = self.again > 0 and wanted(ready)
+        batch = {key: value.to(self.device, non_blocking=True) for key, value in ready.items()}
         if again:
             self.pool.append((self.again, batch))
         return batch

@@ -118,15 +118,15 @@ class Learner(nn.Module):
         x_bqld = hidden_bsd[:, p:].reshape(b, SLOTS, BLOCK, -1)[:, :, :-1]
         logits_bqlv = self.model.lm_head(x_bqld).float()
         target, wanted = batch["ids"][:, :, 1:], batch["answers"][:, :, 1:]
-        asked = batch["skills"] >= 0
-        found = {"exact": ((logits_bqlv.argmax(-1) == target) | ~wanted).all(-1) & asked}
+        has_question = batch["skills"] >= 0
+        losses = {"exact": ((logits_bqlv.argmax(-1) == target) | ~wanted).all(-1) & has_question}
         if "cells" in batch:
             loss = F.cross_entropy(logits_bqlv.flatten(0, 2), target.flatten(), reduction="none").view_as(target)
             per_question = (loss * wanted).sum(-1) / wanted.sum(-1).clamp(min=1)
-            found["answer"] = (per_question * asked).sum() / asked.sum().clamp(min=1)
-            found["auxiliary"] = self._auxiliary(features_bnd[:, at.fine_rc.flatten()], batch["cells"], at)
-            found["pointing"] = self._pointing(self.seen[0][:, p:], batch)
-        return found
+            losses["answer"] = (per_question * has_question).sum() / has_question.sum().clamp(min=1)
+            losses["auxiliary"] = self._auxiliary(features_bnd[:, at.fine_rc.flatten()], batch["cells"], at)
+            losses["pointing"] = self._pointing(self.seen[0][:, p:], batch)
+        return losses
 
     def _pointing(self, x_bsd: Tensor, batch: dict[str, Tensor]) -> Tensor:
         """Two thirds up the decoder, the last word of a question must know where the things it names are."""

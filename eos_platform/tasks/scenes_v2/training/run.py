@@ -33,9 +33,9 @@ LOSSES = ("answer", "auxiliary", "pointing")
 MATRICES = 2.0  # times the rate: what Muon moves the matrices by
 
 
-def _has_questions(seeing: bool, found: dict[str, Any]) -> bool:
+def _has_questions(seeing: bool, losses: dict[str, Any]) -> bool:
     """Whether a batch can be answered; while the tower alone is trained, any will do."""
-    return seeing or bool((found["skills"] >= 0).any())
+    return seeing or bool((losses["skills"] >= 0).any())
 
 
 def arguments() -> argparse.Namespace:
@@ -81,18 +81,18 @@ def main() -> None:
     learner = Learner(model, kin, tokenizer).to(device)
     print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, {device}", flush=True)
     pictures = Pictures(tokenizer, kin.sizes, options.batch, options.first)
-    told = train(learner, kin, tokenizer, pictures, options, device, until)
+    summary = train(learner, kin, tokenizer, pictures, options, device, until)
     uncompile(model, kin)
-    save(model, kin, tokenizer, options.out, told)  # whatever happens next
+    save(model, kin, tokenizer, options.out, summary)  # whatever happens next
     with torch.no_grad():
         for parameter in model.parameters():  # examined as saved; not the buffers: frequencies stay exact when loaded
             parameter.copy_(parameter.bfloat16())
-    told |= examine(learner, tokenizer, kin, options.pictures, options.batch, min(8, options.workers), device)
-    save(model, kin, tokenizer, options.out, told)
-    print("done " + strict_json.dumps({key: told[key] for key in ("overall", "skills")}), flush=True)
+    summary |= examine(learner, tokenizer, kin, options.pictures, options.batch, min(8, options.workers), device)
+    save(model, kin, tokenizer, options.out, summary)
+    print("done " + strict_json.dumps({key: summary[key] for key in ("overall", "skills")}), flush=True)
 
 
-def save(model: Any, kin: Family, tokenizer: Any, out: Path, told: dict[str, Any]) -> None:
+def save(model: Any, kin: Family, tokenizer: Any, out: Path, summary: dict[str, Any]) -> None:
     """The model in bfloat16, its processor (the tokenizer alone where it cannot be made here) and what is known."""
     new, old = out.with_name(out.name + ".new"), out.with_name(out.name + ".old")
     shutil.rmtree(new, ignore_errors=True)
@@ -114,10 +114,10 @@ def save(model: Any, kin: Family, tokenizer: Any, out: Path, told: dict[str, Any
         (new / "preprocessor_config.json").unlink(missing_ok=True)
         processor.save_pretrained(new)
     except Exception as error:  # of a package that is not there: pictures and words can be processed without
-        told = told | {"processor": f"parts only: {str(error).strip().splitlines()[0]}"}
+        summary = summary | {"processor": f"parts only: {str(error).strip().splitlines()[0]}"}
         kin.new_image_processor().save_pretrained(new)
     (new / "chat_template.jinja").write_text(kin.chat_template())
-    (new / "training.json").write_text(strict_json.dumps(told, indent=2) + "\n")
+    (new / "training.json").write_text(strict_json.dumps(summary, indent=2) + "\n")
     shutil.rmtree(old, ignore_errors=True)
     if out.exists():
         out.rename(old)
@@ -173,8 +173,8 @@ def train(
     began = time.time()
     started: float | None = None
     step, turned, seen, spoken, saved, progress, waited = 0, 0, 0, 0.0, began, 0.0, 0.0
-    told: dict[str, Any] = {"model": options.model, "sizes": sorted(set(kin.sizes))}
-    told["parameters"] = sum(p.numel() for p in learner.model.parameters())
+    summary: dict[str, Any] = {"model": options.model, "sizes": sorted(set(kin.sizes))}
+    summary["parameters"] = sum(p.numel() for p in learner.model.parameters())
     while progress < 1:
         before = time.time()
         seeing = progress < options.see_first
@@ -225,7 +225,7 @@ def train(
                 f"exact {100 * total:.1f} | {skills}",
                 flush=True,
             )
-            told |= {
+            summary |= {
                 "pictures": seen,
                 "new_pictures": feed.fresh * options.batch,
                 "steps": step,
@@ -235,10 +235,10 @@ def train(
             right.zero_()
             until, share = _controlled(options, until, share)
         if now - saved >= options.save_every and progress < 0.95:
-            save(learner.model, kin, tokenizer, options.out, told)
+            save(learner.model, kin, tokenizer, options.out, summary)
             saved = time.time()
     feed.close()
-    return told
+    return summary
 
 
 def _controlled(options: argparse.Namespace, until: float, share: float) -> tuple[float, float]:
@@ -272,15 +272,15 @@ def _behind(worker: int) -> None:
 
 def _losses(learner: Learner, batch: dict[str, Tensor], device: torch.device, seeing: bool) -> dict[str, Tensor]:
     with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-        found: dict[str, Tensor] = learner(batch, seeing)
-    return found
+        losses: dict[str, Tensor] = learner(batch, seeing)
+    return losses
 
 
 def _count(right: Tensor, skills: Tensor, exact: Tensor) -> None:
-    asked = (skills >= 0).flatten()
+    has_question = (skills >= 0).flatten()
     index = skills.flatten().clamp(min=0)
-    right[:, 0].index_add_(0, index, (exact.flatten() & asked).float())
-    right[:, 1].index_add_(0, index, asked.float())
+    right[:, 0].index_add_(0, index, (exact.flatten() & has_question).float())
+    right[:, 1].index_add_(0, index, has_question.float())
 
 
 if __name__ == "__main__":

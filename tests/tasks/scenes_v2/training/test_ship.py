@@ -37,7 +37,7 @@ def test_training_must_know_the_model(tmp_path: Path) -> None:
 
 
 def test_what_ships_is_asked_as_training_has_it() -> None:
-    for name, told in MODELS.items():
-        if told.task == "scenes-v2":
+    for name, reported in MODELS.items():
+        if reported.task == "scenes-v2":
             assert (folder(name) / TEMPLATE).read_text() == family(name.removesuffix("-v2")).chat_template()
     assert all("{% if m['role'] == 'assistant' %} {% endif %}" in family(name).chat_template() for name in FAMILIES)

@@ -135,8 +135,8 @@ def _windows(visual: Any, grid: Tensor, device: torch.device) -> dict[str, Tenso
     index, seams = vision_utils.get_vision_window_index(
         grid, visual.spatial_merge_size, visual.window_size, visual.patch_size
     )
-    found = {"grid_thw": grid, "window_index": index, "cu_window_seqlens": seams}
-    return {name: value.to(device) for name, value in found.items()}
+    layout = {"grid_thw": grid, "window_index": index, "cu_window_seqlens": seams}
+    return {name: value.to(device) for name, value in layout.items()}
 
 
 def _equal(self: Any, hidden_states: Tensor, position_embeddings: Any = None, **_: Any) -> Tensor:

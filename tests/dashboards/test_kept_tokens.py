@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from eos_platform.dashboards.kept import GONE, LARGEST, kept_figure, overlay_png, token_values
+from eos_platform.dashboards.kept_tokens import GONE, LARGEST, kept_figure, overlay_png, token_values
 from eos_platform.dashboards.page import alone, page
 from eos_platform.dashboards.pareto import pareto_figure
 from eos_platform.dashboards.skills import skills_figure

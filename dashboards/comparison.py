@@ -11,14 +11,14 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 import plotly.graph_objects as go
 
-from eos_platform.dashboards.palette import BESIDE, GRID, MUTED, Style, theme
+from eos_platform.dashboards.palette import COMPARED, GRID, MUTED, Style, theme
 from eos_platform.dashboards.text import escape
 
 ROW = 30  # pixels
 
 
 def _styles(names: Iterable[str]) -> dict[str, Style]:
-    return {name: BESIDE[place % len(BESIDE)] for place, name in enumerate(dict.fromkeys(names))}
+    return {name: COMPARED[place % len(COMPARED)] for place, name in enumerate(dict.fromkeys(names))}
 
 
 def _head(names: Iterable[str]) -> int:
@@ -29,7 +29,7 @@ def _head(names: Iterable[str]) -> int:
     return 64 + 20 * max(1, rows)
 
 
-def skills_beside(skills: pd.DataFrame, title: str = "Accuracy by skill", names: Sequence[str] = ()) -> go.Figure:
+def compared_skills(skills: pd.DataFrame, title: str = "Accuracy by skill", names: Sequence[str] = ()) -> go.Figure:
     """A line a skill, a mark an operator; operators told apart by symbol and colour, a thin line between the marks."""
     figure = go.Figure()
     figure.update_layout(theme(escape(title)))

@@ -70,14 +70,14 @@ class Names:
 
     def some(self, draws: Draws, count: int, hide: str = "") -> list[tuple[Thing, str]]:
         """``count`` different objects with their names; fewer when there are not so many that can be named."""
-        found: list[tuple[Thing, str]] = []
+        things: list[tuple[Thing, str]] = []
         for thing in draws.shuffled(self.things):
             name = self.of(thing, draws, hide)
             if name:
-                found.append((thing, name))
-                if len(found) == count:
+                things.append((thing, name))
+                if len(things) == count:
                     break
-        return found
+        return things
 
 
 def article(word: str) -> str:

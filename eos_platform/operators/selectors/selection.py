@@ -19,12 +19,12 @@ from eos_platform.common.errors import EosError
 from eos_platform.operators.grid import overlap_anchors
 from eos_platform.operators.selectors.bipartite import bipartite
 from eos_platform.operators.selectors.density import density
-from eos_platform.operators.selectors.diverse_topk import at_once, cover
+from eos_platform.operators.selectors.diverse_topk import at_once, diverse_topk
 from eos_platform.operators.selectors.dpp import dpp
 from eos_platform.operators.selectors.pivots import pivots
 from eos_platform.operators.selectors.priority import alternate, crossing, first, priority
 from eos_platform.operators.spec import SiteSpec
-from eos_platform.operators.tokens import cosine_of_all, partition, pick
+from eos_platform.operators.tokens import cosine_of_all, gather_tokens, partition
 
 
 class Choice(NamedTuple):
@@ -46,7 +46,7 @@ class _Rest(NamedTuple):
 
 
 @torch.no_grad()
-def choose(
+def select_tokens(
     site: SiteSpec,
     compared_bne: Tensor,
     score_bn: Tensor | None,
@@ -68,18 +68,18 @@ def choose(
     if site.important > 0:
         stays_bn = stays_bn.scatter(1, first(_ranked(score_bn), site.important), True)
         rest_bm = partition(~stays_bn, n - site.important)[0]
-        rest = _Rest(rest_bm, pick(compared_bne, rest_bm), pick(_ranked(score_bn), rest_bm))
+        rest = _Rest(rest_bm, gather_tokens(compared_bne, rest_bm), gather_tokens(_ranked(score_bn), rest_bm))
     width = compared_bne.shape[-1]
     cosine_bij: Tensor | None = None  # of those at even and odd places, or of all
     if site.selector == "alternate" and count:
         cosine_bij = crossing(rest.compared_bme)
         picks_bc = first(alternate(cosine_bij), count)
-    elif site.selector == "cover" and count and at_once(width):
+    elif site.selector == "diverse_topk" and count and at_once(width):
         cosine_bij = cosine_of_all(rest.compared_bme)
-        picks_bc = _covering(site, rest, count, cosine_bij)
+        picks_bc = _diverse(site, rest, count, cosine_bij)
     elif site.selector == "density":
         candidates_bk = _candidates(rest, count, site.transfer.among)
-        picks_bc = candidates_bk.gather(1, density(pick(rest.compared_bme, candidates_bk), count))
+        picks_bc = candidates_bk.gather(1, density(gather_tokens(rest.compared_bme, candidates_bk), count))
     else:
         picks_bc = _picks(site, rest, count, text_bpd, grid)
     index_bc = rest.index_bm.gather(1, picks_bc)
@@ -109,11 +109,11 @@ def choose(
     if cosine_bij is not None and compared_once(site, n, width):
         if site.selector == "alternate":  # all that go stand at even places, none of the odd ones does
             goes_bi = torch.ones_like(rest.index_bm, dtype=torch.bool).scatter(1, picks_bc, False)[:, 0::2]
-            alike_bqr = pick(cosine_bij, partition(goes_bi, n - keep)[0])
-            alike_bqr = alike_bqr if give_bq is None else pick(alike_bqr, give_bq)
+            alike_bqr = gather_tokens(cosine_bij, partition(goes_bi, n - keep)[0])
+            alike_bqr = alike_bqr if give_bq is None else gather_tokens(alike_bqr, give_bq)
         else:
             from_bq = dropped_bq if give_bq is None else dropped_bq.gather(1, give_bq)
-            alike_bqr = pick(cosine_bij, from_bq).gather(2, kept_br[:, None].expand(-1, from_bq.shape[1], -1))
+            alike_bqr = gather_tokens(cosine_bij, from_bq).gather(2, kept_br[:, None].expand(-1, from_bq.shape[1], -1))
     return Choice(kept_br, dropped_bq, receive_br, give_bq, alike_bqr)
 
 
@@ -128,16 +128,16 @@ def compared_once(site: SiteSpec, tokens: int, width: int) -> bool:
     transfer, rest = site.transfer, tokens - site.important
     if transfer.gamma == 0 or transfer.metric != "cosine":
         return False
-    if site.selector == "cover":
+    if site.selector == "diverse_topk":
         graded = not math.isinf(transfer.tau) or transfer.support.kind == "nearest"
         return at_once(width) and graded and transfer.by == "source" and not site.important
     merges = transfer.tau == 0 and transfer.to == "destinations"
     return site.selector == "alternate" and merges and site.keep - site.summary - site.important >= rest // 2
 
 
-def _covering(site: SiteSpec, rest: _Rest, count: int, cosine_bmm: Tensor | None = None) -> Tensor:
+def _diverse(site: SiteSpec, rest: _Rest, count: int, cosine_bmm: Tensor | None = None) -> Tensor:
     spread = torch.full((), site.spread, device=rest.compared_bme.device)
-    return cover(rest.compared_bme, _ranked(rest.score_bm), spread, count, cosine_bmm)[0]
+    return diverse_topk(rest.compared_bme, _ranked(rest.score_bm), spread, count, cosine_bmm)[0]
 
 
 def _picks(site: SiteSpec, rest: _Rest, count: int, text_bpd: Tensor | None, grid: tuple[int, int]) -> Tensor:
@@ -148,8 +148,8 @@ def _picks(site: SiteSpec, rest: _Rest, count: int, text_bpd: Tensor | None, gri
         return torch.zeros(b, 0, dtype=torch.long, device=device)
     if site.transfer.support.kind == "overlap":
         return overlap_anchors(grid, count, device).expand(b, count)
-    if site.selector == "cover":
-        return _covering(site, rest, count)
+    if site.selector == "diverse_topk":
+        return _diverse(site, rest, count)
     if site.selector == "spaced":
         return (torch.arange(count, device=device) * (m // count)).expand(b, count)
     if site.selector == "bipartite":

@@ -175,10 +175,10 @@ def _tokens(
 
 def token_values(origin: Sequence[int], size: Sequence[float], grid: tuple[int, int]) -> NDArray[np.float32]:
     """log2 of what the token at each place stands for (rows, columns); -1 where it went."""
-    found = np.full(grid[0] * grid[1], GONE, dtype=np.float32)
+    values_n = np.full(grid[0] * grid[1], GONE, dtype=np.float32)
     sizes = np.asarray(size, dtype=float)
-    found[np.asarray(origin, dtype=int)] = np.clip(np.log2(np.maximum(sizes, 1.0)), 0.0, LARGEST)
-    return found.reshape(grid)
+    values_n[np.asarray(origin, dtype=int)] = np.clip(np.log2(np.maximum(sizes, 1.0)), 0.0, LARGEST)
+    return values_n.reshape(grid)
 
 
 def _strips(
@@ -188,7 +188,7 @@ def _strips(
     rows, across = picture["grid"]
     small = Image.open(io.BytesIO(base64.b64decode(picture["png"].partition(",")[2]))).convert("RGB")
     right, scale = _step(across), small.width / across
-    found = []
+    strips = []
     for at, ratio in enumerate(ratios):
         strip = Image.new("RGB", (round(right * len(columns) * scale), small.height), "white")
         for place, column in enumerate(columns):
@@ -196,7 +196,7 @@ def _strips(
                 strip.paste(small, (round(place * right * scale), 0))
         stream = io.BytesIO()
         strip.quantize(128).save(stream, "PNG", optimize=True)
-        found.append(
+        strips.append(
             {
                 "source": "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode(),
                 "xref": "x",
@@ -209,7 +209,7 @@ def _strips(
                 "layer": "below",
             }
         )
-    return found
+    return strips
 
 
 def _notes(
