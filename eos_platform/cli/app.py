@@ -111,8 +111,8 @@ def search(
 
     fields = dict(map(parse_override, sets or ()))
     given = {"cost": cost, "budget": budget, "steps": steps}
-    asked = {name: value for name, value in given.items() if value is not None}
-    config = SearchConfig.of({"seed": seed, **asked, **fields})
+    overrides = {name: value for name, value in given.items() if value is not None}
+    config = SearchConfig.of({"seed": seed, **overrides, **fields})
     chosen = task_of(task, data, allow_bad, model, options)
     check_writable(output)
     if state is not None:

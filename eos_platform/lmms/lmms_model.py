@@ -89,17 +89,17 @@ class EosSimple(lmms):  # type: ignore[misc, unused-ignore]
         """Greedy answers, in the order of the requests."""
         asked = [self._asked(one.args) for one in requests]
         known = {} if self._kept is None else self._kept.known
-        said = {number: known[one.key][0] for number, one in enumerate(asked) if one.key in known}
-        for some in batches(asked, [number for number in range(len(asked)) if number not in said], self._size):
+        answer = {number: known[one.key][0] for number, one in enumerate(asked) if one.key in known}
+        for some in batches(asked, [number for number in range(len(asked)) if number not in answer], self._size):
             held = [asked[number] for number in some]
             texts = write(
                 *(self._model, self._processor, [], [one.pictures for one in held], held[0].most),
                 prompts=[one.text for one in held],
             )
-            said |= {number: cut(text, one.until) for number, one, text in zip(some, held, texts, strict=True)}
+            answer |= {number: cut(text, one.until) for number, one, text in zip(some, held, texts, strict=True)}
             if self._kept is not None:
-                self._kept.add([(asked[number].key, said[number], 0.0) for number in some])
-        return [said[number] for number in range(len(asked))]
+                self._kept.add([(asked[number].key, answer[number], 0.0) for number in some])
+        return [answer[number] for number in range(len(asked))]
 
     def _asked(self, args: tuple[Any, ...]) -> Request:
         context, settings, to_pictures, number, task, part = args

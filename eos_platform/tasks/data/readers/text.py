@@ -96,8 +96,8 @@ def _lines(stream: BinaryIO, where: str) -> Iterator[tuple[int, str | Bad]]:
         if len(line) > LONGEST_LINE:
             while line and not line.endswith(b"\n"):
                 line = stream.readline(LONGEST_LINE)
-            said = f"more than {LONGEST_LINE >> 20} MiB in one line"
-            yield number, Bad(f"{where}: line {number}", said, "line too long")
+            line_text = f"more than {LONGEST_LINE >> 20} MiB in one line"
+            yield number, Bad(f"{where}: line {number}", line_text, "line too long")
             continue
         try:
             text = line.decode()
