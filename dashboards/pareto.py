@@ -226,7 +226,7 @@ def _searched(drawn: pd.DataFrame) -> Iterator[go.Scatter]:
         questions = rows[front]["measured_on"].dropna().unique()
         yield _scatter(
             rows[front],
-            name="Pareto front" + (f" ({questions[0]})" if len(questions) == 1 else ""),
+            name="Pareto front" + (f" ({escape(str(questions[0]))})" if len(questions) == 1 else ""),
             legendrank=1,
             mode="lines+markers",
             marker={"color": SEARCHED, "size": 11, "line": {"color": "white", "width": 1.2}},

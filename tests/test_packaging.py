@@ -198,5 +198,7 @@ def test_bundled_models_travel_inside_the_package():
 
 def test_types_are_declared_and_the_command_is_installed():
     assert resources.files("eos_platform").joinpath("py.typed").is_file()
-    (command,) = [entry for entry in metadata.distribution("eos-platform").entry_points if entry.name == "eos"]
+    (command,) = [
+        entry for entry in metadata.distribution("eos-platform").entry_points if entry.group == "console_scripts"
+    ]
     assert callable(command.load())

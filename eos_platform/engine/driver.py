@@ -182,7 +182,10 @@ def run_trials(
 
 def _work(study: StudyFile) -> Work:
     """What the study asks beside its steps, for the time that is left; the size of the front is a guess."""
-    search = SearchConfig.of(dict(study.search))
+    fixed: dict[str, Any] = {
+        name: study.search[name] for name in ("batch_size", "eval_questions") if name in study.search
+    }
+    search = SearchConfig.of(fixed)
     operators = 1 + min(study.trials, 2 * study.final.ratios) + len(study.final.baselines) * study.final.ratios
     return Work(search.batch_size, search.eval_questions, operators, study.final.questions)
 

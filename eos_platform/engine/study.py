@@ -178,7 +178,9 @@ class Study:
             raise EosError(f"study '{self.file.name}' has no results yet; eos study status {self.file.name}")
         try:
             check_regular(self.folder.points, "points")
-            points = pd.read_csv(self.folder.points, keep_default_na=True).astype(dict.fromkeys(NUMBERS, float))
+            points = pd.read_csv(self.folder.points, keep_default_na=True, dtype={"design": str}).astype(
+                dict.fromkeys(NUMBERS, float)
+            )
             if missing := [name for name in (*WORDS, *self.file.objectives) if name not in points]:
                 raise KeyError(missing[0])
             return points.astype({"trial": "Int64"}).fillna({"design": ""})

@@ -126,8 +126,8 @@ def kept_fit(folder: Path) -> Fit | None:
     try:
         with safe_open(folder / FILE, framework="pt") as saved:
             header = saved.metadata() or {}
-        return Fit.model_validate_json(header["fit"]) if "fit" in header else None
-    except (SafetensorError, OSError, ValueError):
+        return Fit.model_validate(strict_json.loads(header["fit"])) if "fit" in header else None
+    except (SafetensorError, OSError, ValueError, EosError):
         return None  # ``load_state`` says what is wrong with the file
 
 

@@ -70,6 +70,7 @@ OTHERS = {
         "json.loads",
         "json.dumps",
     },  # Ray's files, which hold NaN
+    "lmms/results.py": {"json.loads", "json.dumps"},  # lmms-eval's files, which hold NaN
 }
 
 

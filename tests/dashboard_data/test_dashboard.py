@@ -116,7 +116,7 @@ def zoom(page):
     return page.evaluate(RANGES)
 
 
-ALL = {"Pareto front": 4, "dominated": 2, "fastv": 1, "unreduced model": 1}
+ALL = {"Pareto front (held-out)": 4, "dominated": 2, "fastv": 1, "unreduced model": 1}
 
 
 @needs_chromium
@@ -143,7 +143,7 @@ def test_filters_and_the_budget(page, served):
     page.locator("#front-show").get_by_text("dominated").click()
     wait_for(page, {name: count for name, count in ALL.items() if name != "dominated"})
     page.locator("#front-families").get_by_text("hand-designed").click()
-    wait_for(page, {"Pareto front": 4, "unreduced model": 1})
+    wait_for(page, {"Pareto front (held-out)": 4, "unreduced model": 1})
     page.locator("#front-budget [role=slider]").focus()
     for key in ("Home", *["PageUp"] * 5, "ArrowRight", "ArrowRight"):
         page.keyboard.press(key)
@@ -227,14 +227,14 @@ def test_a_study_that_runs_is_followed_without_losing_the_zoom(page, tmp_path):
     served = Served(tmp_path)
     try:
         page.goto(f"{served.address}/?study=live")
-        wait_for(page, {"Pareto front": 4, "dominated": 2})
+        wait_for(page, {"Pareto front (validation)": 4, "dominated": 2})
         before = zoom(page)
         row = trial(7, accuracy=0.97, ratio=0.3)
         run = recorder.start_trial(row)
         expect(page.locator("#live")).to_have_text("7 of 8 trials done, 1 running")
         recorder.finish_trial(run, row)
         # better than trials 4 and 5, which leave the front
-        wait_for(page, {"Pareto front": 4, "dominated": 3})
+        wait_for(page, {"Pareto front (validation)": 4, "dominated": 3})
         expect(page.locator("#live")).to_have_text("8 of 8 trials done")
         expect(page.locator("#front-best")).to_contain_text("searched 97.0 % at 0.300 (trial 7)")
         assert page.evaluate(RANGES) == before
@@ -312,7 +312,9 @@ def test_a_store_slower_than_the_pulse_is_waited_for(page, store):
 def test_from_the_filters_on_by_keyboard_alone_to_an_operator(page, served):
     page.goto(f"{served.address}/?study=small")
     wait_for(page, ALL)
-    table = page.get_by_role("region", name="The Pareto front, cheapest first: a name opens its operator")
+    table = page.get_by_role(
+        "region", name="The Pareto front (held-out questions), cheapest first: a name opens its operator"
+    )
     expect(table.get_by_role("link")).to_have_text(["trial 0", "trial 1", "trial 3", "trial 5"])
     slider = page.get_by_role("slider", name="Budget (compute ratio at most)")
     slider.focus()

@@ -22,12 +22,12 @@ from eos_platform.cli.dashboard import make
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 GRAPH = "document.querySelector('#front-graph .js-plotly-plot')"
-DRAWN = f"() => {GRAPH}?._fullLayout?._size && {GRAPH}.data.some(t => t.name === 'Pareto front')"
+DRAWN = f"() => {GRAPH}?._fullLayout?._size && {GRAPH}.data.some(t => t.name.startsWith('Pareto front'))"
 SHOWN = f"{GRAPH}.data.filter(t => t.showlegend !== false).reduce((sum, t) => sum + t.x.length, 0)"
 # where the middle point of the front is in the window
 PLACE = f"""() => {{
     const graph = {GRAPH}, {{xaxis, yaxis}} = graph._fullLayout, box = graph.getBoundingClientRect();
-    const front = graph._fullData.find(t => t.name === 'Pareto front' && t.mode.includes('markers'));
+    const front = graph._fullData.find(t => t.name.startsWith('Pareto front') && t.mode.includes('markers'));
     const k = Math.floor(front.x.length / 2);
     return [box.x + xaxis._offset + xaxis.d2p(front.x[k]), box.y + yaxis._offset + yaxis.d2p(front.y[k])];
 }}"""

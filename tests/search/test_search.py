@@ -26,7 +26,7 @@ def test_finds_an_operator_within_the_budget_that_answers(small: Workload, tmp_p
     assert result.accuracy > 0.87  # random pruning at this ratio has about .70, the full model .95
     assert abs(result.relaxed_accuracy - result.accuracy) <= 0.02
     assert OperatorSpec.load(result.operator.save(tmp_path / "operator.json")) == result.operator
-    assert result.operator.provenance["search"] == config.model_dump(mode="json")
+    assert result.operator.provenance["search"] == config.fields()
     first = result.operator.sites[0]
     assert (first.layer, first.selector, len(first.probe)) == (0, "diverse_topk", small.shape.hidden)
     assert [step for step, _ in reports] == list(range(1, 25))
@@ -112,5 +112,5 @@ def test_settings_are_validated() -> None:
         SearchConfig.of({"temperature_end": 2.0})
     with pytest.raises(EosError, match="search: budget_rule: unknown value 'hard'; known: exact, penalty, two-sided"):
         SearchConfig.of({"budget_rule": "hard"})
-    with pytest.raises(EosError, match="search: selector: unknown value 'grid'; known: cover, score"):
+    with pytest.raises(EosError, match="search: selector: unknown value 'grid'; known: diverse_topk, score"):
         SearchConfig.of({"selector": "grid"})

@@ -76,7 +76,7 @@ def test_rows_left_out_are_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     [
         (("--task", "fils"), "unknown task 'fils'; did you mean 'files'"),
         (("--task", "files"), "task 'files' needs 'data' (--data"),
-        (("--data", "x.jsonl"), "task 'scenes': unknown option 'data'"),
+        (("--data", "x.jsonl"), "questions file not found: x.jsonl"),
         (("--task", "files", "--data", "x.jsonl"), "questions file not found: x.jsonl"),
     ],
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -74,9 +73,9 @@ class Answers:
         with open_regular(self.path, "benchmark answers", None) as stream:
             for line in stream:
                 try:
-                    row = json.loads(line)
+                    row = strict_json.loads(line.decode())
                     name, text, score = row["id"], row["text"], float(row["score"])
-                except (ValueError, KeyError, TypeError):
+                except (ValueError, KeyError, TypeError, EosError):
                     break
                 if not line.endswith(b"\n"):
                     break

@@ -29,7 +29,7 @@ def test_the_table_has_a_line_for_every_group() -> None:
 
 
 def test_a_bundled_model_loses_by_either(capsys: pytest.CaptureFixture[str]) -> None:
-    main(["--models", "bundled-small-v2", "--questions", "24", "--device", "cpu"])
+    main(["--models", "bundled-small-v2", "--questions", "48", "--device", "cpu"])
     out = capsys.readouterr().out
     whole, quarter, fewer = map(float, re.search(r"\*\*all\*\* \| (\S+) / (\S+) / (\S+) \|", out).groups())  # type: ignore[union-attr]
     assert whole > 80 > max(quarter, fewer)

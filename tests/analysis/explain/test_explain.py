@@ -241,10 +241,10 @@ def test_a_question_that_turns_the_probe_is_shown_at_work(small):
     site = SiteSpec(layer=0, keep=12, probe=(0.01,) * width, steering=Steering.of(*matrices))
     operator = OperatorSpec(target=small.target, sites=(site,))
     found = explain(small, operator, questions=8, pictures=1)
-    assert len({question["png"] for question in found.proposed}) == 1
-    assert len({question["text"] for question in found.proposed}) == len(found.proposed) == len(found.kept_asked) == 5
+    assert len({question["png"] for question in found.asked}) == 1
+    assert len({question["text"] for question in found.asked}) == len(found.asked) == len(found.kept_asked) == 5
     assert len({tuple(sites[-1]["origin"]) for sites in found.kept_asked}) > 1
-    assert {type(question["right"]) for question in found.proposed} == {bool}
+    assert {type(question["right"]) for question in found.asked} == {bool}
     assert "steering off" in set(found.ablations["name"])
     assert any("the question turns the learned direction" in words for words in found.sites[0]["words"])
     assert _page(found).count("The question decides which tokens stay") > 0

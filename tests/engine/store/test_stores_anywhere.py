@@ -84,7 +84,7 @@ def test_what_a_resume_needs_nobody_else_reads(tmp_path, address, name):
     try:
         study = Study(study_file(stores={name: address}), runs=tmp_path, console=Console(quiet=True))
         study.folder.prepare()
-        study._keep_file()
+        study._write_study_file()
     finally:
         os.umask(before)
     assert stat.S_IMODE(study.folder.study_file.stat().st_mode) == 0o600
