@@ -8,7 +8,7 @@ import optuna
 import pytest
 import stopping_fakes as fakes
 from engine_fakes import study_file
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from optuna.trial import TrialState
 from ray.tune.schedulers import TrialScheduler
@@ -83,8 +83,11 @@ def play(study, points, seed, deaths):
             final = {"finished": True, "final/accuracy": accuracy, "final/compute_ratio": ratio}
             tune.searcher.on_trial_complete(tune.trials.pop(root).trial_id, final)
         elif tune.report(root, place[root], accuracy, ratio) == TrialScheduler.STOP:
-            ended[root] = next(
-                t.user_attrs[store.STOPPED] for t in reversed(optuna_study.trials) if store.STOPPED in t.user_attrs
+            trials = optuna_study.trials
+            (ended[root],) = (
+                t.user_attrs[store.STOPPED]
+                for t in trials
+                if store.STOPPED in t.user_attrs and store.root(trials, t.number) == root
             )
     order = [ended[root] for root in begun]
     return order, optuna_study
@@ -94,6 +97,7 @@ NUMBER = st.sampled_from([0.2, 0.4, 0.6, 0.8])
 
 
 @settings(max_examples=25, deadline=None)
+@example([(0.4, 0.2), *[(0.2, 0.2)] * 4], 0, {22})
 @given(st.lists(st.tuples(NUMBER, NUMBER), min_size=4, max_size=8), st.integers(0, 99), st.sets(st.integers(2, 30)))
 def test_a_resumed_study_decides_as_if_nothing_had_happened(points, seed, deaths):
     study = study_of(scheduler={**PLAN, "reach_budget": False})
