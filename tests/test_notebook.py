@@ -30,6 +30,7 @@ def test_the_notebook_runs(tmp_path):
     assert "<table>" in "".join(shown[-1]["text/html"])
     assert "<svg" in "".join(shown[-1]["text/html"])
     assert "application/vnd.plotly.v1+json" in plot[-1]["data"]
-    assert "".join(evaluate[-1]["text"]).count("of 256 questions") == 2
+    written = "".join("".join(output.get("text", "")) for output in evaluate)
+    assert written.count("of 256 questions") == 2
     assert "operator 'searched-0.3'" in "".join(saved[-1]["data"]["text/plain"])
     assert "red" in "".join(answer[-1]["data"]["text/plain"])

@@ -6,6 +6,7 @@ on the model and the files they name; only how much is searched and asked is cut
 
 import functools
 import importlib
+import inspect
 import re
 import runpy
 import shlex
@@ -33,7 +34,7 @@ GROUP = typer.main.get_command(cli.app)
 # not on a CPU in minutes, each by itself run elsewhere
 NOT_HERE = {
     "eos search --cost prefill_ms --budget 8ms": "milliseconds of a GPU; tests/search/test_cost.py has a CPU's",
-    "eos study run quickstart": ".ci/run, whole",
+    "eos study run quickstart": "minutes; my-study.yaml is the same with fewer questions",
     "eos study run my-study.yaml --set trials=40 --set search.steps=120": "40 searches; my-study.yaml runs without",
     "eos bench searched-like fastv --shape llava-1.5-7b --modes eager,captured,compiled": "a GPU with room for 7B",
     "eos benchmark --model my-model --operator mine.json --tasks pope,gqa,textvqa --root downloads": "the downloads",
@@ -99,7 +100,8 @@ def little_work(monkeypatch):
 
         @functools.wraps(made)
         def changed(*given, **options):
-            return made(*given, **change(options))
+            bound = inspect.signature(made).bind(*given, **options)
+            return made(**change(bound.arguments))
 
         monkeypatch.setattr(home, name, changed)
 
@@ -137,7 +139,8 @@ def furnish(place):
         colour = ("red", "green", "blue")[number % 3]
         Image.new("RGB", (96 + number, 96), colour).save(place / "photos" / f"{number}.png")
         rows.append(f'{{"image": "photos/{number}.png", "question": "what color is it?", "answer": "{colour}"}}\n')
-    (place / "questions.jsonl").write_text("".join(rows))
+    for name in ("questions.jsonl", "my.jsonl"):
+        (place / name).write_text("".join(rows))
 
 
 @pytest.mark.slow  # some twenty commands, minutes
