@@ -134,6 +134,7 @@ def no_check(workload, config):
     """There is no model to fit a cost on."""
 
 
+@pytest.mark.slow  # a whole study on a real Ray, and costs measured in it
 @pytest.mark.usefixtures("ray_local")
 def test_a_study_at_budgets_in_milliseconds_with_bytes_as_an_objective(tmp_path):
     functions = replace(fakes.FUNCTIONS, search=timed_search, check=no_check)

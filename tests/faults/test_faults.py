@@ -14,6 +14,7 @@ from optuna.trial import TrialState
 SOUND = "lost, doubled, left behind or otherwise than without the fault"
 
 
+@pytest.mark.slow  # a study on a real Ray, killed twice: a minute and a half
 def test_a_worker_then_the_driver_killed_in_one_study(tmp_path):
     """The short form: one SIGKILL of each, at random moments of searches under way."""
     changes = {"trials": 4, "search": {"steps": 24}}

@@ -218,6 +218,7 @@ def test_a_search_starts_from_the_operator_nearest_to_its_budget():
     assert nearest((), SearchConfig(), workload) is None
 
 
+@pytest.mark.slow  # two whole studies on a real Ray
 @pytest.mark.usefixtures("ray_local")
 def test_a_study_that_begins_with_anothers_front(tmp_path):
     """On Ray: the first study's front is tried first in the second, and its searches start from what it found."""
