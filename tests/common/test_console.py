@@ -188,8 +188,7 @@ def test_a_terminal_that_closes_stops_in_order_unless_told_otherwise(tmp_path, i
     body = f"from eos_platform.common import console as terminal\ndef main():\n{waits}\n"
     process, ours = pty.fork()
     if not process:
-        if ignored:
-            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)  # tests may run under nohup
         os.execv(sys.executable, [sys.executable, "-c", body + "terminal.run(main)"])
     deadline = time.monotonic() + 30
     while not (tmp_path / "begun").exists() and time.monotonic() < deadline:
