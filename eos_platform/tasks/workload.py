@@ -108,7 +108,7 @@ def load_workload(
         EosError: unknown model or task, data of a task that cannot be used, a device that is not there, or a model that
             no search can run on.
     """
-    from transformers import AutoConfig, AutoModelForImageTextToText, LlavaForConditionalGeneration
+    from transformers import AutoConfig, AutoModelForImageTextToText
 
     if not isinstance(model, (str, os.PathLike, nn.Module)):
         raise expected("model", KINDS, model)
@@ -129,11 +129,13 @@ def load_workload(
     dtype = torch.float32 if place.type == "cpu" else torch.bfloat16
     with opening(name) as path:
         config = load(AutoConfig, path, trust_remote_code=trust_remote_code)
-        llava = config.model_type == "llava"
         _check_family(config.model_type, name)
-        kind = LlavaForConditionalGeneration if llava and not trust_remote_code else AutoModelForImageTextToText
         loaded: Any = load_model(
-            kind, path, dtype=dtype, trust_remote_code=trust_remote_code, allow_missing=allow_missing
+            AutoModelForImageTextToText,
+            path,
+            dtype=dtype,
+            trust_remote_code=trust_remote_code,
+            allow_missing=allow_missing,
         )
         processor = load_processor(path, trust_remote_code=trust_remote_code)
         return _subject(loaded.to(place), processor, chosen, opened, name)
@@ -168,7 +170,7 @@ def _subject(model: Any, processor: Any, chosen: Choice | Task, opened: Task, na
     where = f"model {shown(name)} cannot be used"
     if isinstance(opened, Scenes):
         rows, columns = target_of(model).grid
-        if model.config.model_type == "llava" and rows == columns and rows in CONFIGS:
+        if adapter_of(model).capabilities.tower and rows == columns and rows in CONFIGS:
             _try_out(model, processor, where)
             return Workload(name, opened.name, model, processor, CONFIGS[rows])
         opened.of_grid(max(CONFIGS) if adapter_of(model).capabilities.varies else max(rows, columns))
@@ -242,6 +244,6 @@ def _try_out(model: Any, processor: Any, where: str) -> None:
                 f"{where}: its vision tower makes {seen_1nd.shape[1]} tokens of a picture, not as many as expected"
             )
         text = torch.tensor([ids], device=model.device)
-        hidden = model.model.language_model(input_ids=text, use_cache=False).last_hidden_state
-    if not (seen_1nd.isfinite().all() and hidden.isfinite().all()):
+        logits = model(input_ids=text, use_cache=False).logits
+    if not (seen_1nd.isfinite().all() and logits.isfinite().all()):
         raise EosError(f"{where}: its weights give numbers that are not finite")
