@@ -13,7 +13,6 @@ neither Ray nor Optuna nor MLflow.
 from __future__ import annotations
 
 import importlib
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -54,6 +53,8 @@ __all__ = sorted(_HOMES)
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
+        from importlib import metadata  # which takes a third of the time to import this package
+
         try:
             return metadata.version("eos-platform")
         except metadata.PackageNotFoundError:
