@@ -81,7 +81,7 @@ def register(app: dash.Dash, studies: Any) -> None:
             return None  # what is not seen would slow the rest
         operators = studies.operators(where["study"])
         for word in (find or "").lower().split():
-            columns = operators[["name", "family", "regime", "state", "design"]].fillna("").astype(str)
+            columns = operators[["name", "family", "regime", "state", "design"]].astype(object).fillna("").astype(str)
             operators = operators[columns.agg(" ".join, axis=1).str.lower().str.contains(word, regex=False)]
         axes = studies.axes(where["study"])
         operators = ordered(operators, order, axes)

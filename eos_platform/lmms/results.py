@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from eos_platform.common import strict_json
+from eos_platform.common.boundary import reading
 from eos_platform.common.errors import EosError
 from eos_platform.common.files import MEGABYTE, open_regular, read_text, shown_path
 from eos_platform.tasks.benchmarks.yes_no import first_four, said
@@ -46,16 +47,22 @@ def read_results(folder: Path) -> list[Results]:
         raise EosError(
             f"lmms-eval left no results in {shown_path(folder)}: the evaluation failed (its exit status is 0)"
         )
-    result = strict_json.loads(_no_nan(read_text(files[-1], "results")), shown_path(files[-1]))
+    with reading(f"lmms-eval's results {shown_path(files[-1])}"):
+        read = strict_json.loads(_no_nan(read_text(files[-1], "results")))["results"]
+        scores = {task: _numbers(values) for task, values in read.items()}
     stamp = files[-1].name.removesuffix("_results.json")
     results = []
-    for task, values in result["results"].items():
-        theirs = {key: value for key, value in values.items() if isinstance(value, (int, float)) and "," in key}
+    for task, theirs in scores.items():
         rows = _samples(files[-1].with_name(f"{stamp}_samples_{task}.jsonl"))
         answered = {number: answer for number, answer, _ in rows}
         official = _official(task, [(answer, golds) for _, answer, golds in rows]) if rows else {}
         results.append(Results(task, theirs, official, answered))
     return results
+
+
+def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
+    """Of a task's entries those that are scores: "metric,filter"."""
+    return {key: value for key, value in values.items() if isinstance(value, (int, float)) and "," in key}
 
 
 def _no_nan(content: str) -> str:
@@ -68,14 +75,13 @@ def _samples(path: Path) -> list[tuple[int, str, list[str]]]:
     if not path.exists():
         return []
     rows = []
-    with open_regular(path, "samples", 4096 * MEGABYTE) as stream:
+    with open_regular(path, "samples", 4096 * MEGABYTE) as stream, reading(f"samples {shown_path(path)}"):
         for line in stream:
             row = json.loads(line)
-            said_ = row["filtered_resps"]
-            while isinstance(said_, list):
-                said_ = said_[0] if said_ else ""
-            target = row["target"]
-            rows.append((int(row["doc_id"]), str(said_), [str(one) for one in _list(target)]))
+            response = row["filtered_resps"]
+            while isinstance(response, list):
+                response = response[0] if response else ""
+            rows.append((int(row["doc_id"]), str(response), [str(one) for one in _list(row["target"])]))
     return rows
 
 

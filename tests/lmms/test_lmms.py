@@ -106,6 +106,18 @@ def test_tasks_by_name(tmp_path: Path, task: str, rows: list[tuple[str, Any]], a
     assert found.official.get("accuracy") == accuracy
 
 
+@pytest.mark.parametrize("broken", ["", "{", "[]", "null", "{}", '{"results": 1}', '{"results": {"gqa": 1}}'])
+@pytest.mark.parametrize("which", ["results.json", "samples_gqa.jsonl"])
+def test_damaged_results_are_one_line(tmp_path: Path, which: str, broken: str) -> None:
+    results(tmp_path, "gqa", [("dog", "dog")], {"m,none": 0.5})
+    (tmp_path / "model" / f"20260101_000000_{which}").write_text(broken)
+    if which == "samples_gqa.jsonl" and not broken:
+        assert not read_results(tmp_path)[0].answers
+        return
+    with pytest.raises(EosError, match=f"(results|samples) .*{which}"):
+        read_results(tmp_path)
+
+
 def test_a_run_that_failed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """lmms-eval's exit status is 0 when it fails: only a results file of this run proves success."""
     with pytest.raises(EosError, match="left no results"):
