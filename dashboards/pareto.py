@@ -212,10 +212,12 @@ def _searched(drawn: pd.DataFrame) -> Iterator[go.Scatter]:
         "legendgroup": "searched",
         "legendgrouptitle": {"text": "searched", "font": {"size": 13, "color": MUTED}},
     }
+    asked_of_front, asked_of_others = _questions(rows[front]), _questions(rows[~front])
     if not front.all():
         yield _scatter(
             rows[~front],
-            name="dominated",
+            # those that fell behind on validation were never measured on held-out questions: two scales in one figure
+            name="dominated" + (asked_of_others if front.any() and asked_of_others != asked_of_front else ""),
             legendrank=2,
             mode="markers",
             marker={"color": rgba(SEARCHED, 0.28), "size": 8},
@@ -223,10 +225,9 @@ def _searched(drawn: pd.DataFrame) -> Iterator[go.Scatter]:
             **group,
         )
     if front.any():
-        questions = rows[front]["measured_on"].dropna().unique()
         yield _scatter(
             rows[front],
-            name="Pareto front" + (f" ({escape(str(questions[0]))})" if len(questions) == 1 else ""),
+            name=f"Pareto front{asked_of_front}",
             legendrank=1,
             mode="lines+markers",
             marker={"color": SEARCHED, "size": 11, "line": {"color": "white", "width": 1.2}},
@@ -235,6 +236,12 @@ def _searched(drawn: pd.DataFrame) -> Iterator[go.Scatter]:
             error_colour=rgba(SEARCHED, 0.75),
             **group,
         )
+
+
+def _questions(rows: pd.DataFrame) -> str:
+    """What all of them were measured on, in brackets; empty where that is not known, or not one thing."""
+    known = rows["measured_on"].dropna().unique()
+    return f" ({escape(str(known[0]))})" if len(known) == 1 else ""
 
 
 def _scatter(rows: pd.DataFrame, *, error_colour: str, **style: Any) -> go.Scatter:

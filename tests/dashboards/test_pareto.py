@@ -225,3 +225,12 @@ def test_thousands_of_dominated_points_are_drawn_by_the_gpu(points):
     drawn = traces(pareto_figure(many, "T"))
     assert (drawn["dominated"].type, drawn["Pareto front"].type) == ("scattergl", "scatter")
     assert not drawn["dominated"].error_y.visible
+
+
+@pytest.mark.parametrize(
+    ("others", "name"), [("validation", "dominated (validation)"), ("held-out", "dominated"), (None, "dominated")]
+)
+def test_other_questions_than_those_of_the_front_are_named(points, others, name):
+    on = {"trial 0": "held-out", "trial 1": "held-out", "trial 2": others}  # the first two are the front
+    points = points.assign(measured_on=points["name"].map(on).astype(object))
+    assert {"Pareto front (held-out)", name} <= set(traces(pareto_figure(points, "T")))
