@@ -17,6 +17,7 @@ from torch import Tensor
 from eos_platform.common.errors import EosError
 from eos_platform.models.decoding.cache import cache_of
 from eos_platform.models.decoding.prompt import Call, Prompt, lead, with_new
+from eos_platform.models.loading.devices import moved
 
 MANY = 64  # pieces of ids, before they are joined
 SLICED = "input_ids", "inputs_embeds", "position_ids", "token_type_ids", "mm_token_type_ids"
@@ -103,10 +104,10 @@ def positions_ahead(prompt: Prompt, call: Call) -> None:
     position: Any = call["position_ids"]
     if prompt.ahead_b1 is None or position.dim() != 3 or position.shape[0] != 4:
         return
-    text_bq = position[:1]
-    call["position_ids"] = torch.cat((text_bq, (text_bq + prompt.ahead_b1).expand(3, -1, -1)))
+    text_bq, ahead_b1 = position[:1], moved(prompt.ahead_b1, position.device)
+    call["position_ids"] = torch.cat((text_bq, (text_bq + ahead_b1).expand(3, -1, -1)))
 
 
 def images_ahead(prompt: Prompt, position: Tensor, count: Any) -> None:
     """Note how far positions (a, b, q) are ahead of the ``count`` of tokens, behind images of a later turn."""
-    prompt.ahead_b1 = position[-3:, :, -1].amax(0)[:, None] + 1 - count
+    prompt.ahead_b1 = position[-3:, :, -1].amax(0)[:, None] + 1 - moved(count, position.device)

@@ -116,8 +116,9 @@ class CallContext:
         if family.axes > 1 and prompt.ahead_b1 is not None:
             count_bq = torch.arange(seen, seen + new, device=given.device)[None]
             if valid_bs is not None:
-                count_bq = (valid_bs.cumsum(1) - 1).clamp(min=0)[:, -new:]
-            call["position_ids"] = (count_bq + prompt.ahead_b1)[None].expand(family.axes, -1, -1)
+                count_bq = moved((valid_bs.cumsum(1) - 1).clamp(min=0)[:, -new:], given.device)
+            ahead_b1 = moved(prompt.ahead_b1, given.device)
+            call["position_ids"] = (count_bq + ahead_b1)[None].expand(family.axes, -1, -1)
         elif family.axes == 1 and family.own_masks:
             position_bq = torch.arange(seen, seen + new, device=given.device)[None]
             call["position_ids"] = family.positions_of(call, position_bq)

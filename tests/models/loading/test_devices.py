@@ -15,6 +15,8 @@ from eos_platform.models.adapters.target import target_of
 from eos_platform.models.conformance.runs import cached
 from eos_platform.models.conformance.subjects import batches, built, fresh, specs
 from eos_platform.models.conformance.zoo import SAMPLES
+from eos_platform.models.decoding.prompt import Prompt
+from eos_platform.models.decoding.repeated_tokens import images_ahead, positions_ahead
 from eos_platform.models.loading.devices import device_of, moved
 from eos_platform.models.relaxation.relaxed import relaxed
 from eos_platform.models.runtime.attach import attached, reducing
@@ -190,6 +192,19 @@ def test_direct_calls_with_a_layout_elsewhere() -> None:
     with torch.no_grad(), pretending(), reducing(two, operator, moved(layout, SECOND)):
         found = two.model.language_model(inputs_embeds=x_bsd.to(FIRST)).last_hidden_state
     assert torch.allclose(found.cpu(), expected, atol=1e-5)
+
+
+def test_positions_of_later_steps_that_come_to_another_device() -> None:
+    """How far several axes are ahead was noted where the prompt's positions were."""
+    with pretending():
+        prompt = Prompt(9, ahead_b1=torch.tensor([[-4]]).to(FIRST))
+        call = {"position_ids": torch.full((4, 1, 2), 9).to(SECOND)}
+        positions_ahead(prompt, call)
+        assert call["position_ids"].device == SECOND
+        assert call["position_ids"][:, 0, 0].tolist() == [9, 5, 5, 5]
+        images_ahead(prompt, call["position_ids"], torch.tensor([[11]]).to(FIRST))
+        assert prompt.ahead_b1 is not None
+        assert (prompt.ahead_b1.device, prompt.ahead_b1.tolist()) == (SECOND, [[-5]])
 
 
 WAYS = ["leaves", "layers", "disk"]
