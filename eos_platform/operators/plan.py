@@ -19,7 +19,7 @@ from eos_platform.operators.spec import OperatorSpec, SiteSpec
 TOWER_FEATURES = ("vision", "next_vision", "keys")  # read inside the vision tower, for sites in the decoder
 RATED = ("raters", "corrected")  # need to know which text tokens rate visual ones
 OPENING = (*RATED, "relevance", "question")  # rest on what enters the language model
-FROM_TEXT = ("last_text", "mean_text", "text_pivots", *OPENING)  # change with the text of the prompt
+FROM_TEXT = ("last_text", "mean_text", "text_pivots", "text_rows", *OPENING)  # change with the text of the prompt
 FROM_LAYER = ("last_text", "mean_text", "key_norm", "text_pivots", *RATED)  # projections of the decoder layer
 
 

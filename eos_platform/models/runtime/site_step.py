@@ -24,7 +24,7 @@ from eos_platform.operators.plan import PlannedSite
 from eos_platform.operators.reduce import Reduced, reduce
 from eos_platform.operators.tokens import Tokens, at_least_float32
 
-OF_A_PROMPT = ("text_pivots", "question")  # not of a token
+OF_A_PROMPT = ("text_pivots", "text_rows", "question")  # not of a token
 
 
 class Step(NamedTuple):
