@@ -136,6 +136,13 @@ class OperatorPlan:
         """Decoder layers before which sizes of tokens become a bias of attention."""
         return tuple(layer for layer, sites in self.by_layer.items() if any(planned.site.beta > 0 for planned in sites))
 
+    @cached_property
+    def reads_earlier(self) -> frozenset[int]:
+        """Layers before which a site compares tokens with themselves a layer earlier."""
+        return frozenset(
+            planned.site.layer for planned in self.decoder if "variation" in planned.features and planned.site.layer > 0
+        )
+
     @property
     def sees_less(self) -> bool:
         """Whether fewer visual tokens leave the vision tower."""

@@ -20,7 +20,14 @@ from eos_platform.operators.rules import Coverage, Quota, Spec
 from eos_platform.operators.steering import Steering
 
 FEATURES = ("last_text", "mean_text", "vision", "norm", "uniqueness")  # what a search mixes
-DESIGN_FEATURES = ("raters", "corrected", "next_vision", "relevance", "key_norm")  # what some published methods add
+DESIGN_FEATURES = (
+    "raters",
+    "corrected",
+    "next_vision",
+    "relevance",
+    "key_norm",
+    "variation",
+)  # what some published methods add
 ALL_FEATURES = FEATURES + DESIGN_FEATURES
 Unit = Annotated[Real, Field(ge=0.0, le=1.0)]
 SelectorName = Literal[

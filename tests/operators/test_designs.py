@@ -73,7 +73,7 @@ def test_the_registry_is_whole():
     names = (
         "random stride pool adaptive-pool downsample zero reweight tome tome-tower fastv prumerge prumerge+ sparsevlm"
         " sparsevlm-v2 pyramiddrop vtw diffrate visionzip vispruner divprune dart cdpruner fastervlm cen-divprune"
-        " cen-cdpruner scope mmtok tops holov zoo-prune nuwa"
+        " cen-cdpruner scope mmtok tops holov v2drop zoo-prune nuwa"
     )
     assert list(DESIGNS) == names.split()
     for name, design in DESIGNS.items():
@@ -167,7 +167,7 @@ def test_authors_and_controls_number_positions_as_they_do():
     default = {
         name: knob.default for name in DESIGNS for knob in DESIGNS[name].knobs(LLAVA) if knob.name == "positions"
     }
-    kept = {"random", "stride", "pool", "adaptive-pool", "tome", "fastv", "sparsevlm-v2", "dart", "nuwa"}
+    kept = {"random", "stride", "pool", "adaptive-pool", "tome", "fastv", "sparsevlm-v2", "dart", "nuwa", "v2drop"}
     assert {name for name, positions in default.items() if positions == "keep"} == kept
     assert set(default) == set(DESIGNS) - {"downsample", "zero", "reweight", "tome-tower", "diffrate", "vtw"}
 

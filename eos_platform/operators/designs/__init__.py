@@ -34,6 +34,7 @@ from eos_platform.operators.designs.pruning.nuwa import NUWA
 from eos_platform.operators.designs.pruning.pyramiddrop import PYRAMIDDROP
 from eos_platform.operators.designs.pruning.random import RANDOM
 from eos_platform.operators.designs.pruning.stride import STRIDE
+from eos_platform.operators.designs.pruning.v2drop import V2DROP
 from eos_platform.operators.designs.pruning.vispruner import VISPRUNER
 from eos_platform.operators.designs.pruning.vtw import VTW
 from eos_platform.operators.designs.pruning.zero import ZERO
@@ -45,7 +46,7 @@ _CONTROLS = (RANDOM, STRIDE, POOL, ADAPTIVE_POOL, DOWNSAMPLE, ZERO, REWEIGHT)
 _METHODS = (
     *(TOME, TOME_TOWER, FASTV, PRUMERGE, PRUMERGE_PLUS, SPARSEVLM, SPARSEVLM_V2, PYRAMIDDROP, VTW, DIFFRATE),
     *(VISIONZIP, VISPRUNER, DIVPRUNE, DART, CDPRUNER),
-    *(FASTERVLM, CEN_DIVPRUNE, CEN_CDPRUNER, SCOPE, MMTOK, TOPS, HOLOV, ZOO_PRUNE, NUWA),
+    *(FASTERVLM, CEN_DIVPRUNE, CEN_CDPRUNER, SCOPE, MMTOK, TOPS, HOLOV, V2DROP, ZOO_PRUNE, NUWA),
 )
 
 

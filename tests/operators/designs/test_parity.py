@@ -101,6 +101,7 @@ METHODS: dict[str, Callable[[SiteSpec, Picture, dict], Picture]] = {
     "mmtok": lambda site, p, g: diversity.mmtok(p, g["text_rows"], site.keep),
     "tops": lambda site, p, g: diversity.tops(p, g["vision"], site.keep),
     "holov": lambda site, p, g: diversity.holov(p, g["vision"], site.keep, site.quota.groups),
+    "v2drop": lambda site, p, g: pruning.top(p, g["variation"], site.keep),
     "zoo-prune": lambda site, p, g: diversity.zoo_prune(p, g["norm"], site.keep),
     "nuwa": lambda site, p, g: (
         pruning.top(p, g["last_text"], site.keep)
