@@ -21,6 +21,7 @@ from eos_platform.cli.options import AllowBad, Data, Missing, Options, Sets, Tas
 from eos_platform.cli.plugins import plugins
 from eos_platform.cli.public.benchmark import benchmark
 from eos_platform.cli.public.lmms import lmms
+from eos_platform.cli.ranks import ranks
 from eos_platform.cli.report import report
 from eos_platform.cli.study import study_app
 from eos_platform.common import console as terminal
@@ -44,6 +45,7 @@ app.command()(explain)
 app.command()(dashboard)
 app.command()(front)
 app.command()(lmms)
+app.command()(ranks)
 app.command()(report)
 app.command()(plugins)
 

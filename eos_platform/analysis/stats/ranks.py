@@ -8,16 +8,16 @@ than it says where blocks are few models at many ratios.
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from scipy import stats
 
 from eos_platform.common.errors import EosError
 
-Blocks = Mapping[Hashable, Mapping[str, float | None]]
+Blocks = Mapping[Any, Mapping[str, float | None]]  # by whatever names a block
 Missing = Literal["exclude", "last"]
 SAME = 1e-9  # accuracies that differ by rounding alone are ties
 
