@@ -9,6 +9,7 @@ cell is done; the same command again goes on where it was stopped. ``--seconds``
 Ratios are measured in the order given, so that what is cut short is whole for the first ones. A design that a model
 refuses, or that has no form at a ratio, has its reason for a row. ``--tune N`` tries N random sets of each design's
 knobs, too, on questions of the search split, and asks the best the held-out ones. ``--table`` prints what is there.
+Operators that act or read in the vision tower are asked from the pictures on where a task keeps its pictures encoded.
 """
 
 from __future__ import annotations
@@ -24,19 +25,20 @@ from typing import Any
 
 from eos_platform.analysis.baselines.match_cost import match
 from eos_platform.analysis.experiments.designs_report import report
+from eos_platform.analysis.experiments.from_pictures import evaluated
 from eos_platform.analysis.stats.bitpack import pack
 from eos_platform.common import console as terminal
 from eos_platform.common import strict_json
 from eos_platform.common.errors import EosError
 from eos_platform.common.files import write_atomic
 from eos_platform.costs.flops import compute_ratio
-from eos_platform.models.adapters.target import absent_of, parts_of
+from eos_platform.models.adapters.target import absent_of, check_fits, parts_of
 from eos_platform.models.bundled import MODELS
 from eos_platform.operators.designs import DESIGNS, Design, get_design
 from eos_platform.operators.designs.base import Value
 from eos_platform.operators.rescale import rescale
 from eos_platform.operators.spec import OperatorSpec
-from eos_platform.tasks import evaluate, load_workload
+from eos_platform.tasks import load_workload
 from eos_platform.tasks.base import Subject
 
 RATIOS = (0.1, 0.2, 0.05, 0.3, 0.15)
@@ -68,9 +70,9 @@ def measure(subject: Subject, design: str, variant: str, ratio: float | None, qu
     changes: tuple[str, ...] = ()
     if operator is not None:
         operator, changes = fitted(subject, operator)
-        subject.check(operator)
+        check_fits(parts_of(subject.model), operator)
     started = time.monotonic()
-    evaluation = evaluate(subject, operator, "heldout", questions)
+    evaluation = evaluated(subject, operator, "heldout", questions)
     spec = operator or OperatorSpec(target=subject.target)
     return {
         "accuracy": evaluation.accuracy,
@@ -122,10 +124,10 @@ def _tuned(subject: Subject, design: Design, ratio: float, tries: int) -> dict[s
         try:
             operator = match(design, ratio, subject.target, subject.shape, subject.text_tokens, **knobs)
             operator, _ = fitted(subject, operator)
-            subject.check(operator)
+            check_fits(parts_of(subject.model), operator)
         except EosError:
             continue
-        accuracy = evaluate(subject, operator, "search", TUNING).accuracy
+        accuracy = evaluated(subject, operator, "search", TUNING).accuracy
         if accuracy > best:
             best, found = accuracy, knobs
     return found
