@@ -203,11 +203,16 @@ class EncodedExamples(EncodedQuestions):
         value = 1 if name == "attention_mask" else self.adapter.family.answers_typed.get(name, 0)
         return torch.full((len(prompt.answer),), value, dtype=like.dtype)
 
-    def batches(self, size: int) -> Iterator[Batch]:
-        """All questions, those of pictures of one size together."""
+    def portions(self, size: int) -> Iterator[Tensor]:
+        """Numbers of all questions, those of pictures of one size together."""
         for members in self.groups.values():
             for start in range(0, len(members), size):
-                yield self.batch(torch.tensor(members[start : start + size]))
+                yield torch.tensor(members[start : start + size])
+
+    def answer_tokens(self, index_b: Tensor) -> Tensor:
+        """How many tokens the answers to these questions have together (0-dim float)."""
+        tokens = sum(len(self.prompts[number].answer) for number in index_b.tolist())
+        return torch.tensor(float(tokens), device=self.device)
 
     def draw(self, rng: np.random.Generator, size: int) -> np.ndarray:
         """Numbers of ``size`` questions about pictures of one size, which is drawn first; again where it has fewer."""

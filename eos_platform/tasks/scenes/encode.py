@@ -135,10 +135,14 @@ class Encoded(EncodedQuestions):
             directions.append(question(embed(text_bt), step_t < prompt_b[:, None]).float())
         return torch.cat(directions).mean(0)
 
-    def batches(self, size: int) -> Iterator[Batch]:
-        """All questions in order."""
+    def portions(self, size: int) -> Iterator[Tensor]:
+        """Numbers of all questions in order."""
         for start in range(0, len(self), size):
-            yield self.batch(torch.arange(start, min(start + size, len(self)), device=self.text_qt.device))
+            yield torch.arange(start, min(start + size, len(self)), device=self.text_qt.device)
+
+    def answer_tokens(self, index_b: Tensor) -> Tensor:
+        """How many tokens the answers to these questions have together (0-dim float)."""
+        return self.answer_q[index_b].sum().float()
 
     @property
     def about(self) -> list[int]:
