@@ -16,6 +16,7 @@ from eos_platform.search.cost import SearchCost, flops_cost
 from eos_platform.search.discretise import to_operator, whole_counts
 from eos_platform.search.objective import losses, on_gpu
 from eos_platform.search.parameters import Parameters
+from eos_platform.search.step import no_teacher
 from eos_platform.tasks.base import Subject
 from eos_platform.tasks.batch import EncodedQuestions, answer_states, answered, at_once
 from eos_platform.tasks.together import group, in_portions
@@ -49,13 +50,13 @@ class Deployed:
         parameters: Parameters,
         progress: Progress,
         encoded: EncodedQuestions,
-        teacher_qad: Tensor,
         cost: SearchCost | None = None,
     ) -> None:
         """``progress``: where the questions asked here are counted; ``cost``: default: the compute ratio."""
         self.cost = cost or flops_cost(workload)
         self.workload, self.config, self.parameters, self.progress = workload, config, parameters, progress
-        self.encoded, self.teacher_qad = encoded, teacher_qad
+        self.encoded = encoded
+        self.teacher_qad = no_teacher(workload, encoded)  # until somebody has asked it
         self.tried_on = tried_on(config)
 
     @torch.no_grad()

@@ -41,7 +41,6 @@ class Stepper:
         config: SearchConfig,
         parameters: Parameters,
         encoded: EncodedQuestions,
-        teacher_qad: Tensor,
         cost: SearchCost | None = None,
         tell: Tell | None = None,
     ) -> None:
@@ -52,7 +51,8 @@ class Stepper:
             tell: is told, in a line, when memory runs out.
         """
         self.workload, self.config, self.parameters, self.tell = workload, config, parameters, tell
-        self.encoded, self.teacher_qad = encoded, teacher_qad
+        self.encoded = encoded
+        self.teacher_qad = no_teacher(workload, encoded)  # until somebody has asked it
         self.compute = flops_cost(workload)
         self.cost = cost or self.compute
         other = self.cost.cost.name != COMPUTE
@@ -132,7 +132,8 @@ class Stepper:
         self.at_once = (had + 1) // 2
         if self.tell is not None:
             now = "activation checkpointing" if had == 1 else f"{self.at_once}"
-            self.tell(f"out of memory with {had} questions at once; the step is done again with {now}")
+            many = f"{had} questions" if had > 1 else "one question"
+            self.tell(f"out of memory with {many} at once; the step is done again with {now}")
 
     def _capture(self, hard: bool, candidates: int) -> None:
         """Record the step; what the trial runs change is put back."""
@@ -224,6 +225,12 @@ class Stepper:
         scale = (CLIP / (length + 1e-6)).clamp_max(1.0)
         for gradient in gradients:
             gradient.copy_(torch.where(length.isfinite(), gradient * scale, 0.0))
+
+
+def no_teacher(workload: Subject, encoded: EncodedQuestions) -> Tensor:
+    """Zeros in place of the unreduced model's answer states (q, a, d), for steps that are only rehearsed."""
+    zero = torch.zeros((), dtype=workload.model.dtype, device=workload.model.device)
+    return zero.expand(len(encoded), encoded.answer_places, workload.shape.hidden)
 
 
 def new_optimiser(parameters: Parameters, config: SearchConfig) -> torch.optim.Adam:

@@ -133,6 +133,25 @@ class EncodedQuestions(ABC):
         """Numbers of ``size`` questions for one batch."""
         return rng.choice(len(self), size, replace=False)
 
+    def heaviest(self, size: int) -> Tensor:
+        """Numbers of ``size`` questions about pictures of the most visual tokens; some of them again if need be."""
+        return torch.arange(size) % len(self)
+
+    @property
+    @abstractmethod
+    def answer_places(self) -> int:
+        """Places for the tokens of an answer, as many as the longest has."""
+
+    @property
+    def mean_share(self) -> float:
+        """Tokens of a question, over those of the heaviest."""
+        return 1.0
+
+    @property
+    def feature_bytes(self) -> int:
+        """What is kept of the pictures."""
+        return 0
+
     def encoded_with(self, operator: OperatorSpec) -> EncodedQuestions:
         """These questions with the pictures as the operator has them leave the vision tower, ready for its sites."""
         return self

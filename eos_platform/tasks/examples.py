@@ -23,7 +23,7 @@ from eos_platform.common.errors import EosError, unknown
 from eos_platform.costs.flops import DecoderShape, shape_of
 from eos_platform.costs.profiled_flops import flops_of
 from eos_platform.models.adapters.adapter import Adapter, adapter_of
-from eos_platform.models.adapters.prefill import joined_outputs
+from eos_platform.models.adapters.prefill import bytes_of, joined_outputs, placed
 from eos_platform.models.adapters.target import target_of
 from eos_platform.models.attention.text_queries import question
 from eos_platform.models.loading.unwrap import unwrapped
@@ -41,6 +41,7 @@ Units = tuple[tuple[tuple[int, int], int], ...]
 PIXELS = ("pixel_values", "pixel_attention_mask")  # of no use once seen
 Judge = Callable[[str, Example], float]  # what an answer is worth
 TYPICAL = 256  # questions that tell what prompts usually are
+ON_DEVICE = 2 * 10**9  # bytes of features that stay on the model's device; the host keeps the others
 A_TOKEN = ("input_ids", "attention_mask")  # inputs of one number a token, beside those of types
 
 
@@ -68,11 +69,12 @@ class EncodedExamples(EncodedQuestions):
         self.adapter: Adapter = adapter_of(model)
         self.prompts: list[Prompt] = []
         self.seen: dict[int, Any] = {}
+        self._kept = 0  # bytes
         self.units: list[Units] = []
         for prompt in prompts:
             inputs = {name: value.to(self.device) for name, value in prompt.inputs.items()}
             if prompt.picture not in self.seen:
-                self.seen[prompt.picture] = joined_outputs([self.adapter.images(inputs)])
+                self._see(prompt.picture, inputs)
             rest = self._asked(prompt.inputs)
             self.prompts.append(replace(prompt, inputs=rest))
             inputs = {name: inputs[name] for name in rest}
@@ -141,13 +143,19 @@ class EncodedExamples(EncodedQuestions):
         worth = [self.judge(text, self.example(number)) for text, number in zip(texts, numbers, strict=True)]
         return torch.tensor(worth, dtype=torch.float64, device=self.device)
 
+    def _see(self, picture: int, inputs: dict[str, Tensor]) -> None:
+        """Keep what the tower makes of a picture: on the device while that is little, then in the host's memory."""
+        seen = joined_outputs([self.adapter.images(inputs)])
+        self._kept += bytes_of(seen)
+        self.seen[picture] = placed(seen, torch.device("cpu")) if self._kept > ON_DEVICE else seen
+
     def _asked(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Those inputs that the model is still to be given: no pictures, and nothing that only its loss is made of."""
         return {name: value for name, value in inputs.items() if name in self.adapter.inputs and name not in PIXELS}
 
     def _with_pictures(self, inputs: dict[str, Any], prompts: Sequence[Prompt]) -> dict[str, Any]:
         """Inputs with what was made of the pictures instead of these."""
-        seen = joined_outputs([self.seen[prompt.picture] for prompt in prompts])
+        seen = joined_outputs([placed(self.seen[prompt.picture], self.device) for prompt in prompts])
         return {**inputs, "mm_encoder_outputs": {"image": seen}}
 
     def batch(self, index_b: Tensor, answers: Sequence[tuple[int, ...]] | None = None) -> Batch:
@@ -208,6 +216,26 @@ class EncodedExamples(EncodedQuestions):
         for members in self.groups.values():
             for start in range(0, len(members), size):
                 yield torch.tensor(members[start : start + size])
+
+    def heaviest(self, size: int) -> Tensor:
+        """Numbers of ``size`` questions about pictures of the most visual tokens, the longest first."""
+        members = sorted(self.groups[max(self.groups, key=_tokens)], key=lambda number: -self.lengths[number])
+        return torch.tensor([members[place % len(members)] for place in range(size)])
+
+    @property
+    def mean_share(self) -> float:
+        """Tokens of a question, over those of the heaviest."""
+        return sum(self.lengths) / len(self.lengths) / max(self.lengths)
+
+    @property
+    def answer_places(self) -> int:
+        """Places for the tokens of an answer."""
+        return self.longest
+
+    @property
+    def feature_bytes(self) -> int:
+        """What the tower made of the pictures."""
+        return sum(bytes_of(one) for one in self.seen.values())
 
     def answer_tokens(self, index_b: Tensor) -> Tensor:
         """How many tokens the answers to these questions have together (0-dim float)."""

@@ -126,6 +126,16 @@ class Encoded(EncodedQuestions):
         prefill = Prefill.plain(x_bsd, layout)
         return Batch(prefill, place_ba, self.target_qa[index_b], wanted_ba, index_b)
 
+    @property
+    def answer_places(self) -> int:
+        """Places for the tokens of an answer."""
+        return self.target_qa.shape[1]
+
+    @property
+    def feature_bytes(self) -> int:
+        """Of the pictures' features, on the device and on disk."""
+        return self.features_mnd.numel() * self.features_mnd.element_size()
+
     @torch.no_grad()
     def mean_question(self) -> Tensor:
         """The mean direction of all questions' text (d,)."""
