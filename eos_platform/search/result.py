@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor
 
@@ -26,6 +27,7 @@ class SearchResult:
     history: list[dict[str, float]] = field(default_factory=list, repr=False)
     cost: Spent | None = None  # that the budget is about
     parameters: dict[str, Tensor] = field(default_factory=dict, repr=False, compare=False)  # to start another from
+    estimate: Any = field(default=None, repr=False, compare=False)  # a ``scale.fitting.Estimate``
 
     def paid(self) -> str:
         """The compute ratio in words, and before it the cost that the budget is about where that is another."""

@@ -126,8 +126,9 @@ class _Search:
                 self.progress, self.best = saved
         self.deployed = Deployed(workload, config, self.parameters, self.progress, self.encoded, self.cost)
         self.schedule = Schedule(config, self.cost.whole)
+        self.estimate = None
         if self.progress.step < config.steps:
-            prepare(self.stepper, self.deployed, self.schedule, resources, tell)
+            self.estimate = prepare(self.stepper, self.deployed, self.schedule, resources, tell)
         self.clock = Clock(config.steps, tell) if tell is not None else None
         self.stepper.teacher_qad = self.deployed.teacher_qad = teacher_states(workload.model, self.encoded)
         self.soft_steps = self.schedule.soft_steps
@@ -167,6 +168,7 @@ class _Search:
             history=progress.history,
             cost=spent,
             parameters={name: value.detach().clone() for name, value in self.parameters.named_parameters()},
+            estimate=self.estimate,
         )
 
     def step(self) -> None:

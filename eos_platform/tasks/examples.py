@@ -36,12 +36,12 @@ from eos_platform.tasks.batch import Batch, EncodedQuestions
 from eos_platform.tasks.data.progress import counted
 from eos_platform.tasks.prompts import Prompt, made_by
 from eos_platform.tasks.scenes import SPLITS, Split
+from eos_platform.tasks.together import stays_on
 
 Units = tuple[tuple[tuple[int, int], int], ...]
 PIXELS = ("pixel_values", "pixel_attention_mask")  # of no use once seen
 Judge = Callable[[str, Example], float]  # what an answer is worth
 TYPICAL = 256  # questions that tell what prompts usually are
-ON_DEVICE = 2 * 10**9  # bytes of features that stay on the model's device; the host keeps the others
 A_TOKEN = ("input_ids", "attention_mask")  # inputs of one number a token, beside those of types
 
 
@@ -72,12 +72,11 @@ class EncodedExamples(EncodedQuestions):
         self._kept = 0  # bytes
         self.units: list[Units] = []
         for prompt in prompts:
-            inputs = {name: value.to(self.device) for name, value in prompt.inputs.items()}
             if prompt.picture not in self.seen:
-                self._see(prompt.picture, inputs)
+                self._see(prompt.picture, {name: value.to(self.device) for name, value in prompt.inputs.items()})
             rest = self._asked(prompt.inputs)
             self.prompts.append(replace(prompt, inputs=rest))
-            inputs = {name: inputs[name] for name in rest}
+            inputs = {name: value.to(self.device) for name, value in rest.items()}
             layout = self.adapter.layout(self._with_pictures(inputs, [prompt]))
             self.units.append(layout.units)
         if not self.prompts:
@@ -147,7 +146,7 @@ class EncodedExamples(EncodedQuestions):
         """Keep what the tower makes of a picture: on the device while that is little, then in the host's memory."""
         seen = joined_outputs([self.adapter.images(inputs)])
         self._kept += bytes_of(seen)
-        self.seen[picture] = placed(seen, torch.device("cpu")) if self._kept > ON_DEVICE else seen
+        self.seen[picture] = seen if stays_on(self.device, self._kept) else placed(seen, torch.device("cpu"))
 
     def _asked(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Those inputs that the model is still to be given: no pictures, and nothing that only its loss is made of."""

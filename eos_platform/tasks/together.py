@@ -63,6 +63,7 @@ class Group:
 
 
 ALONE = Group()
+FEATURES = 0.1  # of a GPU, that features of pictures take at most
 _GROUP: ContextVar[Group] = ContextVar("group", default=ALONE)
 
 
@@ -86,6 +87,20 @@ def free_memory() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+
+
+def device_bytes(device: torch.device) -> int | None:
+    """What this process may hold of a GPU; None: it is none."""
+    if device.type != "cuda":
+        return None
+    share = getattr(torch.cuda, "get_per_process_memory_fraction", lambda one: 1.0)(device)
+    return int(share * torch.cuda.get_device_properties(device).total_memory)
+
+
+def stays_on(device: torch.device, size: int) -> bool:
+    """Whether so many bytes of features are little enough to lie on the model's device, and not on the host."""
+    there = device_bytes(device)
+    return there is None or size <= FEATURES * there
 
 
 def in_portions(

@@ -18,12 +18,12 @@ from eos_platform.common.errors import EosError
 from eos_platform.common.sizes import shown_bytes, shown_seconds
 from eos_platform.costs.flops import layer_flops
 from eos_platform.search.deployed import COMPARED, STEEPNESS, Deployed, tried_on
-from eos_platform.search.schedule import Schedule
 from eos_platform.search.scale.rehearse import Line, Rehearsal, layer_bytes
 from eos_platform.search.scale.resources import Resources, gpus_of, room
+from eos_platform.search.schedule import Schedule
 from eos_platform.search.step import Stepper
 from eos_platform.tasks.batch import at_once
-from eos_platform.tasks.together import Tell, free_memory, group
+from eos_platform.tasks.together import Tell, free_memory, group, tried
 
 SPARE = 0.9  # of the room, that a step may take: the allocator's pieces do not fit without gaps
 EASY = 0.25  # a batch that takes less of the room is left whole
@@ -132,7 +132,10 @@ def _choice(
         most = min(batch, resources.at_once)
 
     def fitting(again: bool) -> tuple[int, list[Line]]:
-        lines = rehearsal.lines(again)
+        found = tried(lambda: rehearsal.lines(again))
+        if found is None:  # a question or three are too many
+            return 0, []
+        lines = found[0]
         fits = [line.questions(SPARE * one) for line, one in zip(lines, rooms, strict=True) if one is not None]
         return min([most, *fits]), lines
 
@@ -143,9 +146,13 @@ def _choice(
         if other[0] > size:
             size, lines, again = *other, True
     if size < 1:
+        takes = (
+            f" and a step takes {shown_bytes(max(line.bytes(1) for line in lines))} for one question" if lines else ""
+        )
+        left = max(0, min((one for one in rooms if one is not None), default=0))
         raise EosError(
-            f"out of memory: a step takes {shown_bytes(max(line.bytes(1) for line in lines))} for a single question, and"
-            f" {shown_bytes(max(0, min(one for one in rooms if one is not None)))} is left beside the model"
+            f"out of memory: {shown_bytes(left)} is left beside the model{takes}; --memory, a smaller model or weights of"
+            " fewer bits (--dtype) may help"
         )
     return math.ceil(batch / math.ceil(batch / size)), again, lines
 
@@ -178,8 +185,8 @@ def _estimate(
     stepper, config = rehearsal.stepper, rehearsal.stepper.config
     encoded, workload = stepper.encoded, stepper.workload
     each = rehearsal.seconds(size, again) / size * encoded.mean_share
-    few = min(at_once(workload.model), size if not gpus_of(workload.model) else 8, len(encoded))
-    ask = rehearsal.forward_seconds(few) / few * encoded.mean_share
+    ask, asking = rehearsal.asking(min(at_once(workload.model), len(encoded)) if gpus_of(workload.model) else size)
+    ask *= encoded.mean_share
     first = _flops(stepper, rehearsal.candidates)
     looks = range(0, config.steps, LOOK)
     shares = [_flops(stepper, deployed.candidates(schedule.budget(step))) / first for step in looks]
@@ -187,15 +194,18 @@ def _estimate(
     # reduced questions in about the share of the time that they take of the compute
     reduced = max(config.budget, 0.1) if config.cost == "compute_ratio" else 0.5
     tried = min(tried_on(config), len(encoded)) * (len(STEEPNESS) + COMPARED)
-    asked = min(len(encoded), config.search_questions) + reduced * tried + (reduced + shares[-1]) * config.eval_questions
+    asked = (
+        min(len(encoded), config.search_questions) + reduced * tried + (reduced + shares[-1]) * config.eval_questions
+    )
     seconds = step * config.steps + asked * ask / group().size
-    weights, memory = _held(workload.model, stepper, lines, size)
+    taken = [max(line.bytes(size), other) for line, other in zip(lines, asking, strict=True)]
+    weights, memory = _held(workload.model, stepper, taken)
     state = 4 * sum(value.numel() * value.element_size() for value in stepper.parameters.parameters())
     parts = math.ceil(batch / size)
     return Estimate(size, parts, again, step, seconds, weights, memory, encoded.feature_bytes + state)
 
 
-def _held(model: Any, stepper: Stepper, lines: list[Line], size: int) -> tuple[float, float]:
+def _held(model: Any, stepper: Stepper, taken: list[float]) -> tuple[float, float]:
     """Bytes before the first step and at its peak, on the device where the peak is highest."""
     devices = gpus_of(model)
     if devices:
@@ -205,7 +215,7 @@ def _held(model: Any, stepper: Stepper, lines: list[Line], size: int) -> tuple[f
         before = [float(weights + stepper.encoded.feature_bytes)]
     answers = len(stepper.encoded) * stepper.encoded.answer_places * stepper.workload.shape.hidden
     before[0] += answers * (torch.finfo(model.dtype).bits // 8)  # what the unreduced model says of every answer
-    both = [(have, have + line.bytes(size)) for have, line in zip(before, lines, strict=True)]
+    both = [(have, have + more) for have, more in zip(before, taken, strict=True)]
     return max(both, key=lambda pair: pair[1])
 
 

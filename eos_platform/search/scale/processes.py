@@ -18,7 +18,6 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -69,9 +68,12 @@ def search_together(
                       resources=resources, tell=tell)  # fmt: skip
     device = workload.model.device
     check_processes(size, device)
+    if device.type == "cuda":  # what is sent to the others lies on the current GPU
+        torch.cuda.set_device(device)
     begun = {name: value.detach().cpu() for name, value in (start or {}).items()}
     with tempfile.TemporaryDirectory(prefix="eos-") as folder, others(load, size, device, config, resources, begun,
-                                                                      checkpoint, Path(folder)):  # fmt: skip
+                                                                      checkpoint, Path(folder)) as started:  # fmt: skip
+        _meet(started, Path(folder))
         with joined(Path(folder), Group(0, size), device.type):
             return search(workload, config, report=report, checkpoint=checkpoint, start=start, measure=measure,
                           cost=cost, resources=resources, tell=tell)  # fmt: skip
@@ -90,6 +92,12 @@ def check_processes(size: int, device: torch.device) -> None:
         raise EosError("gpus: this build of torch has no torch.distributed")
     if torch.distributed.is_initialized():
         raise EosError("gpus: this process is one of a group already (torch.distributed)")
+
+
+def _gpus(size: int, first: int) -> list[str]:
+    """A GPU for each process: the first has one already."""
+    rest = [number for number in range(torch.cuda.device_count()) if number != first]
+    return [f"cuda:{number}" for number in (first, *rest[: size - 1])]
 
 
 @contextmanager
@@ -118,7 +126,7 @@ def others(
     start: Mapping[str, Tensor],
     checkpoint: Path | None,
     folder: Path,
-) -> Iterator[None]:
+) -> Iterator[list[Any]]:
     """The other processes of a search, from the second on; none is left behind.
 
     Raises:
@@ -126,15 +134,16 @@ def others(
     """
     context = torch.multiprocessing.get_context("spawn")
     threads = torch.get_num_threads()
-    given = (load, size, device.type, config, resources, dict(start), checkpoint, folder, threads)
-    started = [context.Process(target=_other, args=(rank, *given), daemon=False) for rank in range(1, size)]
+    given = (load, size, config, resources, dict(start), checkpoint, folder, threads)
+    places = [device.type] * size if device.type != "cuda" else _gpus(size, device.index or 0)
+    started = [context.Process(target=_other, args=(rank, places[rank], *given)) for rank in range(1, size)]
     for process in started:
         process.start()
     watching = threading.Event()
     watch = threading.Thread(target=_watch, args=(started, folder, watching), daemon=True)
     watch.start()
     try:
-        yield
+        yield started
     except Exception as error:
         watching.set()
         for process in started:  # who failed of itself has said why
@@ -149,6 +158,18 @@ def others(
             if process.is_alive():
                 process.terminate()
                 process.join(10)
+
+
+def _meet(started: list[Any], folder: Path) -> None:
+    """Wait until all have loaded their models.
+
+    Raises:
+        EosError: one has ended instead.
+    """
+    while len(list(folder.glob("ready-*"))) < len(started):
+        if any(process.exitcode is not None for process in started):
+            raise EosError("gpus: another process of the search ended before it began")
+        time.sleep(0.05)
 
 
 def _watch(started: list[Any], folder: Path, watching: threading.Event) -> None:
@@ -172,9 +193,9 @@ def _failure(folder: Path) -> str:
 
 def _other(
     rank: int,
+    device: str,
     load: Load,
     size: int,
-    kind: str,
     config: SearchConfig,
     resources: Resources,
     start: dict[str, Tensor],
@@ -184,13 +205,14 @@ def _other(
 ) -> None:
     """The life of another process."""
     torch.set_num_threads(threads)
-    device = f"cuda:{rank}" if kind == "cuda" else "cpu"
+    kind = torch.device(device).type
     if kind == "cuda":
-        torch.cuda.set_device(rank)
+        torch.cuda.set_device(device)
     try:
         workload = load(device=device)
+        (folder / f"ready-{rank}").touch()
         with joined(folder, Group(rank, size), kind):
-            search(workload, config, checkpoint=checkpoint, start=start or None, resources=replace(resources))
+            search(workload, config, checkpoint=checkpoint, start=start or None, resources=resources)
     except KeyboardInterrupt:
         os._exit(130)
     except BaseException as error:

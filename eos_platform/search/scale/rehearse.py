@@ -20,7 +20,7 @@ from eos_platform.costs.shapes import DecoderShape
 from eos_platform.search.scale.resources import gpus_of
 from eos_platform.search.step import Stepper
 from eos_platform.tasks.batch import answer_states
-from eos_platform.tasks.together import ALONE
+from eos_platform.tasks.together import ALONE, tried
 
 FEW = (1, 3)  # questions that the line is drawn through
 
@@ -149,10 +149,25 @@ class Rehearsal:
         return timed(lambda: self.gradient(questions, checkpointing), self.model, times)
 
     @torch.no_grad()
-    def forward_seconds(self, questions: int) -> float:
-        """Of asking the unreduced model so many questions at once."""
-        index_b = self.stepper.encoded.heaviest(questions)
-        return timed(lambda: answer_states(self.model, self.stepper.encoded.batch(index_b)), self.model, 2)
+    def asking(self, questions: int) -> tuple[float, list[float]]:
+        """Seconds of asking the unreduced model so many questions at once, and the most bytes on each GPU.
+
+        Where they do not fit, as a search does: fewer.
+        """
+        while True:
+            index_b = self.stepper.encoded.heaviest(questions)
+            found = tried(lambda index_b=index_b: self._ask(index_b))  # type: ignore[misc]
+            if found is not None or questions == 1:
+                break
+            questions = (questions + 1) // 2
+        if found is None:
+            return 0.0, [0.0]
+        return found[0][0] / questions, found[0][1]
+
+    def _ask(self, index_b: Tensor) -> tuple[float, list[float]]:
+        ask = lambda: answer_states(self.model, self.stepper.encoded.batch(index_b))  # noqa: E731
+        held = peaks(ask, self.model)
+        return timed(ask, self.model, 1), held
 
 
 def timed(work: Callable[[], Any], model: Any, times: int) -> float:
