@@ -81,11 +81,11 @@ class Stepper:
         self.budget.fill_(budget)
         self.temperature.fill_(temperature)
         self.multiplier.fill_(multiplier)
-        for group in self.optimiser.param_groups:
-            if isinstance(group["lr"], Tensor):
-                group["lr"].fill_(rate)
+        for some in self.optimiser.param_groups:
+            if isinstance(some["lr"], Tensor):
+                some["lr"].fill_(rate)
             else:
-                group["lr"] = rate
+                some["lr"] = rate
         hard = self.parameters.fixed is not None
         if hard and self.fixed_counts is None:
             self.fixed_counts = self.parameters.whole()

@@ -52,8 +52,9 @@ def config_of(name: str, tiny: bool) -> Any:
     Raises:
         EosError: no such model.
     """
-    import transformers as hf
+    import transformers
 
+    hf: Any = transformers
     if name not in NAMES:
         raise unknown("model", name, NAMES)
     text: dict[str, Any] = dict(TINY if tiny else TEXT[name.removesuffix("-mixed")])
@@ -138,12 +139,12 @@ def subject_of(name: str, questions: int, evaluated: int, tiny: bool = False, de
         subject = load_workload(model, "scenes", processor=load_processor(folder("bundled")))
         subject.name = name
         return subject
-    grids = MIXED if name.endswith("mixed") else FIXED
+    grids: tuple[tuple[int, int], ...] = MIXED if name.endswith("mixed") else FIXED
     if tiny:
         grids = tuple((rows // 2, columns // 2) for rows, columns in grids)
     splits = {"search": (questions, 0), "validation": (evaluated, 10**6)}
     prompts = {split: prompts_of(model, grids, *given) for split, given in splits.items()}
-    return Examples(model, None, prompts, name=name, task="noise")  # type: ignore[arg-type]
+    return Examples(model, None, prompts, name=name, task="noise")
 
 
 def prompts_of(model: Any, grids: tuple[tuple[int, int], ...], count: int, first: int) -> list[Prompt]:

@@ -146,13 +146,11 @@ def _choice(
         if other[0] > size:
             size, lines, again = *other, True
     if size < 1:
-        takes = (
-            f" and a step takes {shown_bytes(max(line.bytes(1) for line in lines))} for one question" if lines else ""
-        )
+        takes = f", a step takes {shown_bytes(max(line.bytes(1) for line in lines))} for one question" if lines else ""
         left = max(0, min((one for one in rooms if one is not None), default=0))
         raise EosError(
-            f"out of memory: {shown_bytes(left)} is left beside the model{takes}; --memory, a smaller model or weights of"
-            " fewer bits (--dtype) may help"
+            f"out of memory: {shown_bytes(left)} are left beside the model{takes}; weights of fewer bits (--dtype), more"
+            " memory (--memory) or a smaller model may help"
         )
     return math.ceil(batch / math.ceil(batch / size)), again, lines
 
@@ -193,10 +191,8 @@ def _estimate(
     step = each * batch * sum(shares) / len(shares)
     # reduced questions in about the share of the time that they take of the compute
     reduced = max(config.budget, 0.1) if config.cost == "compute_ratio" else 0.5
-    tried = min(tried_on(config), len(encoded)) * (len(STEEPNESS) + COMPARED)
-    asked = (
-        min(len(encoded), config.search_questions) + reduced * tried + (reduced + shares[-1]) * config.eval_questions
-    )
+    trials = min(tried_on(config), len(encoded)) * (len(STEEPNESS) + COMPARED)
+    asked = len(encoded) + reduced * trials + (reduced + shares[-1]) * config.eval_questions
     seconds = step * config.steps + asked * ask / group().size
     taken = [max(line.bytes(size), other) for line, other in zip(lines, asking, strict=True)]
     weights, memory = _held(workload.model, stepper, taken)

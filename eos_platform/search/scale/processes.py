@@ -173,7 +173,7 @@ def _meet(started: list[Any], folder: Path) -> None:
 
 
 def _watch(started: list[Any], folder: Path, watching: threading.Event) -> None:
-    """Where another process ends in failure, this one would wait for it in vain: whatever it waits for is broken off."""
+    """Where another process ends in failure, this one would wait for it in vain: what it waits for is broken off."""
     while not watching.wait(1.0):
         if any(process.exitcode not in (None, 0) for process in started):
             time.sleep(1.0)

@@ -90,7 +90,7 @@ class _Live(TorchDispatchMode):
 
 
 def peaks(work: Callable[[], Any], model: Any) -> list[float]:
-    """The most bytes that ``work`` holds at once, beside what was there before, on each GPU; without one, the host's."""
+    """The most bytes that ``work`` holds at once beside what was there before, on each GPU; without one, the host's."""
     devices = gpus_of(model)
     if not devices:
         with _Live() as live:
