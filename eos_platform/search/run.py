@@ -32,7 +32,7 @@ from eos_platform.search.discretise import feature_mask
 from eos_platform.search.objective import excess, teacher_states
 from eos_platform.search.parameters import Parameters
 from eos_platform.search.result import SearchDiverged, SearchResult
-from eos_platform.search.scale.fitting import Clock, prepare
+from eos_platform.search.scale.fitting import Clock, Estimate, prepare
 from eos_platform.search.scale.interrupts import Interrupts
 from eos_platform.search.scale.resources import Resources
 from eos_platform.search.schedule import Schedule
@@ -42,7 +42,7 @@ from eos_platform.tasks.base import Subject
 from eos_platform.tasks.evaluate import Evaluation, evaluate
 from eos_platform.tasks.together import Tell, group
 
-__all__ = ["Measure", "Report", "SearchDiverged", "SearchResult", "search"]
+__all__ = ["Measure", "Report", "SearchDiverged", "SearchResult", "estimate", "search"]
 
 Report = Callable[[int, dict[str, float]], None]
 Measure = Callable[[OperatorSpec, Evaluation], Mapping[str, float]]
@@ -83,6 +83,19 @@ def search(
     resources = resources or Resources()
     resources.limit(workload.model)
     return _Search(workload, config, report, checkpoint, start or {}, measure, cost, resources, tell).run()
+
+
+def estimate(
+    workload: Subject, config: SearchConfig, resources: Resources | None = None, checkpoint: Path | None = None
+) -> Estimate | None:
+    """What ``search`` would take, and how it would be made to fit; None: the search in ``checkpoint`` has ended.
+
+    Raises:
+        EosError: as ``search``.
+    """
+    resources = resources or Resources()
+    resources.limit(workload.model)
+    return _Search(workload, config, None, checkpoint, {}, None, None, resources, lambda line: None).estimate
 
 
 class _Search:
@@ -126,16 +139,16 @@ class _Search:
                 self.progress, self.best = saved
         self.deployed = Deployed(workload, config, self.parameters, self.progress, self.encoded, self.cost)
         self.schedule = Schedule(config, self.cost.whole)
-        self.estimate = None
+        self.estimate: Estimate | None = None
         if self.progress.step < config.steps:
             self.estimate = prepare(self.stepper, self.deployed, self.schedule, resources, tell)
         self.clock = Clock(config.steps, tell) if tell is not None else None
-        self.stepper.teacher_qad = self.deployed.teacher_qad = teacher_states(workload.model, self.encoded)
         self.soft_steps = self.schedule.soft_steps
         self.good = [value.detach().clone() for value in self.state()]
 
     def run(self) -> SearchResult:
         config, progress, workload = self.config, self.progress, self.workload
+        self.stepper.teacher_qad = self.deployed.teacher_qad = teacher_states(workload.model, self.encoded)
         started = time.monotonic() - progress.seconds
         with Interrupts(self.folder is not None or self.group.size > 1) as interrupts:
             while progress.step < config.steps:

@@ -149,8 +149,8 @@ def _choice(
         takes = f", a step takes {shown_bytes(max(line.bytes(1) for line in lines))} for one question" if lines else ""
         left = max(0, min((one for one in rooms if one is not None), default=0))
         raise EosError(
-            f"out of memory: {shown_bytes(left)} are left beside the model{takes}; weights of fewer bits (--dtype), more"
-            " memory (--memory) or a smaller model may help"
+            f"out of memory: {shown_bytes(left)} are left beside the model{takes}; weights of fewer bits (--dtype),"
+            " more memory (--memory) or a smaller model may help"
         )
     return math.ceil(batch / math.ceil(batch / size)), again, lines
 
