@@ -106,10 +106,10 @@ class _Search:
         report: Report | None,
         folder: Path | None,
         start: Mapping[str, Tensor],
-        measure: Measure | None,
-        cost: SearchCost | None,
-        resources: Resources,
-        tell: Tell | None,
+        measure: Measure | None = None,
+        cost: SearchCost | None = None,
+        resources: Resources = Resources(),
+        tell: Tell | None = None,
     ) -> None:
         self.measure, self.group = measure, group()
         self.workload, self.config, self.report, self.folder = workload, config, report, folder
