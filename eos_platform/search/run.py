@@ -46,6 +46,7 @@ __all__ = ["Measure", "Report", "SearchDiverged", "SearchResult", "estimate", "s
 
 Report = Callable[[int, dict[str, float]], None]
 Measure = Callable[[OperatorSpec, Evaluation], Mapping[str, float]]
+ALL = Resources()  # there is, in one process
 REPORTS = 50  # step reports of a whole search, about
 SAVES = 10  # checkpoints of a whole search, about
 RESTARTS = 3  # from the last good state, each at half the learning rate
@@ -80,7 +81,7 @@ def search(
             memory for a single question.
         SearchDiverged: the loss became NaN or infinite.
     """
-    resources = resources or Resources()
+    resources = resources or ALL
     resources.limit(workload.model)
     return _Search(workload, config, report, checkpoint, start or {}, measure, cost, resources, tell).run()
 
@@ -93,7 +94,7 @@ def estimate(
     Raises:
         EosError: as ``search``.
     """
-    resources = resources or Resources()
+    resources = resources or ALL
     resources.limit(workload.model)
     return _Search(workload, config, None, checkpoint, {}, None, None, resources, lambda line: None).estimate
 
@@ -108,7 +109,7 @@ class _Search:
         start: Mapping[str, Tensor],
         measure: Measure | None = None,
         cost: SearchCost | None = None,
-        resources: Resources = Resources(),
+        resources: Resources = ALL,
         tell: Tell | None = None,
     ) -> None:
         self.measure, self.group = measure, group()
@@ -124,7 +125,7 @@ class _Search:
         self.cost = check(workload, config, cost)
         torch.manual_seed(config.seed)
         self.parameters = Parameters(config, workload.target, workload.shape.hidden, workload.features)
-        self.parameters.to(workload.model.device)
+        self.parameters.to(workload.adapter.home)
         load_parameters(self.parameters, start)
         start_at_budget(self.parameters, workload, config, self.cost)
         self.encoded = workload.encoded("search", config.search_questions)

@@ -229,7 +229,7 @@ class Stepper:
 
 def no_teacher(workload: Subject, encoded: EncodedQuestions) -> Tensor:
     """Zeros in place of the unreduced model's answer states (q, a, d), for steps that are only rehearsed."""
-    zero = torch.zeros((), dtype=workload.model.dtype, device=workload.model.device)
+    zero = torch.zeros((), dtype=workload.model.dtype, device=workload.adapter.home)
     return zero.expand(len(encoded), encoded.answer_places, workload.shape.hidden)
 
 
