@@ -4,11 +4,12 @@
     python -m eos_platform.analysis.experiments.true_size --model llava-1.5-7b --memory 22GB --steps 24
     python -m eos_platform.analysis.experiments.true_size --model llava-1.5-7b --gpus 2 --steps 24
     python -m eos_platform.analysis.experiments.true_size --model llava-1.5-7b --whole
+    python -m eos_platform.analysis.experiments.true_size --model llava-1.5-7b --profile
 
 Models have random weights at the sizes of the named ones (``true_models.py``). Without ``--whole`` a short search is
 run, and a whole one (480 steps of 64 questions, 8,192 of them to search on, 1,024 to validate) is extrapolated from
 what its parts took, and marked so. With ``--gpus 2`` the same short search runs in one process and in two, and their
-parameters are compared. ``--tiny`` takes small models of the same classes, to try this on a CPU.
+parameters are compared. ``--profile`` runs no search: it says where the time of a step goes. ``--tiny`` takes small models of the same classes, to try this on a CPU.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import Any
 
 import torch
 
+from eos_platform.analysis.experiments.step_profile import profiled, shown
 from eos_platform.analysis.experiments.true_models import NAMES, subject_of
 from eos_platform.common import console as terminal
 from eos_platform.common import strict_json
@@ -230,6 +232,23 @@ def run(given: argparse.Namespace) -> list[dict[str, Any]]:
     return rows
 
 
+def profile(given: argparse.Namespace) -> int:
+    """Where the time of a step goes, model by model; the exit code."""
+    resources = Resources(memory=parse_bytes(given.memory) if given.memory else None)
+    config = WHOLE.model_copy(update={"batch_size": given.batch, "search_questions": 2 * given.batch})
+    for name in given.model:
+        device = given.device or ("cuda:0" if torch.cuda.is_available() else "cpu")
+        workload = subject_of(name, config.search_questions, 8, given.tiny, device)
+        resources.limit(workload.model)
+        found = profiled(workload, config, resources, lambda line: terminal.say(f"  {line}"))
+        terminal.say(shown(name, found))
+        if given.out:
+            with given.out.open("a", encoding="utf-8") as file:
+                file.write(strict_json.dumps(strict_json.plain({"model": name, **found})) + "\n")
+        free_memory()
+    return 0
+
+
 def main(words: list[str] | None = None) -> int:
     """Measure and print the table; the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -241,11 +260,14 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--memory", help="that a GPU is taken to have, such as 22GB")
     parser.add_argument("--gpus", type=int, default=1, help="also in so many processes, one a GPU")
     parser.add_argument("--whole", action="store_true", help="run whole searches: 480 steps of 64")
+    parser.add_argument("--profile", action="store_true", help="the dearest kernels of a step, and its time on the way")
     parser.add_argument("--tiny", action="store_true", help="small models of the same classes")
     parser.add_argument("--device", help="default: the first GPU if there is one")
     parser.add_argument("--deadline", type=float, default=1e9, metavar="SECONDS", help="after which nothing goes on")
     parser.add_argument("--out", type=Path, help="one line of JSON a search")
     given = parser.parse_args(words)
+    if given.profile:
+        return profile(given)
     rows = run(given)
     terminal.say(table(rows))
     return 1 if all("failed" in row for row in rows) else 0
