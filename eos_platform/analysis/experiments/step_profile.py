@@ -47,7 +47,9 @@ def profiled(workload: Subject, config: SearchConfig, resources: Resources, tell
     stepper, deployed, schedule = _stepper(workload, config)
     prepare(stepper, deployed, schedule, resources, tell)
     rows = []
-    for step in (0, schedule.soft_steps // 4, schedule.soft_steps - 1):
+    last = schedule.soft_steps - 1
+    for step, carried in ((0, None), (schedule.soft_steps // 4, None), (last, False), (last, None)):
+        stepper.carried = carried
         budget = schedule.budget(step)
         candidates = deployed.candidates(budget)
         stepper.budget.fill_(budget)
@@ -55,7 +57,8 @@ def profiled(workload: Subject, config: SearchConfig, resources: Resources, tell
         work = lambda candidates=candidates: stepper.gradient(False, candidates)  # noqa: E731
         seconds = _seconds(work, workload.model)
         flops = _flops(stepper, candidates)
-        rows.append({"step": step, "candidates": candidates, "seconds": seconds, "teraflops": flops / seconds / 1e12})
+        row = {"step": step, "candidates": candidates, "seconds": seconds, "teraflops": flops / seconds / 1e12}
+        rows.append({**row, "masked": carried is False})
     return {"points": rows, "at_once": stepper.at_once, "checkpointing": stepper.checkpointing, **_dearest(work)}
 
 
@@ -134,7 +137,10 @@ def shown(name: str, found: dict[str, Any]) -> str:
         f"{'step':>6}{'candidates':>12}{'s/step':>9}{'TFLOP/s':>9}",
     ]
     for row in found["points"]:
-        lines.append(f"{row['step']:>6}{row['candidates']:>12}{row['seconds']:>9.3f}{row['teraflops']:>9.1f}")
+        lines.append(
+            f"{row['step']:>6}{row['candidates']:>12}{row['seconds']:>9.3f}{row['teraflops']:>9.1f}"
+            + ("  (presence in masks)" if row["masked"] else "")
+        )
     lines.append(
         f"at the last of these, profiled: {found['wall']:.3f} s, kernels {found['busy']:.3f} s, {found['launches']} calls"
     )
