@@ -44,7 +44,7 @@ def profiled(workload: Subject, config: SearchConfig, resources: Resources, tell
     Raises:
         EosError: not even one question fits.
     """
-    stepper, deployed, schedule = _stepper(workload, config)
+    stepper, deployed, schedule = undertaken(workload, config)
     prepare(stepper, deployed, schedule, resources, tell)
     rows = []
     last = schedule.soft_steps - 1
@@ -62,8 +62,8 @@ def profiled(workload: Subject, config: SearchConfig, resources: Resources, tell
     return {"points": rows, "at_once": stepper.at_once, "checkpointing": stepper.checkpointing, **_dearest(work)}
 
 
-def _stepper(workload: Subject, config: SearchConfig) -> tuple[Stepper, Deployed, Schedule]:
-    """Of a search that is never begun."""
+def undertaken(workload: Subject, config: SearchConfig) -> tuple[Stepper, Deployed, Schedule]:
+    """What runs the steps of a search that is never begun."""
     cost = check(workload, config)
     parameters = Parameters(config, workload.target, workload.shape.hidden, workload.features)
     parameters.to(workload.adapter.home)
@@ -142,7 +142,7 @@ def shown(name: str, found: dict[str, Any]) -> str:
             + ("  (presence in masks)" if row["masked"] else "")
         )
     lines.append(
-        f"at the last of these, profiled: {found['wall']:.3f} s, kernels {found['busy']:.3f} s, {found['launches']} calls"
+        f"the last of these, profiled: {found['wall']:.3f} s, kernels {found['busy']:.3f} s, {found['launches']} calls"
     )
     for what in ("operations", "kernels"):
         if found[what]:

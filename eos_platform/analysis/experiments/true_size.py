@@ -8,8 +8,9 @@
 
 Models have random weights at the sizes of the named ones (``true_models.py``). Without ``--whole`` a short search is
 run, and a whole one (480 steps of 64 questions, 8,192 of them to search on, 1,024 to validate) is extrapolated from
-what its parts took, and marked so. With ``--gpus 2`` the same short search runs in one process and in two, and their
-parameters are compared. ``--profile`` runs no search: it says where the time of a step goes. ``--tiny`` takes small models of the same classes, to try this on a CPU.
+what its parts took, by how many tokens compete at each step, and marked so. With ``--gpus 2`` the same short search
+runs in one process and in two, and their parameters are compared. ``--profile`` runs no search: it says where the time
+of a step goes. ``--tiny`` takes small models of the same classes, to try this on a CPU.
 """
 
 from __future__ import annotations
@@ -18,13 +19,14 @@ import argparse
 import itertools
 import statistics
 import time
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from eos_platform.analysis.experiments.step_profile import profiled, shown
+from eos_platform.analysis.experiments.step_profile import profiled, shown, undertaken
 from eos_platform.analysis.experiments.true_models import NAMES, subject_of
 from eos_platform.common import console as terminal
 from eos_platform.common import strict_json
@@ -35,8 +37,11 @@ from eos_platform.search.config import SearchConfig
 from eos_platform.search.deployed import tried_on
 from eos_platform.search.objective import teacher_states
 from eos_platform.search.result import SearchResult
+from eos_platform.search.scale.fitting import Estimate
+from eos_platform.search.scale.pace import competing
 from eos_platform.search.scale.processes import search_together
 from eos_platform.search.scale.resources import Resources
+from eos_platform.tasks.base import Subject
 from eos_platform.tasks.together import free_memory
 
 WHOLE = SearchConfig(budget=0.2)  # whose time is extrapolated
@@ -111,9 +116,21 @@ def measured(
     row |= _steps(stamps, config)
     if result is not None:
         row |= _finished(result)
-        row["estimate"] = vars(result.estimate) if result.estimate else None
+        row["estimate"] = asdict(result.estimate) if result.estimate else None
+    if result is not None and result.estimate is not None:
+        row["slower"] = _slower(workload, config, result.estimate)
     row["whole_seconds"], row["whole_is"] = _whole(row, config)
     return row
+
+
+def _slower(workload: Subject, config: SearchConfig, estimate: Estimate) -> float:
+    """A soft step of the short search, over a step of a whole one, in which fewer tokens compete at most steps."""
+    means = []
+    for one in (config, WHOLE.model_copy(update={"search_questions": config.search_questions})):
+        _, deployed, schedule = undertaken(workload, one)
+        of_all = competing(deployed, schedule, one)
+        means.append(estimate.pace.mean(of_all[: schedule.soft_steps] if one is config else of_all))
+    return means[0] / means[1]
 
 
 def _steps(stamps: list[tuple[int, float]], config: SearchConfig) -> dict[str, Any]:
@@ -155,7 +172,8 @@ def _whole(row: dict[str, Any], config: SearchConfig) -> tuple[float | None, str
     last = max(0.0, row["search_seconds"] - taught - config.steps * row["step_seconds"] - row["trial_seconds"])
     last = 0.0 if "stopped_at" in row else last * WHOLE.eval_questions / config.eval_questions
     teacher = taught * more
-    return WHOLE.steps * row["step_seconds"] + trials + last + teacher + row["encode_seconds"] * more, "extrapolated"
+    step = row["step_seconds"] / row.get("slower", 1.0)
+    return WHOLE.steps * step + trials + last + teacher + row["encode_seconds"] * more, "extrapolated"
 
 
 def difference(one: dict[str, Any], two: dict[str, Any]) -> float:

@@ -63,3 +63,18 @@ def test_a_whole_search_of_known_parts() -> None:
     assert how == "extrapolated"
     # steps, trials on twice the questions, the last evaluations on 16 times, teacher and pictures likewise
     assert seconds == pytest.approx(480 * 0.5 + 4.0 * 2 + 3.0 * 16 + 2.0 * 16 + 1.0 * 16)
+    # whose soft steps took twice as long as those of a whole search do
+    assert _whole({**row, "slower": 2.0}, short)[0] == pytest.approx(seconds - 240 * 0.5)
+
+
+def test_a_profile_is_of_three_points_of_a_search(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "rows.jsonl"
+    words = ["--model", "llava-1.5-7b", "--profile", "--tiny", "--device", "cpu", "--batch", "4", "--out", str(out)]
+    assert main(words) == 0
+    row = json.loads(out.read_text())
+    points = [(point["step"], point["candidates"], point["masked"]) for point in row["points"]]
+    assert points == [(0, 144, False), (96, 128, False), (383, 96, True), (383, 96, False)]
+    assert all(point["seconds"] > 0 for point in row["points"])
+    assert len(row["operations"]) == 12
+    assert [spent for _, spent, _ in row["operations"]] == sorted((one[1] for one in row["operations"]), reverse=True)
+    assert "dearest operations, in themselves" in capsys.readouterr().out

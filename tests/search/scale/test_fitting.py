@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from eos_platform.analysis.experiments.step_profile import undertaken
 from eos_platform.common.errors import EosError
 from eos_platform.common.sizes import parse_bytes, shown_bytes, shown_seconds
 from eos_platform.costs.shapes import shape_of
@@ -17,7 +18,7 @@ from eos_platform.models.conformance.zoo import SAMPLES, prompts
 from eos_platform.search import SearchConfig
 from eos_platform.search.run import estimate
 from eos_platform.search.scale import fitting
-from eos_platform.search.scale.fitting import Clock
+from eos_platform.search.scale.pace import Clock, Pace, competing
 from eos_platform.search.scale.rehearse import Line, Rehearsal, layer_bytes, peaks
 from eos_platform.search.scale.resources import Resources
 from eos_platform.search.step import Stepper
@@ -177,7 +178,29 @@ def test_a_question_too_many_in_the_rehearsal(small: Workload, monkeypatch: pyte
 
 def test_the_estimate_is_corrected_once() -> None:
     lines = list[str]()
-    clock = Clock(100, lines.append)
+    clock = Clock([1.0] * 100, lines.append)
     for step in range(1, 30):
         clock.tick(10.0 + 2.0 * step, step)
-    assert lines == ["corrected: 2 s a step as measured, 3 min 6 s left at most"]
+    assert lines == ["corrected: 2 s a step as measured, 3 min 6 s of steps left"]
+    clock = Clock([4.0] * 50 + [1.0] * 50, lines.append)  # later steps are said to take a fourth
+    for step in range(1, 30):
+        clock.tick(10.0 + 2.0 * step, step)
+    assert lines[1:] == ["corrected: 2 s a step as measured, 1 min 51 s of steps left"]
+
+
+def test_steps_get_faster_as_fewer_tokens_compete(small: Workload) -> None:
+    pace = Pace((100, 3.0), (50, 2.0))
+    assert pace.seconds(75) == 2.5
+    assert pace.mean([100, 50, 50]) == pytest.approx(7 / 3)
+    assert Pace((50, 2.0), (50, 2.0)).seconds(80) == 2.0
+    config = SearchConfig(budget=0.2, steps=100, batch_size=4, search_questions=16)
+    _, deployed, schedule = undertaken(small, config)
+    found = competing(deployed, schedule, config)
+    assert len(found) == 100
+    assert found[0] == found[19] > found[40] >= found[79]  # looked at every 20 steps, and budgets fall for 40
+    assert found[60] == found[99]
+    told = estimate(small, config)
+    assert told is not None
+    assert told.steps[0] > told.steps[-1]
+    assert sum(told.steps) == pytest.approx(100 * told.step_seconds)
+    assert " a step at first, " in told.lines()[0]
