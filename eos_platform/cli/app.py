@@ -127,8 +127,9 @@ def search(
     if state is not None:
         check_writable(state / "search.safetensors")
     resources = resources_of(memory, gpus, device)
-    loading = {"dtype": dtype, "trust_remote_code": trust_remote_code, "allow_missing": allow_missing}
-    load = partial(load_workload, model, chosen, **loading)
+    load = partial(
+        load_workload, model, chosen, dtype=dtype, trust_remote_code=trust_remote_code, allow_missing=allow_missing
+    )
     with data_bar(terminal.console()):
         workload = load(device=device if gpus == 1 or device else first_device())
     report_bad_rows(workload)

@@ -32,8 +32,9 @@ from eos_platform.search.discretise import feature_mask
 from eos_platform.search.objective import excess, teacher_states
 from eos_platform.search.parameters import Parameters
 from eos_platform.search.result import SearchDiverged, SearchResult
-from eos_platform.search.scale.fitting import Clock, Estimate, prepare
+from eos_platform.search.scale.fitting import Estimate, prepare
 from eos_platform.search.scale.interrupts import Interrupts
+from eos_platform.search.scale.pace import LOOK, Clock
 from eos_platform.search.scale.resources import Resources
 from eos_platform.search.schedule import Schedule
 from eos_platform.search.start import check, load_parameters, start_at_budget
@@ -46,10 +47,10 @@ __all__ = ["Measure", "Report", "SearchDiverged", "SearchResult", "estimate", "s
 
 Report = Callable[[int, dict[str, float]], None]
 Measure = Callable[[OperatorSpec, Evaluation], Mapping[str, float]]
+ALL = Resources()  # there is, in one process
 REPORTS = 50  # step reports of a whole search, about
 SAVES = 10  # checkpoints of a whole search, about
 RESTARTS = 3  # from the last good state, each at half the learning rate
-CANDIDATE_INTERVAL = 20  # steps between two looks at how many tokens have to compete
 
 
 def search(
@@ -80,7 +81,7 @@ def search(
             memory for a single question.
         SearchDiverged: the loss became NaN or infinite.
     """
-    resources = resources or Resources()
+    resources = resources or ALL
     resources.limit(workload.model)
     return _Search(workload, config, report, checkpoint, start or {}, measure, cost, resources, tell).run()
 
@@ -93,7 +94,7 @@ def estimate(
     Raises:
         EosError: as ``search``.
     """
-    resources = resources or Resources()
+    resources = resources or ALL
     resources.limit(workload.model)
     return _Search(workload, config, None, checkpoint, {}, None, None, resources, lambda line: None).estimate
 
@@ -106,10 +107,10 @@ class _Search:
         report: Report | None,
         folder: Path | None,
         start: Mapping[str, Tensor],
-        measure: Measure | None,
-        cost: SearchCost | None,
-        resources: Resources,
-        tell: Tell | None,
+        measure: Measure | None = None,
+        cost: SearchCost | None = None,
+        resources: Resources = ALL,
+        tell: Tell | None = None,
     ) -> None:
         self.measure, self.group = measure, group()
         self.workload, self.config, self.report, self.folder = workload, config, report, folder
@@ -124,7 +125,7 @@ class _Search:
         self.cost = check(workload, config, cost)
         torch.manual_seed(config.seed)
         self.parameters = Parameters(config, workload.target, workload.shape.hidden, workload.features)
-        self.parameters.to(workload.model.device)
+        self.parameters.to(workload.adapter.home)
         load_parameters(self.parameters, start)
         start_at_budget(self.parameters, workload, config, self.cost)
         self.encoded = workload.encoded("search", config.search_questions)
@@ -142,7 +143,8 @@ class _Search:
         self.estimate: Estimate | None = None
         if self.progress.step < config.steps:
             self.estimate = prepare(self.stepper, self.deployed, self.schedule, resources, tell)
-        self.clock = Clock(config.steps, tell) if tell is not None else None
+        said = self.estimate.steps if self.estimate else (1.0,) * config.steps
+        self.clock = Clock(said, tell) if tell is not None else None
         self.soft_steps = self.schedule.soft_steps
         self.good = [value.detach().clone() for value in self.state()]
 
@@ -191,7 +193,7 @@ class _Search:
         if progress.step >= self.soft_steps and progress.fixed is None:
             self.parameters.mask.copy_(feature_mask(self.parameters))
             progress.fixed = self.parameters.fixed = self.deployed.best_counts()
-        if progress.candidates == 0 or progress.step % CANDIDATE_INTERVAL == 0 or progress.step == self.soft_steps:
+        if progress.candidates == 0 or progress.step % LOOK == 0 or progress.step == self.soft_steps:
             progress.candidates = self.deployed.candidates(budget)  # falling: enough until the next look
         rng = np.random.default_rng([config.seed, progress.step])
         size = min(config.batch_size, len(self.encoded))

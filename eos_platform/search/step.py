@@ -70,6 +70,7 @@ class Stepper:
         self.group = group()
         self.at_once = len(self.group.mine(self.index_b))  # questions that go through the model together
         self.checkpointing = False
+        self.carried: bool | None = None  # see ``relaxed``
         self._graph: Any = None
         self._captured: tuple[bool, int, int, bool] | None = None
 
@@ -182,9 +183,15 @@ class Stepper:
             counts = self.cost.counts(parameters, self.budget)
         sites = parameters.sites(counts)
         mask = _causal(batch.layout.valid_bs) if self.captures else None
-        soft, tokens = self.temperature, workload.target.tokens
         with relaxed(
-            workload.model, sites, batch.layout, temperature=soft, hard=hard, candidates=candidates, tokens=tokens
+            workload.model,
+            sites,
+            batch.layout,
+            temperature=self.temperature,
+            hard=hard,
+            candidates=candidates,
+            tokens=workload.target.tokens,
+            carried=self.carried,
         ):
             state_bad = answer_states(workload.model, batch, mask)
         parts = losses(workload.model, state_bad, self.teacher_qad[index_b.to(self.teacher_qad.device)], batch, total)
@@ -229,7 +236,7 @@ class Stepper:
 
 def no_teacher(workload: Subject, encoded: EncodedQuestions) -> Tensor:
     """Zeros in place of the unreduced model's answer states (q, a, d), for steps that are only rehearsed."""
-    zero = torch.zeros((), dtype=workload.model.dtype, device=workload.model.device)
+    zero = torch.zeros((), dtype=workload.model.dtype, device=workload.adapter.home)
     return zero.expand(len(encoded), encoded.answer_places, workload.shape.hidden)
 
 

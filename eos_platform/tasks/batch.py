@@ -189,7 +189,8 @@ def ask(encoded: EncodedQuestions, operator: OperatorSpec | None = None, size: i
     """
     if operator is not None:
         encoded = encoded.encoded_with(operator)
-    scores_q = torch.zeros(len(encoded), dtype=torch.float64, device=encoded.model.device)
+    home = adapter_of(encoded.model).home
+    scores_q = torch.zeros(len(encoded), dtype=torch.float64, device=home)
     portions = list(encoded.portions(size or at_once(encoded.model)))
     for index_b, worth_b in in_portions(portions, lambda index_b: encoded.scores(encoded.batch(index_b), operator)):
         scores_q[index_b.to(scores_q.device)] = worth_b.to(scores_q)

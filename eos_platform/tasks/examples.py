@@ -64,9 +64,10 @@ class EncodedExamples(EncodedQuestions):
         Raises:
             EosError: there are no prompts, or one without pictures.
         """
-        self.model, self.device = model, model.device
+        self.model = model
         self.judge, self.tokenizer = judge, tokenizer
         self.adapter: Adapter = adapter_of(model)
+        self.device = self.adapter.home
         self.prompts: list[Prompt] = []
         self.seen: dict[int, Any] = {}
         self._kept = 0  # bytes

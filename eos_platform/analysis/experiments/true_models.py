@@ -143,7 +143,7 @@ def subject_of(name: str, questions: int, evaluated: int, tiny: bool = False, de
     if tiny:
         grids = tuple((rows // 2, columns // 2) for rows, columns in grids)
     splits = {"search": (questions, 0), "validation": (evaluated, 10**6)}
-    prompts = {split: prompts_of(model, grids, *given) for split, given in splits.items()}
+    prompts: dict[Any, list[Prompt]] = {split: prompts_of(model, grids, *given) for split, given in splits.items()}
     return Examples(model, None, prompts, name=name, task="noise")
 
 

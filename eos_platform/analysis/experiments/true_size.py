@@ -4,11 +4,13 @@
     python -m eos_platform.analysis.experiments.true_size --model llava-1.5-7b --memory 22GB --steps 24
     python -m eos_platform.analysis.experiments.true_size --model llava-1.5-7b --gpus 2 --steps 24
     python -m eos_platform.analysis.experiments.true_size --model llava-1.5-7b --whole
+    python -m eos_platform.analysis.experiments.true_size --model llava-1.5-7b --profile
 
 Models have random weights at the sizes of the named ones (``true_models.py``). Without ``--whole`` a short search is
 run, and a whole one (480 steps of 64 questions, 8,192 of them to search on, 1,024 to validate) is extrapolated from
-what its parts took, and marked so. With ``--gpus 2`` the same short search runs in one process and in two, and their
-parameters are compared. ``--tiny`` takes small models of the same classes, to try this on a CPU.
+what its parts took, by how many tokens compete at each step, and marked so. With ``--gpus 2`` the same short search
+runs in one process and in two, and their parameters are compared. ``--profile`` runs no search: it says where the time
+of a step goes. ``--tiny`` takes small models of the same classes, to try this on a CPU.
 """
 
 from __future__ import annotations
@@ -17,12 +19,14 @@ import argparse
 import itertools
 import statistics
 import time
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from eos_platform.analysis.experiments.step_profile import profiled, shown, undertaken
 from eos_platform.analysis.experiments.true_models import NAMES, subject_of
 from eos_platform.common import console as terminal
 from eos_platform.common import strict_json
@@ -33,8 +37,11 @@ from eos_platform.search.config import SearchConfig
 from eos_platform.search.deployed import tried_on
 from eos_platform.search.objective import teacher_states
 from eos_platform.search.result import SearchResult
+from eos_platform.search.scale.fitting import Estimate
+from eos_platform.search.scale.pace import competing
 from eos_platform.search.scale.processes import search_together
 from eos_platform.search.scale.resources import Resources
+from eos_platform.tasks.base import Subject
 from eos_platform.tasks.together import free_memory
 
 WHOLE = SearchConfig(budget=0.2)  # whose time is extrapolated
@@ -109,9 +116,21 @@ def measured(
     row |= _steps(stamps, config)
     if result is not None:
         row |= _finished(result)
-        row["estimate"] = vars(result.estimate) if result.estimate else None
+        row["estimate"] = asdict(result.estimate) if result.estimate else None
+    if result is not None and result.estimate is not None:
+        row["slower"] = _slower(workload, config, result.estimate)
     row["whole_seconds"], row["whole_is"] = _whole(row, config)
     return row
+
+
+def _slower(workload: Subject, config: SearchConfig, estimate: Estimate) -> float:
+    """A soft step of the short search, over a step of a whole one, in which fewer tokens compete at most steps."""
+    means = []
+    for one in (config, WHOLE.model_copy(update={"search_questions": config.search_questions})):
+        _, deployed, schedule = undertaken(workload, one)
+        of_all = competing(deployed, schedule, one)
+        means.append(estimate.pace.mean(of_all[: schedule.soft_steps] if one is config else of_all))
+    return means[0] / means[1]
 
 
 def _steps(stamps: list[tuple[int, float]], config: SearchConfig) -> dict[str, Any]:
@@ -153,7 +172,8 @@ def _whole(row: dict[str, Any], config: SearchConfig) -> tuple[float | None, str
     last = max(0.0, row["search_seconds"] - taught - config.steps * row["step_seconds"] - row["trial_seconds"])
     last = 0.0 if "stopped_at" in row else last * WHOLE.eval_questions / config.eval_questions
     teacher = taught * more
-    return WHOLE.steps * row["step_seconds"] + trials + last + teacher + row["encode_seconds"] * more, "extrapolated"
+    step = row["step_seconds"] / row.get("slower", 1.0)
+    return WHOLE.steps * step + trials + last + teacher + row["encode_seconds"] * more, "extrapolated"
 
 
 def difference(one: dict[str, Any], two: dict[str, Any]) -> float:
@@ -230,6 +250,23 @@ def run(given: argparse.Namespace) -> list[dict[str, Any]]:
     return rows
 
 
+def profile(given: argparse.Namespace) -> int:
+    """Where the time of a step goes, model by model; the exit code."""
+    resources = Resources(memory=parse_bytes(given.memory) if given.memory else None)
+    config = WHOLE.model_copy(update={"batch_size": given.batch, "search_questions": 2 * given.batch})
+    for name in given.model:
+        device = given.device or ("cuda:0" if torch.cuda.is_available() else "cpu")
+        workload = subject_of(name, config.search_questions, 8, given.tiny, device)
+        resources.limit(workload.model)
+        found = profiled(workload, config, resources, lambda line: terminal.say(f"  {line}"))
+        terminal.say(shown(name, found))
+        if given.out:
+            with given.out.open("a", encoding="utf-8") as file:
+                file.write(strict_json.dumps(strict_json.plain({"model": name, **found})) + "\n")
+        free_memory()
+    return 0
+
+
 def main(words: list[str] | None = None) -> int:
     """Measure and print the table; the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -241,11 +278,14 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--memory", help="that a GPU is taken to have, such as 22GB")
     parser.add_argument("--gpus", type=int, default=1, help="also in so many processes, one a GPU")
     parser.add_argument("--whole", action="store_true", help="run whole searches: 480 steps of 64")
+    parser.add_argument("--profile", action="store_true", help="the dearest kernels of a step, and its time on the way")
     parser.add_argument("--tiny", action="store_true", help="small models of the same classes")
     parser.add_argument("--device", help="default: the first GPU if there is one")
     parser.add_argument("--deadline", type=float, default=1e9, metavar="SECONDS", help="after which nothing goes on")
     parser.add_argument("--out", type=Path, help="one line of JSON a search")
     given = parser.parse_args(words)
+    if given.profile:
+        return profile(given)
     rows = run(given)
     terminal.say(table(rows))
     return 1 if all("failed" in row for row in rows) else 0

@@ -24,7 +24,7 @@ from eos_platform.models.adapters.hooks import parameters
 from eos_platform.models.adapters.prefill import Mask, Prefill, caught, caught_prefill
 from eos_platform.models.attention.rope import Rope
 from eos_platform.models.decoding.cache import cache_of, with_cache
-from eos_platform.models.loading.devices import moved
+from eos_platform.models.loading.devices import device_of, moved
 from eos_platform.models.runtime.attach import check_free
 from eos_platform.models.runtime.image_call import image_call_of, units_of
 from eos_platform.models.runtime.layout import Layout
@@ -85,6 +85,11 @@ class Adapter:
     def width(self) -> int:
         """Of a token's hidden state."""
         return int(self.parts.language_model.config.hidden_size)
+
+    @property
+    def home(self) -> torch.device:
+        """Where words are embedded: of a model that is spread over devices, where prompts begin."""
+        return device_of(self.model.get_input_embeddings(), self.model.device)
 
     @property
     def inputs(self) -> tuple[str, ...]:

@@ -24,7 +24,8 @@ from eos_platform.common.errors import EosError
 from eos_platform.models.adapters.deep import dense, levels_of
 from eos_platform.models.adapters.hooks import before
 from eos_platform.models.adapters.target import Parts, parts_of
-from eos_platform.models.attention.implementations import check_relaxed
+from eos_platform.models.attention.flash_bias import BIAS, Carrier
+from eos_platform.models.attention.implementations import carries_faster, check_relaxed
 from eos_platform.models.attention.masks import add_bias, take
 from eos_platform.models.attention.queries import layer_features, take_tokens
 from eos_platform.models.attention.rope import Rope
@@ -40,6 +41,7 @@ from eos_platform.operators.relaxed.site import RelaxedSite
 from eos_platform.operators.tokens import RelaxedTokens
 
 FLOOR = 1e-9  # of presence in a logarithm
+CLOSED = -1e4  # is added to the logits of padding, where there is no mask
 
 
 @dataclass
@@ -66,6 +68,7 @@ class _State:
     renumbered: bool = False
     masks: dict[int, tuple[Tensor | None, Tensor]] = field(default_factory=dict)
     ropes: dict[int, tuple[Tensor, Rope]] = field(default_factory=dict)
+    carried_bk: Tensor | None = None  # what heads carry in place of masks
 
 
 class _Relaxation:
@@ -80,6 +83,7 @@ class _Relaxation:
         hard: bool,
         candidates: int | None,
         tokens: int,
+        carried: bool,
     ) -> None:
         self.parts, self.layout, self.temperature, self.hard = parts, layout, temperature, hard
         self.candidates, self.tokens = candidates, tokens
@@ -104,6 +108,9 @@ class _Relaxation:
             self.hooks.append(before(parts.language_model, self._enter))
         if candidates is not None:
             self.hooks.append(parts.language_model.norm.register_forward_hook(self._leave))
+        self.carried = carried
+        if carried:
+            self.hooks += [Carrier(layer.self_attn) for layer in parts.layers[first:]]
 
     def remove(self) -> None:
         """Take every hook off again."""
@@ -136,7 +143,10 @@ class _Relaxation:
             self._apply(site, module, call, index, self.candidates if starts and number == 0 else None)
         self._move_state(device)
         assert self.state is not None
-        call.update(attention_mask=self._mask(call), position_embeddings=tuple(self._rope(call, index)))
+        call.update(position_embeddings=tuple(self._rope(call, index)))
+        call.update(
+            {"attention_mask": None, BIAS: self._bias()} if self.carried else {"attention_mask": self._mask(call)}
+        )
         if call.get("position_ids") is not None:
             call["position_ids"] = self.state.position_bk
 
@@ -146,7 +156,7 @@ class _Relaxation:
         state = moved(self.state, device)
         if state is not self.state:
             # known by the identity of what the model hands its layers, which on another device is not the same
-            self.state = replace(state, ropes={}, masks={})
+            self.state = replace(state, ropes={}, masks={}, carried_bk=None)
 
     def _begin(self, call: dict[str, Any]) -> None:
         """A new call of the language model: every visual token is there."""
@@ -197,6 +207,18 @@ class _Relaxation:
             assert state.present.bias_bk is not None
             state.masks[id(own)] = own, add_bias(mask, state.present.bias_bk, x_bkd.shape[1], x_bkd.dtype)
         return state.masks[id(own)][1]
+
+    def _bias(self) -> Tensor:
+        """What heads carry for each key (b, k): how far it is there; of padding, that it is not."""
+        state = self.state
+        assert state is not None
+        if state.carried_bk is None:
+            bias_bk = state.present.bias_bk
+            assert bias_bk is not None
+            valid_bk = moved(self.layout.valid_bs, bias_bk.device)
+            valid_bk = valid_bk if state.column_bk is None else valid_bk.gather(1, state.column_bk)
+            state.carried_bk = torch.where(valid_bk, bias_bk, CLOSED)
+        return state.carried_bk
 
     def _apply(self, site: RelaxedSite, module: Any, call: dict[str, Any], index: int, candidates: int | None) -> None:
         x_bkd, state = call["hidden_states"], self.state
@@ -288,6 +310,7 @@ def relaxed(
     hard: bool,
     candidates: int | None = None,
     tokens: int | None = None,
+    carried: bool | None = None,
 ) -> Iterator[Trace]:
     """Calls of the language model run with relaxed sites, while the block runs.
 
@@ -300,6 +323,7 @@ def relaxed(
         candidates: how many visual tokens the first site hands on; default: all. The others leave there for good.
         tokens: what the sites' counts, and ``candidates``, are shares of; default: a picture as usual. Every unit of
             the layout keeps the same share.
+        carried: whether presence goes in spare dimensions of heads and not in masks; default: where that is faster.
 
     Raises:
         EosError: an operator is attached, a site is beyond the last layer or out of order, the layout does not
@@ -325,6 +349,7 @@ def relaxed(
     tokens = usual if tokens is None else tokens
     if candidates is not None and candidates >= tokens:
         candidates = None
-    relaxation = _Relaxation(parts, sites, layout, temperature, hard, candidates, tokens)
+    carried = carries_faster(parts) if carried is None else carried
+    relaxation = _Relaxation(parts, sites, layout, temperature, hard, candidates, tokens, carried)
     with registered(model, relaxation):
         yield relaxation.trace

@@ -8,8 +8,7 @@ where parts would else be too small for that.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -18,6 +17,7 @@ from eos_platform.common.errors import EosError
 from eos_platform.common.sizes import shown_bytes, shown_seconds
 from eos_platform.costs.flops import layer_flops
 from eos_platform.search.deployed import COMPARED, STEEPNESS, Deployed, tried_on
+from eos_platform.search.scale.pace import Pace, competing
 from eos_platform.search.scale.rehearse import Line, Rehearsal, layer_bytes
 from eos_platform.search.scale.resources import Resources, gpus_of, room
 from eos_platform.search.schedule import Schedule
@@ -30,7 +30,6 @@ EASY = 0.25  # a batch that takes less of the room is left whole
 BUSY = 8192  # tokens at once beyond which nothing gets faster
 TOO_FEW = 2048  # and below which running layers twice is better
 RECORDED = 5e13  # FLOPs of a part from which launching its kernels is hidden behind running them
-LOOK = 20  # steps between two looks at how many tokens compete, as in the search
 
 
 @dataclass(frozen=True)
@@ -46,6 +45,8 @@ class Estimate:
         weights: bytes of the model and of its pictures' features, where they are most.
         memory: bytes at the peak, with these.
         disk: bytes that are written: features and the search's state.
+        pace: seconds of a step by how many tokens compete.
+        steps: seconds of each.
     """
 
     at_once: int
@@ -56,13 +57,17 @@ class Estimate:
     weights: float
     memory: float
     disk: float
+    pace: Pace
+    steps: tuple[float, ...] = field(repr=False)
 
     def lines(self) -> list[str]:
         """In words."""
         how = f"{self.at_once} questions at once" + (f", {self.parts} parts a step" if self.parts > 1 else "")
         again = "activation checkpointing" if self.checkpointing else "no activation checkpointing"
+        first, last = shown_seconds(self.steps[0]), shown_seconds(self.steps[-1])
+        each = f"{first} a step" if first == last else f"{first} a step at first, {last} at last"
         return [
-            f"estimate: {shown_seconds(self.seconds)} ({shown_seconds(self.step_seconds)} a step), "
+            f"estimate: {shown_seconds(self.seconds)} ({each}), "
             f"{shown_bytes(self.memory)} of memory ({shown_bytes(self.weights)} before the first step), "
             f"{shown_bytes(self.disk)} on disk",
             f"to fit: {how}, {again}",
@@ -182,23 +187,26 @@ def _estimate(
 ) -> Estimate:
     stepper, config = rehearsal.stepper, rehearsal.stepper.config
     encoded, workload = stepper.encoded, stepper.workload
-    each = rehearsal.seconds(size, again) / size * encoded.mean_share
+    each = batch / size * encoded.mean_share  # of what as many as go at once take, if they are the largest
+    compete, first = competing(deployed, schedule, config), rehearsal.candidates
+    most = first, each * rehearsal.seconds(size, again)
+    rehearsal.candidates = min(compete)
+    pace = Pace(most, most if rehearsal.candidates == first else (min(compete), each * rehearsal.seconds(size, again)))
+    steps = tuple(map(pace.seconds, compete))
     ask, asking = rehearsal.asking(min(at_once(workload.model), len(encoded)) if gpus_of(workload.model) else size)
     ask *= encoded.mean_share
-    first = _flops(stepper, rehearsal.candidates)
-    looks = range(0, config.steps, LOOK)
-    shares = [_flops(stepper, deployed.candidates(schedule.budget(step))) / first for step in looks]
-    step = each * batch * sum(shares) / len(shares)
     # reduced questions in about the share of the time that they take of the compute
     reduced = max(config.budget, 0.1) if config.cost == "compute_ratio" else 0.5
     trials = min(tried_on(config), len(encoded)) * (len(STEEPNESS) + COMPARED)
-    asked = len(encoded) + reduced * trials + (reduced + shares[-1]) * config.eval_questions
-    seconds = step * config.steps + asked * ask / group().size
+    relaxed = _flops(stepper, compete[-1]) / _flops(stepper, workload.target.tokens)
+    asked = len(encoded) + reduced * trials + (reduced + relaxed) * config.eval_questions
+    seconds = sum(steps) + asked * ask / group().size
     taken = [max(line.bytes(size), other) for line, other in zip(lines, asking, strict=True)]
     weights, memory = _held(workload.model, stepper, taken)
     state = 4 * sum(value.numel() * value.element_size() for value in stepper.parameters.parameters())
     parts = math.ceil(batch / size)
-    return Estimate(size, parts, again, step, seconds, weights, memory, encoded.feature_bytes + state)
+    disk = encoded.feature_bytes + state
+    return Estimate(size, parts, again, sum(steps) / len(steps), seconds, weights, memory, disk, pace, steps)
 
 
 def _held(model: Any, stepper: Stepper, taken: list[float]) -> tuple[float, float]:
@@ -213,29 +221,3 @@ def _held(model: Any, stepper: Stepper, taken: list[float]) -> tuple[float, floa
     before[0] += answers * (torch.finfo(model.dtype).bits // 8)  # what the unreduced model says of every answer
     both = [(have, have + more) for have, more in zip(before, taken, strict=True)]
     return max(both, key=lambda pair: pair[1])
-
-
-class Clock:
-    """Corrects the estimate once the first steps have been taken.
-
-    Args:
-        steps: of the whole search.
-        rest: seconds that the estimate has beside the steps.
-        tell: is told, in a line.
-    """
-
-    AFTER = 6  # steps, the first of which is left out: kernels are compiled in it
-
-    def __init__(self, steps: int, tell: Callable[[str], None]) -> None:
-        self.steps, self.tell = steps, tell
-        self.times: list[float] = []
-
-    def tick(self, now: float, step: int) -> None:
-        """A step has ended."""
-        if len(self.times) > self.AFTER:
-            return
-        self.times.append(now)
-        if len(self.times) == self.AFTER + 1:
-            each = (self.times[-1] - self.times[0]) / self.AFTER
-            left = shown_seconds(each * (self.steps - step))
-            self.tell(f"corrected: {shown_seconds(each)} a step as measured, {left} left at most")
