@@ -2,8 +2,8 @@
 
 torchvision from PyPI beside a torch for CPUs ends in "operator torchvision::nms does not exist", and with it every
 import of transformers that prepares pictures. Here such operators are declared just before they would be missed, and
-only if they are. Wherever vLLM is to run so, its environment says it at its own start, in a file ``eos-torchvision.pth`` among
-its packages (``.ci/vllm.sh`` writes it): ``import eos_platform.serve.torchvision_ops as ops; ops.install()``.
+only if they are. An environment in which vLLM is to run so says it at its own start, in a file ``eos-torchvision.pth``
+among its packages (``.ci/vllm.sh`` writes it): ``import eos_platform.serve.torchvision_ops as ops; ops.install()``.
 """
 
 from __future__ import annotations

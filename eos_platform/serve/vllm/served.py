@@ -10,7 +10,7 @@ from torch import Tensor
 
 from eos_platform.serve.vllm.asked import FIELD, text_of
 from eos_platform.serve.vllm.reduction import BEHIND, Reduction
-from eos_platform.serve.vllm.spare import carry_sizes
+from eos_platform.serve.vllm.spare import carry_sizes, lacks_width
 
 
 class Reducing:
@@ -34,8 +34,10 @@ class Reducing:
         self.eos_served = served
         self._width = int(self.config.text_config.hidden_size)
         self._bias_s: Tensor | None = None
-        if served is not None and served.usual.sized:
-            self._bias_s = carry_sizes(self.language_model.model.layers, vllm_config)
+        layers = self.language_model.model.layers
+        # heads of a width that this machine's kernels lack become wider, too: the bundled Qwen has 40
+        if (served is not None and served.usual.sized) or lacks_width(layers):
+            self._bias_s = carry_sizes(layers, vllm_config)
 
     def eos_text(self, kwargs: dict[str, Any], device: torch.device) -> tuple[Tensor, Tensor] | None:
         """The questions of pictures, taken out of what vLLM hands over."""

@@ -70,6 +70,12 @@ def _wider(old: Any) -> int:
     raise EosError(f"no spare dimensions beside heads of {old.head_size} in {old.attn_backend.get_name()}")
 
 
+def lacks_width(layers: Any) -> bool:
+    """Whether the engine's kernels take no heads of the width that a decoder has."""
+    first = layers[0].self_attn.attn
+    return not first.attn_backend.supports_head_size(first.head_size)
+
+
 def carry_sizes(layers: Any, vllm_config: Any) -> Tensor:
     """Widen every layer's heads.
 
