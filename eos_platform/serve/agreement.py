@@ -49,14 +49,13 @@ def key_of(model: str, name: str, questions: int) -> str:
 
 
 def measure(model: str, name: str, questions: int) -> dict[str, Any]:
-    """One row.
-
-    Raises:
-        EosError: the operator cannot be served as it is.
-    """
+    """One row; of an operator that is not served as it is, why."""
     attached = sides.Attached(model)
-    operator = operator_named(name, attached.target)
     row: dict[str, Any] = {"key": key_of(model, name, questions), "model": model, "operator": name}
+    try:
+        operator = operator_named(name, attached.target)
+    except EosError as error:
+        return row | {"refused": str(error)}
     if operator is not None and (plan := ServingPlan.of(operator)).verdict is not Verdict.EXACT:
         return row | {"refused": plan.reasons[0]}
     with tempfile.TemporaryDirectory() as folder:
@@ -90,7 +89,7 @@ def read(out: Path) -> list[dict[str, Any]]:
     if not out.exists():
         return []
     lines = read_text(out, "table of agreement").splitlines()
-    return [strict_json.loads(line, str(out)) for line in lines if line.strip()]  # type: ignore[misc]
+    return [strict_json.loads(line, str(out)) for line in lines if line.strip()]
 
 
 def line_of(row: dict[str, Any]) -> str:

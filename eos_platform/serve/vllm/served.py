@@ -55,7 +55,7 @@ class Reducing:
         found = list(multimodal_embeddings) if multimodal_embeddings is not None else []
         if self._bias_s is not None:
             self._bias_s.zero_()
-            if found:
+            if found and self.eos_served is not None:
                 assert is_multimodal is not None
                 where = is_multimodal.to(self._bias_s.device).nonzero()[:, 0]
                 self._bias_s[where] = torch.cat([one[:, self._width] for one in found]).to(self._bias_s)
