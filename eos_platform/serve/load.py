@@ -1,22 +1,25 @@
 """A load test: requests that come as fast as others are done, on an engine in this process.
 
-No network: what is timed is the engine, from a request's arrival to its tokens, its picture prepared beforehand or not
-(repeated pictures come out of the engine's own caches). Every run begins with empty caches and a request that does not
-count.
+No network: what is timed is the engine, from a request's arrival to its tokens, preparing its picture included. Every
+run begins with empty caches; repeated pictures come out of them as the engine has it.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
+from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
-from eos_platform.serve.sides import Asked
+from eos_platform.common.errors import EosError
+from eos_platform.serve.arguments import served
+from eos_platform.serve.sides import Asked, Attached, engine
 
-Step = Callable[[], None]
+UNREDUCED = "unreduced"
+QUESTIONS = 14  # a picture, at most
 
 
 @dataclass
@@ -115,11 +118,52 @@ def different(asked: Sequence[Asked], many: int) -> list[Asked]:
     """So many prompts, each about a picture of its own.
 
     Raises:
-        ValueError: there are not so many pictures.
+        EosError: there are not so many pictures.
     """
     by_picture: dict[int, Asked] = {}
     for one in asked:
         by_picture.setdefault(id(one.images[0]), one)
     if len(by_picture) < many:
-        raise ValueError(f"{len(by_picture)} pictures where {many} are needed")
+        raise EosError(f"the task's questions are about {len(by_picture)} pictures; {many} are needed (--requests)")
     return list(by_picture.values())[:many]
+
+
+def measure(
+    model: str, operators: Sequence[str], at_once: Sequence[int], requests: int, new: int, tell: Callable[[str], None]
+) -> Iterator[dict[str, Any]]:
+    """A row for each operator (the unreduced model first), number at once, and pictures repeated or not.
+
+    Args:
+        model: a bundled one, or a folder.
+        operators: files.
+        at_once: requests under way.
+        requests: of a run.
+        new: tokens of every answer.
+        tell: what is done now.
+
+    Raises:
+        EosError: an operator cannot be served, or the task has not so many pictures.
+    """
+    found = [(name, served(model, name)) for name in (None, *operators)]  # all of it refused before any engine starts
+    tell("questions")
+    questions = Attached(model).questions(requests * QUESTIONS)
+    few = repeated(questions, requests, max(1, requests // 8))
+    loads = {"different": different(questions, requests), "repeated": few}
+    for name, one in found:
+        tell(f"starting an engine: {name or 'unreduced'}")
+        with engine(one) as llm:
+            run(llm, loads["different"][: min(at_once)], min(at_once), new)  # does not count
+            for pictures, asked in loads.items():
+                for many in at_once:
+                    tell(f"{name or 'unreduced'}: {many} at once, pictures {pictures}")
+                    operator = Path(name).stem if name else UNREDUCED
+                    row = run(llm, asked, many, new).row()
+                    yield {"operator": operator, "pictures": pictures, "at once": many, **row}
+
+
+def ratios(row: dict[str, Any], rows: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """How a row stands to the unreduced model's of the same load: requests a second, times and cache, each divided."""
+    same = ("pictures", "at once")
+    base = next(one for one in rows if one["operator"] == UNREDUCED and all(one[name] == row[name] for name in same))
+    names = ("requests", "first_ms", "between_ms", "cache")
+    return {name: row[name] / base[name] if base[name] else float("nan") for name in names}

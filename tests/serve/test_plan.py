@@ -25,7 +25,7 @@ def test_every_design_is_served_exactly_or_refused_with_a_reason() -> None:
     built = {name: design.build(TARGET, 576 if name == "reweight" else 120) for name, design in DESIGNS.items()}
     plans = {name: ServingPlan.of(operator) for name, operator in built.items()}
     exact = {name for name, plan in plans.items() if plan.verdict is Verdict.EXACT}
-    assert SERVED <= exact
+    assert exact >= SERVED
     assert {"fastv", "sparsevlm-v2", "pyramiddrop", "vtw", "dart", "tome-tower", "zero", "downsample"} & exact == set()
     assert all(plan.reasons for name, plan in plans.items() if name not in exact)
     assert all(plan.served is not None for plan in plans.values() if plan.verdict is Verdict.EXACT)

@@ -12,10 +12,10 @@ import pytest
 import torch
 
 pytest.importorskip("vllm", reason="vLLM is not installed beside this package; .ci/vllm.sh makes an environment")
-from eos_platform.operators.spec import OperatorSpec, SiteSpec, Steering, Transfer  # noqa: E402
-from eos_platform.serve import sides  # noqa: E402
-from eos_platform.serve.arguments import served  # noqa: E402
-from eos_platform.tasks.prompts import prompt_text  # noqa: E402
+from eos_platform.operators.spec import OperatorSpec, SiteSpec, Steering, Transfer
+from eos_platform.serve import sides
+from eos_platform.serve.arguments import served
+from eos_platform.tasks.prompts import prompt_text
 
 pytestmark = pytest.mark.slow  # every test starts an engine, which takes half a minute on two cores
 
@@ -92,7 +92,7 @@ def agree(found: list[sides.Answer], wanted: list[sides.Answer]) -> None:
 
 @pytest.mark.parametrize("name", ["steered", "unsteered", "pruned", "two-sites"])
 def test_in_pieces_with_prefixes_cached(small: Side, name: str, tmp_path: Any) -> None:
-    """Mixed batch: questions about one picture, two pictures in a prompt, a prompt without any; then all of it again."""
+    """Questions about one picture, two pictures in a prompt, a prompt without any, at once; then all of it again."""
     with sides.engine(
         arguments(small, name, tmp_path), max_num_batched_tokens=48, max_num_seqs=8, block_size=BLOCK
     ) as llm:
@@ -141,7 +141,8 @@ def test_no_question_reads_what_another_chose(small: Side, tmp_path: Any) -> Non
             ask = llm.get_default_sampling_params()
             ask.max_tokens, ask.temperature = 1, 0.0
             shared[name] = [
-                llm.generate([given.for_vllm()], ask, use_tqdm=False)[0].num_cached_tokens for given in (one, one, other)
+                llm.generate([given.for_vllm()], ask, use_tqdm=False)[0].num_cached_tokens
+                for given in (one, one, other)
             ]
     assert shared["steered"][0] == 0
     assert shared["steered"][1] >= BLOCK
