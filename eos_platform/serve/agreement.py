@@ -31,6 +31,7 @@ from eos_platform.serve.plan import ServingPlan, Verdict, digest
 
 UNREDUCED = "unreduced"
 SHARE = 0.2
+CLOSE = 1e-4  # differences of log-probabilities beyond which a question counts as apart
 
 
 def operator_named(name: str, target: Target) -> OperatorSpec | None:
@@ -76,6 +77,7 @@ def measure(model: str, name: str, questions: int) -> dict[str, Any]:
         "questions": questions,
         "same answers": sum(a.ids == b.ids for a, b in zip(ours, theirs, strict=True)),
         "largest difference": max(sides.difference(a, b) for a, b in zip(ours, theirs, strict=True)),
+        "apart": sum(sides.difference(a, b) > CLOSE for a, b in zip(ours, theirs, strict=True)),
         "prompt tokens": sum(one.prompt for one in ours) / questions,
         "unreduced prompt tokens": sum(one.prompt for one in theirs) / questions,
         "attached s": between - began,
@@ -99,7 +101,8 @@ def line_of(row: dict[str, Any]) -> str:
         return f"{row['model']:18} {name:28} refused: {row['refused']}"
     tokens = f"{row['unreduced prompt tokens']:.0f} -> {row['prompt tokens']:.0f}"
     answers = f"{row['same answers']} of {row['questions']}"
-    return f"{row['model']:18} {name:28} {tokens:>12} {answers:>12} {row['largest difference']:12.1e}"
+    apart = str(row.get("apart", "-"))
+    return f"{row['model']:18} {name:28} {tokens:>12} {answers:>12} {row['largest difference']:12.1e} {apart:>6}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -130,7 +133,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if done.returncode:
                 last = [line for line in done.stderr.splitlines() if line.strip()][-1:]
                 terminal.say(f"{model}, {name}: failed: {''.join(last)[:300]}", stderr=True)
-    terminal.say(f"{'model':18} {'operator':28} {'tokens':>12} {'answers':>12} {'log-prob.':>12}")
+    terminal.say(f"{'model':18} {'operator':28} {'tokens':>12} {'answers':>12} {'log-prob.':>12} {'apart':>6}")
     for row in read(options.out):
         terminal.say(line_of(row))
 
