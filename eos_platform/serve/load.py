@@ -66,7 +66,7 @@ def run(llm: Any, asked: Sequence[Asked], at_once: int, new: int) -> Load:
 
     llm.reset_prefix_cache()
     llm.reset_mm_cache()
-    llm.reset_encoder_cache()
+    llm.llm_engine.reset_encoder_cache()
     engine, settings = llm.llm_engine, SamplingParams(temperature=0, max_tokens=new, ignore_eos=True)
     scheduler = engine.engine_core.engine_core.scheduler
     names, waiting = count(), list(asked)

@@ -25,7 +25,12 @@ from eos_platform.tasks.prompts import prompt_text
 
 NEW = 8  # tokens of an answer
 TOP = 20  # log-probabilities of a token that are compared
-ALONE = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"}
+ALONE = {  # in this process, small, and quiet
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_LOGGING_LEVEL": "ERROR",
+}
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ def batched(model: Any, prompts: list[list[int]]) -> list[list[int]]:
     return [one.generated_tokens for one in found.values()]
 
 
+@pytest.mark.slow  # starting and ending its thread takes transformers twenty seconds
 @pytest.mark.parametrize("layer", [0, 3])
 @pytest.mark.filterwarnings("ignore")
 def test_prompts_without_pictures_are_answered_as_without_an_operator(model: Any, layer: int) -> None:
