@@ -10,6 +10,7 @@ from eos_platform.common import console as terminal
 from eos_platform.common import strict_json
 from eos_platform.common.files import check_writable, write_atomic
 
+WIDE = 1000  # columns that no table needs
 COLUMNS = ("operator", "pictures", "at once", "tokens", "requests/s", "first ms", "between ms", "cache")
 
 
@@ -39,7 +40,10 @@ def loaded_engine(
         for row in measure(model, operators, at_once, requests, new, lambda what: status.update(what)):
             rows.append({"model": model, **row})
             write_atomic(out, "".join(strict_json.dumps(strict_json.plain(one)) + "\n" for one in rows))
-    console.print(load_table(rows))
+    table = load_table(rows)
+    if not console.is_terminal:  # a file or a pipe has no edge to wrap at
+        console.width = max(console.width, console.measure(table, options=console.options.update(width=WIDE)).maximum)
+    console.print(table)
     console.print(f"in brackets: times the unreduced model's; wrote {out}", soft_wrap=True)
 
 
