@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -13,6 +14,8 @@ import typer
 from eos_platform.common import console as terminal
 from eos_platform.common.errors import EosError
 from eos_platform.common.files import check_writable
+
+SERVER = "vllm.entrypoints.openai.api_server"  # what ``vllm serve`` starts
 
 
 def serve(
@@ -44,7 +47,7 @@ def serve(
     """
     from eos_platform.serve.arguments import served
     from eos_platform.serve.plan import check_engine
-    from eos_platform.serve.vllm.patches import check_version, version
+    from eos_platform.serve.vllm.patches import check_version, has_command, version
 
     check_engine(engine)
     if check is not None:
@@ -66,13 +69,17 @@ def serve(
             )
         return
     check_version()
-    beside = Path(sys.executable).with_name(words[0])
-    command = str(beside) if beside.exists() else shutil.which(words[0])
-    if command is None:
-        raise EosError("vLLM is installed, but its command 'vllm' is not on the path")
-    terminal.say(found.line(tuple(more or ())), stderr=True)
+    if not has_command():
+        words = [sys.executable, "-m", SERVER, "--model", *words[2:]]
+    else:
+        beside = Path(sys.executable).with_name(words[0])
+        command = str(beside) if beside.exists() else shutil.which(words[0])
+        if command is None:
+            raise EosError("vLLM is installed, but its command 'vllm' is not on the path")
+        words[0] = command
+    terminal.say(shlex.join(words), stderr=True)
     sys.stdout.flush()
-    os.execv(command, words)  # its signals and its exit code are the engine's own
+    os.execv(words[0], words)  # its signals and its exit code are the engine's own
 
 
 def _check(file: Path, engine: str, model: str | None, approximate: bool, save: Path | None) -> None:

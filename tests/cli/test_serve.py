@@ -110,3 +110,27 @@ def test_a_load_test_without_vllm_is_one_line(eos, tmp_path, monkeypatch) -> Non
     code, _, err = eos("bench", "--serve", saved(tmp_path, KEPT), "--model", "bundled-small", "--out", tmp_path)
     assert code == 2
     assert "vLLM is not installed" in err
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_where_vllm_is_installed_it_is_started(eos, tmp_path, monkeypatch, whole) -> None:
+    """The package for CPUs brings a command that does not work; its server does."""
+    started = []
+    monkeypatch.setattr(patches, "version", lambda: "0.32.0")
+    monkeypatch.setattr(patches, "has_command", lambda: whole)
+    monkeypatch.setattr("shutil.which", lambda name: f"/somewhere/{name}")
+    monkeypatch.setattr("os.execv", lambda command, words: started.append((command, words)))
+    code, _, err = eos("serve", "--model", "bundled-small", "--operator", saved(tmp_path, KEPT), "--", "--port", "8001")
+    assert code == 0
+    ((command, words),) = started
+    assert words[-2:] == ["--port", "8001"]
+    assert words[0] == command
+    assert words[1] == ("serve" if whole else "-m")
+    assert shlex.split(err) == words
+
+
+def test_a_version_never_tried_is_not_started(eos, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(patches, "version", lambda: "0.33.1")
+    code, _, err = eos("serve", "--model", "bundled-small", "--operator", saved(tmp_path, KEPT))
+    assert code == 2
+    assert "served by versions 0.32" in err

