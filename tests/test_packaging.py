@@ -31,6 +31,7 @@ MAY_IMPORT = {
     "tasks": COMMON | {"operators", "models", "costs"},
     "search": CORE,
     "bench": COMMON | {"operators", "models"},
+    "serve": CORE - {"search"},
     "dashboards": {"common", "objectives", "protocols"},
     "analysis": CORE,
     "tracking": CORE | {"analysis", "dashboards"},
@@ -43,6 +44,7 @@ MAY_IMPORT = {
 }
 FOR_GPU = {"diverse_topk_kernel"}  # needs Triton, which comes with torch for GPUs only
 FOR_LMMS = {"lmms_model"}  # needs lmms-eval, which is an extra
+FOR_VLLM = {"llava", "qwen", "spare", "served"}  # of serve/vllm: need vLLM, which has an environment of its own
 FREE = {"__init__", "__main__", "cli"}  # the top may use everything
 MOST = 15  # modules in a folder, beside its __init__
 
@@ -85,6 +87,18 @@ def test_dependencies_point_one_way():
                 wrong.append(f"{'.'.join(module)} imports {imported}")
     assert not wrong
     assert parts - FREE == set(MAY_IMPORT)
+
+
+def test_the_plug_in_of_vllm_needs_operators_and_models_alone():
+    """It is imported in environments that have neither Optuna nor Ray nor MLflow nor pandas."""
+    may = {"common", "operators", "models", "serve"}
+    plug_in = {".".join(module): imports_of(text, module[:-1]) for module, text in sources() if "vllm" in module}
+    assert plug_in
+    others = {"optuna", "ray", "mlflow", "pandas", "plotly"}
+    for name, imported in plug_in.items():
+        tops = [one.split(".") for one in imported]
+        assert not {top[0] for top in tops} & others, name
+        assert {top[1] for top in tops if top[0] == "eos_platform"} <= may, name
 
 
 @cache
@@ -175,6 +189,8 @@ def test_help_waits_for_no_library_but_those_that_print_it():
 @pytest.mark.parametrize("part", sorted(MAY_IMPORT))
 def test_every_module_imports(part):
     for module, _ in sources():
+        if module[1:3] == ("serve", "vllm") and module[-1] in FOR_VLLM:
+            continue
         if module[1] == part and module[-1] not in {"__main__", *FOR_GPU, *FOR_LMMS}:
             importlib.import_module(".".join(module).removesuffix(".__init__"))
 

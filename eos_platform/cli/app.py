@@ -18,13 +18,25 @@ from eos_platform.cli.data import data_app
 from eos_platform.cli.errors import Commands
 from eos_platform.cli.explain import explain
 from eos_platform.cli.front import front
-from eos_platform.cli.options import AllowBad, Data, Missing, Options, Sets, Task, Trust, report_bad_rows, task_of
+from eos_platform.cli.options import (
+    AllowBad,
+    Data,
+    Missing,
+    Options,
+    Servable,
+    Sets,
+    Task,
+    Trust,
+    report_bad_rows,
+    task_of,
+)
 from eos_platform.cli.plugins import plugins
 from eos_platform.cli.public.benchmark import benchmark
 from eos_platform.cli.public.lmms import lmms
 from eos_platform.cli.ranks import ranks
 from eos_platform.cli.report import report
 from eos_platform.cli.scale import DryRun, Dtype, Gpus, Memory, first_device
+from eos_platform.cli.serve import serve
 from eos_platform.cli.study import study_app
 from eos_platform.common import console as terminal
 from eos_platform.common.files import check_writable
@@ -49,6 +61,7 @@ app.command()(front)
 app.command()(lmms)
 app.command()(ranks)
 app.command()(report)
+app.command()(serve)
 app.command()(plugins)
 
 Model = Annotated[str, typer.Option(help="A bundled model (bundled, bundled-qwen ...) or a folder.")]
@@ -93,6 +106,7 @@ def search(
     steps: Annotated[int | None, typer.Option(help="Optimiser steps; default 480.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the search.")] = 0,
     sets: Sets = None,
+    servable: Servable = None,
     state: Annotated[
         Path | None, typer.Option(help="A folder for checkpoints; a search that finds one there resumes from it.")
     ] = None,
@@ -119,7 +133,7 @@ def search(
     from eos_platform.terminal.tables import operator_table
 
     fields = dict(map(parse_override, sets or ()))
-    given = {"cost": cost, "budget": budget, "steps": steps}
+    given = {"cost": cost, "budget": budget, "steps": steps, "servable": servable}
     overrides = {name: value for name, value in given.items() if value is not None}
     config = SearchConfig.of({"seed": seed, **overrides, **fields})
     chosen = task_of(task, data, allow_bad, model, options)

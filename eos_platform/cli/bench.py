@@ -13,7 +13,7 @@ from eos_platform.common import strict_json
 from eos_platform.common.errors import EosError, brief
 from eos_platform.common.files import check_writable, write_atomic
 
-ROWS, TABLE, PAGE = "bench.jsonl", "bench.csv", "bench.html"
+ROWS, TABLE, PAGE, LOADS = "bench.jsonl", "bench.csv", "bench.html", "load.jsonl"
 MOST = 1_000_000  # tokens, or prompts at once
 
 
@@ -35,6 +35,11 @@ def bench(
     new: Annotated[int, typer.Option(min=1, help="Tokens of an answer, for answers a second.")] = 64,
     repeats: Annotated[int, typer.Option(min=1, help="Times each is run, in turns.")] = 20,
     decode: Annotated[bool, typer.Option(help="Time decoding, too.")] = True,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Instead: load an engine (vLLM, in this process) with requests.")
+    ] = False,
+    at_once: Annotated[str, typer.Option(help="With --serve: requests under way, with commas between.")] = "1,8,32",
+    requests: Annotated[int, typer.Option(min=2, help="With --serve: requests of each run.")] = 64,
     out: Annotated[Path, typer.Option(help="Folder for the rows, a CSV and a page.")] = Path("eos-bench"),
     mlflow: Annotated[str, typer.Option(metavar="URI|none", help="Also log the table there.")] = "none",
     device: Annotated[str | None, typer.Option(help="Where to run; default: the GPU if there is one.")] = None,
@@ -46,8 +51,17 @@ def bench(
     The lower bound is the same model on an input that has only so many tokens at each layer: what a deployed operator
     takes longer than it is its own cost.
 
+    With --serve, the engine is loaded instead: requests a second, time to the first token and between tokens, and how
+    much of the key-value cache is in use, with the unreduced model beside it, pictures repeated and not.
+
     Example: [bold]eos bench searched-like fastv --shape llava-1.5-7b --batch 1[/bold]
     """
+    if serve:
+        from eos_platform.cli.serve_load import loaded_engine
+
+        loads = [int(number) for number in _numbers(at_once, "--at-once")]
+        loaded_engine(operators or [], model or "bundled", loads, requests, new, out / LOADS)
+        return
     from rich.progress import Progress
 
     from eos_platform.bench.operators import SEARCHED, check_named

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from eos_platform.cli.options import AllowBad, Data, Missing, Options, Task, Trust, report_bad_rows, task_of
+from eos_platform.cli.options import AllowBad, Data, Missing, Options, Servable, Task, Trust, report_bad_rows, task_of
 from eos_platform.common import console as terminal
 from eos_platform.common.files import check_writable
 
@@ -32,6 +32,7 @@ def front(
     sets: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a search setting; may be repeated.")
     ] = None,
+    servable: Servable = None,
     device: Annotated[str | None, typer.Option(help="Where to run; default: the GPU if there is one.")] = None,
     trust_remote_code: Trust = False,
     allow_missing: Missing = False,
@@ -55,14 +56,19 @@ def front(
     from eos_platform.terminal.progress import search_bar
     from eos_platform.terminal.tables import plain_table
 
-    fields = {"seed": seed, **({"cost": cost} if cost else {}), **dict(map(parse_override, sets or ()))}
+    given = {"cost": cost, "servable": servable}
+    fields = {
+        "seed": seed,
+        **{name: value for name, value in given.items() if value},
+        **dict(map(parse_override, sets or ())),
+    }
     if fields.get("cost", COMPUTE) == COMPUTE:
         wanted = parse_ratios(budgets or BUDGETS, "--budgets") or ()
         config = SearchConfig.of(fields, "--set")
     else:
         # without any, the cost's own error says in which unit they are
-        given = [{"budget": text.strip()} for text in budgets.split(",")] if budgets else [{}]
-        configs = [SearchConfig.of({**fields, **one}, "--budgets") for one in given]
+        each = [{"budget": text.strip()} for text in budgets.split(",")] if budgets else [{}]
+        configs = [SearchConfig.of({**fields, **one}, "--budgets") for one in each]
         wanted, config = tuple(one.budget for one in configs), configs[0]
     about = COSTS.get_named(config.cost)
     other = () if about.name == COMPUTE else (about.label,)

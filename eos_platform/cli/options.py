@@ -17,6 +17,13 @@ Missing = Annotated[
     typer.Option("--allow-missing", help="Draw weights at random that the model's folder lacks; leave out others."),
 ]
 Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a field; may be repeated.")]
+Servable = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ENGINE",
+        help="Keep to what an engine (vllm) serves exactly: one site, before the language model; see eos serve.",
+    ),
+]
 Task = Annotated[
     str | None,
     typer.Option(

@@ -54,6 +54,11 @@ class SearchConfig(BaseModel):
         description="keep to what models of every family have, so that the operator can be attached to others"
         " unchanged: no feature of the vision tower, no learned direction (probe, steer)",
     )
+    servable: Literal["vllm"] | None = Field(
+        default=None,
+        description="keep to what this engine serves exactly: one site, before the language model; steered only where"
+        " steering_rank says so, as every question about a picture is then encoded by itself",
+    )
     task_weight: Weight = 1.0
     distill_weight: Weight = 1.0
     align_weight: Weight = 0.1
@@ -123,7 +128,12 @@ class SearchConfig(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _under_current_names(cls, values: Any) -> Any:
-        return former_names.SEARCH.current(values)
+        values = former_names.SEARCH.current(values)
+        if isinstance(values, dict) and values.get("servable"):
+            # what serving leaves out is left out where nothing else was said; what was said is checked below
+            values = {"steering_rank": 0, **values}
+            values["layers"] = (0,) if values.get("layers") is None else values["layers"]
+        return values
 
     @model_validator(mode="after")
     def _anneals(self) -> SearchConfig:
@@ -138,12 +148,22 @@ class SearchConfig(BaseModel):
             raise ValueError(f"portable leaves {' and '.join(given)} out, as no learned direction fits another model")
         return self
 
-    def fields(self, mode: Literal["json", "python"] = "json") -> dict[str, Any]:
-        """Every field, as files and stores have them: without the cost where it is the compute ratio.
+    @model_validator(mode="after")
+    def _can_be_served(self) -> SearchConfig:
+        if self.servable and self.layers != (0,):
+            raise ValueError(
+                f"servable: {self.servable} serves sites before the language model; layers is [0] then, or left out"
+            )
+        return self
 
-        Files written before there was a choice of costs then stay equal to new ones.
+    def fields(self, mode: Literal["json", "python"] = "json") -> dict[str, Any]:
+        """Every field, as files and stores have them: without the cost where it is the compute ratio, and without
+        ``servable`` where it is nothing.
+
+        Files written before there was a choice then stay equal to new ones.
         """
-        return self.model_dump(mode=mode, exclude={"cost"} if self.cost == COMPUTE else None)
+        usual = {"cost": self.cost == COMPUTE, "servable": self.servable is None}
+        return self.model_dump(mode=mode, exclude={name for name, left_out in usual.items() if left_out})
 
     @property
     def learns_directions(self) -> bool:

@@ -12,9 +12,13 @@ NAMES = "cache", "past_key_values"
 
 
 def cache_of(values: Mapping[str, Any]) -> Any:
-    """The cache among the arguments of a call or in a model's output; None without one."""
+    """The cache among the arguments of a call or in a model's output; None without one.
+
+    The pages of continuous batching (``generate_batch``) hold many prompts at once and count as none: such prompts are
+    token ids without pictures, so that nothing is ever removed from them.
+    """
     for name in NAMES:
-        if values.get(name) is not None:
+        if values.get(name) is not None and hasattr(values[name], "get_seq_length"):
             return values[name]
     return None
 

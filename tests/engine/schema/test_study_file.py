@@ -74,6 +74,9 @@ def test_written_and_read_back_a_study_is_equal():
         ),
         ({"objectives": {"acuracy": "maximise"}}, "unknown objective 'acuracy'; did you mean 'accuracy'?"),
         ({"objectives": {"accuracy": "maximise"}}, "two or three objectives are needed, not 1"),
+        ({"search": {"servable": "vlm"}}, "did you mean 'vllm'"),
+        ({"search": {"servable": "vllm", "layers": [0, 3]}}, "sites before the language model"),
+        ({"search": {"servable": "vllm"}, "space": {"layers": {"choice": [[0], [0, 3]]}}}, "the space allows layers"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line_with_its_place(changes, says):

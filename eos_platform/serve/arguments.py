@@ -1,0 +1,135 @@
+"""With which arguments an engine serves a model with an operator: for ``vllm serve``, and for ``vllm.LLM``."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from eos_platform.common.errors import EosError
+from eos_platform.common.files import check_regular
+from eos_platform.models.adapters import family_of_type
+from eos_platform.models.adapters.target import REMEDY
+from eos_platform.models.loading.opening import opening, place_of
+from eos_platform.models.loading.pretrained import load
+from eos_platform.operators.plan import OperatorPlan
+from eos_platform.operators.spec import OperatorSpec
+from eos_platform.serve.plan import LayerZero, ServingPlan, digest
+from eos_platform.serve.torchvision_ops import install
+
+# by the model type of a configuration: the class of the plug-in
+ARCHITECTURES: Mapping[str, str] = {
+    "llava": "EosLlavaForConditionalGeneration",
+    "qwen2_5_vl": "EosQwen2_5_VLForConditionalGeneration",
+}
+
+
+@dataclass(frozen=True)
+class Served:
+    """A model as it is served.
+
+    Attributes:
+        folder: of the model.
+        arguments: of ``vllm.LLM``, by name.
+    """
+
+    folder: Path
+    arguments: Mapping[str, Any]
+
+    def command(self, more: tuple[str, ...] = ()) -> list[str]:
+        """The same as a command of a shell, word by word.
+
+        Args:
+            more: arguments of ``vllm serve`` that somebody added.
+        """
+        words = ["vllm", "serve", str(self.folder)]
+        for name, value in self.arguments.items():
+            option = "--" + name.replace("_", "-")
+            if value is True:
+                words.append(option)
+            else:
+                words += [option, json.dumps(value) if isinstance(value, dict) else str(value)]
+        return [*words, *more]
+
+    def line(self, more: tuple[str, ...] = ()) -> str:
+        """The command, quoted for a shell."""
+        return shlex.join(self.command(more))
+
+
+def served(model: str | Path, operator: str | Path | None, *, approximate: bool = False) -> Served:
+    """A model with an operator, as vLLM serves it.
+
+    Args:
+        model: a bundled model's name, or a folder.
+        operator: its file, which must stay where it is while the engine runs; None: the unreduced model, with what the
+            bundled models need.
+        approximate: whether sites inside the language model may be left out.
+
+    Raises:
+        EosError: no family that is served, an operator of another model, or one that cannot be served.
+    """
+    install()  # in an environment of vLLM, transformers may need it
+    with opening(model) as folder:
+        from transformers import AutoConfig
+
+        config = load(AutoConfig, folder)
+    folder = place_of(model).resolve()
+    kind = str(config.model_type)
+    if kind not in ARCHITECTURES:
+        raise EosError(f"model '{model}' ({kind}): served in vLLM are {', '.join(ARCHITECTURES)}")
+    overrides: dict[str, Any] = {"architectures": [ARCHITECTURES[kind]]}
+    arguments: dict[str, Any] = {"hf_overrides": overrides}
+    if operator is None:
+        return Served(folder, arguments)
+    path = check_regular(Path(operator), "operator file").resolve()
+    whole = OperatorSpec.load(path)
+    spec = ServingPlan.of(whole).taken(approximate)
+    _check_model(spec, config)
+    act = LayerZero.of(OperatorPlan.of(spec))
+    overrides |= {"eos_operator": str(path), "eos_digest": digest(whole), "eos_approximate": approximate}
+    # what changes while the engine runs (biases of this step's tokens) is no constant of a compiled graph
+    arguments["enforce_eager"] = True
+    several_axes = family_of_type(kind).axes > 1  # type: ignore[union-attr]
+    if act.keeps_positions or several_axes:
+        arguments["video_pruning_rate"] = 0.5  # any rate: with it positions are asked for once pictures were seen
+        if not several_axes:
+            overrides["text_config"] = {"rope_parameters": _several_axes(config.text_config)}
+    if several_axes:
+        arguments["limit_mm_per_prompt"] = {"video": 0}
+    if act.reads_text:
+        arguments["mm_processor_cache_gb"] = 0  # goes by the picture alone
+    return Served(folder, arguments)
+
+
+def _several_axes(text: Any) -> dict[str, Any]:
+    """Rotary embeddings of one axis said as of three, which vLLM then has two more copies of."""
+    rope = dict(getattr(text, "rope_parameters", None) or {})
+    if not rope:
+        rope = {"rope_type": "default", "rope_theta": getattr(text, "rope_theta", 10000.0)}
+    if rope.get("rope_type", "default") != "default":
+        raise EosError(f"kept positions are served with plain rotary embeddings, not '{rope['rope_type']}'")
+    width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    return {**rope, "mrope_section": [width // 2, 0, 0]}
+
+
+def _check_model(operator: OperatorSpec, config: Any) -> None:
+    """Refuse an operator of another model, as attaching it would (``adapters/target.py``)."""
+    family, where = family_of_type(str(config.model_type)), f"operator '{operator.name}'"
+    assert family is not None
+    layers, width = config.text_config.num_hidden_layers, config.text_config.hidden_size
+    grid, plan = family.grid(config), OperatorPlan.of(operator)
+    if operator.target.grid != grid and not family.varies:
+        made, has = ("x".join(map(str, one)) for one in (operator.target.grid, grid))
+        raise EosError(f"{where} is for a {made} grid of visual tokens; the model has {has}{REMEDY}")
+    if operator.target.layers != layers:
+        raise EosError(f"{where} is for {operator.target.layers} decoder layers; the model has {layers}{REMEDY}")
+    for number, site in enumerate(operator.sites):
+        if site.probe and len(site.probe) != width:
+            raise EosError(f"{where}: sites.{number}: a probe of {len(site.probe)} numbers; tokens have {width}")
+        if family.axes > 1 and site.positions == "renumber":
+            raise EosError(f"{where}: positions of several axes ({family.name}) are kept; 'renumber' cannot be")
+    if plan.tower_features and not family.reads_tower:
+        raise EosError(f"{where}: {', '.join(sorted(plan.tower_features))}: not for {family.name}")
