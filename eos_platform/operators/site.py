@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_serializer, model_validator
 
 from eos_platform.common import former_names
 from eos_platform.common.errors import unknown
@@ -27,6 +27,7 @@ SelectorName = Literal[
 ]  # fmt: skip
 Regime = Literal["identity", "prune", "merge", "pool", "reweight", "hybrid"]
 SCORED = ("score", "diverse_topk", "bipartite", "pivots", "dpp")  # selectors that read the score
+LATER = {"protect": 0.0, "metric": None}  # fields that files leave out at these values: earlier versions had none
 
 
 class Spec(BaseModel):
@@ -98,6 +99,10 @@ class SiteSpec(Spec):
     steering: Steering | None = None  # how the question turns the probe
     spread: Real = Field(default=0.0, ge=0.0, le=100.0)  # of the selector "cover": how much unlikeness counts
     similarity: Literal["hidden", "keys"] = "hidden"  # what tokens are compared by: themselves, or the tower's keys
+    # learned: tokens are compared as x + sum_k visual_k (text_k . x) instead, a metric of low rank
+    metric: Steering | None = None
+    # of the selector "alternate": the score times this joins unlikeness, so that tokens that matter are not merged
+    protect: Real = Field(default=0.0, ge=0.0, le=100.0)
     seed: Int = Field(default=0, ge=0, lt=2**32)  # of the selector "random"
     transfer: Transfer = Transfer()
     summary: Bool = False  # one of those kept is the sum of all dropped, each times its a_i, in the last one's place
@@ -118,6 +123,11 @@ class SiteSpec(Spec):
                 raise ValueError(str(unknown("feature", name, ALL_FEATURES)))
         return score
 
+    @model_serializer(mode="wrap")
+    def _as_before(self, write: Any) -> dict[str, Any]:
+        data: dict[str, Any] = write(self)
+        return {name: value for name, value in data.items() if name not in LATER or value != LATER[name]}
+
     @model_validator(mode="after")
     def _consistent(self) -> SiteSpec:
         if (self.selector == "drop_all") != (self.keep == 0):
@@ -131,6 +141,10 @@ class SiteSpec(Spec):
             )
         if self.selector == "pivots" and self.similarity == "keys":
             raise ValueError("selector 'pivots' compares hidden states, as text tokens have no other")
+        if self.metric is not None and self.similarity == "keys":
+            raise ValueError("a metric is of hidden states, and keys of the tower are compared here")
+        if self.protect and self.selector != "alternate":
+            raise ValueError(f"'protect' is of the selector 'alternate', not '{self.selector}'")
         if self.transfer.support.kind == "overlap":
             whole = self.selector == "grid" and self.keep == self.transfer.support.size
             if not whole or self.important or self.summary:
@@ -149,7 +163,7 @@ class SiteSpec(Spec):
     def ranks(self) -> bool:
         """Whether the score is read when tokens are removed."""
         giving = self.transfer.source != "ones" or self.transfer.among < 1
-        return self.selector in SCORED or self.important > 0 or self.rho > 0 or giving
+        return self.selector in SCORED or self.important > 0 or self.rho > 0 or self.protect > 0 or giving
 
     def is_noop(self, tokens: int) -> bool:
         """Whether this site leaves ``tokens`` incoming tokens exactly as they are."""

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,10 +33,11 @@ from eos_platform.search.cost import SearchCost, Spent, search_cost
 from eos_platform.search.deployed import COMPARED, Deployed
 from eos_platform.search.discretise import feature_mask
 from eos_platform.search.objective import excess, teacher_states
-from eos_platform.search.parameters import Parameters
+from eos_platform.search.parameters import Parameters, Structure
 from eos_platform.search.schedule import Schedule
 from eos_platform.search.start import check, load_parameters, start_at_budget
 from eos_platform.search.step import SOFT_COST, Stepper
+from eos_platform.search.structure import structure_of
 from eos_platform.tasks.base import Subject
 from eos_platform.tasks.evaluate import Evaluation, evaluate
 
@@ -60,6 +62,10 @@ class SearchResult:
     seconds: float
     history: list[dict[str, float]] = field(default_factory=list, repr=False)
     cost: Spent | None = None  # that the budget is about
+    trail: dict[str, Any] = field(
+        default_factory=dict, repr=False
+    )  # of a portfolio: what was tried, and what came of it
+    remarks: tuple[str, ...] = ()  # what a person should know, a line each
     parameters: dict[str, Tensor] = field(default_factory=dict, repr=False, compare=False)  # to start another from
 
     def paid(self) -> str:
@@ -83,21 +89,27 @@ def search(
     start: Mapping[str, Tensor] | None = None,
     measure: Measure | None = None,
     cost: SearchCost | None = None,
+    structure: Structure | None = None,
+    judge: Callable[[OperatorSpec], float] | None = None,
+    measured: bool = True,
 ) -> SearchResult:
-    """Search an operator for ``workload`` under ``config``.
+    """Search an operator for ``workload`` under ``config``, from the one start that it names.
 
     Args:
         report: called every few steps with the step and the curves; what it raises ends the search.
         checkpoint: a folder. The state is kept there; a search that finds one goes on from it, with the same result.
         cost: that the budget is about, from an earlier ``check`` of the same workload; default: found here.
         start: ``parameters`` of a search of the same sites and model, at another budget say; default: from scratch.
+        structure: where to begin, instead of at what ``config.start`` names.
+        judge: the loss by which the last steps are compared; default: that of some of the search's questions.
+        measured: whether the result's accuracies are; else they are nan.
         measure: what else to report of an operator deployed on the way, by name; default: accuracy and compute alone.
 
     Raises:
         EosError: a site beyond the last layer, a budget nothing reaches, a checkpoint of another search.
         SearchDiverged: the loss became NaN or infinite.
     """
-    return _Search(workload, config, report, checkpoint, start or {}, measure, cost).run()
+    return _Search(workload, config, report, checkpoint, start or {}, measure, cost, structure, judge, measured).run()
 
 
 class _Search:
@@ -110,21 +122,26 @@ class _Search:
         start: Mapping[str, Tensor],
         measure: Measure | None = None,
         cost: SearchCost | None = None,
+        structure: Structure | None = None,
+        judge: Callable[[OperatorSpec], float] | None = None,
+        measured: bool = True,
     ) -> None:
-        self.measure = measure
+        self.measure, self.judge, self.measured = measure, judge, measured
         self.workload, self.config, self.report, self.folder = workload, config, report, folder
         self.subject = f"{workload.name} on {workload.task}"
         # an interrupted search goes on with the fit it began with: measuring again would give another
         fitted = kept_fit(folder) if folder is not None else None
         self.cost = check(workload, config, search_cost(workload, config, fitted) if fitted else cost)
         torch.manual_seed(config.seed)
-        self.parameters = Parameters(config, workload.target, workload.shape.hidden, workload.features)
+        structure = structure or structure_of(workload, config, self.cost)
+        width = workload.shape.hidden
+        self.parameters = Parameters(config, workload.target, width, workload.features, structure)
         self.parameters.to(workload.model.device)
         load_parameters(self.parameters, start)
         start_at_budget(self.parameters, workload, config, self.cost)
         self.encoded = workload.encoded("search", config.search_questions)
-        if len(self.parameters.mean_question):
-            self.parameters.mean_question.copy_(self.encoded.mean_question())
+        self.prepare(structure)
+        self.parameters.ask(self.encoded.mean_question)
         teacher_qad = teacher_states(workload.model, self.encoded)
         self.stepper = Stepper(workload, config, self.parameters, self.encoded, teacher_qad, self.cost)
         self.progress = Progress(multiplier=config.budget_weight)
@@ -154,11 +171,14 @@ class _Search:
         spent = self.cost.spent(operator, config.budget)
         if spent.name != COMPUTE:  # which follows from the operator
             operator = operator.model_copy(update={"provenance": {**operator.provenance, "cost": spent.as_json()}})
-        accuracy = evaluate(workload, operator, "validation", config.eval_questions).accuracy
+        accuracy = relaxed_accuracy = math.nan
+        if self.measured:
+            accuracy = evaluate(workload, operator, "validation", config.eval_questions).accuracy
+            relaxed_accuracy = self.deployed.relaxed_accuracy()
         return SearchResult(
             operator=operator,
             accuracy=accuracy,
-            relaxed_accuracy=self.deployed.relaxed_accuracy(),
+            relaxed_accuracy=relaxed_accuracy,
             compute_ratio=compute_ratio(operator, workload.shape, workload.text_tokens),
             mean_tokens=operator.mean_tokens,
             samples=progress.samples,
@@ -167,6 +187,12 @@ class _Search:
             cost=spent,
             parameters={name: value.detach().clone() for name, value in self.parameters.named_parameters()},
         )
+
+    def prepare(self, structure: Structure) -> None:
+        """Have the vision tower say what the sites of a design read there."""
+        if structure.head:
+            needs = OperatorSpec(target=self.workload.target, sites=structure.head)
+            self.encoded = self.encoded.encoded_with(needs)
 
     def step(self) -> None:
         """One optimiser step on a batch that depends on seed and step alone."""
@@ -228,7 +254,7 @@ class _Search:
         done = progress.step - self.soft_steps
         if progress.fixed is None or done * COMPARED // last == (done - 1) * COMPARED // last:
             return
-        loss = self.deployed.loss(progress.fixed)
+        loss = self.judge(self.deployed.operator()) if self.judge else self.deployed.loss(progress.fixed)
         if math.isfinite(loss) and (progress.best is None or loss < progress.best):
             progress.best = loss
             self.best = {name: value.detach().clone() for name, value in self.parameters.named_parameters()}

@@ -36,6 +36,11 @@ class RelaxedSite:
     probe: Tensor | None = None  # (d,), a learned direction
     steering: tuple[Tensor, Tensor] | None = None  # (k, d) each, how the question turns it
     spread: Tensor | None = None  # 0-dim, of the selector "cover"
+    # tokens really leave at a site that has a template, by its rules; the rest is what it learns (``leaving.py``)
+    template: SiteSpec | None = None
+    mixes: tuple[str, ...] = ()  # features its score is mixed from, in the order of ``weights``
+    protect: Tensor | None = None  # 0-dim
+    metric: tuple[Tensor, Tensor] | None = None  # (k, d) each
 
     @classmethod
     def of(cls, site: SiteSpec, device: torch.device | str | None = None) -> RelaxedSite:

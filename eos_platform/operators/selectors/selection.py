@@ -22,7 +22,7 @@ from eos_platform.operators.selectors.density import density
 from eos_platform.operators.selectors.diverse_topk import at_once, diverse_topk
 from eos_platform.operators.selectors.dpp import dpp
 from eos_platform.operators.selectors.pivots import pivots
-from eos_platform.operators.selectors.priority import alternate, crossing, first, priority
+from eos_platform.operators.selectors.priority import alternate, crossing, first, priority, protected
 from eos_platform.operators.spec import SiteSpec
 from eos_platform.operators.tokens import cosine_of_all, gather_tokens, partition
 
@@ -52,6 +52,7 @@ def select_tokens(
     score_bn: Tensor | None,
     text_bpd: Tensor | None,
     grid: tuple[int, int],
+    line_bn: Tensor | None = None,
 ) -> Choice:
     """Apply the selector of ``site``, to all tokens or to those that are not important.
 
@@ -59,6 +60,7 @@ def select_tokens(
         compared_bne: what tokens are compared by.
         score_bn: their score, where the site ranks them.
         text_bpd: text tokens that serve as pivots, where the selector takes some.
+        line_bn: how tokens stand in line at the selector ``alternate``, where a search has found that already.
     """
     b, n, _ = compared_bne.shape
     keep, device = site.keep - site.summary, compared_bne.device
@@ -73,7 +75,12 @@ def select_tokens(
     cosine_bij: Tensor | None = None  # of those at even and odd places, or of all
     if site.selector == "alternate" and count:
         cosine_bij = crossing(rest.compared_bme)
-        picks_bc = first(alternate(cosine_bij), count)
+        if line_bn is not None:
+            picks_bc = first(line_bn, count)
+        elif site.protect:
+            picks_bc = first(protected(cosine_bij, _ranked(rest.score_bm), site.protect), count)
+        else:
+            picks_bc = first(alternate(cosine_bij), count)
     elif site.selector == "diverse_topk" and count and at_once(width):
         cosine_bij = cosine_of_all(rest.compared_bme)
         picks_bc = _diverse(site, rest, count, cosine_bij)
