@@ -98,11 +98,14 @@ def search(
 ) -> None:
     """Find one operator by gradient, at one budget.
 
+    Several starts are tried first (designs, rounds of merging, sites of its own), the best is refined, and the result
+    held against every design. [bold]--set portfolio=false[/bold] searches from one start alone, in less time.
+
     Example: [bold]eos search --model bundled --budget 0.2[/bold]
     """
     from eos_platform.engine.schema.study_file import parse_override
-    from eos_platform.search import search as run_search
     from eos_platform.search.config import SearchConfig
+    from eos_platform.search.portfolio.find import find, planned_steps
     from eos_platform.tasks import load_workload
     from eos_platform.tasks.choice import options_of
     from eos_platform.terminal.data_bar import data_bar
@@ -123,8 +126,8 @@ def search(
         )
     report_bad_rows(workload)
     console = terminal.console()
-    with search_bar(console, config.steps) as report:
-        result = run_search(workload, config, report=report, checkpoint=state)
+    with search_bar(console, planned_steps(config)) as report:
+        result = find(workload, config, report=report, checkpoint=state)
     result.operator.save(output)
     terminal.stored()
     console.print(operator_table(result.operator))
@@ -132,6 +135,8 @@ def search(
         f"deployed: accuracy {result.accuracy:.1%} at {result.paid()}, {result.seconds:.0f} s",
         soft_wrap=True,
     )
+    for remark in result.remarks:
+        console.print(remark, soft_wrap=True)
     if result.cost is not None and result.cost.remark:
         console.print(f"note: {result.cost.remark}", soft_wrap=True)
     again = shlex.join(["eos", "evaluate", str(output), "--model", model, *options_of(chosen, model)])

@@ -95,7 +95,7 @@ def _designs(workload: Subject, config: SearchConfig, questions: int) -> dict[st
     )[:TUNED]
     names = [one.name for one in published]
     tuned = first_look(workload, config, cost, judge, ASKED, names=names, count=sets)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"design": one.name, "tuned": changed, "knobs": dict(one.knobs), "validation": one.verdict.accuracy}
         | _heldout(workload, one.operator, questions)
         for changed, group in ((False, published), (True, tuned))
@@ -137,8 +137,10 @@ def skills(rows: Sequence[dict[str, Any]]) -> str:
         here = [row for row in rows if (row["model"], row["ratio"]) == (model, ratio)]
         found = [row["skills"] for row in here if row["kind"] == "portfolio"]
         asked = [one for row in here if row["kind"] == "designs" for one in row["designs"]]
-        best = max(asked, key=lambda one: one["heldout"], default={"skills": {}})["skills"]
-        whole = next((row["skills"] for row in rows if (row["model"], row["kind"]) == (model, "unreduced")), {})
+        best: dict[str, float] = max(asked, key=lambda one: one["heldout"], default={"skills": {}})["skills"]
+        whole: dict[str, float] = next(
+            (row["skills"] for row in rows if (row["model"], row["kind"]) == (model, "unreduced")), {}
+        )
         parts = []
         for name in found[0]:
             three = (whole.get(name), statistics.fmean(one[name] for one in found), best.get(name))
