@@ -44,10 +44,11 @@ class SearchConfig(BaseModel):
         description="of the first site: tokens that score well and differ from each other, or those that score well",
     )
     start: str = Field(
-        default="",
+        default="default",
+        min_length=1,
         max_length=100,
         description="where gradients begin: a design, whose sites, counts and choices the search keeps while it refines"
-        " all else; pairs or pairs-late (rounds of merging, then sites of its own); empty: sites of its own alone",
+        " all else; pairs or pairs-late (rounds of merging, then sites of its own); default: sites of its own alone",
     )
     portfolio: Flag | tuple[Annotated[str, Field(min_length=1, max_length=100)], ...] = Field(
         default=True,

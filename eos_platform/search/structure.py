@@ -42,7 +42,7 @@ def structure_of(workload: Subject, config: SearchConfig, cost: SearchCost) -> S
         EosError: no such start, one that the model or the budget rules out, or one that acts in the vision tower.
     """
     name = config.start
-    if name in ("", DEFAULT):
+    if name == DEFAULT:
         return plain_structure(config, workload.target)
     if name in (PAIRS, LATE):
         return _pairs(workload, config, cost, name == LATE)

@@ -136,7 +136,7 @@ class _Portfolio:
     def _racers(self, looked: list[Candidate]) -> list[Racer]:
         """The search's own starts and the best designs that gradients can begin at."""
         racers: list[Racer] = []
-        for name in dict.fromkeys((self.config.start or DEFAULT, *self.own)):
+        for name in dict.fromkeys((self.config.start, *self.own)):
             if name not in (*self.own, self.config.start):
                 continue
             try:
@@ -165,7 +165,7 @@ class _Portfolio:
 
         result = search(
             self.workload,
-            config.model_copy(update={"start": "" if racer.name == DEFAULT else racer.name}),
+            config.model_copy(update={"start": racer.name}),
             report=report,
             checkpoint=None if self.folder is None else self.folder / f"{stage}-{racer.name}",
             start=racer.parameters,

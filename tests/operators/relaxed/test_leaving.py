@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from operator_cases import given_of, tokens_of
+from operator_cases import HostReads, given_of, tokens_of
 
 from eos_platform.operators.reduce import reduce
 from eos_platform.operators.relaxed.leaving import leave
@@ -140,3 +140,13 @@ def test_units_keep_their_share():
     done = relax_units(site, relaxed_tokens(tokens), {}, [((3, 4), 2)], [12], total=24, temperature=0.1, hard=False)
     assert done.lengths == (8,)
     assert done.tokens.x_bnd.shape == (2, 16, 5)
+
+
+@pytest.mark.parametrize("name", SITES)
+def test_the_host_reads_nothing(name):
+    tokens, given = tokens_of(8, 2, 24, 5, GRID), given_of(8, 2, 24, 5)
+    site = searched(SITES[name])
+    leave(site, relaxed_tokens(tokens), given, GRID, 0.1)  # tables of the grid are made once
+    with HostReads() as reads:
+        leave(site, relaxed_tokens(tokens), given, GRID, 0.1)
+    assert reads.count == 0
