@@ -46,6 +46,7 @@ Measure = Callable[[OperatorSpec, Evaluation], Mapping[str, float]]
 REPORTS = 50  # step reports of a whole search, about
 SAVES = 10  # checkpoints of a whole search, about
 RESTARTS = 3  # from the last good state, each at half the learning rate
+APART = 0.01  # relaxed and deployed accuracy, before a person is told
 CANDIDATE_INTERVAL = 20  # steps between two looks at how many tokens have to compete
 
 
@@ -175,7 +176,14 @@ class _Search:
         if self.measured:
             accuracy = evaluate(workload, operator, "validation", config.eval_questions).accuracy
             relaxed_accuracy = self.deployed.relaxed_accuracy()
+        remarks: tuple[str, ...] = ()
+        if abs(relaxed_accuracy - accuracy) > APART:
+            remarks = (
+                f"warning: relaxed {relaxed_accuracy:.1%}, deployed {accuracy:.1%}: what was searched is not what is"
+                " deployed; more steps, or a lower temperature_end, bring them together",
+            )
         return SearchResult(
+            remarks=remarks,
             operator=operator,
             accuracy=accuracy,
             relaxed_accuracy=relaxed_accuracy,

@@ -42,6 +42,7 @@ LOOK, JUDGED = 256, 1024  # validation questions of the first look, and of all l
 RACERS = 4
 WHOLE = 0.9  # of the steps: the winner's search
 GUARD = 0.25  # of the steps: a search that goes on from a design
+MEASURED = ("whole", "guard")  # searches whose relaxed form is held against the deployed one
 WALK = 24  # operators deployed in the walk over what is discrete
 
 
@@ -173,7 +174,7 @@ class _Portfolio:
             cost=self.cost,
             structure=racer.structure,
             judge=lambda operator: self.judge.verdict(operator).loss,
-            measured=False,
+            measured=stage in MEASURED,
         )
         self.history += [{**row, "step": before + row["step"]} for row in result.history]
         self.steps, self.samples = before + config.steps, self.samples + result.samples
@@ -234,7 +235,7 @@ class _Portfolio:
             history=self.history,
             cost=self.cost.spent(operator, config.budget),
             trail=self.trail,
-            remarks=tuple(remarks),
+            remarks=(*remarks, *result.remarks),
         )
 
 
