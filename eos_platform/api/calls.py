@@ -19,7 +19,8 @@ from eos_platform.common.files import as_path
 from eos_platform.models.runtime.operator_source import operator_from
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.search.config import SearchConfig
-from eos_platform.search.portfolio.find import find, planned_steps
+from eos_platform.search.portfolio.find import find as run_search
+from eos_platform.search.portfolio.find import planned_steps
 from eos_platform.search.run import Report
 from eos_platform.tasks.base import Subject
 from eos_platform.tasks.evaluate import Evaluation
@@ -75,7 +76,7 @@ def search(
     with frozen(model):
         workload = workload_from(model, loading)
         with shown_progress(planned_steps(chosen), quiet) as moved:
-            result = find(
+            result = run_search(
                 workload, chosen, report=_both(report, moved), checkpoint=checkpoint and Path(checkpoint), start=start
             )
     return Found.of(result)
