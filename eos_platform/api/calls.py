@@ -19,8 +19,9 @@ from eos_platform.common.files import as_path
 from eos_platform.models.runtime.operator_source import operator_from
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.search.config import SearchConfig
+from eos_platform.search.portfolio.find import find as run_search
+from eos_platform.search.portfolio.find import planned_steps
 from eos_platform.search.run import Report
-from eos_platform.search.run import search as run_search
 from eos_platform.tasks.base import Subject
 from eos_platform.tasks.evaluate import Evaluation
 from eos_platform.tasks.evaluate import evaluate as run_evaluation
@@ -42,6 +43,8 @@ def search(
     **settings: Any,
 ) -> Found:
     """Find an operator for a model, by gradient, at one budget.
+
+    Several starts are tried and the result is held against every design, unless ``portfolio`` is false.
 
     Example:
         >>> found = eos.search("bundled-small", budget=0.3)
@@ -72,7 +75,7 @@ def search(
         raise expected("start", "a search's result", start)
     with frozen(model):
         workload = workload_from(model, loading)
-        with shown_progress(chosen.steps, quiet) as moved:
+        with shown_progress(planned_steps(chosen), quiet) as moved:
             result = run_search(
                 workload, chosen, report=_both(report, moved), checkpoint=checkpoint and Path(checkpoint), start=start
             )

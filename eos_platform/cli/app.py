@@ -120,11 +120,15 @@ def search(
 ) -> None:
     """Find one operator by gradient, at one budget.
 
+    Several starts are tried first (designs, rounds of merging, sites of its own), the best is refined, and the result
+    held against every design. [bold]--set portfolio=false[/bold] searches from one start alone, in less time.
+
     Example: [bold]eos search --model bundled --budget 0.2[/bold]
     """
     from eos_platform.cli.scale import dry, resources_of
     from eos_platform.engine.schema.study_file import parse_override
     from eos_platform.search.config import SearchConfig
+    from eos_platform.search.portfolio.find import find, planned_steps
     from eos_platform.search.scale.processes import search_together
     from eos_platform.tasks import load_workload
     from eos_platform.tasks.choice import options_of
@@ -151,9 +155,13 @@ def search(
     if dry_run:
         dry(workload, config, resources, state)
         return
-    with search_bar(console, config.steps) as report:
+    together = resources.processes > 1  # whose one search has one start
+    with search_bar(console, config.steps if together else planned_steps(config)) as report:
         tell = lambda line: console.print(line, soft_wrap=True)  # noqa: E731
-        result = search_together(load, workload, config, resources, report=report, checkpoint=state, tell=tell)
+        if together:
+            result = search_together(load, workload, config, resources, report=report, checkpoint=state, tell=tell)
+        else:
+            result = find(workload, config, report=report, checkpoint=state, resources=resources, tell=tell)
     result.operator.save(output)
     terminal.stored()
     console.print(operator_table(result.operator))
@@ -161,6 +169,8 @@ def search(
         f"deployed: accuracy {result.accuracy:.1%} at {result.paid()}, {result.seconds:.0f} s",
         soft_wrap=True,
     )
+    for remark in result.remarks:
+        console.print(remark, soft_wrap=True)
     if result.cost is not None and result.cost.remark:
         console.print(f"note: {result.cost.remark}", soft_wrap=True)
     again = shlex.join(["eos", "evaluate", str(output), "--model", model, *options_of(chosen, model)])

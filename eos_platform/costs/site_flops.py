@@ -105,6 +105,8 @@ def reduce_flops(site: SiteSpec, tokens: int, width: int, key_width: int, text_p
     if site.selector == "pivots" and picked > VISUAL:
         cost += 2 * (VISUAL + text_pivots) * rest * compared
     transfer = site.transfer
+    if site.metric is not None:
+        cost += 4 * site.metric.rank * width * tokens
     if transfer.gamma == 0 or kept == 0:
         return cost
     if transfer.by == "anchor":

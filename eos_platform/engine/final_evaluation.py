@@ -13,13 +13,13 @@ import ray
 from rich.console import Console
 from rich.table import Table
 
-from eos_platform.analysis.baselines.match_cost import match
 from eos_platform.analysis.stats.intervals import interval
 from eos_platform.analysis.stats.pareto import HELD_OUT, front_of, hypervolume, worst_of
 from eos_platform.common.boundary import error_text
 from eos_platform.common.errors import EosError
 from eos_platform.common.files import write_atomic
 from eos_platform.costs.flops import compute_ratio
+from eos_platform.costs.match import match
 from eos_platform.dashboards.page import alone
 from eos_platform.dashboards.pareto import pareto_figure
 from eos_platform.engine.cluster.resources import Share

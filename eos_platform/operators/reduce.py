@@ -17,7 +17,7 @@ from eos_platform.common.errors import EosError
 from eos_platform.operators.score import combine, plain, probe_feature, with_token_features
 from eos_platform.operators.selectors.selection import Choice, select_tokens
 from eos_platform.operators.spec import SiteSpec
-from eos_platform.operators.steering import steered, unpacked
+from eos_platform.operators.steering import seen_by, steered, unpacked
 from eos_platform.operators.tokens import Tokens, at_least_float32, centred, gather_tokens
 from eos_platform.operators.transfer import gather_support, scatter_dropped
 
@@ -89,23 +89,23 @@ def _reduce(site: SiteSpec, tokens: Tokens, given: Mapping[str, Tensor], grid: t
         y_bnd = _reweighted(site, at_least_float32(tokens.x_bnd), score_bn)
         return Reduced(tokens._replace(x_bnd=y_bnd.to(tokens.x_bnd.dtype)), everyone_bn)
 
-    compared_bne = _compared(site, tokens, given)
+    compared_bne = compared_by(site, tokens, given)
     raw_bn = plain(features, site.score).to(at_least_float32(tokens.x_bnd).dtype) if site.reads_raw else None
     text_bpd = given.get("text_rows" if site.selector == "coverage" else "text_pivots")
     choice = select_tokens(site, compared_bne, score_bn, text_bpd, grid, raw_bn, tokens.origin_bn)
     kept = Tokens(*(gather_tokens(values, choice.kept_br) for values in tokens))
-    importance_bn = _importance(site, features, score_bn, tokens)
-    if _moves(site, n) or site.rho > 0:  # else pruning: the very tokens, bit for bit
+    importance_bn = importance_of(site, features, score_bn, tokens)
+    if moves(site, n) or site.rho > 0:  # else pruning: the very tokens, bit for bit
         y_brd, size_br = at_least_float32(kept.x_bnd), kept.size_bn
-        if _moves(site, n):
-            sum_brd, share_br = _received(site, tokens, kept, choice, compared_bne, importance_bn, grid)
+        if moves(site, n):
+            sum_brd, share_br = received(site, tokens, kept, choice, compared_bne, importance_bn, grid)
             y_brd = (y_brd + sum_brd) * (1 + share_br).pow(-site.transfer.nu)[..., None]
             size_br = size_br * (1 + share_br)
         if score_bn is not None:
             y_brd = _reweighted(site, y_brd, gather_tokens(score_bn, choice.kept_br))
         kept = Tokens(y_brd.to(tokens.x_bnd.dtype), size_br, kept.origin_bn)
     if site.summary:
-        return _with_summary(tokens, kept, choice, importance_bn)
+        return with_summary(tokens, kept, choice, importance_bn)
     return Reduced(kept, choice.kept_br)
 
 
@@ -151,7 +151,7 @@ def _made(probe: tuple[float, ...], device: torch.device) -> Tensor:
         return torch.tensor(probe, dtype=torch.float64).to(device)
 
 
-def _received(
+def received(
     site: SiteSpec,
     tokens: Tokens,
     kept: Tokens,
@@ -221,7 +221,7 @@ def _reweighted(site: SiteSpec, y_brd: Tensor, score_br: Tensor | None) -> Tenso
     return y_brd * u_br[..., None]
 
 
-def _with_summary(tokens: Tokens, kept: Tokens, choice: Choice, importance_bn: Tensor | None) -> Reduced:
+def with_summary(tokens: Tokens, kept: Tokens, choice: Choice, importance_bn: Tensor | None) -> Reduced:
     """The kept tokens and, in the place of the last dropped one, the sum of all dropped."""
     x_bqd, size_bq = (
         gather_tokens(at_least_float32(tokens.x_bnd), choice.dropped_bq),
@@ -240,7 +240,19 @@ def _with_summary(tokens: Tokens, kept: Tokens, choice: Choice, importance_bn: T
     return Reduced(Tokens(*(gather_tokens(values, order_br) for values in both)), index_br)
 
 
-def _compared(site: SiteSpec, tokens: Tokens, given: Mapping[str, Tensor]) -> Tensor:
+def compared_by(site: SiteSpec, tokens: Tokens, given: Mapping[str, Tensor]) -> Tensor:
+    """What tokens are compared by (b, n, e).
+
+    Raises:
+        EosError: it is not given, or a metric of another width.
+    """
+    if site.metric is not None and _compares(site, tokens.x_bnd.shape[1]):
+        if site.metric.width != tokens.x_bnd.shape[-1]:
+            raise EosError(
+                f"a metric of width {site.metric.width} does not fit tokens of width {tokens.x_bnd.shape[-1]}"
+            )
+        metric, device = site.metric, tokens.x_bnd.device
+        return seen_by(tokens.x_bnd, *_matrices(metric.text, metric.visual, metric.rank, device))
     if site.similarity == "hidden" or not _compares(site, tokens.x_bnd.shape[1]):
         return tokens.x_bnd
     if site.similarity == "centred":
@@ -250,7 +262,7 @@ def _compared(site: SiteSpec, tokens: Tokens, given: Mapping[str, Tensor]) -> Te
     return given["keys"]
 
 
-def _importance(
+def importance_of(
     site: SiteSpec, features: Mapping[str, Tensor], score_bn: Tensor | None, tokens: Tokens
 ) -> Tensor | None:
     """a_i of every token (b, n); None: 1."""
@@ -262,14 +274,14 @@ def _importance(
     return None
 
 
-def _moves(site: SiteSpec, tokens: int) -> bool:
+def moves(site: SiteSpec, tokens: int) -> bool:
     """Whether dropped tokens may give to kept ones."""
     return site.transfer.gamma > 0 and 0 < site.keep < tokens
 
 
 def _weighs(site: SiteSpec, tokens: int) -> bool:
     """Whether it matters what a dropped token's a_i is."""
-    return _moves(site, tokens) or (site.summary and site.keep < tokens)
+    return moves(site, tokens) or (site.summary and site.keep < tokens)
 
 
 def _sums(site: SiteSpec, tokens: int) -> bool:
@@ -282,7 +294,7 @@ def _ranks(site: SiteSpec, tokens: int) -> bool:
     if site.keep == tokens:
         return site.rho > 0
     weighted = site.transfer.source == "importance" and _weighs(site, tokens)
-    chooses = site.weighs_score or site.important > 0 or site.transfer.among < 1
+    chooses = site.weighs_score or site.important > 0 or site.transfer.among < 1 or site.protect > 0
     return chooses or weighted or site.rho > 0
 
 
@@ -290,4 +302,4 @@ def _compares(site: SiteSpec, tokens: int) -> bool:
     """Whether similarity plays a part."""
     transfer = site.transfer
     graded = not math.isinf(transfer.tau) or transfer.support.kind == "nearest"
-    return site.keep < tokens and (site.selector in COMPARING or (_moves(site, tokens) and graded))
+    return site.keep < tokens and (site.selector in COMPARING or (moves(site, tokens) and graded))

@@ -9,7 +9,7 @@ Legend: b batch, n tokens, d width.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -76,6 +76,21 @@ def combine(
         used += [(name, weights[index]) for index, name in enumerate(FEATURES) if name in features]
     else:
         used += _weighted(features, weights)
+    return mixed(features, used, presence_bn, probed_bn, mixing)
+
+
+def mixed(
+    features: Mapping[str, Tensor],
+    used: Sequence[tuple[str, float | Tensor]],
+    presence_bn: Tensor | None = None,
+    probed_bn: Tensor | None = None,
+    mixing: str = "sum",
+) -> Tensor:
+    """``combine`` of the features named, with their weights.
+
+    Raises:
+        EosError: there is nothing to mix.
+    """
     if not used and probed_bn is None:
         raise EosError("a score needs at least one weighted feature")
     if mixing == "product":

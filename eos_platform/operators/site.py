@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_serializer, model_validator
 
 from eos_platform.common import former_names
 from eos_platform.common.errors import unknown
@@ -37,6 +37,9 @@ SelectorName = Literal[
 Regime = Literal["identity", "prune", "merge", "pool", "reweight", "hybrid"]
 SCORED = ("score", "diverse_topk", "bipartite", "pivots", "dpp")  # selectors that read the score
 WEIGHING = ("diverse_topk", "coverage")  # selectors that weigh it against how unlike tokens are
+# fields that joined a site after files had been written and digested: left out where they say nothing, so that those
+# files, and operators that earlier versions can read, stay as they are
+LATER = {"protect": 0.0, "metric": None, "mixing": "sum", "weighing": "sum", "coverage": None, "quota": None}
 
 
 class Support(Spec):
@@ -103,6 +106,10 @@ class SiteSpec(Spec):
     spread: Real = Field(default=0.0, ge=0.0, le=100.0)  # of the selector "cover": how much unlikeness counts
     # what tokens are compared by: themselves, the tower's keys, or themselves less the mean of those present
     similarity: Literal["hidden", "keys", "centred"] = "hidden"
+    # learned: tokens are compared as x + sum_k visual_k (text_k . x) instead, a metric of low rank
+    metric: Steering | None = None
+    # of the selector "alternate": the score times this joins unlikeness, so that tokens that matter are not merged
+    protect: Real = Field(default=0.0, ge=0.0, le=100.0)
     # product: the score is that of the features, each brought to [0, 1] (from above where its weight is below 0), to
     # the power of their weights
     mixing: Literal["sum", "product"] = "sum"
@@ -131,6 +138,11 @@ class SiteSpec(Spec):
                 raise ValueError(str(unknown("feature", name, ALL_FEATURES)))
         return score
 
+    @model_serializer(mode="wrap")
+    def _as_before(self, write: Any) -> dict[str, Any]:
+        data: dict[str, Any] = write(self)
+        return {name: value for name, value in data.items() if name not in LATER or value != LATER[name]}
+
     @model_validator(mode="after")
     def _consistent(self) -> SiteSpec:
         if (self.selector == "drop_all") != (self.keep == 0):
@@ -145,6 +157,10 @@ class SiteSpec(Spec):
         self._rules_belong()
         if self.selector == "pivots" and self.similarity != "hidden":
             raise ValueError("selector 'pivots' compares hidden states, as text tokens have no other")
+        if self.metric is not None and self.similarity == "keys":
+            raise ValueError("a metric is of hidden states, and keys of the tower are compared here")
+        if self.protect and self.selector != "alternate":
+            raise ValueError(f"'protect' is of the selector 'alternate', not '{self.selector}'")
         if self.transfer.support.kind == "overlap":
             whole = self.selector == "grid" and self.keep == self.transfer.support.size
             if not whole or self.important or self.summary:
@@ -181,7 +197,7 @@ class SiteSpec(Spec):
     def ranks(self) -> bool:
         """Whether the score is read when tokens are removed."""
         giving = self.transfer.source != "ones" or self.transfer.among < 1
-        return self.weighs_score or self.important > 0 or self.rho > 0 or giving
+        return self.weighs_score or self.important > 0 or self.rho > 0 or self.protect > 0 or giving
 
     @property
     def weighs_score(self) -> bool:

@@ -237,9 +237,6 @@ class OperatorSpec(Spec):
         for site in data["sites"]:
             if math.isinf(site["transfer"]["tau"]):
                 site["transfer"]["tau"] = "Infinity"
-            for name, plain in _LATER.items():
-                if site[name] == plain:
-                    del site[name]
         return strict_json.dumps({**data, "relative": self.relative}, indent=2, ascii_only=False) + "\n"
 
     @property
@@ -313,9 +310,6 @@ def _overlap_fits(site: SiteSpec, at: str, tokens: int, target: Target) -> None:
         raise ValueError(f"{at}: {error}") from None
 
 
-# fields that joined a site after files had been written and digested: left out where they say nothing, so that those
-# files, and operators that earlier versions can read, stay as they are
-_LATER = {name: SiteSpec.model_fields[name].default for name in ("mixing", "weighing", "coverage", "quota")}
 _KEYS = {
     "": OperatorSpec.model_fields,
     "target": Target.model_fields,

@@ -101,3 +101,14 @@ def steered(probe_d: Tensor, text_kd: Tensor, visual_kd: Tensor, question_bd: Te
     dtype = torch.promote_types(question_bd.dtype, text_kd.dtype)
     read_bk = question_bd.to(dtype) @ text_kd.to(dtype).mT
     return probe_d.to(dtype) + read_bk @ visual_kd.to(dtype)
+
+
+def seen_by(x_bnd: Tensor, text_kd: Tensor, visual_kd: Tensor) -> Tensor:
+    """Tokens as a learned metric compares them (b, n, d), at least float32: x + sum_k visual_k (text_k . x).
+
+    Args:
+        x_bnd: the tokens.
+        text_kd, visual_kd: the two matrices; ``visual_kd`` of zeros changes nothing.
+    """
+    wide_bnd = x_bnd.to(torch.promote_types(x_bnd.dtype, torch.float32))
+    return wide_bnd + (wide_bnd @ text_kd.to(wide_bnd.dtype).mT) @ visual_kd.to(wide_bnd.dtype)

@@ -160,11 +160,11 @@ def _progress(text: str, config: SearchConfig, parameters: Parameters) -> Progre
     if progress.candidates > parameters.tokens:
         raise EosError(f"progress: {progress.candidates} candidates among {parameters.tokens} tokens")
     if progress.fixed is not None:
-        falling = [parameters.tokens, *progress.fixed]
+        falling = [parameters.arriving, *progress.fixed]
         if len(progress.fixed) != len(parameters.layers) or falling != sorted(falling, reverse=True):
             raise EosError(
                 f"progress: fixed counts {list(progress.fixed)} do not fit {len(parameters.layers)} sites "
-                f"that {parameters.tokens} tokens arrive at"
+                f"that {parameters.arriving} tokens arrive at"
             )
     elif progress.best is not None:
         raise EosError("progress: a best loss, but no fixed counts that it could be of")

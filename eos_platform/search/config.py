@@ -14,6 +14,7 @@ from eos_platform.costs.quantity import parse_quantity
 from eos_platform.costs.registry import COMPUTE, COSTS
 
 Positive = Annotated[Real, Field(gt=0.0, allow_inf_nan=False)]
+LATER = ("cost", "servable", "start", "portfolio", "metric_rank")  # fields that files leave out at their default
 Weight = Annotated[Real, Field(ge=0.0, allow_inf_nan=False)]
 
 
@@ -42,12 +43,30 @@ class SearchConfig(BaseModel):
         default="diverse_topk",
         description="of the first site: tokens that score well and differ from each other, or those that score well",
     )
+    start: str = Field(
+        default="default",
+        min_length=1,
+        max_length=100,
+        description="where gradients begin: a design, whose sites, counts and choices the search keeps while it refines"
+        " all else; pairs or pairs-late (rounds of merging, then sites of its own); default: sites of its own alone",
+    )
+    portfolio: Flag | tuple[Annotated[str, Field(min_length=1, max_length=100)], ...] = Field(
+        default=True,
+        description="try several starts first, drop those that deploy worse, and refine the best (true), or these"
+        " alone; false: the start that is set. Of eos search and eos.search; a study varies the start itself",
+    )
     probe: Flag = Field(default=True, description="learn a direction of the hidden space as a feature of each site")
     steering_rank: Int = Field(
         default=8,
         ge=0,
         le=1024,
         description="rank of the change that the question makes to the probes; 0: the same tokens for every question",
+    )
+    metric_rank: Int = Field(
+        default=8,
+        ge=0,
+        le=256,
+        description="rank of the metric that a design's sites learn to compare tokens by; 0: the cosine as it is",
     )
     portable: Flag = Field(
         default=False,
@@ -157,13 +176,13 @@ class SearchConfig(BaseModel):
         return self
 
     def fields(self, mode: Literal["json", "python"] = "json") -> dict[str, Any]:
-        """Every field, as files and stores have them: without the cost where it is the compute ratio, and without
-        ``servable`` where it is nothing.
+        """Every field, as files and stores have them: without those at their default that earlier versions had not.
 
-        Files written before there was a choice then stay equal to new ones.
+        Files written before there was a choice of costs, or of starts, then stay equal to new ones.
         """
-        usual = {"cost": self.cost == COMPUTE, "servable": self.servable is None}
-        return self.model_dump(mode=mode, exclude={name for name, left_out in usual.items() if left_out})
+        fields = type(self).model_fields
+        later = {name for name in LATER if getattr(self, name) == fields[name].default}
+        return self.model_dump(mode=mode, exclude=later)
 
     @property
     def learns_directions(self) -> bool:

@@ -68,9 +68,11 @@ class Deployed:
 
     def candidates(self, budget: float) -> int:
         """How many tokens the first site lets compete."""
+        if not self.parameters.layers:
+            return self.workload.target.tokens
         factor, more, step = CANDIDATES
         wanted = factor * float(self.counts(budget).amax()) + more
-        return min(self.workload.target.tokens, math.ceil(wanted / step) * step)
+        return min(self.parameters.arriving, math.ceil(wanted / step) * step)
 
     def whole_counts(self, steepness: float = 1.0) -> tuple[int, ...]:
         """What the soft counts are when deployed."""

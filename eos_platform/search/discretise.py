@@ -46,7 +46,8 @@ def to_operator(parameters: Parameters, counts: tuple[int, ...], target: Target,
         soft = parameters.sites(torch.ones(len(parameters.layers), device=parameters.keep.device))
     finally:
         parameters.fixed = fixed
-    sites, before = [], target.tokens
+    sites = [] if parameters.head is None else list(parameters.head.specs())
+    soft, before = soft[len(sites) :], parameters.arriving
     for number, (site, keep) in enumerate(zip(soft, counts, strict=True)):
         if keep == before:
             continue
@@ -87,6 +88,10 @@ def costliest(parameters: Parameters) -> Parameters:
     costly = copy.deepcopy(parameters).requires_grad_(False)
     for value in (costly.probe, costly.direction_delta):
         value.fill_(1.0)
+    if costly.head is not None:
+        for value in (costly.head.probe, costly.head.direction_delta, costly.head.metric_delta):
+            value.fill_(1.0)
+        costly.head.gamma.clamp_min_(0.5)
     return costly
 
 
@@ -119,18 +124,21 @@ def whole_counts(
     Raises:
         EosError: not even one token at every site fits the budget.
     """
-    stay = soft_counts / torch.cat([soft_counts.new_full((1,), target.tokens), soft_counts[:-1]])
+    if not parameters.layers:
+        return ()
+    arriving = parameters.arriving
+    stay = soft_counts / torch.cat([soft_counts.new_full((1,), arriving), soft_counts[:-1]])
     stay = torch.where(stay <= UNTOUCHED, stay, 1.0)
     acting = (stay < 1).nonzero()
     if len(acting):
         later = int(acting[0]) + 1
         stay = torch.cat([stay[:later], stay[later:] ** steepness])
-    soft = (target.tokens * stay.cumprod(0)).tolist()
+    soft = (arriving * stay.cumprod(0)).tolist()
     acts = [share <= UNTOUCHED for share in stay.tolist()]
     more = [0] * len(soft)
 
     def scaled(scale: float) -> tuple[int, ...]:
-        counts, before = [], target.tokens
+        counts, before = [], arriving
         for count, acting, extra in zip(soft, acts, more, strict=True):
             # a site that hardly reduces hands on what arrives
             before = min(before, max(1, int(scale * count) + extra)) if acting else before
@@ -140,19 +148,20 @@ def whole_counts(
     # what a site costs does not depend on its parameters' values but for zeros, which later steps may change: one
     # operator serves every trial
     everywhere = to_operator(
-        costliest(parameters), tuple(range(target.tokens - 1, target.tokens - 1 - len(soft), -1)), target, "t"
+        costliest(parameters), tuple(range(arriving - 1, arriving - 1 - len(soft), -1)), target, "t"
     )
+    head = () if parameters.head is None else everywhere.sites[: len(parameters.head)]
 
     def ratio(counts: tuple[int, ...]) -> float:
-        sites, before = [], target.tokens
-        for site, count in zip(everywhere.sites, counts, strict=True):
+        sites, before = list(head), arriving
+        for site, count in zip(everywhere.sites[len(head) :], counts, strict=True):
             if count != before:
                 sites.append(site.model_copy(update={"keep": count}))
                 before = count
         tried = everywhere.model_copy(update={"sites": tuple(sites)})
         return cost.deployed(tried) if cost else compute_ratio(tried, shape, text)
 
-    low, high = 0.0, (target.tokens + 1) / max(min(soft), 1e-3)
+    low, high = 0.0, (arriving + 1) / max(min(soft), 1e-3)
     if ratio(scaled(high)) <= config.budget:  # no site is needed
         return scaled(high)
     if ratio(scaled(low)) > config.budget:

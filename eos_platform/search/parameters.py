@@ -7,39 +7,67 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from eos_platform.operators.relaxed.site import RelaxedSite
-from eos_platform.operators.spec import FEATURES, Support, Target
+from eos_platform.operators.spec import FEATURES, SiteSpec, Support, Target
 from eos_platform.search.config import SearchConfig
+from eos_platform.search.head import EARLY, WEIGHTS, Head
 from eos_platform.search.solve import Solve, parabola
 
 TAU_RANGE = (1e-3, 10.0)
 SPREAD_MOST, RHO_MOST = 10.0, 10.0
-WEIGHTS = {"last_text": 0.5, "mean_text": 0.5, "vision": 0.2, "norm": 0.1, "uniqueness": 0.5}  # where searches begin
-EARLY = ("vision", "norm", "uniqueness")  # before the language model: text has not met the picture yet
 STAY = 2.5  # logit of the share that stays at each later site, at first
+
+
+@dataclass(frozen=True)
+class Structure:
+    """What gradients do not move: the sites of a design, if any, and where the search places its own after them.
+
+    Attributes:
+        start: what it is called.
+        head: sites that keep their rules and counts (``search/head.py``); tokens leave at them.
+        layers: candidate sites after those.
+        selector: of the first of these.
+    """
+
+    start: str
+    head: tuple[SiteSpec, ...]
+    layers: tuple[int, ...]
+    selector: str
 
 
 class Parameters(nn.Module):
     """One entry a candidate site in each tensor; the sites reduce one after the other."""
 
-    def __init__(self, config: SearchConfig, target: Target, width: int, features: Collection[str] = FEATURES) -> None:
-        """``width``: of a token; ``features``: those that the model has."""
+    def __init__(
+        self,
+        config: SearchConfig,
+        target: Target,
+        width: int,
+        features: Collection[str] = FEATURES,
+        structure: Structure | None = None,
+    ) -> None:
+        """``width``: of a token; ``features``: those that the model has; ``structure``: default: no design's."""
         super().__init__()
-        self.layers = candidate_layers(config, target)
+        structure = structure or plain_structure(config, target)
+        self.layers = structure.layers
         self.tokens = target.tokens
+        # after the head
+        self.arriving = structure.head[-1].keep if structure.head else target.tokens
         self.positions = config.positions
-        self.selector = config.selector
+        self.selector = structure.selector
         self.support = support_of(config, target)
         self.exact = config.budget_rule == "exact"
         self.size_bias = float(config.size_bias)
         sites = len(self.layers)
         self.keep = nn.Parameter(torch.full((sites,), STAY))  # logit of the share of arriving tokens that stays
-        self.weights = nn.Parameter(torch.tensor([[WEIGHTS[name] for name in FEATURES]] * sites))
+        table = torch.tensor([[WEIGHTS[name] for name in FEATURES]] * sites)
+        self.weights = nn.Parameter(table.reshape(sites, len(FEATURES)))
         self.probe = nn.Parameter(torch.zeros(sites, width if config.learns_directions else 0))
         rank, chance = (
             config.steering_rank if config.learns_directions else 0,
@@ -61,10 +89,19 @@ class Parameters(nn.Module):
         # which features may count at all, and in the end: which do
         self.features = tuple(name for name in features if not (config.portable and name == "vision"))
         allowed = [[float(name in self.at(layer)) for name in FEATURES] for layer in self.layers]
-        self.register_buffer("mask", torch.tensor(allowed), persistent=False)
+        self.register_buffer("mask", torch.tensor(allowed).reshape(sites, len(FEATURES)), persistent=False)
         self.mask: Tensor
         # set when counts are fixed: whole numbers, as numbers and on the device
         self.fixed: tuple[int, ...] | None = None
+        self.head = Head(structure.head, width, features, config) if structure.head else None
+
+    def ask(self, mean_question: Callable[[], Tensor]) -> None:
+        """Tell what all questions have in common, where questions steer."""
+        known = [one for one in (self, self.head) if one is not None and len(one.mean_question)]
+        if known:
+            found = mean_question()
+            for one in known:
+                one.mean_question.copy_(found)
 
     def at(self, layer: int) -> tuple[str, ...]:
         """The features that a site there may weigh."""
@@ -86,16 +123,18 @@ class Parameters(nn.Module):
             budget: what an exact rule meets.
             solve: finds the scale of all counts at which it does.
         """
+        if not self.layers:
+            return torch.zeros_like(self.keep)
         shares = self.shares()
         if not self.exact:
-            return (self.tokens * shares).clamp_min(1.0)
-        return (solve(cost, shares, budget, self.tokens) * shares).clamp_min(1.0)
+            return (self.arriving * shares).clamp_min(1.0)
+        return (solve(cost, shares, budget, self.arriving) * shares).clamp_min(1.0)
 
     def sites(self, counts: Tensor) -> list[RelaxedSite]:
         """The relaxed sites; once counts are fixed, only those that act."""
         weights = self.weights * self.mask
         tau = self.log_tau.clamp(*(math.log(bound) for bound in TAU_RANGE)).exp()
-        made, before = [], self.tokens
+        made, before = [] if self.head is None else self.head.sites(), self.arriving
         for number, layer in enumerate(self.layers):
             if self.fixed is not None:
                 if self.fixed[number] == before:
@@ -137,6 +176,11 @@ class Parameters(nn.Module):
         """The fixed counts on the device."""
         assert self.fixed is not None
         return torch.tensor([float(count) for count in self.fixed], device=self.keep.device)
+
+
+def plain_structure(config: SearchConfig, target: Target) -> Structure:
+    """Of a search that begins with no design."""
+    return Structure("", (), candidate_layers(config, target), config.selector)
 
 
 def candidate_layers(config: SearchConfig, target: Target) -> tuple[int, ...]:

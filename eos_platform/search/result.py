@@ -26,6 +26,8 @@ class SearchResult:
     seconds: float
     history: list[dict[str, float]] = field(default_factory=list, repr=False)
     cost: Spent | None = None  # that the budget is about
+    trail: dict[str, Any] = field(default_factory=dict, repr=False)  # of a portfolio: what was tried, what came of it
+    remarks: tuple[str, ...] = ()  # what a person should know, a line each
     parameters: dict[str, Tensor] = field(default_factory=dict, repr=False, compare=False)  # to start another from
     estimate: Any = field(default=None, repr=False, compare=False)  # a ``scale.fitting.Estimate``
 

@@ -16,7 +16,7 @@ from eos_platform.models.bundled import folder
 from eos_platform.operators.designs import DESIGNS
 from eos_platform.search import SearchResult
 
-SHORT = {"budget": 0.3, "steps": 4, "batch_size": 2, "search_questions": 8, "eval_questions": 8}
+SHORT = {"budget": 0.3, "steps": 4, "batch_size": 2, "search_questions": 8, "eval_questions": 8, "portfolio": False}
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,8 @@ from eos_platform.operators.spec import OperatorSpec
 from eos_platform.search import SearchConfig
 
 RUNNER = CliRunner()
-QUICK = ["--set", "batch_size=4", "--set", "search_questions=32", "--set", "eval_questions=32"]
+QUICK = [word for one in ("batch_size=4", "search_questions=32", "eval_questions=32") for word in ("--set", one)]
+ALONE = ["--set", "portfolio=false"]
 STUDY = {
     "name": "tiny",
     "model": "bundled-small",
@@ -159,7 +160,9 @@ def test_search_takes_as_many_steps_as_it_says():
 
 
 def test_search_then_evaluate(tmp_path):
-    done = eos("search", "--model", "bundled-small", "--budget", 0.3, "--steps", 4, *QUICK, "-o", "found/op.json")
+    done = eos(
+        "search", "--model", "bundled-small", "--budget", 0.3, "--steps", 4, *QUICK, *ALONE, "-o", "found/op.json"
+    )
     assert done.exit_code == 0, done.output
     operator = OperatorSpec.load(tmp_path / "found" / "op.json")
     for site, incoming in zip(operator.sites, operator.incoming, strict=True):

@@ -84,6 +84,7 @@ def found(outside: Outside) -> dict:
     sets = [word for key, value in QUICK.items() if key != "steps" for word in ("--set", f"{key}={value}")]
     reported = outside.eos(
         *("search", *ON, "--cost", "attention_pairs", "--budget", 900, "--steps", QUICK["steps"], *sets),
+        *("--set", "portfolio=false"),
         *("-o", "found.json"),
     )
     assert "pairs (budget 900 pairs)" in reported

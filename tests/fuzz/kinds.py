@@ -247,7 +247,7 @@ def checkpoint(rng: random.Random, originals: Path, folder: Path) -> Case:
         what = _header(rng, path)
     sets = [
         word
-        for pair in ("steps=4", "batch_size=4", "search_questions=16", "eval_questions=16")
+        for pair in ("steps=4", "batch_size=4", "search_questions=16", "eval_questions=16", "portfolio=false")
         for word in ("--set", pair)
     ]
     command = ["search", *SMALL, "--budget", "0.3", *sets, "--state", "state", "-o", "found.json"]

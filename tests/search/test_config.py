@@ -5,6 +5,7 @@ from pydantic import ValidationError
 
 from eos_platform.common.errors import EosError
 from eos_platform.search import SearchConfig
+from eos_platform.search.config import LATER
 
 
 def bare(schema):
@@ -49,7 +50,7 @@ def test_bounds(field, inside, outside):
 def test_files_and_stores_have_the_cost_only_where_there_was_a_choice():
     """What was written before there was one stays equal to what is written now."""
     assert "cost" not in SearchConfig().fields()
-    assert SearchConfig().fields().keys() == SearchConfig.model_fields.keys() - {"cost", "servable"}
+    assert SearchConfig().fields().keys() == SearchConfig.model_fields.keys() - set(LATER)
     other = SearchConfig(cost="kv_bytes", budget="1.5MB")
     assert (other.fields()["cost"], other.fields()["budget"]) == ("kv_bytes", 1.5e6)
     for config in (SearchConfig(seed=3), other):

@@ -25,6 +25,9 @@ def plain(value):
     return value.model_dump(mode="json") if hasattr(value, "model_dump") else value
 
 
+OF_DESIGNS = ("template", "mixes", "protect", "metric")  # which the search's own sites have not
+
+
 def begun(settings):
     """A search at its first step: the sites it begins with, its schedule, its optimiser."""
     config = SearchConfig.of({"budget": 0.2, **settings})
@@ -38,7 +41,9 @@ def begun(settings):
     schedule = Schedule(config)
     steps = (0, 3, 40, config.steps // 2, config.steps - 1)
     group = new_optimiser(parameters, config).param_groups[0]
-    found = {f"site {n}": {k: plain(v) for k, v in vars(site).items()} for n, site in enumerate(sites)}
+    found = {
+        f"site {n}": {k: plain(v) for k, v in vars(site).items() if k not in OF_DESIGNS} for n, site in enumerate(sites)
+    }
     found["mask"] = plain(parameters.mask)
     found["schedule"] = [[schedule.rate(s), schedule.temperature(s), schedule.budget(s)] for s in steps]
     found["optimiser"] = [group["lr"], *group["betas"], schedule.soft_steps]

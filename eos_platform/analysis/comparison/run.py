@@ -6,7 +6,6 @@ import re
 import time
 from typing import Any
 
-from eos_platform.analysis.baselines.match_cost import match
 from eos_platform.analysis.comparison import store
 from eos_platform.analysis.comparison.measure import Record, measure
 from eos_platform.analysis.comparison.pictures import examples
@@ -16,6 +15,7 @@ from eos_platform.analysis.comparison.settings import Settings
 from eos_platform.analysis.comparison.tune import tune
 from eos_platform.common.errors import EosError
 from eos_platform.common.files import check_writable
+from eos_platform.costs.match import match
 from eos_platform.operators.designs import get_design
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.search.config import SearchConfig

@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from eos_platform.analysis.baselines.match_cost import match
 from eos_platform.common import strict_json
 from eos_platform.common.errors import EosError
 from eos_platform.costs.flops import compute_ratio
+from eos_platform.costs.match import match
 from eos_platform.operators.designs import Design
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.tasks.base import Subject

@@ -23,7 +23,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from eos_platform.analysis.baselines.match_cost import match
 from eos_platform.analysis.experiments.designs_report import report
 from eos_platform.analysis.experiments.from_pictures import evaluated
 from eos_platform.analysis.stats.bitpack import pack
@@ -32,6 +31,7 @@ from eos_platform.common import strict_json
 from eos_platform.common.errors import EosError
 from eos_platform.common.files import write_atomic
 from eos_platform.costs.flops import compute_ratio
+from eos_platform.costs.match import match
 from eos_platform.models.adapters.target import absent_of, check_fits, parts_of
 from eos_platform.models.bundled import MODELS
 from eos_platform.operators.designs import DESIGNS, Design, get_design

@@ -19,10 +19,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from eos_platform.analysis.baselines.match_cost import match
 from eos_platform.analysis.explain.describe import sizes_differ
 from eos_platform.common.errors import EosError
 from eos_platform.costs.flops import DecoderShape
+from eos_platform.costs.match import match
 from eos_platform.operators.designs import DESIGNS
 from eos_platform.operators.spec import ALL_FEATURES, OperatorSpec, SiteSpec, Target
 

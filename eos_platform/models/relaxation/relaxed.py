@@ -28,17 +28,19 @@ from eos_platform.models.attention.flash_bias import BIAS, Carrier
 from eos_platform.models.attention.implementations import carries_faster, check_relaxed
 from eos_platform.models.attention.masks import add_bias, take
 from eos_platform.models.attention.queries import layer_features, take_tokens
-from eos_platform.models.attention.rope import Rope
+from eos_platform.models.attention.rope import Rope, own_positions
 from eos_platform.models.attention.text_queries import question
 from eos_platform.models.decoding.prompt import on
 from eos_platform.models.loading.devices import device_of, moved
 from eos_platform.models.runtime.attach import check_free, registered
 from eos_platform.models.runtime.layout import Layout
-from eos_platform.models.runtime.prompt_state import uniform
+from eos_platform.models.runtime.prompt_state import opened, uniform
 from eos_platform.models.runtime.token_state import TokenState
+from eos_platform.operators.plan import OPENING
+from eos_platform.operators.reduce import needed
 from eos_platform.operators.relaxed.relax_units import relax_units
 from eos_platform.operators.relaxed.site import RelaxedSite
-from eos_platform.operators.tokens import RelaxedTokens
+from eos_platform.operators.tokens import RelaxedTokens, at_least_float32
 
 FLOOR = 1e-9  # of presence in a logarithm
 CLOSED = -1e4  # is added to the logits of padding, where there is no mask
@@ -94,19 +96,24 @@ class _Relaxation:
             self.sites.setdefault(site.layer, []).append(site)
         self.trace = Trace()
         self.steers = any(site.steering is not None for site in sites)
+        read = {name for site in sites if site.template is not None for name in needed(site.template, tokens)}
+        self.opening = tuple(name for name in OPENING if name in read and name != "question")
+        # the first of those at which no token leaves by itself
+        self.narrowing = next((site for site in sites if site.template is None), None)
         self.question_bd: Tensor | None = None
         self.deep: list[Tensor] = []
+        self.opened: TokenState | None = None
         self.state: _State | None = None
         self.first = first = min(self.sites, default=len(parts.layers))
         levels = levels_of(parts, first) if self.sites else 0
         self.hooks = [
             before(layer, partial(self._layer, index, index == first))
             for index, layer in enumerate(parts.layers)
-            if index >= first or (index == 0 and self.steers) or 0 < index <= levels
+            if index >= first or (index == 0 and (self.steers or self.opening)) or 0 < index <= levels
         ]
         if levels:
             self.hooks.append(before(parts.language_model, self._enter))
-        if candidates is not None:
+        if candidates is not None or any(site.template is not None for site in sites):
             self.hooks.append(parts.language_model.norm.register_forward_hook(self._leave))
         self.carried = carried
         if carried:
@@ -128,6 +135,8 @@ class _Relaxation:
         if index == 0 and self.steers:  # what enters the language model
             with torch.autocast(call["hidden_states"].device.type, enabled=False):
                 self.question_bd = question(call["hidden_states"], moved(self.layout.text_bs, device))
+        if index == 0 and self.opening:
+            self.opened = opened(self._uniform(call), call["hidden_states"], self.opening)
         if 0 < index <= len(self.deep):
             level_bkd, state = moved(self.deep[index - 1], device), self.state if index > self.first else None
             if state is not None and state.column_bk is not None:
@@ -138,9 +147,8 @@ class _Relaxation:
         if starts:
             self._begin(call)
         self._move_state(device)
-        for number, site in enumerate(self.sites.get(index, ())):
-            # the first site alone lets tokens go
-            self._apply(site, module, call, index, self.candidates if starts and number == 0 else None)
+        for site in self.sites.get(index, ()):
+            self._apply(site, module, call, index, self.candidates if site is self.narrowing else None)
         self._move_state(device)
         assert self.state is not None
         call.update(position_embeddings=tuple(self._rope(call, index)))
@@ -166,11 +174,12 @@ class _Relaxation:
             raise EosError(f"layout of {tuple(layout.valid_bs.shape)} tokens for {tuple(x_bsd.shape[:2])} embeddings")
         self.trace.counts.clear()
         self.trace.presence.clear()
-        position = call.get("position_ids")
-        if position is None:  # layers need none: of several axes, or told by rotary embeddings alone
-            position = torch.arange(x_bsd.shape[1], device=x_bsd.device)[None]
-        # the spans of a prompt as one: how they are told apart is ``relax_units``' business
-        present = uniform(layout, position, self.parts.grid)
+        present = self._uniform(call)
+        if self.opened is not None:
+            known = moved(self.opened, x_bsd.device)
+            given = {**present.groups[0].given, **known.groups[0].given}
+            group = replace(present.groups[0], given=given)
+            present = replace(present, groups=(group,), rater_bt=known.rater_bt)
         if layout.units:
             raster = [
                 torch.arange(rows * columns, device=x_bsd.device).repeat(many) for (rows, columns), many in layout.units
@@ -181,6 +190,15 @@ class _Relaxation:
             present = replace(present, question_bd=moved(self.question_bd, x_bsd.device))
         lengths = tuple(rows * columns for (rows, columns), _ in self.units)
         self.state = _State(present, None, torch.ones_like(present.groups[0].size_un), present.position_bk, lengths)
+
+    def _uniform(self, call: dict[str, Any]) -> TokenState:
+        """What enters a layer with every visual token; the spans of a prompt as one: how they are told apart is
+        ``relax_units``' business."""
+        x_bsd = call["hidden_states"]
+        position = call.get("position_ids")
+        if position is None:  # layers need none: of several axes, or told by rotary embeddings alone
+            position = torch.arange(x_bsd.shape[1], device=x_bsd.device)[None]
+        return uniform(moved(self.layout, x_bsd.device), position, self.parts.grid)
 
     def _rope(self, call: dict[str, Any], index: int) -> Rope:
         """Rotary embeddings of the tokens present, made of those that a layer was to be handed."""
@@ -229,7 +247,14 @@ class _Relaxation:
         # every feature, as a weight of zero may be on its way somewhere; asking would also stall the device
         names = [name for name in site.features if name != "vision" or name in span.given]
         names += ["question"] * (site.steering is not None)
-        sequence = present.attention_inputs(x_bkd, self._rope(call, index))
+        kind = self.parts.kind(index)
+        turned: dict[str, Any] = {}
+        if site.template is not None:
+            read = needed(site.template, self.tokens)
+            names = list(dict.fromkeys([*names, *site.mixes, *read]))
+            turned["wide_rope"] = lambda: self.parts.rope(at_least_float32(x_bkd), position_bk, kind)
+            turned["own_rope"] = lambda: self.parts.rope(x_bkd, own_positions(position_bk, present.valid_bk), kind)
+        sequence = present.attention_inputs(x_bkd, self._rope(call, index), **turned)
         mask = call.get("attention_mask")
         if self.own_masks and mask is not None:
             sequence = sequence._replace(mask=mask if column_bk is None else take(mask, column_bk))

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from eos_platform.operators.relaxed.leaving import leave
 from eos_platform.operators.relaxed.line import compared, coverage_line, diverse_line, quota_line
 from eos_platform.operators.relaxed.site import TAU_FLOOR, RelaxedSite
 from eos_platform.operators.relaxed.threshold import soft_keep
@@ -46,7 +47,7 @@ def relax(
     hard: bool,
     candidates: int | None = None,
 ) -> Relaxed:
-    """Apply ``site`` without removing a token that might have stayed.
+    """Apply ``site`` without removing a token that might have stayed; at a site with a template, tokens leave.
 
     Args:
         features: name -> (b, n); those not given count nothing, but ``norm`` and ``uniqueness`` are computed. Where a
@@ -59,6 +60,8 @@ def relax(
             out.
     """
     with torch.autocast(tokens.x_bnd.device.type, enabled=False):
+        if site.template is not None:
+            return Relaxed(*leave(site, tokens, features, grid, temperature))
         full = with_token_features(features, tokens.x_bnd, site.features, tokens.presence_bn)
         probed_bn = None if site.probe is None else probe_feature(tokens.x_bnd, _direction(site, full))
         score_bn = combine(full, site.weights, tokens.presence_bn, probed_bn, site.mixing)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from eos_platform.operators.relaxed.relax import Relaxed, relax
 from eos_platform.operators.relaxed.site import RelaxedSite
-from eos_platform.operators.spec import Support
+from eos_platform.operators.spec import SiteSpec, Support
 from eos_platform.operators.tokens import RelaxedTokens
 
 Grid = tuple[int, int]
@@ -74,7 +74,13 @@ def relax_units(
         few = None if candidates is None else math.ceil(candidates * size / total)
         few = None if few is None or few >= length else few
         done = relax(
-            shared(site, size, total, hard), mine, repeated, grid, temperature=temperature, hard=hard, candidates=few
+            shared(site, size, total, hard, length),
+            mine,
+            repeated,
+            grid,
+            temperature=temperature,
+            hard=hard,
+            candidates=few,
         )
         reduced.append((done, many, length, start))
         start = stop
@@ -89,10 +95,16 @@ def relax_units(
     return RelaxedUnits(joined, torch.cat([_index(*one) for one in reduced], 1), kept)
 
 
-def shared(site: RelaxedSite, size: int, total: int, hard: bool) -> RelaxedSite:
-    """A site as it is for a unit of ``size`` tokens, its count a share of ``total``."""
+def shared(site: RelaxedSite, size: int, total: int, hard: bool, arriving: int | None = None) -> RelaxedSite:
+    """A site as it is for a unit of ``size`` tokens, its count a share of ``total``.
+
+    Args:
+        arriving: tokens of the unit that arrive, where the site has a template.
+    """
     if size == total:
         return site
+    if site.template is not None:
+        return replace(site, template=_share_of(site.template, size, total, arriving or size))
     count = (site.count * (size / total)).clamp(1.0, size)
     if hard:  # half up, like the deployed operator's
         whole = torch.floor(site.count.detach().round() * size / total + 0.5).clamp(1.0, size)
@@ -106,6 +118,22 @@ def shared(site: RelaxedSite, size: int, total: int, hard: bool) -> RelaxedSite:
         groups = min(max(1, (2 * quota.groups * size + total) // (2 * total)), size)
         quota = quota.model_copy(update={"groups": groups})
     return replace(site, count=count, support=support, quota=quota)
+
+
+def _share_of(spec: SiteSpec, size: int, total: int, arriving: int) -> SiteSpec:
+    """The rules of a site for a unit of ``size`` tokens; whole numbers are rounded half up."""
+
+    def share(count: int) -> int:
+        return (2 * count * size + total) // (2 * total)
+
+    least = (arriving + 1) // 2 if spec.selector == "alternate" else 1 + spec.summary
+    keep = min(arriving, max(least, share(spec.keep)))
+    important = min(share(spec.important), keep - spec.summary)
+    transfer, support = spec.transfer, spec.transfer.support
+    if support.kind in ("window", "overlap") and support.size is not None:
+        windows = keep if support.kind == "overlap" else min(size, max(1, share(support.size)))
+        transfer = transfer.model_copy(update={"support": support.model_copy(update={"size": windows})})
+    return spec.model_copy(update={"keep": keep, "important": important, "transfer": transfer})
 
 
 def _back(values: Tensor, many: int) -> Tensor:

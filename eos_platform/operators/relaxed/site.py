@@ -41,6 +41,11 @@ class RelaxedSite:
     weighing: Literal["sum", "product", "raw"] = "sum"
     coverage: Coverage | None = None
     quota: Quota | None = None
+    # tokens really leave at a site that has a template, by its rules; the rest is what it learns (``leaving.py``)
+    template: SiteSpec | None = None
+    mixes: tuple[str, ...] = ()  # features its score is mixed from, in the order of ``weights``
+    protect: Tensor | None = None  # 0-dim
+    metric: tuple[Tensor, Tensor] | None = None  # (k, d) each
 
     @property
     def reads_raw(self) -> bool:

@@ -24,7 +24,7 @@ from eos_platform.operators.selectors.density import density
 from eos_platform.operators.selectors.diverse_topk import at_once, diverse_topk
 from eos_platform.operators.selectors.dpp import dpp
 from eos_platform.operators.selectors.pivots import pivots
-from eos_platform.operators.selectors.priority import alternate, crossing, first, priority
+from eos_platform.operators.selectors.priority import alternate, crossing, first, priority, protected
 from eos_platform.operators.selectors.quota import quota_order
 from eos_platform.operators.spec import SiteSpec
 from eos_platform.operators.tokens import cosine_of_all, gather_tokens, partition
@@ -59,6 +59,7 @@ def select_tokens(
     grid: tuple[int, int],
     raw_bn: Tensor | None = None,
     origin_bn: Tensor | None = None,
+    line_bn: Tensor | None = None,
 ) -> Choice:
     """Apply the selector of ``site``, to all tokens or to those that are not important.
 
@@ -68,6 +69,7 @@ def select_tokens(
         text_bpd: text tokens that serve as pivots or are to be covered, where the selector takes some.
         raw_bn: the weighted sum of the features as they are, where the site reads it.
         origin_bn: raster index of each in the original grid, where a quota asks for it.
+        line_bn: how tokens stand in line at the selector ``alternate``, where a search has found that already.
     """
     b, n, _ = compared_bne.shape
     keep, device = site.keep - site.summary, compared_bne.device
@@ -83,7 +85,12 @@ def select_tokens(
     cosine_bij: Tensor | None = None  # of those at even and odd places, or of all
     if site.selector == "alternate" and count:
         cosine_bij = crossing(rest.compared_bme)
-        picks_bc = first(alternate(cosine_bij), count)
+        if line_bn is not None:
+            picks_bc = first(line_bn, count)
+        elif site.protect:
+            picks_bc = first(protected(cosine_bij, _ranked(rest.score_bm), site.protect), count)
+        else:
+            picks_bc = first(alternate(cosine_bij), count)
     elif site.selector == "diverse_topk" and count and at_once(width):
         cosine_bij = cosine_of_all(rest.compared_bme)
         picks_bc = _diverse(site, rest, count, cosine_bij)

@@ -7,7 +7,6 @@ import sys
 import numpy as np
 import pytest
 
-from eos_platform.analysis.baselines.match_cost import match
 from eos_platform.analysis.comparison import run as run_module
 from eos_platform.analysis.comparison import store
 from eos_platform.analysis.comparison.__main__ import main
@@ -17,6 +16,7 @@ from eos_platform.analysis.comparison.settings import Settings, parse_designs, p
 from eos_platform.analysis.stats.bitpack import pack, unpack
 from eos_platform.common.errors import EosError
 from eos_platform.costs.flops import compute_ratio
+from eos_platform.costs.match import match
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.tasks import evaluate
 

@@ -6,7 +6,6 @@ import math
 import pytest
 import torch
 
-from eos_platform.analysis.baselines.match_cost import match
 from eos_platform.analysis.explain.ablations import ablations
 from eos_platform.analysis.explain.describe import site_words
 from eos_platform.analysis.explain.explain import explain, model_of
@@ -16,6 +15,7 @@ from eos_platform.analysis.explain.report import markdown, ranking_line
 from eos_platform.cli.explain import _page
 from eos_platform.common.errors import EosError
 from eos_platform.costs.flops import compute_ratio
+from eos_platform.costs.match import match
 from eos_platform.models.attention.text_queries import question
 from eos_platform.operators.designs import DESIGNS
 from eos_platform.operators.reduce import probed

@@ -2,9 +2,9 @@
 
 import pytest
 
-from eos_platform.analysis.baselines.match_cost import match
 from eos_platform.common.errors import EosError
 from eos_platform.costs.flops import DecoderShape, compute_ratio
+from eos_platform.costs.match import match
 from eos_platform.operators.designs import DESIGNS
 from eos_platform.operators.spec import Target
 
