@@ -36,7 +36,7 @@ from eos_platform.cli.public.lmms import lmms
 from eos_platform.cli.ranks import ranks
 from eos_platform.cli.report import report
 from eos_platform.cli.scale import DryRun, Dtype, Gpus, Memory, first_device
-from eos_platform.cli.serve import serve
+from eos_platform.cli.serving.serve import serve
 from eos_platform.cli.study import study_app
 from eos_platform.common import console as terminal
 from eos_platform.common.files import check_writable

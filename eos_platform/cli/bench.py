@@ -57,7 +57,7 @@ def bench(
     Example: [bold]eos bench searched-like fastv --shape llava-1.5-7b --batch 1[/bold]
     """
     if serve:
-        from eos_platform.cli.serve_load import loaded_engine
+        from eos_platform.cli.serving.serve_load import loaded_engine
 
         loads = [int(number) for number in _numbers(at_once, "--at-once")]
         loaded_engine(operators or [], model or "bundled", loads, requests, new, out / LOADS)

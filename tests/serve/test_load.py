@@ -2,7 +2,7 @@
 
 import pytest
 
-from eos_platform.cli.serve_load import load_table
+from eos_platform.cli.serving.serve_load import load_table
 from eos_platform.common.errors import EosError
 from eos_platform.serve.load import Flight, different, ratios, repeated, summed
 from eos_platform.serve.sides import Answer, Asked, difference

@@ -1,0 +1,1 @@
+"""Operators in a server's engine: serving, and load."""
