@@ -20,6 +20,7 @@ from eos_platform.models.adapters.adapter import adapter_of
 from eos_platform.models.adapters.target import target_of
 from eos_platform.models.bundled import MODELS, folder
 from eos_platform.models.loading.devices import find_device
+from eos_platform.models.loading.one_at_a_time import one_at_a_time
 from eos_platform.models.loading.opening import opening, place_of
 from eos_platform.models.loading.pretrained import load, load_model
 from eos_platform.models.loading.processors import load_processor
@@ -82,6 +83,7 @@ class Workload(Subject):
         return Encoded(self.model, self.processor.tokenizer, split, questions, self.config)
 
 
+@one_at_a_time
 def load_workload(
     model: Any = "bundled",
     task: Choice | Task | None = None,
