@@ -28,7 +28,7 @@ from eos_platform.dashboard_data.overlays import Overlays, kept_rows, on_picture
 from eos_platform.objectives import from_json
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.protocols import Objective
-from eos_platform.tasks.choice import from_text, options_of
+from eos_platform.task_names import from_text, options_of
 from eos_platform.tracking import names
 from eos_platform.tracking.reading.run_reader import RawRun, reader
 from eos_platform.tracking.recorder import connect, first_line
@@ -70,6 +70,10 @@ class Studies:
         self._specs: dict[str, OperatorSpec | None] = {}
         self._overlays = Overlays()
         self._client: MlflowClient | None = None
+
+    def close(self) -> None:
+        """End what was started to answer."""
+        self._overlays.close()
 
     def names(self) -> list[str]:
         """Studies and comparisons, the latest first."""

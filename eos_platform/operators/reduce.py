@@ -18,7 +18,7 @@ from eos_platform.operators.score import combine, plain, probe_feature, with_tok
 from eos_platform.operators.selectors.selection import Choice, select_tokens
 from eos_platform.operators.site import SCORED
 from eos_platform.operators.spec import SiteSpec
-from eos_platform.operators.steering import steered, unpacked
+from eos_platform.operators.steer import steered, unpacked
 from eos_platform.operators.tokens import Tokens, at_least_float32, gather_tokens
 from eos_platform.operators.transfer import gather_support, scatter_dropped
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from eos_platform.common.errors import EosError
-from eos_platform.operators.grid import overlap_anchors
+from eos_platform.operators.grid_tables import overlap_anchors
 from eos_platform.operators.selectors.bipartite import bipartite
 from eos_platform.operators.selectors.density import density
 from eos_platform.operators.selectors.diverse_topk import at_once, diverse_topk

@@ -3,6 +3,7 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 import torch
 
 from eos_platform.models.loading.one_at_a_time import one_at_a_time
@@ -17,7 +18,9 @@ def test_threads_that_load_at_once_all_get_whole_models():
         return load_workload("bundled-small", device="cpu").model.lm_head.weight
 
     with ThreadPoolExecutor(4) as pool:
-        weights = list(pool.map(loaded, range(4)))  # one raised "its weights lack 'lm_head.weight'" in three of four runs
+        weights = list(
+            pool.map(loaded, range(4))
+        )  # one raised "its weights lack 'lm_head.weight'" in three of four runs
     after = load_workload("bundled-small", device="cpu").model.lm_head.weight
     assert all(torch.equal(weight, after) for weight in weights)
 
@@ -30,10 +33,8 @@ def test_what_loads_may_load_in_turn_and_errors_let_the_next_in():
         raise ValueError("no such file")
 
     for _ in range(2):
-        try:
+        with pytest.raises(ValueError, match="no such file"):
             deep(2)
-        except ValueError as error:
-            assert str(error) == "no such file"
     done = threading.Thread(target=one_at_a_time(lambda: None))
     done.start()
     done.join(10)
