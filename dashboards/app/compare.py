@@ -17,6 +17,7 @@ from eos_platform.dashboards.app.operator import WAIT, kept_part, skills_of
 from eos_platform.dashboards.app.parts import aria, interval, number, others, percent, plain_table, shown, value
 from eos_platform.dashboards.comparison import compared_skills, staircases
 from eos_platform.dashboards.operator import operator_figure
+from eos_platform.dashboards.text import short
 from eos_platform.protocols import Objective
 
 NEAR = math.log(1.25)  # of compute, so far that two operators are still compared
@@ -131,7 +132,7 @@ def register(app: dash.Dash, studies: Any) -> None:
             if diagram
         ]
         return [
-            _numbers(rows, where, studies.axes(where["study"])),
+            _numbers(rows, where, studies.axes(where["study"]), studies.varied(where["study"])),
             html.Div(
                 [
                     shown(staircases(stairs, names=names), theme, "Visual tokens by decoder layer", "compare-stairs"),
@@ -157,7 +158,9 @@ def register(app: dash.Dash, studies: Any) -> None:
         return kept_part(*studies.kept(where["study"], keys))
 
 
-def _numbers(rows: list[dict[str, Any]], where: dict[str, Any], axes: Sequence[Objective]) -> html.Div:
+def _numbers(
+    rows: list[dict[str, Any]], where: dict[str, Any], axes: Sequence[Objective], varied: Sequence[str]
+) -> html.Div:
     columns: list[tuple[str, Any]] = [
         ("accuracy", lambda row: percent(row["accuracy"])),
         ("95 % interval (%)", interval),
@@ -168,7 +171,15 @@ def _numbers(rows: list[dict[str, Any]], where: dict[str, Any], axes: Sequence[O
         *((one.label, partial(value, one=one)) for one in others(axes)),
         ("regime", lambda row: row["regime"] if isinstance(row["regime"], str) else ""),
         ("family", lambda row: row["family"]),
+        *((name, partial(_setting, name=name)) for name in varied if any(map(partial(_setting, name=name), rows))),
+        ("seed", lambda row: number(row["seed"], ".0f") if not pd.isna(row["trial"]) else ""),
+        ("search took (s)", lambda row: number(row["seconds"], ".0f")),
     ]
     names = [dcc.Link(str(row["name"]), href=link(where, view="operator", run=row["key"])) for row in rows]
     lines = [[label, *(tell(row) for row in rows)] for label, tell in columns]
     return plain_table(["", *names], lines, "Side by side", right=range(1, len(rows) + 1))
+
+
+def _setting(row: dict[str, Any], name: str) -> str:
+    value = row.get(f"params.{name}")
+    return short(value) if isinstance(value, str) and not pd.isna(row["trial"]) else ""

@@ -26,6 +26,9 @@ def layout() -> list[Any]:
             className="three",
         ),
         graph("health-parallel", "Parallel coordinates of all trials", style={"height": "420px"}),
+        html.P(
+            "A click on a line opens its trial; a drag along an axis leaves only the lines there.", className="note"
+        ),
         html.Div(id="health-failures"),
         dcc.Store(id="health-drawn"),
     ]
@@ -69,7 +72,7 @@ def register(app: dash.Dash, studies: Any) -> None:
             hypervolume_figure(studies.progress(study), axes=axes),
             states_figure(trials),
             importance_figure(studies.importance(study)),
-            parallel_figure(trials, varied, axes=axes),
+            parallel_figure(trials, varied, axes=axes, log=studies.log_varied(study)),
         )
         return *(drawn(figure, theme, study) for figure in figures), now
 

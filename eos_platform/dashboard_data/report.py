@@ -66,7 +66,9 @@ def of_study(studies: Studies, study: str) -> Report:
         report.figures["hypervolume"] = hypervolume_figure(studies.progress(study), axes=axes)
         report.figures["trials"] = states_figure(trials)
         report.figures["importance"] = importance_figure(studies.importance(study))
-        report.figures["parallel"] = parallel_figure(trials, studies.varied(study), axes=axes)
+        report.figures["parallel"] = parallel_figure(
+            trials, studies.varied(study), axes=axes, log=studies.log_varied(study)
+        )
     return report
 
 

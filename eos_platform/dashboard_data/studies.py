@@ -25,6 +25,7 @@ from eos_platform.common.printable import unmarked
 from eos_platform.dashboard_data import frames
 from eos_platform.dashboard_data.describe import layers_of, sites_of
 from eos_platform.dashboard_data.overlays import Overlays, kept_rows, on_pictures
+from eos_platform.dashboard_data.study_plan import log_fields
 from eos_platform.objectives import from_json
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.protocols import Objective
@@ -117,6 +118,10 @@ class Studies:
         """The study's objectives."""
         return from_json(self._study(study).parent.tags.get(names.OBJECTIVES))
 
+    def measures(self, study: str) -> tuple[Objective, ...]:
+        """What was measured of its operators: the objectives and every cost that a run holds, to draw against."""
+        return self._work(study, ("measures", 0), lambda runs: frames.measures(self.operators(study), self.axes(study)))
+
     def operators(self, study: str, on: str = "best") -> pd.DataFrame:
         """``frames.operators_frame``; ``on`` "validation" measures all trials alike."""
         return self._work(
@@ -134,6 +139,18 @@ class Studies:
         return self._work(
             study, ("settings", 0), lambda runs: frames.settings(self.operators(study), self.varied(study))
         )
+
+    def log_varied(self, study: str) -> list[str]:
+        """Fields that the study's file varies on a logarithmic scale, as far as it is on this machine."""
+        return self._work(
+            study, ("log", 0), lambda runs: log_fields(self._path(self._study(study).parent, names.STUDY_FILE))
+        )
+
+    def curves(self, study: str, key: str) -> pd.DataFrame:
+        """``curve``, ``step``, ``value`` of a search on its way: of the relaxed form, no result."""
+        if key not in self._study(study).runs:
+            raise unknown("run", key, [])
+        return pd.DataFrame(self._reader.curves(key), columns=["curve", "step", "value"])
 
     def progress(self, study: str) -> pd.DataFrame:
         """Hypervolume over time."""
