@@ -150,7 +150,7 @@ def measures(frame: pd.DataFrame, axes: Sequence[Objective] = DEFAULT) -> tuple[
     return tuple(found[name] for name in order if name in frame and frame[name].notna().any())
 
 
-def _validation(one: Objective) -> str:
+def validation_column(one: Objective) -> str:
     """The column of what searches found on validation questions."""
     usual = {"accuracy": "validation", "compute_ratio": "compute_ratio"}
     return usual.get(one.metric, f"validation:{one.metric}")
@@ -202,7 +202,7 @@ def progress(frame: pd.DataFrame, axes: Sequence[Objective] = DEFAULT) -> pd.Dat
     """``minutes`` and ``hypervolume`` (validation) at every finished trial, in the order they ended."""
     trials = frame[frame["trial"].notna()]
     rows = trials[(trials["state"] == "complete") & trials["validation"].notna() & trials["end"].notna()]
-    columns = [_validation(one) for one in axes]
+    columns = [validation_column(one) for one in axes]
     rows = rows[rows[columns].notna().all(axis=1)].sort_values("end")
     if rows.empty:
         return pd.DataFrame(columns=["minutes", "hypervolume"])
@@ -232,7 +232,7 @@ def importance(frame: pd.DataFrame, axes: Sequence[Objective] = DEFAULT) -> pd.D
 
     fields = varied(frame)
     rows = settings(frame, fields)
-    columns = {one: "accuracy" if one.metric == "accuracy" else _validation(one) for one in axes}
+    columns = {one: "accuracy" if one.metric == "accuracy" else validation_column(one) for one in axes}
     rows = rows[rows["accuracy"].notna() & rows[list(columns.values())].notna().all(axis=1)]
     empty = pd.DataFrame(columns=["parameter", "objective", "share"])
     if len(rows) > MOST:
@@ -240,7 +240,7 @@ def importance(frame: pd.DataFrame, axes: Sequence[Objective] = DEFAULT) -> pd.D
     if len(rows) < FEWEST or not fields:
         return empty
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    space = {name: _distribution(rows[name]) for name in fields}
+    space = {name: distribution(rows[name]) for name in fields}
     lines = []
     for one, column in columns.items():
         study = optuna.create_study(direction="maximize" if one.sign > 0 else "minimize")
@@ -257,13 +257,14 @@ def importance(frame: pd.DataFrame, axes: Sequence[Objective] = DEFAULT) -> pd.D
     return pd.DataFrame(lines)
 
 
-def _distribution(values: pd.Series) -> Any:
+def distribution(values: pd.Series) -> Any:
+    """Optuna's distribution that the values could come from."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution
 
     if pd.api.types.is_numeric_dtype(values) and values.nunique() > 6:
         low, high = float(values.min()), float(values.max())
         return FloatDistribution(low, high, log=low > 0 and high / low > 8)
-    return CategoricalDistribution(sorted(values.unique().tolist()))
+    return CategoricalDistribution(sorted(values.dropna().unique().tolist()))
 
 
 def remaining(frame: pd.DataFrame, target: int | None, now: float) -> dict[str, Any]:

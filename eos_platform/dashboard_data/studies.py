@@ -13,9 +13,11 @@ from typing import Any
 from urllib.parse import unquote, urlparse
 
 import pandas as pd
+import plotly.graph_objects as go
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
+from eos_platform.analysis.stats.intervals import unpaired_difference
 from eos_platform.common import strict_json
 from eos_platform.common.addresses import masked
 from eos_platform.common.boundary import reading
@@ -24,6 +26,7 @@ from eos_platform.common.files import read_text
 from eos_platform.common.printable import unmarked
 from eos_platform.dashboard_data import frames
 from eos_platform.dashboard_data.describe import layers_of, sites_of
+from eos_platform.dashboard_data.optuna_figures import optuna_figure
 from eos_platform.dashboard_data.overlays import Overlays, kept_rows, on_pictures
 from eos_platform.dashboard_data.study_plan import log_fields
 from eos_platform.objectives import from_json
@@ -152,6 +155,19 @@ class Studies:
             raise unknown("run", key, [])
         return pd.DataFrame(self._reader.curves(key), columns=["curve", "step", "value"])
 
+    def optuna_figure(self, study: str, kind: str, metric: str) -> go.Figure:
+        """One of Optuna's own figures (``optuna_figures.KINDS``) of an objective, on validation questions."""
+        axes = {one.metric: one for one in self.axes(study)}
+        objective = axes.get(metric) or next(iter(axes.values()))
+        trials, fields = self.settings(study), self.varied(study)
+        space = {name: frames.distribution(trials[name]) for name in fields}
+        column = frames.validation_column(objective)
+        return self._work(
+            study,
+            ("optuna", (kind, objective.metric)),
+            lambda runs: optuna_figure(kind, trials, fields, space, objective, column),
+        )
+
     def progress(self, study: str) -> pd.DataFrame:
         """Hypervolume over time."""
         return self._work(study, ("progress", 0), lambda runs: frames.progress(self.operators(study), self.axes(study)))
@@ -193,6 +209,16 @@ class Studies:
             "explain": f"eos explain {shlex.quote(file)} --model {shlex.quote(model)}{task} --out explained",
             "link": self._link(self._study(study).runs[key]),
         }
+
+    def difference(self, study: str, key: str, other: str) -> tuple[float, float, float, float] | None:
+        """Accuracy of one operator minus another's, its 95 % interval and p (unpaired); none if not measured alike."""
+        rows = self.operators(study).set_index("key")
+        first, second = rows.loc[key], rows.loc[other]
+        if first["measured_on"] != second["measured_on"] or not (first["questions"] > 0 and second["questions"] > 0):
+            return None
+        return unpaired_difference(
+            float(first["accuracy"]), int(first["questions"]), float(second["accuracy"]), int(second["questions"])
+        )
 
     def diagram(self, study: str, key: str) -> tuple[pd.DataFrame, pd.DataFrame] | None:
         """Layers and sites of a run's operator (``describe``); none without an operator file."""

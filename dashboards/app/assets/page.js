@@ -100,10 +100,3 @@ document.addEventListener("click", function (event) {
   };
   if (navigator.clipboard) navigator.clipboard.writeText(text).then(done, byHand); else byHand();
 });
-
-// Dash's slider gives its thumb no name: it has that of its field
-new MutationObserver(function (changes, watch) {
-  const parts = document.querySelectorAll("#front-budget-slider [role=slider]");
-  for (const part of parts) part.setAttribute("aria-labelledby", "label-front-budget-control");
-  if (parts.length) watch.disconnect();
-}).observe(document.documentElement, { childList: true, subtree: true });
