@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import shlex
 import tempfile
 import threading
@@ -116,6 +117,18 @@ class Studies:
             "comparison": study.startswith("compare "),
             "link": self._link(parent),
         }
+
+    def plan(self, study: str) -> dict[str, str]:
+        """What the study was run with: its model, task, sampler, what it varied and when, in words."""
+        parent = self._study(study).parent
+        plan = {
+            name.removeprefix(names.PLAN): text for name, text in parent.tags.items() if name.startswith(names.PLAN)
+        }
+        trials = self.settings(study)
+        begun = {"begun": f"{datetime.datetime.fromtimestamp(parent.start):%Y-%m-%d %H:%M}"}
+        spent = float(trials["seconds"].sum()) if len(trials) else 0.0
+        varied = {"varied": ", ".join(self.varied(study))} if self.varied(study) else {}
+        return {**parent.params, **varied, **plan, **begun, "time of the searches": f"{spent / 60:.1f} min"}
 
     def axes(self, study: str) -> tuple[Objective, ...]:
         """The study's objectives."""
