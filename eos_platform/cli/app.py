@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -21,7 +22,9 @@ from eos_platform.cli.options import AllowBad, Data, Missing, Options, Sets, Tas
 from eos_platform.cli.plugins import plugins
 from eos_platform.cli.public.benchmark import benchmark
 from eos_platform.cli.public.lmms import lmms
+from eos_platform.cli.ranks import ranks
 from eos_platform.cli.report import report
+from eos_platform.cli.scale import DryRun, Dtype, Gpus, Memory, first_device
 from eos_platform.cli.study import study_app
 from eos_platform.common import console as terminal
 from eos_platform.common.files import check_writable
@@ -44,6 +47,7 @@ app.command()(explain)
 app.command()(dashboard)
 app.command()(front)
 app.command()(lmms)
+app.command()(ranks)
 app.command()(report)
 app.command()(plugins)
 
@@ -93,6 +97,10 @@ def search(
         Path | None, typer.Option(help="A folder for checkpoints; a search that finds one there resumes from it.")
     ] = None,
     device: Device = None,
+    dtype: Dtype = "auto",
+    memory: Memory = None,
+    gpus: Gpus = 1,
+    dry_run: DryRun = False,
     trust_remote_code: Trust = False,
     allow_missing: Missing = False,
 ) -> None:
@@ -100,9 +108,10 @@ def search(
 
     Example: [bold]eos search --model bundled --budget 0.2[/bold]
     """
+    from eos_platform.cli.scale import dry, resources_of
     from eos_platform.engine.schema.study_file import parse_override
-    from eos_platform.search import search as run_search
     from eos_platform.search.config import SearchConfig
+    from eos_platform.search.scale.processes import search_together
     from eos_platform.tasks import load_workload
     from eos_platform.tasks.choice import options_of
     from eos_platform.terminal.data_bar import data_bar
@@ -117,14 +126,19 @@ def search(
     check_writable(output)
     if state is not None:
         check_writable(state / "search.safetensors")
+    resources = resources_of(memory, gpus, device)
+    loading: dict[str, Any] = {"dtype": dtype, "trust_remote_code": trust_remote_code, "allow_missing": allow_missing}
+    load = partial(load_workload, model, chosen, **loading)
     with data_bar(terminal.console()):
-        workload = load_workload(
-            model, chosen, device, trust_remote_code=trust_remote_code, allow_missing=allow_missing
-        )
+        workload = load(device=device if gpus == 1 or device else first_device())
     report_bad_rows(workload)
     console = terminal.console()
+    if dry_run:
+        dry(workload, config, resources, state)
+        return
     with search_bar(console, config.steps) as report:
-        result = run_search(workload, config, report=report, checkpoint=state)
+        tell = lambda line: console.print(line, soft_wrap=True)  # noqa: E731
+        result = search_together(load, workload, config, resources, report=report, checkpoint=state, tell=tell)
     result.operator.save(output)
     terminal.stored()
     console.print(operator_table(result.operator))

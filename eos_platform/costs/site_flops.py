@@ -73,10 +73,10 @@ def site_flops(shape: DecoderShape, planned: PlannedSite, text_tokens: int) -> f
         asking += shape.units * 2 * shape.hidden * tokens
         if "question" in names and site.steering:
             asking += steering_flops(shape, site.steering.rank)
-    return asking + shape.units * reduce_flops(site, tokens, shape.hidden, shape.key_width, TEXT_PIVOTS)
+    return asking + shape.units * reduce_flops(site, tokens, shape.hidden, shape.key_width, TEXT_PIVOTS, text_tokens)
 
 
-def reduce_flops(site: SiteSpec, tokens: int, width: int, key_width: int, text_pivots: int = 0) -> float:
+def reduce_flops(site: SiteSpec, tokens: int, width: int, key_width: int, text_pivots: int = 0, text: int = 0) -> float:
     """Choosing and moving, without the features.
 
     Args:
@@ -85,6 +85,7 @@ def reduce_flops(site: SiteSpec, tokens: int, width: int, key_width: int, text_p
         width: of a token.
         key_width: of a key of the vision tower.
         text_pivots: text tokens that are pivots.
+        text: text tokens, which may be rows to cover.
     """
     if site.is_noop(tokens) or site.keep == tokens:
         return 0.0
@@ -98,6 +99,9 @@ def reduce_flops(site: SiteSpec, tokens: int, width: int, key_width: int, text_p
         cost += 2 * compared * products(rest, picked, compared)
     if site.selector == "dpp":
         cost += rest * picked * (2 * compared + picked - 1)  # a row of cosines a pick, less what earlier ones hold
+    if site.coverage is not None and picked:
+        text_rows = text if site.coverage.text > 0 else 0
+        cost += 2 * compared * rest * (rest + text_rows)
     if site.selector == "pivots" and picked > VISUAL:
         cost += 2 * (VISUAL + text_pivots) * rest * compared
     transfer = site.transfer

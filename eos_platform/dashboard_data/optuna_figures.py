@@ -49,7 +49,7 @@ def optuna_figure(
     if kind not in KINDS:
         raise unknown("figure", kind, KINDS)
     study = study_of(trials, fields, space, objective, column)
-    target = {"target": lambda trial: trial.values[0], "target_name": objective.label}
+    target: dict[str, Any] = {"target": lambda trial: trial.values[0], "target_name": objective.label}
     varied = list(fields)[:PAIRED]
     complete = [trial for trial in study.trials if trial.state.name == "COMPLETE"]
     if kind != "timeline" and not complete:

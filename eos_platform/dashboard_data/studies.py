@@ -225,8 +225,8 @@ class Studies:
 
     def difference(self, study: str, key: str, other: str) -> tuple[float, float, float, float] | None:
         """Accuracy of one operator minus another's, its 95 % interval and p (unpaired); none if not measured alike."""
-        rows = self.operators(study).set_index("key")
-        first, second = rows.loc[key], rows.loc[other]
+        rows = {row["key"]: row for row in self.operators(study).to_dict("records")}
+        first, second = rows[key], rows[other]
         if first["measured_on"] != second["measured_on"] or not (first["questions"] > 0 and second["questions"] > 0):
             return None
         return unpaired_difference(

@@ -60,6 +60,7 @@ def job_of(run_dir: RunDir, part: Share, functions: Functions) -> Job:
         study.constraints,
         loading=loading,
         objectives=study.axes,
+        processes=max(1, int(part.gpu)),
     )
 
 

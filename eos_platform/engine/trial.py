@@ -12,6 +12,7 @@ import random
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -33,17 +34,27 @@ from eos_platform.search.checkpoint import Unusable
 from eos_platform.search.config import SearchConfig
 
 
-def _load(model: str, task: str, *, trust_remote_code: bool = False, allow_missing: bool = False) -> Any:
+def _load(
+    model: str,
+    task: str,
+    *,
+    trust_remote_code: bool = False,
+    allow_missing: bool = False,
+    device: str | None = None,
+) -> Any:
     from eos_platform.tasks import load_workload
     from eos_platform.tasks.choice import from_text
 
-    return load_workload(model, from_text(task), trust_remote_code=trust_remote_code, allow_missing=allow_missing)
+    return load_workload(
+        model, from_text(task), device, trust_remote_code=trust_remote_code, allow_missing=allow_missing
+    )
 
 
-def _search(workload: Any, config: SearchConfig, **options: Any) -> Any:
-    from eos_platform.search import search
+def _search(workload: Any, config: SearchConfig, *, load: Any = None, processes: int = 1, **options: Any) -> Any:
+    from eos_platform.search.scale.processes import search_together
+    from eos_platform.search.scale.resources import Resources
 
-    return search(workload, config, **options)
+    return search_together(load, workload, config, Resources(processes=processes), **options)
 
 
 def _evaluate(workload: Any, operator: Any, split: Any, questions: int) -> Any:
@@ -97,6 +108,7 @@ class Job:
     starts: tuple[str, ...] = ()  # operators whose parameters searches start from, as text
     loading: tuple[str, ...] = ()  # of ``load_workload``'s options, those that are on
     objectives: tuple[Objective, ...] = DEFAULT  # what every search is measured for
+    processes: int = 1  # of one search, each on a GPU of its own
 
 
 _workloads: dict[tuple[Any, ...], Any] = {}
@@ -153,6 +165,12 @@ def run_trial(config: dict[str, Any], job: Job, report: Callable[[dict[str, Any]
 
                 start = nearest(job.starts, settings, workload)
                 begun: dict[str, Any] = {"start": start} if start else {}
+                if job.processes > 1:
+                    loading = dict.fromkeys(job.loading, True)
+                    begun |= {
+                        "processes": job.processes,
+                        "load": partial(job.functions.load, job.model, job.task, **loading),
+                    }
                 if others:  # so that searches can be compared on the way
                     begun["measure"] = _interim_measure(job, workload, settings)
                 try:

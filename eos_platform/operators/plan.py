@@ -19,7 +19,7 @@ from eos_platform.operators.spec import OperatorSpec, SiteSpec
 TOWER_FEATURES = ("vision", "next_vision", "keys")  # read inside the vision tower, for sites in the decoder
 RATED = ("raters", "corrected")  # need to know which text tokens rate visual ones
 OPENING = (*RATED, "relevance", "question")  # rest on what enters the language model
-FROM_TEXT = ("last_text", "mean_text", "text_pivots", *OPENING)  # change with the text of the prompt
+FROM_TEXT = ("last_text", "mean_text", "text_pivots", "text_rows", *OPENING)  # change with the text of the prompt
 FROM_LAYER = ("last_text", "mean_text", "key_norm", "text_pivots", *RATED)  # projections of the decoder layer
 
 
@@ -135,6 +135,13 @@ class OperatorPlan:
     def biased(self) -> tuple[int, ...]:
         """Decoder layers before which sizes of tokens become a bias of attention."""
         return tuple(layer for layer, sites in self.by_layer.items() if any(planned.site.beta > 0 for planned in sites))
+
+    @cached_property
+    def reads_earlier(self) -> frozenset[int]:
+        """Layers before which a site compares tokens with themselves a layer earlier."""
+        return frozenset(
+            planned.site.layer for planned in self.decoder if "variation" in planned.features and planned.site.layer > 0
+        )
 
     @property
     def sees_less(self) -> bool:

@@ -16,14 +16,13 @@ from torch import Tensor
 from eos_platform.common.errors import EosError
 from eos_platform.operators.score import combine, plain, probe_feature, with_token_features
 from eos_platform.operators.selectors.selection import Choice, select_tokens
-from eos_platform.operators.site import SCORED
 from eos_platform.operators.spec import SiteSpec
 from eos_platform.operators.steer import steered, unpacked
-from eos_platform.operators.tokens import Tokens, at_least_float32, gather_tokens
+from eos_platform.operators.tokens import Tokens, at_least_float32, centred, gather_tokens
 from eos_platform.operators.transfer import gather_support, scatter_dropped
 
 # selectors that look at similarity
-COMPARING = ("diverse_topk", "alternate", "farthest", "bipartite", "density", "pivots", "dpp")
+COMPARING = ("diverse_topk", "alternate", "farthest", "bipartite", "density", "pivots", "dpp", "coverage")
 
 
 class Reduced(NamedTuple):
@@ -45,6 +44,8 @@ def needed(site: SiteSpec, tokens: int) -> tuple[str, ...]:
         names.append("keys")
     if site.selector == "pivots" and site.keep < tokens:
         names.append("text_pivots")
+    if site.coverage is not None and site.coverage.text > 0 and site.keep < tokens:
+        names.append("text_rows")
     if site.steering and _ranks(site, tokens):
         names.append("question")
     return tuple(names)
@@ -57,6 +58,7 @@ def reduce(site: SiteSpec, tokens: Tokens, given: Mapping[str, Tensor], grid: tu
         given: what the model says of them (which of it is read: ``needed``). Features by name, each (b, n), of which
             ``norm`` and ``uniqueness`` are computed when not given; ``keys`` (b, n, e), compared where the site's
             similarity is that; ``text_pivots`` (b, p, d), hidden states of text tokens for the selector ``pivots``;
+            ``text_rows`` (b, p, d), those that ``coverage`` covers, zeros where there are fewer;
             ``question`` (b, d), the mean direction of the text, where it turns the probe.
         grid: rows and columns of the original grid, which ``tokens.origin_bn`` indexes.
 
@@ -80,14 +82,17 @@ def _reduce(site: SiteSpec, tokens: Tokens, given: Mapping[str, Tensor], grid: t
     score_bn: Tensor | None = None
     if _ranks(site, n):
         probed_bn = probed(site, tokens.x_bnd, given.get("question")) if site.probe else None
-        score_bn = combine(features, site.score, probed_bn=probed_bn).to(at_least_float32(tokens.x_bnd).dtype)
+        score_bn = combine(features, site.score, probed_bn=probed_bn, mixing=site.mixing)
+        score_bn = score_bn.to(at_least_float32(tokens.x_bnd).dtype)
     if site.keep == n:
         everyone_bn = torch.arange(n, device=tokens.x_bnd.device).expand(tokens.x_bnd.shape[:2])
         y_bnd = _reweighted(site, at_least_float32(tokens.x_bnd), score_bn)
         return Reduced(tokens._replace(x_bnd=y_bnd.to(tokens.x_bnd.dtype)), everyone_bn)
 
     compared_bne = _compared(site, tokens, given)
-    choice = select_tokens(site, compared_bne, score_bn, given.get("text_pivots"), grid)
+    raw_bn = plain(features, site.score).to(at_least_float32(tokens.x_bnd).dtype) if site.reads_raw else None
+    text_bpd = given.get("text_rows" if site.selector == "coverage" else "text_pivots")
+    choice = select_tokens(site, compared_bne, score_bn, text_bpd, grid, raw_bn, tokens.origin_bn)
     kept = Tokens(*(gather_tokens(values, choice.kept_br) for values in tokens))
     importance_bn = _importance(site, features, score_bn, tokens)
     if _moves(site, n) or site.rho > 0:  # else pruning: the very tokens, bit for bit
@@ -238,6 +243,8 @@ def _with_summary(tokens: Tokens, kept: Tokens, choice: Choice, importance_bn: T
 def _compared(site: SiteSpec, tokens: Tokens, given: Mapping[str, Tensor]) -> Tensor:
     if site.similarity == "hidden" or not _compares(site, tokens.x_bnd.shape[1]):
         return tokens.x_bnd
+    if site.similarity == "centred":
+        return centred(tokens.x_bnd)
     if "keys" not in given:
         raise EosError("similarity 'keys' compares keys of the vision tower, which are not given here")
     return given["keys"]
@@ -275,7 +282,7 @@ def _ranks(site: SiteSpec, tokens: int) -> bool:
     if site.keep == tokens:
         return site.rho > 0
     weighted = site.transfer.source == "importance" and _weighs(site, tokens)
-    chooses = site.selector in SCORED or site.important > 0 or site.transfer.among < 1
+    chooses = site.weighs_score or site.important > 0 or site.transfer.among < 1
     return chooses or weighted or site.rho > 0
 
 

@@ -166,7 +166,11 @@ def _counts(site: SiteSpec, old: Grid, new: Grid, tokens: int, arriving: int) ->
         keep = support["size"] = _pooled(new, keep)
     elif support["kind"] == "window":
         support["size"] = min(share(support["size"]), after)
-    return {"keep": keep, "important": important, "transfer": transfer}
+    fields = {"keep": keep, "important": important, "transfer": transfer}
+    if site.quota is not None:
+        groups = min(share(site.quota.groups), after)
+        fields["quota"] = site.quota.model_copy(update={"groups": groups}).model_dump()
+    return fields
 
 
 def _pooled(grid: Grid, keep: int) -> int:

@@ -18,6 +18,10 @@ from eos_platform.common.errors import EosError
 from eos_platform.operators.spec import ALL_FEATURES, FEATURES
 from eos_platform.operators.tokens import along, at_least_float32, unit
 
+WORST = 1e-6  # what the least of a feature, or of a score, brought to [0, 1], still multiplies by
+ROUNDING = 1e-6  # of values that differ by no more of their size, none is the larger
+FAINT = 1e-12  # the least that features taken as they are multiply by
+
 
 def norm_feature(x_bnd: Tensor, presence_bn: Tensor | None = None) -> Tensor:
     """Length of each token (b, n); presence plays no part in it."""
@@ -51,6 +55,7 @@ def combine(
     weights: Mapping[str, float] | Tensor,
     presence_bn: Tensor | None = None,
     probed_bn: Tensor | None = None,
+    mixing: str = "sum",
 ) -> Tensor:
     """The score s (b, n): the weighted sum of z-scored features, of mean 0 and spread 1 over the tokens present.
 
@@ -61,6 +66,7 @@ def combine(
         weights: by name, or a tensor in the order of ``FEATURES``, where features that are not given count nothing.
         presence_bn: how much of each token is there; default: all of it.
         probed_bn: what a learned direction says (``probe_feature``), added as it is to the sum.
+        mixing: ``product``: of the features brought to [0, 1], to the power of their weights, instead of the sum.
 
     Raises:
         EosError: a feature weighed by name is not given.
@@ -72,6 +78,8 @@ def combine(
         used += _weighted(features, weights)
     if not used and probed_bn is None:
         raise EosError("a score needs at least one weighted feature")
+    if mixing == "product":
+        return _standard(_product([(features[name], weight) for name, weight in used], presence_bn), presence_bn)
     scale: float | Tensor = 0.0  # what the sum is made of, in case its parts cancel
     total_bn: float | Tensor = 0.0
     if used:
@@ -87,17 +95,53 @@ def combine(
     return _standard(total_bn, presence_bn, scale)
 
 
-def plain(features: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
+def _product(factors: list[tuple[Tensor, float | Tensor]], presence_bn: Tensor | None) -> Tensor:
+    total_bn: Tensor | None = None
+    for feature_bn, weight in factors:
+        share_bn = scaled(at_least_float32(feature_bn), presence_bn)
+        if isinstance(weight, Tensor):  # stays on its device; the slope of a power is not to be infinite
+            share_bn = torch.where(weight < 0, 1 - share_bn, share_bn).clamp_min(WORST).pow(weight.abs())
+        else:
+            share_bn = (1 - share_bn if weight < 0 else share_bn).pow(abs(weight))
+        total_bn = share_bn if total_bn is None else total_bn * share_bn
+    assert total_bn is not None
+    return total_bn
+
+
+def scaled(value_bn: Tensor, presence_bn: Tensor | None = None) -> Tensor:
+    """Brought to [0, 1] over the tokens present (absent ones too lie within); ones where only rounding varies."""
+    there_bn = torch.ones_like(value_bn, dtype=torch.bool) if presence_bn is None else presence_bn > 0.5
+    low_b1 = value_bn.masked_fill(~there_bn, torch.inf).amin(-1, keepdim=True)
+    span_b1 = value_bn.masked_fill(~there_bn, -torch.inf).amax(-1, keepdim=True) - low_b1
+    size_b1 = (value_bn * there_bn).detach().abs().amax(-1, keepdim=True)
+    varies_b1 = (span_b1 > ROUNDING * size_b1) & span_b1.isfinite()
+    share_bn = (value_bn - torch.where(varies_b1, low_b1, 0.0)) / torch.where(varies_b1, span_b1, 1.0)
+    return torch.where(varies_b1, share_bn, 1.0).clamp(0.0, 1.0)
+
+
+def multiplier(score_bn: Tensor, raw_bn: Tensor | None, presence_bn: Tensor | None = None) -> Tensor:
+    """log m (b, n), by which a score multiplies how unlike or how useful a token is.
+
+    Args:
+        score_bn: the score, brought to [0, 1]; the worst token has next to nothing.
+        raw_bn: what is taken as it is instead.
+    """
+    m_bn = scaled(score_bn, presence_bn).clamp_min(WORST) if raw_bn is None else raw_bn.clamp_min(FAINT)
+    return m_bn.log()
+
+
+def plain(features: Mapping[str, Tensor], weights: Mapping[str, float] | Tensor) -> Tensor:
     """The weighted sum of the features as they are (b, n); where that is negative, 0: no token weighs less than none.
 
     Raises:
         EosError: a feature weighed by name is not given.
     """
-    return (
-        torch.stack([weight * at_least_float32(features[name]) for name, weight in _weighted(features, weights)])
-        .sum(0)
-        .clamp_min(0.0)
-    )
+    used: list[tuple[str, float | Tensor]]
+    if isinstance(weights, Tensor):
+        used = [(name, weights[index]) for index, name in enumerate(FEATURES) if name in features]
+    else:
+        used = _weighted(features, weights)
+    return torch.stack([weight * at_least_float32(features[name]) for name, weight in used]).sum(0).clamp_min(0.0)
 
 
 def with_token_features(
@@ -111,9 +155,11 @@ def with_token_features(
     return full
 
 
-def _weighted(features: Mapping[str, Tensor], weights: Mapping[str, float]) -> list[tuple[str, float]]:
+def _weighted(features: Mapping[str, Tensor], weights: Mapping[str, float]) -> list[tuple[str, float | Tensor]]:
     """The features that count, always in the same order."""
-    used = [(name, weights[name]) for name in ALL_FEATURES if weights.get(name, 0.0) != 0]
+    used: list[tuple[str, float | Tensor]] = [
+        (name, weights[name]) for name in ALL_FEATURES if weights.get(name, 0.0) != 0
+    ]
     for name, _ in used:
         if name not in features:
             given = ", ".join(name for name in features if name in ALL_FEATURES)

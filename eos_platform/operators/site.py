@@ -1,7 +1,8 @@
 """One place where tokens are reduced, as data: which stay, where the others go (formulas: ``spec.py``).
 
 Beyond the corners a search moves among, a few axes exist so that published methods are points of the same space:
-``important`` and the structured selectors (which tokens stay), ``to``, ``among``, ``by``, ``mu`` and ``metric`` (who
+``important``, ``quota`` and the structured selectors (which tokens stay), ``mixing``, ``weighing`` and ``similarity``
+(what a score is and what it is weighed against), ``to``, ``among``, ``by``, ``mu`` and ``metric`` (who
 gives to whom, and how it is averaged), ``summary`` (a token made of all that go), ``place`` (inside the vision tower).
 """
 
@@ -10,29 +11,32 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from eos_platform.common import former_names
 from eos_platform.common.errors import unknown
 from eos_platform.common.strict_types import Bool, Int, MaybeInfinite, Real
+from eos_platform.operators.rules import Coverage, Quota, Spec
 from eos_platform.operators.steering import Steering
 
 FEATURES = ("last_text", "mean_text", "vision", "norm", "uniqueness")  # what a search mixes
-DESIGN_FEATURES = ("raters", "corrected", "next_vision", "relevance", "key_norm")  # what some published methods add
+DESIGN_FEATURES = (
+    "raters",
+    "corrected",
+    "next_vision",
+    "relevance",
+    "key_norm",
+    "variation",
+)  # what some published methods add
 ALL_FEATURES = FEATURES + DESIGN_FEATURES
 Unit = Annotated[Real, Field(ge=0.0, le=1.0)]
 SelectorName = Literal[
     "score", "diverse_topk", "grid", "alternate", "farthest", "random", "drop_all",
-    "spaced", "bipartite", "density", "pivots", "dpp",
+    "spaced", "bipartite", "density", "pivots", "dpp", "coverage",
 ]  # fmt: skip
 Regime = Literal["identity", "prune", "merge", "pool", "reweight", "hybrid"]
 SCORED = ("score", "diverse_topk", "bipartite", "pivots", "dpp")  # selectors that read the score
-
-
-class Spec(BaseModel):
-    """Frozen, validated data; misspelt keys are refused; infinity is written as a JSON string."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings", allow_inf_nan=True)
+WEIGHING = ("diverse_topk", "coverage")  # selectors that weigh it against how unlike tokens are
 
 
 class Support(Spec):
@@ -92,12 +96,21 @@ class SiteSpec(Spec):
     keep: Int = Field(ge=0)  # tokens that stay
     selector: SelectorName = "score"
     important: Int = Field(default=0, ge=0)  # so many best scores stay first; the selector adds the rest
-    score: dict[str, Annotated[Real, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]] = {}
+    score: dict[str, Annotated[Real, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]] = Field(default={})
     # learned: each token's cosine with this direction of the model's hidden space, times its length, joins the score
     probe: tuple[Annotated[Real, Field(allow_inf_nan=False)], ...] = Field(default=(), repr=False)
     steering: Steering | None = None  # how the question turns the probe
     spread: Real = Field(default=0.0, ge=0.0, le=100.0)  # of the selector "cover": how much unlikeness counts
-    similarity: Literal["hidden", "keys"] = "hidden"  # what tokens are compared by: themselves, or the tower's keys
+    # what tokens are compared by: themselves, the tower's keys, or themselves less the mean of those present
+    similarity: Literal["hidden", "keys", "centred"] = "hidden"
+    # product: the score is that of the features, each brought to [0, 1] (from above where its weight is below 0), to
+    # the power of their weights
+    mixing: Literal["sum", "product"] = "sum"
+    # of "diverse_topk": s + spread log distance, or m distance^spread, m being the score brought to [0, 1] (product) or
+    # the plain weighted sum of the features, as they are (raw). Of "coverage": see there
+    weighing: Literal["sum", "product", "raw"] = "sum"
+    coverage: Coverage | None = None  # of the selector "coverage"
+    quota: Quota | None = None  # of the selector "score"
     seed: Int = Field(default=0, ge=0, lt=2**32)  # of the selector "random"
     transfer: Transfer = Transfer()
     summary: Bool = False  # one of those kept is the sum of all dropped, each times its a_i, in the last one's place
@@ -129,7 +142,8 @@ class SiteSpec(Spec):
             raise ValueError(
                 f"important {self.important} is more than the {self.keep - self.summary} that stay{beside}"
             )
-        if self.selector == "pivots" and self.similarity == "keys":
+        self._rules_belong()
+        if self.selector == "pivots" and self.similarity != "hidden":
             raise ValueError("selector 'pivots' compares hidden states, as text tokens have no other")
         if self.transfer.support.kind == "overlap":
             whole = self.selector == "grid" and self.keep == self.transfer.support.size
@@ -145,11 +159,39 @@ class SiteSpec(Spec):
             raise ValueError("'score' must weigh at least one feature here (or a probe be given)")
         return self
 
+    def _rules_belong(self) -> None:
+        """Rules that only some selectors take."""
+        if (self.selector == "coverage") != (self.coverage is not None):
+            raise ValueError("'coverage' is given exactly when the selector is 'coverage'")
+        if self.quota is not None and self.selector != "score":
+            raise ValueError(f"a quota orders its groups by the score: selector 'score', not '{self.selector}'")
+        if self.weighing != "sum" and self.selector not in WEIGHING:
+            raise ValueError(f"weighing '{self.weighing}' is of the selectors {' and '.join(WEIGHING)}")
+        if self.mixing == "product" and (self.probe or self.steering):
+            raise ValueError("a probe joins a sum, and no product: mixing 'sum'")
+        if self.mixing == "product" and self.reads_raw:
+            raise ValueError("features are taken as they are here, weighed and added up: mixing 'sum'")
+        if self.coverage is not None and self.coverage.text > 0:
+            if self.place == "tower":
+                raise ValueError("no text is known inside the vision tower, and none can be covered there")
+            if self.similarity != "hidden":
+                raise ValueError("text rows are compared with hidden states: similarity 'hidden'")
+
     @property
     def ranks(self) -> bool:
         """Whether the score is read when tokens are removed."""
         giving = self.transfer.source != "ones" or self.transfer.among < 1
-        return self.selector in SCORED or self.important > 0 or self.rho > 0 or giving
+        return self.weighs_score or self.important > 0 or self.rho > 0 or giving
+
+    @property
+    def weighs_score(self) -> bool:
+        """Whether the selector reads the score; coverage does where there is one."""
+        return self.selector in SCORED or (self.selector == "coverage" and any(self.score.values()))
+
+    @property
+    def reads_raw(self) -> bool:
+        """Whether the selector reads the features as they are."""
+        return self.weighing == "raw" or (self.quota is not None and self.quota.share == "mean")
 
     def is_noop(self, tokens: int) -> bool:
         """Whether this site leaves ``tokens`` incoming tokens exactly as they are."""

@@ -32,6 +32,7 @@ from eos_platform.common.files import MEGABYTE, read_text, shown_path, write_ato
 from eos_platform.common.printable import check_label, printable
 from eos_platform.common.strict_types import Int
 from eos_platform.operators.grid import overlap_layout
+from eos_platform.operators.rules import Coverage, Quota
 from eos_platform.operators.site import (
     ALL_FEATURES,
     FEATURES,
@@ -47,7 +48,9 @@ from eos_platform.operators.steering import Steering
 __all__ = [
     "ALL_FEATURES",
     "FEATURES",
+    "Coverage",
     "OperatorSpec",
+    "Quota",
     "Regime",
     "SelectorName",
     "SiteSpec",
@@ -234,6 +237,9 @@ class OperatorSpec(Spec):
         for site in data["sites"]:
             if math.isinf(site["transfer"]["tau"]):
                 site["transfer"]["tau"] = "Infinity"
+            for name, plain in _LATER.items():
+                if site[name] == plain:
+                    del site[name]
         return strict_json.dumps({**data, "relative": self.relative}, indent=2, ascii_only=False) + "\n"
 
     @property
@@ -307,10 +313,15 @@ def _overlap_fits(site: SiteSpec, at: str, tokens: int, target: Target) -> None:
         raise ValueError(f"{at}: {error}") from None
 
 
+# fields that joined a site after files had been written and digested: left out where they say nothing, so that those
+# files, and operators that earlier versions can read, stay as they are
+_LATER = {name: SiteSpec.model_fields[name].default for name in ("mixing", "weighing", "coverage", "quota")}
 _KEYS = {
     "": OperatorSpec.model_fields,
     "target": Target.model_fields,
     "sites.*": SiteSpec.model_fields,
+    "sites.*.coverage": Coverage.model_fields,
+    "sites.*.quota": Quota.model_fields,
     "sites.*.steering": Steering.model_fields,
     "sites.*.transfer": Transfer.model_fields,
     "sites.*.transfer.support": Support.model_fields,

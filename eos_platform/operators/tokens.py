@@ -62,6 +62,15 @@ def unit(x_bnd: Tensor) -> Tensor:
     return torch.nn.functional.normalize(at_least_float32(x_bnd), dim=-1)
 
 
+def centred(x_bnd: Tensor, presence_bn: Tensor | None = None) -> Tensor:
+    """Each token less the mean of those present."""
+    x_bnd = at_least_float32(x_bnd)
+    if presence_bn is None:
+        return x_bnd - x_bnd.mean(1, keepdim=True)
+    share_bn = presence_bn / presence_bn.sum(-1, keepdim=True).clamp_min(TINY)
+    return x_bnd - torch.einsum("bn,bnd->bd", share_bn.to(x_bnd.dtype), x_bnd)[:, None]
+
+
 def along(x_bnd: Tensor, y_bd: Tensor) -> Tensor:
     """x_i . y of each token (b, n)."""
     if torch.compiler.is_compiling():  # summed while x is made; a product would have it written out before

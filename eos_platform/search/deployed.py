@@ -14,10 +14,12 @@ from eos_platform.search.checkpoint import Progress
 from eos_platform.search.config import SearchConfig
 from eos_platform.search.cost import SearchCost, flops_cost
 from eos_platform.search.discretise import to_operator, whole_counts
-from eos_platform.search.objective import losses
+from eos_platform.search.objective import losses, on_gpu
 from eos_platform.search.parameters import Parameters
+from eos_platform.search.step import no_teacher
 from eos_platform.tasks.base import Subject
-from eos_platform.tasks.batch import EncodedQuestions, answer_states, answered
+from eos_platform.tasks.batch import EncodedQuestions, answer_states, answered, at_once
+from eos_platform.tasks.together import group, in_portions
 
 STEEPNESS = (1.0, 0.0, 0.35, 0.7, 1.4)
 TRIED_BATCHES, TRIED_LEAST, TRIED_MOST = 16, 128, 1024
@@ -48,13 +50,13 @@ class Deployed:
         parameters: Parameters,
         progress: Progress,
         encoded: EncodedQuestions,
-        teacher_qad: Tensor,
         cost: SearchCost | None = None,
     ) -> None:
         """``progress``: where the questions asked here are counted; ``cost``: default: the compute ratio."""
         self.cost = cost or flops_cost(workload)
         self.workload, self.config, self.parameters, self.progress = workload, config, parameters, progress
-        self.encoded, self.teacher_qad = encoded, teacher_qad
+        self.encoded = encoded
+        self.teacher_qad = no_teacher(workload, encoded)  # until somebody has asked it
         self.tried_on = tried_on(config)
 
     @torch.no_grad()
@@ -92,21 +94,38 @@ class Deployed:
         """Answers' loss of the operator with these counts, deployed, on some of the search's questions."""
         config, workload = self.config, self.workload
         operator = to_operator(self.parameters, counts, workload.target, "trial")
-        total, answers, tried = 0.0, 0.0, 0
-        for batch in self.encoded.batches(min(4 * config.batch_size, self.tried_on)):
+
+        def work(index_b: Tensor) -> tuple[float, float]:
+            batch = self.encoded.batch(index_b)
             with reducing(workload.model, operator, batch.layout):
                 state_bad = answer_states(workload.model, batch)
             weight = float(batch.wanted_ba.sum())
             parts = losses(workload.model, state_bad, self.teacher_qad[batch.index_b], batch)
-            total += weight * float(
-                config.task_weight * parts["task_loss"] + config.distill_weight * parts["distill_loss"]
-            )
+            lost = float(config.task_weight * parts["task_loss"] + config.distill_weight * parts["distill_loss"])
+            return weight * lost, weight
+
+        total, answers = 0.0, 0.0
+        for _, (lost, weight) in in_portions(self.tried_portions(), work):
+            total += lost
             answers += weight
-            self.progress.samples += len(batch.index_b)
-            tried += len(batch.index_b)
+        if group().size > 1:
+            both = torch.tensor([total, answers], dtype=torch.float64)
+            total, answers = group().sum_(both.to(sites_device(self.parameters))).tolist()
+        return total / answers
+
+    def tried_portions(self) -> list[Tensor]:
+        """Numbers of the questions that operators are compared on; they count as run."""
+        size = min(4 * self.config.batch_size, self.tried_on)
+        if on_gpu(self.workload.model):
+            size = min(size, at_once(self.workload.model))
+        portions, tried = [], 0
+        for index_b in self.encoded.portions(size):
+            portions.append(index_b)
+            tried += len(index_b)
             if tried >= self.tried_on:
                 break
-        return total / answers
+        self.progress.samples += tried
+        return portions
 
     def operator(self) -> OperatorSpec:
         """What would be deployed now."""
@@ -125,9 +144,23 @@ class Deployed:
         """Accuracy of the relaxed form at the end of annealing, only to be held against the deployed one."""
         config, model = self.config, self.workload.model
         sites = self.parameters.sites(self.counts(config.budget))
-        few, soft, answers = self.candidates(config.budget), config.temperature_end, []
+        few, soft, right = self.candidates(config.budget), config.temperature_end, 0.0
         tokens = self.workload.target.tokens
-        for batch in self.workload.encoded("validation", config.eval_questions).batches(config.batch_size):
+        encoded = self.workload.encoded("validation", config.eval_questions)
+
+        def work(index_b: Tensor) -> float:
+            batch = encoded.batch(index_b)
             with relaxed(model, sites, batch.layout, temperature=soft, hard=False, candidates=few, tokens=tokens):
-                answers.append(answered(model, batch))
-        return float(torch.cat(answers).float().mean())
+                return float(answered(model, batch).sum())
+
+        size = min(config.batch_size, at_once(model)) if on_gpu(model) else config.batch_size
+        for _, found in in_portions(list(encoded.portions(size)), work):
+            right += found
+        if group().size > 1:
+            right = float(group().sum_(torch.tensor(right, dtype=torch.float64, device=sites_device(self.parameters))))
+        return right / len(encoded)
+
+
+def sites_device(parameters: Parameters) -> torch.device:
+    """Where the parameters of a search are."""
+    return parameters.keep.device

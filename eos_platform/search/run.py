@@ -15,29 +15,34 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from eos_platform.common.errors import EosError
 from eos_platform.costs.flops import compute_ratio
 from eos_platform.costs.registry import COMPUTE
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.search.checkpoint import Progress, kept_fit, load_state, save_state
 from eos_platform.search.config import SearchConfig
-from eos_platform.search.cost import SearchCost, Spent, search_cost
+from eos_platform.search.cost import SearchCost, search_cost
 from eos_platform.search.deployed import COMPARED, Deployed
 from eos_platform.search.discretise import feature_mask
 from eos_platform.search.objective import excess, teacher_states
 from eos_platform.search.parameters import Parameters
+from eos_platform.search.result import SearchDiverged, SearchResult
+from eos_platform.search.scale.fitting import Clock, Estimate, prepare
+from eos_platform.search.scale.interrupts import Interrupts
+from eos_platform.search.scale.resources import Resources
 from eos_platform.search.schedule import Schedule
 from eos_platform.search.start import check, load_parameters, start_at_budget
 from eos_platform.search.step import SOFT_COST, Stepper
 from eos_platform.tasks.base import Subject
 from eos_platform.tasks.evaluate import Evaluation, evaluate
+from eos_platform.tasks.together import Tell, group
+
+__all__ = ["Measure", "Report", "SearchDiverged", "SearchResult", "estimate", "search"]
 
 Report = Callable[[int, dict[str, float]], None]
 Measure = Callable[[OperatorSpec, Evaluation], Mapping[str, float]]
@@ -45,33 +50,6 @@ REPORTS = 50  # step reports of a whole search, about
 SAVES = 10  # checkpoints of a whole search, about
 RESTARTS = 3  # from the last good state, each at half the learning rate
 CANDIDATE_INTERVAL = 20  # steps between two looks at how many tokens have to compete
-
-
-@dataclass(frozen=True)
-class SearchResult:
-    """What a search found. Accuracies are on validation questions; only ``relaxed_accuracy`` is not deployed."""
-
-    operator: OperatorSpec
-    accuracy: float
-    relaxed_accuracy: float
-    compute_ratio: float
-    mean_tokens: float
-    samples: int  # questions seen, with repetition
-    seconds: float
-    history: list[dict[str, float]] = field(default_factory=list, repr=False)
-    cost: Spent | None = None  # that the budget is about
-    parameters: dict[str, Tensor] = field(default_factory=dict, repr=False, compare=False)  # to start another from
-
-    def paid(self) -> str:
-        """The compute ratio in words, and before it the cost that the budget is about where that is another."""
-        ratio = f"compute ratio {self.compute_ratio:.3f}"
-        if self.cost is None:
-            return ratio
-        return str(self.cost) if self.cost.name == COMPUTE else f"{self.cost}, {ratio}"
-
-
-class SearchDiverged(EosError):
-    """The loss is no longer a number."""
 
 
 def search(
@@ -83,6 +61,8 @@ def search(
     start: Mapping[str, Tensor] | None = None,
     measure: Measure | None = None,
     cost: SearchCost | None = None,
+    resources: Resources | None = None,
+    tell: Tell | None = None,
 ) -> SearchResult:
     """Search an operator for ``workload`` under ``config``.
 
@@ -92,12 +72,30 @@ def search(
         cost: that the budget is about, from an earlier ``check`` of the same workload; default: found here.
         start: ``parameters`` of a search of the same sites and model, at another budget say; default: from scratch.
         measure: what else to report of an operator deployed on the way, by name; default: accuracy and compute alone.
+        resources: what it may take of the machine; default: all there is, in one process.
+        tell: is told in lines what it will take, how it is made to fit, and when memory runs out on the way.
 
     Raises:
-        EosError: a site beyond the last layer, a budget nothing reaches, a checkpoint of another search.
+        EosError: a site beyond the last layer, a budget nothing reaches, a checkpoint of another search, too little
+            memory for a single question.
         SearchDiverged: the loss became NaN or infinite.
     """
-    return _Search(workload, config, report, checkpoint, start or {}, measure, cost).run()
+    resources = resources or Resources()
+    resources.limit(workload.model)
+    return _Search(workload, config, report, checkpoint, start or {}, measure, cost, resources, tell).run()
+
+
+def estimate(
+    workload: Subject, config: SearchConfig, resources: Resources | None = None, checkpoint: Path | None = None
+) -> Estimate | None:
+    """What ``search`` would take, and how it would be made to fit; None: the search in ``checkpoint`` has ended.
+
+    Raises:
+        EosError: as ``search``.
+    """
+    resources = resources or Resources()
+    resources.limit(workload.model)
+    return _Search(workload, config, None, checkpoint, {}, None, None, resources, lambda line: None).estimate
 
 
 class _Search:
@@ -108,15 +106,22 @@ class _Search:
         report: Report | None,
         folder: Path | None,
         start: Mapping[str, Tensor],
-        measure: Measure | None = None,
-        cost: SearchCost | None = None,
+        measure: Measure | None,
+        cost: SearchCost | None,
+        resources: Resources,
+        tell: Tell | None,
     ) -> None:
-        self.measure = measure
+        self.measure, self.group = measure, group()
         self.workload, self.config, self.report, self.folder = workload, config, report, folder
         self.subject = f"{workload.name} on {workload.task}"
         # an interrupted search goes on with the fit it began with: measuring again would give another
         fitted = kept_fit(folder) if folder is not None else None
-        self.cost = check(workload, config, search_cost(workload, config, fitted) if fitted else cost)
+        cost = search_cost(workload, config, fitted) if fitted else cost
+        if self.group.size > 1:  # a cost that is measured is so once
+            cost = cost or (search_cost(workload, config) if self.group.first else None)
+            fitted = self.group.of_first(cost.fitted if cost else None)
+            cost = cost or search_cost(workload, config, fitted)
+        self.cost = check(workload, config, cost)
         torch.manual_seed(config.seed)
         self.parameters = Parameters(config, workload.target, workload.shape.hidden, workload.features)
         self.parameters.to(workload.model.device)
@@ -125,29 +130,39 @@ class _Search:
         self.encoded = workload.encoded("search", config.search_questions)
         if len(self.parameters.mean_question):
             self.parameters.mean_question.copy_(self.encoded.mean_question())
-        teacher_qad = teacher_states(workload.model, self.encoded)
-        self.stepper = Stepper(workload, config, self.parameters, self.encoded, teacher_qad, self.cost)
+        self.stepper = Stepper(workload, config, self.parameters, self.encoded, self.cost, tell)
         self.progress = Progress(multiplier=config.budget_weight)
         self.best: dict[str, Tensor] = {}  # of the straight-through steps compared, the parameters that deploy best
         if folder is not None:
             saved = load_state(folder, config, self.subject, self.parameters, self.stepper.optimiser)
             if saved is not None:
                 self.progress, self.best = saved
-        self.deployed = Deployed(workload, config, self.parameters, self.progress, self.encoded, teacher_qad, self.cost)
+        self.deployed = Deployed(workload, config, self.parameters, self.progress, self.encoded, self.cost)
         self.schedule = Schedule(config, self.cost.whole)
+        self.estimate: Estimate | None = None
+        if self.progress.step < config.steps:
+            self.estimate = prepare(self.stepper, self.deployed, self.schedule, resources, tell)
+        self.clock = Clock(config.steps, tell) if tell is not None else None
         self.soft_steps = self.schedule.soft_steps
         self.good = [value.detach().clone() for value in self.state()]
 
     def run(self) -> SearchResult:
         config, progress, workload = self.config, self.progress, self.workload
+        self.stepper.teacher_qad = self.deployed.teacher_qad = teacher_states(workload.model, self.encoded)
         started = time.monotonic() - progress.seconds
-        while progress.step < config.steps:
-            self.step()
-            progress.seconds = time.monotonic() - started
-            self.log()
-            if self.is_interval(SAVES):
-                self.good = [value.detach().clone() for value in self.state()]
-                self.save()
+        with Interrupts(self.folder is not None or self.group.size > 1) as interrupts:
+            while progress.step < config.steps:
+                self.step()
+                progress.seconds = time.monotonic() - started
+                if self.clock is not None:
+                    self.clock.tick(time.monotonic(), progress.step)
+                self.log()
+                if self.is_interval(SAVES):
+                    self.good = [value.detach().clone() for value in self.state()]
+                    self.save()
+                if interrupts.asked(self.group):
+                    self.save()
+                    raise KeyboardInterrupt
         self.restore_best()
         operator = self.deployed.operator()
         self.save()
@@ -166,6 +181,7 @@ class _Search:
             history=progress.history,
             cost=spent,
             parameters={name: value.detach().clone() for name, value in self.parameters.named_parameters()},
+            estimate=self.estimate,
         )
 
     def step(self) -> None:
@@ -242,7 +258,7 @@ class _Search:
 
     def save(self) -> None:
         """Write the state, where it is kept."""
-        if self.folder is not None:
+        if self.folder is not None and self.group.first:
             save_state(
                 self.folder,
                 self.config,

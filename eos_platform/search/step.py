@@ -1,6 +1,9 @@
 """One optimiser step of a search. On a GPU it is captured as a CUDA graph and replayed: launching its thousands of
 small kernels one by one would take far longer than running them. Where making a batch waits for the device, as a
-model's own body does, steps run as they are.
+model's own body does, or where the kernels are large, steps run as they are.
+
+A batch may go through the model in parts, and parts of it in several processes: gradients add up to the whole batch's.
+A step that runs out of memory is done again with half as many questions at once; nothing has changed by then.
 
 Legend: b batch, s sequence, q questions, a answer tokens, d width.
 """
@@ -12,14 +15,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from eos_platform.common.errors import EosError
 from eos_platform.costs.registry import COMPUTE
+from eos_platform.models.relaxation.checkpointing import checkpointed
 from eos_platform.models.relaxation.relaxed import relaxed
 from eos_platform.search.config import SearchConfig
 from eos_platform.search.cost import SearchCost, flops_cost
-from eos_platform.search.objective import losses, total_loss
+from eos_platform.search.objective import answer_loss, losses, total_loss
 from eos_platform.search.parameters import Parameters
 from eos_platform.tasks.base import Subject
 from eos_platform.tasks.batch import EncodedQuestions, answer_states
+from eos_platform.tasks.together import Tell, free_memory, group, tried
 
 CLIP = 5.0  # of the gradient's length
 CURVES = ("loss", "task_loss", "distill_loss", "align_loss", "soft_compute_ratio")
@@ -35,12 +41,18 @@ class Stepper:
         config: SearchConfig,
         parameters: Parameters,
         encoded: EncodedQuestions,
-        teacher_qad: Tensor,
         cost: SearchCost | None = None,
+        tell: Tell | None = None,
     ) -> None:
-        """``cost``: that the budget is about; default: the compute ratio."""
-        self.workload, self.config, self.parameters = workload, config, parameters
-        self.encoded, self.teacher_qad = encoded, teacher_qad
+        """A stepper of a search.
+
+        Args:
+            cost: that the budget is about; default: the compute ratio.
+            tell: is told, in a line, when memory runs out.
+        """
+        self.workload, self.config, self.parameters, self.tell = workload, config, parameters, tell
+        self.encoded = encoded
+        self.teacher_qad = no_teacher(workload, encoded)  # until somebody has asked it
         self.compute = flops_cost(workload)
         self.cost = cost or self.compute
         other = self.cost.cost.name != COMPUTE
@@ -54,9 +66,12 @@ class Stepper:
         self.temperature = torch.ones((), device=device)
         self.multiplier = torch.zeros((), device=device)
         self.fixed_counts: Tensor | None = None
-        self.measured: Tensor | None = None
+        self.measured = torch.zeros(len(self.curves), device=device)
+        self.group = group()
+        self.at_once = len(self.group.mine(self.index_b))  # questions that go through the model together
+        self.checkpointing = False
         self._graph: Any = None
-        self._captured: tuple[bool, int] | None = None
+        self._captured: tuple[bool, int, int, bool] | None = None
 
     def run(
         self, index_b: Tensor, *, budget: float, temperature: float, multiplier: float, rate: float, candidates: int
@@ -66,46 +81,102 @@ class Stepper:
         self.budget.fill_(budget)
         self.temperature.fill_(temperature)
         self.multiplier.fill_(multiplier)
-        for group in self.optimiser.param_groups:
-            if isinstance(group["lr"], Tensor):
-                group["lr"].fill_(rate)
+        for some in self.optimiser.param_groups:
+            if isinstance(some["lr"], Tensor):
+                some["lr"].fill_(rate)
             else:
-                group["lr"] = rate
+                some["lr"] = rate
         hard = self.parameters.fixed is not None
         if hard and self.fixed_counts is None:
             self.fixed_counts = self.parameters.whole()
+        while not self._fits(hard, candidates):
+            self._shrink()
+        return dict(zip(self.curves, self.measured.tolist(), strict=True))
+
+    def _fits(self, hard: bool, candidates: int) -> bool:
+        """Do the step; False: memory ran out, here or in another process, and nothing has changed."""
+        done = tried(lambda: self._work(hard, candidates)) is not None
+        if self.group.size > 1:
+            done = self._add_up(done)
+            if done:
+                self._update()
+        return done
+
+    def _work(self, hard: bool, candidates: int) -> None:
+        """This process' part; alone, that is all of the step."""
         if not self.captures:
             self._body(hard, candidates)
-        else:
-            if self._captured != (hard, candidates):
-                self._capture(hard, candidates)
-            self._graph.replay()
-        assert self.measured is not None
-        return dict(zip(self.curves, self.measured.tolist(), strict=True))
+            return
+        key = hard, candidates, self.at_once, self.checkpointing
+        if self._captured != key:
+            self._capture(hard, candidates)
+            self._captured = key
+        self._graph.replay()
+
+    def _shrink(self) -> None:
+        """Half as many questions at once; of a single one, only what each layer is handed is kept.
+
+        Raises:
+            EosError: that is so already.
+        """
+        self._graph = self._captured = None
+        free_memory()
+        had = self.at_once
+        if had == 1 and self.checkpointing:
+            raise EosError(
+                "out of memory with one question at a time and activation checkpointing; a smaller model, fewer search"
+                " questions or weights of fewer bits (--dtype) may fit"
+            )
+        if had == 1:
+            self.checkpointing = True
+        self.at_once = (had + 1) // 2
+        if self.tell is not None:
+            now = "activation checkpointing" if had == 1 else f"{self.at_once}"
+            many = f"{had} questions" if had > 1 else "one question"
+            self.tell(f"out of memory with {many} at once; the step is done again with {now}")
 
     def _capture(self, hard: bool, candidates: int) -> None:
         """Record the step; what the trial runs change is put back."""
-        self._graph = None  # its memory goes first
+        self._graph = self._captured = None  # its memory goes first
         state = [value for moments in self.optimiser.state.values() for value in moments.values()]
         changed = [*self.parameters.parameters(), *state]
         held = [value.detach().clone() for value in changed]
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(2):
+        try:
+            side = torch.cuda.Stream()
+            side.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(side):
+                for _ in range(2):
+                    self._body(hard, candidates)
+            torch.cuda.current_stream().wait_stream(side)
+            graph = torch.cuda.CUDAGraph()
+            # other processes are watched from a thread of this one, which may ask the device meanwhile
+            mode = "global" if self.group.size == 1 else "thread_local"
+            with torch.cuda.graph(graph, capture_error_mode=mode):
                 self._body(hard, candidates)
-        torch.cuda.current_stream().wait_stream(side)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            self._body(hard, candidates)
-        with torch.no_grad():
-            for value, old in zip(changed, held, strict=True):
-                value.copy_(old)
-        self._graph, self._captured = graph, (hard, candidates)
+        finally:
+            with torch.no_grad():
+                for value, old in zip(changed, held, strict=True):
+                    value.copy_(old)
+        self._graph = graph
 
     def _body(self, hard: bool, candidates: int) -> None:
+        self.gradient(hard, candidates)
+        if self.group.size == 1:
+            self._update()
+
+    def gradient(self, hard: bool, candidates: int) -> None:
+        """Gradients and curves of this process' part of the batch; over all processes they add up to the batch's."""
+        total = self.encoded.answer_tokens(self.index_b)
+        self.optimiser.zero_grad(set_to_none=False)
+        self.measured.zero_()
+        with checkpointed(self.workload.model, self.checkpointing):
+            for number, index_b in enumerate(self.group.mine(self.index_b).split(self.at_once)):
+                self._part(index_b, total, hard, candidates, leads=self.group.first and number == 0)
+
+    def _part(self, index_b: Tensor, total: Tensor, hard: bool, candidates: int, leads: bool) -> None:
+        """Add what some questions bring. ``leads``: the part that what is asked once of a batch goes with."""
         config, parameters, workload = self.config, self.parameters, self.workload
-        batch = self.encoded.batch(self.index_b)
+        batch = self.encoded.batch(index_b)
         counts = self.fixed_counts
         if counts is None:
             counts = self.cost.counts(parameters, self.budget)
@@ -116,18 +187,35 @@ class Stepper:
             workload.model, sites, batch.layout, temperature=soft, hard=hard, candidates=candidates, tokens=tokens
         ):
             state_bad = answer_states(workload.model, batch, mask)
-        parts = losses(workload.model, state_bad, self.teacher_qad[self.index_b], batch)
-        spent = self.cost.relaxed(sites) if sites else torch.full_like(self.multiplier, self.cost.whole)
-        loss = total_loss(parts, spent, self.multiplier, config)
-        self.optimiser.zero_grad(set_to_none=False)
+        parts = losses(workload.model, state_bad, self.teacher_qad[index_b.to(self.teacher_qad.device)], batch, total)
+        if leads:
+            spent = self.cost.relaxed(sites) if sites else torch.full_like(self.multiplier, self.cost.whole)
+            loss = total_loss(parts, spent, self.multiplier, config)
+            once = [spent]
+            if SOFT_COST in self.curves:
+                once.insert(0, self.compute.relaxed(sites) if sites else torch.ones_like(self.multiplier))
+        else:
+            loss = answer_loss(parts, config)
+            once = [torch.zeros_like(loss)] * (len(self.curves) - len(parts) - 1)
         if sites:  # a budget of everything may leave none that act
             loss.backward()
+        self.measured += torch.stack([loss, *parts.values(), *once]).detach()
+
+    def _update(self) -> None:
         self._clip()
         self.optimiser.step()
-        curves = [loss, *parts.values(), spent]
-        if SOFT_COST in self.curves:
-            curves.insert(-1, self.compute.relaxed(sites) if sites else torch.ones_like(self.multiplier))
-        self.measured = torch.stack(curves).detach()
+
+    def _add_up(self, fits: bool) -> bool:
+        """Sum gradients and curves over the processes; whether all of them had the memory."""
+        values = [value.grad for value in self.parameters.parameters() if value.grad is not None]
+        values.append(self.measured)
+        lacking = torch.full((1,), 0.0 if fits else 1.0, device=self.measured.device)
+        flat = self.group.sum_(torch.cat([*(value.flatten() for value in values), lacking]))
+        if float(flat[-1]):
+            return False
+        for value, summed in zip(values, flat[:-1].split([value.numel() for value in values]), strict=True):
+            value.copy_(summed.view_as(value))
+        return True
 
     @torch.no_grad()
     def _clip(self) -> None:
@@ -137,6 +225,12 @@ class Stepper:
         scale = (CLIP / (length + 1e-6)).clamp_max(1.0)
         for gradient in gradients:
             gradient.copy_(torch.where(length.isfinite(), gradient * scale, 0.0))
+
+
+def no_teacher(workload: Subject, encoded: EncodedQuestions) -> Tensor:
+    """Zeros in place of the unreduced model's answer states (q, a, d), for steps that are only rehearsed."""
+    zero = torch.zeros((), dtype=workload.model.dtype, device=workload.model.device)
+    return zero.expand(len(encoded), encoded.answer_places, workload.shape.hidden)
 
 
 def new_optimiser(parameters: Parameters, config: SearchConfig) -> torch.optim.Adam:

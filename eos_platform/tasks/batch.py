@@ -20,10 +20,14 @@ from torch import Tensor
 
 from eos_platform.models.adapters.adapter import adapter_of
 from eos_platform.models.adapters.prefill import Mask, Prefill
+from eos_platform.models.loading.devices import moved
 from eos_platform.models.runtime.attach import reducing
 from eos_platform.models.runtime.layout import Layout
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.protocols import Example
+from eos_platform.tasks.together import group, in_portions
+
+LARGE = 2048  # width of a token from which a few prompts keep a GPU busy
 
 
 @dataclass
@@ -81,8 +85,16 @@ class EncodedQuestions(ABC):
         """The questions of these numbers, which must be alike in their pictures' sizes."""
 
     @abstractmethod
+    def portions(self, size: int) -> Iterator[Tensor]:
+        """Numbers of all questions, each once; in order, as far as they are alike in their pictures' sizes."""
+
     def batches(self, size: int) -> Iterator[Batch]:
-        """All questions, each once; in order, as far as they are alike in their pictures' sizes."""
+        """The same as batches."""
+        return map(self.batch, self.portions(size))
+
+    @abstractmethod
+    def answer_tokens(self, index_b: Tensor) -> Tensor:
+        """How many tokens the answers to these questions have together (0-dim float, on the model's device)."""
 
     @abstractmethod
     def mean_question(self) -> Tensor:
@@ -121,31 +133,39 @@ class EncodedQuestions(ABC):
         """Numbers of ``size`` questions for one batch."""
         return rng.choice(len(self), size, replace=False)
 
+    def heaviest(self, size: int) -> Tensor:
+        """Numbers of ``size`` questions about pictures of the most visual tokens; some of them again if need be."""
+        return torch.arange(size) % len(self)
+
+    @property
+    @abstractmethod
+    def answer_places(self) -> int:
+        """Places for the tokens of an answer, as many as the longest has."""
+
+    @property
+    def mean_share(self) -> float:
+        """Tokens of a question, over those of the heaviest."""
+        return 1.0
+
+    @property
+    def feature_bytes(self) -> int:
+        """What is kept of the pictures."""
+        return 0
+
     def encoded_with(self, operator: OperatorSpec) -> EncodedQuestions:
         """These questions with the pictures as the operator has them leave the vision tower, ready for its sites."""
         return self
 
 
-def in_order(parts: list[Tensor], batches: list[Tensor]) -> Tensor:
-    """Rows of several batches, by the numbers of their questions.
-
-    Args:
-        parts: (b, ...) each.
-        batches: the questions' numbers (b,) of each.
-    """
-    rows = torch.cat(parts)
-    ordered = torch.empty_like(rows)
-    ordered[torch.cat(batches)] = rows
-    return ordered
-
-
 def answer_states(model: Any, batch: Batch, mask: Mask = None) -> Tensor:
     """Hidden states that predict the answer tokens (b, a, d), from one pass of the language model.
 
-    Runs with whatever operator is on the model (``reducing`` or ``relaxed`` with ``batch.layout``).
+    Runs with whatever operator is on the model (``reducing`` or ``relaxed`` with ``batch.layout``). Of a model that is
+    spread over devices they are brought to the questions'.
     """
     hidden_bsd = adapter_of(model).forward(batch.prefill, mask)
-    return hidden_bsd.gather(1, batch.place_ba[..., None].expand(-1, -1, hidden_bsd.shape[-1]))
+    place_ba, home = moved(batch.place_ba, hidden_bsd.device), batch.place_ba.device
+    return moved(hidden_bsd.gather(1, place_ba[..., None].expand(-1, -1, hidden_bsd.shape[-1])), home)
 
 
 def exact(logits_bav: Tensor, batch: Batch) -> Tensor:
@@ -169,10 +189,16 @@ def ask(encoded: EncodedQuestions, operator: OperatorSpec | None = None, size: i
     """
     if operator is not None:
         encoded = encoded.encoded_with(operator)
-    size = size or (256 if encoded.model.device.type == "cuda" else 32)
-    parts, numbers = [], []
-    for batch in encoded.batches(size):
-        parts.append(encoded.scores(batch, operator))
-        numbers.append(batch.index_b)
-    scores: np.ndarray = in_order(parts, numbers).cpu().numpy().astype(float)
+    scores_q = torch.zeros(len(encoded), dtype=torch.float64, device=encoded.model.device)
+    portions = list(encoded.portions(size or at_once(encoded.model)))
+    for index_b, worth_b in in_portions(portions, lambda index_b: encoded.scores(encoded.batch(index_b), operator)):
+        scores_q[index_b.to(scores_q.device)] = worth_b.to(scores_q)
+    scores: np.ndarray = group().sum_(scores_q).cpu().numpy()
     return scores
+
+
+def at_once(model: Any) -> int:
+    """Questions that a model is asked at once where nobody says how many: enough of them to keep the device busy."""
+    if model.device.type != "cuda":
+        return 32
+    return 256 if adapter_of(model).width < LARGE else 32

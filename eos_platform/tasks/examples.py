@@ -23,7 +23,7 @@ from eos_platform.common.errors import EosError, unknown
 from eos_platform.costs.flops import DecoderShape, shape_of
 from eos_platform.costs.profiled_flops import flops_of
 from eos_platform.models.adapters.adapter import Adapter, adapter_of
-from eos_platform.models.adapters.prefill import joined_outputs
+from eos_platform.models.adapters.prefill import bytes_of, joined_outputs, placed
 from eos_platform.models.adapters.target import target_of
 from eos_platform.models.attention.text_queries import question
 from eos_platform.models.loading.unwrap import unwrapped
@@ -36,6 +36,7 @@ from eos_platform.tasks.batch import Batch, EncodedQuestions
 from eos_platform.tasks.data.progress import counted
 from eos_platform.tasks.prompts import Prompt, made_by
 from eos_platform.tasks.scenes import SPLITS, Split
+from eos_platform.tasks.together import stays_on
 
 Units = tuple[tuple[tuple[int, int], int], ...]
 PIXELS = ("pixel_values", "pixel_attention_mask")  # of no use once seen
@@ -68,14 +69,14 @@ class EncodedExamples(EncodedQuestions):
         self.adapter: Adapter = adapter_of(model)
         self.prompts: list[Prompt] = []
         self.seen: dict[int, Any] = {}
+        self._kept = 0  # bytes
         self.units: list[Units] = []
         for prompt in prompts:
-            inputs = {name: value.to(self.device) for name, value in prompt.inputs.items()}
             if prompt.picture not in self.seen:
-                self.seen[prompt.picture] = joined_outputs([self.adapter.images(inputs)])
+                self._see(prompt.picture, {name: value.to(self.device) for name, value in prompt.inputs.items()})
             rest = self._asked(prompt.inputs)
             self.prompts.append(replace(prompt, inputs=rest))
-            inputs = {name: inputs[name] for name in rest}
+            inputs = {name: value.to(self.device) for name, value in rest.items()}
             layout = self.adapter.layout(self._with_pictures(inputs, [prompt]))
             self.units.append(layout.units)
         if not self.prompts:
@@ -141,13 +142,19 @@ class EncodedExamples(EncodedQuestions):
         worth = [self.judge(text, self.example(number)) for text, number in zip(texts, numbers, strict=True)]
         return torch.tensor(worth, dtype=torch.float64, device=self.device)
 
+    def _see(self, picture: int, inputs: dict[str, Tensor]) -> None:
+        """Keep what the tower makes of a picture: on the device while that is little, then in the host's memory."""
+        seen = joined_outputs([self.adapter.images(inputs)])
+        self._kept += bytes_of(seen)
+        self.seen[picture] = seen if stays_on(self.device, self._kept) else placed(seen, torch.device("cpu"))
+
     def _asked(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Those inputs that the model is still to be given: no pictures, and nothing that only its loss is made of."""
         return {name: value for name, value in inputs.items() if name in self.adapter.inputs and name not in PIXELS}
 
     def _with_pictures(self, inputs: dict[str, Any], prompts: Sequence[Prompt]) -> dict[str, Any]:
         """Inputs with what was made of the pictures instead of these."""
-        seen = joined_outputs([self.seen[prompt.picture] for prompt in prompts])
+        seen = joined_outputs([placed(self.seen[prompt.picture], self.device) for prompt in prompts])
         return {**inputs, "mm_encoder_outputs": {"image": seen}}
 
     def batch(self, index_b: Tensor, answers: Sequence[tuple[int, ...]] | None = None) -> Batch:
@@ -203,11 +210,36 @@ class EncodedExamples(EncodedQuestions):
         value = 1 if name == "attention_mask" else self.adapter.family.answers_typed.get(name, 0)
         return torch.full((len(prompt.answer),), value, dtype=like.dtype)
 
-    def batches(self, size: int) -> Iterator[Batch]:
-        """All questions, those of pictures of one size together."""
+    def portions(self, size: int) -> Iterator[Tensor]:
+        """Numbers of all questions, those of pictures of one size together."""
         for members in self.groups.values():
             for start in range(0, len(members), size):
-                yield self.batch(torch.tensor(members[start : start + size]))
+                yield torch.tensor(members[start : start + size])
+
+    def heaviest(self, size: int) -> Tensor:
+        """Numbers of ``size`` questions about pictures of the most visual tokens, the longest first."""
+        members = sorted(self.groups[max(self.groups, key=_tokens)], key=lambda number: -self.lengths[number])
+        return torch.tensor([members[place % len(members)] for place in range(size)])
+
+    @property
+    def mean_share(self) -> float:
+        """Tokens of a question, over those of the heaviest."""
+        return sum(self.lengths) / len(self.lengths) / max(self.lengths)
+
+    @property
+    def answer_places(self) -> int:
+        """Places for the tokens of an answer."""
+        return self.longest
+
+    @property
+    def feature_bytes(self) -> int:
+        """What the tower made of the pictures."""
+        return sum(bytes_of(one) for one in self.seen.values())
+
+    def answer_tokens(self, index_b: Tensor) -> Tensor:
+        """How many tokens the answers to these questions have together (0-dim float)."""
+        tokens = sum(len(self.prompts[number].answer) for number in index_b.tolist())
+        return torch.tensor(float(tokens), device=self.device)
 
     def draw(self, rng: np.random.Generator, size: int) -> np.ndarray:
         """Numbers of ``size`` questions about pictures of one size, which is drawn first; again where it has fewer."""

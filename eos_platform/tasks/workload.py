@@ -19,9 +19,9 @@ from eos_platform.models.adapters import FAMILIES, family_of, family_of_type
 from eos_platform.models.adapters.adapter import adapter_of
 from eos_platform.models.adapters.target import target_of
 from eos_platform.models.bundled import MODELS, folder
-from eos_platform.models.loading.devices import find_device
 from eos_platform.models.loading.one_at_a_time import one_at_a_time
 from eos_platform.models.loading.opening import opening, place_of
+from eos_platform.models.loading.placement import place_weights
 from eos_platform.models.loading.pretrained import load, load_model
 from eos_platform.models.loading.processors import load_processor
 from eos_platform.models.loading.unwrap import unwrapped
@@ -92,6 +92,7 @@ def load_workload(
     processor: Any = None,
     trust_remote_code: bool = False,
     allow_missing: bool = False,
+    dtype: str = "auto",
 ) -> Subject:
     """Load a model for a task.
 
@@ -101,10 +102,13 @@ def load_workload(
         task: its name, such as ``scenes``; a mapping of its name and options, such as
             ``{"name": "files", "data": "questions.jsonl"}``; or a task itself. Default: the one a bundled model was
             trained on, else ``scenes``.
-        device: where to run; default: the GPU if there is one. On a GPU the model runs in bfloat16.
+        device: where to run; default: the GPU if there is one, and where a model does not fit one, spread by layers
+            over all there are, as with ``auto``.
         processor: of a model that is given itself; default: what lies in the folder it was loaded from.
         trust_remote_code: run Python that lies in the model's folder, where its ``auto_map`` says so.
         allow_missing: weights that the folder lacks are drawn at random, and those it has too many left out.
+        dtype: of the weights: ``auto`` (bfloat16 on a GPU, float32 on the CPU), ``float32``, ``bfloat16``, ``float16``,
+            ``8bit`` or ``4bit`` (bitsandbytes).
 
     Raises:
         EosError: unknown model or task, data of a task that cannot be used, a device that is not there, or a model that
@@ -121,26 +125,26 @@ def load_workload(
     if isinstance(model, nn.Module):
         if device is not None:
             raise EosError("device: a model that is given itself stays where it is; model.to(device) moves it")
+        if dtype != "auto":
+            raise EosError("dtype: a model that is given itself stays as it is; model.to(dtype) changes it")
         return _of_model(unwrapped(model), processor, chosen, trust_remote_code)
     if processor is not None:
         raise EosError("processor: goes with a model that is given itself; one that is loaded has its own")
     name = str(model)
-    place_of(name)
-    place = find_device(device)
+    placement = place_weights(place_of(name), device, dtype)
     opened = open_task(chosen)
-    dtype = torch.float32 if place.type == "cpu" else torch.bfloat16
     with opening(name) as path:
         config = load(AutoConfig, path, trust_remote_code=trust_remote_code)
         _check_family(config.model_type, name)
         loaded: Any = load_model(
             AutoModelForImageTextToText,
             path,
-            dtype=dtype,
+            **placement.options,
             trust_remote_code=trust_remote_code,
             allow_missing=allow_missing,
         )
         processor = load_processor(path, trust_remote_code=trust_remote_code)
-        return _subject(loaded.to(place), processor, chosen, opened, name)
+        return _subject(placement.placed(loaded), processor, chosen, opened, name)
 
 
 def _of_model(model: Any, processor: Any, chosen: Choice | Task, trust_remote_code: bool) -> Subject:

@@ -106,6 +106,17 @@ def designs_table(designs: Mapping[str, Design]) -> Table:
     return table
 
 
+def ranks_table(
+    mean_rank: Mapping[str, float], wins: Mapping[str, int], blocks: Mapping[Any, Mapping[str, float | None]]
+) -> Table:
+    """Methods by mean rank, with what they score on average."""
+    table = plain_table(left=("method",), right=("mean rank", "best in", "mean score"))
+    for name, rank in mean_rank.items():
+        scores = [score for block in blocks.values() if (score := block.get(name)) is not None]
+        table.add_row(name, f"{rank:.2f}", str(wins[name]), f"{sum(scores) / len(scores):.1%}")
+    return table
+
+
 def skills_table(per_skill: Mapping[str, float], unreduced: Mapping[str, float] | None = None) -> Table:
     """Accuracy by kind of question; ``unreduced``: that of the unreduced model, beside it."""
     table = plain_table(left=("skill",), right=("accuracy", *(() if unreduced is None else ("unreduced",))))

@@ -4,12 +4,12 @@ import torch
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from eos_platform.operators.spec import SiteSpec, Steering, Support, Transfer
+from eos_platform.operators.spec import Coverage, Quota, SiteSpec, Steering, Support, Transfer
 from eos_platform.operators.tokens import Tokens
 
 DEPLOYED = (
     *("score", "diverse_topk", "grid", "alternate", "farthest", "random"),
-    *("spaced", "bipartite", "density", "pivots", "dpp"),
+    *("spaced", "bipartite", "density", "pivots", "dpp", "coverage"),
 )
 GRIDS = ((1, 1), (1, 2), (2, 3), (3, 3), (4, 6), (5, 5))
 INF = float("inf")
@@ -37,7 +37,8 @@ def given_of(seed, b, n, d, dtype=torch.float64, texts=3):
     keys = torch.randn(b, n, 5, generator=g, dtype=torch.float64).to(dtype)
     text = torch.randn(b, texts, d, generator=g, dtype=torch.float64).to(dtype)
     question = torch.randn(b, d, generator=g, dtype=torch.float64).to(dtype)
-    return features_of(seed, b, n) | more | {"keys": keys, "text_pivots": text, "question": question}
+    rows = torch.cat([text, torch.zeros_like(text[:, :1])], 1)
+    return features_of(seed, b, n) | more | {"keys": keys, "text_pivots": text, "text_rows": rows, "question": question}
 
 
 def factors_of(grid):
@@ -85,12 +86,37 @@ def cases(draw, **kwargs):
 
 
 @st.composite
+def coverages(draw, similarity):
+    text = draw(st.sampled_from([0.0, 1.0])) if similarity == "hidden" else 0.0
+    return Coverage(
+        visual=draw(st.sampled_from([0.5, 1.0] if text == 0 else [0.0, 0.5])),
+        temperature=draw(st.sampled_from([0.0, 0.2])),
+        text=text,
+        text_temperature=draw(st.sampled_from([0.0, 0.1])),
+        power=draw(st.sampled_from([0.5, 1.0])),
+        weight=draw(st.sampled_from([0.5, 1.0])),
+    )
+
+
+@st.composite
+def quotas(draw, factors):
+    share = draw(st.sampled_from(["equal", "mean", "none"]))
+    cap = draw(st.integers(1, 4)) if share == "none" else draw(st.one_of(st.none(), st.integers(1, 4)))
+    kind = draw(st.sampled_from(["strips", "windows"]))
+    return Quota(groups=draw(st.sampled_from(factors)), kind=kind, share=share, cap=cap)
+
+
+@st.composite
 def deployed_sites(draw, n, grid, selectors=DEPLOYED):
     """Sites off every axis, those that only deployed ones have too."""
     selector = draw(st.sampled_from(selectors))
     whole = n == grid[0] * grid[1]
     names = draw(st.lists(st.sampled_from(["vision", "norm", "uniqueness", "key_norm"]), min_size=1, unique=True))
-    similarity = draw(st.sampled_from(["hidden", "keys"])) if selector != "pivots" else "hidden"
+    similarity = draw(st.sampled_from(["hidden", "keys", "centred"])) if selector != "pivots" else "hidden"
+    weighing = draw(st.sampled_from(["sum", "product", "raw"])) if selector in ("diverse_topk", "coverage") else "sum"
+    coverage = draw(coverages(similarity)) if selector == "coverage" else None
+    quota = draw(st.one_of(st.none(), quotas(factors_of(grid)))) if selector == "score" else None
+    raw = weighing == "raw" or (quota is not None and quota.share == "mean")
     transfer = {
         "gamma": draw(st.sampled_from([0.0, 0.3, 1.0, 1.0])),
         "nu": draw(st.sampled_from([0.0, 0.5, 1.0])),
@@ -126,8 +152,12 @@ def deployed_sites(draw, n, grid, selectors=DEPLOYED):
         selector=selector,
         important=important,
         score={name: draw(st.sampled_from([1.0, -0.7, 0.4])) for name in names},
-        spread=draw(st.sampled_from([0.0, 1.0, 2.5])) if selector == "diverse_topk" else 0.0,
+        spread=draw(st.sampled_from([0.0, 1.0, 2.5])) if selector in ("diverse_topk", "coverage") else 0.0,
         similarity=similarity,
+        mixing="sum" if raw else draw(st.sampled_from(["sum", "sum", "product"])),
+        weighing=weighing,
+        coverage=coverage,
+        quota=quota,
         seed=draw(st.integers(0, 3)),
         transfer=Transfer(tau=tau, support=support, **transfer),
         summary=summary,
@@ -144,6 +174,7 @@ def deployed_cases(draw, **kwargs):
     site = draw(deployed_sites(n, grid, **kwargs))
     seed, b, d = draw(st.integers(0, 10**6)), draw(st.integers(1, 3)), draw(st.integers(3, 9))
     if draw(st.booleans()):
+        site = site.model_copy(update={"mixing": "sum"})
         probe = tuple((-1.0) ** k * (1 + k % 3) for k in range(d))
         steering = Steering.of(*torch.randn(2, 2, d, generator=torch.Generator().manual_seed(seed)))
         site = site.model_copy(update={"probe": probe, "steering": steering if draw(st.booleans()) else None})

@@ -15,6 +15,13 @@ def zscore(values, scale=None):
     return (values - values.mean()) / math.sqrt(variance)
 
 
+def scaled(values):
+    """Brought to [0, 1]."""
+    values = np.asarray(values, dtype=np.float64)
+    low, high = values.min(), values.max()
+    return (values - low) / (high - low) if high - low > 1e-6 * max(abs(values)) else np.ones_like(values)
+
+
 def with_own(features, x):
     n = len(x)
     return {
@@ -34,15 +41,29 @@ def direction(site, features):
     return tuple(turned)
 
 
-def score(weights, features, x, probe=()):
+def score(weights, features, x, probe=(), mixing="sum"):
     own, total = with_own(features, x), np.zeros(len(x))
+    if mixing == "product":
+        factors = [scaled(own[name]) if w > 0 else 1 - scaled(own[name]) for name, w in weights.items()]
+        sizes = [abs(w) for w in weights.values()]
+        return zscore(np.prod([f**w for f, w in zip(factors, sizes, strict=True)], axis=0))
     for name, weight in weights.items():
         total += weight * zscore(own[name])
     probed = np.array([np.linalg.norm(probe) * cosine(v, np.array(probe)) if probe else 0.0 for v in x])
     return zscore(total + probed, sum(w**2 for w in weights.values()) + np.mean(probed**2))
 
 
-def kept(site, x, c, s, features, grid):
+def plain(site, features, x):
+    """The weighted sum of the features as they are, at least 0."""
+    total = sum(weight * np.asarray(with_own(features, x)[name]) for name, weight in site.score.items())
+    return np.maximum(total, 0.0)
+
+
+def multiplied(site, s, raw):
+    return np.maximum(raw, 1e-12) if site.weighing == "raw" else np.maximum(scaled(s), 1e-6)
+
+
+def kept(site, x, c, s, features, grid, origin):
     """(those that stay, of these the destinations, those that give), without a summary's carrier."""
     n, r, among = len(x), site.keep - site.summary, site.transfer.among
     if site.keep == n:
@@ -51,6 +72,7 @@ def kept(site, x, c, s, features, grid):
     rest = [i for i in range(n) if i not in important]
     left, count, kind = c[rest], r - len(important), site.selector
     candidates = []
+    raw = plain(site, features, x) if site.score else np.zeros(n)
     if kind == "density":
         picks, candidates = select.density(left, s[rest], count, among)
     elif count == 0:
@@ -61,11 +83,23 @@ def kept(site, x, c, s, features, grid):
         picks = best(np.random.default_rng(site.seed).random(len(rest)).astype(np.float32), count)
     else:
         picks = {
-            "score": lambda: best(s[rest], count),
+            "score": lambda: (
+                best(s[rest], count)
+                if site.quota is None
+                else select.quota(site.quota, s[rest], raw[rest], [origin[i] for i in rest], count, grid)
+            ),
+            "coverage": lambda: select.coverage(
+                site, left, count, scaled(s[rest]), multiplied(site, s[rest], raw[rest]), features["text_rows"]
+            ),
             "grid": lambda: select.grid(len(rest), count, grid),
             "alternate": lambda: select.alternate(left, count),
             "farthest": lambda: select.farthest(left, count),
-            "diverse_topk": lambda: select.cover(left, s[rest], site.spread, count),
+            "diverse_topk": lambda: select.cover(
+                left,
+                s[rest] if site.weighing == "sum" else np.log(multiplied(site, s[rest], raw[rest])),
+                site.spread,
+                count,
+            ),
             "spaced": lambda: select.spaced(len(rest), count),
             "bipartite": lambda: select.bipartite(left, s[rest], count),
             "pivots": lambda: select.pivots(left, s[rest], features["text_pivots"], count),
@@ -132,17 +166,18 @@ def reduce_one(site, x, size, origin, features, grid):
     """One image: (kept indices, y, sizes)."""
     x, size = np.asarray(x, dtype=np.float64), np.asarray(size, dtype=np.float64)
     n, t = len(x), site.transfer
-    s = score(site.score, features, x, direction(site, features)) if site.score else np.zeros(n)
-    c = x if site.similarity == "hidden" else np.asarray(features["keys"], dtype=np.float64)
-    stay, destinations, givers = kept(site, x, c, s, features, grid)
+    s = score(site.score, features, x, direction(site, features), site.mixing) if site.score else np.zeros(n)
+    c = np.asarray(features["keys"], dtype=np.float64) if site.similarity == "keys" else x
+    if site.similarity == "centred":
+        c = x - sum(x) / n
+    stay, destinations, givers = kept(site, x, c, s, features, grid, origin)
     dropped = [i for i in range(n) if i not in stay]
     carrier = dropped[-1] if site.summary and dropped else None
     a = np.ones(n)
     if t.source == "importance":
         a = np.exp(s) / np.mean(np.exp(s))
     elif t.source == "attention":
-        a = sum(weight * np.asarray(with_own(features, x)[name]) for name, weight in site.score.items())
-        a = np.maximum(a, 0.0)
+        a = plain(site, features, x)
     sums, mass = {j: np.zeros_like(x[j]) for j in stay}, dict.fromkeys(stay, 0.0)
     if dropped and stay:
         giving = [i for i in givers if i != carrier]

@@ -168,3 +168,72 @@ def dpp(c, s, keep):
         span += [pick] if gain[pick][0] else []
         picked.append(pick)
     return sorted(picked)
+
+
+def coverage(site, c, count, share, factor, text):
+    """Picks, one by one: how much better each row would be covered, by the score or beside it."""
+    rule, n = site.coverage, len(c)
+    rows = []
+    for i in range(n):
+        likes = np.array([cosine(c[i], c[j]) for j in range(n)])
+        if rule.visual > 0:
+            rows.append(rule.visual * (softmax(likes / rule.temperature) / n if rule.temperature else likes))
+    asking = [t for t in np.asarray(text, dtype=np.float64) if np.any(t != 0)]
+    for t in asking if rule.text > 0 else []:
+        likes = np.array([cosine(t, c[j]) for j in range(n)])
+        likes = softmax(likes / rule.text_temperature) / len(asking) if rule.text_temperature else likes
+        rows.append(rule.text * likes)
+    best_so_far, picks = np.zeros(len(rows)), []
+    scored = any(site.score.values())
+    while len(picks) < count:
+        free = [j for j in range(n) if j not in picks]
+        gain = {j: sum(max(0.0, row[j] - b) for row, b in zip(rows, best_so_far, strict=True)) for j in free}
+        far = {j: min([2.0] + [1 - cosine(c[j], c[k]) for k in picks]) for j in free}
+        if not scored:
+            value = gain
+        elif site.weighing != "sum":
+            value = {j: gain[j] * factor[j] ** rule.power for j in free}
+        elif not picks:
+            value = {j: share[j] for j in free}
+        else:
+            gain, far = between(gain), between(far)
+            value = {j: share[j] + rule.weight * gain[j] + site.spread * far[j] for j in free}
+        top = max(value.values())
+        pick = min(j for j in free if value[j] >= top - 1e-5 * abs(top))
+        picks.append(pick)
+        best_so_far = np.array([max(b, row[pick]) for row, b in zip(rows, best_so_far, strict=True)])
+    return picks
+
+
+def softmax(values):
+    value = np.exp(values - values.max())
+    return value / value.sum()
+
+
+def between(values):
+    low, high = min(values.values()), max(values.values())
+    varies = high - low > 1e-6 * max(abs(low), abs(high))
+    return {key: (value - low) / (high - low) if varies else 1.0 for key, value in values.items()}
+
+
+def quota(rule, s, raw, origin, count, grid):
+    """Each group gives its best, as many as its quota; then the best of all within the cap; then the best of all."""
+    cells, groups = grid[0] * grid[1], min(rule.groups, grid[0] * grid[1])
+    cell = windows(grid, groups)[0] if rule.kind == "windows" else [i * groups // cells for i in range(cells)]
+    members = [[i for i in ranking(s) if cell[origin[i]] == g] for g in range(groups)]
+    share = [1 / groups] * groups
+    if rule.share == "mean":
+        means = [sum(raw[i] for i in one) / max(len(one), 1) for one in members]
+        share = [mean / sum(means) if sum(means) > 0 else 1 / groups for mean in means]
+    quotas = [0] * groups
+    if rule.share != "none":
+        quotas = [math.floor(part * count + 1e-5) for part in share]
+        for g in ranking(share)[: count - sum(quotas)]:
+            quotas[g] += 1
+    cap = rule.cap or len(s)
+    first = [i for one, many in zip(members, quotas, strict=True) for i in one[: min(many, cap)]]
+    second = [i for one in members for i in one[:cap]]
+    order = []
+    for level in (first, second, range(len(s))):
+        order += sorted((i for i in level if i not in order), key=lambda i: (-s[i], i))
+    return sorted(order[:count])

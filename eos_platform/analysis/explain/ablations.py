@@ -99,6 +99,8 @@ def _changes(operator: OperatorSpec, number: int) -> Iterator[Change]:
 
 
 def _ranked(site: SiteSpec) -> Iterator[Change]:
+    if site.mixing == "product":
+        yield "mixing sum", "product", {"mixing": "sum"}, {}
     if any(site.probe):
         yield "probe off", "on", {"probe": (), "steering": None}, {}
     if site.steering:
@@ -115,11 +117,16 @@ def _picked(site: SiteSpec) -> Iterator[Change]:
     if site.selector == "diverse_topk" and site.spread > 0:
         yield "spread 0 (score only)", f"{site.spread:.3g}", {"spread": 0.0}, {}
     if site.selector != "farthest":
-        yield "selector farthest", site.selector, {"selector": "farthest"}, {}
+        plain = {"weighing": "sum", "coverage": None, "quota": None}
+        yield "selector farthest", site.selector, {"selector": "farthest", **plain}, {}
+    if site.weighing != "sum":
+        yield "weighing sum", site.weighing, {"weighing": "sum"}, {}
+    if site.quota is not None:
+        yield "quota off", f"{site.quota.groups} {site.quota.kind}", {"quota": None}, {}
     if site.important and site.selector != "score":
         yield "important 0", str(site.important), {"important": 0}, {}
-    if site.similarity == "keys":
-        yield "similarity hidden", "keys", {"similarity": "hidden"}, {}
+    if site.similarity != "hidden":
+        yield "similarity hidden", site.similarity, {"similarity": "hidden"}, {}
 
 
 def _given(site: SiteSpec) -> Iterator[Change]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+from eos_platform.operators.rules import Quota
 from eos_platform.operators.spec import OperatorSpec, SiteSpec
 
 PICKS = {
@@ -18,6 +19,7 @@ PICKS = {
     "bipartite": "drops, round by round, tokens that are like a better-scored one",
     "density": "keeps the centres of dense clusters",
     "pivots": "keeps the best-scored tokens and those least like them and like the text",
+    "coverage": "keeps, one by one, the token that stands for most of what none kept already stands for",
     "dpp": "keeps a set of relevant tokens that are unlike each other, by a determinant",
 }
 
@@ -70,7 +72,14 @@ def sizes_differ(operator: OperatorSpec, number: int) -> bool:
 
 
 def _picks(site: SiteSpec) -> str:
-    if site.selector == "diverse_topk":
+    if site.selector == "diverse_topk" and site.weighing != "sum":
+        text = (
+            f"keeps, one by one, the token with the largest {_multiplier(site)} times distance to those kept already"
+            + ("" if site.spread == 1 else f" to the power of {_n(site.spread)}")
+        )
+    elif site.coverage is not None:
+        text = PICKS["coverage"] + _covered(site)
+    elif site.selector == "diverse_topk":
         if site.spread == 0:
             text = PICKS["score"] + " (cover, spread 0)"
         else:
@@ -81,11 +90,44 @@ def _picks(site: SiteSpec) -> str:
             )
     else:
         text = PICKS[site.selector]
+    if site.quota is not None:
+        text += f", {_quota(site.quota)}"
+    if site.mixing == "product" and site.ranks:
+        text += "; the score is a product of its features, each brought to [0, 1]"
     if site.important:
         text = f"keeps the {site.important} best scores; of the others it {text}"
     if site.similarity == "keys":
         text += "; alike are tokens whose keys in the vision tower are"
+    if site.similarity == "centred":
+        text += "; alike are tokens that are so once the picture's mean token is taken off"
     return text
+
+
+def _multiplier(site: SiteSpec) -> str:
+    return "score, brought to [0, 1]," if site.weighing == "product" else "attention as it is"
+
+
+def _covered(site: SiteSpec) -> str:
+    rule = site.coverage
+    assert rule is not None
+    what = [name for name, weight in (("visual", rule.visual), ("text", rule.text)) if weight > 0]
+    text = f" ({' and '.join(what)} tokens are to be covered)"
+    if not site.weighs_score:
+        return text
+    if site.weighing == "sum":
+        text += f", {_n(rule.weight)} times that added to the score"
+        return text + (f" and {_n(site.spread)} times the distance to those kept already" if site.spread else "")
+    return text + f", times its {_multiplier(site)}" + ("" if rule.power == 1 else f" to the power of {_n(rule.power)}")
+
+
+def _quota(rule: Quota) -> str:
+    shares = {
+        "equal": "as many of each of",
+        "mean": "of each by its share of the score among",
+        "none": f"at most {rule.cap} of each of",
+    }
+    capped = f", at most {rule.cap} of each" if rule.cap is not None and rule.share != "none" else ""
+    return f"{shares[rule.share]} {rule.groups} {rule.kind} first{capped}"
 
 
 def _transfer(site: SiteSpec) -> str:

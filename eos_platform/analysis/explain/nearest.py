@@ -39,6 +39,7 @@ RULES = {
     "bipartite": (0.5, 0.5, 0.0, 0.0),
     "pivots": (0.5, 0.5, 0.0, 0.0),
     "dpp": (0.5, 0.5, 0.0, 0.0),
+    "coverage": (0.5, 0.5, 0.0, 0.0),
     "random": (0.0, 0.0, 0.0, 1.0),
     "drop_all": (0.0, 0.0, 0.0, 0.0),  # all go, so there is nothing to pick
 }
@@ -142,6 +143,10 @@ def _picking(operator: OperatorSpec) -> tuple[list[float], dict[str, float]]:
         if site.selector == "diverse_topk":
             unlike = site.spread / (1 + site.spread)
             own: tuple[float, ...] = (1 - unlike, unlike, 0.0, 0.0)
+        elif site.coverage is not None and not site.weighs_score:
+            own = (0.0, 1.0, 0.0, 0.0)
+        elif site.quota is not None:
+            own = (0.5, 0.0, 0.5, 0.0)
         else:
             own = RULES[site.selector]
         best = site.important / max(site.keep, 1)

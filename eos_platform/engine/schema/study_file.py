@@ -17,6 +17,7 @@ from eos_platform.common.errors import EosError, brief, explain, shown, unknown
 from eos_platform.common.files import MEGABYTE, read_text, shown_path
 from eos_platform.common.former_names import current_path, current_study
 from eos_platform.common.printable import check_characters
+from eos_platform.common.sizes import SIZE, parse_bytes
 from eos_platform.common.strict_types import Flag, Int, Real
 from eos_platform.costs.registry import COSTS
 from eos_platform.engine.schema.safe_yaml import parse
@@ -48,11 +49,9 @@ class Resources(Section):
     def _bytes(cls, value: Any) -> Any:
         if not isinstance(value, str):
             return value
-        match = re.fullmatch(r"([0-9]{1,18}(?:\.[0-9]{1,18})?) ?([KMGT])(i?)B", value)
-        if match is None:
+        if SIZE.fullmatch(value) is None:
             raise ValueError(f"must be a number of bytes, or such as 4GiB or 500MB, not {shown(value)}")
-        number, unit, binary = match.groups()
-        return int(float(number) * (1024 if binary else 1000) ** ("KMGT".index(unit) + 1))
+        return parse_bytes(value)
 
     @field_validator("gpu", mode="before")
     @classmethod

@@ -101,6 +101,8 @@ def _learnable(site: SiteSpec, parameters: Parameters, row: int) -> bool:
     selector = parameters.selector if row == 0 else "score"
     if site.place != "decoder" or site.selector != selector or site.similarity != "hidden":
         return False
+    if (site.mixing, site.weighing, site.coverage, site.quota) != ("sum", "sum", None, None):
+        return False
     if site.important or site.summary or site.positions != parameters.positions:
         return False
     used = {name for name, weight in site.score.items() if weight}

@@ -24,6 +24,7 @@ from eos_platform.models.adapters.hooks import parameters
 from eos_platform.models.adapters.prefill import Mask, Prefill, caught, caught_prefill
 from eos_platform.models.attention.rope import Rope
 from eos_platform.models.decoding.cache import cache_of, with_cache
+from eos_platform.models.loading.devices import moved
 from eos_platform.models.runtime.attach import check_free
 from eos_platform.models.runtime.image_call import image_call_of, units_of
 from eos_platform.models.runtime.layout import Layout
@@ -160,7 +161,7 @@ class Adapter:
 
     def logits(self, hidden_bsd: Tensor) -> Tensor:
         """The model's own logits of hidden states after the final norm, with any scaling and capping it does."""
-        return self.family.logits(self.model, hidden_bsd)
+        return moved(self.family.logits(self.model, hidden_bsd), hidden_bsd.device)
 
     def embed(self, ids: Tensor) -> Tensor:
         """Embeddings of words."""

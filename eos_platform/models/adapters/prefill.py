@@ -138,6 +138,34 @@ def joined_outputs(outputs: Sequence[Any]) -> Any:
     return type(first)(**joined)
 
 
+def placed(output: Any, device: torch.device) -> Any:
+    """The same on a device; itself where it is there."""
+    held = _features(output)
+    if all(one.device == device for one in _tensors(held)):
+        return output
+    return type(output)(**{name: _placed(value, device) for name, value in held.items()})
+
+
+def bytes_of(output: Any) -> int:
+    """What the features of a picture take."""
+    return sum(one.numel() * one.element_size() for one in _tensors(_features(output)))
+
+
+def _features(output: Any) -> dict[str, Any]:
+    names = ("pooler_output", "deepstack_features")
+    return {name: getattr(output, name) for name in names if getattr(output, name, None) is not None}
+
+
+def _tensors(value: Any) -> list[Tensor]:
+    if isinstance(value, Tensor):
+        return [value]
+    return [one for part in (value.values() if isinstance(value, dict) else value) for one in _tensors(part)]
+
+
+def _placed(value: Any, device: torch.device) -> Any:
+    return value.to(device) if isinstance(value, Tensor) else [_placed(one, device) for one in value]
+
+
 def _joined(parts: Sequence[Any]) -> Any:
     """Features of pictures of one size in one tensor, others one by one."""
     if isinstance(parts[0], Tensor):

@@ -109,11 +109,12 @@ def layer_features(
 ) -> dict[str, Tensor]:
     """What a model says about the visual tokens present, by name: (b, n) float32 each.
 
-    Three more are no features: ``keys`` (b, n, e), ``text_pivots`` (b, p, d), hidden states of text tokens, and
-    ``question`` (b, d), the mean direction of the text. What is named but follows from the tokens alone is left out.
+    Four more are no features: ``keys`` (b, n, e), ``text_pivots`` (b, p, d), hidden states of text tokens,
+    ``text_rows`` (b, t, d), those of all that may ask (the others are zeros), and ``question`` (b, d), the mean
+    direction of the text. What is named but follows from the tokens alone is left out.
 
     Args:
-        names: some of ``ALL_FEATURES``, ``keys``, ``text_pivots``.
+        names: some of ``ALL_FEATURES``, ``keys``, ``text_pivots``, ``text_rows``.
         layer: the decoder layer the site stands before.
         sequence: the tokens present (of relaxed ones, their presence is in its bias).
         given: what was known of them before (``GIVEN``).
@@ -129,6 +130,9 @@ def layer_features(
             features[name] = given[name].float()
     if "question" in names and sequence.question_bd is not None:
         features["question"] = sequence.question_bd
+    if "text_rows" in names:
+        asks_bt = sequence.text_bk.gather(1, sequence.other_bt)
+        features["text_rows"] = take_tokens(sequence.x_bkd, sequence.other_bt) * asks_bt[..., None]
     rows = [name for name in ("last_text", "mean_text", "raters", "corrected") if name in names]
     loud = [name for name in ("key_norm", "text_pivots") if name in names]
     if not rows and not loud:

@@ -48,6 +48,41 @@ SHAPES: dict[str, list[tuple[float, dict[str, Any]]]] = {
         ),
         (0.3, {"layer": 2, "score": {"mean_text": 0.1}, "steered": True}),
     ],
+    "variation": [
+        (0.6, {"layer": 1, "score": {"variation": 1.0}}),
+        (0.5, {"layer": 2, "score": {"last_text": 1.0}}),
+        (0.3, {"layer": 2, "score": {"variation": 1.0, "norm": 0.1}}),
+        (0.2, {"layer": 3, "score": {"variation": 1.0}}),
+    ],
+    "coverage": [
+        (
+            0.5,
+            {
+                "layer": 0,
+                "selector": "coverage",
+                "coverage": {"visual": 0.5, "temperature": 0.2, "text": 1.0, "text_temperature": 0.1},
+            },
+        ),
+        (0.3, {"layer": 2, "score": {"last_text": 1.0}, "quota": {"groups": 4, "share": "mean"}}),
+    ],
+    "product": [
+        (
+            0.5,
+            {
+                "layer": 0,
+                "selector": "diverse_topk",
+                "score": {"norm": 1.0, "uniqueness": -0.5},
+                "mixing": "product",
+                "weighing": "product",
+                "spread": 1.0,
+                "similarity": "centred",
+            },
+        ),
+        (
+            0.3,
+            {"layer": 2, "selector": "coverage", "score": {"mean_text": 1.0}, "weighing": "raw", "coverage": {}},
+        ),
+    ],
     "drop_all": [(0.0, {"layer": 2, "selector": "drop_all"})],
     "withdraw at 0": [(0.0, {"layer": 0, "selector": "drop_all"})],
 }

@@ -130,7 +130,7 @@ class DecoderHooks:
         self.deepens = levels > 0
         for index, layer in enumerate(parts.layers):
             # layer 0 always: it is where the cache is first seen
-            if index >= first or index <= levels:
+            if index >= first or index <= levels or index + 1 in self.plan.reads_earlier:
                 self._hooks.append(before(layer, partial(self._layer, index), traced))
         leave = self._leave if self.layout is not None else self._leave_untraced
         self._hooks.append(parts.language_model.norm.register_forward_hook(leave))
@@ -296,6 +296,8 @@ class DecoderHooks:
             call["hidden_states"] = call["hidden_states"] + level_bkd
         if index > 0 and index in self.plan.by_layer:
             self._reduce(now, module, call, index)
+        if index + 1 in self.plan.reads_earlier:
+            self._keep_earlier(now, call["hidden_states"])
         stage = now.stage
         if stage is None:
             return
@@ -305,6 +307,13 @@ class DecoderHooks:
         position = stage.present.position_bk
         if call.get("position_ids") is not None or position.dim() == 2:
             call["position_ids"] = position if position.dim() == 2 else position[0]
+
+    def _keep_earlier(self, now: Pass, x_bkd: Tensor) -> None:
+        """What enters this layer, for a site before the next one."""
+        if now.stage is not None:
+            now.stage = replace(now.stage, present=replace(now.stage.present, earlier_bkd=x_bkd))
+        elif now.start is not None:
+            now.start = replace(now.start, earlier_bkd=x_bkd)
 
     def _handed(self, stage: Stage, call: Call, index: int) -> tuple[Tensor | None, Rope]:
         """Mask and rotary embeddings of the tokens present, for layers of this one's kind."""
@@ -345,6 +354,7 @@ class DecoderHooks:
             if self._own_masks and mask is not None:
                 mask = take(mask, keep_bk)
         call["hidden_states"] = x_bkd
+        present = replace(present, earlier_bkd=None)  # not to be kept with the cache
         now.stage = now.prompt.stages[index] = Stage(present, column_bk, renumbered)
 
     def _decode(self, now: Pass, module: Any, call: Call, index: int) -> None:

@@ -24,7 +24,7 @@ from eos_platform.operators.plan import PlannedSite
 from eos_platform.operators.reduce import Reduced, reduce
 from eos_platform.operators.tokens import Tokens, at_least_float32
 
-OF_A_PROMPT = ("text_pivots", "question")  # not of a token
+OF_A_PROMPT = ("text_pivots", "text_rows", "question")  # not of a token
 
 
 class Step(NamedTuple):
@@ -118,7 +118,19 @@ def features_at(
         names += [name for name in planned.features if name not in names]
     inputs = state.attention_inputs(x_bkd, rope, wide_rope, own_rope)
     read = layer_features([name for name in names if name not in GIVEN], layer, inputs, {})
+    if "variation" in names:
+        read["variation"] = _variation(state, x_bkd, sites[0].site.layer)
     return [_of_group(group, names, read) for group in state.groups]
+
+
+def _variation(state: TokenState, x_bkd: Tensor, layer: int) -> Tensor:
+    """How far each place that features are found for moved in the layer before; what enters the first came from 0."""
+    if state.earlier_bkd is None and layer > 0:
+        raise EosError("'variation' compares tokens with themselves a layer before, which were not kept here")
+    moved_bkd = at_least_float32(x_bkd)
+    if state.earlier_bkd is not None:
+        moved_bkd = moved_bkd - state.earlier_bkd
+    return moved_bkd.norm(dim=-1).gather(1, state.visual_bn)
 
 
 def _of_group(group: SpanGroup, names: Collection[str], layer_values: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -101,6 +101,7 @@ class TokenState:
     shift: Any = 0  # how far renumbering moved what follows the prompt: a number, or (b, 1)
     rater_bt: Tensor | None = None  # which of the other tokens rate visual ones
     question_bd: Tensor | None = None  # mean direction of each prompt's text
+    earlier_bkd: Tensor | None = None  # hidden states of these tokens as they entered the layer before, where read
     mask: Tensor | None = None  # of the layer a site stands before, where attention is not simply causal
 
     @property
@@ -208,6 +209,7 @@ class TokenState:
             ragged=ragged,
             alive_bk=alive_bk,
             bias_bk=None,
+            earlier_bkd=None if self.earlier_bkd is None else take_tokens(self.earlier_bkd, keep_bk),
             rater_bt=rater_bt,
             mask=None,
         )

@@ -9,6 +9,11 @@ from typing import Any, TypeVar, get_args
 
 from eos_platform.common.boundary import reading
 from eos_platform.operators.designs.base import LLAVA, Design, Knob
+from eos_platform.operators.designs.diversity.cen_prune import CEN_CDPRUNER, CEN_DIVPRUNE
+from eos_platform.operators.designs.diversity.mmtok import MMTOK
+from eos_platform.operators.designs.diversity.scope import SCOPE
+from eos_platform.operators.designs.diversity.tops import TOPS
+from eos_platform.operators.designs.diversity.zoo_prune import ZOO_PRUNE
 from eos_platform.operators.designs.merging.diffrate import DIFFRATE
 from eos_platform.operators.designs.merging.prumerge import PRUMERGE, PRUMERGE_PLUS
 from eos_platform.operators.designs.merging.sparsevlm import SPARSEVLM, SPARSEVLM_V2
@@ -22,10 +27,14 @@ from eos_platform.operators.designs.pooling.reweight import REWEIGHT
 from eos_platform.operators.designs.pruning.cdpruner import CDPRUNER
 from eos_platform.operators.designs.pruning.dart import DART
 from eos_platform.operators.designs.pruning.divprune import DIVPRUNE
+from eos_platform.operators.designs.pruning.fastervlm import FASTERVLM
 from eos_platform.operators.designs.pruning.fastv import FASTV
+from eos_platform.operators.designs.pruning.holov import HOLOV
+from eos_platform.operators.designs.pruning.nuwa import NUWA
 from eos_platform.operators.designs.pruning.pyramiddrop import PYRAMIDDROP
 from eos_platform.operators.designs.pruning.random import RANDOM
 from eos_platform.operators.designs.pruning.stride import STRIDE
+from eos_platform.operators.designs.pruning.v2drop import V2DROP
 from eos_platform.operators.designs.pruning.vispruner import VISPRUNER
 from eos_platform.operators.designs.pruning.vtw import VTW
 from eos_platform.operators.designs.pruning.zero import ZERO
@@ -37,6 +46,7 @@ _CONTROLS = (RANDOM, STRIDE, POOL, ADAPTIVE_POOL, DOWNSAMPLE, ZERO, REWEIGHT)
 _METHODS = (
     *(TOME, TOME_TOWER, FASTV, PRUMERGE, PRUMERGE_PLUS, SPARSEVLM, SPARSEVLM_V2, PYRAMIDDROP, VTW, DIFFRATE),
     *(VISIONZIP, VISPRUNER, DIVPRUNE, DART, CDPRUNER),
+    *(FASTERVLM, CEN_DIVPRUNE, CEN_CDPRUNER, SCOPE, MMTOK, TOPS, HOLOV, V2DROP, ZOO_PRUNE, NUWA),
 )
 
 

@@ -15,10 +15,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from eos_platform.operators.relaxed.line import compared, coverage_line, diverse_line, quota_line
 from eos_platform.operators.relaxed.site import TAU_FLOOR, RelaxedSite
 from eos_platform.operators.relaxed.threshold import soft_keep
-from eos_platform.operators.score import combine, probe_feature, with_token_features
-from eos_platform.operators.selectors.diverse_topk import diverse_topk
+from eos_platform.operators.score import combine, plain, probe_feature, with_token_features
 from eos_platform.operators.selectors.priority import first, priority, stay
 from eos_platform.operators.steer import steered
 from eos_platform.operators.tokens import RelaxedTokens, at_least_float32, gather_tokens, unit
@@ -61,8 +61,10 @@ def relax(
     with torch.autocast(tokens.x_bnd.device.type, enabled=False):
         full = with_token_features(features, tokens.x_bnd, site.features, tokens.presence_bn)
         probed_bn = None if site.probe is None else probe_feature(tokens.x_bnd, _direction(site, full))
-        score_bn = combine(full, site.weights, tokens.presence_bn, probed_bn).to(at_least_float32(tokens.x_bnd).dtype)
-        line_bn, index_bm = _line(site, tokens, score_bn, candidates)
+        score_bn = combine(full, site.weights, tokens.presence_bn, probed_bn, site.mixing)
+        score_bn = score_bn.to(at_least_float32(tokens.x_bnd).dtype)
+        raw_bn = plain(full, site.weights).to(score_bn.dtype) if site.reads_raw else None
+        line_bn, index_bm = _line(site, tokens, score_bn, raw_bn, grid, candidates)
         if index_bm is None:
             keep_bm = _keep(site, tokens, line_bn, grid, temperature, hard)
         else:
@@ -78,28 +80,24 @@ def _direction(site: RelaxedSite, given: Mapping[str, Tensor]) -> Tensor:
 
 
 def _line(
-    site: RelaxedSite, tokens: RelaxedTokens, score_bn: Tensor, candidates: int | None
+    site: RelaxedSite,
+    tokens: RelaxedTokens,
+    score_bn: Tensor,
+    raw_bn: Tensor | None,
+    grid: tuple[int, int],
+    candidates: int | None,
 ) -> tuple[Tensor, Tensor | None]:
-    """By what tokens stand in line (b, n), and the first ``candidates`` of it, ascending.
-
-    For ``diverse_topk`` that is s_i + spread * log distance, each distance as it was when the token's turn came: as
-    nothing rises on the way, those above a threshold are the picks made until then. It is scaled to unit spread among
-    the candidates, as scores are, so that temperature alone sets how soft the selection is.
-    """
+    """By what tokens stand in line (b, n), and the first ``candidates`` of it, ascending (see ``line.py``)."""
+    if site.quota is not None:
+        return quota_line(site, tokens, score_bn, raw_bn, grid), None
+    if site.selector == "coverage":
+        return coverage_line(site, compared(site, tokens), tokens.presence_bn, score_bn, raw_bn), None
     if site.selector != "diverse_topk" or site.spread is None:
         if candidates is None or site.selector != "score":
             return score_bn, None
         there_bn = score_bn.detach().masked_fill(tokens.presence_bn <= 0.5, -torch.inf)
         return score_bn, first(there_bn, candidates).sort(dim=-1).values
-    n = score_bn.shape[1]
-    picks = n if candidates is None else min(candidates, n)
-    there_bn = score_bn.detach().masked_fill(tokens.presence_bn <= 0.5, -torch.inf)
-    order_br, gap_bn = diverse_topk(tokens.x_bnd, there_bn, site.spread.detach(), picks)
-    line_bn = score_bn + site.spread * gap_bn
-    index_bm = None if picks == n else order_br.sort(dim=-1).values
-    counted_bm = line_bn.detach() if index_bm is None else line_bn.detach().gather(1, index_bm)
-    scale_b1 = counted_bm.std(-1, keepdim=True, correction=0)
-    return line_bn / torch.where(scale_b1 > 1e-3, scale_b1, 1.0), index_bm
+    return diverse_line(site, compared(site, tokens), tokens.presence_bn, score_bn, raw_bn, candidates)
 
 
 def _keep(
@@ -111,14 +109,14 @@ def _keep(
     hard: bool,
 ) -> Tensor:
     """The degree to which each token stays (b, n)."""
-    learned = site.selector in ("score", "diverse_topk")
+    learned = site.selector in ("score", "diverse_topk", "coverage")
     if learned and not hard:
         return soft_keep(line_bn, tokens.presence_bn, site.count, temperature)
     if site.selector == "drop_all":
         return torch.zeros_like(line_bn)
     count = site.count.detach().round().long()
     rule = "score" if learned else site.selector
-    order_bn = priority(rule, tokens.x_bnd, line_bn, count, grid, site.seed, tokens.presence_bn)
+    order_bn = priority(rule, compared(site, tokens), line_bn, count, grid, site.seed, tokens.presence_bn)
     hard_bn = stay(order_bn, count).to(line_bn.dtype)
     if not learned:
         return hard_bn
@@ -173,7 +171,7 @@ def _unnormalised_shares(
     partly absent: each draws at most its presence. Without it a small tau would hand all of i's mass to the nearest
     token however little of that is left, and the relaxed operator would lose what the deployed one keeps.
     """
-    unit_bnd = unit(tokens.x_bnd)
+    unit_bnd = unit(compared(site, tokens))
     cosine_bnm = unit_bnd @ (unit_bnd if index_bm is None else gather_tokens(unit_bnd, index_bm)).mT
     _, n, m = cosine_bnm.shape
     place_n = torch.arange(n, device=cosine_bnm.device)

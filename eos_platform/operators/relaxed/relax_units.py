@@ -101,7 +101,11 @@ def shared(site: RelaxedSite, size: int, total: int, hard: bool) -> RelaxedSite:
     if support.kind == "window" and support.size is not None:
         share = max(1, (2 * support.size * size + total) // (2 * total))
         support = Support(kind="window", size=min(share, size))
-    return replace(site, count=count, support=support)
+    quota = site.quota
+    if quota is not None:
+        groups = min(max(1, (2 * quota.groups * size + total) // (2 * total)), size)
+        quota = quota.model_copy(update={"groups": groups})
+    return replace(site, count=count, support=support, quota=quota)
 
 
 def _back(values: Tensor, many: int) -> Tensor:

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from eos_platform.common.errors import EosError
-from eos_platform.operators.spec import FEATURES, SiteSpec, Support, Transfer
+from eos_platform.operators.spec import FEATURES, Coverage, Quota, SiteSpec, Support, Transfer
 
 TAU_FLOOR = 1e-6  # stands for tau = 0: sharper than any two cosines of generic tokens are apart
-SELECTORS = ("score", "diverse_topk", "grid", "alternate", "farthest", "random", "drop_all")
+SELECTORS = ("score", "diverse_topk", "grid", "alternate", "farthest", "random", "drop_all", "coverage")
 
 
 @dataclass
@@ -35,7 +35,17 @@ class RelaxedSite:
     features: tuple[str, ...] = FEATURES  # those it may weigh; the others count nothing
     probe: Tensor | None = None  # (d,), a learned direction
     steering: tuple[Tensor, Tensor] | None = None  # (k, d) each, how the question turns it
-    spread: Tensor | None = None  # 0-dim, of the selector "cover"
+    spread: Tensor | None = None  # 0-dim, of the selectors "diverse_topk" and "coverage"
+    similarity: Literal["hidden", "centred"] = "hidden"
+    mixing: Literal["sum", "product"] = "sum"
+    weighing: Literal["sum", "product", "raw"] = "sum"
+    coverage: Coverage | None = None
+    quota: Quota | None = None
+
+    @property
+    def reads_raw(self) -> bool:
+        """Whether the selector reads the features as they are."""
+        return self.weighing == "raw" or (self.quota is not None and self.quota.share == "mean")
 
     @classmethod
     def of(cls, site: SiteSpec, device: torch.device | str | None = None) -> RelaxedSite:
@@ -67,15 +77,24 @@ class RelaxedSite:
             seed=site.seed,
             probe=tensor(list(site.probe)) if site.probe else None,
             steering=site.steering.tensors(device) if site.steering else None,
-            spread=tensor(site.spread) if site.selector == "diverse_topk" else None,
+            spread=tensor(site.spread) if site.selector in ("diverse_topk", "coverage") else None,
+            similarity="centred" if site.similarity == "centred" else "hidden",
+            mixing=site.mixing,
+            weighing=site.weighing,
+            coverage=site.coverage,
+            quota=site.quota,
         )
 
 
 def _beyond(site: SiteSpec) -> dict[str, str]:
     """Axes off their default that only deployed sites have, with their values."""
     transfer, plain, still = site.transfer, SiteSpec(layer=0, keep=0, selector="drop_all"), Transfer()
-    values = {name: getattr(site, name) for name in ("place", "important", "similarity", "summary")}
+    values = {name: getattr(site, name) for name in ("place", "important", "summary")}
     beyond = {name: value for name, value in values.items() if value != getattr(plain, name)}
+    if site.similarity == "keys":
+        beyond["similarity"] = site.similarity
+    if site.coverage is not None and site.coverage.text > 0:
+        beyond["coverage.text"] = site.coverage.text
     if site.selector not in SELECTORS:
         beyond["selector"] = site.selector
     values = {name: getattr(transfer, name) for name in ("by", "to", "among", "mu", "metric")}

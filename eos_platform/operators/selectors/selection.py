@@ -17,12 +17,15 @@ from torch import Tensor
 
 from eos_platform.common.errors import EosError
 from eos_platform.operators.grid_tables import overlap_anchors
+from eos_platform.operators.score import multiplier, scaled
 from eos_platform.operators.selectors.bipartite import bipartite
+from eos_platform.operators.selectors.coverage import coverage
 from eos_platform.operators.selectors.density import density
 from eos_platform.operators.selectors.diverse_topk import at_once, diverse_topk
 from eos_platform.operators.selectors.dpp import dpp
 from eos_platform.operators.selectors.pivots import pivots
 from eos_platform.operators.selectors.priority import alternate, crossing, first, priority
+from eos_platform.operators.selectors.quota import quota_order
 from eos_platform.operators.spec import SiteSpec
 from eos_platform.operators.tokens import cosine_of_all, gather_tokens, partition
 
@@ -43,6 +46,8 @@ class _Rest(NamedTuple):
     index_bm: Tensor
     compared_bme: Tensor
     score_bm: Tensor | None
+    raw_bm: Tensor | None  # the features as they are
+    origin_bm: Tensor | None
 
 
 @torch.no_grad()
@@ -52,23 +57,28 @@ def select_tokens(
     score_bn: Tensor | None,
     text_bpd: Tensor | None,
     grid: tuple[int, int],
+    raw_bn: Tensor | None = None,
+    origin_bn: Tensor | None = None,
 ) -> Choice:
     """Apply the selector of ``site``, to all tokens or to those that are not important.
 
     Args:
         compared_bne: what tokens are compared by.
         score_bn: their score, where the site ranks them.
-        text_bpd: text tokens that serve as pivots, where the selector takes some.
+        text_bpd: text tokens that serve as pivots or are to be covered, where the selector takes some.
+        raw_bn: the weighted sum of the features as they are, where the site reads it.
+        origin_bn: raster index of each in the original grid, where a quota asks for it.
     """
     b, n, _ = compared_bne.shape
     keep, device = site.keep - site.summary, compared_bne.device
     count = keep - site.important
     stays_bn = torch.zeros(b, n, dtype=torch.bool, device=device)
-    rest = _Rest(torch.arange(n, device=device).expand(b, n), compared_bne, score_bn)
+    rest = _Rest(torch.arange(n, device=device).expand(b, n), compared_bne, score_bn, raw_bn, origin_bn)
     if site.important > 0:
         stays_bn = stays_bn.scatter(1, first(_ranked(score_bn), site.important), True)
         rest_bm = partition(~stays_bn, n - site.important)[0]
-        rest = _Rest(rest_bm, gather_tokens(compared_bne, rest_bm), gather_tokens(_ranked(score_bn), rest_bm))
+        of = [None if values is None else gather_tokens(values, rest_bm) for values in (score_bn, raw_bn, origin_bn)]
+        rest = _Rest(rest_bm, gather_tokens(compared_bne, rest_bm), *of)
     width = compared_bne.shape[-1]
     cosine_bij: Tensor | None = None  # of those at even and odd places, or of all
     if site.selector == "alternate" and count:
@@ -137,7 +147,32 @@ def compared_once(site: SiteSpec, tokens: int, width: int) -> bool:
 
 def _diverse(site: SiteSpec, rest: _Rest, count: int, cosine_bmm: Tensor | None = None) -> Tensor:
     spread = torch.full((), site.spread, device=rest.compared_bme.device)
-    return diverse_topk(rest.compared_bme, _ranked(rest.score_bm), spread, count, cosine_bmm)[0]
+    value_bm = _ranked(rest.score_bm)
+    if site.weighing != "sum":  # a product, as the sum of logarithms
+        value_bm = multiplier(value_bm, rest.raw_bm)
+    return diverse_topk(rest.compared_bme, value_bm, spread, count, cosine_bmm)[0]
+
+
+def _covering(site: SiteSpec, rest: _Rest, count: int, text_bpd: Tensor | None) -> Tensor:
+    assert site.coverage is not None
+    if site.coverage.text > 0 and text_bpd is None:
+        raise EosError("text rows are to be covered, and no text is given here")
+    log_m_bm = score_bm = None
+    if rest.score_bm is not None and site.weighs_score:
+        if site.weighing == "sum":
+            score_bm = scaled(rest.score_bm)
+        else:
+            log_m_bm = multiplier(rest.score_bm, rest.raw_bm)
+    found = coverage(
+        site.coverage,
+        rest.compared_bme,
+        count,
+        log_m_bn=log_m_bm,
+        score_bn=score_bm,
+        spread=site.spread,
+        text_bte=text_bpd if site.coverage.text > 0 else None,
+    )
+    return found.order_bc
 
 
 def _picks(site: SiteSpec, rest: _Rest, count: int, text_bpd: Tensor | None, grid: tuple[int, int]) -> Tensor:
@@ -156,6 +191,12 @@ def _picks(site: SiteSpec, rest: _Rest, count: int, text_bpd: Tensor | None, gri
         return bipartite(rest.compared_bme, _ranked(rest.score_bm), count)
     if site.selector == "dpp":
         return dpp(rest.compared_bme, _ranked(rest.score_bm), count)
+    if site.selector == "coverage":
+        return _covering(site, rest, count, text_bpd)
+    if site.quota is not None:
+        assert rest.origin_bm is not None
+        order_bm = quota_order(site.quota, _ranked(rest.score_bm), rest.raw_bm, rest.origin_bm, grid, count)
+        return order_bm[:, :count]
     if site.selector == "pivots":
         if text_bpd is None:
             raise EosError("selector 'pivots' needs the text tokens that are pivots, which are not given here")

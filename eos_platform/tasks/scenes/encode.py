@@ -33,6 +33,7 @@ from eos_platform.tasks.batch import Batch, EncodedQuestions, answer_states, exa
 from eos_platform.tasks.scenes.questions import Question, ask
 from eos_platform.tasks.scenes.render import render
 from eos_platform.tasks.scenes.scene import SCENE_VERSION, SPLITS, SceneConfig, Split, make_scene
+from eos_platform.tasks.together import stays_on
 
 __all__ = ["Batch", "Encoded", "answer_states", "exact", "first_questions", "questions_of"]
 
@@ -73,6 +74,11 @@ class Encoded(EncodedQuestions):
         self.picture_q = torch.tensor(pictures, device=device)
         self.pictures = pictures[-1] + 1
         self._pixels: np.ndarray | None = None  # kept once they are asked for again
+        adapter = adapter_of(model)
+        size = self.pictures * config.grid**2 * adapter.width * (torch.finfo(model.dtype).bits // 8)
+        # where the pictures' features lie; from the host they come as they are needed, which waits for the device
+        self.home = device if stays_on(device, size) else torch.device("cpu")
+        self.synchronises = self.home != device
         self.features_mnd, self.vision_features = self._first_encoding()
         self._base: Encoded | None = None  # whose pictures these are seen otherwise
         self._view: tuple[OperatorSpec, Encoded] | None = None  # the latest
@@ -107,7 +113,8 @@ class Encoded(EncodedQuestions):
         picture_b = self.picture_q[index_b]
         embed = adapter_of(self.model).embed
         bos_b1d = embed(torch.full_like(text_bt[:, :1], self.bos))
-        x_bsd = torch.cat([bos_b1d, self.features_mnd[picture_b], embed(text_bt)], 1)
+        features_bnd = self.features_mnd[picture_b.to(self.home)].to(picture_b.device)
+        x_bsd = torch.cat([bos_b1d, features_bnd, embed(text_bt)], 1)
         b, n, t = len(index_b), self.features_mnd.shape[1], text_bt.shape[1]
         step_t = torch.arange(t, device=text_bt.device)
         head = torch.ones(b, 1 + n, dtype=torch.bool, device=text_bt.device)
@@ -126,6 +133,16 @@ class Encoded(EncodedQuestions):
         prefill = Prefill.plain(x_bsd, layout)
         return Batch(prefill, place_ba, self.target_qa[index_b], wanted_ba, index_b)
 
+    @property
+    def answer_places(self) -> int:
+        """Places for the tokens of an answer."""
+        return self.target_qa.shape[1]
+
+    @property
+    def feature_bytes(self) -> int:
+        """Of the pictures' features, on the device and on disk."""
+        return self.features_mnd.numel() * self.features_mnd.element_size()
+
     @torch.no_grad()
     def mean_question(self) -> Tensor:
         """The mean direction of all questions' text (d,)."""
@@ -135,10 +152,14 @@ class Encoded(EncodedQuestions):
             directions.append(question(embed(text_bt), step_t < prompt_b[:, None]).float())
         return torch.cat(directions).mean(0)
 
-    def batches(self, size: int) -> Iterator[Batch]:
-        """All questions in order."""
+    def portions(self, size: int) -> Iterator[Tensor]:
+        """Numbers of all questions in order."""
         for start in range(0, len(self), size):
-            yield self.batch(torch.arange(start, min(start + size, len(self)), device=self.text_qt.device))
+            yield torch.arange(start, min(start + size, len(self)), device=self.text_qt.device)
+
+    def answer_tokens(self, index_b: Tensor) -> Tensor:
+        """How many tokens the answers to these questions have together (0-dim float)."""
+        return self.answer_q[index_b].sum().float()
 
     @property
     def about(self) -> list[int]:
@@ -198,8 +219,8 @@ class Encoded(EncodedQuestions):
             features_mnd, vision = self._encode_pictures(None, ("vision",))
             cache.save(key, {"features": features_mnd, **vision.features})
             return features_mnd, vision
-        place = {name: value.to(self.model.device) for name, value in cached.items()}
-        return place.pop("features"), VisionFeatures(place)
+        features_mnd = cached.pop("features").to(self.home)
+        return features_mnd, VisionFeatures({name: value.to(self.model.device) for name, value in cached.items()})
 
     def _forms(self) -> dict[str, cache.Form]:
         """The types and shapes of what the tower says of the pictures."""
@@ -216,7 +237,7 @@ class Encoded(EncodedQuestions):
             pixels = torch.from_numpy(self._rendered(start, min(start + 64, self.pictures)))
             pixels = pixels.to(self.model.device).permute(0, 3, 1, 2).to(self.model.dtype) / 127.5 - 1
             pictures = encode_images(self.model, pixels, operator, names)
-            features.append(pictures[0])
+            features.append(pictures[0].to(self.home))
             sights.append(pictures[1])
         return torch.cat(features), concatenated(sights)
 

@@ -187,6 +187,46 @@ def test_text_pivots(small: Any, eager: Any, asked: list[Given]) -> None:
         assert torch.allclose(asked[0]["text_pivots"][row], expected, atol=1e-6)
 
 
+def test_text_rows(small: Any, eager: Any, asked: list[Given]) -> None:
+    """Hidden states of all text that may ask; zeros where a prompt has less."""
+    x, layout = small.embed(eager, small.prompts(2, (9, 3)))
+    rule = {"text": 1.0}
+    prefill(eager, x, layout, small.operator({"layer": 2, "keep": 12, "selector": "coverage", "coverage": rule}))
+    run = Run(eager, x, layout, small.operator(), 2)
+    for row in range(2):
+        rows = asked[0]["text_rows"][row]
+        texts = run.places(row, torch.arange(64))[1]
+        assert torch.allclose(rows[(rows != 0).any(-1)], run.hidden[row, texts], atol=1e-6)
+
+
+@pytest.mark.parametrize("layer", [2, 3])
+def test_variation(small: Any, eager: Any, asked: list[Given], layer: int) -> None:
+    """What the layer before added to each visual token, after another site too."""
+    x, layout = small.embed(eager, small.prompts(2, (9, 5)))
+    site = {"layer": layer, "keep": 12, "score": {"variation": 1.0}}
+    prefill(eager, x, layout, small.operator(FIRST, site))
+    kept = kept_places(eager, small.operator(FIRST), x, layout)[0].origin_br
+    run = Run(eager, x, layout, small.operator(FIRST), layer)
+    with reducing(eager, small.operator(FIRST), layout), torch.no_grad():
+        mask = layout.valid_bs.long()
+        inputs = {"inputs_embeds": x, "attention_mask": mask, "output_hidden_states": True}
+        states = eager.model.language_model(**inputs).hidden_states
+    for row in range(2):
+        visuals = run.places(row, kept[row])[0]
+        if layer == 3:  # what the first site made of the tokens is what entered layer 1; before that they were others
+            expected = (states[3] - states[2])[row, visuals].norm(dim=-1)
+            assert torch.allclose(asked[1]["variation"][row], expected, atol=1e-5)
+        assert asked[1]["variation"][row].shape == (40,)
+        assert (asked[1]["variation"][row] > 0).all()
+
+
+def test_variation_before_the_first_layer_is_the_norm(small: Any, eager: Any, asked: list[Given]) -> None:
+    x, layout = small.embed(eager, small.prompts(2, (9, 5)))
+    prefill(eager, x, layout, small.operator({"layer": 0, "keep": 12, "score": {"variation": 1.0}}))
+    visual = x.take_along_dim(layout.visual_bn[..., None], 1)
+    assert torch.allclose(asked[0]["variation"], visual.norm(dim=-1), atol=1e-5)
+
+
 def test_raters_where_none_stands_out_are_all() -> None:
     asks_bt = torch.tensor([[False, True, True, True]])
     assert torch.equal(choose_raters(torch.zeros(1, 5, 3), torch.randn(1, 4, 3), asks_bt), asks_bt)
@@ -247,4 +287,4 @@ def test_what_the_tower_should_have_told_is_missed(small: Any, model: Any) -> No
 
 
 def test_every_feature_is_tried_here() -> None:
-    assert set(ALL_FEATURES) == set(LOOPS) | {"vision", "next_vision", "norm", "uniqueness"}
+    assert set(ALL_FEATURES) == set(LOOPS) | {"vision", "next_vision", "norm", "uniqueness", "variation"}

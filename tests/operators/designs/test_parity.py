@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import plain_diversity as diversity
 import plain_merging as merging
 import plain_pruning as pruning
 import pytest
@@ -39,6 +40,7 @@ class Scene:
         found = {name: row.astype(np.float32) for name, row in zip(ALL_FEATURES, values, strict=True)}
         found["keys"] = self._vectors(rng, n, KEYS)
         found["text_pivots"] = self._vectors(rng, 4, WIDTH)
+        found["text_rows"] = np.concatenate([self._vectors(rng, 5, WIDTH), np.zeros((2, WIDTH), np.float32)])
         return found
 
     def _vectors(self, rng, n, width):
@@ -92,8 +94,23 @@ METHODS: dict[str, Callable[[SiteSpec, Picture, dict], Picture]] = {
     "divprune": lambda site, p, g: pruning.divprune(p, site.keep),
     "dart": lambda site, p, g: pruning.dart(p, g["key_norm"], g["text_pivots"], site.keep),
     "cdpruner": lambda site, p, g: pruning.cdpruner(p, g["relevance"], site.keep),
+    "fastervlm": lambda site, p, g: pruning.top(p, g["vision"], site.keep),
+    "cen-divprune": lambda site, p, g: diversity.cen_divprune(p, g["uniqueness"], site.keep),
+    "cen-cdpruner": lambda site, p, g: diversity.cen_cdpruner(p, g["relevance"], g["uniqueness"], site.keep),
+    "scope": lambda site, p, g: diversity.scope(p, g["vision"], site.keep),
+    "mmtok": lambda site, p, g: diversity.mmtok(p, g["text_rows"], site.keep),
+    "tops": lambda site, p, g: diversity.tops(p, g["vision"], site.keep),
+    "holov": lambda site, p, g: diversity.holov(p, g["vision"], site.keep, site.quota.groups),
+    "v2drop": lambda site, p, g: pruning.top(p, g["variation"], site.keep),
+    "zoo-prune": lambda site, p, g: diversity.zoo_prune(p, g["norm"], site.keep),
+    "nuwa": lambda site, p, g: (
+        pruning.top(p, g["last_text"], site.keep)
+        if site.quota is None
+        else diversity.nuwa(p, g["vision"], site.keep, site.quota)
+    ),
 }
 GRIDS = st.sampled_from([(6, 8), (5, 5), (3, 5), (1, 7), (1, 2)])
+SLOW = ("cdpruner", "divprune", "zero", "cen-divprune", "cen-cdpruner", "scope", "tops", "mmtok", "zoo-prune")
 CONTROLS = {"random", "stride", "pool", "adaptive-pool", "downsample", "reweight"}  # below, each in its own way
 
 
@@ -107,11 +124,13 @@ def test_every_design_has_a_reference():
 def test_the_method_as_described(name, grid, share, seed, ties):
     target = Target(layers=8, grid=grid, vision_layers=5)
     tokens = 1 + share * (target.tokens - 1.01)
-    # means of tied tokens tie but for rounding, so ties are for the first site
+    # means of tied tokens tie but for rounding, so ties are for the first site; centred, five directions span four
+    # dimensions but for rounding, so that what a determinant leaves of them is chance
+    ties = ties and name != "cen-cdpruner"
     compare(DESIGNS[name].build(target, tokens), Scene(seed, ties), METHODS[name], first_only=ties)
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if name not in ("cdpruner", "divprune", "zero")])
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in SLOW])
 def test_the_same_at_full_size(name):
     """576 tokens, as published where counts are: stages that only a real grid has (recycled clusters above all)."""
     design = DESIGNS[name]

@@ -1,0 +1,1 @@
+"""Designs that prune tokens."""

@@ -1,0 +1,110 @@
+"""By what tokens stand in line at a relaxed site whose selector is greedy: values whose order is the order of picking.
+
+A value is what the token was worth when its turn came. Such values never rise on the way, so that those above a
+threshold are the picks made until then. They are scaled to unit spread, as scores are, so that temperature alone sets
+how soft the selection is. Gradients reach the score and the weights; how like tokens are is taken as it is.
+
+Legend: b batch, n tokens, m candidates, c picks, e width.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from eos_platform.operators.relaxed.site import RelaxedSite
+from eos_platform.operators.score import multiplier, scaled
+from eos_platform.operators.selectors.coverage import coverage
+from eos_platform.operators.selectors.diverse_topk import diverse_topk
+from eos_platform.operators.selectors.quota import quota_levels
+from eos_platform.operators.tokens import RelaxedTokens, centred
+
+USELESS = 1e-9  # gain below which a token covers nothing that is not covered
+
+
+def compared(site: RelaxedSite, tokens: RelaxedTokens) -> Tensor:
+    """What tokens are compared by (b, n, e)."""
+    return centred(tokens.x_bnd, tokens.presence_bn) if site.similarity == "centred" else tokens.x_bnd
+
+
+def diverse_line(
+    site: RelaxedSite,
+    compared_bne: Tensor,
+    presence_bn: Tensor,
+    score_bn: Tensor,
+    raw_bn: Tensor | None,
+    candidates: int | None,
+) -> tuple[Tensor, Tensor | None]:
+    """Of ``diverse_topk``: s_i + spread * log distance (of a product: log m_i), and the first ``candidates``."""
+    assert site.spread is not None
+    n = score_bn.shape[1]
+    picks = n if candidates is None else min(candidates, n)
+    if site.weighing != "sum":
+        score_bn = multiplier(score_bn, raw_bn, presence_bn)
+    there_bn = score_bn.detach().masked_fill(presence_bn <= 0.5, -torch.inf)
+    order_br, gap_bn = diverse_topk(compared_bne, there_bn, site.spread.detach(), picks)
+    line_bn = score_bn + site.spread * gap_bn
+    index_bm = None if picks == n else order_br.sort(dim=-1).values
+    counted_bm = line_bn.detach() if index_bm is None else line_bn.detach().gather(1, index_bm)
+    return line_bn / _spread_of(counted_bm), index_bm
+
+
+def coverage_line(
+    site: RelaxedSite, compared_bne: Tensor, presence_bn: Tensor, score_bn: Tensor, raw_bn: Tensor | None
+) -> Tensor:
+    """Of ``coverage``: log gain + power * log m, or the sum, whose terms are scaled anew at each pick and may rise:
+    such a value is lowered to that of the pick before."""
+    assert site.coverage is not None
+    assert site.spread is not None
+    there_bn, n, rule = presence_bn > 0.5, score_bn.shape[1], site.coverage
+    log_m_bn = added_bn = None
+    if site.weighing == "sum":
+        added_bn = scaled(score_bn, presence_bn)
+    else:
+        log_m_bn = multiplier(score_bn, raw_bn, presence_bn)
+    found = coverage(
+        rule,
+        compared_bne,
+        n,
+        log_m_bn=None if log_m_bn is None else log_m_bn.detach(),
+        score_bn=None if added_bn is None else added_bn.detach(),
+        spread=site.spread.detach(),
+        present_bn=there_bn,
+    )
+    if log_m_bn is not None:
+        line_bn = rule.power * log_m_bn + found.gain_bn.clamp_min(USELESS).log()
+    else:
+        assert added_bn is not None
+        line_bn = added_bn + rule.weight * found.gain_bn + site.spread * found.far_bn
+    line_bn = _falling(line_bn, found.order_bc)
+    return line_bn / _spread_of(line_bn.detach())
+
+
+def quota_line(
+    site: RelaxedSite, tokens: RelaxedTokens, score_bn: Tensor, raw_bn: Tensor | None, grid: tuple[int, int]
+) -> Tensor:
+    """Of a quota: the score, each level a whole range above the next."""
+    assert site.quota is not None
+    count = site.count.detach().round().long()
+    raw_bn = None if raw_bn is None else raw_bn.detach()
+    present_bn = tokens.presence_bn > 0.5
+    level_bn = quota_levels(site.quota, score_bn.detach(), raw_bn, tokens.origin_bn, grid, count, present_bn)
+    low_b1, high_b1 = score_bn.detach().amin(-1, keepdim=True), score_bn.detach().amax(-1, keepdim=True)
+    line_bn = score_bn + level_bn * (1.0 + high_b1 - low_b1)
+    return line_bn / _spread_of(line_bn.detach())
+
+
+def _falling(line_bn: Tensor, order_bn: Tensor) -> Tensor:
+    """Lowered, without gradient, so that values fall along the order (by a little at least where they tie); the first,
+    which is chosen by its score alone, is raised where the second is above it."""
+    sorted_bn = line_bn.detach().gather(1, order_bn)
+    step = 1e-4 * (sorted_bn.amax(-1, keepdim=True) - sorted_bn.amin(-1, keepdim=True)).clamp_min(1e-6)
+    place_n = torch.arange(sorted_bn.shape[1], device=sorted_bn.device)
+    falls_bn = torch.cat([sorted_bn[:, :2].amax(-1, keepdim=True), sorted_bn[:, 1:]], 1)
+    falls_bn = (falls_bn + step * place_n).cummin(-1).values - step * place_n
+    return line_bn + torch.zeros_like(line_bn).scatter(1, order_bn, falls_bn - sorted_bn).detach()
+
+
+def _spread_of(line_bm: Tensor) -> Tensor:
+    scale_b1 = line_bm.std(-1, keepdim=True, correction=0)
+    return torch.where(scale_b1 > 1e-3, scale_b1, 1.0)

@@ -1,0 +1,66 @@
+"""Rules of selection that only some selectors take, as data: what covers what, and how many stay of each group."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from eos_platform.common.strict_types import Int, Real
+
+Weight = Annotated[Real, Field(ge=0.0, le=1000.0)]
+
+
+class Spec(BaseModel):
+    """Frozen, validated data; misspelt keys are refused; infinity is written as a JSON string."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings", allow_inf_nan=True)
+
+
+class Coverage(Spec):
+    """What the selector ``coverage`` picks for: every row (a visual token, a text token) wants a kept token like it.
+
+    Row r is covered by token j to the degree M_rj: the cosine, or with a temperature the softmax over j of cosine / it,
+    divided by the number of such rows. The gain of j is sum_r max(0, M_rj - best_r), best_r being the most that those
+    picked before cover of r (at first 0), visual rows times ``visual`` and text rows times ``text``. Picked is, one by
+    one, the largest
+
+    - gain_j m_j^power, with m the score brought to [0, 1] (weighing ``product``) or the features as they are (``raw``);
+      without a score the gain alone;
+    - weighing ``sum``: m_j + weight gain_j + spread far_j, gain and far (one minus the largest cosine to those picked)
+      brought to [0, 1] over those not yet picked; the first has the best score.
+    """
+
+    visual: Weight = 1.0
+    temperature: Real = Field(default=0.0, ge=0.0, le=100.0)  # of visual rows; 0: cosines
+    text: Weight = 0.0
+    text_temperature: Real = Field(default=0.0, ge=0.0, le=100.0)
+    power: Weight = 1.0
+    weight: Weight = 1.0
+
+    @model_validator(mode="after")
+    def _covers_something(self) -> Coverage:
+        if self.visual == 0 and self.text == 0:
+            raise ValueError("coverage of nothing: give 'visual' or 'text' a weight above 0")
+        return self
+
+
+class Quota(Spec):
+    """How many stay of each of ``groups`` groups of the grid, best score first, before any others do.
+
+    Groups are ``strips`` (runs of the tokens in raster order, as equal as can be) or ``windows``. Each has a quota:
+    ``equal``, or in proportion to its mean of the features as they are (``mean``), rounded down, what is left going one
+    each to the largest shares; ``none`` guarantees nothing. No group keeps more than ``cap``, unless others have too
+    few. Where quotas cannot be used up, the best scores elsewhere stay.
+    """
+
+    groups: Int = Field(ge=1, le=100_000_000)
+    kind: Literal["strips", "windows"] = "windows"
+    share: Literal["equal", "mean", "none"] = "equal"
+    cap: Int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Quota:
+        if self.share == "none" and self.cap is None:
+            raise ValueError("a quota of share 'none' needs a cap")
+        return self

@@ -1,0 +1,66 @@
+"""Designs measured on a bundled model, resumed, and what is printed of them."""
+
+import pytest
+
+from eos_platform.analysis.experiments.designs_report import report
+from eos_platform.analysis.experiments.designs_table import cells, main, read
+from eos_platform.analysis.stats.bitpack import unpack
+
+WORDS = ["--models", "bundled-small", "--designs", "holov,random,zero,tome-tower", "--ratios", ".2,.02"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    out = tmp_path_factory.mktemp("rows")
+    words = ["--out", str(out), *WORDS, "--questions", "8", "--device", "cpu", "--one"]
+    assert main(words) == 0
+    return out, words
+
+
+def test_rows_are_deployed_operators_at_the_ratio_or_say_why_not(folder):
+    rows = read(folder[0] / "bundled-small.jsonl")
+    assert [row["design"] for row in rows[:2]] == ["", "zero"]
+    by_key = {(row["design"], row["ratio"]): row for row in rows}
+    assert len(rows) == len(by_key) == 8
+    for name in ("holov", "random", "tome-tower"):
+        row = by_key[name, 0.2]
+        assert row["compute_ratio"] <= 0.2
+        assert row["accuracy"] == pytest.approx(unpack(row["correct"], 8).mean())
+    assert "cannot reach" in by_key["holov", 0.02]["reason"]
+    assert by_key["", None]["compute_ratio"] == 1.0
+
+
+def test_what_is_there_is_not_measured_again(folder, capsys):
+    out, words = folder
+    path = out / "bundled-small.jsonl"
+    whole = path.read_text()
+    lines = whole.splitlines()
+    path.write_text("\n".join([*lines[:-1], lines[-1][:20]]))
+    assert len(read(path)) == len(lines) - 1
+    assert main(words) == 0
+    assert len(read(path)) == len(lines)
+    assert main(["--out", str(out), "--models", "bundled-small", "--table"]) == 0
+    printed = capsys.readouterr().out
+    assert "unreduced" in printed
+    assert "mean ranks of accuracy, published" in printed
+
+
+def test_cells_go_ratio_by_ratio():
+    found = list(cells(["zero", "random", "fastv"], [0.1, 0.2], tune=2))
+    assert found[:4] == [("", "", None), ("zero", "published", None), ("random", "published", 0.1),
+                         ("fastv", "published", 0.1)]  # fmt: skip
+    assert [cell[1] for cell in found].count("tuned") == 4
+
+
+def test_what_a_model_cannot_read_is_shown_and_not_ranked():
+    def row(design, accuracy, stand_in=False, **more):
+        return {"model": "m", "task": "t", "design": design, "variant": "published" if design else "", "ratio": 0.1,
+                "accuracy": accuracy, "detail": None, "stand_in": stand_in, **more}  # fmt: skip
+
+    whole = {**row("", 0.9), "ratio": None, "questions": 4, "detail_questions": 0}
+    text = report([whole, row("a", 0.5), row("b", 0.6), row("c", 0.9, stand_in=True)])
+    table, ranks = text.split("mean ranks of accuracy")
+    assert "c~" in table
+    assert "90.0" in table
+    assert ranks.index("b  ") < ranks.index("a  ")
+    assert "c  " not in ranks
