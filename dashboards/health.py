@@ -8,7 +8,7 @@ for every (parameter, objective): ``parameter``, ``objective``, ``share`` (0 to 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import pandas as pd
@@ -87,7 +87,7 @@ def importance_figure(importance: pd.DataFrame, title: str = "Parameter importan
     """Bars by parameter, one for each objective."""
     figure = _blank(title)
     if importance.empty:
-        return _nothing(figure, "Too few trials to tell<br>(8 measured ones are needed)")
+        return _nothing(figure, "Too few trials to tell<br>(4 measured ones with settings that differ are needed)")
     order = importance.groupby("parameter")["share"].max().sort_values().index.tolist()
     for number, (objective, rows) in enumerate(importance.groupby("objective", sort=False)):
         figure.add_trace(
@@ -114,9 +114,12 @@ def parallel_figure(
     varied: Sequence[str],
     title: str = "Trials and their parameters",
     axes: Sequence[Objective] = DEFAULT,
+    log: Collection[str] = (),
 ) -> go.Figure:
     """Parallel coordinates: a line a measured trial through its parameters to the objectives, the first one last.
 
+    ``log`` names what is varied on a logarithmic scale, whose axes are so, too; unknown, what spans decades is taken
+    for it. A column ``key`` of the trials goes into the figure's ``meta``, line by line: what a click opens.
     Of thousands, the best tenth (in the first objective) of what is drawn and others evenly, which the title says.
     """
     first, *more = axes
@@ -131,7 +134,7 @@ def parallel_figure(
     figure = _blank(title)
     if rows.empty:
         return _nothing(figure, "No trial has been measured yet")
-    dimensions = [_dimension(name, rows[name]) for name in varied]
+    dimensions = [_dimension(name, rows[name], log=name in log) for name in varied]
     measured = [(_label(one), _values(one, rows)) for one in (*more, first)]
     dimensions += [{"label": label, "values": values} for label, values in measured]
     label, values = measured[-1]
@@ -150,6 +153,8 @@ def parallel_figure(
             rangefont={"size": 1, "color": "rgba(0,0,0,0)"},
         )
     )
+    if "key" in rows:
+        figure.update_layout(meta={"keys": rows["key"].astype(str).tolist()})
     figure.update_layout(height=420, margin={"l": 80, "r": 40, "t": 110, "b": 30})
     return figure
 
@@ -163,11 +168,11 @@ def _values(objective: Objective, rows: pd.DataFrame) -> list[float]:
     return list((scale * rows[objective.metric]).tolist())
 
 
-def _dimension(name: str, values: pd.Series) -> dict[str, object]:
+def _dimension(name: str, values: pd.Series, *, log: bool = False) -> dict[str, object]:
     """One axis: numbers as they are (logarithms where they span decades), words in their order."""
     numbers = pd.to_numeric(values, errors="coerce")
     if numbers.notna().all():
-        if numbers.min() > 0 and numbers.max() / numbers.min() > 30:
+        if numbers.min() > 0 and numbers.max() > numbers.min() and (log or numbers.max() / numbers.min() > 30):
             logs = np.log10(numbers)
             ticks = np.linspace(float(logs.min()), float(logs.max()), 5)
             return {

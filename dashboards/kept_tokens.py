@@ -25,7 +25,7 @@ from eos_platform.dashboards.palette import GRID, INK, MUTED, theme
 from eos_platform.dashboards.skills import menu
 from eos_platform.dashboards.text import escape
 
-CELL, TOP, LEFT = 132, 206, 74  # pixels: a cell with its gap, above the first row, left of the first column
+CELL, TOP, LEFT = 190, 206, 74  # pixels: a cell with its gap, above the first row, left of the first column
 GAP = 0.16  # of a cell, where captions are
 LARGEST = 5.0  # log2 of the size at which colours end
 GONE = -1.0

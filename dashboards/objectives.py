@@ -13,17 +13,20 @@ import pandas as pd
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from eos_platform.dashboards.palette import FAMILIES, theme
+from eos_platform.dashboards.palette import FAMILIES, GRID, INK, design_styles, theme
 from eos_platform.dashboards.rows import records
 from eos_platform.dashboards.text import escape
 from eos_platform.protocols import Objective
 
 SYMBOLS = {"searched": "circle", "hand-designed": "diamond", "unreduced": "star"}
 SCALE = "Viridis"
+FAMILY_OF = {"Pareto front": "searched", "dominated": "searched"}  # of traces that are called otherwise
+SYMBOLS_3D = {"searched": "circle", "hand-designed": "diamond", "unreduced": "cross"}
+EMPTY = "No operator measured yet"
 
 
 def objectives_figure(
-    points: pd.DataFrame, title: str, axes: Sequence[Objective], *, height: int | None = 720
+    points: pd.DataFrame, title: str, axes: Sequence[Objective], *, height: int | None = 720, empty: str = EMPTY
 ) -> go.Figure:
     """Every operator whose objectives are all known; the searched ones that no other searched one dominates are large.
 
@@ -31,7 +34,7 @@ def objectives_figure(
         ValueError: a family that is none of the three.
     """
     metrics = [one.metric for one in axes]
-    drawn = points.reindex(columns=list(dict.fromkeys([*points.columns, "name", "family", "key", *metrics])))
+    drawn = points.reindex(columns=list(dict.fromkeys([*points.columns, "name", "family", "design", "key", *metrics])))
     strange = sorted(set(drawn["family"].dropna().astype(str)) - set(FAMILIES))
     if strange:
         raise ValueError(f"unknown family '{strange[0]}'; known: {', '.join(FAMILIES)}")
@@ -46,6 +49,11 @@ def objectives_figure(
             front = _front(rows, axes)
             _add(figure, rows[~front], axes, "dominated", family, size=8, opacity=0.45)
             _add(figure, rows[front], axes, "Pareto front", family, size=13)
+        elif family == "hand-designed" and len(axes) == 2:  # each design as it is in every other figure
+            design = rows["design"].where(rows["design"].notna() & (rows["design"] != ""), rows["name"]).astype(str)
+            for name, style in design_styles(design).items():
+                look = {"color": style.colour, "symbol": style.symbol}
+                _add(figure, rows[design == name], axes, escape(name), family, size=10, **look)
         else:
             _add(figure, rows, axes, family, family, size=11)
     y, x, *third = axes
@@ -57,9 +65,58 @@ def objectives_figure(
         figure.update_layout(coloraxis={"colorscale": SCALE, "colorbar": {**bar, "len": 0.7}})
     figure.update_layout(showlegend=True, hovermode="closest", height=height, legend={"x": 1.015, "y": 1})
     if drawn.empty:
-        figure.add_annotation(
-            text="No operator measured yet", x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False, font_size=18
+        figure.add_annotation(text=empty, x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False, font_size=18)
+    return figure
+
+
+def space_figure(
+    points: pd.DataFrame,
+    title: str,
+    *,
+    axes: Sequence[Objective],
+    height: int | None = 720,
+    empty: str = EMPTY,
+    **beside: Any,
+) -> go.Figure:
+    """The same in three dimensions: the first of the axes upwards; to be turned by dragging.
+
+    Args:
+        beside: what ``pareto_figure`` takes as well; drawn in two dimensions only.
+    """
+    figure = objectives_figure(points, title, axes, height=height, empty=empty)
+    y, x, z = axes
+    flat = list(figure.data)
+    figure.data = []
+    for trace in flat:
+        figure.add_trace(
+            go.Scatter3d(
+                x=trace.x,
+                y=trace.marker.color,  # the third axis, until here drawn as colour
+                z=trace.y,
+                ids=trace.ids,
+                mode="markers",
+                name=trace.name,
+                customdata=trace.customdata,
+                hovertemplate=trace.hovertemplate,
+                marker={
+                    "color": FAMILIES[FAMILY_OF.get(trace.name, trace.name)],
+                    "symbol": SYMBOLS_3D[FAMILY_OF.get(trace.name, trace.name)],
+                    "size": 7 if trace.name == "Pareto front" else 4,
+                    "opacity": 0.45 if trace.name == "dominated" else 1.0,
+                },
+            )
         )
+    side = {"gridcolor": GRID, "color": INK, "showbackground": False}
+    figure.update_layout(
+        coloraxis=None,
+        scene={
+            "xaxis": {**side, "title": {"text": escape(x.label)}},
+            "yaxis": {**side, "title": {"text": escape(z.label)}},
+            "zaxis": {**side, "title": {"text": escape(y.label)}},
+        },
+    )
+    figure.update_xaxes(visible=False)
+    figure.update_yaxes(visible=False)
     return figure
 
 

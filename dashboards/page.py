@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from html import escape, unescape
 
 import pandas as pd
 import plotly.graph_objects as go
+from plotly.offline import get_plotlyjs
 
+from eos_platform.common import strict_json
 from eos_platform.common.printable import LABEL, printable
 from eos_platform.dashboards.palette import CONFIG, GRID, INK, MUTED, PAPER
 
@@ -16,6 +21,9 @@ STYLE = f"""
 body {{ margin: 0 auto; padding: 24px 28px 60px; max-width: 1500px; background: {PAPER}; color: {INK};
   font-family: Inter, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif; }}
 h1 {{ font-size: 26px; margin: 0 0 6px; }}
+h2 {{ font-size: 18px; margin: 0 0 8px; }}
+nav ol {{ columns: 3 240px; padding-left: 22px; line-height: 1.6; }}
+a {{ color: #00609a; }}
 p {{ color: {MUTED}; margin: 0 0 10px; max-width: 1000px; line-height: 1.45; }}
 table {{ border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums; }}
 th, td {{ text-align: right; padding: 5px 16px 5px 0; border-bottom: 1px solid {GRID}; }}
@@ -35,13 +43,50 @@ def _shown(cell: object) -> object:
     return printable(cell, LABEL) if isinstance(cell, str) else cell
 
 
+@lru_cache(maxsize=1)
+def _code() -> str:
+    """Plotly's code packed, 1.8 MB instead of 4.6; the page unpacks it, which every browser since 2023 can."""
+    packed = base64.b64encode(gzip.compress(get_plotlyjs().encode(), 9, mtime=0)).decode()
+    return f"""<script type="application/octet-stream" id="plotly-packed">{packed}</script>
+<script>
+window.eosPlotly = (async function () {{
+  const text = document.getElementById("plotly-packed").textContent;
+  const bytes = Uint8Array.from(atob(text), function (one) {{ return one.charCodeAt(0); }});
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  (0, eval)(await new Response(stream).text());
+}})();
+</script>"""
+
+
+def _drawn(figure: go.Figure, name: str) -> str:
+    """A place for the figure and what draws it there as soon as plotly's code is unpacked."""
+    plain = figure.to_json().replace("</", "<\\/")
+    config = strict_json.dumps(CONFIG)
+    height = figure.layout.height or 560
+    return (
+        f'<div id="{name}" class="plotly-graph-div" style="height:{height}px"></div>\n<script>'
+        f"window.eosPlotly.then(function () {{ const made = {plain};"
+        f' Plotly.newPlot("{name}", made.data, made.layout, {config}); }});</script>'
+    )
+
+
 def alone(figure: go.Figure) -> str:
     """One figure as a page: plotly's code is in it, since from elsewhere it would be blank without internet."""
-    html: str = figure.to_html(include_plotlyjs=True, config=CONFIG)
-    return html
+    title = escape(_title(figure) or "Figure")
+    return (
+        f"<!doctype html>\n<html lang='en'><head><meta charset='utf-8'><title>{title}</title>"
+        f"<style>body {{ margin: 0; background: {PAPER}; }}</style></head>\n"
+        f'<body><main aria-label="{title}">{_code()}\n{_drawn(figure, "figure")}</main></body></html>\n'
+    )
 
 
-def page(title: str, lead: str, figures: Sequence[go.Figure], table: pd.DataFrame | None = None) -> str:
+def page(
+    title: str,
+    lead: str,
+    figures: Sequence[go.Figure],
+    table: pd.DataFrame | None = None,
+    more: Mapping[str, pd.DataFrame] | None = None,
+) -> str:
     """The HTML.
 
     Args:
@@ -49,23 +94,36 @@ def page(title: str, lead: str, figures: Sequence[go.Figure], table: pd.DataFram
         lead: under it, plain text, a paragraph a line.
         figures: from top to bottom; one wider than the window scrolls sideways by itself.
         table: after the first figure, for those who read better than they see.
+        more: further tables after it, by their headings.
     """
-    parts = []
+    parts = [_code()]
+    places: dict[str, str] = {}
     for number, figure in enumerate(figures):
-        inner = figure.to_html(
-            full_html=False,
-            include_plotlyjs=number == 0,
-            config=CONFIG,
-            div_id=f"figure-{number}",
-        )
+        inner = _drawn(figure, f"figure-{number}")
         label = escape(_title(figure) or f"Figure {number + 1}")
-        parts.append(f'<section aria-label="{label}">{inner}</section>')
-        if number == 0 and table is not None and len(table):
-            parts.append(f"<section>{table.map(_shown).to_html(index=False, border=0, na_rep='')}</section>")
+        places[f"part-{number}"] = label
+        parts.append(f'<section id="part-{number}" aria-label="{label}">{inner}</section>')
+        if number == 0:
+            tables = {"Operators of the front": table, **(more or {})}
+            for place, (heading, rows) in enumerate(tables.items()):
+                if rows is not None and len(rows):
+                    places[f"table-{place}"] = escape(heading)
+                    parts.append(_table(f"table-{place}", heading, rows))
+    contents = "".join(f'<li><a href="#{place}">{label}</a></li>' for place, label in places.items())
+    contents = f'<nav aria-label="Contents"><ol>{contents}</ol></nav>' if len(places) > 2 else ""
     paragraphs = "\n".join(f"<p>{escape(printable(line))}</p>" for line in lead.splitlines())
     title = printable(title, LABEL)
     return (
         "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>"
         f"<title>{escape(title)}</title><style>{STYLE}</style></head>\n"
-        f"<body><h1>{escape(title)}</h1>{paragraphs}\n" + "\n".join(parts) + "\n</body></html>\n"
+        f"<body><header><h1>{escape(title)}</h1>{paragraphs}{contents}</header>\n<main>\n"
+        + "\n".join(parts)
+        + "\n</main></body></html>\n"
+    )
+
+
+def _table(place: str, heading: str, rows: pd.DataFrame) -> str:
+    inner = rows.map(_shown).to_html(index=False, border=0, na_rep="")
+    return (
+        f'<section id="{place}" aria-label="{escape(heading)}" tabindex="0"><h2>{escape(heading)}</h2>{inner}</section>'
     )

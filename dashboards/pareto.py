@@ -6,12 +6,14 @@ its 95 % interval ``accuracy_low``, ``accuracy_high`` (shares of 1), ``compute_r
 families and unknown numbers are drawn as what is left of them. A design that comes both ``published`` and ``tuned`` is
 drawn twice, hollow and dotted as published. With a column ``key``, each point carries it as its id (what a click
 reports); ``front`` (booleans) says which searched rows are the front where that cannot be told from the rows alone;
-``measured_on`` ("held-out" | "validation") is shown on hover.
+``measured_on`` ("held-out" | "validation"), and of a search ``settings`` (words), ``seconds`` and ``seed``, are shown
+on hover.
 """
 
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -22,6 +24,7 @@ from numpy.typing import NDArray
 
 from eos_platform.dashboards.objectives import objectives_figure
 from eos_platform.dashboards.palette import (
+    COMPARED,
     FAMILIES,
     INK,
     MUTED,
@@ -38,8 +41,23 @@ from eos_platform.dashboards.text import escape
 from eos_platform.objectives import DEFAULT
 from eos_platform.protocols import Objective
 
-NUMBERS = ("accuracy", "accuracy_low", "accuracy_high", "compute_ratio", "mean_tokens", "tokens_left", "questions")
-COLUMNS = ("name", "family", *NUMBERS, "regime", "trial", "design", "variant", "key", "front", "measured_on")
+NUMBERS = (
+    *("accuracy", "accuracy_low", "accuracy_high", "compute_ratio", "mean_tokens", "tokens_left", "questions"),
+    *("seconds", "seed"),
+)
+COLUMNS = (
+    "name",
+    "family",
+    *NUMBERS,
+    "regime",
+    "trial",
+    "design",
+    "variant",
+    "key",
+    "front",
+    "measured_on",
+    "settings",
+)
 MANY = 600  # dominated points beyond which they are drawn by the GPU, without bars
 TICKS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0)
 
@@ -52,6 +70,7 @@ def pareto_figure(
     bars: bool = True,
     height: int | None = 720,
     axes: Sequence[Objective] = DEFAULT,
+    empty: str = "No operator measured yet",
 ) -> go.Figure:
     """The Pareto front of the searched operators beside the hand-designed ones.
 
@@ -60,12 +79,13 @@ def pareto_figure(
         budget: a compute ratio; what costs more is veiled.
         bars: draw the 95 % intervals.
         height: pixels; None: of what holds it.
+        empty: said where there is no point to draw.
 
     Raises:
         ValueError: a family that is none of the three.
     """
     if tuple(axes) != DEFAULT:
-        return objectives_figure(points, title, axes, height=height)
+        return objectives_figure(points, title, axes, height=height, empty=empty)
     drawn = _drawable(points)
     if not bars:
         drawn = drawn.assign(accuracy_low=math.nan, accuracy_high=math.nan)
@@ -93,10 +113,34 @@ def pareto_figure(
     if budget is not None and low < budget < high:
         _veil(figure, budget, high)
     if drawn.empty:
-        figure.add_annotation(
-            text="No operator measured yet", x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False, font_size=18
-        )
+        figure.add_annotation(text=empty, x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False, font_size=18)
     return figure
+
+
+def add_fronts(figure: go.Figure, fronts: Mapping[str, pd.DataFrame], axes: Sequence[Objective] = DEFAULT) -> None:
+    """Fronts of other studies, by their names, as lines beside what is drawn; those without both axes are left out."""
+    y, x = axes[:2]
+    usual = tuple(axes) == DEFAULT
+    for number, (name, rows) in enumerate(fronts.items(), 1):
+        style = COMPARED[number % len(COMPARED)]
+        rows = rows.reindex(columns=list(dict.fromkeys([*rows.columns, y.metric, x.metric])))
+        rows = rows[rows[[y.metric, x.metric]].notna().all(axis=1)].sort_values(x.metric)
+        if rows.empty:
+            continue
+        figure.add_trace(
+            go.Scatter(
+                x=rows[x.metric].tolist(),
+                y=((100 if usual else 1) * rows[y.metric]).tolist(),
+                mode="lines+markers" if usual else "markers",
+                name=f"front of {escape(name)}",
+                legendgroup="others",
+                legendrank=5,
+                line={"color": style.colour, "width": 2, "shape": "hv", "dash": "dash"},
+                marker={"color": style.colour, "symbol": style.symbol, "size": 9},
+                customdata=[escape(str(each)) for each in rows["name"]],
+                hovertemplate=f"<b>%{{customdata}}</b> of {escape(name)}<br>%{{y:.4g}} at %{{x:.4g}}<extra></extra>",
+            )
+        )
 
 
 def _veil(figure: go.Figure, budget: float, edge: float) -> None:
@@ -288,7 +332,15 @@ def _hover(row: Mapping[str, Any]) -> str:
     tokens = [f"{row['mean_tokens']:.1f} mean"] if not pd.isna(row["mean_tokens"]) else []
     tokens += [f"{row['tokens_left']:.0f} left at the end"] if not pd.isna(row["tokens_left"]) else []
     lines += ["visual tokens: " + ", ".join(tokens)] if tokens else []
-    return "<br>".join(lines)
+    return "<br>".join([*lines, *of_search(row)])
+
+
+def of_search(row: Mapping[str, Any]) -> list[str]:
+    """Lines of a hover: what was varied of a search, its seed and how long it took."""
+    lines = [] if pd.isna(row["settings"]) else textwrap.wrap(escape(str(row["settings"])), 60)
+    took = [] if pd.isna(row["seed"]) else [f"seed {row['seed']:.0f}"]
+    took += [] if pd.isna(row["seconds"]) else [f"{row['seconds']:.0f} s"]
+    return [*lines, *([", ".join(took)] if took else [])]
 
 
 def _name(row: Mapping[str, Any]) -> str:

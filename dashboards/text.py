@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from typing import Any
 
 from eos_platform.common.printable import LABEL, printable
 
@@ -13,3 +14,11 @@ def escape(text: str) -> str:
     For what stands between tags; not for attributes.
     """
     return html.escape(printable(text, LABEL), quote=False)
+
+
+def short(value: Any) -> str:
+    """A setting as people read it: numbers to three digits, words as they are."""
+    try:
+        return f"{float(value):.3g}"
+    except (TypeError, ValueError):
+        return "" if value is None else printable(str(value), LABEL)

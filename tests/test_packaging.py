@@ -19,7 +19,7 @@ PACKAGE = Path(eos_platform.__file__).parent
 
 # what each part may import of the package beside itself
 COMMON = {"common", "plugins", "protocols", "objectives"}
-CORE = COMMON | {"operators", "models", "costs", "tasks", "search"}
+CORE = COMMON | {"operators", "models", "costs", "task_names", "tasks", "search"}
 MAY_IMPORT = {
     "common": set(),
     "protocols": set(),
@@ -28,7 +28,8 @@ MAY_IMPORT = {
     "operators": COMMON,
     "models": COMMON | {"operators"},
     "costs": COMMON | {"operators", "models"},
-    "tasks": COMMON | {"operators", "models", "costs"},
+    "task_names": COMMON | {"models"},
+    "tasks": COMMON | {"operators", "models", "costs", "task_names"},
     "search": CORE,
     "bench": COMMON | {"operators", "models"},
     "serve": CORE - {"search"},

@@ -7,11 +7,18 @@ from typing import Any
 from urllib.parse import parse_qs, urlencode
 
 VIEWS = {"front": "Front", "operator": "Operator", "compare": "Compare", "health": "Health", "table": "Table"}
+LISTS = ("regimes", "designs", "y", "x", "z", "also", "columns")
 MOST = 6  # operators beside each other
 
 
+def kept_of(search: str) -> dict[str, list[str]]:
+    """The lists among the settings that ``assets/state.js`` keeps in the address."""
+    query = parse_qs(search.removeprefix("?"), keep_blank_values=True)
+    return {name: [one for one in query[name][0].split(",") if one] for name in LISTS if name in query}
+
+
 def parse(search: str) -> dict[str, Any]:
-    """``?study=..&view=..&run=..&with=a,b`` as ``study``, ``view``, ``run``, ``with`` (a list)."""
+    """``?study=..&view=..&run=..&with=a,b`` as ``study``, ``view``, ``run``, ``with`` (a list), ``sort``."""
     query = parse_qs(search.removeprefix("?"))
     study = query.get("study", [""])[0]
     view = query.get("view", ["front"])[0]
@@ -21,6 +28,7 @@ def parse(search: str) -> dict[str, Any]:
         "view": view if view in VIEWS and study else "front" if study else "studies",
         "run": query.get("run", [""])[0],
         "with": beside[:MOST],
+        "sort": query.get("sort", [""])[0],
     }
 
 
@@ -28,6 +36,8 @@ def link(where: Mapping[str, Any], **changes: Any) -> str:
     """The address of a place."""
     place = {**where, **changes}
     query = {name: place[name] for name in ("study", "view", "run") if place.get(name)}
+    if query.get("view") == "table" and place.get("sort"):
+        query["sort"] = place["sort"]
     if place.get("with"):
         query["with"] = ",".join(place["with"][:MOST])
     return "/?" + urlencode(query)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,9 +17,11 @@ from eos_platform.dashboards.app.operator import WAIT, kept_part, skills_of
 from eos_platform.dashboards.app.parts import aria, interval, number, others, percent, plain_table, shown, value
 from eos_platform.dashboards.comparison import compared_skills, staircases
 from eos_platform.dashboards.operator import operator_figure
+from eos_platform.dashboards.text import short
 from eos_platform.protocols import Objective
 
 NEAR = math.log(1.25)  # of compute, so far that two operators are still compared
+Gap = tuple[float, float, float, float]  # difference in accuracy, its interval, p
 OFFERED = 150  # operators in the list at once
 
 
@@ -109,6 +111,7 @@ def register(app: dash.Dash, studies: Any) -> None:
         if len(keys) < 2:
             return html.P("Choose two operators or more.", className="note")
         rows = [operators.loc[key].to_dict() for key in keys]
+        gaps = [studies.difference(where["study"], key, keys[0]) for key in keys[1:]]
         diagrams = [studies.diagram(where["study"], key) for key in keys]
         stairs = pd.concat(
             [
@@ -131,7 +134,7 @@ def register(app: dash.Dash, studies: Any) -> None:
             if diagram
         ]
         return [
-            _numbers(rows, where, studies.axes(where["study"])),
+            _numbers(rows, where, studies.axes(where["study"]), studies.varied(where["study"]), gaps),
             html.Div(
                 [
                     shown(staircases(stairs, names=names), theme, "Visual tokens by decoder layer", "compare-stairs"),
@@ -157,7 +160,13 @@ def register(app: dash.Dash, studies: Any) -> None:
         return kept_part(*studies.kept(where["study"], keys))
 
 
-def _numbers(rows: list[dict[str, Any]], where: dict[str, Any], axes: Sequence[Objective]) -> html.Div:
+def _numbers(
+    rows: list[dict[str, Any]],
+    where: dict[str, Any],
+    axes: Sequence[Objective],
+    varied: Sequence[str],
+    gaps: Sequence[Gap | None] = (),
+) -> html.Div:
     columns: list[tuple[str, Any]] = [
         ("accuracy", lambda row: percent(row["accuracy"])),
         ("95 % interval (%)", interval),
@@ -168,7 +177,37 @@ def _numbers(rows: list[dict[str, Any]], where: dict[str, Any], axes: Sequence[O
         *((one.label, partial(value, one=one)) for one in others(axes)),
         ("regime", lambda row: row["regime"] if isinstance(row["regime"], str) else ""),
         ("family", lambda row: row["family"]),
+        *((name, partial(_setting, name=name)) for name in varied if any(map(partial(_setting, name=name), rows))),
+        ("seed", lambda row: number(row["seed"], ".0f") if not pd.isna(row["trial"]) else ""),
+        ("search took (s)", lambda row: number(row["seconds"], ".0f")),
     ]
     names = [dcc.Link(str(row["name"]), href=link(where, view="operator", run=row["key"])) for row in rows]
     lines = [[label, *(tell(row) for row in rows)] for label, tell in columns]
+    if any(gaps):
+        lines[2:2] = [
+            [f"difference from {rows[0]['name']} (points, 95 %)", "", *(difference(gap) for gap in gaps)],
+            ["p, as of two sets of questions", "", *("" if gap is None else f"{gap[3]:.2g}" for gap in gaps)],
+            ["better", "", *(verdict(gap, rows[0], row) for gap, row in zip(gaps, rows[1:], strict=True))],
+        ]
     return plain_table(["", *names], lines, "Side by side", right=range(1, len(rows) + 1))
+
+
+def _setting(row: dict[str, Any], name: str) -> str:
+    value = row.get(f"params.{name}")
+    return short(value) if isinstance(value, str) and not pd.isna(row["trial"]) else ""
+
+
+def difference(gap: Gap | None) -> str:
+    """In points, with its interval."""
+    return "not measured alike" if gap is None else f"{100 * gap[0]:+.1f} ({100 * gap[1]:+.1f} to {100 * gap[2]:+.1f})"
+
+
+def verdict(gap: Gap | None, first: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """Which of two is better: in accuracy, where the interval says so, and in compute."""
+    if gap is None:
+        return ""
+    more = other["name"] if gap[1] > 0 else first["name"] if gap[2] < 0 else None
+    cheaper = min((first, other), key=lambda row: float(row["compute_ratio"]))["name"]
+    if more is None:
+        return f"no difference in accuracy to be told; {cheaper} is cheaper"
+    return f"{more}, and cheaper" if more == cheaper else f"{more} more accurate, {cheaper} cheaper"

@@ -11,9 +11,12 @@ import numpy as np
 import pandas as pd
 from dash import ClientsideFunction, Input, Output, State, dcc, html
 
-from eos_platform.dashboards.app.address import MOST, link
-from eos_platform.dashboards.app.parts import aria, drawn, graph, number, operators_table, percent
-from eos_platform.dashboards.pareto import pareto_figure
+from eos_platform.dashboards.app.address import MOST, kept_of, link
+from eos_platform.dashboards.app.axes import axis_fields, chosen_axes
+from eos_platform.dashboards.app.kept_state import budget_control, remember
+from eos_platform.dashboards.app.parts import aria, drawn, field, graph, number, operators_table, percent
+from eos_platform.dashboards.objectives import space_figure
+from eos_platform.dashboards.pareto import add_fronts, pareto_figure
 from eos_platform.protocols import Objective
 
 FAMILIES = ("searched", "hand-designed", "unreduced")
@@ -26,36 +29,36 @@ def layout() -> list[Any]:
     return [
         html.Div(
             [
-                html.Form(
+                # no form: Enter in a field would send it, and load the page anew
+                html.Div(
                     [
-                        _field(
+                        field(
                             "Accuracy",
                             _radio("front-on", {"best": "held-out where measured", "validation": "validation"}),
                         ),
-                        _field("Families", _checks("front-families", FAMILIES)),
-                        _field("Regimes", _checks("front-regimes", ())),
-                        _field(
+                        field("Families", _checks("front-families", FAMILIES)),
+                        field("Regimes", _checks("front-regimes", ())),
+                        field(
                             "Designs",
                             dcc.Dropdown(
                                 id="front-designs", multi=True, placeholder="all designs", options=[], searchable=True
                             ),
                         ),
-                        _field(
-                            "Budget (compute ratio at most)",
-                            dcc.Slider(
-                                id="front-budget",
-                                min=0.0,
-                                max=1.0,
-                                step=0.005,
-                                value=1.0,
-                                marks={0: "0", 0.25: ".25", 0.5: ".5", 1: "none"},
-                                updatemode="mouseup",
-                                allow_direct_input=True,
-                            ),
+                        field("Budget (compute ratio at most)", budget_control()),
+                        field("Show", _checks("front-show", ("dominated", "confidence bars"))),
+                        html.Details(
+                            [
+                                html.Summary("Axes, other studies"),
+                                *axis_fields(),
+                                field(
+                                    "Beside the front of",
+                                    dcc.Dropdown(id="front-also", multi=True, placeholder="no other study", options=[]),
+                                ),
+                            ],
                         ),
-                        _field("Show", _checks("front-show", ("dominated", "confidence bars"))),
                     ],
                     className="filters",
+                    role="search",
                     **aria(label="Filters of the front"),
                 ),
                 html.Div(
@@ -92,13 +95,8 @@ def layout() -> list[Any]:
         html.Div(id="front-picked", tabIndex="-1"),
         dcc.Store(id="front-zoom"),
         dcc.Store(id="front-drawn"),
+        dcc.Store(id="front-kept"),
     ]
-
-
-def _field(label: str, control: Any) -> html.Div:
-    name = f"label-{control.id}"
-    group = {"role": "group", **aria(labelledby=name)}
-    return html.Div([html.Span(label, id=name, className="label"), control], className="field", **group)
 
 
 def _checks(name: str, options: tuple[str, ...]) -> dcc.Checklist:
@@ -140,8 +138,9 @@ def register(app: dash.Dash, studies: Any) -> None:
         State("front-regimes", "value"),
         State("front-designs", "options"),
         State("front-designs", "value"),
+        State("url", "search"),
     )
-    def _offer(where, version, regimes, picked, designs, wanted):  # type: ignore[no-untyped-def]
+    def _offer(where, version, regimes, picked, designs, wanted, search):  # type: ignore[no-untyped-def]
         if not where or not where["study"]:
             return (dash.no_update,) * 4
         operators = studies.operators(where["study"])
@@ -149,6 +148,11 @@ def register(app: dash.Dash, studies: Any) -> None:
         named = sorted(operators["design"].dropna().unique())
         if now == regimes and named == designs:
             return (dash.no_update,) * 4
+        given = kept_of(search or "")
+        if not regimes and "regimes" in given:
+            regimes, picked = now, given["regimes"]
+        if not designs and "designs" in given:
+            wanted = given["designs"]
         # what is new is shown, what was turned off stays off
         on = [name for name in now if name in (picked or []) or name not in (regimes or [])]
         return now, on, named, [name for name in wanted or [] if name in named]
@@ -165,30 +169,44 @@ def register(app: dash.Dash, studies: Any) -> None:
         Input("front-designs", "value"),
         Input("front-budget", "value"),
         Input("front-show", "value"),
+        Input("front-y", "value"),
+        Input("front-x", "value"),
+        Input("front-z", "value"),
+        Input("front-also", "value"),
         Input("theme", "data"),
         State("front-regimes", "options"),
         State("front-zoom", "data"),
         State("front-drawn", "data"),
     )
     def _draw(  # type: ignore[no-untyped-def]
-        where, version, on, families, regimes, designs, budget, show, theme, offered, zoom, before
+        where, version, on, families, regimes, designs, budget, show, y, x, z, also, theme, offered, zoom, before
     ):
         if not where or where["view"] != "front":
             raise dash.exceptions.PreventUpdate
         study = where["study"]
-        rows = chosen(studies.operators(study, on), families, regimes if offered else None, designs, show)
+        operators = studies.operators(study, on)
+        rows = chosen(operators, families, regimes if offered else None, designs, show)
         limit = budget if budget and budget < 1 else None
-        axes = studies.axes(study)
-        now = f"{study} {on} {limit} {'confidence bars' in show} {theme} {_fingerprint(rows, axes)}"
+        axes = chosen_axes(studies.axes(study), studies.measures(study), y, x, z)
+        others = [name for name in also or [] if name != study and name in studies.names()]
+        fronts = {name: studies.operators(name, on).query("front") for name in others}
+        prints = [_fingerprint(one, axes) for one in (rows, *fronts.values())]
+        of = ":".join([study, on, y or "", x or "", z or ""])
+        now = f"{of} {limit} {'confidence bars' in show} {theme} {others} {prints}"
         if now == before:  # back from another view, or only a running search's curves went on
             raise dash.exceptions.PreventUpdate
-        figure = pareto_figure(rows, "", budget=limit, bars="confidence bars" in show, height=None, axes=axes)
-        figure.update_layout(title=None, margin={"t": 26, "b": 74, "l": 72, "r": 20}, dragmode="zoom")
+        why = why_empty(operators, rows, axes)
+        figure = (space_figure if z else pareto_figure)(
+            rows, "", budget=limit, bars="confidence bars" in show, height=None, axes=axes, empty=why
+        )
+        if not z:
+            add_fronts(figure, fronts, axes)
+        figure.update_layout(title=None, margin={"t": 26, "b": 74, "l": 72, "r": 20}, dragmode="orbit" if z else "zoom")
         # uirevision alone gives way where a new range comes with new points
-        if zoom and zoom["of"] == f"{study}:{on}":
+        if zoom and zoom["of"] == of:
             for axis, ends in zoom["ranges"].items():
                 figure.update_layout({axis: {"range": ends}})
-        return drawn(figure, theme, f"{study}:{on}"), best_within(rows, budget), now
+        return drawn(figure, theme, of), best_within(rows, budget), now
 
     app.clientside_callback(
         ClientsideFunction("eos", "zoom"),
@@ -197,21 +215,19 @@ def register(app: dash.Dash, studies: Any) -> None:
         State("front-zoom", "data"),
         State("where", "data"),
         State("front-on", "value"),
+        State("front-y", "value"),
+        State("front-x", "value"),
+        State("front-z", "value"),
     )
+    remember(app, studies)
 
-    @app.callback(
-        Output("url", "search"),
+    app.clientside_callback(
+        ClientsideFunction("eos", "open"),
         Output("front-graph", "clickData"),
         Input("front-graph", "clickData"),
         State("where", "data"),
         prevent_initial_call=True,
     )
-    def _open(clicked, where):  # type: ignore[no-untyped-def]
-        key = next((point.get("id") for point in (clicked or {}).get("points", [])), None)
-        if not key or not where:
-            return dash.no_update, dash.no_update
-        # forgotten at once: the same point may be clicked again after Back
-        return link(where, view="operator", run=key).removeprefix("/"), None
 
     @app.callback(
         Output("front-picked", "children"),
@@ -251,10 +267,21 @@ def register(app: dash.Dash, studies: Any) -> None:
         ]
 
 
+def why_empty(operators: pd.DataFrame, rows: pd.DataFrame, axes: Sequence[Objective]) -> str:
+    """What is said where no point can be drawn: "filtered out" is not "not measured"."""
+    measured = int(operators["accuracy"].notna().sum())
+    if not measured:
+        return "No operator measured yet"
+    if rows.empty:
+        return f"{measured} measured operators, and none passes the filters"
+    lacking = [one.label for one in axes if one.metric not in rows or rows[one.metric].isna().all()]
+    return f"None of the {len(rows)} operators shown has a measured {' or '.join(lacking)}"
+
+
 def _fingerprint(rows: pd.DataFrame, axes: Sequence[Objective]) -> int:
     """Of what the figure shows of them."""
     columns = ["key", "accuracy", "accuracy_low", "compute_ratio", "front", "measured_on"]
-    shown = rows[list(dict.fromkeys([*columns, *(one.metric for one in axes)]))]
+    shown = rows.reindex(columns=list(dict.fromkeys([*columns, *(one.metric for one in axes)])))
     return int(pd.util.hash_pandas_object(shown, index=False).sum())
 
 

@@ -7,10 +7,17 @@ from typing import Any
 import dash
 from dash import Input, Output, State, dcc, html
 
-from eos_platform.dashboards.app.parts import aria, drawn, graph, plain_table
+from eos_platform.dashboards.app.parts import aria, drawn, field, graph, plain_table
 from eos_platform.dashboards.health import hypervolume_figure, importance_figure, parallel_figure, states_figure
 
 FAILURES = 20  # shown
+OPTUNA = [
+    {"value": "history", "label": "history of the objective"},
+    {"value": "timeline", "label": "timeline of the trials"},
+    {"value": "slice", "label": "objective by each setting"},
+    {"value": "contour", "label": "objective by pairs of settings"},
+    {"value": "rank", "label": "rank by pairs of settings"},
+]
 
 
 def layout() -> list[Any]:
@@ -26,6 +33,20 @@ def layout() -> list[Any]:
             className="three",
         ),
         graph("health-parallel", "Parallel coordinates of all trials", style={"height": "420px"}),
+        html.P(
+            "A click on a line opens its trial; a drag along an axis leaves only the lines there.", className="note"
+        ),
+        html.Div(
+            [
+                field(
+                    "Optuna's figures",
+                    dcc.Dropdown(id="health-figure", options=OPTUNA, value="history", clearable=False),
+                ),
+                field("of the objective", dcc.Dropdown(id="health-objective", options=[], placeholder="the first")),
+            ],
+            className="row",
+        ),
+        graph("health-optuna", "One of Optuna's figures of the study", style={"height": "520px"}),
         html.Div(id="health-failures"),
         dcc.Store(id="health-drawn"),
     ]
@@ -69,9 +90,29 @@ def register(app: dash.Dash, studies: Any) -> None:
             hypervolume_figure(studies.progress(study), axes=axes),
             states_figure(trials),
             importance_figure(studies.importance(study)),
-            parallel_figure(trials, varied, axes=axes),
+            parallel_figure(trials, varied, axes=axes, log=studies.log_varied(study)),
         )
         return *(drawn(figure, theme, study) for figure in figures), now
+
+    @app.callback(
+        Output("health-optuna", "figure"),
+        Output("health-objective", "options"),
+        Input("where", "data"),
+        Input("version", "data"),
+        Input("theme", "data"),
+        Input("health-figure", "value"),
+        Input("health-objective", "value"),
+    )
+    def _optuna(
+        where: dict[str, Any] | None, version: str, theme: str | None, kind: str | None, metric: str | None
+    ) -> Any:
+        if not where or where["view"] != "health":
+            raise dash.exceptions.PreventUpdate
+        study = where["study"]
+        kind = kind if kind in [one["value"] for one in OPTUNA] else "history"
+        figure = studies.optuna_figure(study, kind, metric or "")
+        offered = [{"value": one.metric, "label": one.label} for one in studies.axes(study)]
+        return drawn(figure, theme, f"{study} {kind} {metric}"), offered
 
 
 def _cards(counts: dict[str, Any], facts: dict[str, Any]) -> list[Any]:

@@ -10,10 +10,21 @@ import pandas as pd
 from dash import Input, Output, dcc, html
 
 from eos_platform.dashboards.app.address import link
-from eos_platform.dashboards.app.parts import copyable, interval, number, others, percent, plain_table, shown, value
+from eos_platform.dashboards.app.parts import (
+    copyable,
+    interval,
+    number,
+    others,
+    percent,
+    plain_table,
+    shown,
+    value,
+)
 from eos_platform.dashboards.comparison import compared_skills
+from eos_platform.dashboards.curves import curves_figure
 from eos_platform.dashboards.kept_tokens import overlay_png
 from eos_platform.dashboards.operator import operator_figure
+from eos_platform.dashboards.text import short
 from eos_platform.protocols import Objective
 
 WAIT = 800  # milliseconds between looks at an overlay that is being worked out
@@ -54,7 +65,8 @@ def register(app: dash.Dash, studies: Any) -> None:
             return html.P(f"No operator '{key}' in this study.", className="note")
         row = rows[0]
         diagram = studies.diagram(study, key)
-        parts: list[Any] = [_head(row, where, operators), _facts(row, studies.axes(study))]
+        settings = studies.varied(study) if not pd.isna(row["trial"]) else []
+        parts: list[Any] = [_head(row, where, operators), _facts(row, studies.axes(study)), _varied(row, settings)]
         if diagram is None:
             why = f"It failed: {row['failure']}" if isinstance(row["failure"], str) else "It removes nothing."
             parts.append(html.P(f"No operator file. {why}", className="note"))
@@ -80,6 +92,9 @@ def register(app: dash.Dash, studies: Any) -> None:
             )
             parts.append(_sites(sites))
             parts.append(_take_home(studies.commands(study, key)))
+        if not pd.isna(row["trial"]):
+            figure = curves_figure(studies.curves(study, key))
+            parts.append(shown(figure, theme, "Curves over the steps of the search, relaxed form", "operator-curves"))
         return parts
 
     @app.callback(
@@ -169,9 +184,26 @@ def _facts(row: dict[str, Any], axes: Sequence[Objective]) -> html.Dl:
         **{one.label: value(row, one) for one in others(axes)},
         "regime": row["regime"] if isinstance(row["regime"], str) else "",
         "search took": number(row["seconds"], ".0f") + " s" if not pd.isna(row["seconds"]) else "",
+        "seed": number(row["seed"], ".0f") if not pd.isna(row["trial"]) else "",
     }
     return html.Dl(
         [html.Div([html.Dt(name), html.Dd(value)]) for name, value in facts.items() if value], className="facts"
+    )
+
+
+def _varied(row: dict[str, Any], fields: Sequence[str]) -> Any:
+    """What the study varied, as this trial had it."""
+    known = {name: row.get(f"params.{name}") for name in fields}
+    settings = [(name, short(value)) for name, value in known.items() if isinstance(value, str)]
+    if not settings:
+        return None
+    return html.Div(
+        [
+            html.H3("Its settings, of those the study varied", id="operator-settings-head"),
+            html.Dl([html.Div([html.Dt(name), html.Dd(value)]) for name, value in settings], className="facts"),
+        ],
+        id="operator-settings",
+        className="settings",
     )
 
 

@@ -41,6 +41,13 @@ def shown(figure: go.Figure, theme: str | None, label: str, name: str) -> html.F
     return html.Figure(inner, className="figure", **aria(label=label))
 
 
+def field(label: str, control: Any) -> html.Div:
+    """A control with its label."""
+    name = f"label-{control.id}"
+    group = {"role": "group", **aria(labelledby=name)}
+    return html.Div([html.Span(label, id=name, className="label"), control], className="field", **group)
+
+
 def aria(**label: str) -> dict[str, Any]:
     """Attributes for screen readers."""
     return {f"aria-{name}": value for name, value in label.items()}

@@ -13,7 +13,6 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from eos_platform.common.printable import printable
 from eos_platform.dashboards.app.address import MOST
-from eos_platform.dashboards.app.table import ORDERS
 
 
 class Refused(ValueError):
@@ -22,6 +21,7 @@ class Refused(ValueError):
 
 Text = Annotated[str, Field(max_length=10_000)]
 Words = Annotated[list[Text], Field(max_length=10_000)]
+Offered = Annotated[list[dict[Text, Text]], Field(max_length=10_000)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0)]
 
@@ -34,6 +34,7 @@ class Where(BaseModel):
     study: Text
     view: Literal["studies", "front", "operator", "compare", "health", "table"]
     run: Text
+    sort: Text = ""
     beside: Annotated[list[Text], Field(max_length=MOST, alias="with")]
 
 
@@ -79,7 +80,13 @@ _KINDS: dict[str, Any] = {
     "compare-choice.search_value": Text | None,
     "health-drawn.data": Text | None,
     "table-find.value": Text | None,
-    "table-order.value": Literal[tuple(ORDERS)],
+    **{f"front-{axis}.value": Text | None for axis in ("x", "y", "z")},
+    "front-also.value": Words | None,
+    "front-y.options": Offered | None,
+    "table-columns.options": Offered | None,
+    "table-columns.value": Words | None,
+    "health-figure.value": Text | None,
+    "health-objective.value": Text | None,
     "table-page.value": int | None,
     **{f"{name}.n_intervals": Count | None for name in ("tick", "operator-wait", "compare-wait")},
 }

@@ -1,25 +1,28 @@
-"""Everything as a table: for those who do not see or do not trust pictures."""
+"""Everything as a table: for those who do not see or do not trust pictures; the same as a file to calculate with."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import csv
+import io
+from collections.abc import Callable, Sequence
 from typing import Any
+from urllib.parse import quote
 
 import dash
+import flask
 import pandas as pd
 from dash import Input, Output, State, dcc, html
 
-from eos_platform.dashboards.app.parts import aria, operators_table, others
+from eos_platform.dashboards.app.address import kept_of, link
+from eos_platform.dashboards.app.parts import field, interval, number, others, percent, plain_table, value
 from eos_platform.dashboards.rows import records
+from eos_platform.dashboards.text import short
 from eos_platform.protocols import Objective
 
 PAGE = 25
-ORDERS = {
-    "accuracy": ("accuracy, best first", "accuracy", False),
-    "ratio": ("compute ratio, cheapest first", "compute_ratio", True),
-    "trial": ("trial, latest first", "trial", False),
-    "name": ("name", "name", True),
-}
+FIXED = ("family", "regime", "compute_ratio", "accuracy", "interval", "measured_on", "mean_tokens")
+WORDS = ("family", "regime", "measured_on", "state")  # columns that are no numbers
+Column = tuple[str, str, Callable[[dict[str, Any]], str]]  # its label, what it is sorted by, a cell
 
 
 def layout() -> list[Any]:
@@ -36,20 +39,8 @@ def layout() -> list[Any]:
                     ],
                     className="field find",
                 ),
-                html.Div(
-                    [
-                        html.Span("Order", className="label", id="label-table-order"),
-                        dcc.Dropdown(
-                            id="table-order",
-                            options=[{"value": key, "label": label} for key, (label, *_) in ORDERS.items()],
-                            value="accuracy",
-                            clearable=False,
-                            searchable=False,
-                        ),
-                    ],
-                    className="field",
-                    role="group",
-                    **aria(labelledby="label-table-order"),
+                field(
+                    "Columns", dcc.Dropdown(id="table-columns", multi=True, placeholder="the usual ones", options=[])
                 ),
                 html.Div(
                     [
@@ -58,6 +49,7 @@ def layout() -> list[Any]:
                     ],
                     className="field",
                 ),
+                html.Div(html.A("Download as CSV", id="table-csv", className="button", href=""), className="field"),
             ],
             className="row",
         ),
@@ -65,53 +57,157 @@ def layout() -> list[Any]:
     ]
 
 
+def columns_of(axes: Sequence[Objective], measures: Sequence[Objective], varied: Sequence[str]) -> dict[str, Column]:
+    """Every column there can be, by its name; the operator's name stands before all of them."""
+    known: dict[str, Column] = {
+        "family": ("family", "family", lambda row: str(row["family"])),
+        "regime": ("regime", "regime", lambda row: _word(row["regime"]) or str(row["state"])),
+        "compute_ratio": ("compute ratio", "compute_ratio", lambda row: number(row["compute_ratio"])),
+        "accuracy": ("accuracy", "accuracy", lambda row: percent(row["accuracy"])),
+        "interval": ("95 % interval (%)", "accuracy_low", interval),
+        "measured_on": ("measured on", "measured_on", lambda row: _word(row["measured_on"])),
+        "mean_tokens": ("mean tokens", "mean_tokens", lambda row: number(row["mean_tokens"], ".1f")),
+        "state": ("state", "state", lambda row: str(row["state"])),
+        "trial": ("trial", "trial", lambda row: number(row["trial"], ".0f")),
+        "seconds": ("search took (s)", "seconds", lambda row: number(row["seconds"], ".0f")),
+        "seed": ("seed", "seed", lambda row: number(row["seed"], ".0f") if not pd.isna(row["trial"]) else ""),
+    }
+    for one in (*others(axes), *measures):
+        known.setdefault(one.metric, (one.label, one.metric, lambda row, one=one: value(row, one)))  # type: ignore[misc]
+    for name in varied:
+        known[f"params.{name}"] = (name, f"params.{name}", lambda row, name=name: _setting(row, name))  # type: ignore[misc]
+    return known
+
+
+def usual(axes: Sequence[Objective], varied: Sequence[str]) -> list[str]:
+    """The columns shown where none are chosen."""
+    return [*FIXED, *(one.metric for one in others(axes)), *(f"params.{name}" for name in varied), "seconds", "seed"]
+
+
 def register(app: dash.Dash, studies: Any) -> None:
-    """Its callback."""
+    """Its callbacks, and the file."""
+
+    def columns(study: str) -> dict[str, Column]:
+        return columns_of(studies.axes(study), studies.measures(study), studies.varied(study))
 
     @app.callback(
         Output("table-body", "children"),
+        Output("table-csv", "href"),
         Input("where", "data"),
         Input("version", "data"),
         Input("table-find", "value"),
-        Input("table-order", "value"),
+        Input("table-columns", "value"),
         Input("table-page", "value"),
     )
-    def _show(where: dict[str, Any] | None, version: str, find: str | None, order: str, page: int | None) -> Any:
+    def _show(
+        where: dict[str, Any] | None, version: str, find: str | None, picked: list[str] | None, page: int | None
+    ) -> Any:
         if not where or where["view"] != "table":
-            return None  # what is not seen would slow the rest
-        operators = studies.operators(where["study"])
-        for word in (find or "").lower().split():
-            columns = operators[["name", "family", "regime", "state", "design"]].astype(object).fillna("").astype(str)
-            operators = operators[columns.agg(" ".join, axis=1).str.lower().str.contains(word, regex=False)]
-        axes = studies.axes(where["study"])
-        operators = ordered(operators, order, axes)
+            return None, ""  # what is not seen would slow the rest
+        study, known = where["study"], columns(where["study"])
+        order = where.get("sort") or "-accuracy"
+        operators = ordered(found(studies.operators(study), find or ""), order, known)
         pages = max(1, -(-len(operators) // PAGE))
         at = min(max(page or 1, 1), pages)
+        names = [name for name in picked or [] if name in known] or usual(studies.axes(study), studies.varied(study))
         rows = records(operators.iloc[(at - 1) * PAGE : at * PAGE])
-        return operators_table(rows, where, f"{len(operators)} operators, page {at} of {pages}", axes)
+        heads: list[Any] = [_head("operator", "name", order, where)]
+        heads += [_head(known[name][0], name, order, where) for name in names]
+        lines = [
+            [
+                dcc.Link(str(row["name"]), href=link(where, view="operator", run=row["key"])),
+                *(known[name][2](row) for name in names),
+            ]
+            for row in rows
+        ]
+        right = [
+            place for place, name in enumerate(names, 1) if name not in ("family", "regime", "measured_on", "state")
+        ]
+        caption = f"{len(operators)} operators, page {at} of {pages}"
+        file = f"/table.csv?study={quote(study)}&sort={quote(order)}&find={quote(find or '')}"
+        return plain_table(heads, lines, caption, right=right), file
 
     @app.callback(
-        Output("table-order", "options"),
-        Output("table-order", "value"),
+        Output("table-columns", "options"),
+        Output("table-columns", "value"),
         Input("where", "data"),
-        State("table-order", "value"),
+        State("table-columns", "options"),
+        State("url", "search"),
     )
-    def _offer(where: dict[str, Any] | None, order: str) -> Any:
+    def _offer(where: dict[str, Any] | None, offered: list[Any] | None, search: str | None) -> Any:
         if not where or where["view"] != "table":
             return dash.no_update, dash.no_update
-        options = orders(studies.axes(where["study"]))
-        return options, order if order in [one["value"] for one in options] else "accuracy"
+        known = columns(where["study"])
+        names = [name for name in kept_of(search or "").get("columns", []) if name in known]
+        shown = [{"value": name, "label": label} for name, (label, *_) in known.items()]
+        return shown, dash.no_update if offered else names
+
+    server: flask.Flask = app.server
+
+    @server.route("/table.csv")
+    def _file() -> flask.Response:
+        study = flask.request.args.get("study", "")
+        if study not in studies.names():
+            flask.abort(404, "no such study")
+        known = columns(study)
+        rows = found(studies.operators(study), flask.request.args.get("find", ""))
+        text = as_csv(ordered(rows, flask.request.args.get("sort", ""), known), known)
+        headers = {"Content-Disposition": "attachment; filename=operators.csv"}
+        return flask.Response(text, content_type="text/csv; charset=utf-8", headers=headers)
 
 
-def orders(axes: Sequence[Objective]) -> list[dict[str, str]]:
-    """What the table can be put in the order of: the usual, and the further objectives of a study."""
-    further = {one.metric: f"{one.label}, best first" for one in others(axes)}
-    known = {key: label for key, (label, *_) in ORDERS.items()} | further
-    return [{"value": key, "label": label} for key, label in known.items()]
+def found(operators: pd.DataFrame, find: str) -> pd.DataFrame:
+    """The operators that have every one of the words somewhere."""
+    for word in find.lower().split():
+        text = operators[["name", "family", "regime", "state", "design"]].astype(object).fillna("").astype(str)
+        operators = operators[text.agg(" ".join, axis=1).str.lower().str.contains(word, regex=False)]
+    return operators
 
 
-def ordered(operators: pd.DataFrame, order: str, axes: Sequence[Objective]) -> pd.DataFrame:
-    """The operators in one of those orders; those whose value is not known last."""
-    further = {one.metric: ("", one.metric, one.sign < 0) for one in others(axes)}
-    _, column, rising = (ORDERS | further).get(order, ORDERS["accuracy"])
-    return operators.sort_values(column, ascending=rising, na_position="last", kind="stable")
+def ordered(operators: pd.DataFrame, order: str, columns: dict[str, Column]) -> pd.DataFrame:
+    """The operators in the order of a column, from high to low after a minus; what is not known last."""
+    name = order.removeprefix("-")
+    key = "name" if name == "name" else columns[name][1] if name in columns else "accuracy"
+    falling = order.startswith("-") or (name not in columns and name != "name")
+    if key not in operators:
+        return operators
+    values = pd.to_numeric(operators[key], errors="coerce")
+    by = values if values.notna().any() else operators[key].astype(object).where(operators[key].notna(), None)
+    place = by.sort_values(ascending=not falling, na_position="last", kind="stable").index
+    return operators.loc[place]
+
+
+def as_csv(operators: pd.DataFrame, columns: dict[str, Column]) -> str:
+    """All columns, numbers in full; what a spreadsheet would take for a formula is quoted."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    keys = [key for _, key, _ in columns.values() if key in operators]
+    writer.writerow(["operator", "key", *keys])
+    for row in operators[["name", "key", *keys]].itertuples(index=False):
+        writer.writerow([_plain(cell) for cell in row])
+    return text.getvalue()
+
+
+def _plain(cell: Any) -> Any:
+    if isinstance(cell, str):
+        return f"'{cell}" if cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
+    return "" if pd.isna(cell) else cell
+
+
+def _head(label: str, name: str, order: str, where: dict[str, Any]) -> html.Span:
+    """A column's head: it puts the table in its order, and on a second click in the other."""
+    here = order.removeprefix("-") == name
+    rising = here and order.startswith("-")
+    mark = {True: " ▼", False: " ▲"}[order.startswith("-")] if here else ""
+    words = "from low to high" if rising else "from high to low"
+    target = link(where, sort=name if rising else f"-{name}")
+    return html.Span(dcc.Link(f"{label}{mark}", href=target, title=f"Order by {label}, {words}"))
+
+
+def _word(text: Any) -> str:
+    return text if isinstance(text, str) else ""
+
+
+def _setting(row: dict[str, Any], name: str) -> str:
+    setting = row.get(f"params.{name}")
+    return short(setting) if isinstance(setting, str) and not pd.isna(row["trial"]) else ""

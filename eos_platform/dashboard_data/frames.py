@@ -17,6 +17,8 @@ mean_tokens           mean visual tokens entering a decoder layer; ``tokens_left
 start, end            seconds since the epoch; ``seconds``: of the search
 front                 whether it is on the study's front (``analysis/stats/pareto.py``: ``front_of``)
 failure               why it failed
+seed                  of the search
+settings              what the study varied, in words: "budget 0.2, learning_rate 0.05"
 params.<field>        settings of the search, as text; skill:<name>: held-out accuracy at one kind of question
 ====================  =============================================================================================
 """
@@ -32,7 +34,8 @@ import pandas as pd
 
 from eos_platform.analysis.stats.intervals import wilson
 from eos_platform.analysis.stats.pareto import front_of, hypervolume, worst_of
-from eos_platform.objectives import DEFAULT, losses
+from eos_platform.dashboards.text import short
+from eos_platform.objectives import COSTS, DEFAULT, losses
 from eos_platform.protocols import Objective
 from eos_platform.tracking import names
 from eos_platform.tracking.reading.run_reader import RawRun
@@ -40,11 +43,11 @@ from eos_platform.tracking.reading.run_reader import RawRun
 COLUMNS = (
     *("key", "name", "family", "regime", "design", "variant", "state", "trial", "retry_of"),
     *("accuracy", "accuracy_low", "accuracy_high", "measured_on", "validation", "questions"),
-    *("compute_ratio", "mean_tokens", "tokens_left", "start", "end", "seconds", "front", "failure"),
+    *("compute_ratio", "mean_tokens", "tokens_left", "start", "end", "seconds", "front", "failure", "seed", "settings"),
 )
-TEXT = ("key", "name", "family", "regime", "design", "variant", "state", "measured_on", "failure")
+TEXT = ("key", "name", "family", "regime", "design", "variant", "state", "measured_on", "failure", "settings")
 SKILL = names.skill("")
-MOST = 500  # trials that importance is worked out from
+MOST, FEWEST = 500, 4  # trials that importance is worked out from
 DONE = {"FINISHED": "complete", "FAILED": "failed", "KILLED": "interrupted", "RUNNING": "running"}
 
 
@@ -57,12 +60,17 @@ def operators_frame(
         axes: the study's objectives. Each is a column by its metric; ``validation:<metric>`` is what the search found.
         validation_only: leave held-out accuracy aside, so that all trials are measured alike.
     """
-    frame = pd.DataFrame([_row(run, validation_only) | _measured(run, validation_only, axes) for run in runs])
+    runs = list(runs)
+    frame = pd.DataFrame(
+        [_costs(run) | _row(run, validation_only) | _measured(run, validation_only, axes) for run in runs]
+    )
     frame = frame.reindex(columns=list(dict.fromkeys((*COLUMNS, *frame.columns))))
     others = [name for one in _others(axes) for name in (one.metric, f"validation:{one.metric}")]
     frame = frame.reindex(columns=list(dict.fromkeys((*frame.columns, *others))))
-    for name in {*COLUMNS, *others} - {*TEXT, "front"}:
+    costs = [name for run in runs for name in _costs(run)]
+    for name in {*COLUMNS, *others, *costs} - {*TEXT, "front"}:
         frame[name] = pd.to_numeric(frame[name], errors="coerce").astype(float)
+    frame["settings"] = pd.Series(in_words(frame), index=frame.index, dtype=object)
     frame["front"] = front_of(frame[frame["accuracy"].notna()], axes).reindex(frame.index, fill_value=False)
     return frame.sort_values(["trial", "name"], na_position="last", kind="stable", ignore_index=True)
 
@@ -85,6 +93,7 @@ def _row(run: RawRun, validation_only: bool) -> dict[str, Any]:
         "start": run.start,
         "end": run.end,
         "failure": tags.get(names.FAILURE),
+        "seed": run.params.get("seed"),
         **{name: metrics.get(name) for name in ("compute_ratio", "mean_tokens", "tokens_left", "seconds")},
         **{f"params.{name}": value for name, value in run.params.items()},
         **{f"skill:{name.removeprefix(SKILL)}": value for name, value in metrics.items() if name.startswith(SKILL)},
@@ -123,7 +132,25 @@ def _measured(run: RawRun, validation_only: bool, axes: Sequence[Objective]) -> 
     return measured
 
 
-def _validation(one: Objective) -> str:
+def _costs(run: RawRun) -> dict[str, float]:
+    """Every other number that was measured of it, by its metric's name."""
+    apart = (names.CURVE, names.HELDOUT, names.PREFIX)
+    return {name: value for name, value in run.metrics.items() if name not in COLUMNS and not name.startswith(apart)}
+
+
+def measures(frame: pd.DataFrame, axes: Sequence[Objective] = DEFAULT) -> tuple[Objective, ...]:
+    """What can be an axis of a figure: the objectives, then every number that at least one operator has."""
+    usual = (*axes, *DEFAULT, *COSTS.values(), Objective("seconds", "minimise", "seconds of the search", ".0f"))
+    found = {one.metric: one for one in reversed(usual)}
+    apart = ("params.", "skill:", "validation:", "accuracy")
+    for name in frame.columns:
+        if name not in COLUMNS and name not in found and not str(name).startswith(apart):
+            found[str(name)] = Objective(str(name), "minimise", str(name).replace("_", " "), ".4g")
+    order = dict.fromkeys([*(one.metric for one in usual), *found])
+    return tuple(found[name] for name in order if name in frame and frame[name].notna().any())
+
+
+def validation_column(one: Objective) -> str:
     """The column of what searches found on validation questions."""
     usual = {"accuracy": "validation", "compute_ratio": "compute_ratio"}
     return usual.get(one.metric, f"validation:{one.metric}")
@@ -148,6 +175,17 @@ def varied(frame: pd.DataFrame) -> list[str]:
     return [name.removeprefix("params.") for name in fields if trials[name].dropna().nunique() > 1]
 
 
+def in_words(frame: pd.DataFrame) -> list[str | None]:
+    """What was varied of each trial, in a line; nothing for others."""
+    fields = varied(frame)
+    columns = [frame[f"params.{field}"].tolist() for field in fields]
+    lines: list[str | None] = []
+    for trial, *values in zip(frame["trial"], *columns, strict=True):
+        known = [f"{field} {short(value)}" for field, value in zip(fields, values, strict=True) if not pd.isna(value)]
+        lines.append(", ".join(known) if known and not pd.isna(trial) else None)
+    return lines
+
+
 def settings(frame: pd.DataFrame, fields: Iterable[str]) -> pd.DataFrame:
     """Trials with their varied fields as columns of their own, numbers where they are numbers."""
     trials = frame[frame["trial"].notna()].copy()
@@ -164,7 +202,7 @@ def progress(frame: pd.DataFrame, axes: Sequence[Objective] = DEFAULT) -> pd.Dat
     """``minutes`` and ``hypervolume`` (validation) at every finished trial, in the order they ended."""
     trials = frame[frame["trial"].notna()]
     rows = trials[(trials["state"] == "complete") & trials["validation"].notna() & trials["end"].notna()]
-    columns = [_validation(one) for one in axes]
+    columns = [validation_column(one) for one in axes]
     rows = rows[rows[columns].notna().all(axis=1)].sort_values("end")
     if rows.empty:
         return pd.DataFrame(columns=["minutes", "hypervolume"])
@@ -187,22 +225,22 @@ def _no_worse(one: Sequence[float], other: Sequence[float], axes: Sequence[Objec
 def importance(frame: pd.DataFrame, axes: Sequence[Objective] = DEFAULT) -> pd.DataFrame:
     """``parameter``, ``objective``, ``share``: PED-ANOVA (Watanabe et al., 2023) over the measured trials.
 
-    Of thousands, five hundred of them, evenly; empty below eight.
+    Of thousands, five hundred of them, evenly; empty below four.
     """
     import optuna
     from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
     fields = varied(frame)
     rows = settings(frame, fields)
-    columns = {one: "accuracy" if one.metric == "accuracy" else _validation(one) for one in axes}
+    columns = {one: "accuracy" if one.metric == "accuracy" else validation_column(one) for one in axes}
     rows = rows[rows["accuracy"].notna() & rows[list(columns.values())].notna().all(axis=1)]
     empty = pd.DataFrame(columns=["parameter", "objective", "share"])
     if len(rows) > MOST:
         rows = rows.iloc[np.linspace(0, len(rows) - 1, MOST).astype(int)]
-    if len(rows) < 8 or not fields:
+    if len(rows) < FEWEST or not fields:
         return empty
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    space = {name: _distribution(rows[name]) for name in fields}
+    space = {name: distribution(rows[name]) for name in fields}
     lines = []
     for one, column in columns.items():
         study = optuna.create_study(direction="maximize" if one.sign > 0 else "minimize")
@@ -219,13 +257,14 @@ def importance(frame: pd.DataFrame, axes: Sequence[Objective] = DEFAULT) -> pd.D
     return pd.DataFrame(lines)
 
 
-def _distribution(values: pd.Series) -> Any:
+def distribution(values: pd.Series) -> Any:
+    """Optuna's distribution that the values could come from."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution
 
     if pd.api.types.is_numeric_dtype(values) and values.nunique() > 6:
         low, high = float(values.min()), float(values.max())
         return FloatDistribution(low, high, log=low > 0 and high / low > 8)
-    return CategoricalDistribution(sorted(values.unique().tolist()))
+    return CategoricalDistribution(sorted(values.dropna().unique().tolist()))
 
 
 def remaining(frame: pd.DataFrame, target: int | None, now: float) -> dict[str, Any]:

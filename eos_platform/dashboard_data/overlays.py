@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import subprocess
+import sys
 import threading
-from collections.abc import Mapping, Sequence
+import weakref
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -12,20 +16,21 @@ from eos_platform.common.errors import EosError
 from eos_platform.models import bundled
 from eos_platform.operators.spec import OperatorSpec
 
-PICTURES = 4
-QUESTIONS = 256  # enough of them to find pictures of different skills
-
 Overlay = dict[str, Any]  # pictures, sites: for each picture what is present after each site
 
 
 class Overlays:
-    """Works overlays out one at a time; a bundled model needs seconds, any other is not loaded for a picture's sake."""
+    """Has overlays worked out one at a time, in a process of its own (``overlay_worker``).
+
+    A bundled model needs seconds; any other is not loaded for a picture's sake.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="overlays")
         self._asked: dict[tuple[str, str, str], Future[Overlay]] = {}
-        self._workloads: dict[tuple[str, str], Any] = {}
+        self._worker: subprocess.Popen[str] | None = None  # of the pool's one thread
+        self._end: Callable[[], Any] = lambda: None
 
     def recorded(self, text: str) -> Overlay | None:
         """What a run's file of kept tokens holds, if it is one."""
@@ -46,7 +51,7 @@ class Overlays:
         text = operator.to_json()
         with self._lock:
             if (model, task, text) not in self._asked:
-                self._asked[model, task, text] = self._pool.submit(self._work, model, task, operator)
+                self._asked[model, task, text] = self._pool.submit(self._work, model, task, text)
             overlay = self._asked[model, task, text]
         if not wait and not overlay.done():
             return "working"
@@ -55,22 +60,57 @@ class Overlays:
         except EosError as error:
             return str(error)
 
-    def _work(self, model: str, task: str, operator: OperatorSpec) -> Overlay:
-        import torch
+    def _work(self, model: str, task: str, operator: str) -> Overlay:
+        """Ask the worker; one that has ended meanwhile is started again."""
+        request = strict_json.dumps({"model": model, "task": task, "operator": operator}, compact=True)
+        for _ in range(2):
+            line = self._ask(request)
+            if line:
+                answer = strict_json.loads(line)
+                if "error" in answer:
+                    raise EosError(answer["error"])
+                overlay: Overlay = answer["overlay"]
+                return overlay
+        raise EosError("the example pictures cannot be worked out: the process that does so ended")
 
-        from eos_platform.analysis.comparison.measure import as_seen
-        from eos_platform.analysis.comparison.pictures import examples, kept_on
-        from eos_platform.tasks import load_workload
-        from eos_platform.tasks.choice import from_text
+    def _ask(self, request: str) -> str:
+        """The answer's line; empty where the worker has ended."""
+        if self._worker is None or self._worker.poll() is not None:
+            self._end()
+            self._worker = _started()
+            self._end = weakref.finalize(self, _ended, self._worker)
+        assert self._worker.stdin
+        assert self._worker.stdout
+        try:
+            self._worker.stdin.write(request + "\n")
+            self._worker.stdin.flush()
+            return self._worker.stdout.readline()
+        except OSError:  # a broken pipe
+            return ""
 
-        torch.set_num_threads(1)  # of this thread: the page must stay quick
-        if (model, task) not in self._workloads:
-            self._workloads = {(model, task): load_workload(model, from_text(task), "cpu")}
-        workload = self._workloads[model, task]
-        encoded = workload.encoded("heldout", QUESTIONS)
-        pictures = examples(encoded, PICTURES)
-        questions = [picture["question"] for picture in pictures]
-        return {"pictures": pictures, "sites": kept_on(workload, operator, as_seen(encoded, operator), questions)}
+    def close(self) -> None:
+        """End the worker, if there is one."""
+        self._pool.shutdown(cancel_futures=True)
+        self._end()
+        self._worker = None
+
+
+def _ended(worker: subprocess.Popen[str]) -> None:
+    """Wait for a worker that is told to end."""
+    worker.terminate()
+    worker.wait()
+    for pipe in (worker.stdin, worker.stdout):
+        if pipe is not None:
+            with contextlib.suppress(OSError):
+                pipe.close()
+
+
+def _started() -> subprocess.Popen[str]:
+    """A worker. It ends with its input, so with this process."""
+    command = [sys.executable, "-m", "eos_platform.dashboard_data.overlay_worker"]
+    return subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, encoding="utf-8"
+    )
 
 
 def on_pictures(overlay: Overlay, pictures: Sequence[Mapping[str, Any]]) -> Overlay:

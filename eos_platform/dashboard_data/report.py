@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +39,7 @@ class Report:
     figures: dict[str, go.Figure] = field(default_factory=dict)
     front: pd.DataFrame = field(default_factory=pd.DataFrame)
     axes: tuple[Objective, ...] = DEFAULT  # of the study
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)  # further ones, by heading
 
 
 def of_study(studies: Studies, study: str) -> Report:
@@ -56,6 +58,7 @@ def of_study(studies: Studies, study: str) -> Report:
     lead = f"{facts['description']}\nModel {facts['model']}, task {facts['task']}; {done}, "
     lead += f"{len(front)} on the front{asked}."
     report = Report(study, lead.strip(), front=front, axes=axes)
+    report.tables = {"Hand-designed operators": _designs(measured), "How it was run": _settings(studies, study)}
     report.figures["front"] = pareto_figure(measured, front_title(axes), axes=axes)
     specs = [(str(row["name"]), studies.operator(study, row["key"])) for row in _spread(front)]
     _operators(report, [(name, spec) for name, spec in specs if spec])
@@ -66,7 +69,9 @@ def of_study(studies: Studies, study: str) -> Report:
         report.figures["hypervolume"] = hypervolume_figure(studies.progress(study), axes=axes)
         report.figures["trials"] = states_figure(trials)
         report.figures["importance"] = importance_figure(studies.importance(study))
-        report.figures["parallel"] = parallel_figure(trials, studies.varied(study), axes=axes)
+        report.figures["parallel"] = parallel_figure(
+            trials, studies.varied(study), axes=axes, log=studies.log_varied(study)
+        )
     return report
 
 
@@ -101,6 +106,27 @@ def of_comparison(folder: Path) -> Report:
             title = f"Tokens kept at the end, designs as {variant}"
             report.figures[f"kept-{variant}"] = kept_figure(kept, header["examples"], title)
     return report
+
+
+def _designs(measured: pd.DataFrame) -> pd.DataFrame:
+    rows = measured[measured["family"] == "hand-designed"].sort_values(["design", "compute_ratio"])
+    return pd.DataFrame(
+        {
+            "operator": rows["name"],
+            "regime": rows["regime"],
+            "compute ratio": rows["compute_ratio"].astype(float).round(3),
+            "accuracy (%)": (100 * rows["accuracy"].astype(float)).round(1),
+            "95 % from": (100 * rows["accuracy_low"].astype(float)).round(1),
+            "to": (100 * rows["accuracy_high"].astype(float)).round(1),
+            "mean tokens": rows["mean_tokens"].astype(float).round(1),
+        }
+    )
+
+
+def _settings(studies: Studies, study: str) -> pd.DataFrame:
+    """What the study was run with, in words; and when this was written."""
+    lines = {**studies.plan(study), "report written": f"{datetime.datetime.now():%Y-%m-%d %H:%M}"}
+    return pd.DataFrame({"setting": list(lines), "value": list(lines.values())})
 
 
 def _spread(front: pd.DataFrame) -> list[dict[str, Any]]:
@@ -164,7 +190,13 @@ def html(report: Report) -> str:
     table["mean_tokens"] = table["mean_tokens"].astype(float).round(1)
     for one in further:
         table[one.metric] = ["" if pd.isna(value) else format(value, one.format) for value in table[one.metric]]
-    return page(report.title, report.lead, list(report.figures.values()), table=table.rename(columns=columns))
+    return page(
+        report.title,
+        report.lead,
+        list(report.figures.values()),
+        table=table.rename(columns=columns),
+        more=report.tables,
+    )
 
 
 def check_export(folder: Path, form: str) -> None:

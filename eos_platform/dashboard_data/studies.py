@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import shlex
 import tempfile
 import threading
@@ -13,9 +14,11 @@ from typing import Any
 from urllib.parse import unquote, urlparse
 
 import pandas as pd
+import plotly.graph_objects as go
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
+from eos_platform.analysis.stats.intervals import unpaired_difference
 from eos_platform.common import strict_json
 from eos_platform.common.addresses import masked
 from eos_platform.common.boundary import reading
@@ -24,11 +27,13 @@ from eos_platform.common.files import read_text
 from eos_platform.common.printable import unmarked
 from eos_platform.dashboard_data import frames
 from eos_platform.dashboard_data.describe import layers_of, sites_of
+from eos_platform.dashboard_data.optuna_figures import optuna_figure
 from eos_platform.dashboard_data.overlays import Overlays, kept_rows, on_pictures
+from eos_platform.dashboard_data.study_plan import log_fields
 from eos_platform.objectives import from_json
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.protocols import Objective
-from eos_platform.tasks.choice import from_text, options_of
+from eos_platform.task_names import from_text, options_of
 from eos_platform.tracking import names
 from eos_platform.tracking.reading.run_reader import RawRun, reader
 from eos_platform.tracking.recorder import connect, first_line
@@ -71,6 +76,10 @@ class Studies:
         self._overlays = Overlays()
         self._client: MlflowClient | None = None
 
+    def close(self) -> None:
+        """End what was started to answer."""
+        self._overlays.close()
+
     def names(self) -> list[str]:
         """Studies and comparisons, the latest first."""
         self._look()
@@ -109,9 +118,25 @@ class Studies:
             "link": self._link(parent),
         }
 
+    def plan(self, study: str) -> dict[str, str]:
+        """What the study was run with: its model, task, sampler, what it varied and when, in words."""
+        parent = self._study(study).parent
+        plan = {
+            name.removeprefix(names.PLAN): text for name, text in parent.tags.items() if name.startswith(names.PLAN)
+        }
+        trials = self.settings(study)
+        begun = {"begun": f"{datetime.datetime.fromtimestamp(parent.start):%Y-%m-%d %H:%M}"}
+        spent = float(trials["seconds"].sum()) if len(trials) else 0.0
+        varied = {"varied": ", ".join(self.varied(study))} if self.varied(study) else {}
+        return {**parent.params, **varied, **plan, **begun, "time of the searches": f"{spent / 60:.1f} min"}
+
     def axes(self, study: str) -> tuple[Objective, ...]:
         """The study's objectives."""
         return from_json(self._study(study).parent.tags.get(names.OBJECTIVES))
+
+    def measures(self, study: str) -> tuple[Objective, ...]:
+        """What was measured of its operators: the objectives and every cost that a run holds, to draw against."""
+        return self._work(study, ("measures", 0), lambda runs: frames.measures(self.operators(study), self.axes(study)))
 
     def operators(self, study: str, on: str = "best") -> pd.DataFrame:
         """``frames.operators_frame``; ``on`` "validation" measures all trials alike."""
@@ -129,6 +154,31 @@ class Studies:
         """Trials with those fields as columns."""
         return self._work(
             study, ("settings", 0), lambda runs: frames.settings(self.operators(study), self.varied(study))
+        )
+
+    def log_varied(self, study: str) -> list[str]:
+        """Fields that the study's file varies on a logarithmic scale, as far as it is on this machine."""
+        return self._work(
+            study, ("log", 0), lambda runs: log_fields(self._path(self._study(study).parent, names.STUDY_FILE))
+        )
+
+    def curves(self, study: str, key: str) -> pd.DataFrame:
+        """``curve``, ``step``, ``value`` of a search on its way: of the relaxed form, no result."""
+        if key not in self._study(study).runs:
+            raise unknown("run", key, [])
+        return pd.DataFrame(self._reader.curves(key), columns=["curve", "step", "value"])
+
+    def optuna_figure(self, study: str, kind: str, metric: str) -> go.Figure:
+        """One of Optuna's own figures (``optuna_figures.KINDS``) of an objective, on validation questions."""
+        axes = {one.metric: one for one in self.axes(study)}
+        objective = axes.get(metric) or next(iter(axes.values()))
+        trials, fields = self.settings(study), self.varied(study)
+        space = {name: frames.distribution(trials[name]) for name in fields}
+        column = frames.validation_column(objective)
+        return self._work(
+            study,
+            ("optuna", (kind, objective.metric)),
+            lambda runs: optuna_figure(kind, trials, fields, space, objective, column),
         )
 
     def progress(self, study: str) -> pd.DataFrame:
@@ -172,6 +222,16 @@ class Studies:
             "explain": f"eos explain {shlex.quote(file)} --model {shlex.quote(model)}{task} --out explained",
             "link": self._link(self._study(study).runs[key]),
         }
+
+    def difference(self, study: str, key: str, other: str) -> tuple[float, float, float, float] | None:
+        """Accuracy of one operator minus another's, its 95 % interval and p (unpaired); none if not measured alike."""
+        rows = {row["key"]: row for row in self.operators(study).to_dict("records")}
+        first, second = rows[key], rows[other]
+        if first["measured_on"] != second["measured_on"] or not (first["questions"] > 0 and second["questions"] > 0):
+            return None
+        return unpaired_difference(
+            float(first["accuracy"]), int(first["questions"]), float(second["accuracy"]), int(second["questions"])
+        )
 
     def diagram(self, study: str, key: str) -> tuple[pd.DataFrame, pd.DataFrame] | None:
         """Layers and sites of a run's operator (``describe``); none without an operator file."""

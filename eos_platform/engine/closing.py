@@ -12,6 +12,7 @@ import pandas as pd
 
 from eos_platform.analysis.stats.pareto import front_of
 from eos_platform.common.addresses import masked, of_sqlite
+from eos_platform.common.commands import command
 from eos_platform.engine.store.run_dir import RUNS, RunDir
 from eos_platform.tasks.choice import options_of
 from eos_platform.tracking.reading.studies import front_url, open_command
@@ -65,16 +66,18 @@ def _next(run_dir: RunDir, best: dict[str, Any]) -> Iterator[str]:
     subject = [_near(operator), "--model", study.model, *options_of(study.task, study.model)]
     flags = [f"--{name.replace('_', '-')}" for name in ("trust_remote_code", "allow_missing") if getattr(study, name)]
     # the dashboard is an extra; the report needs nothing more and shows the same
-    browse = ["eos", "dashboard"] if importlib.util.find_spec("dash") else ["eos", "report", study.name]
+    browse = ["dashboard"] if importlib.util.find_spec("dash") else ["report", study.name]
+    explain = ["explain", *subject, *flags, "--out", "explained"]
+    eos = command("eos")  # all by their path where the shell would not find one
     commands = {
-        shlex.join([*browse, *elsewhere]): "the front, its operators, how the study went",
-        shlex.join(["eos", "explain", *subject, *flags, "--out", "explained"]): "what the champion does, with pictures",
+        f"{eos} {shlex.join([*browse, *elsewhere])}": "the front, its operators, how the study went",
+        f"{eos} {shlex.join(explain)}": "what the champion does, with pictures",
         open_command(run_dir.mlflow_uri): "every run" + _at(run_dir),
     }
     yield ""
     yield "next:"
-    for command, what in commands.items():
-        yield f"  {command}"
+    for line, what in commands.items():
+        yield f"  {line}"
         yield f"      {what}"
     yield f'in Python: eos.attach(model, "models:/{study.name}@champion")'
 

@@ -17,7 +17,7 @@ from eos_platform.common.errors import EosError
 from eos_platform.operators.score import combine, plain, probe_feature, with_token_features
 from eos_platform.operators.selectors.selection import Choice, select_tokens
 from eos_platform.operators.spec import SiteSpec
-from eos_platform.operators.steering import seen_by, steered, unpacked
+from eos_platform.operators.steer import seen_by, steered, unpacked
 from eos_platform.operators.tokens import Tokens, at_least_float32, centred, gather_tokens
 from eos_platform.operators.transfer import gather_support, scatter_dropped
 

@@ -13,14 +13,15 @@ import base64
 import binascii
 import math
 import struct
-from functools import lru_cache
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from torch import Tensor
 
 from eos_platform.common.strict_types import Int
+
+if TYPE_CHECKING:  # an operator's file is read where nobody should wait for torch
+    import torch
+    from torch import Tensor
 
 BYTES = 2  # of a number
 
@@ -66,49 +67,17 @@ class Steering(BaseModel):
         Raises:
             ValueError: they differ in shape, or a number is none that float16 holds.
         """
+        from eos_platform.operators.steer import packed
+
         if text_kd.shape != visual_kd.shape:
             raise ValueError(f"text {tuple(text_kd.shape)} and visual {tuple(visual_kd.shape)} differ in shape")
-        return cls(rank=len(text_kd), text=_packed(text_kd), visual=_packed(visual_kd))
+        return cls(rank=len(text_kd), text=packed(text_kd), visual=packed(visual_kd))
 
     def tensors(self, device: torch.device | str | None = None) -> tuple[Tensor, Tensor]:
         """The two matrices (k, d), float32, to do with as one likes."""
+        import torch
+
+        from eos_platform.operators.steer import unpacked
+
         where = torch.device("cpu" if device is None else device)
         return unpacked(self.text, self.rank, where).clone(), unpacked(self.visual, self.rank, where).clone()
-
-
-def _packed(values_kd: Tensor) -> str:
-    half_kd = values_kd.detach().to("cpu", torch.float16)  # what is too large becomes infinite, and is refused
-    return base64.b64encode(half_kd.numpy().astype("<f2").tobytes()).decode()
-
-
-@lru_cache(maxsize=64)
-def unpacked(text: str, rank: int, device: torch.device) -> Tensor:
-    """One of the matrices of a ``Steering`` (k, d), float32; kept, as every prompt asks for it: never change it."""
-    data = base64.b64decode(text)
-    with torch.inference_mode(False):  # cached, see grid.py
-        flat = torch.tensor(struct.unpack(f"<{len(data) // BYTES}e", data), dtype=torch.float32)
-        return flat.view(rank, -1).to(device)
-
-
-def steered(probe_d: Tensor, text_kd: Tensor, visual_kd: Tensor, question_bd: Tensor) -> Tensor:
-    """The direction to look along for each question (b, d).
-
-    Args:
-        probe_d: the probe.
-        text_kd, visual_kd: see above.
-        question_bd: mean direction of each prompt's text.
-    """
-    dtype = torch.promote_types(question_bd.dtype, text_kd.dtype)
-    read_bk = question_bd.to(dtype) @ text_kd.to(dtype).mT
-    return probe_d.to(dtype) + read_bk @ visual_kd.to(dtype)
-
-
-def seen_by(x_bnd: Tensor, text_kd: Tensor, visual_kd: Tensor) -> Tensor:
-    """Tokens as a learned metric compares them (b, n, d), at least float32: x + sum_k visual_k (text_k . x).
-
-    Args:
-        x_bnd: the tokens.
-        text_kd, visual_kd: the two matrices; ``visual_kd`` of zeros changes nothing.
-    """
-    wide_bnd = x_bnd.to(torch.promote_types(x_bnd.dtype, torch.float32))
-    return wide_bnd + (wide_bnd @ text_kd.to(wide_bnd.dtype).mT) @ visual_kd.to(wide_bnd.dtype)

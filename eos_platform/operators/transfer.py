@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor
 
-from eos_platform.operators.grid import overlap_table, window_table
+from eos_platform.operators.grid_tables import overlap_table, window_table
 from eos_platform.operators.matmul import weighted_sums
 from eos_platform.operators.spec import Support, Transfer
 from eos_platform.operators.tokens import Tokens, at_least_float32, cosine, distance, gather_tokens

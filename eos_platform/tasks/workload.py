@@ -19,6 +19,7 @@ from eos_platform.models.adapters import FAMILIES, family_of, family_of_type
 from eos_platform.models.adapters.adapter import adapter_of
 from eos_platform.models.adapters.target import target_of
 from eos_platform.models.bundled import MODELS, folder
+from eos_platform.models.loading.one_at_a_time import one_at_a_time
 from eos_platform.models.loading.opening import opening, place_of
 from eos_platform.models.loading.placement import place_weights
 from eos_platform.models.loading.pretrained import load, load_model
@@ -82,6 +83,7 @@ class Workload(Subject):
         return Encoded(self.model, self.processor.tokenizer, split, questions, self.config)
 
 
+@one_at_a_time
 def load_workload(
     model: Any = "bundled",
     task: Choice | Task | None = None,

@@ -22,4 +22,6 @@ def store(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def studies(store):
-    return Studies(f"sqlite:///{store / 'mlflow.db'}")
+    found = Studies(f"sqlite:///{store / 'mlflow.db'}")
+    yield found
+    found.close()

@@ -178,7 +178,9 @@ GOOD = {
     "compare-choice.value": [],
     "compare-choice.search_value": "tri",
     "table-find.value": "trial",
-    "table-order.value": "name",
+    "front-y.options": [{"value": "accuracy", "label": "accuracy"}],
+    "front-x.value": "mean_tokens",
+    "table-columns.value": ["family", "seed"],
     "table-page.value": 1,
     "tick.n_intervals": 1,
 }

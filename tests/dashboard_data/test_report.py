@@ -48,7 +48,7 @@ def test_the_tokens_kept_by_the_drawn_operators_are_in_it(of_study):
     assert "<b>0</b>" not in above  # rows by ratio are another figure's
     assert len(shown.data) == 4  # pictures
     assert len(shown.to_json()) < 500_000
-    assert '<section aria-label="Tokens kept at the end">' in report.html(of_study)
+    assert ' aria-label="Tokens kept at the end">' in report.html(of_study)
 
 
 def test_without_the_model_the_pictures_are_left_out_and_it_says_so(tmp_path, monkeypatch):
@@ -64,7 +64,11 @@ def test_without_the_model_the_pictures_are_left_out_and_it_says_so(tmp_path, mo
 
 def test_the_page_is_one_file_that_asks_for_nothing(of_study):
     text = report.html(of_study)
-    assert text.count("plotly.js v") == 1
+    assert text.count('id="plotly-packed"') == 1
+    assert len(text) < 3_000_000
+    assert '<nav aria-label="Contents">' in text
+    assert re.search(r"<td>fastv at 0.2</td>\s*<td>prune</td>\s*<td>0.2</td>\s*<td>60.0</td>", text)
+    assert re.search(r"<td>model</td>\s*<td>bundled-small</td>", text)
     outside = re.sub(r"<script[^>]*>.*?</script>", "", text, flags=re.DOTALL)
     assert not re.search(r"<script[^>]*src=", text)
     assert not re.search(r"(src|href)=[\"']?https?:", outside)

@@ -54,7 +54,7 @@ def a_round(page: Page, address: str, study: str) -> dict[str, float]:
     }.items():
         found[what] = timed(page, box, fewer, page.evaluate(SHOWN))
         found[what.replace("hide", "show")] = timed(page, box, more, page.evaluate(SHOWN))
-    page.locator("#front-budget [role=slider]").focus()
+    page.locator("#front-budget-slider [role=slider]").focus()
     begun = time.monotonic()
     page.keyboard.press("PageDown")
     page.wait_for_function("() => document.querySelector('#front-best').innerText.includes('Best within')")

@@ -35,6 +35,7 @@ ROW = {
     "mean_tokens": 11.0,
     "tokens_left": 9.0,
     "seconds": 2.0,
+    "seed": 0.0,
     "front": True,
     "accuracy/place": 0.25,
     "attention_pairs": 1234.4,
@@ -52,7 +53,7 @@ def words(component):
     [
         lambda axes: parts.operators_table([ROW], WHERE, "all", axes),
         lambda axes: operator._facts(ROW, axes),
-        lambda axes: compare._numbers([ROW, ROW], WHERE, axes),
+        lambda axes: compare._numbers([ROW, ROW], WHERE, axes, []),
     ],
 )
 def test_further_objectives_have_a_place(made):
@@ -68,12 +69,21 @@ def test_what_is_not_known_of_one_is_left_empty():
     assert "1234" not in said
 
 
-def test_the_table_can_be_put_in_their_order():
-    found = pd.DataFrame([ROW, {**ROW, "name": "trial 4", "attention_pairs": 7.0}])
-    assert table.ordered(found, "attention_pairs", AXES)["name"].tolist() == ["trial 4", "trial 3"]
-    assert table.ordered(found, "accuracy/place", AXES)["name"].tolist() == ["trial 3", "trial 4"]
-    assert table.ordered(found, "nothing", AXES)["name"].tolist() == ["trial 3", "trial 4"]
-    assert [one["value"] for one in table.orders(AXES)][-2:] == ["accuracy/place", "attention_pairs"]
+def test_the_table_can_be_put_in_the_order_of_any_column():
+    found = pd.DataFrame([{**ROW, "design": ""}, {**ROW, "name": "trial 4", "design": "", "attention_pairs": 7.0}])
+    columns = table.columns_of(AXES, (), ["rate"])
+    for order, first in (("attention_pairs", "trial 4"), ("-attention_pairs", "trial 3"), ("-name", "trial 4")):
+        assert table.ordered(found, order, columns)["name"].iloc[0] == first
+    assert table.ordered(found, "nothing", columns)["name"].tolist() == ["trial 3", "trial 4"]
+    assert table.usual(AXES, ["rate"])[-5:] == ["accuracy/place", "attention_pairs", "params.rate", "seconds", "seed"]
+
+
+def test_the_file_has_numbers_in_full_and_no_formulas():
+    found = pd.DataFrame([{**ROW, "name": "=1+1", "key": "k", "attention_pairs": 1234.5678}])
+    head, line, _ = table.as_csv(found, table.columns_of(AXES, (), [])).split("\r\n")
+    cells = dict(zip(head.split(","), line.split(","), strict=True))
+    assert cells["operator"] == "'=1+1"
+    assert cells["attention_pairs"] == "1234.5678"
 
 
 def test_the_report_has_them():

@@ -15,7 +15,7 @@ from eos_platform.operators.reduce import needed, reduce
 from eos_platform.operators.relaxed.relax import relax
 from eos_platform.operators.relaxed.site import RelaxedSite
 from eos_platform.operators.spec import OperatorSpec, SiteSpec, Steering, Target, Transfer
-from eos_platform.operators.steering import steered
+from eos_platform.operators.steer import steered
 from eos_platform.operators.tokens import RelaxedTokens, Tokens, gather_tokens
 
 GRID, N, D = (5, 8), 40, 6

@@ -5,7 +5,7 @@ import torch
 
 from eos_platform.models.attention.text_queries import question
 from eos_platform.operators.spec import OperatorSpec
-from eos_platform.operators.steering import steered
+from eos_platform.operators.steer import steered
 from eos_platform.search import SearchConfig, search
 from eos_platform.search.deployed import COMPARED, STEEPNESS, TRIED_LEAST, TRIED_MOST
 from eos_platform.search.run import _Search

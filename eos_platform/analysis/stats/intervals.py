@@ -119,6 +119,37 @@ def paired_difference(
     return (only_a - only_b) / n, float(low), float(high)
 
 
+def unpaired_difference(
+    share_a: float, questions_a: int, share_b: float, questions_b: int, level: float = 0.95
+) -> tuple[float, float, float, float]:
+    """Accuracy of ``a`` minus that of ``b`` where only shares are known: (difference, low, high, two-sided p).
+
+    Newcombe's interval (1998, method 10) of two Wilson intervals, and the pooled z test, as if the two had been asked
+    other questions. Where both were asked the same ones, ``paired_difference`` of the single answers is tighter.
+
+    Raises:
+        EosError: no question, or a bad ``level``.
+    """
+    if min(questions_a, questions_b) < 1:
+        raise EosError("a difference needs at least one question of each")
+    z = NormalDist().inv_cdf((1 + _checked(level)) / 2)
+    (low_a, high_a), (low_b, high_b) = (
+        _wilson(share, count, z) for share, count in ((share_a, questions_a), (share_b, questions_b))
+    )
+    gap = share_a - share_b
+    low = gap - math.hypot(share_a - low_a, high_b - share_b)
+    high = gap + math.hypot(high_a - share_a, share_b - low_b)
+    pooled = (share_a * questions_a + share_b * questions_b) / (questions_a + questions_b)
+    spread = math.sqrt(pooled * (1 - pooled) * (1 / questions_a + 1 / questions_b))
+    return gap, low, high, 2 * (1 - NormalDist().cdf(abs(gap) / spread)) if spread else 1.0
+
+
+def _wilson(share: float, count: int, z: float) -> tuple[float, float]:
+    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    return middle - half, middle + half
+
+
 def _checked(level: float) -> float:
     if not 0.0 < level < 1.0:
         raise EosError(f"level must be between 0 and 1, got {level}")

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from eos_platform.models.adapters import family_of
 from eos_platform.models.conformance.zoo import IMAGE, Sample
-from eos_platform.operators.grid import anchor_mask
+from eos_platform.operators.grid_tables import anchor_mask
 from eos_platform.operators.rescale import sites_for
 from eos_platform.operators.spec import OperatorSpec
 

@@ -16,12 +16,14 @@ from safetensors import safe_open
 from eos_platform.common import strict_json
 from eos_platform.common.errors import EosError
 from eos_platform.common.files import read_text
+from eos_platform.models.loading.one_at_a_time import one_at_a_time
 
 FLOATS = ("F64", "F32", "F16", "BF16")
 BUFFERS = (".position_ids", ".inv_freq", ".masked_bias")  # that older versions saved; they are computed now
 INDEX, WEIGHTS = "model.safetensors.index.json", "*.safetensors"
 
 
+@one_at_a_time
 def load(kind: Any, folder: str | Path, *, trust_remote_code: bool = False, **options: Any) -> Any:
     """``kind.from_pretrained``: a configuration, processor or tokenizer out of ``folder``.
 
@@ -45,6 +47,7 @@ def load(kind: Any, folder: str | Path, *, trust_remote_code: bool = False, **op
         ) from None
 
 
+@one_at_a_time
 def load_model(
     kind: Any, folder: str | Path, *, trust_remote_code: bool = False, allow_missing: bool = False, **options: Any
 ) -> Any:
@@ -94,6 +97,7 @@ def quiet() -> Iterator[None]:
         logging.set_verbosity(before)
 
 
+@one_at_a_time
 def build(kind: Any, config: Any, **options: Any) -> Any:
     """``kind.from_config``: a model with random weights; code that the configuration names is not run."""
     return kind.from_config(config, trust_remote_code=False, **options)

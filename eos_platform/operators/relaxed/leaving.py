@@ -27,7 +27,7 @@ from eos_platform.operators.score import mixed, probe_feature, with_token_featur
 from eos_platform.operators.selectors.priority import crossing, protected
 from eos_platform.operators.selectors.selection import Choice, select_tokens
 from eos_platform.operators.spec import SiteSpec
-from eos_platform.operators.steering import seen_by, steered
+from eos_platform.operators.steer import seen_by, steered
 from eos_platform.operators.tokens import RelaxedTokens, Tokens, at_least_float32, cosine, gather_tokens
 
 SOFT_TAU = 0.05  # of the softmax that a merge's gradient goes through

@@ -21,7 +21,7 @@ from eos_platform.operators.relaxed.site import TAU_FLOOR, RelaxedSite
 from eos_platform.operators.relaxed.threshold import soft_keep
 from eos_platform.operators.score import combine, plain, probe_feature, with_token_features
 from eos_platform.operators.selectors.priority import first, priority, stay
-from eos_platform.operators.steering import steered
+from eos_platform.operators.steer import steered
 from eos_platform.operators.tokens import RelaxedTokens, at_least_float32, gather_tokens, unit
 from eos_platform.operators.transfer import permitted
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from eos_platform.operators.grid import anchor_mask, anchor_masks
+from eos_platform.operators.grid_tables import anchor_mask, anchor_masks
 from eos_platform.operators.tokens import unit
 
 INF = float("inf")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from eos_platform.operators.grid import window_table
+from eos_platform.operators.grid_tables import window_table
 from eos_platform.operators.rules import Quota
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from eos_platform.common.errors import EosError
-from eos_platform.operators.grid import overlap_anchors
+from eos_platform.operators.grid_tables import overlap_anchors
 from eos_platform.operators.score import multiplier, scaled
 from eos_platform.operators.selectors.bipartite import bipartite
 from eos_platform.operators.selectors.coverage import coverage

@@ -6,11 +6,13 @@ twentieth. Nothing is written here. Re-reading costs only what changed: runs tha
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
@@ -42,6 +44,14 @@ class RawRun:
     tags: dict[str, str] = field(default_factory=dict)
     params: dict[str, str] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
+
+
+class Reading(NamedTuple):
+    """One value of a curve over the steps of a search."""
+
+    curve: str
+    step: int
+    value: float
 
 
 def reader(uri: str) -> SqliteReader | ClientReader:
@@ -98,6 +108,18 @@ class SqliteReader:
             ).fetchall()
             fresh = {run.run_id: run for run in _fill(database, [head for head in heads if _changed(head, have)])}
         return {head[0]: fresh.get(head[0]) or have[head[0]] for head in heads}
+
+    def curves(self, run_id: str) -> list[Reading]:
+        """Every value of a run's curves, by step."""
+        with self._open() as database:
+            rows = database.execute(
+                "SELECT key, step, value FROM metrics WHERE run_uuid = ? AND is_nan = 0 AND key LIKE ? ORDER BY step",
+                (run_id, names.CURVE + "%"),
+            ).fetchall()
+        for key, step, value in rows:
+            _check(run_id, "curves", (key,), (str,))
+            _check(run_id, "curves", (step, value), (int, float))
+        return [Reading(key.removeprefix(names.CURVE), int(step), float(value)) for key, step, value in rows]
 
 
 _HEAD = (
@@ -212,6 +234,17 @@ class ClientReader:
                     if run.info.run_id != parent.run_id:
                         runs_by_id[run.info.run_id] = _plain(run, parent.experiment)
             return runs_by_id
+
+    def curves(self, run_id: str) -> list[Reading]:
+        """As ``SqliteReader.curves``."""
+        with self._asking():
+            keys = [key for key in self.client.get_run(run_id).data.metrics if key.startswith(names.CURVE)]
+            return [
+                Reading(key.removeprefix(names.CURVE), value.step, value.value)
+                for key in keys
+                for value in sorted(self.client.get_metric_history(run_id, key), key=lambda value: value.step)
+                if math.isfinite(value.value)
+            ]
 
 
 def _plain(run: Run, experiment: str) -> RawRun:

@@ -8,10 +8,7 @@ Example:
 
 from __future__ import annotations
 
-import os
 import shlex
-import shutil
-import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,6 +19,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from eos_platform.common.addresses import masked, sqlite_path
+from eos_platform.common.commands import command
 from eos_platform.common.errors import EosError, unknown
 from eos_platform.common.files import is_there, shown_path
 from eos_platform.common.former_names import SEARCH
@@ -128,16 +126,7 @@ def open_command(uri: str) -> str:
     """What to type, or open, to look at the runs."""
     if uri.startswith(("http://", "https://")):
         return masked(uri)
-    return f"{_mlflow()} ui --backend-store-uri {shlex.quote(masked(uri))} --workers 1"
-
-
-def _mlflow() -> str:
-    """MLflow's command as the shell finds it; by its path where its environment is not the shell's."""
-    installed, ours = shutil.which("mlflow"), Path(sys.executable).with_name("mlflow")
-    if not ours.exists() or (installed and Path(installed).samefile(ours)):
-        return "mlflow"
-    near = os.path.relpath(ours)
-    return shlex.quote(str(ours) if near.startswith("..") else os.path.join(".", near))
+    return f"{command('mlflow')} ui --backend-store-uri {shlex.quote(masked(uri))} --workers 1"
 
 
 def front_url(uri: str, study: str, key: str = FRONT) -> str:

@@ -7,7 +7,7 @@ import pytest
 
 from eos_platform.analysis.comparison.differences import mcnemar, paired_p
 from eos_platform.analysis.stats.bitpack import pack, unpack
-from eos_platform.analysis.stats.intervals import interval, paired_difference, permutation, wilson
+from eos_platform.analysis.stats.intervals import interval, paired_difference, permutation, unpaired_difference, wilson
 from eos_platform.common.errors import EosError
 
 
@@ -122,3 +122,15 @@ def test_scores_survive_their_packing() -> None:
         unpack(pack(shares), 32, strict=True)
     with pytest.raises(ValueError, match="not from 0 to 1"):
         unpack(pack(shares + 1), 33, strict=True)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "low", "high"), [((56, 70), (48, 80), 0.0524, 0.3339), ((9, 10), (3, 10), 0.1705, 0.8090)]
+)
+def test_unpaired_differences_are_the_published_ones(a, b, low, high):
+    """R. G. Newcombe, Statistics in Medicine 17 (1998) 873, table II, method 10."""
+    gap, *ends, p = unpaired_difference(a[0] / a[1], a[1], b[0] / b[1], b[1])
+    assert ends == pytest.approx([low, high], abs=5e-5)
+    assert gap == pytest.approx(a[0] / a[1] - b[0] / b[1])
+    assert p < 0.05
+    assert unpaired_difference(0.5, 100, 0.5, 100)[3] == 1.0

@@ -1,0 +1,72 @@
+"""A search on its way: each of its curves against the step, in a small plot of its own.
+
+``curves`` has one row a value: ``curve`` (a name), ``step``, ``value``. They are of the relaxed form.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from eos_platform.dashboards.palette import GRID, MUTED, SEARCHED, theme
+from eos_platform.dashboards.text import escape
+
+ACROSS, ROW, HEAD = 3, 170, 96  # plots a row; pixels of a row, and above the first
+
+
+def curves_figure(curves: pd.DataFrame, title: str = "The search on its way (relaxed form)") -> go.Figure:
+    """A plot a curve, in the order of their names."""
+    names = sorted(curves["curve"].unique()) if len(curves) else []
+    if not names:
+        figure = go.Figure()
+        figure.update_layout(theme(escape(title)), height=200)
+        figure.update_xaxes(visible=False)
+        figure.update_yaxes(visible=False)
+        figure.add_annotation(
+            text="No curve was logged: the search was too short, or was not one of this platform's",
+            x=0.5,
+            y=0.5,
+            xref="paper",
+            yref="paper",
+            showarrow=False,
+            font={"size": 15, "color": MUTED},
+        )
+        return figure
+    across = min(ACROSS, len(names))
+    rows = -(-len(names) // across)
+    height = HEAD + ROW * rows + 40
+    figure = make_subplots(
+        rows,
+        across,
+        subplot_titles=[escape(str(name)) for name in names],
+        vertical_spacing=min(0.3, 62 / max(1, height - HEAD)),
+        horizontal_spacing=0.07,
+    )
+    for place, name in enumerate(names):
+        mine = curves[curves["curve"] == name].sort_values("step")
+        figure.add_trace(
+            go.Scatter(
+                x=mine["step"].tolist(),
+                y=mine["value"].tolist(),
+                mode="lines+markers" if len(mine) < 30 else "lines",
+                line={"color": SEARCHED, "width": 2},
+                marker={"size": 5},
+                name=escape(str(name)),
+                hovertemplate="step %{x}: %{y:.4g}<extra>%{fullData.name}</extra>",
+            ),
+            row=place // across + 1,
+            col=place % across + 1,
+        )
+    look = theme(escape(title))
+    figure.update_layout({name: value for name, value in look.items() if name not in ("xaxis", "yaxis")})
+    figure.update_layout(
+        height=height,
+        margin={"l": 60, "r": 20, "t": HEAD, "b": 48},
+        showlegend=False,
+        title={"y": 1 - 20 / height, "yref": "container"},
+    )
+    figure.update_xaxes(gridcolor=GRID, zeroline=False)
+    figure.update_yaxes(gridcolor=GRID, zeroline=False, tickformat=".3~g")
+    figure.update_xaxes(title_text="step", title_font_size=13, row=rows)
+    return figure

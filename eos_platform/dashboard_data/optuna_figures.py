@@ -1,0 +1,118 @@
+"""Optuna's own figures of a study, from the runs in MLflow: history, timeline, slice, contour, rank.
+
+The Optuna store itself may be on another machine; what its figures need of a trial is in the trial's run.
+"""
+
+from __future__ import annotations
+
+import datetime
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from eos_platform.common.errors import unknown
+from eos_platform.dashboards.palette import theme
+from eos_platform.dashboards.text import escape
+from eos_platform.protocols import Objective
+
+KINDS = {
+    "history": "History of the objective",
+    "timeline": "Timeline of the trials",
+    "slice": "Objective by each setting",
+    "contour": "Objective by pairs of settings",
+    "rank": "Rank by pairs of settings",
+}
+MOST = 500  # trials that are drawn; of more, evenly
+PAIRED = 4  # settings that pairs are made of
+STATES = {"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL", "interrupted": "FAIL", "running": "RUNNING"}
+
+
+def optuna_figure(
+    kind: str, trials: pd.DataFrame, fields: Sequence[str], space: Mapping[str, Any], objective: Objective, column: str
+) -> go.Figure:
+    """One of ``KINDS``.
+
+    Args:
+        trials: as ``frames.settings`` gives them, one row a trial.
+        fields: what was varied; ``space`` has Optuna's distribution of each.
+        objective: what is judged; ``column``: where its validation value is.
+
+    Raises:
+        EosError: a figure of another name.
+    """
+    import optuna.visualization as pictures
+
+    if kind not in KINDS:
+        raise unknown("figure", kind, KINDS)
+    study = study_of(trials, fields, space, objective, column)
+    target: dict[str, Any] = {"target": lambda trial: trial.values[0], "target_name": objective.label}
+    varied = list(fields)[:PAIRED]
+    complete = [trial for trial in study.trials if trial.state.name == "COMPLETE"]
+    if kind != "timeline" and not complete:
+        return _styled(go.Figure(), KINDS[kind], objective, "No trial has been measured yet")
+    if kind in ("contour", "rank") and len(varied) < 2:
+        return _styled(go.Figure(), KINDS[kind], objective, "Pairs need two settings that were varied")
+    if kind == "slice" and not varied:
+        return _styled(go.Figure(), KINDS[kind], objective, "No setting was varied")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # some of these are experimental to Optuna
+        if kind == "history":
+            figure = pictures.plot_optimization_history(study, **target)
+        elif kind == "timeline":
+            figure = pictures.plot_timeline(study)
+        elif kind == "slice":
+            figure = pictures.plot_slice(study, params=list(fields), **target)
+        elif kind == "contour":
+            figure = pictures.plot_contour(study, params=varied, **target)
+        else:
+            figure = pictures.plot_rank(study, params=varied, **target)
+    return _styled(figure, KINDS[kind], objective, "")
+
+
+def study_of(
+    trials: pd.DataFrame, fields: Sequence[str], space: Mapping[str, Any], objective: Objective, column: str
+) -> Any:
+    """A study in memory with these trials."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(direction="maximize" if objective.sign > 0 else "minimize")
+    if len(trials) > MOST:
+        trials = trials.iloc[np.linspace(0, len(trials) - 1, MOST).astype(int)]
+    for row in trials.to_dict("records"):
+        state, value = optuna.trial.TrialState[STATES.get(str(row["state"]), "FAIL")], row.get(column)
+        if state.name == "COMPLETE" and (value is None or pd.isna(value)):
+            state = optuna.trial.TrialState.FAIL
+        done = state.name == "COMPLETE"
+        known = {name: row[name] for name in fields if not pd.isna(row[name])}
+        made = optuna.trial.create_trial(
+            state=state,
+            value=float(value) if done and value is not None else None,
+            params=known,
+            distributions={name: space[name] for name in known},
+        )
+        made.datetime_start = _at(row["start"])
+        made.datetime_complete = _at(row["end"]) if state.name != "RUNNING" else None
+        study.add_trial(made)
+    return study
+
+
+def _at(seconds: Any) -> datetime.datetime | None:
+    return None if pd.isna(seconds) else datetime.datetime.fromtimestamp(float(seconds))
+
+
+def _styled(figure: go.Figure, title: str, objective: Objective, why: str) -> go.Figure:
+    """The platform's look, and words where there is nothing to draw."""
+    look = {name: value for name, value in theme(title).items() if name not in ("xaxis", "yaxis")}
+    figure.update_layout(template="plotly_white", **look)
+    figure.update_layout(height=520, margin={"t": 76, "b": 62, "l": 74, "r": 30})
+    figure.update_layout(title={"y": 1 - 20 / 520, "yref": "container"})
+    if why:
+        figure.add_annotation(text=escape(why), x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False, font_size=15)
+        figure.update_xaxes(visible=False)
+        figure.update_yaxes(visible=False)
+    return figure
