@@ -20,8 +20,7 @@ from eos_platform.engine.strategy.searcher import StudySearcher
 from eos_platform.operators.spec import OperatorSpec, Target
 from eos_platform.search.checkpoint import FILE, Progress, load_state, save_state
 from eos_platform.search.config import SearchConfig
-from eos_platform.search.parameters import Parameters
-from eos_platform.search.step import new_optimiser
+from eos_platform.search.parameters import Parameters, new_optimiser
 
 RELEASE = Path(__file__).parent / "release"
 FORMER = (*former_names.SEARCH.fields, *former_names.SEARCH.values.get("selector", ()), *former_names.SCHEDULER.fields)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -199,3 +200,19 @@ def support_of(config: SearchConfig, target: Target) -> Support:
     if config.support == "window":
         return Support(kind="window", size=max(1, target.tokens // 16))
     return Support(kind="nearest", size=4) if config.support == "nearest" else Support()
+
+
+def new_optimiser(parameters: Parameters, config: SearchConfig) -> torch.optim.Adam:
+    """Adam with its moments in place already, so that they can be put back after a capture."""
+    on_gpu = parameters.keep.device.type == "cuda"
+    rate: Any = torch.tensor(config.learning_rate, device=parameters.keep.device) if on_gpu else config.learning_rate
+    optimiser = torch.optim.Adam(parameters.parameters(), lr=rate, betas=(0.9, 0.95), capturable=on_gpu)
+    for value in parameters.parameters():
+        value.grad = torch.zeros_like(value)
+        step = torch.zeros((), device=value.device) if on_gpu else torch.zeros(())
+        optimiser.state[value] = {
+            "step": step,
+            "exp_avg": torch.zeros_like(value),
+            "exp_avg_sq": torch.zeros_like(value),
+        }
+    return optimiser

@@ -22,7 +22,7 @@ from eos_platform.models.relaxation.relaxed import relaxed
 from eos_platform.search.config import SearchConfig
 from eos_platform.search.cost import SearchCost, flops_cost
 from eos_platform.search.objective import answer_loss, losses, total_loss
-from eos_platform.search.parameters import Parameters
+from eos_platform.search.parameters import Parameters, new_optimiser
 from eos_platform.tasks.base import Subject
 from eos_platform.tasks.batch import EncodedQuestions, answer_states
 from eos_platform.tasks.together import Tell, free_memory, group, tried
@@ -238,22 +238,6 @@ def no_teacher(workload: Subject, encoded: EncodedQuestions) -> Tensor:
     """Zeros in place of the unreduced model's answer states (q, a, d), for steps that are only rehearsed."""
     zero = torch.zeros((), dtype=workload.model.dtype, device=workload.adapter.home)
     return zero.expand(len(encoded), encoded.answer_places, workload.shape.hidden)
-
-
-def new_optimiser(parameters: Parameters, config: SearchConfig) -> torch.optim.Adam:
-    """Adam with its moments in place already, so that they can be put back after a capture."""
-    on_gpu = parameters.keep.device.type == "cuda"
-    rate: Any = torch.tensor(config.learning_rate, device=parameters.keep.device) if on_gpu else config.learning_rate
-    optimiser = torch.optim.Adam(parameters.parameters(), lr=rate, betas=(0.9, 0.95), capturable=on_gpu)
-    for value in parameters.parameters():
-        value.grad = torch.zeros_like(value)
-        step = torch.zeros((), device=value.device) if on_gpu else torch.zeros(())
-        optimiser.state[value] = {
-            "step": step,
-            "exp_avg": torch.zeros_like(value),
-            "exp_avg_sq": torch.zeros_like(value),
-        }
-    return optimiser
 
 
 def _causal(valid_bs: Tensor) -> Tensor:

@@ -9,9 +9,8 @@ import torch
 from eos_platform.analysis.experiments.search_ablations import variants
 from eos_platform.operators.spec import FEATURES, Target
 from eos_platform.search import SearchConfig
-from eos_platform.search.parameters import Parameters, candidate_layers, support_of
+from eos_platform.search.parameters import Parameters, candidate_layers, new_optimiser, support_of
 from eos_platform.search.schedule import Schedule
-from eos_platform.search.step import new_optimiser
 
 TARGET = Target(layers=16, grid=(6, 10))
 

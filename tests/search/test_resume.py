@@ -11,8 +11,7 @@ from safetensors.torch import save_file
 from eos_platform.common.errors import EosError
 from eos_platform.search import SearchConfig, search
 from eos_platform.search.checkpoint import FILE, Progress, Unusable, load_state, save_state
-from eos_platform.search.parameters import Parameters
-from eos_platform.search.step import new_optimiser
+from eos_platform.search.parameters import Parameters, new_optimiser
 from eos_platform.tasks import Workload
 
 

@@ -5,10 +5,12 @@ Legend: b batch, k tokens present, q some of them, h heads, e head width.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+
+from eos_platform.models.loading.devices import moved
 
 
 class Rope(NamedTuple):
@@ -40,3 +42,23 @@ def rotate(x_bqhe: Tensor, rope: Rope) -> Tensor:
     first, second = x_bqhe.chunk(2, dim=-1)
     turned = torch.cat((-second, first), dim=-1)
     return x_bqhe * rope.cos_bke[:, :, None] + turned * rope.sin_bke[:, :, None]
+
+
+def soft_rope(rotary: Any, x_bsd: Tensor, position_bs: Tensor, *kind: str) -> Rope:
+    """Rotary embeddings at positions that need not be whole numbers, differentiable in them.
+
+    Args:
+        rotary: the model's own module, which runs without gradient.
+        x_bsd: hidden states, for their dtype.
+        position_bs: positions.
+        kind: of attention, where the module asks for it.
+    """
+    with torch.no_grad():
+        cos_bse, sin_bse = moved(tuple(rotary(x_bsd, position_bs, *kind)), x_bsd.device)
+    if not position_bs.requires_grad:
+        return Rope(cos_bse, sin_bse)
+    # zero in value; its slope times that of cos and sin is the gradient the module withheld
+    frequency_e = getattr(rotary, "_".join((*kind, "inv_freq"))).to(x_bsd.device).float()
+    slope_bse = ((position_bs - position_bs.detach())[:, :, None] * frequency_e).repeat(1, 1, 2)
+    slope_bse = slope_bse.to(cos_bse.dtype)
+    return Rope(cos_bse - sin_bse * slope_bse, sin_bse + cos_bse * slope_bse)

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from eos_platform.common.errors import EosError
-from eos_platform.models.relaxation.relaxed import relaxed, soft_rope
+from eos_platform.models.attention.rope import soft_rope
+from eos_platform.models.relaxation.relaxed import relaxed
 from eos_platform.models.runtime.attach import attached, reducing
 from eos_platform.operators.relaxed.site import RelaxedSite
 from eos_platform.operators.spec import FEATURES, OperatorSpec, SiteSpec, Steering
