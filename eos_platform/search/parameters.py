@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from eos_platform.operators.relaxed.site import RelaxedSite
 from eos_platform.operators.spec import FEATURES, SiteSpec, Support, Target
 from eos_platform.search.config import SearchConfig
-from eos_platform.search.head import EARLY, WEIGHTS, Head
 from eos_platform.search.solve import Solve, parabola
+from eos_platform.search.starts.head import EARLY, WEIGHTS, Head
 
 TAU_RANGE = (1e-3, 10.0)
 SPREAD_MOST, RHO_MOST = 10.0, 10.0
@@ -31,7 +31,7 @@ class Structure:
 
     Attributes:
         start: what it is called.
-        head: sites that keep their rules and counts (``search/head.py``); tokens leave at them.
+        head: sites that keep their rules and counts (``search/starts/head.py``); tokens leave at them.
         layers: candidate sites after those.
         selector: of the first of these.
     """

@@ -38,8 +38,8 @@ from eos_platform.search.scale.pace import LOOK, Clock
 from eos_platform.search.scale.resources import Resources
 from eos_platform.search.schedule import Schedule
 from eos_platform.search.start import check, load_parameters, start_at_budget
+from eos_platform.search.starts.structure import structure_of
 from eos_platform.search.step import SOFT_COST, Stepper
-from eos_platform.search.structure import structure_of
 from eos_platform.tasks.base import Subject
 from eos_platform.tasks.evaluate import Evaluation, evaluate
 from eos_platform.tasks.together import Tell, group

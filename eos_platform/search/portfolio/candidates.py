@@ -17,7 +17,7 @@ from eos_platform.search.config import SearchConfig
 from eos_platform.search.cost import SearchCost
 from eos_platform.search.parameters import Structure
 from eos_platform.search.portfolio.judge import Judge, Verdict
-from eos_platform.search.structure import matched, structure_at
+from eos_platform.search.starts.structure import matched, structure_at
 from eos_platform.tasks.base import Subject
 
 TUNED, VARIANTS = 3, 8  # designs whose knobs are tried, and how many sets of them

@@ -35,7 +35,7 @@ from eos_platform.search.portfolio.race import RESUME, Race, Racer, resumed
 from eos_platform.search.run import Measure, Report, SearchResult, search
 from eos_platform.search.scale.resources import Resources
 from eos_platform.search.start import check
-from eos_platform.search.structure import DEFAULT, LATE, PAIRS, structure_of
+from eos_platform.search.starts.structure import DEFAULT, LATE, PAIRS, structure_of
 from eos_platform.tasks.base import Subject
 from eos_platform.tasks.evaluate import evaluate
 from eos_platform.tasks.together import Tell

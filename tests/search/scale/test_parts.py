@@ -182,7 +182,7 @@ def test_questions_asked_without_gradient_are_halved_too() -> None:
 
 
 def test_trials_of_a_search_have_the_teacher_of_its_steps(small: Workload) -> None:
-    made = _Search(small, CONFIG.model_copy(update={"steps": 4}), None, None, {}, None, None, Resources(), None)
+    made = _Search(small, CONFIG.model_copy(update={"steps": 4}), None, None, {}, resources=Resources())
     made.run()
     assert made.deployed.teacher_qad is made.stepper.teacher_qad is made.encoded.teacher_qad
     assert isinstance(made.deployed, Deployed)

@@ -10,7 +10,7 @@ from eos_platform.search.cost import flops_cost
 from eos_platform.search.discretise import to_operator
 from eos_platform.search.parameters import Parameters
 from eos_platform.search.run import search
-from eos_platform.search.structure import price_of, structure_of
+from eos_platform.search.starts.structure import price_of, structure_of
 
 
 @pytest.mark.parametrize("start", ["tome", "visionzip", "fastv", "pyramiddrop"])

@@ -1,0 +1,1 @@
+"""Where a search begins: structures, and what is learned at the sites of a design."""
