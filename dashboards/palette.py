@@ -46,17 +46,27 @@ _KNOWN = {
     "fastv": Style("#009e73", "diamond"),
     "sparsevlm": Style("#2f7d32", "triangle-left"),
     "sparsevlm-v2": Style("#2f7d32", "triangle-right"),
+    "mmtok": Style("#2f7d32", "triangle-nw"),
     "pyramiddrop": Style("#7aa60a", "star-triangle-up"),
     "vtw": Style("#7aa60a", "arrow"),
+    "v2drop": Style("#7aa60a", "triangle-sw"),
     # by attention inside the vision tower: violets
     "prumerge": Style("#6b5fb5", "pentagon"),
     "prumerge+": Style("#6b5fb5", "hexagon2"),
     "visionzip": Style("#9a4fc4", "bowtie"),
     "vispruner": Style("#9a4fc4", "hourglass"),
+    "fastervlm": Style("#9a4fc4", "triangle-se"),
+    "scope": Style("#9a4fc4", "star"),
+    "holov": Style("#6b5fb5", "triangle-ne"),
+    "nuwa": Style("#6b5fb5", "octagon"),
+    "tops": Style("#6b5fb5", "star-triangle-down"),
     # by diversity: browns and reds
     "divprune": Style("#7a5230", "star-diamond"),
     "dart": Style("#a03a3a", "star-square"),
     "cdpruner": Style("#a03a3a", "hexagram"),
+    "cen-divprune": Style("#7a5230", "diamond-tall"),
+    "cen-cdpruner": Style("#a03a3a", "triangle-down"),
+    "zoo-prune": Style("#7a5230", "square-cross"),
 }
 _SPARE = (
     Style("#c08a00", "triangle-sw"),

@@ -32,7 +32,7 @@ def test_every_setting_of_a_search_is_described_with_its_default():
     for name, default in SearchConfig():
         if name == "layers":
             continue
-        said = str(default).lower() if isinstance(default, bool) else str(default)
+        said = str(default).lower() if isinstance(default, bool) or default is None else str(default)
         assert SETTINGS[name].strip("`") == said, name
 
 

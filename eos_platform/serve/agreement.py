@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import subprocess
 import sys
 import tempfile
@@ -46,7 +45,7 @@ def operator_named(name: str, target: Target) -> OperatorSpec | None:
 def key_of(model: str, name: str, questions: int) -> str:
     """Tells rows apart; of a file its content counts."""
     content = digest(OperatorSpec.load(name)) if name.endswith(".json") else name
-    return hashlib.sha256(json.dumps([model, content, questions]).encode()).hexdigest()[:16]
+    return hashlib.sha256(strict_json.dumps([model, content, questions]).encode()).hexdigest()[:16]
 
 
 def measure(model: str, name: str, questions: int) -> dict[str, Any]:

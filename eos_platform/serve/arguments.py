@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from eos_platform.common import strict_json
 from eos_platform.common.errors import EosError
 from eos_platform.common.files import check_regular
 from eos_platform.models.adapters import family_of_type
@@ -51,7 +51,7 @@ class Served:
             if value is True:
                 words.append(option)
             else:
-                words += [option, json.dumps(value) if isinstance(value, dict) else str(value)]
+                words += [option, strict_json.dumps(value) if isinstance(value, dict) else str(value)]
         return [*words, *more]
 
     def line(self, more: tuple[str, ...] = ()) -> str:

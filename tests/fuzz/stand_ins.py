@@ -10,6 +10,8 @@ from .runner import ACCEPTED
 
 LONG_WORK = (
     ("eos_platform.search", "search"),
+    ("eos_platform.search.portfolio.find", "find"),
+    ("eos_platform.search.scale.processes", "search_together"),
     ("eos_platform.search.front", "front"),
     ("eos_platform.bench.run", "bench"),
     ("eos_platform.analysis.explain.explain", "explain"),

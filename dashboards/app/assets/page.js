@@ -80,6 +80,16 @@ document.addEventListener("mouseup", function (event) {
   if (key) eosGo(new URLSearchParams(window.location.search).get("study"), key);
 }, true);
 
+// a jump within the page without a new address: Dash would take the hash for a navigation, and undo one right after it
+document.addEventListener("click", function (event) {
+  const skip = event.target.closest("a.skip");
+  const target = skip && document.getElementById(skip.hash.slice(1));
+  if (!target) return;
+  event.preventDefault();
+  if (!target.hasAttribute("tabindex")) target.setAttribute("tabindex", "-1");
+  target.focus();
+});
+
 document.addEventListener("click", function (event) {
   const button = event.target.closest("button.copy");
   if (!button) return;

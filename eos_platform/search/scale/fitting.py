@@ -176,7 +176,8 @@ def _tokens(stepper: Stepper, candidates: int) -> int:
 
 def _flops(stepper: Stepper, candidates: int) -> float:
     """Of one question's way through the decoder."""
-    workload, first = stepper.workload, stepper.parameters.layers[0]
+    workload = stepper.workload
+    first = next(iter(stepper.parameters.layers), workload.shape.layers)  # sites of a design are taken for none
     whole = workload.shape.units * workload.target.tokens + workload.text_tokens
     behind = layer_flops(workload.shape, float(_tokens(stepper, candidates)))
     return first * layer_flops(workload.shape, float(whole)) + (workload.shape.layers - first) * behind

@@ -33,7 +33,7 @@ class EosLlavaInfo(LlavaProcessingInfo):
     @cached_property
     def reduction(self) -> Reduction | None:
         """The operator that is served."""
-        return Reduction.from_config(self.get_hf_config())
+        return Reduction.named_by(self.get_hf_config())
 
     def get_num_image_tokens(self, *, image_width: int, image_height: int) -> int:
         """Places in the prompt, slots of the cache and the scheduler's budget all follow from this."""

@@ -31,7 +31,7 @@ class EosQwenInfo(Qwen2_5_VLProcessingInfo):
     @cached_property
     def reduction(self) -> Reduction | None:
         """The operator that is served."""
-        return Reduction.from_config(self.get_hf_config(), AXES)
+        return Reduction.named_by(self.get_hf_config(), AXES)
 
 
 class EosQwenProcessor(Asking, Qwen2_5_VLMultiModalProcessor):

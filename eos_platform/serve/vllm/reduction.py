@@ -41,7 +41,7 @@ class Reduction:
         self.usual = LayerZero.of(self.plan)
 
     @classmethod
-    def from_config(cls, config: Any, axes: int = 1) -> Reduction | None:
+    def named_by(cls, config: Any, axes: int = 1) -> Reduction | None:
         """The operator that a model's configuration names; None: it names none.
 
         Raises:

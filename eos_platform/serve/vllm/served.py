@@ -30,7 +30,7 @@ class Reducing:
 
     def __init__(self, *, vllm_config: Any, prefix: str = "") -> None:
         super().__init__(vllm_config=vllm_config, prefix=prefix)  # type: ignore[call-arg]
-        served = Reduction.from_config(self.config, self.axes)
+        served = Reduction.named_by(self.config, self.axes)
         self.eos_served = served
         self._width = int(self.config.text_config.hidden_size)
         self._bias_s: Tensor | None = None

@@ -39,9 +39,19 @@ FIGURES = {
     **{
         (name, count): ({0: count}, count, visual, text)
         for count, visual, text in ((192, 1.253, 1.649), (128, 0.833, 1.227), (64, 0.416, 0.807))
-        for name in ("visionzip", "vispruner", "divprune", "cdpruner")
-        if (name, count) != ("cdpruner", 192)
+        for name in (
+            *("visionzip", "vispruner", "divprune", "cdpruner", "fastervlm", "scope", "mmtok", "holov", "zoo-prune"),
+            *("cen-divprune", "cen-cdpruner", "tops"),
+        )
+        if (name, count) not in [(other, 192) for other in ("cdpruner", "cen-divprune", "cen-cdpruner", "tops")]
     },
+    ("cen-divprune", 32): ({0: 32}, 32, None, None),
+    ("tops", 32): ({0: 32}, 32, None, None),
+    ("mmtok", 16): ({0: 16}, 16, None, None),
+    ("v2drop", 192): ({3: 288, 17: 144, 22: 1}, 202.8, None, None),
+    ("nuwa", 192): ({0: 336, 16: 48}, 192, None, None),
+    ("nuwa", 128): ({0: 224, 16: 32}, 128, None, None),
+    ("nuwa", 64): ({0: 112, 16: 16}, 64, None, None),
 }
 
 
@@ -83,7 +93,7 @@ def test_shares_of_what_stays():
 
 def test_positions_are_the_authors():
     for (name, _), one in ALL.items():
-        kept = name in ("fastv", "sparsevlm-v2", "dart", "vtw")
+        kept = name in ("fastv", "sparsevlm-v2", "dart", "vtw", "v2drop", "nuwa")
         assert {site.positions for site in one.operator.sites} == {"keep" if kept else "renumber"}
 
 

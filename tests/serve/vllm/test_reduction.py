@@ -89,10 +89,10 @@ def test_a_file_that_changed_since_the_engine_was_started_is_refused(tmp_path) -
     operator = OperatorSpec(target=TARGET, sites=(SiteSpec(layer=0, keep=3, score={"norm": 1.0}),))
     path = operator.save(tmp_path / "operator.json")
     config = SimpleNamespace(eos_operator=str(path), eos_digest=digest(operator), eos_approximate=False)
-    found = Reduction.from_config(config)
+    found = Reduction.named_by(config)
     assert found is not None
     assert found.usual.kept == 3
     other = SimpleNamespace(eos_operator=str(path), eos_digest="0" * 16, eos_approximate=False)
     with pytest.raises(EosError, match="another operator than when the engine was started"):
-        Reduction.from_config(other)
-    assert Reduction.from_config(SimpleNamespace()) is None
+        Reduction.named_by(other)
+    assert Reduction.named_by(SimpleNamespace()) is None
