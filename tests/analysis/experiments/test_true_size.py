@@ -32,6 +32,7 @@ def test_mixed_sizes_are_mixed() -> None:
     assert 0.5 < encoded.mean_share < 1
 
 
+@pytest.mark.slow  # whole searches, for what one runs now and then
 def test_a_model_that_fails_does_not_stop_the_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.set_num_threads(1)
     out = tmp_path / "rows.jsonl"
@@ -67,6 +68,7 @@ def test_a_whole_search_of_known_parts() -> None:
     assert _whole({**row, "slower": 2.0}, short)[0] == pytest.approx(seconds - 240 * 0.5)
 
 
+@pytest.mark.slow  # whole searches, for what one runs now and then
 def test_a_profile_is_of_three_points_of_a_search(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "rows.jsonl"
     words = ["--model", "llava-1.5-7b", "--profile", "--tiny", "--device", "cpu", "--batch", "4", "--out", str(out)]
