@@ -30,6 +30,10 @@ def accepted(*_: Any, **__: Any) -> Any:
 
 def put_in() -> None:
     """Put them in, in a child process only, unless the case asks for the real thing."""
+    import torch
+
+    # torch makes its pool of threads anew after a fork, at first use, and two threads that load weights can find none
+    torch.set_num_threads(1)
     if os.environ.get("EOS_FUZZ_REAL"):
         return
     for module, name in LONG_WORK:
