@@ -45,9 +45,16 @@ def first_device() -> str:
 
 
 def dry(workload: Any, config: Any, resources: Resources, state: Path | None) -> None:
-    """Say what a search would take."""
+    """Say what a search would take; of a portfolio, what its search from one start would."""
+    from eos_platform.search.portfolio.find import planned_steps
     from eos_platform.search.run import estimate
 
     found = estimate(workload, config, resources, state)
     for line in found.lines() if found else ("nothing is left to do: this search has ended",):
         terminal.console().print(line, soft_wrap=True)
+    if planned_steps(config) > config.steps:
+        terminal.console().print(
+            f"that is a search from one start; to try several takes {planned_steps(config)} steps instead of"
+            f" {config.steps}, and a look at every design (--set portfolio=false: one start alone)",
+            soft_wrap=True,
+        )

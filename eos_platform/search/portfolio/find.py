@@ -188,7 +188,7 @@ class _Portfolio:
             judge=lambda operator: self.judge.verdict(operator).loss,
             measured=stage in MEASURED,
             resources=self.resources,
-            tell=self.tell,
+            tell=self.tell if stage == "whole" else None,  # the short ones are not worth an estimate each
         )
         self.history += [{**row, "step": before + row["step"]} for row in result.history]
         self.steps, self.samples = before + config.steps, self.samples + result.samples
