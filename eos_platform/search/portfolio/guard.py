@@ -49,7 +49,7 @@ def remarks_on(
         except EosError:
             return
         yield (
-            f"best design of the first look: {best.name}; on {judge.questions} questions of the guard"
+            f"best design of the first look: {best.name}; on {judge.questions} questions, which chose it too,"
             f" {theirs.accuracy:.1%} against {mine.accuracy:.1%} searched; these can show a difference of"
             f" {100 * detectable(mine, theirs):.1f} points (80 % power)"
         )
