@@ -149,6 +149,7 @@ def check_results(study, points):
     assert not list(folder.path.rglob(".*.csv*")), "a file half written"
 
 
+@pytest.mark.slow  # two whole studies
 def test_more_trials_continue_a_study_where_all_failed(make_study, queue):
     final = {"questions": 20, "baselines": []}
     study = make_study(trials=1, final=final)
@@ -297,6 +298,7 @@ def full_disk(monkeypatch):
     lift()
 
 
+@pytest.mark.slow  # two whole studies
 def test_a_disk_that_is_full_at_the_very_end(make_study, queue, full_disk):
     study = make_study(trials=2)
     queue(study, (fakes.WELL, 0.1), (fakes.WELL, 0.4))

@@ -46,6 +46,7 @@ def test_a_model_that_fails_does_not_stop_the_others(tmp_path: Path, capsys: pyt
     assert "failed: EosError" in capsys.readouterr().out
 
 
+@pytest.mark.slow  # whole searches, for what one runs now and then
 def test_what_is_not_over_in_time_is_reported_so(tmp_path: Path) -> None:
     out = tmp_path / "rows.jsonl"
     assert main(["--model", "llava-1.5-7b", *WORDS, "--deadline", "0", "--out", str(out)]) == 0

@@ -90,6 +90,7 @@ def test_constraints_make_a_study_another_one():
     assert study_file(constraints={}).identity() == study_file().identity()
 
 
+@pytest.mark.slow  # a whole study
 @pytest.mark.usefixtures("ray_local")
 def test_infeasible_operators_are_on_no_front_and_shown_as_such(make_study):
     study = make_study(

@@ -173,6 +173,7 @@ def test_none_makes_no_scheduler():
     assert isinstance(make_scheduler(study_of(), new_store(), {}), MoashaScheduler)
 
 
+@pytest.mark.slow  # a whole study
 @pytest.mark.usefixtures("ray_local")
 def test_a_whole_study_with_stopping(tmp_path):
     """On Ray: better and worse searches at one budget, and one whose relaxed form stays over it."""

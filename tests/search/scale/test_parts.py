@@ -134,6 +134,7 @@ def test_a_step_that_runs_out_of_memory_is_done_again_in_halves(small: Workload)
     ]
 
 
+@pytest.mark.slow  # two whole searches; a single step is tested above
 def test_a_search_that_runs_out_of_memory_loses_nothing(small: Workload, tmp_path: Path) -> None:
     expected, lines = search(small, CONFIG), list[str]()
     hook = small.adapter.parts.layers[4].register_forward_pre_hook(Full(3), with_kwargs=True)
@@ -148,6 +149,7 @@ def test_a_search_that_runs_out_of_memory_loses_nothing(small: Workload, tmp_pat
     assert any(line.startswith("estimate: ") for line in lines)
 
 
+@pytest.mark.slow  # a search that fails again and again
 def test_not_even_one_question_is_one_line(small: Workload) -> None:
     hook = small.adapter.parts.layers[4].register_forward_pre_hook(Full(0), with_kwargs=True)
     made = stepper(small)
