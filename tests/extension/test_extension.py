@@ -73,6 +73,9 @@ WORDS = {
         *("--pictures", "1", "--mlflow", "none", "--out", "compared"),
     ],
     "study": ["study", "run", "mine.yaml"],
+    "status": ["study", "status", "mine"],
+    "list": ["study", "list"],
+    "again": ["study", "resume", "mine"],
     "report": ["report", "mine", "--out", "mine.html"],
 }
 
@@ -153,6 +156,12 @@ def test_a_comparison_has_the_design_the_groups_and_the_cost(work: Path) -> None
 
 def test_a_study_and_its_report(work: Path) -> None:
     """Real Ray workers meet the package as the driver does; the store, MLflow's runs and the report name its things."""
+    told = {name: (work / f"{name}.txt").read_text() for name in ("study", "status", "list", "again")}
+    for words in ("[2/2] trial", "mine found a front of ", "its champion", "eos-runs/mine/points.csv"):
+        assert words in told["study"], words
+    assert "mine: 2 of 2 trials, finished" in told["status"]
+    assert "2 of 2  finished" in told["list"]
+    assert "finished earlier" in told["again"]
     runs = work / "eos-runs"
     with (runs / "mine" / "points.csv").open() as stream:
         points = {row["design"] or row["family"]: row for row in csv.DictReader(stream)}
