@@ -1,8 +1,8 @@
 """That what was searched and deployed at the release of operator schema 1 is so today.
 
 Bit for bit where one machine ran both, and closely on another. What was meant to change since: how long a key is, which
-``key_norm`` and the selector ``pivots`` go by, depended on padding in front of the prompt. Operators that read it are
-tried on a prompt without.
+``key_norm`` and the selector ``pivots`` go by, depended on padding in front of the prompt, and on the number of the
+first position (PaliGemma's is 1). Operators that read it are tried on prompts without padding, of the other families.
 
     python tests/release/unchanged.py                    # today's code against the record beside this file
     python tests/release/unchanged.py --write NEW.json   # a record of the code that is installed; also of the release's
@@ -161,6 +161,8 @@ def deployed(known: dict[str, Any] | None = None) -> dict[str, Any]:
         seeds = map(int, known[name]["operators"]) if known else range(20 * EACH)
         for seed in seeds:
             sites = drawn(random.Random(f"{name} {seed}"), target.tokens, target.layers, axes, width)
+            if by_length(sites) and sample.first:
+                continue
             data = {"schema_version": 1, "target": target.model_dump(mode="json"), "sites": sites}
             try:
                 operator = spec.from_json(json.dumps(data))
