@@ -104,8 +104,7 @@ def kept_places(model: Any, inputs: dict[str, Any], operator: OperatorSpec) -> T
     family = family_of(model)
     parts = family.parts(model)
     call = {"input_ids": inputs["input_ids"], **inputs}
-    captured = [inputs["image_grid_thw"].tolist()] if "image_grid_thw" in inputs else []
-    items = family.media_items(parts, call, captured)["image"]
+    items = family.media_items(parts, call, family.sizes(call))["image"]
     grids = [parts.grid] if items is None else [grid for piece in items for grid in piece.grids]
     place_n = torch.where(inputs["input_ids"][0] == IMAGE)[0]
     gone: list[int] = []

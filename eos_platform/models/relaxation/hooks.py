@@ -173,8 +173,10 @@ class Relaxation:
         own_cos, own_sin = call["position_embeddings"]
         if id(own_cos) not in state.ropes:
             if state.renumbered:
-                extra = (self.parts.kind(index),) if self.parts.family and self.parts.family.rope_by_kind else ()
-                rope = soft_rope(self.parts.language_model.rotary_emb, x_bkd, state.position_bk, *extra)
+                family = self.parts.family
+                extra = (self.parts.kind(index),) if family and family.rope_by_kind else ()
+                paired = family is not None and family.paired_rope
+                rope = soft_rope(self.parts.language_model.rotary_emb, x_bkd, state.position_bk, *extra, paired=paired)
             else:
                 batch = len(x_bkd)
                 rope = Rope(own_cos.expand(batch, -1, -1), own_sin.expand(batch, -1, -1))
@@ -214,7 +216,7 @@ class Relaxation:
         names = [name for name in site.features if name != "vision" or name in span.given]
         names += ["question"] * (site.steering is not None)
         kind = self.parts.kind(index)
-        turned: dict[str, Any] = {}
+        turned: dict[str, Any] = {"turn": self.parts.turn(kind)}
         if site.template is not None:
             read = needed(site.template, self.tokens)
             names = list(dict.fromkeys([*names, *site.mixes, *read]))

@@ -31,7 +31,7 @@ from eos_platform.models.adapters.deep import dense, levels_of
 from eos_platform.models.adapters.hooks import before
 from eos_platform.models.attention.flash_bias import Carrier
 from eos_platform.models.attention.implementations import check_kept, check_unpacked, is_flash
-from eos_platform.models.attention.masks import cut, take
+from eos_platform.models.attention.masks import by_kind, cut, take
 from eos_platform.models.attention.queries import take_tokens
 from eos_platform.models.attention.rope import Rope
 from eos_platform.models.decoding.cache import cache_of
@@ -231,6 +231,8 @@ class DecoderHooks:
 
     def _reduce_first(self, now: Pass, step: Step, call: Call) -> None:
         layer, kind, mask = self.parts.layers[0], self.parts.kind(0), call.get("attention_mask")
+        if self._own_masks and (mask is None or (isinstance(mask, Tensor) and mask.dim() == 2)):
+            mask = by_kind(self.parts.language_model, call)  # its own would be of the places that are left
         device = device_of(layer.input_layernorm, step.x_bkd.device)
         present, x_bkd, mask = moved((step.present, step.x_bkd, mask), device)
         seen = mask.get(kind) if isinstance(mask, dict) else mask

@@ -116,7 +116,7 @@ def features_at(
     names = [*more]
     for planned in sites:
         names += [name for name in planned.features if name not in names]
-    inputs = state.attention_inputs(x_bkd, rope, wide_rope, own_rope)
+    inputs = state.attention_inputs(x_bkd, rope, wide_rope, own_rope, parts.turn(kind))
     read = layer_features([name for name in names if name not in GIVEN], layer, inputs, {})
     if "variation" in names:
         read["variation"] = _variation(state, x_bkd, sites[0].site.layer)
