@@ -78,8 +78,8 @@ class VideoLlama3(Qwen):
         """
         if call.get("video_compression_mask") is not None:
             raise EosError(
-                "frames of a film that were thinned out are no grids: leave video_compression_mask out (in the processor, "
-                "use_token_compression=False)"
+                "frames of a film that were thinned out are no grids: leave video_compression_mask out (of the"
+                " processor: use_token_compression=False)"
             )
         return super().media_items(parts, call, captured)
 
