@@ -55,7 +55,7 @@ def shape_of(model: Any) -> DecoderShape:
         heads=config.num_attention_heads,
         kv_heads=keys,
         head_dim=getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads,
-        intermediate=config.intermediate_size,
+        intermediate=getattr(config, "intermediate_size", 0),  # of experts, see below
         vocab=config.vocab_size,
         key_width=(getattr(vision, "hidden_size", None) or vision.embed_dim) // patch_heads,
     )
@@ -65,7 +65,8 @@ def shape_of(model: Any) -> DecoderShape:
         return shape
     rows = [layer.self_attn for layer in parts.layers if hasattr(layer, "self_attn")]
     gated = any(one.q_proj.out_features > one.o_proj.in_features for one in rows)
-    return replace(shape, own=own, gated=gated)
+    usual = sum(layer.token for layer in own) / len(own) - _token(replace(shape, intermediate=0))
+    return replace(shape, own=own, gated=gated, intermediate=max(1, round(usual / (3 * shape.hidden))))
 
 
 def _token(shape: DecoderShape) -> int:

@@ -8,6 +8,7 @@ from eos_platform.common.errors import EosError
 from eos_platform.models.adapters.anyres import LlavaNext, LlavaOnevision
 from eos_platform.models.adapters.base import Family
 from eos_platform.models.adapters.families.next_video import NextVideo
+from eos_platform.models.adapters.families.qwen35 import Qwen35
 from eos_platform.models.adapters.families.qwen_like import Glm, Omni, PaddleOcr, QwenMoe
 from eos_platform.models.adapters.families.sized import LightOnOcr, Mistral3, VideoLlama3
 from eos_platform.models.adapters.families.tiles import Cohere, DeepseekVl, Idefics2, Ovis2
@@ -49,8 +50,8 @@ def register(family: Family) -> Family:
 
 
 _FIRST = (Llava, LlavaNext, LlavaOnevision, Qwen, SmolVLM, InternVL, Gemma3, PaliGemma)
-_FURTHER = (QwenMoe, Omni, Glm, PaddleOcr, Mistral3, LightOnOcr, VideoLlama3, Cohere, Ovis2, DeepseekVl, Idefics2,
-            NextVideo)  # fmt: skip
+_FURTHER = (Qwen35, QwenMoe, Omni, Glm, PaddleOcr, Mistral3, LightOnOcr, VideoLlama3, Cohere, Ovis2, DeepseekVl,
+            Idefics2, NextVideo)  # fmt: skip
 for _family in (*_FIRST, *_FURTHER):
     register(_family())
 

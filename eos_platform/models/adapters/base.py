@@ -15,6 +15,7 @@ from eos_platform.models.runtime.visual_spans import Grid, MediaItem
 
 Call = dict[str, Any]
 FULL = "full_attention"
+RECURRENT = ("linear_attention",)  # kinds of layers that read tokens one after another, and keep a state of them
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,20 @@ class Parts:
     def kind(self, index: int) -> str:
         """The kind of attention of a layer."""
         return self.kinds[index] if self.kinds else FULL
+
+    def recurrent(self, index: int) -> bool:
+        """Whether a layer reads tokens one after another instead of looking at them."""
+        return self.kind(index) in RECURRENT
+
+    @property
+    def counting(self) -> int:
+        """The layer whose cache tells how many tokens went by: the first one that keeps keys."""
+        return next((index for index in range(len(self.layers)) if not self.recurrent(index)), 0)
+
+    def reader(self, index: int) -> Any:
+        """The layer whose attention is asked about what enters layer ``index``: itself, or the next that has any."""
+        looking = [number for number in range(len(self.layers)) if not self.recurrent(number)]
+        return self.layers[next((number for number in looking if number >= index), looking[-1])]
 
     def turn(self, kind: str) -> Turn:
         """How layers of a kind turn their queries and keys."""
@@ -103,7 +118,9 @@ class Family:
         layers = getattr(language_model, "layers", None)
         if layers is None or tower is None:
             raise EosError(f"{type(model).__name__} has no decoder layers or no vision tower where its family has them")
-        if not all(hasattr(layers[0], name) for name in ("self_attn", "input_layernorm")):
+        if not all(hasattr(layer, "input_layernorm") for layer in layers) or not any(
+            hasattr(layer, "self_attn") for layer in layers
+        ):
             raise EosError(f"decoder layers of {type(language_model).__name__} are not Llama's")
         config = model.config
         return Parts(

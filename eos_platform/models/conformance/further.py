@@ -25,6 +25,7 @@ from eos_platform.models.conformance.zoo import (
     fixed,
     flat,
     noise,
+    qwen3_video,
     qwen_fill,
     qwen_video,
     text_config,
@@ -36,6 +37,7 @@ SECTIONED = {**ROPE, "mrope_section": [2, 3, 3]}
 PLACES = {"image_token_id": IMAGE, "video_token_id": VIDEO, "vision_start_token_id": 96, "vision_end_token_id": 97}
 PATCHES: dict[str, Any] = {"depth": 2, "num_heads": 4, "patch_size": 2, "spatial_merge_size": 2, "hidden_size": 32}
 PATCHES |= {"intermediate_size": 64, "out_hidden_size": 64}
+EXPERTS = {"moe_intermediate_size": 48, "shared_expert_intermediate_size": 32}
 SIGLIP = {"vision_use_head": False, **VISION}
 
 
@@ -51,6 +53,18 @@ def _qwen_moe(attention: str) -> Any:
     vision = {**PATCHES, "num_position_embeddings": 64, "deepstack_visual_indexes": [0, 1]}
     text = text_config(rope_parameters=SECTIONED, head_dim=16, **experts)
     return built("Qwen3VLMoe", attention, vision_config=vision, text_config=text, **PLACES)
+
+
+def _qwen35(name: str, order: str, **experts: Any) -> Callable[[str], Any]:
+    def build(attention: str) -> Any:
+        kinds = [{"l": "linear_attention", "f": "full_attention"}[one] for one in order]
+        linear = {"linear_key_head_dim": 16, "linear_value_head_dim": 16, "linear_num_key_heads": 2}
+        rope = {**ROPE, "partial_rotary_factor": 0.5, "mrope_section": [2, 1, 1]}
+        text = text_config(rope_parameters=rope, head_dim=16, layer_types=kinds, linear_num_value_heads=4)
+        vision = {**PATCHES, "num_position_embeddings": 64}
+        return built(name, attention, vision_config=vision, text_config={**text, **linear, **experts}, **PLACES)
+
+    return build
 
 
 def _omni(attention: str) -> Any:
@@ -202,6 +216,17 @@ _ANY = ((16, 16), (7, 16), (16, 5))
 FURTHER: dict[str, Sample] = {
     sample.name: sample
     for sample in (
+        Sample("Qwen3.5", _qwen35("Qwen3_5", "lflf"), area, qwen_fill, GRIDS, qwen3_video, MM, plain_positions=False),
+        Sample(
+            "Qwen3.5-MoE",
+            _qwen35("Qwen3_5Moe", "lllf", num_experts=4, num_experts_per_tok=2, **EXPERTS),
+            area,
+            qwen_fill,
+            GRIDS,
+            None,
+            MM,
+            plain_positions=False,
+        ),
         Sample("Qwen3-VL-MoE", _qwen_moe, area, qwen_fill, GRIDS, None, MM, plain_positions=False),
         Sample("Qwen2.5-Omni", _omni, area, qwen_fill, GRIDS, None, plain_positions=False),
         Sample("GLM-4V", _glm("Glm4v"), area, qwen_fill, GRIDS, None, MM, plain_positions=False),

@@ -268,7 +268,7 @@ def qwen_video(frames: int, generator: torch.Generator) -> tuple[list[int], dict
     return [VIDEO] * (frames * 12), given
 
 
-def _qwen3_video(frames: int, generator: torch.Generator) -> tuple[list[int], dict[str, Any]]:
+def qwen3_video(frames: int, generator: torch.Generator) -> tuple[list[int], dict[str, Any]]:
     """Words that tell the time stand before every frame."""
     return [40, *[VIDEO] * 12] * frames, qwen_video(frames, generator)[1]
 
@@ -364,7 +364,7 @@ SAMPLES: dict[str, Sample] = {
         ),
         Sample("Qwen2-VL", _qwen("2"), area, qwen_fill, GRIDS, qwen_video, MM, plain_positions=False),
         Sample("Qwen2.5-VL", _qwen("2_5"), area, qwen_fill, GRIDS, qwen_video, MM, plain_positions=False),
-        Sample("Qwen3-VL", _qwen("3"), area, qwen_fill, GRIDS, _qwen3_video, MM, plain_positions=False),
+        Sample("Qwen3-VL", _qwen("3"), area, qwen_fill, GRIDS, qwen3_video, MM, plain_positions=False),
         Sample("SmolVLM", _smol("SmolVLM"), lambda _: 16, _smol_fill, ONE),
         Sample("Idefics3", _smol("Idefics3"), lambda _: 16, _smol_fill, ONE),
         Sample("InternVL", _intern, lambda _: 16, fixed(16), ONE),
