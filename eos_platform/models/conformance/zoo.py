@@ -372,12 +372,3 @@ SAMPLES: dict[str, Sample] = {
         Sample("PaliGemma", _pali, lambda _: 16, fixed(8), ONE, types=("token_type_ids", (0, 0, 0)), suffix=1, first=1),
     )
 }
-
-
-def samples() -> dict[str, Sample]:
-    """The samples above, those of the further families, and those of other packages' (``Family.sample``)."""
-    from eos_platform.models.adapters import ADAPTERS
-    from eos_platform.models.conformance.further import FURTHER
-
-    brought = (family.sample for family in ADAPTERS.values())
-    return SAMPLES | FURTHER | {sample.name: sample for sample in brought if isinstance(sample, Sample)}
