@@ -64,7 +64,12 @@ app.command()(report)
 app.command()(serve)
 app.command()(plugins)
 
-Model = Annotated[str, typer.Option(help="A bundled model (bundled, bundled-qwen ...) or a folder.")]
+Model = Annotated[
+    str, typer.Option(help="A bundled model (bundled, bundled-qwen ...), a folder, or a name on the Hub, OWNER/NAME.")
+]
+Revision = Annotated[
+    str | None, typer.Option(help="Branch, tag or commit of a name on the Hub; the same as OWNER/NAME@REVISION.")
+]
 Device = Annotated[str | None, typer.Option(help="Where to run; default: the GPU if there is one.")]
 
 
@@ -89,6 +94,7 @@ def search(
         "operator.json"
     ),
     model: Model = "bundled",
+    revision: Revision = None,
     task: Task = None,
     data: Data = None,
     allow_bad: AllowBad = None,
@@ -127,6 +133,7 @@ def search(
     """
     from eos_platform.cli.scale import dry, resources_of
     from eos_platform.engine.schema.study_file import parse_override
+    from eos_platform.models.loading.hub import at_revision
     from eos_platform.search.config import SearchConfig
     from eos_platform.search.portfolio.find import find, planned_steps
     from eos_platform.search.scale.processes import search_together
@@ -140,6 +147,7 @@ def search(
     given = {"cost": cost, "budget": budget, "steps": steps, "servable": servable}
     overrides = {name: value for name, value in given.items() if value is not None}
     config = SearchConfig.of({"seed": seed, **overrides, **fields})
+    model = at_revision(model, revision)
     chosen = task_of(task, data, allow_bad, model, options)
     check_writable(output)
     if state is not None:
@@ -181,6 +189,7 @@ def search(
 def evaluate(
     operator: Annotated[Path | None, typer.Argument(help="An operator file; without one, the unreduced model.")] = None,
     model: Model = "bundled",
+    revision: Revision = None,
     task: Task = None,
     data: Data = None,
     allow_bad: AllowBad = None,
@@ -202,6 +211,7 @@ def evaluate(
     from eos_platform.costs.flops import compute_ratio
     from eos_platform.costs.quantity import shown_cost, shown_quantity
     from eos_platform.costs.registry import COSTS, measure
+    from eos_platform.models.loading.hub import at_revision
     from eos_platform.operators.spec import OperatorSpec
     from eos_platform.tasks import evaluate as run_evaluation
     from eos_platform.tasks import load_workload
@@ -211,6 +221,7 @@ def evaluate(
 
     spec = OperatorSpec.load(operator) if operator else None
     fields = [COSTS.get_named(name) for name in costs or ()]
+    model = at_revision(model, revision)
     chosen = task_of(task, data, allow_bad, model, options)
     with data_bar(terminal.console()):
         workload = load_workload(

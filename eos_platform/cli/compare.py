@@ -32,7 +32,10 @@ def compare(
     operators: Annotated[
         list[Path] | None, typer.Argument(metavar="[OPERATOR_FILES]...", help="Operator files, instead of searching.")
     ] = None,
-    model: Annotated[str, typer.Option(help="A bundled model (bundled, bundled-qwen ...) or a folder.")] = "bundled",
+    model: Annotated[
+        str,
+        typer.Option(help="A bundled model, a folder, or a name on the Hub."),
+    ] = "bundled",
     ratios: Annotated[
         str | None, typer.Option(help="Compute ratios; default: the files' own, else .33,.22,.15,.11,.05.")
     ] = None,
