@@ -13,6 +13,8 @@ import eos_platform
 from eos_platform.cli.bench import bench
 from eos_platform.cli.cluster import cluster_app
 from eos_platform.cli.compare import compare
+from eos_platform.cli.comparing.ranks import ranks
+from eos_platform.cli.comparing.transfer import transfer
 from eos_platform.cli.dashboard import dashboard
 from eos_platform.cli.data import data_app
 from eos_platform.cli.errors import Commands
@@ -33,7 +35,6 @@ from eos_platform.cli.options import (
 from eos_platform.cli.plugins import plugins
 from eos_platform.cli.public.benchmark import benchmark
 from eos_platform.cli.public.lmms import lmms
-from eos_platform.cli.ranks import ranks
 from eos_platform.cli.report import report
 from eos_platform.cli.scale import DryRun, Dtype, Gpus, Memory, first_device
 from eos_platform.cli.serving.serve import serve
@@ -62,6 +63,7 @@ app.command()(lmms)
 app.command()(ranks)
 app.command()(report)
 app.command()(serve)
+app.command()(transfer)
 app.command()(plugins)
 
 Model = Annotated[
