@@ -47,7 +47,7 @@ def compare(
     sets: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a search setting; may be repeated.")
     ] = None,
-    out: Annotated[Path, typer.Option(help="The results folder; a comparison there is gone on with.")] = Path(
+    out: Annotated[Path, typer.Option(help="The results folder; a comparison that is already there is resumed.")] = Path(
         "eos-compare"
     ),
     mlflow: Annotated[str, typer.Option(metavar="URI|none", help="Where to log the comparison.")] = MLFLOW,
