@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -50,22 +50,6 @@ app = typer.Typer(
     help="Search how a vision-language model drops, merges and reweights its visual tokens, at any compute budget.\n\n"
     "Example: [bold]eos study run quickstart[/bold]",
 )
-app.add_typer(study_app, name="study")
-app.add_typer(cluster_app, name="cluster")
-app.add_typer(data_app, name="data")
-app.command()(bench)
-app.command()(benchmark)
-app.command()(compare)
-app.command()(explain)
-app.command()(dashboard)
-app.command()(front)
-app.command()(lmms)
-app.command()(ranks)
-app.command()(report)
-app.command()(serve)
-app.command()(transfer)
-app.command()(plugins)
-
 Model = Annotated[
     str, typer.Option(help="A bundled model (bundled, bundled-qwen ...), a folder, or a name on the Hub, OWNER/NAME.")
 ]
@@ -90,7 +74,6 @@ def _eos(
     pass
 
 
-@app.command()
 def search(
     output: Annotated[Path, typer.Option("--output", "-o", help="Where the operator file goes.")] = Path(
         "operator.json"
@@ -129,7 +112,7 @@ def search(
     """Find one operator by gradient, at one budget.
 
     Several starts are tried first (designs, rounds of merging, sites of its own), the best is refined, and the result
-    held against every design. [bold]--set portfolio=false[/bold] searches from one start alone, in less time.
+    compared with every design. [bold]--set portfolio=false[/bold] searches from one start alone, in less time.
 
     Example: [bold]eos search --model bundled --budget 0.2[/bold]
     """
@@ -187,7 +170,6 @@ def search(
     console.print(f"saved {output}; measure it with: {again}", soft_wrap=True)
 
 
-@app.command()
 def evaluate(
     operator: Annotated[Path | None, typer.Argument(help="An operator file; without one, the unreduced model.")] = None,
     model: Model = "bundled",
@@ -253,7 +235,6 @@ def evaluate(
         console.print(f"{shown_cost(measure(cost, context, spec), cost)}{beside}", soft_wrap=True)
 
 
-@app.command()
 def designs() -> None:
     """List the hand-designed operators that studies are compared with.
 
@@ -263,6 +244,22 @@ def designs() -> None:
     from eos_platform.terminal.tables import designs_table
 
     terminal.console().print(designs_table(DESIGNS))
+
+
+# in the order in which people need them
+PANELS: dict[str, tuple[Any, ...]] = {
+    "Search and measure": (search, evaluate, explain, front, (data_app, "data")),
+    "Studies": ((study_app, "study"), dashboard, report),
+    "Compare": (compare, designs, ranks, transfer, benchmark, lmms),
+    "Deploy": (bench, serve),
+    "Installation": ((cluster_app, "cluster"), plugins),
+}
+for _panel, _commands in PANELS.items():
+    for _one in _commands:
+        if isinstance(_one, tuple):
+            app.add_typer(_one[0], name=_one[1], rich_help_panel=_panel)
+        else:
+            app.command(rich_help_panel=_panel)(_one)
 
 
 def main() -> None:
