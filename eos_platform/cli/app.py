@@ -31,6 +31,7 @@ from eos_platform.cli.options import (
     task_of,
 )
 from eos_platform.cli.plugins import plugins
+from eos_platform.cli.profile import profile
 from eos_platform.cli.public.benchmark import benchmark
 from eos_platform.cli.public.lmms import lmms
 from eos_platform.cli.ranks import ranks
@@ -63,6 +64,7 @@ app.command()(ranks)
 app.command()(report)
 app.command()(serve)
 app.command()(plugins)
+app.command()(profile)
 
 Model = Annotated[str, typer.Option(help="A bundled model (bundled, bundled-qwen ...) or a folder.")]
 Device = Annotated[str | None, typer.Option(help="Where to run; default: the GPU if there is one.")]
