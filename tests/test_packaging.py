@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "task_names": COMMON | {"models"},
     "tasks": COMMON | {"operators", "models", "costs", "task_names"},
     "search": CORE,
-    "bench": COMMON | {"operators", "models"},
+    "bench": COMMON | {"operators", "models", "costs"},
     "serve": CORE - {"search"},
     "dashboards": {"common", "objectives", "protocols"},
     "analysis": CORE,

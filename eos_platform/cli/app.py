@@ -33,6 +33,7 @@ from eos_platform.cli.options import (
     task_of,
 )
 from eos_platform.cli.plugins import plugins
+from eos_platform.cli.profile import profile
 from eos_platform.cli.public.benchmark import benchmark
 from eos_platform.cli.public.lmms import lmms
 from eos_platform.cli.report import report
@@ -251,7 +252,7 @@ PANELS: dict[str, tuple[Any, ...]] = {
     "Search and measure": (search, evaluate, explain, front, (data_app, "data")),
     "Studies": ((study_app, "study"), dashboard, report),
     "Compare": (compare, designs, ranks, transfer, benchmark, lmms),
-    "Deploy": (bench, serve),
+    "Deploy": (bench, profile, serve),
     "Installation": ((cluster_app, "cluster"), plugins),
 }
 for _panel, _commands in PANELS.items():

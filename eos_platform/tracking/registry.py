@@ -191,4 +191,3 @@ def save(operator: OperatorSpec, folder: Path, model: str) -> None:
 
 def _alias(ratio: float) -> str:
     return f"{RATIO}{ratio:.2f}".replace(".", "_")
-

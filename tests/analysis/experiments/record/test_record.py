@@ -122,7 +122,9 @@ def test_the_pinned_plan_is_what_the_field_prints() -> None:
     plan = load_plan()
     assert plan.tokens == (192, 128, 64, 16)
     assert set(plan.designs) == set(DESIGNS) >= {"random", "downsample"}
-    assert {"gqa", "mmbench", "mme", "pope", "scienceqa", "textvqa", "seed"} <= set(plan.models["llava-1.5-7b"].published)
+    assert {"gqa", "mmbench", "mme", "pope", "scienceqa", "textvqa", "seed"} <= set(
+        plan.models["llava-1.5-7b"].published
+    )
     asked = {name for one in plan.models.values() for name in one.benchmarks}
     assert asked == set(plan.benchmarks)
     assert plan.models["llava-1.5-7b"].to_beat["64"].value == 96.5
