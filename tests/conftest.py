@@ -23,6 +23,8 @@ if "EOS_CACHE" not in os.environ:  # one for all processes of this run, and gone
     os.environ["EOS_CACHE"] = tempfile.mkdtemp(prefix="eos-test-cache-")
     atexit.register(shutil.rmtree, os.environ["EOS_CACHE"], ignore_errors=True)
 
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a name that is no folder is looked for in the cache alone
+
 torch.set_num_threads(1)
 settings.register_profile("eos", deadline=None, derandomize=True, max_examples=25)
 settings.load_profile("eos")

@@ -91,7 +91,7 @@ class CallContext:
                     " the vision tower: detach it, or begin with an empty cache"
                 )
             prompt = recall(cache)
-            if prompt is not None and 0 in prompt.stages:
+            if prompt is not None and prompt.entered is not None:
                 info.repeated = drop_repeated(prompt, call)
                 self._count_on(call, prompt, info.valid_bs)
             return
