@@ -4,10 +4,10 @@
     python -m eos_platform.analysis.experiments.families_matrix "Qwen3.5" "Mistral 3" --models ""
 
 prints a table in Markdown: families down; across how many cases held of each, or ``x`` where one did not, and below it
-why. ``identity``, ``relaxed identity``, ``gradient finite`` and ``mixed sizes`` (prompts with pictures of other sizes and
-numbers in one batch are answered as if alone) are checks of the conformance suite. ``search``: 20 steps learn, and keep
-to the budget. ``deployed = relaxed``: what the search ended with, by either form, question by question. ``compute
-count``: of operators, within 1 % of the FLOPs counted while the prefill runs.
+why. ``identity``, ``relaxed identity``, ``gradient finite`` and ``mixed sizes`` (prompts with pictures of other sizes
+and numbers in one batch are answered as if alone) are checks of the conformance suite. ``search``: 20 steps learn, and
+keep to the budget. ``deployed = relaxed``: what the search ended with, by either form, question by question.
+``compute count``: of operators, within 1 % of the FLOPs counted while the prefill runs.
 """
 
 from __future__ import annotations
