@@ -167,7 +167,7 @@ def soft_compute_ratio(
     for site, count in zip(sites, counts, strict=True):
         gone = (here - count).clamp_min(0.0)
         names = site.features if site.selector in SCORED else ()
-        cost = feature_flops(shape, names, here, text_tokens)
+        cost = feature_flops(shape, names, here, text_tokens, site.layer)
         cost = cost + shape.units * all_pairs(site.selector, here, shape.hidden)
         if site.selector == "diverse_topk":
             cost = cost + shape.units * 2 * shape.hidden * products(here, count, shape.hidden)

@@ -80,7 +80,7 @@ class PaliGemma(Fixed):
     """PaliGemma 1 and 2: both ways within the whole prompt, positions from 1."""
 
     name = "PaliGemma"
-    model_types = ("paligemma",)
+    model_types: ClassVar[tuple[str, ...]] = ("paligemma",)
     own_masks = both_ways = True
     answer_lead = ""  # a line's end stands there already
     answers_typed = {"token_type_ids": 1}  # noqa: RUF012

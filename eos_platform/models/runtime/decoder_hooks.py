@@ -138,8 +138,9 @@ class DecoderHooks:
         leave = self._leave if self.layout is not None else self._leave_untraced
         self._hooks.append(parts.language_model.norm.register_forward_hook(leave))
         if self.plan.biased and is_flash(parts):
-            for layer in parts.layers[min(self.plan.biased) :]:
-                self._hooks.append(Carrier(layer.self_attn))
+            for index in range(min(self.plan.biased), len(parts.layers)):
+                if not parts.recurrent(index):
+                    self._hooks.append(Carrier(parts.layers[index].self_attn))
 
     def remove(self) -> None:
         """Take every hook off again."""
