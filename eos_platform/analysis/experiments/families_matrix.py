@@ -41,6 +41,7 @@ from eos_platform.tasks.base import Subject
 from eos_platform.tasks.batch import answer_states
 from eos_platform.tasks.examples import Examples
 from eos_platform.tasks.prompts import Prompt
+from eos_platform.tasks.scenes import Split
 
 STEPS, QUESTIONS, BUDGET = 20, 8, 0.6
 TEXT = 11  # tokens of the prompts that FLOPs are counted of
@@ -142,7 +143,10 @@ def family_row(sample: Sample, columns: Sequence[str] = COLUMNS) -> Row:
 
     def finds() -> int:
         one = sample.sizes[:1]
-        given = {"search": asked(sample, QUESTIONS, one), "validation": asked(sample, QUESTIONS, one, 50)}
+        given: dict[Split, list[Prompt]] = {
+            "search": asked(sample, QUESTIONS, one),
+            "validation": asked(sample, QUESTIONS, one, 50),
+        }
         end["subject"] = Examples(fresh(sample), None, given)
         config = SearchConfig(
             budget=BUDGET,

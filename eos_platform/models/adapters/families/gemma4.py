@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from eos_platform.common.errors import EosError
 from eos_platform.models.adapters.base import Call, Parts, encoded
@@ -23,7 +23,7 @@ class Gemma4(PaliGemma):
     rope_by_kind = True
     projectors = ("embed_vision",)
     answer_lead = " "
-    answers_typed: Mapping[str, int] = {}
+    answers_typed: ClassVar[Mapping[str, int]] = {}
 
     def parts(self, model: Any) -> Parts:
         """The parts of a Gemma 4.
