@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,6 +13,8 @@ import eos_platform
 from eos_platform.cli.bench import bench
 from eos_platform.cli.cluster import cluster_app
 from eos_platform.cli.compare import compare
+from eos_platform.cli.comparing.ranks import ranks
+from eos_platform.cli.comparing.transfer import transfer
 from eos_platform.cli.dashboard import dashboard
 from eos_platform.cli.data import data_app
 from eos_platform.cli.errors import Commands
@@ -31,9 +33,9 @@ from eos_platform.cli.options import (
     task_of,
 )
 from eos_platform.cli.plugins import plugins
+from eos_platform.cli.profile import profile
 from eos_platform.cli.public.benchmark import benchmark
 from eos_platform.cli.public.lmms import lmms
-from eos_platform.cli.ranks import ranks
 from eos_platform.cli.report import report
 from eos_platform.cli.scale import DryRun, Dtype, Gpus, Memory, first_device
 from eos_platform.cli.serving.serve import serve
@@ -49,21 +51,6 @@ app = typer.Typer(
     help="Search how a vision-language model drops, merges and reweights its visual tokens, at any compute budget.\n\n"
     "Example: [bold]eos study run quickstart[/bold]",
 )
-app.add_typer(study_app, name="study")
-app.add_typer(cluster_app, name="cluster")
-app.add_typer(data_app, name="data")
-app.command()(bench)
-app.command()(benchmark)
-app.command()(compare)
-app.command()(explain)
-app.command()(dashboard)
-app.command()(front)
-app.command()(lmms)
-app.command()(ranks)
-app.command()(report)
-app.command()(serve)
-app.command()(plugins)
-
 Model = Annotated[
     str, typer.Option(help="A bundled model (bundled, bundled-qwen ...), a folder, or a name on the Hub, OWNER/NAME.")
 ]
@@ -88,7 +75,6 @@ def _eos(
     pass
 
 
-@app.command()
 def search(
     output: Annotated[Path, typer.Option("--output", "-o", help="Where the operator file goes.")] = Path(
         "operator.json"
@@ -127,7 +113,7 @@ def search(
     """Find one operator by gradient, at one budget.
 
     Several starts are tried first (designs, rounds of merging, sites of its own), the best is refined, and the result
-    held against every design. [bold]--set portfolio=false[/bold] searches from one start alone, in less time.
+    compared with every design. [bold]--set portfolio=false[/bold] searches from one start alone, in less time.
 
     Example: [bold]eos search --model bundled --budget 0.2[/bold]
     """
@@ -185,7 +171,6 @@ def search(
     console.print(f"saved {output}; measure it with: {again}", soft_wrap=True)
 
 
-@app.command()
 def evaluate(
     operator: Annotated[Path | None, typer.Argument(help="An operator file; without one, the unreduced model.")] = None,
     model: Model = "bundled",
@@ -251,7 +236,6 @@ def evaluate(
         console.print(f"{shown_cost(measure(cost, context, spec), cost)}{beside}", soft_wrap=True)
 
 
-@app.command()
 def designs() -> None:
     """List the hand-designed operators that studies are compared with.
 
@@ -261,6 +245,22 @@ def designs() -> None:
     from eos_platform.terminal.tables import designs_table
 
     terminal.console().print(designs_table(DESIGNS))
+
+
+# in the order in which people need them
+PANELS: dict[str, tuple[Any, ...]] = {
+    "Search and measure": (search, evaluate, explain, front, (data_app, "data")),
+    "Studies": ((study_app, "study"), dashboard, report),
+    "Compare": (compare, designs, ranks, transfer, benchmark, lmms),
+    "Deploy": (bench, profile, serve),
+    "Installation": ((cluster_app, "cluster"), plugins),
+}
+for _panel, _commands in PANELS.items():
+    for _one in _commands:
+        if isinstance(_one, tuple):
+            app.add_typer(_one[0], name=_one[1], rich_help_panel=_panel)
+        else:
+            app.command(rich_help_panel=_panel)(_one)
 
 
 def main() -> None:

@@ -42,6 +42,7 @@ __all__ = [
     "prefill_flops",
     "shape_of",
     "soft_compute_ratio",
+    "soft_site_flops",
     "vision_flops",
     "vision_shape_of",
     "whole_model_ratio",
@@ -166,17 +167,7 @@ def soft_compute_ratio(
     after: dict[int, Tensor] = {}
     for site, count in zip(sites, counts, strict=True):
         gone = (here - count).clamp_min(0.0)
-        names = site.features if site.selector in SCORED else ()
-        cost = feature_flops(shape, names, here, text_tokens, site.layer)
-        cost = cost + shape.units * all_pairs(site.selector, here, shape.hidden)
-        if site.selector == "diverse_topk":
-            cost = cost + shape.units * 2 * shape.hidden * products(here, count, shape.hidden)
-        if site.probe is not None:
-            cost = cost + shape.units * 2 * shape.hidden * here
-        if site.steering is not None:
-            cost = cost + steering_flops(shape, len(site.steering[0]))
-        known = site.selector == "diverse_topk" and at_once(shape.hidden)  # how alike they are
-        cost = cost + shape.units * (2 if known else 4) * shape.hidden * gone * count
+        cost = soft_site_flops(shape, site, here, count, text_tokens)
         total = total + cost * gone / (gone + 1)
         here = after[site.layer] = count
     here = torch.full_like(total, float(tokens))
@@ -184,6 +175,22 @@ def soft_compute_ratio(
         here = after.get(layer, here)
         total = total + layer_flops(shape, shape.units * here + text_tokens, layer)
     return total / prefill_flops(shape, text_tokens, None, tokens)
+
+
+def soft_site_flops(shape: DecoderShape, site: RelaxedSite, here: Tensor, count: Tensor, text_tokens: int) -> Tensor:
+    """What a relaxed site costs by itself, differentiable in the tokens that arrive and in those that stay."""
+    gone = (here - count).clamp_min(0.0)
+    names = site.features if site.selector in SCORED else ()
+    cost = feature_flops(shape, names, here, text_tokens, site.layer)
+    cost = cost + shape.units * all_pairs(site.selector, here, shape.hidden)
+    if site.selector == "diverse_topk":
+        cost = cost + shape.units * 2 * shape.hidden * products(here, count, shape.hidden)
+    if site.probe is not None:
+        cost = cost + shape.units * 2 * shape.hidden * here
+    if site.steering is not None:
+        cost = cost + steering_flops(shape, len(site.steering[0]))
+    known = site.selector == "diverse_topk" and at_once(shape.hidden)  # how alike they are
+    return cost + shape.units * (2 if known else 4) * shape.hidden * gone * count
 
 
 def whole_model_ratio(operator: OperatorSpec, shape: DecoderShape, vision: VisionShape, text_tokens: int) -> float:
