@@ -85,6 +85,16 @@ def asked(sample: Sample, count: int, sizes: Sequence[Picture], seed: int = 0) -
     ]
 
 
+def ended(end: Mapping[str, Any]) -> int:
+    """What a search ended with, by either form.
+
+    Raises:
+        AssertionError: it ended with nothing, or they differ.
+    """
+    assert "operator" in end, "the search ended with nothing"
+    return alike(end["subject"], end["operator"], QUESTIONS)
+
+
 def searched(subject: Subject, config: SearchConfig) -> OperatorSpec:
     """What a search ends with.
 
@@ -161,7 +171,7 @@ def family_row(sample: Sample, columns: Sequence[str] = COLUMNS) -> Row:
 
     runs: dict[str, Callable[[], int]] = {
         "search": finds,
-        "deployed = relaxed": lambda: alike(end["subject"], end["operator"], QUESTIONS),
+        "deployed = relaxed": lambda: ended(end),
         "compute count": lambda: counted(fresh(sample)),
         **{column: partial(CHECKS[check], sample) for column, check in NAMED.items()},
     }
@@ -182,8 +192,7 @@ def bundled_row(name: str, device: str | None) -> Row:
         return STEPS
 
     row.tried("search", finds)
-    if "operator" in end:
-        row.tried("deployed = relaxed", lambda: alike(end["subject"], end["operator"], QUESTIONS))
+    row.tried("deployed = relaxed", lambda: ended(end))
     return row
 
 
