@@ -160,12 +160,13 @@ def _cohere(attention: str) -> Any:
 
 def _ovis(attention: str) -> Any:
     vision = {**VISION, "image_size": 16, "patch_size": 2, "hidden_stride": 2, "vocab_size": 40}
-    text, more = transformers().Qwen2Config(**text_config()), {"image_token_id": IMAGE, "hidden_size": 64}
     marks = [91, 92, 93, 94, 95]
-    return built(
-        "Ovis2", attention, vision_config=vision, text_config=text, visual_indicator_token_ids=marks, vocab_size=100,
-        **more,
-    )  # fmt: skip
+    more = {"image_token_id": IMAGE, "hidden_size": 64, "visual_indicator_token_ids": marks, "vocab_size": 100}
+    text = transformers().Qwen2Config(**text_config())
+    model = built("Ovis2", attention, vision_config=vision, text_config=text, **more)
+    # where it writes such a mark, it reads another than it wrote once a picture is there again
+    model.generation_config.suppress_tokens += marks
+    return model
 
 
 def _deepseek(attention: str) -> Any:
