@@ -99,7 +99,7 @@ def benchmark(
     _print(console, rows, average(rows))
     for task, by_operator in numbers.items():
         for name, values in by_operator.items():
-            if line := _beside(values):
+            if line := numbers_beside(values):
                 console.print(f"{task}, {name}: {line}", highlight=False, markup=False, soft_wrap=True)
     console.print(f"wrote {out / TABLE} and {out / NUMBERS}", soft_wrap=True, markup=False)
 
@@ -143,7 +143,7 @@ def _tasks(tasks: str, root: Path | None, options: list[str] | None) -> list[Any
     return result
 
 
-def _beside(values: dict[str, float]) -> str:
+def numbers_beside(values: dict[str, float]) -> str:
     """What a task's numbers say beside the one that the table shows, of yes/no questions and circles; else nothing."""
     shown = {
         "precision": "precision",
