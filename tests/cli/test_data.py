@@ -72,7 +72,7 @@ def test_show_says_what_a_model_is_asked() -> None:
     assert "= ' 2</s>'" in done.output
     assert Path("eos-data-show.png").is_file()
     done = eos("data", "show", "q.jsonl", 2, "--model", "bundled-small", "--chat", "llava-1.5")
-    assert "questions. USER: <image>\\nwhat is 1? ASSISTANT:'" in done.output, done.output
+    assert r"questions. USER: <image>\nwhat is 1? ASSISTANT:" in done.output
     done = eos("data", "show", "q.jsonl", 7, "--model", "bundled-small")
     assert done.exit_code == 2
     assert "question 7: the data has 6 that can be used" in done.output
