@@ -74,7 +74,9 @@ def _sites(target: Target, width: int, chance: random.Random) -> OperatorSpec | 
                 score=chance.choice(FEATURES),
                 probe=direction(width, number) if probed else (),
                 steering=steering(width, number) if probed and chance.random() < 0.5 else None,
-                transfer=Transfer(gamma=0.9, tau=chance.choice((0.0, 0.02)), support=Support()) if moves else Transfer(),
+                transfer=Transfer(gamma=0.9, tau=chance.choice((0.0, 0.02)), support=Support())
+                if moves
+                else Transfer(),
                 beta=0.9 if moves else 0.0,
             )
         )

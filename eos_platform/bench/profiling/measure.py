@@ -156,7 +156,9 @@ class _Run:
         kind = _kind(self.model)
         work()
         if kind == "cuda":
-            pairs = [(torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)) for _ in range(RUNS[kind])]
+            pairs = [
+                (torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)) for _ in range(RUNS[kind])
+            ]
             for start, stop in pairs:
                 start.record()
                 work()
@@ -191,7 +193,10 @@ class _Run:
 
     def head(self) -> dict[str, Any]:
         """What a kept measurement must agree with to be gone on from."""
-        points = [[one.kind, one.mode, one.batch, one.length, one.operator.name if one.operator else ""] for one in self.wanted]
+        points = [
+            [one.kind, one.mode, one.batch, one.length, one.operator.name if one.operator else ""]
+            for one in self.wanted
+        ]
         return {
             "machine": self.machine.model_dump(mode="json"),
             "model": self.profiled.model_dump(mode="json"),
@@ -208,12 +213,14 @@ class _Run:
             return
         data = strict_json.loads(read_text(self.part, "unfinished device profile"), str(self.part))
         if not isinstance(data, dict) or data.get("head") != self.head():
-            raise EosError(f"{self.part}: an unfinished profile of another machine, model or choice of points; delete it")
+            raise EosError(
+                f"{self.part}: an unfinished profile of another machine, model or choice of points; delete it"
+            )
         samples = data.get("samples")
         sound = isinstance(samples, list) and len(samples) == len(self.wanted) and all(map(_sound, samples))
         if not sound or not isinstance(data.get("seconds"), (int, float)):
             raise EosError(f"{self.part}: an unfinished profile that cannot be read; delete it")
-        self.samples = [one[: self.rounds] for one in samples]
+        self.samples = [one[: self.rounds] for one in samples or []]
         self.seconds = float(data["seconds"])
 
     def keep(self) -> None:
@@ -227,7 +234,8 @@ class _Run:
 
 def _sound(samples: Any) -> bool:
     return isinstance(samples, list) and all(
-        isinstance(one, dict) and "ms" in one and all(isinstance(value, float) for value in one.values()) for one in samples
+        isinstance(one, dict) and "ms" in one and all(isinstance(value, float) for value in one.values())
+        for one in samples
     )
 
 

@@ -61,7 +61,9 @@ def plan(
     settings = [(mode, batch) for batch in batches for mode in modes]
     each = min(28, (MOST - len(batches) * pictures) // max(1, len(settings)))
     if each < FEWEST:
-        raise EosError(f"a profile has {MOST} points; {len(settings)} modes at batch sizes would get {each} each: name fewer")
+        raise EosError(
+            f"a profile has {MOST} points; {len(settings)} modes at batch sizes would get {each} each: name fewer"
+        )
     wanted = [Wanted("encode", "eager", batch, target.tokens) for batch in batches] if pictures else []
     chosen, fitted, held = list(dict.fromkeys(settings)), 0, 0
     for mode, batch in chosen:
@@ -108,5 +110,3 @@ def _fitted(number: int, target: Target, width: int) -> OperatorSpec:
         if alone(operator):
             return operator.model_copy(update={"name": f"{name}-{tokens:.0f}"})
     return searched_like(target, max(2.0, target.tokens / 4), width)
-
-

@@ -32,7 +32,8 @@ def profile(
     ] = None,
     text: Annotated[int, typer.Option(min=2, max=100_000, help="Tokens of a prompt that are not visual.")] = 60,
     rounds: Annotated[
-        int | None, typer.Option(min=1, max=100, help="Times all points are measured in turn; default 3 on a GPU, else 5.")
+        int | None,
+        typer.Option(min=1, max=100, help="Times all points are measured in turn; default 3 on a GPU, else 5."),
     ] = None,
     device: Annotated[str | None, typer.Option(help="Where to run; default: the GPU if there is one.")] = None,
     trust_remote_code: Trust = False,
