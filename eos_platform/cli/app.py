@@ -220,6 +220,7 @@ def evaluate(
     from eos_platform.costs.amount import amount
     from eos_platform.costs.device.known import doubts, profile_of
     from eos_platform.costs.flops import compute_ratio
+    from eos_platform.costs.measured.pays import PREFILL, told
     from eos_platform.costs.quantity import shown_cost, shown_quantity
     from eos_platform.costs.registry import COSTS
     from eos_platform.operators.spec import OperatorSpec
@@ -263,6 +264,8 @@ def evaluate(
         mark = f", {found.mark}" if found.mark else ""
         beside = f" (unreduced {shown_quantity(amount(cost, context, None).value, cost)})" if spec else ""
         console.print(f"{shown_cost(found.value, cost)}{mark}{beside}", soft_wrap=True)
+    if spec and any(cost.name == PREFILL for cost in fields) and (words := told(context, spec)):
+        console.print(f"note: {deployed.name} {words}", soft_wrap=True)
     for line in doubts(context):
         console.print(f"note: {line}", soft_wrap=True)
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 from made_up_device import profile_for
 from typer.testing import CliRunner
 
+from eos_platform.analysis.comparison.measure import _predicted
 from eos_platform.cli.app import app
 from eos_platform.common.errors import EosError
 from eos_platform.costs.amount import amount
+from eos_platform.costs.device.profile import MODES
 from eos_platform.costs.registry import COSTS
+from eos_platform.operators.spec import OperatorSpec, SiteSpec
 from eos_platform.search import SearchConfig, search
 from eos_platform.search.cost import search_cost
 from eos_platform.tasks import load_workload
@@ -68,3 +74,24 @@ def test_what_goes_wrong_is_one_line_and_exit_code_2(arguments, says, tmp_path):
     done = CliRunner().invoke(app, given, env={"COLUMNS": "300"})
     assert done.exit_code == 2
     assert says in done.output
+
+
+def test_an_operator_is_evaluated_with_what_it_takes_elsewhere_marked_as_predicted(small, path, tmp_path):
+    sites = (SiteSpec(layer=5, keep=140, score={"last_text": 1.0}),)
+    file = OperatorSpec(name="late", target=small.target, sites=sites).save(tmp_path / "late.json")
+    given = ["evaluate", str(file), "--model", "bundled-small", "--questions", "16", "--device-profile", path]
+    done = CliRunner().invoke(app, given, env={"COLUMNS": "300"})
+    assert done.exit_code == 0, done.output
+    assert re.search(r"prefill [\d.]+ ms, predicted for Made-up 9000 \(unreduced [\d.]+ ms\)", done.output)
+    assert "note: late does not pay on Made-up 9000 at batch 1: prefill " in done.output
+    assert done.output.rstrip().endswith("not measured here")
+
+
+def test_a_comparison_predicts_in_every_mode_and_at_every_batch_of_the_profile(small, path):
+    sites = (SiteSpec(layer=1, keep=40, score={"last_text": 1.0}),)
+    record = _predicted(small, OperatorSpec(target=small.target, sites=sites), Path(path))
+    assert list(record) == [
+        f"prefill ms predicted for Made-up 9000, {mode}, batch {batch}" for batch in (1, 16) for mode in MODES[:2]
+    ]
+    assert record["prefill ms predicted for Made-up 9000, eager, batch 16"] > 8 * min(record.values())
+    assert _predicted(small, None, None) == {}
