@@ -5,7 +5,8 @@
     python -m eos_platform.analysis.experiments.device_profiles budgets --shape llava-1.5-7b --out profiles
     python -m eos_platform.analysis.experiments.device_profiles table --out profiles
 
-``unseen`` draws operators at random, in all modes and batch sizes of the profile; ``budgets`` asks the prediction for
+``unseen`` draws operators at random, in all modes and batch sizes of the profile, and times the unreduced prefill in
+turns with them (drift: by how much it differs from the profile's); ``budgets`` asks the prediction for
 the number of tokens that meets a share of the unreduced time, and measures the operator. Each stops within its time and
 goes on when it is called again; rows are lines of JSON. ``--clock processor`` counts the time of this process on one
 core, which other work on a CPU does not lengthen.
@@ -14,6 +15,7 @@ core, which other work on a CPU does not lengthen.
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +24,7 @@ from typing import Any
 
 import torch
 
-from eos_platform.bench.operators import searched_like
+from eos_platform.bench.operators import SEARCHED, operators_for
 from eos_platform.bench.profiling.drawn import drawn
 from eos_platform.bench.profiling.measure import Points
 from eos_platform.bench.profiling.plan import Wanted, longest, plan
@@ -36,7 +38,8 @@ from eos_platform.costs.device.predictor import Prediction, rank_correlation
 from eos_platform.costs.device.profile import DeviceProfile, Mode, Point
 
 ROWS = "rows.jsonl"
-UNSEEN, FIRST_SEED = 100, 10_000  # seeds of the profile's own held-out operators lie far below
+UNSEEN, FIRST_SEED = 100, 20_000  # seeds of the profile's own held-out operators lie far below
+MET_BY = (SEARCHED, "fastv", "pool")  # what a budget is met with
 SHARES = (0.9, 0.75, 0.6, 0.5, 0.4)  # of the unreduced milliseconds
 AT_ONCE = 10  # operators that are measured in turns
 Row = dict[str, Any]
@@ -89,27 +92,30 @@ class Piece:
                     return
                 some = seeds[start : start + AT_ONCE]
                 operators = [drawn(self.target, self.width, FIRST_SEED + seed) for seed in some]
-                found = self.measured([Wanted("operator", mode, batch, operator=one) for one in operators])
-                for seed, point in zip(some, found, strict=True):
-                    self.add(kind, mode, batch, seed=seed, predicted=prediction.of_work(point.work), ms=point.time)
+                length = self.target.tokens + longest(self.given.text)
+                alone = Wanted("prefill", mode, batch, length)  # how far the machine has drifted since its profile
+                found = self.measured([alone, *(Wanted("operator", mode, batch, operator=one) for one in operators)])
+                drift = found[0].time / prediction.curve(length) - 1
+                for seed, point in zip(some, found[1:], strict=True):
+                    predicted = prediction.of_work(point.work)
+                    self.add(kind, mode, batch, seed=seed, predicted=predicted, ms=point.time, drift=drift)
 
     def budgets(self) -> None:
         """Meet budgets by the prediction, and measure what that gave."""
         for kind, mode, batch, prediction in self.missing("budgets"):
-            known = {row["share"] for row in self.rows(kind, mode, batch)}
+            known = {(row["share"], row["operator"]) for row in self.rows(kind, mode, batch)}
             whole = prediction.curve(self.target.tokens + longest(self.given.text))
-            for share in SHARES:
-                if share in known or not self.in_time():
+            for name, share in itertools.product(MET_BY, SHARES):
+                if (share, name) in known or not self.in_time():
                     continue
-                work = _at_budget(self, mode, batch, prediction, share * whole)
-                if work is None:
-                    terminal.say(f"{self.name} {mode} batch {batch}: nothing takes {share:.0%} of {whole:.3g} ms")
+                wanted = _at_budget(self, name, mode, batch, prediction, share * whole)
+                if wanted is None:
+                    terminal.say(f"{self.name} {mode} batch {batch}: no {name} takes {share:.0%} of {whole:.3g} ms")
                     continue
-                (point,) = self.measured([work])
-                self.add(
-                    kind, mode, batch, share=share, target=share * whole, predicted=prediction.of_work(point.work),
-                    ms=point.time,
-                )  # fmt: skip
+                (point,) = self.measured([wanted])
+                predicted = prediction.of_work(point.work)
+                more = {"share": share, "operator": name, "target": share * whole}
+                self.add(kind, mode, batch, predicted=predicted, ms=point.time, **more)
 
     def measured(self, wanted: Sequence[Wanted]) -> tuple[Point, ...]:
         """Points, in turns."""
@@ -133,13 +139,13 @@ class Piece:
         write_atomic(self.out / ROWS, "\n".join(lines) + "\n")
 
 
-def _at_budget(piece: Piece, mode: Mode, batch: int, prediction: Prediction, target: float) -> Wanted | None:
-    """The searched-like operator with the most tokens that is predicted to meet the target."""
+def _at_budget(piece: Piece, name: str, mode: Mode, batch: int, prediction: Prediction, target: float) -> Wanted | None:
+    """The operator of a kind with the most tokens that is predicted to meet the target."""
     low, high, best = 2.0, float(piece.target.tokens - 1), None
     work = piece.points([]).work_of
     for _ in range(24):
         middle = (low + high) / 2
-        operator = searched_like(piece.target, middle, piece.width)
+        ((_, operator),) = operators_for([name], piece.target, middle, piece.width)
         if prediction.of_work(work(operator)) <= target:
             low, best = middle, operator
         else:
@@ -159,7 +165,7 @@ def table(folder: Path) -> str:
     """What was found: predictions of operators never seen, then budgets."""
     rows = read_rows(folder)
     settings = list(dict.fromkeys((row["model"], row["mode"], row["batch"]) for row in rows))
-    lines = [f"{'model':16}{'mode':>10}{'batch':>6}{'operators':>10}{'median':>8}{'90 %':>8}{'rank':>7}"]
+    lines = [f"{'model':16}{'mode':>10}{'batch':>6}{'operators':>10}{'median':>8}{'90 %':>8}{'rank':>7}{'drift':>8}"]
     for model, mode, batch in settings:
         mine = [row for row in rows if _of(row, "unseen", model, mode, batch)]
         off = sorted(abs(row["predicted"] / row["ms"] - 1) for row in mine)
@@ -167,16 +173,18 @@ def table(folder: Path) -> str:
             continue
         rank = rank_correlation([row["predicted"] for row in mine], [row["ms"] for row in mine])
         most = off[min(len(off) - 1, round(0.9 * len(off)))]
-        said = "" if rank is None else f"{rank:.3f}"
+        said, drift = "" if rank is None else f"{rank:.3f}", statistics.median(row["drift"] for row in mine)
         lines.append(
-            f"{model:16}{mode:>10}{batch:>6}{len(mine):>10}{statistics.median(off):>8.1%}{most:>8.1%}{said:>7}"
+            f"{model:16}{mode:>10}{batch:>6}{len(mine):>10}{statistics.median(off):>8.1%}{most:>8.1%}{said:>7}{drift:>+8.1%}"
         )
-    lines.append(f"{'model':16}{'mode':>10}{'batch':>6}{'target ms':>10}{'predicted':>10}{'measured':>10}{'off':>8}")
+    lines.append(
+        f"{'model':16}{'mode':>10}{'batch':>6}{'target ms':>10}{'predicted':>10}{'measured':>10}{'off':>8}  by"
+    )
     for model, mode, batch in settings:
         for row in rows:
             if _of(row, "budgets", model, mode, batch):
                 off_target = row["ms"] / row["target"] - 1
-                times = f"{row['target']:>10.2f}{row['predicted']:>10.2f}{row['ms']:>10.2f}{off_target:>+8.1%}"
+                times = f"{row['target']:>10.2f}{row['predicted']:>10.2f}{row['ms']:>10.2f}{off_target:>+8.1%}  {row['operator']}"
                 lines.append(f"{model:16}{mode:>10}{batch:>6}{times}")
     return "\n".join(lines)
 

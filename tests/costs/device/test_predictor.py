@@ -13,13 +13,13 @@ from eos_platform.common.errors import EosError
 from eos_platform.costs.device.predictor import Prediction, Predictor, errors, rank_correlation
 from eos_platform.costs.registry import COSTS
 from eos_platform.operators.relaxed.site import RelaxedSite
-from eos_platform.operators.spec import OperatorSpec, SiteSpec, Transfer
+from eos_platform.operators.spec import FEATURES, OperatorSpec, SiteSpec, Transfer
 from eos_platform.protocols import CostContext, Setting
 
 
 def operator(*sites):
     made = (
-        SiteSpec(layer=layer, keep=keep, score={"norm": 0.5, "last_text": 0.5}, transfer=Transfer(gamma=0.5, tau=0.1))
+        SiteSpec(layer=layer, keep=keep, score=dict.fromkeys(FEATURES, 0.2), transfer=Transfer(gamma=0.5, tau=0.1))
         for layer, keep in sites
     )
     return OperatorSpec(target=TARGET, sites=tuple(made))
