@@ -152,7 +152,16 @@ def test_parts_of_the_analysis_point_one_way():
             part = rest.split(".")[0]
             inner = {one.split(".")[2] for one in imported if one.startswith("eos_platform.analysis.")}
             within[part] = within.get(part, set()) | inner - {part}
-    assert set(within) == {"baselines", "benchmark", "comparison", "experiments", "explain", "ranking", "stats"}
+    assert set(within) == {
+        "baselines",
+        "benchmark",
+        "comparison",
+        "experiments",
+        "explain",
+        "ranking",
+        "stats",
+        "transfer",
+    }
     assert not circles(within)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,6 +13,8 @@ import eos_platform
 from eos_platform.cli.bench import bench
 from eos_platform.cli.cluster import cluster_app
 from eos_platform.cli.compare import compare
+from eos_platform.cli.comparing.ranks import ranks
+from eos_platform.cli.comparing.transfer import transfer
 from eos_platform.cli.dashboard import dashboard
 from eos_platform.cli.data import data_app
 from eos_platform.cli.errors import Commands
@@ -38,7 +40,6 @@ from eos_platform.cli.options import (
 from eos_platform.cli.plugins import plugins
 from eos_platform.cli.public.benchmark import benchmark
 from eos_platform.cli.public.lmms import lmms
-from eos_platform.cli.ranks import ranks
 from eos_platform.cli.report import report
 from eos_platform.cli.scale import DryRun, Dtype, Gpus, Memory, first_device
 from eos_platform.cli.serving.serve import serve
@@ -55,23 +56,12 @@ app = typer.Typer(
     help="Search how a vision-language model drops, merges and reweights its visual tokens, at any compute budget.\n\n"
     "Example: [bold]eos study run quickstart[/bold]",
 )
-app.add_typer(study_app, name="study")
-app.add_typer(cluster_app, name="cluster")
-app.add_typer(data_app, name="data")
-app.command()(bench)
-app.command()(benchmark)
-app.command()(compare)
-app.command()(explain)
-app.command()(dashboard)
-app.command()(front)
-app.command()(lmms)
-app.command()(ranks)
-app.command()(report)
-app.command()(serve)
-app.command()(plugins)
-app.command()(profile)
-
-Model = Annotated[str, typer.Option(help="A bundled model (bundled, bundled-qwen ...) or a folder.")]
+Model = Annotated[
+    str, typer.Option(help="A bundled model (bundled, bundled-qwen ...), a folder, or a name on the Hub, OWNER/NAME.")
+]
+Revision = Annotated[
+    str | None, typer.Option(help="Branch, tag or commit of a name on the Hub; the same as OWNER/NAME@REVISION.")
+]
 Device = Annotated[str | None, typer.Option(help="Where to run; default: the GPU if there is one.")]
 
 
@@ -90,12 +80,12 @@ def _eos(
     pass
 
 
-@app.command()
 def search(
     output: Annotated[Path, typer.Option("--output", "-o", help="Where the operator file goes.")] = Path(
         "operator.json"
     ),
     model: Model = "bundled",
+    revision: Revision = None,
     task: Task = None,
     data: Data = None,
     allow_bad: AllowBad = None,
@@ -130,7 +120,7 @@ def search(
     """Find one operator by gradient, at one budget.
 
     Several starts are tried first (designs, rounds of merging, sites of its own), the best is refined, and the result
-    held against every design. [bold]--set portfolio=false[/bold] searches from one start alone, in less time.
+    compared with every design. [bold]--set portfolio=false[/bold] searches from one start alone, in less time.
 
     A budget may be in milliseconds, bytes or joules. With --device-profile (a file of eos profile) it is met on that
     device, wherever the search runs; [bold]--set cost_batch=16[/bold] and [bold]--set cost_mode=captured[/bold] say how
@@ -141,6 +131,7 @@ def search(
     from eos_platform.cli.scale import dry, resources_of
     from eos_platform.costs.device.known import profile_of
     from eos_platform.engine.schema.study_file import parse_override
+    from eos_platform.models.loading.hub import at_revision
     from eos_platform.search.config import SearchConfig
     from eos_platform.search.portfolio.find import find, planned_steps
     from eos_platform.search.scale.processes import search_together
@@ -155,6 +146,7 @@ def search(
     overrides = {name: value for name, value in given.items() if value is not None}
     config = SearchConfig.of({"seed": seed, **overrides, **fields})
     profile_of(config.setting)  # one that is none is an error before anything long begins
+    model = at_revision(model, revision)
     chosen = task_of(task, data, allow_bad, model, options)
     check_writable(output)
     if state is not None:
@@ -192,10 +184,10 @@ def search(
     console.print(f"saved {output}; measure it with: {again}", soft_wrap=True)
 
 
-@app.command()
 def evaluate(
     operator: Annotated[Path | None, typer.Argument(help="An operator file; without one, the unreduced model.")] = None,
     model: Model = "bundled",
+    revision: Revision = None,
     task: Task = None,
     data: Data = None,
     allow_bad: AllowBad = None,
@@ -223,6 +215,7 @@ def evaluate(
     from eos_platform.costs.measured.pays import PREFILL, told
     from eos_platform.costs.quantity import shown_cost, shown_quantity
     from eos_platform.costs.registry import COSTS
+    from eos_platform.models.loading.hub import at_revision
     from eos_platform.operators.spec import OperatorSpec
     from eos_platform.protocols import Setting
     from eos_platform.tasks import evaluate as run_evaluation
@@ -235,6 +228,7 @@ def evaluate(
     fields = [COSTS.get_named(name) for name in costs or (["prefill_ms"] if device_profile else [])]
     setting = Setting(batch, one_of_modes(mode), profile=str(device_profile or ""))
     profile_of(setting)  # one that is none is an error before anything long begins
+    model = at_revision(model, revision)
     chosen = task_of(task, data, allow_bad, model, options)
     with data_bar(terminal.console()):
         workload = load_workload(
@@ -270,7 +264,6 @@ def evaluate(
         console.print(f"note: {line}", soft_wrap=True)
 
 
-@app.command()
 def designs() -> None:
     """List the hand-designed operators that studies are compared with.
 
@@ -280,6 +273,22 @@ def designs() -> None:
     from eos_platform.terminal.tables import designs_table
 
     terminal.console().print(designs_table(DESIGNS))
+
+
+# in the order in which people need them
+PANELS: dict[str, tuple[Any, ...]] = {
+    "Search and measure": (search, evaluate, explain, front, (data_app, "data")),
+    "Studies": ((study_app, "study"), dashboard, report),
+    "Compare": (compare, designs, ranks, transfer, benchmark, lmms),
+    "Deploy": (bench, profile, serve),
+    "Installation": ((cluster_app, "cluster"), plugins),
+}
+for _panel, _commands in PANELS.items():
+    for _one in _commands:
+        if isinstance(_one, tuple):
+            app.add_typer(_one[0], name=_one[1], rich_help_panel=_panel)
+        else:
+            app.command(rich_help_panel=_panel)(_one)
 
 
 def main() -> None:

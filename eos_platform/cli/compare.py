@@ -32,7 +32,10 @@ def compare(
     operators: Annotated[
         list[Path] | None, typer.Argument(metavar="[OPERATOR_FILES]...", help="Operator files, instead of searching.")
     ] = None,
-    model: Annotated[str, typer.Option(help="A bundled model (bundled, bundled-qwen ...) or a folder.")] = "bundled",
+    model: Annotated[
+        str,
+        typer.Option(help="A bundled model, a folder, or a name on the Hub."),
+    ] = "bundled",
     ratios: Annotated[
         str | None, typer.Option(help="Compute ratios; default: the files' own, else .33,.22,.15,.11,.05.")
     ] = None,
@@ -47,9 +50,9 @@ def compare(
     sets: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a search setting; may be repeated.")
     ] = None,
-    out: Annotated[Path, typer.Option(help="The results folder; a comparison there is gone on with.")] = Path(
-        "eos-compare"
-    ),
+    out: Annotated[
+        Path, typer.Option(help="The results folder; a comparison that is already there is resumed.")
+    ] = Path("eos-compare"),
     mlflow: Annotated[str, typer.Option(metavar="URI|none", help="Where to log the comparison.")] = MLFLOW,
     report_only: Annotated[bool, typer.Option("--report-only", help="Make the report again from --out.")] = False,
     task: Task = None,

@@ -36,7 +36,10 @@ def front(
     ] = None,
     device_profile: DeviceProfile = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder of the operator files.")] = Path("front"),
-    model: Annotated[str, typer.Option(help="A bundled model (bundled, bundled-qwen ...) or a folder.")] = "bundled",
+    model: Annotated[
+        str,
+        typer.Option(help="A bundled model, a folder, or a name on the Hub."),
+    ] = "bundled",
     task: Task = None,
     data: Data = None,
     allow_bad: AllowBad = None,

@@ -10,13 +10,18 @@ import typer
 from eos_platform.common.errors import EosError, shown
 
 Trust = Annotated[
-    bool, typer.Option("--trust-remote-code", help="Run Python that lies in the model's folder (its auto_map).")
+    bool, typer.Option("--trust-remote-code", help="Run Python code from the model's folder (its auto_map).")
 ]
 Missing = Annotated[
     bool,
-    typer.Option("--allow-missing", help="Draw weights at random that the model's folder lacks; leave out others."),
+    typer.Option(
+        "--allow-missing",
+        help="Initialise weights that the model's folder lacks at random, and ignore unexpected ones.",
+    ),
 ]
-Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a field; may be repeated.")]
+Sets = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; may be repeated.")
+]
 Servable = Annotated[
     str | None,
     typer.Option(

@@ -36,7 +36,7 @@ def feature_flops(shape: DecoderShape, names: Collection[str], tokens: Number, t
     if rows or "key_norm" in names or "text_pivots" in names:
         cost = cost + 2 * shape.hidden * shape.kv_heads * shape.head_dim * present
     if rows:
-        cost = cost + 2 * rows * shape.heads * shape.head_dim * (shape.hidden + present)
+        cost = cost + 2 * rows * shape.heads * shape.head_dim * ((1 + shape.gated) * shape.hidden + present)
         cost = cost + 2 * text_tokens * tokens * (("mean_text" in names) + ("raters" in names))
     if "corrected" in names:
         cost = cost + 2 * text_tokens * tokens * (shape.head_dim + shape.heads)

@@ -245,7 +245,7 @@ class _StopSignal(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         if "Stop signal" in record.getMessage():
-            self.display.note("stopping; searches under way will be run again by a resume")
+            self.display.note("stopping; unfinished searches will run again when the study is resumed")
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from eos_platform.common.errors import EosError, did_you_mean, shown, unknown
 from eos_platform.common.files import shown_path
 from eos_platform.protocols import SPLITS, Example, Split
 from eos_platform.tasks.data import films
-from eos_platform.tasks.data.load import Loaded, Row, load
+from eos_platform.tasks.data.load import MOST_ROWS, Loaded, Row, load
 from eos_platform.tasks.data.media import Source
 from eos_platform.tasks.data.pictures import opened
 from eos_platform.tasks.data.question import Question
@@ -67,6 +67,7 @@ class Files:
         frames: int = films.FRAMES,
         answers: str = "given",
         max_tokens: int = 0,
+        rows: int = 0,
     ) -> None:
         """The data is read, and every picture looked at, but not decoded.
 
@@ -83,6 +84,7 @@ class Files:
             frames: of a film that are shown.
             answers: ``given``, or ``none``: they are not looked at.
             max_tokens: that an answer may take; 0: as the metric needs.
+            rows: of the data that are read, the first ones; 0: all.
 
         Raises:
             EosError: no such data, more bad rows than allowed, or none that is good.
@@ -93,6 +95,7 @@ class Files:
             raise EosError(f"task 'files': allow_bad: a share from 0 to 1 is expected, not {shown(allow_bad)}")
         _check_whole(frames, "frames", 1, films.MOST_FRAMES)
         _check_whole(max_tokens, "max_tokens", 0, 4096)
+        _check_whole(rows, "rows", 0, MOST_ROWS)
         if answers not in ("given", "none"):
             raise EosError(f"task 'files': answers: 'given' or 'none' is expected, not {shown(answers)}")
         self.data, self._frames, self.max_tokens = str(data), frames, max_tokens
@@ -100,8 +103,15 @@ class Files:
         result = METRICS.get_named(metric) if metric else None
         names = _columns(columns)
         self.loaded = load(
-            str(data), images=images, columns=names, part=part, config=config, streaming=streaming, whole=self.whole
-        )  # fmt: skip
+            str(data),
+            images=images,
+            columns=names,
+            part=part,
+            config=config,
+            streaming=streaming,
+            whole=self.whole,
+            most=rows or None,
+        )
         self._keep(self.loaded, result, metric, answers == "none")
         if self.bad and len(self.bad) > allow_bad * self.loaded.total:
             raise self.too_many()

@@ -7,7 +7,6 @@ of the unreduced model's (the most accurate where there is none); ``ratio-0_20``
 
 from __future__ import annotations
 
-import hashlib
 import time
 import warnings
 from collections.abc import Iterator, Sequence
@@ -22,12 +21,12 @@ from mlflow.entities import LoggedModelOutput, Metric
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from eos_platform.common import strict_json
-from eos_platform.operators.spec import INFINITE, OperatorSpec
+from eos_platform.operators.spec import OperatorSpec
 from eos_platform.tracking import names
 from eos_platform.tracking.descriptions import operator_note
 from eos_platform.tracking.environment import environment
 from eos_platform.tracking.reading.operators import STUDY, STUDY_RUN
+from eos_platform.tracking.rows import operator_digest
 from eos_platform.tracking.views import run_url
 
 CHAMPION, RATIO = "champion", "ratio-"
@@ -76,7 +75,7 @@ class Registry:
         versions = {}
         with TemporaryDirectory() as folder, default_store(self.client.tracking_uri):
             for entry in entries:
-                have = known.get((self.uid, _digest(entry.operator)))
+                have = known.get((self.uid, operator_digest(entry.operator)))
                 versions[entry.trial] = have or self._version(entry, Path(folder) / str(entry.trial))
         wanted = {alias: str(versions[trial].version) for alias, trial in aliases_of(entries, unreduced).items()}
         there = dict(self.client.get_registered_model(self.study).aliases)
@@ -106,7 +105,7 @@ class Registry:
             names.UID: self.uid,
             names.TRIAL: str(entry.trial),
             STUDY_RUN: self.study_run,
-            DIGEST: _digest(entry.operator),
+            DIGEST: operator_digest(entry.operator),
             names.REGIME: operator.regime,
             names.COMPUTE_RATIO: f"{entry.compute_ratio:.4f}",
             names.HELDOUT_ACCURACY: f"{entry.accuracy:.4f}",
@@ -192,9 +191,3 @@ def save(operator: OperatorSpec, folder: Path, model: str) -> None:
 
 def _alias(ratio: float) -> str:
     return f"{RATIO}{ratio:.2f}".replace(".", "_")
-
-
-def _digest(operator: str) -> str:
-    return hashlib.sha256(
-        strict_json.dumps(strict_json.loads(operator, infinity=INFINITE), sort_keys=True).encode()
-    ).hexdigest()[:16]

@@ -191,6 +191,7 @@ def test_ctrl_c_in_a_search_is_no_traceback(monkeypatch):
     assert (done.exit_code, done.stderr) == (130, "eos: stopped\n")
 
 
+@pytest.mark.slow  # a whole study on a Ray of its own; tests/extension has one of as many commands
 def test_a_real_study_from_run_to_status(study, tmp_path):
     done = eos("study", "run", study)
     assert done.exit_code == 0, done.output

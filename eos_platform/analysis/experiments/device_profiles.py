@@ -184,8 +184,8 @@ def table(folder: Path) -> str:
         for row in rows:
             if _of(row, "budgets", model, mode, batch):
                 off_target = row["ms"] / row["target"] - 1
-                times = f"{row['target']:>10.2f}{row['predicted']:>10.2f}{row['ms']:>10.2f}{off_target:>+8.1%}  {row['operator']}"
-                lines.append(f"{model:16}{mode:>10}{batch:>6}{times}")
+                times = f"{row['target']:>10.2f}{row['predicted']:>10.2f}{row['ms']:>10.2f}{off_target:>+8.1%}"
+                lines.append(f"{model:16}{mode:>10}{batch:>6}{times}  {row['operator']}")
     return "\n".join(lines)
 
 

@@ -158,7 +158,7 @@ def _known(kind: str) -> bool:
 
 def _check_causal(parts: Parts, kind: str) -> None:
     family, config = parts.family, parts.language_model.config
-    if family is not None and family.own_masks:
+    if family is not None and family.both_ways:
         raise EosError(f"{family.name} attends both ways among some tokens, attention '{kind}' does not; {REMEDY}")
     # Mistral has one window for all its layers, and names no kinds of them
     windowed = any(one != FULL for one in parts.kinds)

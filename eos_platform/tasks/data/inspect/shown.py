@@ -12,6 +12,7 @@ from eos_platform.common.errors import EosError
 from eos_platform.models.adapters import family_of_type
 from eos_platform.models.loading.opening import opening
 from eos_platform.models.loading.pretrained import load
+from eos_platform.models.loading.processors import load_processor
 from eos_platform.protocols import SPLITS
 from eos_platform.tasks.data.inspect.sheet import sheet
 from eos_platform.tasks.data.question import Question
@@ -38,7 +39,7 @@ def shown_prompt(task: Files, number: int, model: str, trust_remote_code: bool =
     Raises:
         EosError: there is no such question, or the model's folder has no processor.
     """
-    from transformers import AutoConfig, AutoProcessor
+    from transformers import AutoConfig
 
     order = {row.id: place for place, row in enumerate(task.loaded.rows)}
     questions = sorted((one for split in SPLITS for one in task.all(split)), key=lambda one: order[one.id])
@@ -47,7 +48,7 @@ def shown_prompt(task: Files, number: int, model: str, trust_remote_code: bool =
     asked = questions[number - 1]
     with opening(model) as path:
         config = load(AutoConfig, path, trust_remote_code=trust_remote_code)
-        processor: Any = load(AutoProcessor, path, trust_remote_code=trust_remote_code)
+        processor: Any = load_processor(path, trust_remote_code=trust_remote_code)
     family = family_of_type(config.model_type)
     lead = " " if family is None else family.answer_lead
     return Shown(tuple(_lines(task, asked, processor, lead)), sheet([asked]))
