@@ -58,7 +58,7 @@ def profile_for(shape: DecoderShape, target: Target) -> DeviceProfile:
                 joules=times / 10 if one.kind in ("prefill", "operator") else None,
             )
         )
-    sizes = dict(vars(shape))
+    sizes = {name: value for name, value in vars(shape).items() if isinstance(value, int)}
     model = Profiled(name="m", dtype="bfloat16", attention="sdpa", shape=sizes, grid=target.grid, text=TEXT)
     return DeviceProfile(machine=HERE, model=model, points=tuple(points), seconds=60.0)
 
