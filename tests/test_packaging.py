@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "bench": COMMON | {"operators", "models", "costs"},
     "serve": CORE - {"search"},
     "dashboards": {"common", "objectives", "protocols"},
-    "analysis": CORE,
+    "analysis": CORE | {"bench"},
     "tracking": CORE | {"analysis", "dashboards"},
     "lmms": CORE | {"analysis"},
     "terminal": CORE | {"tracking"},
