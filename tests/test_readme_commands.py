@@ -117,6 +117,10 @@ def little_work(monkeypatch):
         return settings(**{**given, **less, "ratios": ratios and ratios[:2], "tune": min(1, tune)})
 
     monkeypatch.setattr(Settings, "of", some)
+    from eos_platform.search.portfolio import find
+
+    for name, few in {"LOOK": 8, "JUDGED": 8, "WALK": 2, "DESIGNS": {"random": None, "tome": None}}.items():
+        monkeypatch.setattr(find, name, few)
     put("eos_platform.tasks", "evaluate", lambda options: {**options, "questions": 8})
     put("eos_platform.analysis.explain.explain", "explain", lambda options: {**options, "questions": 8})
     plan = {"batches": [1], "repeats": 1, "new": 2, "tokens": [64], "modes": ("eager",)}

@@ -30,15 +30,19 @@ def bench(
     batch: Annotated[str, typer.Option(help="Batch sizes, with commas between.")] = "1,16",
     text: Annotated[int, typer.Option(min=2, help="Tokens of a prompt that are not visual.")] = 60,
     modes: Annotated[
-        str, typer.Option(help="Which of eager, captured (a CUDA graph) and compiled (a graph, sites fused beforehand).")
+        str,
+        typer.Option(help="Which of eager, captured (a CUDA graph) and compiled (a graph, sites fused beforehand)."),
     ] = "eager,captured",
     new: Annotated[int, typer.Option(min=1, help="Tokens generated for an answer, for answers a second.")] = 64,
     repeats: Annotated[int, typer.Option(min=1, help="How often each is run, interleaved.")] = 20,
     decode: Annotated[bool, typer.Option(help="Also time decoding.")] = True,
     serve: Annotated[
-        bool, typer.Option("--serve", help="Instead of timing prefills, send requests to an engine (vLLM, in this process).")
+        bool,
+        typer.Option("--serve", help="Instead of timing prefills, send requests to an engine (vLLM, in this process)."),
     ] = False,
-    at_once: Annotated[str, typer.Option(help="With --serve: numbers of concurrent requests, with commas between.")] = "1,8,32",
+    at_once: Annotated[
+        str, typer.Option(help="With --serve: numbers of concurrent requests, with commas between.")
+    ] = "1,8,32",
     requests: Annotated[int, typer.Option(min=2, help="With --serve: requests in each run.")] = 64,
     out: Annotated[Path, typer.Option(help="Folder for the rows, a CSV and a page.")] = Path("eos-bench"),
     mlflow: Annotated[str, typer.Option(metavar="URI|none", help="Also log the table there.")] = "none",
@@ -51,8 +55,8 @@ def bench(
     The lower bound is the same model on an input that has only so many tokens at each layer; time above it is the
     operator's own cost.
 
-    With --serve, measure an engine under load instead: requests a second, time to the first token and between tokens, and
-    use of the key-value cache, beside the unreduced model, with and without repeated pictures.
+    With --serve, measure an engine under load instead: requests a second, time to the first token and between tokens,
+    and use of the key-value cache, beside the unreduced model, with and without repeated pictures.
 
     Example: [bold]eos bench searched-like fastv --shape llava-1.5-7b --batch 1[/bold]
     """

@@ -18,7 +18,9 @@ cluster_app = typer.Typer(
 
 @cluster_app.command("env")
 def cluster_env(
-    export: Annotated[bool, typer.Option(help="As lines for a shell (--export), or for an env file (--no-export).")] = True,
+    export: Annotated[
+        bool, typer.Option(help="As lines for a shell (--export), or for an env file (--no-export).")
+    ] = True,
 ) -> None:
     """Print the environment variables that every node must be started with (token, detection of dead nodes in 10 s).
 

@@ -47,9 +47,9 @@ def compare(
     sets: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a search setting; may be repeated.")
     ] = None,
-    out: Annotated[Path, typer.Option(help="The results folder; a comparison that is already there is resumed.")] = Path(
-        "eos-compare"
-    ),
+    out: Annotated[
+        Path, typer.Option(help="The results folder; a comparison that is already there is resumed.")
+    ] = Path("eos-compare"),
     mlflow: Annotated[str, typer.Option(metavar="URI|none", help="Where to log the comparison.")] = MLFLOW,
     report_only: Annotated[bool, typer.Option("--report-only", help="Make the report again from --out.")] = False,
     task: Task = None,

@@ -14,9 +14,14 @@ Trust = Annotated[
 ]
 Missing = Annotated[
     bool,
-    typer.Option("--allow-missing", help="Initialise weights that the model's folder lacks at random, and ignore unexpected ones."),
+    typer.Option(
+        "--allow-missing",
+        help="Initialise weights that the model's folder lacks at random, and ignore unexpected ones.",
+    ),
 ]
-Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; may be repeated.")]
+Sets = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; may be repeated.")
+]
 Servable = Annotated[
     str | None,
     typer.Option(

@@ -16,9 +16,15 @@ def ranks(
     comparisons: Annotated[list[Path], typer.Argument(metavar="COMPARISON...", help="Folders of eos compare.")],
     group: Annotated[str | None, typer.Option(help="Rank by this group of questions, such as detail.")] = None,
     missing: Annotated[
-        str, typer.Option(metavar="exclude|last", help="A method that lacks a score in some comparison is left out, or ranked last there.")
+        str,
+        typer.Option(
+            metavar="exclude|last",
+            help="A method that lacks a score in some comparison is left out, or ranked last there.",
+        ),
     ] = "exclude",
-    level: Annotated[float, typer.Option(min=0.5, max=0.999, help="Confidence level of the critical difference.")] = 0.95,
+    level: Annotated[
+        float, typer.Option(min=0.5, max=0.999, help="Confidence level of the critical difference.")
+    ] = 0.95,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Also write the figure here, as HTML.")] = None,
 ) -> None:
     """Mean ranks of designs and searches over models, tasks and ratios, with the critical difference.

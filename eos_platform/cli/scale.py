@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from eos_platform.search.scale.resources import Resources
 
 Dtype = Annotated[
-    str, typer.Option(help="Precision of the weights: float32, bfloat16, float16, 8bit, 4bit; default: bfloat16 on a GPU.")
+    str,
+    typer.Option(help="Precision of the weights: float32, bfloat16, float16, 8bit, 4bit; default: bfloat16 on a GPU."),
 ]
 Memory = Annotated[
     str | None, typer.Option(metavar="SIZE", help="Memory the search may use on each GPU, such as 22GB; default: all.")

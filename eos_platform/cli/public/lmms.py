@@ -24,7 +24,12 @@ def lmms(
     include_path: Annotated[Path | None, typer.Option(metavar="DIR", help="Task files of your own.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Questions of each task.")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Questions at a time.")] = 16,
-    simple: Annotated[bool, typer.Option("--simple", help="Use lmms-eval's simple interface (contexts and pictures) instead of chat messages.")] = False,
+    simple: Annotated[
+        bool,
+        typer.Option(
+            "--simple", help="Use lmms-eval's simple interface (contexts and pictures) instead of chat messages."
+        ),
+    ] = False,
     mlflow: Annotated[str, typer.Option(metavar="URI|none", help="Where to log the scores.")] = "none",
     device: Annotated[str | None, typer.Option(help="Where to run; default: the GPU if there is one.")] = None,
     out: Annotated[Path, typer.Option(help="Where results and answers go.")] = Path("eos-lmms"),
