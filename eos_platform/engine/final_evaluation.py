@@ -201,6 +201,7 @@ def finish(
         [*records(front), *(line for line in lines if line["family"] == "unreduced")],
         {one.trial: one.operator.to_json() for one in compared if one.operator and one.trial is not None},
     )
+    recorder.draw_front(records(front))
     searched = points[points["family"] == "searched"]
     recorder.summary(
         {run_dir.points.name: table, run_dir.figure.name: html},

@@ -22,6 +22,7 @@ from eos_platform.common import strict_json
 from eos_platform.objectives import DEFAULT
 from eos_platform.protocols import Objective
 from eos_platform.tracking import names
+from eos_platform.tracking.front_line import lines_of
 
 FRONT, VERSUS, HEALTH = "pareto-front", "searched-vs-hand-designed", "search-health"
 NAMES = {FRONT: "Pareto front", VERSUS: "Searched vs hand-designed", HEALTH: "Search health"}
@@ -91,7 +92,8 @@ def states(
     of_operator = [_tag(names.FAMILY), _tag(names.REGIME), _tag(names.PARETO)]
     heldout = [_metric(x_heldout), _metric(y_heldout)]
     validation = [_metric(x), _metric(y)]
-    quiet = sorted({*QUIET, *logged})
+    lines = lines_of(axes)
+    quiet = sorted({*QUIET, *logged, *lines})
     return {
         FRONT: _state(
             quiet,
@@ -99,7 +101,8 @@ def states(
             f"tags.`{names.ORDER}`",
             [*of_operator, *heldout, _metric(y)],
             {
-                "Held-out: front, designs": [_scatter(x_heldout, y_heldout)],
+                "Held-out: front, designs": [_front(lines, x_heldout, y_heldout)],
+                "Held-out: each operator": [_scatter(x_heldout, y_heldout)],
                 "Validation: searches": [_scatter(x, y)],
             },
         ),
@@ -120,7 +123,8 @@ def states(
         HEALTH: _state(
             quiet,
             trials,
-            "attributes.end_time",  # by start time MLflow would fold the trials under their study
+            # by start time MLflow would fold the trials under their study; the quotes are what its page names it by
+            "attributes.`end_time`",
             [_tag(names.STATE), _tag(names.PARETO), _metric(names.SECONDS), *validation],
             {
                 "Curves, relaxed form": [_line(names.LOSS), _line(names.SOFT_RATIO)],
@@ -215,6 +219,20 @@ def _tag(name: str) -> str:
 def _scatter(x: str, y: str) -> _State:
     axes = {"xaxis": {"key": x, "type": "METRIC"}, "yaxis": {"key": y, "type": "METRIC"}}
     return {"type": "SCATTER", **axes, "runsCountToCompare": 100}
+
+
+def _front(lines: Sequence[str], x: str, y: str) -> _State:
+    """The lines of the run that draws the front, and a mark for each operator, over the cost."""
+    return {
+        **_line(lines[0]),
+        "selectedMetricKeys": [*lines, y],
+        "xAxisKey": "metric",
+        "selectedXAxisMetricKey": x,
+        "xAxisScaleType": "log",
+        "useGlobalXaxisKey": False,
+        "displayPoints": True,
+        "runsCountToCompare": 100,
+    }
 
 
 def _bar(metric: str, runs: int) -> _State:
