@@ -23,11 +23,12 @@ from eos_platform.objectives import DEFAULT
 from eos_platform.protocols import Objective
 from eos_platform.tracking import names
 from eos_platform.tracking.front_line import lines_of
+from eos_platform.tracking.links import TRAINING as TRAINING
+from eos_platform.tracking.links import run_url as run_url
 
 FRONT, VERSUS, HEALTH = "pareto-front", "searched-vs-hand-designed", "search-health"
 NAMES = {FRONT: "Pareto front", VERSUS: "Searched vs hand-designed", HEALTH: "Search health"}
 LOCAL = "http://127.0.0.1:5000"  # where ``mlflow ui`` listens
-TRAINING = "workflowType=machine_learning"
 
 # a metric without a chart of its own gets one from MLflow, unless one that is marked deleted stands for it
 QUIET = (
@@ -71,12 +72,6 @@ def view_url(experiment_id: str, key: str = FRONT, server: str = LOCAL) -> str:
     """The address that opens a view as charts."""
     query = f"viewStateShareKey={key}&compareRunsMode=CHART&{TRAINING}"
     return f"{server.rstrip('/')}/#/experiments/{experiment_id}/runs?{query}"
-
-
-def run_url(experiment_id: str, run_id: str, server: str = "") -> str:
-    """The address of a run's page; without the server, a link within MLflow's pages."""
-    # without the type MLflow opens its pages for agents, where the run is an "evaluation"
-    return f"{server and server.rstrip('/') + '/'}#/experiments/{experiment_id}/runs/{run_id}?{TRAINING}"
 
 
 def states(
