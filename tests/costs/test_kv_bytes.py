@@ -52,3 +52,8 @@ def test_the_relaxed_form_counts_the_same():
     assert float(soft.detach()) == TOKEN * (3 * 95 + 115 + 2 * 35)
     soft.backward()
     assert [float(count.grad) for count in counts] == [TOKEN * 1, TOKEN * 2]  # only layers that the window does not cut
+
+
+def test_the_relaxed_form_of_a_single_site():
+    soft = KvBytes().relaxed(context("bundled-qwen"), [SimpleNamespace(layer=2)], [torch.tensor(10.0)])
+    assert float(soft) == KvBytes().measure(context("bundled-qwen"), operator((2, 10)))

@@ -64,3 +64,9 @@ def test_what_a_model_cannot_read_is_shown_and_not_ranked():
     assert "90.0" in table
     assert ranks.index("b  ") < ranks.index("a  ")
     assert "c  " not in ranks
+
+
+def test_a_single_row_is_a_report():
+    row = {"model": "m", "task": "t", "design": "tome", "variant": "published", "ratio": 0.2, "accuracy": 0.5,
+           "detail": None, "detail_questions": 0, "questions": 10, "stand_in": False}  # fmt: skip
+    assert report([row]).splitlines()[0] == "m (t)"
