@@ -22,9 +22,9 @@ from eos_platform.tracking.client import probe as probe
 from eos_platform.tracking.client import search_runs as search_runs
 from eos_platform.tracking.descriptions import study_note
 from eos_platform.tracking.environment import environment
-from eos_platform.tracking.front_line import draw_front, lines_of
+from eos_platform.tracking.mlflow_ui.front_line import draw_front, lines_of
+from eos_platform.tracking.mlflow_ui.views import save_views
 from eos_platform.tracking.rows import TrialRow
-from eos_platform.tracking.views import save_views
 from eos_platform.tracking.writer import Writer
 
 _STATUS = {"complete": "FINISHED", "pruned": "KILLED", "interrupted": "KILLED", "failed": "FAILED"}

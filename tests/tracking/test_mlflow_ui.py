@@ -13,9 +13,9 @@ from eos_platform.dashboards.palette import colour_of
 from eos_platform.tracking import load_operator, names, read_study
 from eos_platform.tracking.client import connect, search_runs
 from eos_platform.tracking.generate import DESIGNS, generate, generate_into
+from eos_platform.tracking.mlflow_ui.views import FRONT, HEALTH, VERSUS, run_url, view_url
 from eos_platform.tracking.reading.studies import front_url
 from eos_platform.tracking.registry import default_store
-from eos_platform.tracking.views import FRONT, HEALTH, VERSUS, run_url, view_url
 
 pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH (Debian: apt-get install chromium)"),

@@ -22,9 +22,9 @@ from eos_platform.common import strict_json
 from eos_platform.objectives import DEFAULT
 from eos_platform.protocols import Objective
 from eos_platform.tracking import names
-from eos_platform.tracking.front_line import lines_of
-from eos_platform.tracking.links import TRAINING as TRAINING
-from eos_platform.tracking.links import run_url as run_url
+from eos_platform.tracking.mlflow_ui.front_line import lines_of
+from eos_platform.tracking.mlflow_ui.links import TRAINING as TRAINING
+from eos_platform.tracking.mlflow_ui.links import run_url as run_url
 
 FRONT, VERSUS, HEALTH = "pareto-front", "searched-vs-hand-designed", "search-health"
 NAMES = {FRONT: "Pareto front", VERSUS: "Searched vs hand-designed", HEALTH: "Search health"}

@@ -6,7 +6,8 @@ import pytest
 from mlflow.exceptions import MlflowException
 
 from eos_platform.objectives import parse
-from eos_platform.tracking import names, views
+from eos_platform.tracking import names
+from eos_platform.tracking.mlflow_ui import views
 
 LONGEST = 5000  # characters MLflow takes in an experiment tag
 

@@ -5,7 +5,7 @@ from mlflow import MlflowClient
 from eos_platform.objectives import DEFAULT, parse
 from eos_platform.tracking import names
 from eos_platform.tracking.client import search_runs
-from eos_platform.tracking.front_line import draw_front, lines_of
+from eos_platform.tracking.mlflow_ui.front_line import draw_front, lines_of
 
 
 def test_points_by_rising_cost_and_nothing_of_the_comparison_before(tmp_path):
