@@ -242,7 +242,7 @@ def main() -> int:
     tried = f"{len(known['searches'])} searches and {operators} operators of {len(known['deployed'])} families"
     print(f"{tried}: {len(bits)} differ in their bits, {len(far)} of them by more than {CLOSE:g}")
     print(f"here: {made}; the record: {dict(list(known.items())[:2])}")
-    print(*bits, *far, sep="\n")
+    print(*bits, *far, sep="\n", end="\n" if bits else "")
     return 1 if far else 0
 
 
