@@ -27,6 +27,7 @@ from eos_platform.costs.device.profile import DeviceProfile, Point, Profiled
 from eos_platform.costs.device.work import Work
 from eos_platform.costs.shapes import shape_of
 from eos_platform.operators.plan import OperatorPlan
+from eos_platform.operators.spec import OperatorSpec
 
 ROUNDS = {"cuda": 3, "cpu": 5}
 RUNS = {"cuda": 10, "cpu": 3}  # in each round, of which the median counts
@@ -62,15 +63,16 @@ def measured(
     Raises:
         EosError: ``part`` is of another machine, model or set of points.
     """
-    run = _Run(model, name, grid, text, wanted, part, rounds or ROUNDS[_kind(model)], clock)
-    return run.run(notify)
+    return Points(model, name, grid, text, wanted, part, rounds, clock=clock).run(notify)
 
 
 def _kind(model: Any) -> str:
     return "cuda" if model.device.type == "cuda" else "cpu"
 
 
-class _Run:
+class Points:
+    """The points of one model that are to be measured."""
+
     def __init__(
         self,
         model: Any,
@@ -78,12 +80,16 @@ class _Run:
         grid: tuple[int, int],
         text: int,
         wanted: Sequence[Wanted],
-        part: Path | None,
-        rounds: int,
-        clock: Callable[[], float],
+        part: Path | None = None,
+        rounds: int | None = None,
+        *,
+        clock: Callable[[], float] = time.perf_counter,
+        times_alone: bool = False,
     ) -> None:
+        """As for ``measured``; ``times_alone``: no energy."""
         self.clock = clock
-        self.model, self.grid, self.text, self.part, self.rounds = model, grid, text, part, rounds
+        self.model, self.grid, self.text, self.part = model, grid, text, part
+        self.rounds = rounds or ROUNDS[_kind(model)]
         self.device = model.device
         self.setups: dict[int, Bench] = {}
         self.wanted = list(wanted)
@@ -101,9 +107,14 @@ class _Run:
         self.machine = machine(self.device)
         self.samples: list[list[Sample]] = [[] for _ in self.wanted]
         self.seconds = self.saved = 0.0
-        self.energy = _counter_or_none(self.device)
+        self.energy = None if times_alone else _counter_or_none(self.device)
 
     def run(self, notify: Callable[[int, int, str], None]) -> DeviceProfile:
+        """Measure what has not been.
+
+        Raises:
+            EosError: see ``measured``.
+        """
         self.resume()
         total, begun, before = self.rounds * len(self.wanted), time.monotonic(), self.seconds
         with torch.inference_mode():
@@ -173,12 +184,13 @@ class _Run:
             times.append(1000 * (self.clock() - started))
         return statistics.median(times)
 
+    def work_of(self, operator: OperatorSpec) -> Work:
+        """What an operator does on the prompts it is measured on."""
+        return Work.of(OperatorPlan.of(operator), self.shape, longest(self.text))
+
     def point(self, one: Wanted, samples: Sequence[Sample]) -> Point:
         first = samples[0]
-        if one.operator is not None:
-            work = Work.of(OperatorPlan.of(one.operator), self.shape, longest(self.text))
-        else:
-            work = Work(lengths=(float(one.length),))
+        work = Work(lengths=(float(one.length),)) if one.operator is None else self.work_of(one.operator)
         return Point(
             kind=one.kind,
             mode=one.mode,
@@ -220,7 +232,7 @@ class _Run:
         sound = isinstance(samples, list) and len(samples) == len(self.wanted) and all(map(_sound, samples))
         if not sound or not isinstance(data.get("seconds"), (int, float)):
             raise EosError(f"{self.part}: an unfinished profile that cannot be read; delete it")
-        self.samples = [one[: self.rounds] for one in samples]
+        self.samples = [one[: self.rounds] for one in samples or []]
         self.seconds = float(data["seconds"])
 
     def keep(self) -> None:

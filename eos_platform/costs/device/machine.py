@@ -7,7 +7,7 @@ import platform
 import subprocess
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -54,7 +54,7 @@ def machine(device: torch.device) -> Machine:
     """The machine that ``device`` is of."""
     import transformers
 
-    versions = {"torch": torch.__version__, "transformers": transformers.__version__}
+    versions: dict[str, Any] = {"torch": torch.__version__, "transformers": transformers.__version__}
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)
         return Machine(

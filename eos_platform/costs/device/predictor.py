@@ -12,7 +12,7 @@ import itertools
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -43,6 +43,19 @@ class Prediction:
     weights: tuple[float, ...]
 
     @classmethod
+    def of_decoding(cls, profile: DeviceProfile, mode: str, batch: int) -> Prediction:
+        """Of one token, of the lengths of the layers' caches; sites have no part in it.
+
+        Raises:
+            EosError: the profile has no decoding in that mode at that batch size.
+        """
+        points = profile.of("decode", mode, batch)
+        if len(points) < 2:
+            raise EosError(f"the device profile has no decoding {mode} at batch {batch}")
+        curve = Curve.best([point.work.lengths[0] for point in points], [point.time for point in points])
+        return cls(curve, (0.0,) * len(COLUMNS))
+
+    @classmethod
     def of(cls, profile: DeviceProfile, mode: str, batch: int, of: Of = "ms") -> Prediction:
         """Fit a profile.
 
@@ -62,28 +75,28 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Predictor:
-    """A prediction for one model's prompts, of deployed and of relaxed operators; what a fitted cost is to a search.
+    """Predictions for one model's prompts, of deployed and of relaxed operators; what a fitted cost is to a search.
 
     Attributes:
-        prediction: of the prefill.
+        parts: predictions that are added up, and how many times each counts.
         shape: of the decoder.
         arriving: visual tokens before the first site.
         text: tokens that are not visual.
         more: that comes on top, whatever the operator (pictures encoded).
-        times: what the prefill's share is multiplied with (one prompt of a batch).
     """
 
-    prediction: Prediction
+    parts: tuple[tuple[float, Prediction], ...]
     shape: DecoderShape
     arriving: int
     text: float
     more: float = 0.0
-    times: float = 1.0
+    how: ClassVar[str] = "predicted"
 
     @property
     def unreduced(self) -> float:
         """Of the model left alone."""
-        return self.more + self.times * self.prediction.curve(self.shape.units * self.arriving + self.text)
+        length = self.shape.units * self.arriving + self.text
+        return self.more + sum(times * one.curve(length) for times, one in self.parts)
 
     def predict(self, operator: OperatorSpec | None) -> float:
         """Of a deployed operator.
@@ -96,25 +109,24 @@ class Predictor:
         plan = OperatorPlan.of(operator)
         if plan.tower or operator.sees_less:
             raise EosError(f"operator '{operator.name}' acts in the vision tower, which device profiles do not cover")
-        return self.more + self.times * self.prediction.of_work(Work.of(plan, self.shape, self.text))
+        work = Work.of(plan, self.shape, self.text)
+        return self.more + sum(times * one.of_work(work) for times, one in self.parts)
 
     def relaxed(self, sites: Sequence[RelaxedSite], counts: Sequence[Tensor]) -> Tensor:
         """Of relaxed sites, differentiable in ``counts``."""
-        before, *after = stages(self.shape.layers, sites)
-        device = counts[0].device if counts else None
+        layers = tuple(stages(self.shape.layers, sites))
         # made on the device: a copy from the host could not be captured
-        whole = torch.full((), float(self.arriving), device=device)
-        counts_k = torch.stack([whole, *counts])
-        taken_k = self.prediction.curve.soft(self.shape.units * counts_k + self.text)
-        total = whole * 0.0
-        for layers, taken in zip((before, *after), taken_k, strict=True):
-            total = total + layers * taken
-        total = total / self.shape.layers
+        whole = torch.full((), float(self.arriving), device=counts[0].device if counts else None)
+        length_k = self.shape.units * torch.stack([whole, *counts]) + self.text
         columns = soft_columns(self.shape, sites, counts, self.arriving, self.text)
-        for weight, column in zip(self.prediction.weights, columns, strict=True):
-            if weight:
-                total = total + weight * column
-        return self.more + self.times * total
+        total = torch.full_like(whole, self.more)
+        for times, one in self.parts:
+            for many, taken in zip(layers, one.curve.soft(length_k), strict=True):
+                total = total + times * many / self.shape.layers * taken
+            for weight, column in zip(one.weights, columns, strict=True):
+                if weight:
+                    total = total + times * weight * column
+        return total
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from eos_platform.costs.device.machine import Machine
 from eos_platform.costs.device.work import Work
 from eos_platform.costs.shapes import DecoderShape
 
-FORMAT = "eos-device-profile-1"
+FORMAT: Literal["eos-device-profile-1"] = "eos-device-profile-1"
 MODES = ("eager", "captured", "compiled")
 MOST = 64 << 20  # bytes of a file
 Mode = Literal["eager", "captured", "compiled"]

@@ -20,9 +20,9 @@ from eos_platform.operators.plan import FROM_LAYER, OperatorPlan
 from eos_platform.operators.relaxed.site import RelaxedSite
 
 Number = TypeVar("Number", float, Tensor)
-# of a site: itself; picks made one after another; reading a layer's projections; moving what is dropped; products, and
-# numbers that are touched, of one prompt
-COLUMNS = ("sites", "picks", "asks", "moves", "gflops", "mtokens")
+# of a site: itself; picks made one after another; reading a layer's projections; what its score is mixed from; moving
+# what is dropped; products, and numbers that are touched, of one prompt
+COLUMNS = ("sites", "picks", "asks", "reads", "moves", "gflops", "mtokens")
 BATCHED = ("gflops", "mtokens")  # as many times as there are prompts
 ONE_BY_ONE = ("diverse_topk", "farthest", "dpp", "coverage")  # selectors that pick token after token
 
@@ -56,7 +56,10 @@ class Work(BaseModel):
             flops = site_flops(shape, planned, math.ceil(text))
             picks = float(site.keep - site.important) if site.selector in ONE_BY_ONE else 0.0
             moves = float(site.transfer.gamma > 0)
-            for column, value in enumerate(_columns(shape, planned.features, float(tokens), picks, moves, flops)):
+            reads = _reads(len(site.score), bool(site.probe), site.steering is not None)
+            for column, value in enumerate(
+                _columns(shape, planned.features, float(tokens), picks, reads, moves, flops)
+            ):
                 total[column] += value
         lengths = tuple(float(length) for length in plan.lengths(math.ceil(text), shape.units))
         return cls(lengths=lengths, columns=tuple(total))
@@ -75,14 +78,26 @@ def soft_columns(
         picks = count if site.selector in ONE_BY_ONE else torch.zeros_like(count)
         flops = soft_site_flops(shape, site, here, count, math.ceil(text))
         one = torch.ones_like(count)
-        for column, value in enumerate(_columns(shape, site.features, here, picks, one, flops)):
+        reads = one * _reads(len(site.features), site.probe is not None, site.steering is not None)
+        for column, value in enumerate(_columns(shape, site.features, here, picks, reads, one, flops)):
             total[column] = total[column] + acts * value
         here = count
     return total
 
 
 def _columns(
-    shape: DecoderShape, features: Collection[str], tokens: Number, picks: Number, moves: Number, flops: Number
+    shape: DecoderShape,
+    features: Collection[str],
+    tokens: Number,
+    picks: Number,
+    reads: Number,
+    moves: Number,
+    flops: Number,
 ) -> tuple[Any, ...]:
     asks = float(bool(set(FROM_LAYER) & set(features)))
-    return 1.0, picks, asks, moves, flops / 1e9, shape.units * tokens * shape.hidden / 1e6
+    return 1.0, picks, asks, reads, moves, flops / 1e9, shape.units * tokens * shape.hidden / 1e6
+
+
+def _reads(features: int, probed: bool, steered: bool) -> float:
+    """What a score is mixed from: features, a probe, and what turns it, which is found in two steps."""
+    return float(features + probed + 2 * steered)
