@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import nn
 
+ADDED = "lora_"  # in the names of what peft adds to a model, which can be merged into it
 CHUNK = 64  # tokens of a chunk of linear attention, in transformers as in flash-linear-attention
 
 
@@ -71,7 +72,9 @@ def _layer(layer: Any, config: Any, latest: tuple[int, int]) -> LayerShape:
 
 def _weights(layer: nn.Module, config: Any) -> Iterator[float]:
     """Of each module, as often as a token meets it; by the sizes of modules, as weights of few bits are packed."""
-    for module in layer.modules():
+    for name, module in layer.named_modules():
+        if ADDED in name:
+            continue
         if isinstance(module, nn.Linear):
             yield module.in_features * module.out_features
             continue

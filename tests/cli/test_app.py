@@ -134,7 +134,7 @@ def test_a_model_of_another_family_is_told_what_is_true(tmp_path):
     assert done.exit_code == 2
     (tmp_path / "other" / "config.json").write_text('{"model_type": "blip"}')
     says = eos("evaluate", "--model", "other").stderr
-    assert "model 'other' is a 'blip', which is of no known family; known: gemma3, idefics3" in says
+    assert "model 'other' is a 'blip', which is of no known family; known: aya_vision, cohere2_vision" in says
 
 
 def test_shells_complete_the_commands(tmp_path):

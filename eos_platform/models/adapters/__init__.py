@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from eos_platform.common.errors import EosError
+from eos_platform.common.errors import EosError, did_you_mean
 from eos_platform.models.adapters.anyres import LlavaNext, LlavaOnevision
 from eos_platform.models.adapters.base import Family
 from eos_platform.models.adapters.families.gemma4 import Gemma4
@@ -78,8 +78,9 @@ def family_of(model: Any) -> Family:
                 f" '.{inner[0]}'"
             )
         raise EosError(
-            f"operators attach to {', '.join(sorted(FAMILIES))}, not to {type(model).__name__}{named}; how to add a"
-            " family: eos_platform/models/adapters/README.md"
+            f"operators attach to models of known families, not to {type(model).__name__}{named}"
+            f"{did_you_mean(str(kind), FAMILIES) if kind else ''}; how to add one:"
+            " eos_platform/models/adapters/README.md"
         )
     return family
 

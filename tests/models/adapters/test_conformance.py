@@ -41,8 +41,8 @@ def test_further_families_drop_as_by_hand(family: str) -> None:
 # of a further family, what takes seconds: its own layers by hand, batches, a later turn from its cache, rows, a search
 SHORT = (
     *QUICK[1:],
-    *("rows read = own attention", "identity", "rows as if alone", "second turn", "beams and sampling", "rescaled"),
-    *("call: generate, prompts of other numbers of images", "call: second turn, all ids, padded", "call: training"),
+    *("rows read = own attention", "rows as if alone", "second turn", "beams and sampling"),
+    *("call: generate, prompts of other numbers of images", "call: training"),
 )
 
 

@@ -66,8 +66,11 @@ def test_a_count_that_no_picture_has_is_refused() -> None:
 
 def test_unknown_families_are_told_how_to_come_in() -> None:
     stranger = nn.Linear(1, 1)
-    stranger.config = SimpleNamespace(model_type="strange_vl")  # type: ignore[assignment]
-    with pytest.raises(EosError, match=r"not to Linear \(model type 'strange_vl'\); how to add .*adapters/README\.md"):
+    stranger.config = SimpleNamespace(model_type="qwen2_vk")  # type: ignore[assignment]
+    with pytest.raises(EosError, match=r"not to Linear \(model type 'qwen2_vk'\); did you mean 'qwen2_vl'\?"):
+        family_of(stranger)
+    stranger.config.model_type = "entirely-other"
+    with pytest.raises(EosError, match=r"'entirely-other'\); known: aya_vision, .* more; how .*adapters/README\.md$"):
         family_of(stranger)
     assert {"llava", "llava_next", "qwen2_5_vl", "qwen3_vl", "smolvlm", "internvl", "gemma3", "paligemma"} <= set(
         FAMILIES
