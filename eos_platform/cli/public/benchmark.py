@@ -24,7 +24,8 @@ TABLE, NUMBERS = "table.csv", "numbers.json"
 def benchmark(
     model: Annotated[str, typer.Option(help="A bundled model or a model folder, of any family.")],
     operator: Annotated[
-        list[Path] | None, typer.Option("--operator", help="An operator file; may be repeated; none: unreduced alone.")
+        list[Path] | None,
+        typer.Option("--operator", help="An operator file; may be repeated; without one, the unreduced model alone."),
     ] = None,
     tasks: Annotated[str, typer.Option(help="Benchmarks, with commas between, such as pope,gqa,textvqa.")] = "",
     root: Annotated[
@@ -36,9 +37,10 @@ def benchmark(
     options: Options = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Questions of each task, the first ones.")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Questions at a time.")] = 16,
-    out: Annotated[Path, typer.Option(help="Where answers and tables go; what is there is gone on with.")] = Path(
-        "eos-benchmark"
-    ),
+    out: Annotated[
+        Path,
+        typer.Option(help="Folder for answers and tables; answers that are already there are not asked for again."),
+    ] = Path("eos-benchmark"),
     device: Annotated[str | None, typer.Option(help="Where to run; default: the GPU if there is one.")] = None,
     trust_remote_code: Trust = False,
     allow_missing: Missing = False,
@@ -46,7 +48,7 @@ def benchmark(
 ) -> None:
     """Ask a model public benchmarks with their own prompts and metrics, with operators and without.
 
-    Answers are kept as they come: the same command goes on where it stopped.
+    Answers are saved as they come: the same command resumes where it stopped.
 
     Example: [bold]eos benchmark --model M --operator operator.json --tasks pope,gqa --root downloads[/bold]
     """

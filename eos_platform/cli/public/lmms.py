@@ -20,20 +20,25 @@ SUMMARY = "summary.json"
 def lmms(
     tasks: Annotated[str, typer.Option(help="lmms-eval's tasks, with commas between.")],
     model: Annotated[str, typer.Option(help="A bundled model or a model folder.")] = "bundled",
-    operator: Annotated[Path | None, typer.Option(help="An operator file; none: unreduced.")] = None,
+    operator: Annotated[Path | None, typer.Option(help="An operator file; without one, the unreduced model.")] = None,
     include_path: Annotated[Path | None, typer.Option(metavar="DIR", help="Task files of your own.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Questions of each task.")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Questions at a time.")] = 16,
-    simple: Annotated[bool, typer.Option("--simple", help="Contexts and pictures instead of messages.")] = False,
+    simple: Annotated[
+        bool,
+        typer.Option(
+            "--simple", help="Use lmms-eval's simple interface (contexts and pictures) instead of chat messages."
+        ),
+    ] = False,
     mlflow: Annotated[str, typer.Option(metavar="URI|none", help="Where to log the scores.")] = "none",
     device: Annotated[str | None, typer.Option(help="Where to run; default: the GPU if there is one.")] = None,
     out: Annotated[Path, typer.Option(help="Where results and answers go.")] = Path("eos-lmms"),
 ) -> None:
-    """Run lmms-eval (pip install 'eos-platform[lmms]') on a model with an operator, and read its scores back.
+    """Run lmms-eval (pip install 'eos-platform\\[lmms]') on a model with an operator, and read its scores back.
 
-    Answers are kept as they come: the same command goes on where it stopped. A run that left no results is an error,
-    whatever exit status lmms-eval had. Where --out has the model's own answers, without an operator, too, scores are
-    told in per cent of its.
+    Answers are saved as they come: the same command resumes where it stopped. A run that left no results is an error,
+    whatever lmms-eval's exit status was. Where --out has the unreduced model's answers, too, scores are also shown in
+    per cent of its.
 
     Example: [bold]eos lmms --model M --operator operator.json --tasks pope,gqa[/bold]
     """

@@ -48,7 +48,7 @@ def test_starts_that_cannot_be_are_refused(small, start, said):
 
 @pytest.mark.parametrize("start", ["tome", "pairs"])
 def test_a_search_from_a_start_learns_and_meets_the_budget(small, tiny, start):
-    result = search(small, tiny.model_copy(update={"start": start, "budget": 0.2, "steps": 6}))
+    result = search(small, tiny.model_copy(update={"start": start, "budget": 0.2, "steps": 6, "eval_questions": 96}))
     assert result.compute_ratio <= 0.2
     assert result.operator.sites[0].selector == "alternate"
     assert result.operator.sites[0].metric is not None
