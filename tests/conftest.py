@@ -39,7 +39,7 @@ LONG = (
     "cli/test_app.py",
     "cluster/test_two_raylets.py",
     "engine/test_study.py",
-    "dashboard_data/test_dashboard.py",
+    "dashboard_data/pages/test_front.py",
     "models/runtime/test_decoder_hooks.py",
     "models/adapters/test_conformance.py",
     "search/test_search.py",
