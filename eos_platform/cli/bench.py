@@ -55,8 +55,8 @@ def bench(
     The lower bound is the same model on an input that has only so many tokens at each layer; time above it is the
     operator's own cost.
 
-    With --serve, measure an engine under load instead: requests a second, time to the first token and between tokens, and
-    use of the key-value cache, beside the unreduced model, with and without repeated pictures.
+    With --serve, measure an engine under load instead: requests a second, time to the first token and between tokens,
+    and use of the key-value cache, beside the unreduced model, with and without repeated pictures.
 
     Example: [bold]eos bench searched-like fastv --shape llava-1.5-7b --batch 1[/bold]
     """

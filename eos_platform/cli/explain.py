@@ -47,7 +47,7 @@ def explain(
     trust_remote_code: Trust = False,
     allow_missing: Missing = False,
 ) -> None:
-    """Say what an operator does, which hand-designed one it is nearest to, and how much each of its parameters contributes.
+    """Say what an operator does, which hand-designed one it is nearest to, and how much each parameter contributes.
 
     Example: [bold]eos explain operator.json --questions 1024 --out explained[/bold]
     """

@@ -12,6 +12,10 @@ from eos_platform.common.errors import EosError, shown
 Trust = Annotated[
     bool, typer.Option("--trust-remote-code", help="Run Python code from the model's folder (its auto_map).")
 ]
+Chat = Annotated[
+    str | None,
+    typer.Option(help="A published prompt instead of the processor's own: llava-1.5, as LLaVA's evaluation has it."),
+]
 Missing = Annotated[
     bool,
     typer.Option(

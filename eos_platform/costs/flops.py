@@ -181,7 +181,7 @@ def soft_site_flops(shape: DecoderShape, site: RelaxedSite, here: Tensor, count:
     """What a relaxed site costs by itself, differentiable in the tokens that arrive and in those that stay."""
     gone = (here - count).clamp_min(0.0)
     names = site.features if site.selector in SCORED else ()
-    cost = feature_flops(shape, names, here, text_tokens)
+    cost = feature_flops(shape, names, here, text_tokens, site.layer)
     cost = cost + shape.units * all_pairs(site.selector, here, shape.hidden)
     if site.selector == "diverse_topk":
         cost = cost + shape.units * 2 * shape.hidden * products(here, count, shape.hidden)

@@ -24,12 +24,15 @@ class LayerShape:
         pair: of each pair of tokens.
         chunk: of each chunk of ``CHUNK`` tokens.
         cached: numbers that its cache keeps of each token.
+        rows, keys: width of the queries and keys that a site before it reads.
     """
 
     token: float
     pair: float
     chunk: float
     cached: int
+    rows: int
+    keys: int
 
 
 def layer_shapes(layers: Sequence[Any], config: Any) -> tuple[LayerShape, ...]:
@@ -39,23 +42,31 @@ def layer_shapes(layers: Sequence[Any], config: Any) -> tuple[LayerShape, ...]:
         layers: of it.
         config: of the language model.
     """
-    return tuple(_layer(layer, config) for layer in layers)
+    looking = [layer.self_attn for layer in layers if hasattr(layer, "self_attn")]
+    shapes: list[LayerShape] = []
+    for layer in reversed(layers):  # one that reads rows elsewhere reads them at the next that has any
+        latest = (shapes[-1].rows, shapes[-1].keys) if shapes else _read(looking[-1])
+        shapes.append(_layer(layer, config, latest))
+    return tuple(reversed(shapes))
 
 
-def _layer(layer: Any, config: Any) -> LayerShape:
+def _read(attention: Any) -> tuple[int, int]:
+    """Widths of queries, less what gates them, and of keys."""
+    keys = getattr(attention, "k_proj", None)
+    return attention.o_proj.in_features, 0 if keys is None else keys.out_features
+
+
+def _layer(layer: Any, config: Any, latest: tuple[int, int]) -> LayerShape:
     attention, token = getattr(layer, "self_attn", None), sum(_weights(layer, config))
     mixer = getattr(layer, "linear_attn", None)
     if attention is not None:
-        heads = attention.o_proj.in_features
-        shared = bool(getattr(attention, "is_kv_shared_layer", False))
-        key = 0 if shared else attention.k_proj.out_features
-        value = getattr(attention, "v_proj", None)
-        return LayerShape(token, 2 * heads, 0, key + (key if shared or value is None else value.out_features))
+        rows, keys = _read(attention)
+        return LayerShape(token, 2 * rows, 0, 2 * keys, rows, keys)
     if mixer is None:
-        return LayerShape(token, 0, 0, 0)
+        return LayerShape(token, 0, 0, 0, *latest)
     heads, keys, values = mixer.num_v_heads, mixer.head_k_dim, mixer.head_v_dim
     chunk = heads * (CHUNK**2 * (2 * keys + values) + 3 * CHUNK * keys * values)
-    return LayerShape(token, 0, chunk, 0)
+    return LayerShape(token, 0, chunk, 0, *latest)
 
 
 def _weights(layer: nn.Module, config: Any) -> Iterator[float]:

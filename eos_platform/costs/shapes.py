@@ -26,6 +26,12 @@ class DecoderShape:
     own: tuple[LayerShape, ...] = ()  # of each layer; empty: all are as the sizes above say
     gated: bool = False  # queries are projected together with a gate of each
 
+    def read_at(self, layer: int) -> tuple[int, int]:
+        """Width of all queries, and of all keys, that a site before a layer reads."""
+        if self.own:
+            return self.own[layer].rows, self.own[layer].keys
+        return self.heads * self.head_dim, self.kv_heads * self.head_dim
+
 
 @dataclass(frozen=True)
 class VisionShape:
@@ -47,24 +53,24 @@ def shape_of(model: Any) -> DecoderShape:
     model = unwrapped(model)
     parts = parts_of(model)
     config, vision = parts.language_model.config, model.config.vision_config
-    keys = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    asked = parts.reader(0).self_attn  # of layers that differ, what the first has: ``own`` knows the others
     patch_heads = getattr(vision, "num_attention_heads", None) or getattr(vision, "num_heads", 1)
     shape = DecoderShape(
         layers=config.num_hidden_layers,
         hidden=config.hidden_size,
-        heads=config.num_attention_heads,
-        kv_heads=keys,
-        head_dim=getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads,
+        heads=asked.o_proj.in_features // asked.head_dim,
+        kv_heads=asked.k_proj.out_features // asked.head_dim,
+        head_dim=asked.head_dim,
         intermediate=getattr(config, "intermediate_size", 0),  # of experts, see below
         vocab=config.vocab_size,
         key_width=(getattr(vision, "hidden_size", None) or vision.embed_dim) // patch_heads,
     )
     own = layer_shapes(parts.layers, config)
-    plain = LayerShape(_token(shape), 2 * shape.heads * shape.head_dim, 0, 2 * shape.kv_heads * shape.head_dim)
+    rows, keys = shape.read_at(0)
+    plain = LayerShape(_token(shape), 2 * rows, 0, 2 * keys, rows, keys)
     if all(layer == plain for layer in own):
         return shape
-    rows = [layer.self_attn for layer in parts.layers if hasattr(layer, "self_attn")]
-    gated = any(one.q_proj.out_features > one.o_proj.in_features for one in rows)
+    gated = asked.q_proj.out_features > asked.o_proj.in_features
     usual = sum(layer.token for layer in own) / len(own) - _token(replace(shape, intermediate=0))
     return replace(shape, own=own, gated=gated, intermediate=max(1, round(usual / (3 * shape.hidden))))
 

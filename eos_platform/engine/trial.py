@@ -81,6 +81,12 @@ def _kept(workload: Any, operator: Any) -> str:
     return kept_json(workload, operator) if hasattr(workload, "processor") else ""
 
 
+def _answers(workload: Any, operator: Any) -> str:
+    from eos_platform.analysis.explain.overlay import answers_json
+
+    return answers_json(workload, operator) if hasattr(workload, "processor") else ""
+
+
 @dataclass(frozen=True)
 class Functions:
     """The work itself, so that the engine can be tested in milliseconds."""
@@ -92,6 +98,7 @@ class Functions:
     cost: Callable[..., float] = measure_cost
     examples: Callable[..., list[dict[str, Any]]] = _examples  # pictures to show kept tokens on
     kept: Callable[..., str] = _kept  # the tokens an operator keeps on them, JSON
+    answers: Callable[..., str] = _answers  # what the model answers about them, JSON
 
 
 USUAL = Setting()
@@ -299,9 +306,14 @@ def _final(finished: Mapping[str, Any], job: Job, number: int) -> dict[str, Any]
 
 
 def _picture(job: Job, workload: Any, operator: Any) -> str:
-    """Which tokens it keeps on the example pictures, JSON; empty when that fails: it is not worth a search."""
+    """Which tokens it keeps on the example pictures, JSON."""
+    return _example(job.functions.kept, workload, operator) if operator else ""
+
+
+def _example(function: Callable[..., str], workload: Any, operator: Any) -> str:
+    """What a function says of the example pictures; empty when that fails: it is not worth a search."""
     try:
-        return job.functions.kept(workload, operator) if operator else ""
+        return function(workload, operator)
     except _FATAL_DEVICE_ERRORS:
         raise
     except Exception:
@@ -362,6 +374,7 @@ class Measured:
     scores: Any  # float array, in question order
     per_skill: dict[str, float]
     kept: str = ""  # the tokens it keeps on the example pictures, JSON
+    answers: str = ""  # what the model answers about them with it, JSON
     refused: str = ""  # why it cannot be at work on the model
     costs: Mapping[str, float] = field(default_factory=dict)  # those of the objectives that take the model to measure
 
@@ -378,8 +391,9 @@ def examine_operator(job: Job, questions: int, number: int, operator: Any) -> tu
     evaluation = job.functions.evaluate(workload, operator, "heldout", questions)
     scores = np.asarray(evaluation.scores, dtype=float)
     kept = _picture(job, workload, operator)
+    answers = _example(job.functions.answers, workload, operator)
     costs = {
         name: float(job.functions.cost(name, workload, operator, questions, split="heldout", **job.at))
         for name in costs_of(Constraints(), job.objectives)
     }
-    return number, Measured(float(evaluation.accuracy), scores, dict(evaluation.per_skill), kept, costs=costs)
+    return number, Measured(float(evaluation.accuracy), scores, dict(evaluation.per_skill), kept, answers, costs=costs)

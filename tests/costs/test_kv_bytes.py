@@ -78,3 +78,8 @@ def test_they_are_those_of_the_real_cache_of_every_family(family):
             _, cache = adapter.start(prompts)
         held = sum(layer.keys.nbytes + layer.values.nbytes for layer in cache.layers)
         assert KvBytes().measure(context, one) == held
+
+
+def test_the_relaxed_form_of_a_single_site():
+    soft = KvBytes().relaxed(context("bundled-qwen"), [SimpleNamespace(layer=2)], [torch.tensor(10.0)])
+    assert float(soft) == KvBytes().measure(context("bundled-qwen"), operator((2, 10)))

@@ -4,10 +4,10 @@
     python -m eos_platform.analysis.experiments.families_matrix "Qwen3.5" "Mistral 3" --models ""
 
 prints a table in Markdown: families down; across how many cases held of each, or ``x`` where one did not, and below it
-why. ``identity``, ``relaxed identity``, ``gradient finite`` and ``mixed sizes`` (prompts with pictures of other sizes and
-numbers in one batch are answered as if alone) are checks of the conformance suite. ``search``: 20 steps learn, and keep
-to the budget. ``deployed = relaxed``: what the search ended with, by either form, question by question. ``compute
-count``: of operators, within 1 % of the FLOPs counted while the prefill runs.
+why. ``identity``, ``relaxed identity``, ``gradient finite`` and ``mixed sizes`` (prompts with pictures of other sizes
+and numbers in one batch are answered as if alone) are checks of the conformance suite. ``search``: 20 steps learn, and
+keep to the budget. ``deployed = relaxed``: what the search ended with, by either form, question by question.
+``compute count``: of operators, within 1 % of the FLOPs counted while the prefill runs.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ from eos_platform.tasks.base import Subject
 from eos_platform.tasks.batch import answer_states
 from eos_platform.tasks.examples import Examples
 from eos_platform.tasks.prompts import Prompt
+from eos_platform.tasks.scenes import Split
 
 STEPS, QUESTIONS, BUDGET = 20, 8, 0.6
 TEXT = 11  # tokens of the prompts that FLOPs are counted of
@@ -82,6 +83,16 @@ def asked(sample: Sample, count: int, sizes: Sequence[Picture], seed: int = 0) -
         )
         for number in range(count)
     ]
+
+
+def ended(end: Mapping[str, Any]) -> int:
+    """What a search ended with, by either form.
+
+    Raises:
+        AssertionError: it ended with nothing, or they differ.
+    """
+    assert "operator" in end, "the search ended with nothing"
+    return alike(end["subject"], end["operator"], QUESTIONS)
 
 
 def searched(subject: Subject, config: SearchConfig) -> OperatorSpec:
@@ -142,7 +153,10 @@ def family_row(sample: Sample, columns: Sequence[str] = COLUMNS) -> Row:
 
     def finds() -> int:
         one = sample.sizes[:1]
-        given = {"search": asked(sample, QUESTIONS, one), "validation": asked(sample, QUESTIONS, one, 50)}
+        given: dict[Split, list[Prompt]] = {
+            "search": asked(sample, QUESTIONS, one),
+            "validation": asked(sample, QUESTIONS, one, 50),
+        }
         end["subject"] = Examples(fresh(sample), None, given)
         config = SearchConfig(
             budget=BUDGET,
@@ -157,7 +171,7 @@ def family_row(sample: Sample, columns: Sequence[str] = COLUMNS) -> Row:
 
     runs: dict[str, Callable[[], int]] = {
         "search": finds,
-        "deployed = relaxed": lambda: alike(end["subject"], end["operator"], QUESTIONS),
+        "deployed = relaxed": lambda: ended(end),
         "compute count": lambda: counted(fresh(sample)),
         **{column: partial(CHECKS[check], sample) for column, check in NAMED.items()},
     }
@@ -178,8 +192,7 @@ def bundled_row(name: str, device: str | None) -> Row:
         return STEPS
 
     row.tried("search", finds)
-    if "operator" in end:
-        row.tried("deployed = relaxed", lambda: alike(end["subject"], end["operator"], QUESTIONS))
+    row.tried("deployed = relaxed", lambda: ended(end))
     return row
 
 

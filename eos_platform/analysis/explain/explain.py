@@ -163,7 +163,7 @@ def explain(
         kept=kept,
         asked=[
             {**example(encoded, number), "right": right}
-            for number, right in zip(steered_on, _answered(workload, operator, encoded, steered_on), strict=True)
+            for number, right in zip(steered_on, answered(workload, operator, encoded, steered_on), strict=True)
         ],
         kept_asked=kept_asked,
     )
@@ -179,7 +179,7 @@ def _works(workload: Subject, operator: OperatorSpec) -> bool:
 
 
 @torch.no_grad()
-def _answered(workload: Subject, operator: OperatorSpec, encoded: EncodedQuestions, numbers: list[int]) -> list[float]:
+def answered(workload: Subject, operator: OperatorSpec, encoded: EncodedQuestions, numbers: list[int]) -> list[float]:
     """What the answers to these questions are worth."""
     if not numbers:
         return []

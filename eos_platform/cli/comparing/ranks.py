@@ -18,10 +18,11 @@ def ranks(
     missing: Annotated[
         str,
         typer.Option(
-            metavar="exclude|last",
-            help="A method that lacks a score in some comparison is left out, or ranked last there.",
+            metavar="last|exclude",
+            help="A method without a form in some comparison (a model refuses it, or it cannot go that low): last "
+            "there, since nobody could use it; or left out of the ranking everywhere.",
         ),
-    ] = "exclude",
+    ] = "last",
     level: Annotated[
         float, typer.Option(min=0.5, max=0.999, help="Confidence level of the critical difference.")
     ] = 0.95,
@@ -30,12 +31,14 @@ def ranks(
     """Mean ranks of designs and searches over models, tasks and ratios, with the critical difference.
 
     Every folder's ratios are comparisons of their own. Friedman's test says whether any differ, Nemenyi's critical
-    difference which do; ties share their ranks.
+    difference which do; ties share their ranks. A method that has no form in a comparison shares the last rank there
+    and is named below the table with its rank where it has one: mean ranks then speak of use, not of accuracy alone.
 
     Example: [bold]eos ranks compare-qwen compare-gemma --group detail --out ranks.html[/bold]
     """
-    from eos_platform.analysis.ranking.comparisons import CONTROLS, blocks_of
+    from eos_platform.analysis.ranking.comparisons import blocks_of
     from eos_platform.analysis.stats.ranks import rank_methods
+    from eos_platform.dashboard_data.ranking import figure_of, lacking_words
     from eos_platform.terminal.tables import ranks_table
 
     if missing not in ("exclude", "last"):
@@ -52,16 +55,10 @@ def ranks(
         soft_wrap=True,
         highlight=False,
     )
-    for name, (count, relative) in ranking.partial.items():
-        console.print(f"{name}: in {count} comparisons only, relative rank {relative:.2f} there (0 best, 1 last)")
+    for line in lacking_words(ranking, missing == "last"):
+        console.print(line, soft_wrap=True, highlight=False)
     if out is not None:
-        import pandas as pd
+        from eos_platform.dashboards.page import alone
 
-        from eos_platform.dashboards.palette import CONFIG
-        from eos_platform.dashboards.ranks import ranks_figure
-
-        rows = [(name, rank, ranking.wins[name], name in CONTROLS) for name, rank in ranking.mean_rank.items()]
-        frame = pd.DataFrame(rows, columns=["method", "mean_rank", "wins", "control"])
-        figure = ranks_figure(frame, ranking.cliques, ranking.critical_difference, ranking.blocks)
-        write_atomic(out, figure.to_html(include_plotlyjs=True, config=CONFIG))
+        write_atomic(out, alone(figure_of(ranking)))
         terminal.say(f"wrote {out}")

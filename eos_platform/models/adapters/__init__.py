@@ -7,6 +7,7 @@ from typing import Any
 from eos_platform.common.errors import EosError
 from eos_platform.models.adapters.anyres import LlavaNext, LlavaOnevision
 from eos_platform.models.adapters.base import Family
+from eos_platform.models.adapters.families.gemma4 import Gemma4
 from eos_platform.models.adapters.families.next_video import NextVideo
 from eos_platform.models.adapters.families.qwen35 import Qwen35
 from eos_platform.models.adapters.families.qwen_like import Glm, Omni, PaddleOcr, QwenMoe
@@ -51,7 +52,7 @@ def register(family: Family) -> Family:
 
 _FIRST = (Llava, LlavaNext, LlavaOnevision, Qwen, SmolVLM, InternVL, Gemma3, PaliGemma)
 _FURTHER = (Qwen35, QwenMoe, Omni, Glm, PaddleOcr, Mistral3, LightOnOcr, VideoLlama3, Cohere, Ovis2, DeepseekVl,
-            Idefics2, NextVideo)  # fmt: skip
+            Idefics2, NextVideo, Gemma4)  # fmt: skip
 for _family in (*_FIRST, *_FURTHER):
     register(_family())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -80,10 +81,10 @@ class PaliGemma(Fixed):
     """PaliGemma 1 and 2: both ways within the whole prompt, positions from 1."""
 
     name = "PaliGemma"
-    model_types = ("paligemma",)
+    model_types: ClassVar[tuple[str, ...]] = ("paligemma",)
     own_masks = both_ways = True
     answer_lead = ""  # a line's end stands there already
-    answers_typed = {"token_type_ids": 1}  # noqa: RUF012
+    answers_typed: ClassVar[Mapping[str, int]] = {"token_type_ids": 1}
 
     def grid(self, config: Any) -> Grid:
         """The tower's patches."""

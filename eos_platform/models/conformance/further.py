@@ -160,12 +160,13 @@ def _cohere(attention: str) -> Any:
 
 def _ovis(attention: str) -> Any:
     vision = {**VISION, "image_size": 16, "patch_size": 2, "hidden_stride": 2, "vocab_size": 40}
-    text, more = transformers().Qwen2Config(**text_config()), {"image_token_id": IMAGE, "hidden_size": 64}
     marks = [91, 92, 93, 94, 95]
-    return built(
-        "Ovis2", attention, vision_config=vision, text_config=text, visual_indicator_token_ids=marks, vocab_size=100,
-        **more,
-    )  # fmt: skip
+    more = {"image_token_id": IMAGE, "hidden_size": 64, "visual_indicator_token_ids": marks, "vocab_size": 100}
+    text = transformers().Qwen2Config(**text_config())
+    model = built("Ovis2", attention, vision_config=vision, text_config=text, **more)
+    # where it writes such a mark, it reads another than it wrote once a picture is there again
+    model.generation_config.suppress_tokens += marks
+    return model
 
 
 def _deepseek(attention: str) -> Any:
@@ -193,6 +194,29 @@ def _idefics_fill(pictures: Sequence[Sequence[Picture]], generator: torch.Genera
     for row, held in enumerate(pictures):
         pixels[row, : len(held)] = noise(generator, len(held), 3, 16, 16)
     return {"pixel_values": pixels}
+
+
+def _gemma4(attention: str) -> Any:
+    kinds = ["sliding_attention"] * 3 + ["full_attention"]
+    wide = {"head_dim": 8, "global_head_dim": 16, "num_global_key_value_heads": 1, "attention_k_eq_v": True}
+    experts = {"enable_moe_block": True, "num_experts": 4, "top_k_experts": 2, "moe_intermediate_size": 48}
+    alone = {"hidden_size_per_layer_input": 0, "use_bidirectional_attention": "vision", "sliding_window": 14}
+    text = transformers().Gemma4TextConfig(**text_config(layer_types=kinds, **wide, **experts, **alone))
+    vision = {**VISION, "num_key_value_heads": 4, "head_dim": 8, "pooling_kernel_size": 2, "patch_size": 2}
+    vision = {**vision, "position_embedding_size": 32}
+    places = {"image_token_id": IMAGE, "video_token_id": VIDEO, "audio_token_id": 95}
+    return built("Gemma4", attention, vision_config=vision, text_config=text, audio_config=None, **places)
+
+
+def _gemma4_fill(pictures: Sequence[Sequence[Picture]], generator: torch.Generator) -> dict[str, Any]:
+    shown = flat(pictures)
+    most = max(4 * area(picture) for picture in shown)
+    places = torch.full((len(shown), most, 2), -1)
+    for number, (rows, columns) in enumerate(shown):
+        grid = torch.meshgrid(torch.arange(2 * rows), torch.arange(2 * columns), indexing="ij")
+        places[number, : 4 * rows * columns] = torch.stack((grid[1], grid[0]), -1).flatten(0, 1)
+    pixels = noise(generator, len(shown), most, 12) * (places >= 0).all(-1, keepdim=True)
+    return {"pixel_values": pixels, "image_position_ids": places}
 
 
 def _next_video(attention: str) -> Any:
@@ -240,6 +264,7 @@ FURTHER: dict[str, Sample] = {
         Sample("Ovis 2", _ovis, lambda _: 16, fixed(16), ONE),
         Sample("DeepSeek-VL", _deepseek, lambda _: 16, fixed(8), ONE),
         Sample("Idefics 2", _idefics, lambda _: 12, _idefics_fill, ONE),
+        Sample("Gemma 4", _gemma4, area, _gemma4_fill, GRIDS, types=MM),
         Sample("LLaVA-NeXT-Video", _next_video, any_tokens, any_fill, _ANY, _next_film),
     )
 }

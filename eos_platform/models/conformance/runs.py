@@ -98,7 +98,8 @@ def by_hand(model: Any, inputs: dict[str, Any], operator: OperatorSpec, layer: i
         else:
             mask = mask[:, :, keep_k][:, :, :, keep_k]
         rope = tuple(part[:, keep_k] for part in handed["position_embeddings"])
-        x_bkd = parts.layers[index](x_bkd, attention_mask=mask, position_embeddings=rope)
+        more = {name: handed[name] for name in ("shared_kv_states",) if name in handed}
+        x_bkd = parts.layers[index](x_bkd, attention_mask=mask, position_embeddings=rope, **more)
         if index < len(deep):
             whole = torch.zeros_like(calls[0]["x"])
             whole[entered[0]["visual_pos_masks"]] = deep[index]

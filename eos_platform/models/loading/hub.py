@@ -8,6 +8,7 @@ Python that comes along lies there and is not run (``pretrained.py``).
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from eos_platform.common.errors import EosError
 NAME = re.compile(
     r"(?P<name>[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})(@(?P<revision>[\w./-]{1,200}))?", re.ASCII
 )
-FILES = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt", "*.py"]
+FILES = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt", "*.py")
 TOKEN = "a token may be needed: HF_TOKEN, or 'hf auth login'"
 
 
@@ -35,8 +36,12 @@ def at_revision(model: str, revision: str | None) -> str:
     return f"{model}@{revision}"
 
 
-def downloaded(model: str) -> Path | None:
+def downloaded(model: str, files: Sequence[str] = FILES) -> Path | None:
     """The folder of a model that is named as on the Hub, downloaded if need be; None: it is no such name.
+
+    Args:
+        model: its name, perhaps with a revision.
+        files: patterns of those that are wanted.
 
     Raises:
         EosError: it cannot be had, and why.
@@ -48,7 +53,7 @@ def downloaded(model: str) -> Path | None:
 
     name, revision = found["name"], found["revision"]
     try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=FILES))
+        return Path(snapshot_download(name, revision=revision, allow_patterns=list(files)))
     except Exception as error:  # of several libraries' kinds: what they are called is all that is known of some
         raise EosError(f"model '{model}' is no folder here, and {_why(error, name, revision)}") from None
 

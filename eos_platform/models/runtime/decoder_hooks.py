@@ -134,12 +134,14 @@ class DecoderHooks:
             if index >= first or index <= levels or index + 1 in self.plan.reads_earlier:
                 self._hooks.append(before(layer, partial(self._layer, index), traced))
                 if parts.recurrent(index):
-                    self._hooks.append(layer.register_forward_hook(self._in_place))
+                    after = self._in_place if self.layout is not None else self._in_place_untraced
+                    self._hooks.append(layer.register_forward_hook(after))
         leave = self._leave if self.layout is not None else self._leave_untraced
         self._hooks.append(parts.language_model.norm.register_forward_hook(leave))
         if self.plan.biased and is_flash(parts):
-            for layer in parts.layers[min(self.plan.biased) :]:
-                self._hooks.append(Carrier(layer.self_attn))
+            for index in range(min(self.plan.biased), len(parts.layers)):
+                if not parts.recurrent(index):
+                    self._hooks.append(Carrier(parts.layers[index].self_attn))
 
     def remove(self) -> None:
         """Take every hook off again."""
@@ -318,6 +320,10 @@ class DecoderHooks:
         position = stage.present.position_bk
         if call.get("position_ids") is not None or position.dim() == 2:
             call["position_ids"] = position if position.dim() == 2 else position[0]
+
+    @torch.compiler.disable
+    def _in_place_untraced(self, module: Any, args: Any, output_bkd: Tensor) -> Tensor | None:
+        return self._in_place(module, args, output_bkd)
 
     def _in_place(self, module: Any, args: Any, output_bkd: Tensor) -> Tensor | None:
         """After a layer that read tokens one after another: fillers are where they were."""

@@ -59,7 +59,7 @@ def test_names_are_told_from_folders(tmp_path: Path, monkeypatch: pytest.MonkeyP
     asked = []
 
     def download(name: str, *, revision: str | None, allow_patterns: list[str]) -> str:
-        asked.append((name, revision))
+        asked.append((name, revision, allow_patterns[0]))
         return str(tmp_path / "owner" / "model")
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
@@ -72,8 +72,8 @@ def test_names_are_told_from_folders(tmp_path: Path, monkeypatch: pytest.MonkeyP
             place_of(name)
     assert asked == []
     assert place_of("owner/other@refs/pr/3") == tmp_path / "owner" / "model"
-    assert downloaded("owner/other") == tmp_path / "owner" / "model"
-    assert asked == [("owner/other", "refs/pr/3"), ("owner/other", None)]
+    assert downloaded("owner/other", ("config.json",)) == tmp_path / "owner" / "model"
+    assert asked == [("owner/other", "refs/pr/3", "*.json"), ("owner/other", None, "config.json")]
     assert at_revision("owner/other", None) == "owner/other"
     assert at_revision("owner/other", "main") == "owner/other@main"
     for model in ("owner/model", "bundled", "owner/other@v1"):

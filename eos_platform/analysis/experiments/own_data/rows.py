@@ -86,11 +86,13 @@ def spent(what: str, command: Sequence[str], cache: Path) -> Spent:
     begun = time.monotonic()
     words = [sys.executable, "-m", "eos_platform", *command]
     environment = {**os.environ, "EOS_CACHE": str(cache)}
-    process = subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    said = process.stderr.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
+    with subprocess.Popen(
+        words, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        said = process.stderr.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise EosError(f"{what}: {' '.join(command)} failed: {said[-300:]}")
     return Spent(what, time.monotonic() - begun, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)

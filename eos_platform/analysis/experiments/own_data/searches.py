@@ -47,7 +47,7 @@ def measure(model: str, data: str, settings: Mapping[str, Any], questions: int) 
     assert isinstance(subject, OnTask)
     assert isinstance(subject.on, Files)
     begun = time.monotonic()
-    result = find(subject, SearchConfig.of(settings, "--set"))
+    result = find(subject, SearchConfig.of(dict(settings), "--set"))
     seconds = time.monotonic() - begun
     looks = {look.digest: (look.width, look.height) for row in subject.on.loaded.rows for look in row.looks}
     encoded = subject.encoded("search", int(settings["search_questions"]))

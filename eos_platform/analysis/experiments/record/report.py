@@ -25,7 +25,7 @@ def markdown(plan: Plan, outcome: Outcome) -> str:
     lines += ["", f"Published: {of.source}." if of.source else "", ""]
     tasks = list(dict.fromkeys(row["task"] for row in outcome.rows))
     for tokens in plan.tokens if tasks else ():
-        rows = of_tokens(outcome.rows, tokens)
+        rows = [dict(row) for row in of_tokens(outcome.rows, tokens)]
         means = average(rows)
         if len(means) < 2:
             continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ class Without:
         self._task, self._pictures = task, pictures
         self.name, self.version, self.groups, self.exact = task.name, f"{task.version}-record", task.groups, task.exact
         self.distils, self.max_tokens = task.distils, task.max_tokens
-        every = [one for split in ("search", "validation", "heldout") for one in task.all(split)]  # type: ignore[arg-type]
+        every = [one for split in ("search", "validation", "heldout") for one in task.all(split)]
         self.left_out = sum(self._shows(one) for one in every)
 
     def _shows(self, one: Example) -> bool:
@@ -43,7 +44,7 @@ class Without:
 
     def examples(self, split: Split, count: int) -> list[Example]:
         """The first ``count`` questions of a split about other pictures."""
-        return [one for one in self._task.all(split) if not self._shows(one)][:count]
+        return list(islice((one for one in self._task.all(split) if not self._shows(one)), count))
 
     def score(self, output: str, example: Example) -> float:
         """As the task's."""
@@ -83,7 +84,8 @@ class Searches:
         tasks: Sequence[Benchmark],
         say: Callable[[str], None],
     ) -> None:
-        self.plan, self.out, self.target = plan, out, None
+        self.plan, self.out = plan, out
+        self.target: Target | None = None
         self._subject: Subject | None = None
         self.data = root / plan.search.folder / plan.search.data
         if not self.data.exists():
@@ -95,7 +97,7 @@ class Searches:
             f"{kept.left_out:,} are about pictures of a benchmark and left out, {len(rows.bad):,} cannot be used"
         )
         self._subject = load_workload(model, kept, processor=processor)
-        self.target: Target | None = self._subject.target
+        self.target = self._subject.target
 
     def operator(self, tokens: int) -> OperatorSpec:
         """The one for a mean of so many visual tokens: from its file, or searched now.

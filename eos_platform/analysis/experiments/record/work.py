@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from eos_platform.analysis.benchmark.run import UNREDUCED, Asked, run
 from eos_platform.analysis.benchmark.store import model_hash
@@ -19,6 +19,7 @@ from eos_platform.models.adapters.target import check_fits, parts_of, target_of
 from eos_platform.models.loading.opening import opening
 from eos_platform.operators.designs import get_design
 from eos_platform.operators.spec import OperatorSpec
+from eos_platform.protocols import Task
 from eos_platform.tasks.answers.generate import load_pair
 from eos_platform.tasks.benchmarks.base import Benchmark
 from eos_platform.tasks.chats import published
@@ -104,7 +105,11 @@ class Record:
         if self.of.visual_tokens:
             fix_size(self.processor, self.of.visual_tokens)
         with opening(folder) as path:
-            self.about = {"model": model_hash(Path(path)), "dtype": str(self.model.dtype), "chat": self.of.chat}
+            self.about: dict[str, Any] = {
+                "model": model_hash(Path(path)),
+                "dtype": str(self.model.dtype),
+                "chat": self.of.chat,
+            }
         self.about["visual_tokens"] = self.of.visual_tokens
 
     def ask(self, operators: Mapping[str, OperatorSpec]) -> list[Asked]:
@@ -115,7 +120,7 @@ class Record:
             asked += run(
                 self.model,
                 self.processor,
-                [task],
+                [cast(Task, task)],
                 operators,
                 self.out / "answers",
                 about=self.about,

@@ -38,7 +38,8 @@ PLAN: dict[str, Any] = {
     "models": {
         "bundled-small": {
             "download": "none", "benchmarks": ["pope", "gqa", "mmstar"], "source": "nobody",
-            "published": {"pope": {"value": 50, "within": 60}}, "to_beat": {"64": {"value": 96.5, "source": "somebody"}},
+            "published": {"pope": {"value": 50, "within": 60}},
+            "to_beat": {"64": {"value": 96.5, "source": "somebody"}},
         }
     },
 }  # fmt: skip
@@ -171,8 +172,8 @@ def test_the_published_prompt_of_llava() -> None:
 
     processor = published(load_processor(folder("bundled-small")), "llava-1.5")
     text = (
-        "A chat between a curious user and an artificial intelligence assistant. The assistant gives helpful, detailed, "
-        "and polite answers to the user's questions. USER: <image>\nWhich?\nAnswer. ASSISTANT:"
+        "A chat between a curious user and an artificial intelligence assistant. The assistant gives helpful, "
+        "detailed, and polite answers to the user's questions. USER: <image>\nWhich?\nAnswer. ASSISTANT:"
     )
     assert prompt_text(processor, "Which?\nAnswer.") == text
     wide = Image.new("RGB", (40, 20), "white")
@@ -180,7 +181,7 @@ def test_the_published_prompt_of_llava() -> None:
     pixels = prompt.inputs["pixel_values"][0].mean(0)
     assert pixels[len(pixels) // 2].mean() > pixels[0].mean() + 0.5  # white in the middle, the mean colour above
     assert processor.tokenizer.decode(prompt.answer).strip().startswith("two")
-    with pytest.raises(EosError, match="unknown published prompt 'llava-1'; did you mean 'llava-1.5'"):
+    with pytest.raises(EosError, match=r"unknown published prompt 'llava-1'; did you mean 'llava-1\.5'"):
         published(processor, "llava-1")
 
 

@@ -22,11 +22,13 @@ from eos_platform.common import strict_json
 from eos_platform.objectives import DEFAULT
 from eos_platform.protocols import Objective
 from eos_platform.tracking import names
+from eos_platform.tracking.mlflow_ui.front_line import lines_of
+from eos_platform.tracking.mlflow_ui.links import TRAINING as TRAINING
+from eos_platform.tracking.mlflow_ui.links import run_url as run_url
 
 FRONT, VERSUS, HEALTH = "pareto-front", "searched-vs-hand-designed", "search-health"
 NAMES = {FRONT: "Pareto front", VERSUS: "Searched vs hand-designed", HEALTH: "Search health"}
 LOCAL = "http://127.0.0.1:5000"  # where ``mlflow ui`` listens
-TRAINING = "workflowType=machine_learning"
 
 # a metric without a chart of its own gets one from MLflow, unless one that is marked deleted stands for it
 QUIET = (
@@ -72,12 +74,6 @@ def view_url(experiment_id: str, key: str = FRONT, server: str = LOCAL) -> str:
     return f"{server.rstrip('/')}/#/experiments/{experiment_id}/runs?{query}"
 
 
-def run_url(experiment_id: str, run_id: str, server: str = "") -> str:
-    """The address of a run's page; without the server, a link within MLflow's pages."""
-    # without the type MLflow opens its pages for agents, where the run is an "evaluation"
-    return f"{server and server.rstrip('/') + '/'}#/experiments/{experiment_id}/runs/{run_id}?{TRAINING}"
-
-
 def states(
     uid: str, varied: Sequence[str] = (), logged: Collection[str] = (), axes: Sequence[Objective] = DEFAULT
 ) -> dict[str, _State]:
@@ -91,7 +87,8 @@ def states(
     of_operator = [_tag(names.FAMILY), _tag(names.REGIME), _tag(names.PARETO)]
     heldout = [_metric(x_heldout), _metric(y_heldout)]
     validation = [_metric(x), _metric(y)]
-    quiet = sorted({*QUIET, *logged})
+    lines = lines_of(axes)
+    quiet = sorted({*QUIET, *logged, *lines})
     return {
         FRONT: _state(
             quiet,
@@ -99,7 +96,8 @@ def states(
             f"tags.`{names.ORDER}`",
             [*of_operator, *heldout, _metric(y)],
             {
-                "Held-out: front, designs": [_scatter(x_heldout, y_heldout)],
+                "Held-out: front, designs": [_front(lines, x_heldout, y_heldout)],
+                "Held-out: each operator": [_scatter(x_heldout, y_heldout)],
                 "Validation: searches": [_scatter(x, y)],
             },
         ),
@@ -120,7 +118,8 @@ def states(
         HEALTH: _state(
             quiet,
             trials,
-            "attributes.end_time",  # by start time MLflow would fold the trials under their study
+            # by start time MLflow would fold the trials under their study; the quotes are what its page names it by
+            "attributes.`end_time`",
             [_tag(names.STATE), _tag(names.PARETO), _metric(names.SECONDS), *validation],
             {
                 "Curves, relaxed form": [_line(names.LOSS), _line(names.SOFT_RATIO)],
@@ -215,6 +214,20 @@ def _tag(name: str) -> str:
 def _scatter(x: str, y: str) -> _State:
     axes = {"xaxis": {"key": x, "type": "METRIC"}, "yaxis": {"key": y, "type": "METRIC"}}
     return {"type": "SCATTER", **axes, "runsCountToCompare": 100}
+
+
+def _front(lines: Sequence[str], x: str, y: str) -> _State:
+    """The lines of the run that draws the front, and a mark for each operator, over the cost."""
+    return {
+        **_line(lines[0]),
+        "selectedMetricKeys": [*lines, y],
+        "xAxisKey": "metric",
+        "selectedXAxisMetricKey": x,
+        "xAxisScaleType": "log",
+        "useGlobalXaxisKey": False,
+        "displayPoints": True,
+        "runsCountToCompare": 100,
+    }
 
 
 def _bar(metric: str, runs: int) -> _State:

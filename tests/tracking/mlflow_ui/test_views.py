@@ -6,7 +6,8 @@ import pytest
 from mlflow.exceptions import MlflowException
 
 from eos_platform.objectives import parse
-from eos_platform.tracking import names, views
+from eos_platform.tracking import names
+from eos_platform.tracking.mlflow_ui import views
 
 LONGEST = 5000  # characters MLflow takes in an experiment tag
 
@@ -57,7 +58,9 @@ def test_one_address_opens_a_view():
 def test_the_axes_are_the_studys_objectives():
     axes = parse({"accuracy/count": "maximise", "mean_tokens": "minimise", "prefill_ms": "minimise"})
     shown = views.states("uid", ["budget"], axes=axes)
-    first, second = shown[views.FRONT]["compareRunCharts"][:2]
+    line, first, second = shown[views.FRONT]["compareRunCharts"][:3]
+    assert line["selectedMetricKeys"] == ["front/heldout_accuracy/count", "heldout_accuracy/count"]
+    assert line["selectedXAxisMetricKey"] == "mean_tokens"
     assert (first["xaxis"]["key"], first["yaxis"]["key"]) == ("mean_tokens", "heldout_accuracy/count")
     assert (second["xaxis"]["key"], second["yaxis"]["key"]) == ("mean_tokens", "accuracy/count")
     (parallel,) = [chart for chart in shown[views.HEALTH]["compareRunCharts"] if chart["type"] == "PARALLEL"]
