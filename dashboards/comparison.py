@@ -1,24 +1,27 @@
 """A few operators beside each other: accuracy by skill, and visual tokens by layer.
 
 ``skills`` has one row for every (operator, skill): ``operator`` (a name), ``skill``, ``accuracy`` (share of 1).
-``names`` are all operators of the page, so that one has the same colour in both figures where the other lacks some.
+``styles`` are those of all operators of the page (``palette.operator_styles``), so that one looks the same in all its
+figures; without them, all count as searched.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 
 import pandas as pd
 import plotly.graph_objects as go
 
-from eos_platform.dashboards.palette import COMPARED, GRID, MUTED, Style, theme
+from eos_platform.dashboards.palette import GRID, MUTED, Style, operator_styles, theme
 from eos_platform.dashboards.text import escape
 
 ROW = 30  # pixels
+NONE: Mapping[str, Style] = {}
 
 
-def _styles(names: Iterable[str]) -> dict[str, Style]:
-    return {name: COMPARED[place % len(COMPARED)] for place, name in enumerate(dict.fromkeys(names))}
+def _styles(styles: Mapping[str, Style], names: Iterable[str]) -> dict[str, Style]:
+    """Those given first, in their order."""
+    return {**operator_styles((name, "searched", None) for name in names if name not in styles), **styles}
 
 
 def _head(names: Iterable[str]) -> int:
@@ -29,14 +32,19 @@ def _head(names: Iterable[str]) -> int:
     return 64 + 20 * max(1, rows)
 
 
-def compared_skills(skills: pd.DataFrame, title: str = "Accuracy by skill", names: Sequence[str] = ()) -> go.Figure:
+def compared_skills(
+    skills: pd.DataFrame,
+    title: str = "Accuracy by skill",
+    styles: Mapping[str, Style] = NONE,
+    empty: str = "No score by skill was measured",
+) -> go.Figure:
     """A line a skill, a mark an operator; operators told apart by symbol and colour, a thin line between the marks."""
     figure = go.Figure()
     figure.update_layout(theme(escape(title)))
     if skills.empty:
         figure.update_layout(height=200)
         figure.add_annotation(
-            text="No score by skill was measured",
+            text=empty,
             x=0.5,
             y=0.5,
             xref="paper",
@@ -57,7 +65,7 @@ def compared_skills(skills: pd.DataFrame, title: str = "Accuracy by skill", name
         y += [escape(skill), escape(skill), None]
     between = {"color": MUTED, "width": 1}
     figure.add_trace(go.Scatter(x=x, y=y, mode="lines", line=between, showlegend=False, hoverinfo="skip"))
-    styles = _styles([*names, *skills["operator"]])
+    styles = _styles(styles, skills["operator"])
     only = len(styles) == 1
     for name, rows in skills.groupby("operator", sort=False):
         style = styles[str(name)]
@@ -90,12 +98,12 @@ def compared_skills(skills: pd.DataFrame, title: str = "Accuracy by skill", name
 
 
 def staircases(
-    layers: pd.DataFrame, title: str = "Visual tokens by decoder layer", names: Sequence[str] = ()
+    layers: pd.DataFrame, title: str = "Visual tokens by decoder layer", styles: Mapping[str, Style] = NONE
 ) -> go.Figure:
     """Tokens entering each decoder layer (``operator``, ``layer``, ``tokens``), a step line an operator."""
     figure = go.Figure()
     figure.update_layout(theme(escape(title)))
-    styles = _styles([*names, *layers["operator"]])
+    styles = _styles(styles, layers["operator"])
     for name, rows in layers.groupby("operator", sort=False):
         style = styles[str(name)]
         figure.add_trace(
@@ -104,7 +112,7 @@ def staircases(
                 y=rows["tokens"].tolist(),
                 mode="lines+markers",
                 name=escape(str(name)),
-                line={"color": style.colour, "width": 2.4, "shape": "hvh"},
+                line={"color": style.colour, "width": 2.4, "shape": "hvh", "dash": style.dash},
                 marker={"symbol": style.symbol, "size": 10},
                 hovertemplate="layer %{x}: %{y} tokens<extra>%{fullData.name}</extra>",
             )

@@ -66,7 +66,8 @@ def curves_figure(curves: pd.DataFrame, title: str = "The search on its way (rel
         showlegend=False,
         title={"y": 1 - 20 / height, "yref": "container"},
     )
-    figure.update_xaxes(gridcolor=GRID, zeroline=False)
-    figure.update_yaxes(gridcolor=GRID, zeroline=False, tickformat=".3~g")
+    last = float(curves["step"].max()) or 1.0
+    figure.update_xaxes(gridcolor=GRID, zeroline=False, range=[-0.03 * last, 1.02 * last])  # the same steps in each
+    figure.update_yaxes(gridcolor=GRID, zeroline=False, exponentformat="power")
     figure.update_xaxes(title_text="step", title_font_size=13, row=rows)
     return figure

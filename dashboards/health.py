@@ -15,22 +15,21 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from eos_platform.common.printable import printable
-from eos_platform.dashboards.palette import GRID, INK, MUTED, SEARCHED, STATES, rgba, theme
+from eos_platform.dashboards.palette import GRID, INK, MUTED, OBJECTIVES, SEARCHED, STATES, rgba, theme
 from eos_platform.dashboards.text import escape
 from eos_platform.objectives import DEFAULT
 from eos_platform.protocols import Objective
 
 LINES = 600  # of parallel coordinates: more are a smear, and seconds of drawing
-COLOURS = ("#0072b2", "#d55e00", "#009e73")  # of the objectives, in their order
 SCALE = [[0.0, "#b9c2cc"], [0.5, "#56b4e9"], [1.0, "#004b87"]]
 
 
-def states_figure(trials: pd.DataFrame, title: str = "Trials over time") -> go.Figure:
+def states_figure(trials: pd.DataFrame, title: str = "Trials over time", empty: str = "") -> go.Figure:
     """How many trials had ended, and how, against minutes since the first began."""
     figure = _blank(title)
     ended = trials[trials["end"].notna()].sort_values("end") if len(trials) else trials
     if ended.empty:
-        return _nothing(figure, "No trial has ended yet")
+        return _nothing(figure, empty or "No trial has ended yet")
     begun = float(trials["start"].min())
     known = list(STATES)  # a store may hold other words
     for state, rows in sorted(
@@ -54,12 +53,15 @@ def states_figure(trials: pd.DataFrame, title: str = "Trials over time") -> go.F
 
 
 def hypervolume_figure(
-    progress: pd.DataFrame, title: str = "Hypervolume over time", axes: Sequence[Objective] = DEFAULT
+    progress: pd.DataFrame,
+    title: str = "Hypervolume over time",
+    axes: Sequence[Objective] = DEFAULT,
+    empty: str = "",
 ) -> go.Figure:
     """The area the front dominates (validation accuracy, 0 to 1, by compute ratio, 1 to 0); it can only grow."""
     figure = _blank(title)
     if progress.empty:
-        return _nothing(figure, "No trial has been measured yet")
+        return _nothing(figure, empty or "No trial has been measured yet")
     figure.add_trace(
         go.Scatter(
             x=progress["minutes"].tolist(),
@@ -97,7 +99,7 @@ def importance_figure(importance: pd.DataFrame, title: str = "Parameter importan
                 orientation="h",
                 name=escape(str(objective)),
                 marker={
-                    "color": COLOURS[number % len(COLOURS)],
+                    "color": OBJECTIVES[number % len(OBJECTIVES)],
                     "pattern": {"shape": ("", "/", "x")[number % 3], "solidity": 0.25, "fgcolor": "white"},
                 },
                 hovertemplate="%{y}: %{x:.0f} % of what varies<extra>%{fullData.name}</extra>",
@@ -115,6 +117,7 @@ def parallel_figure(
     title: str = "Trials and their parameters",
     axes: Sequence[Objective] = DEFAULT,
     log: Collection[str] = (),
+    empty: str = "",
 ) -> go.Figure:
     """Parallel coordinates: a line a measured trial through its parameters to the objectives, the first one last.
 
@@ -133,7 +136,7 @@ def parallel_figure(
         rows = pd.concat([others, best])
     figure = _blank(title)
     if rows.empty:
-        return _nothing(figure, "No trial has been measured yet")
+        return _nothing(figure, empty or "No trial has been measured yet")
     dimensions = [_dimension(name, rows[name], log=name in log) for name in varied]
     measured = [(_label(one), _values(one, rows)) for one in (*more, first)]
     dimensions += [{"label": label, "values": values} for label, values in measured]
@@ -157,6 +160,18 @@ def parallel_figure(
         figure.update_layout(meta={"keys": rows["key"].astype(str).tolist()})
     figure.update_layout(height=420, margin={"l": 80, "r": 40, "t": 110, "b": 30})
     return figure
+
+
+def why_nothing(trials: pd.DataFrame) -> str:
+    """Why figures of these trials have nothing to show."""
+    if trials.empty:
+        return "No trial has begun: a comparison has none,<br>its operators are on the front and in the table"
+    counts = trials["state"].value_counts().to_dict()
+    ended = int(trials["end"].notna().sum())
+    if not ended:
+        return f"{len(trials)} running, and none has ended yet"
+    told = ", ".join(f"{count} {state}" for state, count in counts.items())
+    return f"{ended} ended, and none was measured:<br>{escape(told)}"
 
 
 def _label(objective: Objective) -> str:

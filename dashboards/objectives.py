@@ -13,14 +13,12 @@ import pandas as pd
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from eos_platform.dashboards.palette import FAMILIES, GRID, INK, design_styles, theme
-from eos_platform.dashboards.rows import records
-from eos_platform.dashboards.text import escape
+from eos_platform.dashboards.palette import FAMILIES, GRID, INK, colour_of, design_styles, theme
+from eos_platform.dashboards.text import escape, records
 from eos_platform.protocols import Objective
 
 SYMBOLS = {"searched": "circle", "hand-designed": "diamond", "unreduced": "star"}
 SCALE = "Viridis"
-FAMILY_OF = {"Pareto front": "searched", "dominated": "searched"}  # of traces that are called otherwise
 SYMBOLS_3D = {"searched": "circle", "hand-designed": "diamond", "unreduced": "cross"}
 EMPTY = "No operator measured yet"
 
@@ -49,10 +47,10 @@ def objectives_figure(
             front = _front(rows, axes)
             _add(figure, rows[~front], axes, "dominated", family, size=8, opacity=0.45)
             _add(figure, rows[front], axes, "Pareto front", family, size=13)
-        elif family == "hand-designed" and len(axes) == 2:  # each design as it is in every other figure
+        elif family == "hand-designed":  # each design as it is in every other figure
             design = rows["design"].where(rows["design"].notna() & (rows["design"] != ""), rows["name"]).astype(str)
             for name, style in design_styles(design).items():
-                look = {"color": style.colour, "symbol": style.symbol}
+                look = {"symbol": style.symbol} if len(axes) > 2 else {"color": style.colour, "symbol": style.symbol}
                 _add(figure, rows[design == name], axes, escape(name), family, size=10, **look)
         else:
             _add(figure, rows, axes, family, family, size=11)
@@ -99,8 +97,8 @@ def space_figure(
                 customdata=trace.customdata,
                 hovertemplate=trace.hovertemplate,
                 marker={
-                    "color": FAMILIES[FAMILY_OF.get(trace.name, trace.name)],
-                    "symbol": SYMBOLS_3D[FAMILY_OF.get(trace.name, trace.name)],
+                    "color": colour_of(trace.meta["family"], trace.meta["design"]),
+                    "symbol": SYMBOLS_3D[trace.meta["family"]],
                     "size": 7 if trace.name == "Pareto front" else 4,
                     "opacity": 0.45 if trace.name == "dominated" else 1.0,
                 },
@@ -147,6 +145,7 @@ def _add(
             ids=rows["key"].astype(str).tolist() if rows["key"].notna().all() else None,
             mode="markers",
             name=name,
+            meta={"family": family, "design": name if family == "hand-designed" else ""},
             marker={"color": FAMILIES[family], "symbol": SYMBOLS[family], **marker, **colour},
             customdata=[_hover(row, axes) for row in records(rows)],
             hovertemplate="%{customdata}<extra></extra>",

@@ -12,15 +12,22 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from eos_platform.dashboards.palette import GRID, INK, MUTED, REGIMES, rgba, theme
-from eos_platform.dashboards.rows import records
-from eos_platform.dashboards.text import escape
+from eos_platform.dashboards.palette import GRID, INK, MUTED, REGIMES, SEARCHED, UNTOUCHED, rgba, theme
+from eos_platform.dashboards.text import escape, records
 
 
 def operator_figure(
-    layers: pd.DataFrame, sites: pd.DataFrame, title: str = "Visual tokens by layer", *, height: int = 380
+    layers: pd.DataFrame,
+    sites: pd.DataFrame,
+    title: str = "Visual tokens by layer",
+    *,
+    height: int = 380,
+    colour: str = SEARCHED,
 ) -> go.Figure:
-    """Tokens falling over the layers, coloured by the regime of the site that left them; a marker at every site."""
+    """Tokens falling over the layers, in the operator's colour (``palette.colour_of``); a marker at every site.
+
+    Layers that all tokens enter are grey; the marker's form and the legend tell what a site does.
+    """
     figure = go.Figure()
     figure.update_layout(theme(escape(title)))
     if layers.empty:
@@ -29,7 +36,7 @@ def operator_figure(
     deep = int(layers.loc[layers["place"] == "tower", "layer"].max()) + 1 if (layers["place"] == "tower").any() else 0
     at = layers["layer"] - deep * (layers["place"] == "tower")
     most = max(int(layers["tokens"].max()), int(sites["before"].max()) if len(sites) else 0, 1)
-    _stretches(figure, layers.assign(x=at), sites)
+    _stretches(figure, layers.assign(x=at), sites, colour)
     seen: set[str] = set()
     late = at.min() + 0.7 * (at.max() - at.min())  # from here on a label is left of its site, not cut at the edge
     for _, here in sites.groupby(["place", "layer"], sort=False):
@@ -38,7 +45,7 @@ def operator_figure(
         for made in steps:
             last = made is steps[-1]
             caption = f"{steps[0]['before']} → {made['after']}" + (f" in {len(steps)} sites" if len(steps) > 1 else "")
-            _site(figure, made, x, caption if last else "", first=made["regime"] not in seen, late=x > late)
+            _site(figure, made, x, caption if last else "", colour, first=made["regime"] not in seen, late=x > late)
             seen.add(made["regime"])
     if deep:
         figure.add_vline(x=-0.5, line={"color": INK, "width": 1, "dash": "dash"})
@@ -67,28 +74,28 @@ def operator_figure(
     return figure
 
 
-def _stretches(figure: go.Figure, layers: pd.DataFrame, sites: pd.DataFrame) -> None:
-    """Bars from site to site, each in the colour of what last happened."""
+def _stretches(figure: go.Figure, layers: pd.DataFrame, sites: pd.DataFrame, colour: str) -> None:
+    """A bar a layer, in the operator's colour from its first site on."""
     placed = records(sites)
     for row in records(layers):
         rank = (row["place"] == "decoder", row["layer"])
         past = [site for site in placed if (site["place"] == "decoder", site["layer"]) <= rank]
-        style = REGIMES.get(past[-1]["regime"] if past else "identity", REGIMES["identity"])
         figure.add_trace(
             go.Bar(
                 x=[row["x"]],
                 y=[row["tokens"]],
                 width=1,
-                marker={"color": rgba(style.colour, 0.22), "line": {"width": 0}},
+                marker={"color": rgba(colour if past else UNTOUCHED, 0.22), "line": {"width": 0}},
                 hovertemplate=f"{row['place']} layer {row['layer']}: {row['tokens']} tokens<extra></extra>",
                 showlegend=False,
             )
         )
 
 
-def _site(figure: go.Figure, site: dict[str, Any], x: float, text: str, *, first: bool, late: bool) -> None:
+def _site(
+    figure: go.Figure, site: dict[str, Any], x: float, text: str, colour: str, *, first: bool, late: bool
+) -> None:
     regime = str(site["regime"])
-    style = REGIMES.get(regime, REGIMES["identity"])
     where = f"before {site['place']} layer {site['layer']}"
     figure.add_trace(
         go.Scatter(
@@ -98,8 +105,8 @@ def _site(figure: go.Figure, site: dict[str, Any], x: float, text: str, *, first
             name=escape(regime),
             legendgroup=escape(regime),
             showlegend=first,
-            line={"color": style.colour, "width": 3},
-            marker={"color": style.colour, "symbol": style.symbol, "size": [0, 13]},
+            line={"color": colour, "width": 3},
+            marker={"color": colour, "symbol": REGIMES.get(regime, REGIMES["identity"]), "size": [0, 13]},
             text=["", f"{text}  " if late else f"  {text}"],
             textposition="top left" if late else "top right",
             textfont={"size": 13, "color": INK},

@@ -22,13 +22,21 @@ body {{ margin: 0 auto; padding: 24px 28px 60px; max-width: 1500px; background: 
   font-family: Inter, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif; }}
 h1 {{ font-size: 26px; margin: 0 0 6px; }}
 h2 {{ font-size: 18px; margin: 0 0 8px; }}
+h3 {{ font-size: 15px; margin: 14px 0 6px; }}
+.row {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(400px, 1fr)); gap: 16px; }}
+.cells {{ display: flex; flex-wrap: wrap; gap: 16px; }}
+.cells figure {{ margin: 0; width: 288px; }}
+.cells img {{ width: 288px; image-rendering: pixelated; border-radius: 4px; display: block; }}
+figcaption {{ font-size: 13px; color: {MUTED}; padding-top: 4px; }}
+b.right {{ color: #007a5a; }} b.wrong {{ color: #b34700; }}
 nav ol {{ columns: 3 240px; padding-left: 22px; line-height: 1.6; }}
 a {{ color: #00609a; }}
 p {{ color: {MUTED}; margin: 0 0 10px; max-width: 1000px; line-height: 1.45; }}
 table {{ border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums; }}
 th, td {{ text-align: right; padding: 5px 16px 5px 0; border-bottom: 1px solid {GRID}; }}
 th:first-child, td:first-child {{ text-align: left; }}
-@media (max-width: 820px) {{ .plotly-graph-div {{ min-width: 720px; }} }}
+@media (max-width: 820px) {{ body {{ padding: 16px; }} .plotly-graph-div {{ min-width: 720px; }}
+  .row {{ grid-template-columns: 1fr; }} .row .plotly-graph-div {{ min-width: 400px; }} }}
 @media print {{ section {{ break-inside: avoid; }} }}
 section {{ border-top: 1px solid {GRID}; padding-top: 14px; margin-top: 14px; overflow-x: auto; }}
 """
@@ -83,41 +91,50 @@ def alone(figure: go.Figure) -> str:
 def page(
     title: str,
     lead: str,
-    figures: Sequence[go.Figure],
+    figures: Sequence[go.Figure | Sequence[go.Figure]],
     table: pd.DataFrame | None = None,
     more: Mapping[str, pd.DataFrame] | None = None,
+    parts: Mapping[str, str] | None = None,
 ) -> str:
     """The HTML.
 
     Args:
         title: of the page.
         lead: under it, plain text, a paragraph a line.
-        figures: from top to bottom; one wider than the window scrolls sideways by itself.
+        figures: from top to bottom, several in a list side by side; one wider than the window scrolls by itself.
         table: after the first figure, for those who read better than they see.
         more: further tables after it, by their headings.
+        parts: HTML of what is neither, after the tables, by heading.
     """
-    parts = [_code()]
+    body = [_code()]
     places: dict[str, str] = {}
     for number, figure in enumerate(figures):
-        inner = _drawn(figure, f"figure-{number}")
-        label = escape(_title(figure) or f"Figure {number + 1}")
+        row = [figure] if isinstance(figure, go.Figure) else list(figure)
+        inner = "".join(_drawn(one, f"figure-{number}-{place}") for place, one in enumerate(row))
+        label = escape(", ".join(filter(None, map(_title, row))) or f"Figure {number + 1}")
         places[f"part-{number}"] = label
-        parts.append(f'<section id="part-{number}" aria-label="{label}">{inner}</section>')
+        inner = f'<div class="row">{inner}</div>' if len(row) > 1 else inner
+        body.append(f'<section id="part-{number}" aria-label="{label}">{inner}</section>')
         if number == 0:
             tables = {"Operators of the front": table, **(more or {})}
             for place, (heading, rows) in enumerate(tables.items()):
                 if rows is not None and len(rows):
                     places[f"table-{place}"] = escape(heading)
-                    parts.append(_table(f"table-{place}", heading, rows))
+                    body.append(_table(f"table-{place}", heading, rows))
+            for place, (heading, text) in enumerate((parts or {}).items()):
+                label = escape(heading)
+                places[f"more-{place}"] = label
+                body.append(f'<section id="more-{place}" aria-label="{label}"><h2>{label}</h2>{text}</section>')
     contents = "".join(f'<li><a href="#{place}">{label}</a></li>' for place, label in places.items())
     contents = f'<nav aria-label="Contents"><ol>{contents}</ol></nav>' if len(places) > 2 else ""
     paragraphs = "\n".join(f"<p>{escape(printable(line))}</p>" for line in lead.splitlines())
     title = printable(title, LABEL)
     return (
         "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>"
+        "<meta name='viewport' content='width=device-width, initial-scale=1'>"
         f"<title>{escape(title)}</title><style>{STYLE}</style></head>\n"
         f"<body><header><h1>{escape(title)}</h1>{paragraphs}{contents}</header>\n<main>\n"
-        + "\n".join(parts)
+        + "\n".join(body)
         + "\n</main></body></html>\n"
     )
 

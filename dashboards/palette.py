@@ -1,10 +1,12 @@
 """One look for every figure: colours that survive colour blindness (Okabe and Ito, 2008) and a light theme.
 
-Plain constants, so that a colour can be had without loading plotly.
+A colour belongs to a thing: ``colour_of`` and ``operator_styles`` are the one mapping, and every figure, diagram,
+report and MLflow run asks them. Plain constants, so that a colour can be had without loading plotly.
 """
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -22,10 +24,11 @@ CONFIG: dict[str, Any] = {"displaylogo": False, "responsive": True, "showSendToC
 
 
 class Style(NamedTuple):
-    """How one hand-designed design is drawn: told apart by symbol as well as by hue."""
+    """How a thing is drawn: told apart by symbol as well as by hue, and its lines by dashes."""
 
     colour: str
     symbol: str
+    dash: str = "solid"
 
 
 _KNOWN = {
@@ -79,11 +82,52 @@ _SPARE = (
 
 
 def design_styles(names: Iterable[str]) -> dict[str, Style]:
-    """A style for each design: its own where it has one (the same in every figure), else a spare one in name order."""
-    ordered = sorted(set(names))
-    others = [name for name in ordered if name not in _KNOWN]
-    spare = {name: _SPARE[number % len(_SPARE)] for number, name in enumerate(others)}
-    return {name: _KNOWN.get(name) or spare[name] for name in ordered}
+    """A style for each design, the same in every figure: its own, else the spare one that its name picks.
+
+    Of two that pick the same, the later in name order has the next that is free.
+    """
+    found: dict[str, Style] = {}
+    for name in sorted(set(names)):
+        place = zlib.crc32(name.encode()) % len(_SPARE)
+        order = (*_SPARE[place:], *_SPARE[:place])
+        found[name] = _KNOWN.get(name) or next((one for one in order if one not in found.values()), order[0])
+    return found
+
+
+def colour_of(family: str, design: str | None = None) -> str:
+    """The colour of an operator: of its design, if it is one's, else of its family."""
+    if family == "hand-designed" and design:
+        return design_styles([design])[design].colour
+    return FAMILIES.get(family, MUTED)
+
+
+# several searched operators, or fronts of several studies, beside each other: shades of what is searched
+SEARCHES = (SEARCHED, "#00838f", "#4a4fb0", "#5f93c4", "#00456e", "#12a3b8")
+_FORMS = (("", "solid"), ("-open", "dash"), ("-dot", "dot"), ("-open-dot", "dashdot"))
+
+
+def operator_styles(operators: Iterable[tuple[str, str, str | None]]) -> dict[str, Style]:
+    """A style for each operator (name, family, design), so that all shown at once are told apart.
+
+    All of one design have its colour and differ by the form of the symbol and by dashes; searched ones are shades of
+    the searched colour, the first of them that colour itself.
+    """
+    found: dict[str, Style] = {}
+    counts: dict[tuple[str, str], int] = {}
+    for name, family, design in operators:
+        if name in found:
+            continue
+        thing = (family, design or "") if family == "hand-designed" else (family, "")
+        number = counts[thing] = counts.get(thing, -1) + 1
+        form, dash = _FORMS[number % len(_FORMS)]
+        if family == "searched":
+            found[name] = Style(SEARCHES[number % len(SEARCHES)], f"circle{form}", dash)
+        elif family == "hand-designed" and design:
+            own = design_styles([design])[design]
+            found[name] = Style(own.colour, f"{own.symbol}{form}", dash)
+        else:
+            found[name] = Style(colour_of(family), f"{'star' if family == 'unreduced' else 'diamond'}{form}", dash)
+    return found
 
 
 def rgba(colour: str, alpha: float) -> str:
@@ -128,24 +172,18 @@ def theme(title: str, subtitle: str = "") -> dict[str, Any]:
     }
 
 
-# what a site does, told apart by symbol as well as by hue
+# what a site does, told by its symbol: the colour is the operator's
 REGIMES = {
-    "prune": Style("#d55e00", "triangle-down"),
-    "merge": Style("#0072b2", "circle"),
-    "pool": Style("#b8609a", "square"),
-    "reweight": Style("#c08a00", "diamond"),
-    "hybrid": Style("#009e73", "hexagon"),
-    "identity": Style("#8c9196", "line-ew-open"),
+    "prune": "triangle-down",
+    "merge": "circle",
+    "pool": "square",
+    "reweight": "diamond",
+    "hybrid": "hexagon",
+    "identity": "line-ew-open",
 }
-# a handful of operators beside each other, by place
-COMPARED = (
-    Style("#0072b2", "circle"),
-    Style("#d55e00", "diamond"),
-    Style("#009e73", "square"),
-    Style("#b8609a", "triangle-up"),
-    Style("#c08a00", "hexagon"),
-    Style("#6b5fb5", "pentagon"),
-)
+UNTOUCHED = "#8c9196"  # layers that all tokens still enter
+# of a study's objectives, in their order
+OBJECTIVES = ("#0072b2", "#d55e00", "#009e73")
 STATES = {
     "complete": "#0072b2",
     "running": "#009e73",
@@ -161,6 +199,11 @@ _DARK = {
     GRID: "#30363d",
     PAPER: "#15181c",
     "#0072b2": "#56b4e9",
+    "#00838f": "#35c4d0",
+    "#4a4fb0": "#9a9ef2",
+    "#5f93c4": "#9cc3ea",
+    "#00456e": "#c3e4f8",
+    "#12a3b8": "#7fe3ee",
     "#5c6168": "#a8adb3",
     "#8a6d3b": "#d0ab68",
     "#2f7d32": "#6cc070",

@@ -24,20 +24,19 @@ from numpy.typing import NDArray
 
 from eos_platform.dashboards.objectives import objectives_figure
 from eos_platform.dashboards.palette import (
-    COMPARED,
     FAMILIES,
     INK,
     MUTED,
     PAPER,
     SEARCHED,
+    SEARCHES,
     UNREDUCED,
     Style,
     design_styles,
     rgba,
     theme,
 )
-from eos_platform.dashboards.rows import records
-from eos_platform.dashboards.text import escape
+from eos_platform.dashboards.text import escape, records
 from eos_platform.objectives import DEFAULT
 from eos_platform.protocols import Objective
 
@@ -122,7 +121,7 @@ def add_fronts(figure: go.Figure, fronts: Mapping[str, pd.DataFrame], axes: Sequ
     y, x = axes[:2]
     usual = tuple(axes) == DEFAULT
     for number, (name, rows) in enumerate(fronts.items(), 1):
-        style = COMPARED[number % len(COMPARED)]
+        colour = SEARCHES[number % len(SEARCHES)]
         rows = rows.reindex(columns=list(dict.fromkeys([*rows.columns, y.metric, x.metric])))
         rows = rows[rows[[y.metric, x.metric]].notna().all(axis=1)].sort_values(x.metric)
         if rows.empty:
@@ -135,8 +134,8 @@ def add_fronts(figure: go.Figure, fronts: Mapping[str, pd.DataFrame], axes: Sequ
                 name=f"front of {escape(name)}",
                 legendgroup="others",
                 legendrank=5,
-                line={"color": style.colour, "width": 2, "shape": "hv", "dash": "dash"},
-                marker={"color": style.colour, "symbol": style.symbol, "size": 9},
+                line={"color": colour, "width": 2, "shape": "hv", "dash": "dash"},
+                marker={"color": colour, "symbol": "circle-open", "size": 9},
                 customdata=[escape(str(each)) for each in rows["name"]],
                 hovertemplate=f"<b>%{{customdata}}</b> of {escape(name)}<br>%{{y:.4g}} at %{{x:.4g}}<extra></extra>",
             )

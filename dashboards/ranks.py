@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import pandas as pd
 import plotly.graph_objects as go
 
-from eos_platform.dashboards.palette import INK, MUTED, SEARCHED, theme
+from eos_platform.dashboards.palette import INK, MUTED, colour_of, theme
 from eos_platform.dashboards.text import escape
 
 ROW, HEAD = 24, 150  # pixels
@@ -70,7 +70,8 @@ def ranks_figure(
                 showlegend=False,
             )
         )
-    for control, colour, label in ((False, SEARCHED, "methods"), (True, MUTED, "controls")):
+    colours = {name: _colour(str(name)) for name in ranks["method"]}
+    for control, label in ((False, "methods"), (True, "controls")):
         rows = ranks[ranks["control"] == control]
         figure.add_trace(
             go.Scatter(
@@ -78,7 +79,11 @@ def ranks_figure(
                 y=[place[name] for name in rows["method"]],
                 customdata=rows[["method", "wins"]].map(lambda value: escape(str(value))),
                 mode="markers",
-                marker={"color": colour, "size": 10, "symbol": "diamond" if control else "circle"},
+                marker={
+                    "color": [colours[name] for name in rows["method"]],
+                    "size": 10,
+                    "symbol": "diamond" if control else "circle",
+                },
                 name=label,
                 hovertemplate="%{customdata[0]}: mean rank %{x:.2f}, best in %{customdata[1]}<extra></extra>",
             )
@@ -88,3 +93,8 @@ def ranks_figure(
     figure.update_yaxes(title_text="", showgrid=False, automargin=True, **ticks)
     figure.update_layout(height=HEAD + ROW * max(len(ranks) + 1, 4))
     return figure
+
+
+def _colour(method: str) -> str:
+    """Of a method's design, tuned or not, as in every other figure."""
+    return colour_of("searched") if method == "searched" else colour_of("hand-designed", method.removesuffix(" tuned"))

@@ -1,9 +1,14 @@
-"""Names of people's choosing in Plotly's texts, which know some markup of their own."""
+"""Values as figures and pages take them: a frame's rows, numbers in words, names of people's choosing.
+
+Plotly's texts know some markup of their own.
+"""
 
 from __future__ import annotations
 
 import html
 from typing import Any
+
+import pandas as pd
 
 from eos_platform.common.printable import LABEL, printable
 
@@ -22,3 +27,8 @@ def short(value: Any) -> str:
         return f"{float(value):.3g}"
     except (TypeError, ValueError):
         return "" if value is None else printable(str(value), LABEL)
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """One dictionary a row, by column name."""
+    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]

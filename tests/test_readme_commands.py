@@ -34,6 +34,7 @@ GROUP = typer.main.get_command(cli.app)
 # not on a CPU in minutes, each by itself run elsewhere
 NOT_HERE = {
     "eos search --cost prefill_ms --budget 8ms": "milliseconds of a GPU; tests/search/test_cost.py has a CPU's",
+    "eos search --budget 12ms --device-profile device.json": "as above; tests/costs/device has a made-up device's",
     "eos study run quickstart": "minutes; my-study.yaml is the same with fewer questions",
     "eos study run my-study.yaml --set trials=40 --set search.steps=120": "40 searches; my-study.yaml runs without",
     "eos bench searched-like fastv --shape llava-1.5-7b --modes eager,captured,compiled": "a GPU with room for 7B",

@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import dash
-import numpy as np
 import pandas as pd
 from dash import Input, Output, State, dcc, html
 
 from eos_platform.dashboards.app.address import MOST, link
-from eos_platform.dashboards.app.operator import WAIT, kept_part, skills_of
-from eos_platform.dashboards.app.parts import aria, interval, number, others, percent, plain_table, shown, value
+from eos_platform.dashboards.app.beside import HOW, Gap, chance, difference, nearest_design, verdict
+from eos_platform.dashboards.app.kept import WAIT, kept_part
+from eos_platform.dashboards.app.operator import skills_of, why_no_skills
+from eos_platform.dashboards.app.parts import (
+    aria,
+    interval,
+    number,
+    others,
+    percent,
+    plain_table,
+    shown,
+    value,
+    waiting,
+)
 from eos_platform.dashboards.comparison import compared_skills, staircases
 from eos_platform.dashboards.operator import operator_figure
-from eos_platform.dashboards.text import short
+from eos_platform.dashboards.palette import operator_styles
+from eos_platform.dashboards.text import records, short
 from eos_platform.protocols import Objective
 
-NEAR = math.log(1.25)  # of compute, so far that two operators are still compared
-Gap = tuple[float, float, float, float]  # difference in accuracy, its interval, p
+WAITING = "Comparing …"
 OFFERED = 150  # operators in the list at once
 
 
@@ -39,24 +49,20 @@ def layout() -> list[Any]:
             role="group",
             **aria(labelledby="label-compare"),
         ),
-        html.Div(id="compare-body"),
+        html.Div(waiting(WAITING), id="compare-body"),
         html.Div(id="compare-kept"),
         dcc.Interval(id="compare-wait", interval=WAIT, disabled=True),
     ]
 
 
 def first_choice(operators: pd.DataFrame) -> list[str]:
-    """A front operator from the middle, and the best hand-designed one at about its compute, else the nearest."""
+    """A front operator from the middle, and the design nearest to it."""
     front = operators[operators["front"]].sort_values("compute_ratio")
     if front.empty:
         return []
-    mine = front.iloc[len(front) // 2]
-    placed = operators["accuracy"].notna() & (operators["compute_ratio"] > 0)
-    designed = operators[placed & (operators["family"] == "hand-designed")]
-    apart = np.log(designed["compute_ratio"] / mine["compute_ratio"]).abs()
-    near = designed[apart <= max(NEAR, apart.min())]
-    best = near.sort_values("accuracy")["key"].tolist()[-1:]
-    return list(dict.fromkeys([mine["key"], *(best or front["key"].tolist()[-1:])]))
+    mine = records(front)[len(front) // 2]
+    design = nearest_design(operators, mine)
+    return list(dict.fromkeys([mine["key"], design["key"] if design else front["key"].iloc[-1]]))
 
 
 def choice(operators: pd.DataFrame, where: dict[str, Any]) -> list[str]:
@@ -105,13 +111,20 @@ def register(app: dash.Dash, studies: Any) -> None:
     @app.callback(Output("compare-body", "children"), Input("where", "data"), Input("theme", "data"))
     def _show(where: dict[str, Any] | None, theme: str | None) -> Any:
         if not where or where["view"] != "compare":
-            return None
+            return waiting(WAITING)
         operators = studies.operators(where["study"]).set_index("key", drop=False)
         keys = choice(operators, where)
         if len(keys) < 2:
-            return html.P("Choose two operators or more.", className="note")
+            measured = int(operators["accuracy"].notna().sum())
+            why = f"It takes two to compare: {measured} measured here." if measured < 2 else "Choose two or more."
+            return html.P(why, className="note")
         rows = [operators.loc[key].to_dict() for key in keys]
         gaps = [studies.difference(where["study"], key, keys[0]) for key in keys[1:]]
+        designs = [nearest_design(operators, row) if row["family"] == "searched" else None for row in rows]
+        against = [
+            (design, studies.difference(where["study"], row["key"], design["key"])) if design else None
+            for row, design in zip(rows, designs, strict=True)
+        ]
         diagrams = [studies.diagram(where["study"], key) for key in keys]
         stairs = pd.concat(
             [
@@ -122,10 +135,12 @@ def register(app: dash.Dash, studies: Any) -> None:
             or [pd.DataFrame(columns=["operator", "layer", "tokens"])]
         )
         skills = pd.concat([skills_of(row) for row in rows])
-        names = [str(row["name"]) for row in rows]
+        styles = operator_styles((str(row["name"]), row["family"], _word(row["design"])) for row in rows)
         small = [
             shown(
-                operator_figure(diagram[0], diagram[1], str(row["name"]), height=340),
+                operator_figure(
+                    diagram[0], diagram[1], str(row["name"]), height=340, colour=styles[str(row["name"])].colour
+                ),
                 theme,
                 f"Visual tokens by layer of {row['name']}",
                 f"compare-diagram-{place}",
@@ -134,11 +149,16 @@ def register(app: dash.Dash, studies: Any) -> None:
             if diagram
         ]
         return [
-            _numbers(rows, where, studies.axes(where["study"]), studies.varied(where["study"]), gaps),
+            _numbers(rows, where, studies.axes(where["study"]), studies.varied(where["study"]), gaps, against),
             html.Div(
                 [
-                    shown(staircases(stairs, names=names), theme, "Visual tokens by decoder layer", "compare-stairs"),
-                    shown(compared_skills(skills, names=names), theme, "Accuracy by skill", "compare-skills"),
+                    shown(staircases(stairs, styles=styles), theme, "Visual tokens by decoder layer", "compare-stairs"),
+                    shown(
+                        compared_skills(skills, styles=styles, empty=why_no_skills(rows)),
+                        theme,
+                        "Accuracy by skill",
+                        "compare-skills",
+                    ),
                 ],
                 className="two",
             ),
@@ -165,7 +185,8 @@ def _numbers(
     where: dict[str, Any],
     axes: Sequence[Objective],
     varied: Sequence[str],
-    gaps: Sequence[Gap | None] = (),
+    gaps: Sequence[Gap | None],
+    against: Sequence[tuple[dict[str, Any], Gap | None] | None],
 ) -> html.Div:
     columns: list[tuple[str, Any]] = [
         ("accuracy", lambda row: percent(row["accuracy"])),
@@ -180,34 +201,37 @@ def _numbers(
         *((name, partial(_setting, name=name)) for name in varied if any(map(partial(_setting, name=name), rows))),
         ("seed", lambda row: number(row["seed"], ".0f") if not pd.isna(row["trial"]) else ""),
         ("search took (s)", lambda row: number(row["seconds"], ".0f")),
+        *([("note", lambda row: _word(row["note"]))] if any(_word(row["note"]) for row in rows) else []),
     ]
     names = [dcc.Link(str(row["name"]), href=link(where, view="operator", run=row["key"])) for row in rows]
     lines = [[label, *(tell(row) for row in rows)] for label, tell in columns]
     if any(gaps):
         lines[2:2] = [
             [f"difference from {rows[0]['name']} (points, 95 %)", "", *(difference(gap) for gap in gaps)],
-            ["p, as of two sets of questions", "", *("" if gap is None else f"{gap[3]:.2g}" for gap in gaps)],
+            ["p, as of two sets of questions", "", *(chance(gap) for gap in gaps)],
             ["better", "", *(verdict(gap, rows[0], row) for gap, row in zip(gaps, rows[1:], strict=True))],
         ]
+    if any(against):
+        cells = [_design(pair, where) if pair else "" for pair in against]
+        lines += [
+            [html.Span("nearest design", title=HOW), *cells],
+            ["difference from it (points, 95 %)", *(difference(pair[1]) if pair else "" for pair in against)],
+            ["p of that", *(chance(pair[1]) if pair else "" for pair in against)],
+        ]
     return plain_table(["", *names], lines, "Side by side", right=range(1, len(rows) + 1))
+
+
+def _design(pair: tuple[dict[str, Any], Gap | None], where: dict[str, Any]) -> html.Span:
+    """A design's name, a link to it, and its compute."""
+    design = pair[0]
+    page = dcc.Link(str(design["name"]), href=link(where, view="operator", run=design["key"]))
+    return html.Span([page, f", compute {number(design['compute_ratio'])}"])
+
+
+def _word(text: Any) -> str:
+    return text if isinstance(text, str) else ""
 
 
 def _setting(row: dict[str, Any], name: str) -> str:
     value = row.get(f"params.{name}")
     return short(value) if isinstance(value, str) and not pd.isna(row["trial"]) else ""
-
-
-def difference(gap: Gap | None) -> str:
-    """In points, with its interval."""
-    return "not measured alike" if gap is None else f"{100 * gap[0]:+.1f} ({100 * gap[1]:+.1f} to {100 * gap[2]:+.1f})"
-
-
-def verdict(gap: Gap | None, first: Mapping[str, Any], other: Mapping[str, Any]) -> str:
-    """Which of two is better: in accuracy, where the interval says so, and in compute."""
-    if gap is None:
-        return ""
-    more = other["name"] if gap[1] > 0 else first["name"] if gap[2] < 0 else None
-    cheaper = min((first, other), key=lambda row: float(row["compute_ratio"]))["name"]
-    if more is None:
-        return f"no difference in accuracy to be told; {cheaper} is cheaper"
-    return f"{more}, and cheaper" if more == cheaper else f"{more} more accurate, {cheaper} cheaper"

@@ -12,8 +12,7 @@ import pandas as pd
 from dash import ClientsideFunction, Input, Output, State, dcc, html
 
 from eos_platform.dashboards.app.address import MOST, kept_of, link
-from eos_platform.dashboards.app.axes import axis_fields, chosen_axes
-from eos_platform.dashboards.app.kept_state import budget_control, remember
+from eos_platform.dashboards.app.kept_state import axis_fields, budget_control, chosen_axes, remember
 from eos_platform.dashboards.app.parts import aria, drawn, field, graph, number, operators_table, percent
 from eos_platform.dashboards.objectives import space_figure
 from eos_platform.dashboards.pareto import add_fronts, pareto_figure

@@ -8,7 +8,13 @@ import dash
 from dash import Input, Output, State, dcc, html
 
 from eos_platform.dashboards.app.parts import aria, drawn, field, graph, plain_table
-from eos_platform.dashboards.health import hypervolume_figure, importance_figure, parallel_figure, states_figure
+from eos_platform.dashboards.health import (
+    hypervolume_figure,
+    importance_figure,
+    parallel_figure,
+    states_figure,
+    why_nothing,
+)
 
 FAILURES = 20  # shown
 OPTUNA = [
@@ -86,11 +92,12 @@ def register(app: dash.Dash, studies: Any) -> None:
         now = f"{study} {theme} {len(trials)} {int(trials['end'].notna().sum())}"
         if now == before:
             raise dash.exceptions.PreventUpdate
+        why = why_nothing(trials)
         figures = (
-            hypervolume_figure(studies.progress(study), axes=axes),
-            states_figure(trials),
+            hypervolume_figure(studies.progress(study), axes=axes, empty=why),
+            states_figure(trials, empty=why),
             importance_figure(studies.importance(study)),
-            parallel_figure(trials, varied, axes=axes, log=studies.log_varied(study)),
+            parallel_figure(trials, varied, axes=axes, log=studies.log_varied(study), empty=why),
         )
         return *(drawn(figure, theme, study) for figure in figures), now
 

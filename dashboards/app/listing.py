@@ -10,6 +10,7 @@ from dash import Input, Output, dcc, html
 
 from eos_platform.dashboards.app.address import link
 from eos_platform.dashboards.app.parts import percent, plain_table
+from eos_platform.dashboards.app.parts import shown as figure_part
 
 COLUMNS = ("study", "what", "model", "state", "trials", "operators", "on the front", "best accuracy", "changed")
 
@@ -22,8 +23,10 @@ def layout() -> list[Any]:
 def register(app: dash.Dash, studies: Any) -> None:
     """Its callback."""
 
-    @app.callback(Output("listing", "children"), Input("where", "data"), Input("version", "data"))
-    def _list(where: dict[str, Any] | None, version: str) -> Any:
+    @app.callback(
+        Output("listing", "children"), Input("where", "data"), Input("version", "data"), Input("theme", "data")
+    )
+    def _list(where: dict[str, Any] | None, version: str, theme: str | None) -> Any:
         if not where or where["study"]:
             return dash.no_update
         listing = studies.listing()
@@ -43,7 +46,17 @@ def register(app: dash.Dash, studies: Any) -> None:
             ]
             for row in listing.to_dict("records")
         ]
-        return plain_table(COLUMNS, lines, "Studies and comparisons, the latest first", right=(4, 5, 6, 7, 8))
+        shown = plain_table(COLUMNS, lines, "Studies and comparisons, the latest first", right=(4, 5, 6, 7, 8))
+        return [shown, *_ranks(studies.ranks(), theme)]
+
+
+def _ranks(found: tuple[Any, str] | None, theme: str | None) -> list[Any]:
+    """Methods ranked over the comparisons of more than one model or task."""
+    if found is None:
+        return []
+    figure, words = found
+    picture = figure_part(figure, theme, "Mean ranks of methods over the comparisons above", "listing-ranks")
+    return [html.H2("Ranks over the comparisons"), html.P(words, className="note"), picture]
 
 
 def _ago(seconds: float) -> str:

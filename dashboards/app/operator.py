@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dash
 import pandas as pd
 from dash import Input, Output, dcc, html
 
+from eos_platform.dashboards.app import notes
 from eos_platform.dashboards.app.address import link
+from eos_platform.dashboards.app.beside import against_design, nearest_design
+from eos_platform.dashboards.app.kept import WAIT, kept_part
 from eos_platform.dashboards.app.parts import (
     copyable,
     interval,
@@ -19,21 +22,29 @@ from eos_platform.dashboards.app.parts import (
     plain_table,
     shown,
     value,
+    waiting,
 )
 from eos_platform.dashboards.comparison import compared_skills
 from eos_platform.dashboards.curves import curves_figure
-from eos_platform.dashboards.kept_tokens import overlay_png
 from eos_platform.dashboards.operator import operator_figure
+from eos_platform.dashboards.palette import operator_styles
 from eos_platform.dashboards.text import short
 from eos_platform.protocols import Objective
 
-WAIT = 800  # milliseconds between looks at an overlay that is being worked out
+WAITING = "Reading the operator …"
+WHY = {
+    "complete": "It removes nothing.",
+    "running": "Its search has not ended yet.",
+    "pruned": "Its search was stopped early: others were better by then.",
+    "interrupted": "Its search was interrupted.",
+}
 
 
 def layout() -> list[Any]:
     """The page."""
     return [
-        html.Div(id="operator-body"),
+        html.Div(waiting(WAITING), id="operator-body"),
+        notes.layout(),
         html.Div(id="operator-kept"),
         dcc.Interval(id="operator-wait", interval=WAIT, disabled=True),
     ]
@@ -51,13 +62,21 @@ def skills_of(row: dict[str, Any]) -> pd.DataFrame:
     )
 
 
+def why_no_skills(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Why there is no accuracy by skill of any of these."""
+    if any(row["measured_on"] == "held-out" for row in rows):
+        return "The task has one kind of question: there are no skills to tell apart"
+    return "Measured on held-out questions alone, which only the front<br>and the designs are asked, at the study's end"
+
+
 def register(app: dash.Dash, studies: Any) -> None:
     """Its callbacks."""
+    notes.register(app, studies)
 
     @app.callback(Output("operator-body", "children"), Input("where", "data"), Input("theme", "data"))
     def _show(where: dict[str, Any] | None, theme: str | None) -> Any:
         if not where or where["view"] != "operator":
-            return None
+            return waiting(WAITING)
         study, key = where["study"], where["run"]
         operators = studies.operators(study)
         rows = operators[operators["key"] == key].to_dict("records")
@@ -66,9 +85,22 @@ def register(app: dash.Dash, studies: Any) -> None:
         row = rows[0]
         diagram = studies.diagram(study, key)
         settings = studies.varied(study) if not pd.isna(row["trial"]) else []
-        parts: list[Any] = [_head(row, where, operators), _facts(row, studies.axes(study)), _varied(row, settings)]
+        design = (
+            nearest_design(operators, row) if row["family"] == "searched" and not pd.isna(row["accuracy"]) else None
+        )
+        gap = studies.difference(study, key, design["key"]) if design else None
+        beside = {"against the nearest design": against_design(gap, design)} if design else {}
+        style = operator_styles(
+            [(str(row["name"]), row["family"], row["design"] if isinstance(row["design"], str) else "")]
+        )
+        colour = style[str(row["name"])].colour
+        parts: list[Any] = [
+            _head(row, where, operators),
+            _facts(row, studies.axes(study), beside),
+            _varied(row, settings),
+        ]
         if diagram is None:
-            why = f"It failed: {row['failure']}" if isinstance(row["failure"], str) else "It removes nothing."
+            why = f"It failed: {row['failure']}" if isinstance(row["failure"], str) else WHY.get(row["state"], "")
             parts.append(html.P(f"No operator file. {why}", className="note"))
         else:
             layers, sites = diagram
@@ -80,12 +112,17 @@ def register(app: dash.Dash, studies: Any) -> None:
                 html.Div(
                     [
                         shown(
-                            operator_figure(layers, sites),
+                            operator_figure(layers, sites, colour=colour),
                             theme,
                             f"Visual tokens by layer. {words}",
                             "operator-diagram",
                         ),
-                        shown(compared_skills(skills_of(row)), theme, "Accuracy by skill", "operator-skills"),
+                        shown(
+                            compared_skills(skills_of(row), styles=style, empty=why_no_skills([row])),
+                            theme,
+                            "Accuracy by skill",
+                            "operator-skills",
+                        ),
                     ],
                     className="two",
                 )
@@ -113,47 +150,6 @@ def register(app: dash.Dash, studies: Any) -> None:
         return kept_part(rows, pictures, why)
 
 
-def kept_part(rows: pd.DataFrame, pictures: list[dict[str, Any]], why: dict[str, str]) -> tuple[Any, bool]:
-    """The overlays, or a word of patience, or why there are none; and whether waiting is over."""
-    if "working" in why.values():
-        text = "Working out which tokens are kept on example pictures …"
-        return html.P(text, className="note working", role="status"), False
-    lacking = [
-        html.P(f"Tokens kept by {name} on example pictures: {reason}", className="note") for name, reason in why.items()
-    ]
-    return html.Div([*([] if rows.empty else [kept_grid(rows, pictures)]), *lacking]), True
-
-
-def kept_grid(rows: pd.DataFrame, pictures: list[dict[str, Any]]) -> html.Div:
-    """A row a picture, a column an operator: images with words for those who cannot see them."""
-    lines: list[Any] = []
-    for place, picture in enumerate(pictures):
-        question = f"{picture['text']} ({picture['answer']})"
-        cells = [
-            html.Figure(
-                [
-                    html.Img(
-                        src=overlay_png(picture, row["origin"], row["size"]),
-                        alt=f"Picture {place + 1} as {row['column']} sees it: {row['caption']} of "
-                        f"{picture['grid'][0] * picture['grid'][1]}",
-                    ),
-                    html.Figcaption([html.Strong(row["column"]), f", {row['caption']}"]),
-                ]
-            )
-            for row in rows[rows["picture"] == place].to_dict("records")
-        ]
-        lines.append(html.Div([html.P(question), html.Div(cells, className="cells")], className="picture"))
-    note = "Dark: gone. Clear: stands for itself. Yellow to red: stands for more and more tokens (32 and up: red)."
-    return html.Div(
-        [
-            html.H3("Tokens kept at the end, on example pictures"),
-            html.P(note, className="note"),
-            html.Div(lines, className="pictures"),
-        ],
-        className="kept",
-    )
-
-
 def _head(row: dict[str, Any], where: dict[str, Any], operators: pd.DataFrame) -> html.Div:
     front = operators[operators["front"]].sort_values("compute_ratio")["key"].tolist()
     steps = []
@@ -172,7 +168,7 @@ def _head(row: dict[str, Any], where: dict[str, Any], operators: pd.DataFrame) -
     return html.Div([html.H2([str(row["name"]), " ", *badges]), html.Div(steps, className="steps")], className="head")
 
 
-def _facts(row: dict[str, Any], axes: Sequence[Objective]) -> html.Dl:
+def _facts(row: dict[str, Any], axes: Sequence[Objective], further: Mapping[str, str]) -> html.Dl:
     on = f" ({row['measured_on']})" if isinstance(row["measured_on"], str) else ""
     facts = {
         f"accuracy{on}": percent(row["accuracy"]) or str(row["state"]),
@@ -185,6 +181,7 @@ def _facts(row: dict[str, Any], axes: Sequence[Objective]) -> html.Dl:
         "regime": row["regime"] if isinstance(row["regime"], str) else "",
         "search took": number(row["seconds"], ".0f") + " s" if not pd.isna(row["seconds"]) else "",
         "seed": number(row["seed"], ".0f") if not pd.isna(row["trial"]) else "",
+        **further,
     }
     return html.Dl(
         [html.Div([html.Dt(name), html.Dd(value)]) for name, value in facts.items() if value], className="facts"

@@ -41,6 +41,11 @@ def shown(figure: go.Figure, theme: str | None, label: str, name: str) -> html.F
     return html.Figure(inner, className="figure", **aria(label=label))
 
 
+def waiting(text: str) -> html.P:
+    """What a page holds until it is filled: it is put back when the reader leaves, so that no page is ever blank."""
+    return html.P(html.Span(text, className="working"), className="note", role="status")
+
+
 def field(label: str, control: Any) -> html.Div:
     """A control with its label."""
     name = f"label-{control.id}"
@@ -118,7 +123,10 @@ def plain_table(
     """A table with a caption and heads that screen readers announce."""
     sides = set(right)
     align = ["right" if place in sides else "" for place in range(len(columns))]
-    head = [html.Th(name, scope="col", className=side) for name, side in zip(columns, align, strict=True)]
+    head = [
+        name if isinstance(name, html.Th) else html.Th(name, scope="col", className=side)
+        for name, side in zip(columns, align, strict=True)
+    ]
     body = [
         html.Tr(
             [

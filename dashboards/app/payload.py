@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from eos_platform.common.printable import printable
 from eos_platform.dashboards.app.address import MOST
+from eos_platform.dashboards.app.notes import MOST as LONGEST
 
 
 class Refused(ValueError):
@@ -79,6 +80,8 @@ _KINDS: dict[str, Any] = {
     "compare-choice.value": Words | None,
     "compare-choice.search_value": Text | None,
     "health-drawn.data": Text | None,
+    "note-text.value": Annotated[str, Field(max_length=LONGEST)] | None,
+    "note-save.n_clicks": Count | None,
     "table-find.value": Text | None,
     **{f"front-{axis}.value": Text | None for axis in ("x", "y", "z")},
     "front-also.value": Words | None,

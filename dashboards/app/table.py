@@ -13,15 +13,26 @@ import flask
 import pandas as pd
 from dash import Input, Output, State, dcc, html
 
+from eos_platform.common.printable import LABEL, printable
 from eos_platform.dashboards.app.address import kept_of, link
-from eos_platform.dashboards.app.parts import field, interval, number, others, percent, plain_table, value
-from eos_platform.dashboards.rows import records
-from eos_platform.dashboards.text import short
+from eos_platform.dashboards.app.parts import (
+    aria,
+    field,
+    interval,
+    number,
+    others,
+    percent,
+    plain_table,
+    value,
+    waiting,
+)
+from eos_platform.dashboards.text import records, short
 from eos_platform.protocols import Objective
 
 PAGE = 25
+WAITING = "Reading the operators …"
 FIXED = ("family", "regime", "compute_ratio", "accuracy", "interval", "measured_on", "mean_tokens")
-WORDS = ("family", "regime", "measured_on", "state")  # columns that are no numbers
+WORDS = ("family", "regime", "measured_on", "state", "note")  # columns that are no numbers
 Column = tuple[str, str, Callable[[dict[str, Any]], str]]  # its label, what it is sorted by, a cell
 
 
@@ -34,7 +45,10 @@ def layout() -> list[Any]:
                     [
                         html.Label("Find", htmlFor="table-find", className="label"),
                         dcc.Input(
-                            id="table-find", type="search", debounce=0.3, placeholder="name, family, regime, state"
+                            id="table-find",
+                            type="search",
+                            debounce=0.3,
+                            placeholder="name, family, regime, state, note",
                         ),
                     ],
                     className="field find",
@@ -53,7 +67,7 @@ def layout() -> list[Any]:
             ],
             className="row",
         ),
-        html.Div(id="table-body"),
+        html.Div(waiting(WAITING), id="table-body"),
     ]
 
 
@@ -70,6 +84,7 @@ def columns_of(axes: Sequence[Objective], measures: Sequence[Objective], varied:
         "state": ("state", "state", lambda row: str(row["state"])),
         "trial": ("trial", "trial", lambda row: number(row["trial"], ".0f")),
         "seconds": ("search took (s)", "seconds", lambda row: number(row["seconds"], ".0f")),
+        "note": ("note", "note", lambda row: printable(_word(row["note"]), LABEL)),
         "seed": ("seed", "seed", lambda row: number(row["seed"], ".0f") if not pd.isna(row["trial"]) else ""),
     }
     for one in (*others(axes), *measures):
@@ -103,16 +118,19 @@ def register(app: dash.Dash, studies: Any) -> None:
         where: dict[str, Any] | None, version: str, find: str | None, picked: list[str] | None, page: int | None
     ) -> Any:
         if not where or where["view"] != "table":
-            return None, ""  # what is not seen would slow the rest
+            return waiting(WAITING), ""  # what is not seen would slow the rest
         study, known = where["study"], columns(where["study"])
         order = where.get("sort") or "-accuracy"
         operators = ordered(found(studies.operators(study), find or ""), order, known)
         pages = max(1, -(-len(operators) // PAGE))
         at = min(max(page or 1, 1), pages)
-        names = [name for name in picked or [] if name in known] or usual(studies.axes(study), studies.varied(study))
+        names = [name for name in picked or [] if name in known]
+        if not names:
+            names = usual(studies.axes(study), studies.varied(study))
+            names += ["note"] if studies.operators(study)["note"].notna().any() else []
         rows = records(operators.iloc[(at - 1) * PAGE : at * PAGE])
-        heads: list[Any] = [_head("operator", "name", order, where)]
-        heads += [_head(known[name][0], name, order, where) for name in names]
+        heads = [_head("operator", "name", order, where)]
+        heads += [_head(known[name][0], name, order, where, right=name not in WORDS) for name in names]
         lines = [
             [
                 dcc.Link(str(row["name"]), href=link(where, view="operator", run=row["key"])),
@@ -120,12 +138,15 @@ def register(app: dash.Dash, studies: Any) -> None:
             ]
             for row in rows
         ]
-        right = [
-            place for place, name in enumerate(names, 1) if name not in ("family", "regime", "measured_on", "state")
-        ]
+        right = [place for place, name in enumerate(names, 1) if name not in WORDS]
         caption = f"{len(operators)} operators, page {at} of {pages}"
         file = f"/table.csv?study={quote(study)}&sort={quote(order)}&find={quote(find or '')}"
-        return plain_table(heads, lines, caption, right=right), file
+        shown = plain_table(heads, lines, caption, right=right)
+        if not lines:
+            every = len(studies.operators(study))
+            why = f"None of the {every} has all of the words '{find}'." if every else "No trial has begun yet."
+            return [shown, html.P(why, className="note")], file
+        return shown, file
 
     @app.callback(
         Output("table-columns", "options"),
@@ -159,7 +180,7 @@ def register(app: dash.Dash, studies: Any) -> None:
 def found(operators: pd.DataFrame, find: str) -> pd.DataFrame:
     """The operators that have every one of the words somewhere."""
     for word in find.lower().split():
-        text = operators[["name", "family", "regime", "state", "design"]].astype(object).fillna("").astype(str)
+        text = operators[["name", "family", "regime", "state", "design", "note"]].astype(object).fillna("").astype(str)
         operators = operators[text.agg(" ".join, axis=1).str.lower().str.contains(word, regex=False)]
     return operators
 
@@ -194,14 +215,20 @@ def _plain(cell: Any) -> Any:
     return "" if pd.isna(cell) else cell
 
 
-def _head(label: str, name: str, order: str, where: dict[str, Any]) -> html.Span:
-    """A column's head: it puts the table in its order, and on a second click in the other."""
-    here = order.removeprefix("-") == name
-    rising = here and order.startswith("-")
-    mark = {True: " ▼", False: " ▲"}[order.startswith("-")] if here else ""
-    words = "from low to high" if rising else "from high to low"
-    target = link(where, sort=name if rising else f"-{name}")
-    return html.Span(dcc.Link(f"{label}{mark}", href=target, title=f"Order by {label}, {words}"))
+def _head(label: str, name: str, order: str, where: dict[str, Any], *, right: bool = False) -> html.Th:
+    """A column's head: it puts the table in its order, and on a second click in the other.
+
+    ``assets/page.js`` goes by the order in the address, not by this link: a second click may come before the table is
+    drawn anew.
+    """
+    here, falling = order.removeprefix("-") == name, order.startswith("-")
+    mark = (" ▼" if falling else " ▲") if here else ""
+    words = "from low to high" if here and falling else "from high to low"
+    target = link(where, sort=name if here and falling else f"-{name}")
+    by: dict[str, Any] = {"data-sort": name}
+    inner = html.A(f"{label}{mark}", href=target, title=f"Order by {label}, {words}", **by)
+    sort = aria(sort="descending" if falling else "ascending") if here else {}
+    return html.Th(inner, scope="col", className="right" if right else "", **sort)
 
 
 def _word(text: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from eos_platform.analysis.explain.describe import place_words, site_words
-from eos_platform.dashboards.palette import GRID, INK, MUTED, REGIMES
+from eos_platform.dashboards.palette import GRID, INK, MUTED, SEARCHED, UNTOUCHED
 from eos_platform.operators.spec import OperatorSpec
 
 WIDTH, HEIGHT, FOOT = 460, 120, 18  # of the picture, pixels
@@ -27,20 +27,13 @@ def result_html(reported: str, operator: OperatorSpec) -> str:
 
 
 def tokens_svg(operator: OperatorSpec) -> str:
-    """Visual tokens entering each decoder layer, as bars in the colour of the site that left them."""
+    """Visual tokens entering each decoder layer, as bars in the colour of what is searched from the first site on."""
     counts, most = operator.counts, max(operator.target.tokens, 1)
     wide = WIDTH / len(counts)
-    colour = REGIMES["identity"].colour
-    if operator.image or operator.tower_sites:
-        colour = REGIMES["pool" if operator.image else operator.regimes[0]].colour
-    kinds = {
-        site.layer: regime
-        for site, regime in zip(operator.sites, operator.regimes, strict=True)
-        if site.place == "decoder"
-    }
+    begins = 0 if operator.image or operator.tower_sites else min((site.layer for site in operator.sites), default=None)
     bars = []
     for layer, count in enumerate(counts):
-        colour = REGIMES[kinds[layer]].colour if layer in kinds else colour
+        colour = UNTOUCHED if begins is None or layer < begins else SEARCHED
         high = (HEIGHT - FOOT) * count / most
         bars.append(
             f'<rect x="{layer * wide:.1f}" y="{HEIGHT - FOOT - high:.1f}" width="{max(wide - 1, 0.5):.1f}"'

@@ -63,7 +63,7 @@ def bench(
     if serve:
         from eos_platform.cli.serving.serve_load import loaded_engine
 
-        loads = [int(number) for number in _numbers(at_once, "--at-once")]
+        loads = [int(number) for number in numbers(at_once, "--at-once")]
         loaded_engine(operators or [], model or "bundled", loads, requests, new, out / LOADS)
         return
     from rich.progress import Progress
@@ -79,14 +79,14 @@ def bench(
         for name, known in SHAPES.items():
             terminal.say(f"{name:16} {known.about}")
         return
-    wanted = _words(modes, "--modes")
+    wanted = words(modes, "--modes")
     for mode in wanted:
         if mode not in MODES:
             raise EosError(f"--modes {brief(mode)}: one of {', '.join(MODES)}")
     plan = Plan(
         operators=operators or [SEARCHED],
-        tokens=_numbers(tokens, "--tokens"),
-        batches=[int(number) for number in _numbers(batch, "--batch")],
+        tokens=numbers(tokens, "--tokens"),
+        batches=[int(number) for number in numbers(batch, "--batch")],
         text=text,
         new=new,
         repeats=repeats,
@@ -138,16 +138,26 @@ def _log(uri: str, name: str, results: Any, out: Path) -> None:
         raise EosError(f"cannot write the MLflow store {masked(uri)}: {first_line(error)}") from None
 
 
-def _words(text: str, option: str) -> tuple[str, ...]:
+def words(text: str, option: str) -> tuple[str, ...]:
+    """What an option names, with commas between.
+
+    Raises:
+        EosError: nothing.
+    """
     parts = tuple(part.strip() for part in text.split(",") if part.strip())
     if not parts:
         raise EosError(f"{option}: nothing given")
     return parts
 
 
-def _numbers(text: str, option: str) -> list[float]:
+def numbers(text: str, option: str) -> list[float]:
+    """The numbers that an option names, with commas between.
+
+    Raises:
+        EosError: something else, or one that is out of bounds.
+    """
     try:
-        parts = [float(word) for word in _words(text, option)]
+        parts = [float(word) for word in words(text, option)]
     except ValueError:
         raise EosError(f"{option} {brief(text)}: expected numbers with commas between") from None
     if not all(1 <= number <= MOST for number in parts):

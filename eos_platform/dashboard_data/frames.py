@@ -18,6 +18,7 @@ start, end            seconds since the epoch; ``seconds``: of the search
 front                 whether it is on the study's front (``analysis/stats/pareto.py``: ``front_of``)
 failure               why it failed
 seed                  of the search
+note                  what people wrote about it
 settings              what the study varied, in words: "budget 0.2, learning_rate 0.05"
 params.<field>        settings of the search, as text; skill:<name>: held-out accuracy at one kind of question
 ====================  =============================================================================================
@@ -34,6 +35,7 @@ import pandas as pd
 
 from eos_platform.analysis.stats.intervals import wilson
 from eos_platform.analysis.stats.pareto import front_of, hypervolume, worst_of
+from eos_platform.dashboard_data.light_optuna import optuna_part
 from eos_platform.dashboards.text import short
 from eos_platform.objectives import COSTS, DEFAULT, losses
 from eos_platform.protocols import Objective
@@ -44,8 +46,9 @@ COLUMNS = (
     *("key", "name", "family", "regime", "design", "variant", "state", "trial", "retry_of"),
     *("accuracy", "accuracy_low", "accuracy_high", "measured_on", "validation", "questions"),
     *("compute_ratio", "mean_tokens", "tokens_left", "start", "end", "seconds", "front", "failure", "seed", "settings"),
+    "note",
 )
-TEXT = ("key", "name", "family", "regime", "design", "variant", "state", "measured_on", "failure", "settings")
+TEXT = ("key", "name", "family", "regime", "design", "variant", "state", "measured_on", "failure", "settings", "note")
 SKILL = names.skill("")
 MOST, FEWEST = 500, 4  # trials that importance is worked out from
 DONE = {"FINISHED": "complete", "FAILED": "failed", "KILLED": "interrupted", "RUNNING": "running"}
@@ -94,6 +97,7 @@ def _row(run: RawRun, validation_only: bool) -> dict[str, Any]:
         "end": run.end,
         "failure": tags.get(names.FAILURE),
         "seed": run.params.get("seed"),
+        "note": tags.get(names.NOTE),
         **{name: metrics.get(name) for name in ("compute_ratio", "mean_tokens", "tokens_left", "seconds")},
         **{f"params.{name}": value for name, value in run.params.items()},
         **{f"skill:{name.removeprefix(SKILL)}": value for name, value in metrics.items() if name.startswith(SKILL)},
@@ -228,8 +232,8 @@ def importance(frame: pd.DataFrame, axes: Sequence[Objective] = DEFAULT) -> pd.D
     Of thousands, five hundred of them, evenly; empty below four.
     """
     import optuna
-    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
+    importances = optuna_part("importance")
     fields = varied(frame)
     rows = settings(frame, fields)
     columns = {one: "accuracy" if one.metric == "accuracy" else validation_column(one) for one in axes}
@@ -252,7 +256,7 @@ def importance(frame: pd.DataFrame, axes: Sequence[Objective] = DEFAULT) -> pd.D
                 for row in rows.to_dict("records")
             ]
         )
-        shares = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
+        shares = importances.get_param_importances(study, evaluator=importances.PedAnovaImportanceEvaluator())
         lines += [{"parameter": name, "objective": one.label, "share": share} for name, share in shares.items()]
     return pd.DataFrame(lines)
 

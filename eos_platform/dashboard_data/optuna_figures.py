@@ -15,7 +15,9 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from eos_platform.common.errors import unknown
-from eos_platform.dashboards.palette import theme
+from eos_platform.dashboard_data.light_optuna import optuna_part
+from eos_platform.dashboards.palette import GRID, MUTED, theme
+from eos_platform.dashboards.palette import OBJECTIVES as COLOURS
 from eos_platform.dashboards.text import escape
 from eos_platform.protocols import Objective
 
@@ -44,8 +46,6 @@ def optuna_figure(
     Raises:
         EosError: a figure of another name.
     """
-    import optuna.visualization as pictures
-
     if kind not in KINDS:
         raise unknown("figure", kind, KINDS)
     study = study_of(trials, fields, space, objective, column)
@@ -58,6 +58,7 @@ def optuna_figure(
         return _styled(go.Figure(), KINDS[kind], objective, "Pairs need two settings that were varied")
     if kind == "slice" and not varied:
         return _styled(go.Figure(), KINDS[kind], objective, "No setting was varied")
+    pictures = optuna_part("visualization")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # some of these are experimental to Optuna
         if kind == "history":
@@ -108,7 +109,10 @@ def _at(seconds: Any) -> datetime.datetime | None:
 def _styled(figure: go.Figure, title: str, objective: Objective, why: str) -> go.Figure:
     """The platform's look, and words where there is nothing to draw."""
     look = {name: value for name, value in theme(title).items() if name not in ("xaxis", "yaxis")}
-    figure.update_layout(template="plotly_white", **look)
+    figure.update_layout(template="none", colorway=list(COLOURS), **look)
+    lines = {"gridcolor": GRID, "zeroline": False, "linecolor": MUTED, "tickcolor": MUTED, "automargin": True}
+    figure.update_xaxes(**lines)
+    figure.update_yaxes(**lines)
     figure.update_layout(height=520, margin={"t": 76, "b": 62, "l": 74, "r": 30})
     figure.update_layout(title={"y": 1 - 20 / 520, "yref": "container"})
     if why:

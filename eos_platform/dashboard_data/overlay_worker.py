@@ -13,6 +13,7 @@ from typing import Any
 
 from eos_platform.analysis.comparison.measure import as_seen
 from eos_platform.analysis.comparison.pictures import examples, kept_on
+from eos_platform.analysis.explain.overlay import answered_on
 from eos_platform.common import strict_json
 from eos_platform.common.boundary import reading
 from eos_platform.common.errors import EosError
@@ -32,7 +33,7 @@ class Worker:
         self._workloads: dict[tuple[str, str], Any] = {}
 
     def overlay(self, model: str, task: str, operator: OperatorSpec) -> dict[str, Any]:
-        """Example pictures, and for each what is present after each site.
+        """Example pictures, and for each what is present after each site and what the model answers.
 
         Raises:
             EosError: it cannot be worked out.
@@ -44,7 +45,11 @@ class Worker:
             encoded = workload.encoded("heldout", QUESTIONS)
             pictures = examples(encoded, PICTURES)
             questions = [picture["question"] for picture in pictures]
-            return {"pictures": pictures, "sites": kept_on(workload, operator, as_seen(encoded, operator), questions)}
+            return {
+                "pictures": pictures,
+                "sites": kept_on(workload, operator, as_seen(encoded, operator), questions),
+                "answers": answered_on(workload, operator, encoded, questions),
+            }
 
     def answer(self, line: str) -> dict[str, Any]:
         """``{"overlay": ...}``, or ``{"error": ...}`` in a line."""

@@ -32,11 +32,18 @@ class Overlays:
         self._worker: subprocess.Popen[str] | None = None  # of the pool's one thread
         self._end: Callable[[], Any] = lambda: None
 
-    def recorded(self, text: str) -> Overlay | None:
-        """What a run's file of kept tokens holds, if it is one."""
+    def recorded(self, kept: str | None, answers: str | None = None) -> Overlay | None:
+        """What a run's files of kept tokens and of answers hold, if they are such; without sites, all tokens stay."""
         try:
-            overlay = strict_json.loads(text)
-            return {"pictures": overlay["examples"], "sites": overlay["sites"]} if overlay["sites"] else None
+            told = strict_json.loads(answers) if answers else None
+            held = strict_json.loads(kept) if kept else told and {**told, "sites": _whole(told["examples"])}
+            if not held or not held["sites"]:
+                return None
+            overlay = {"pictures": held["examples"], "sites": held["sites"]}
+            if told:
+                known = {_of(shown): one for shown, one in zip(told["examples"], told["answers"], strict=True)}
+                overlay["answers"] = [known.get(_of(shown)) for shown in overlay["pictures"]]
+            return overlay
         except (ValueError, KeyError, TypeError):
             return None
 
@@ -115,16 +122,30 @@ def _started() -> subprocess.Popen[str]:
 
 def on_pictures(overlay: Overlay, pictures: Sequence[Mapping[str, Any]]) -> Overlay:
     """The overlay in the order of ``pictures``; nothing on those it lacks."""
-    known = {(shown["text"], shown["png"]): number for number, shown in enumerate(overlay["pictures"])}
-    places = [known.get((shown["text"], shown["png"])) for shown in pictures]
+    known = {_of(shown): number for number, shown in enumerate(overlay["pictures"])}
+    places = [known.get(_of(shown)) for shown in pictures]
+    answers = overlay.get("answers") or [None] * len(overlay["pictures"])
     return {
         "pictures": list(pictures),
         "sites": [[] if place is None else overlay["sites"][place] for place in places],
+        "answers": [None if place is None else answers[place] for place in places],
     }
 
 
+def _of(shown: Mapping[str, Any]) -> tuple[str, str]:
+    """What tells an example from others: its question and its picture."""
+    return shown["text"], shown["png"]
+
+
+def _whole(pictures: Sequence[Mapping[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Sites of an operator that removes nothing."""
+    counts = [rows * columns for rows, columns in (shown["grid"] for shown in pictures)]
+    return [[{"origin": list(range(count)), "size": [1.0] * count}] for count in counts]
+
+
 def kept_rows(name: str, overlay: Mapping[str, Any], ratio: float) -> list[dict[str, Any]]:
-    """Rows of ``kept_figure``: one operator's tokens at the end, a row a picture."""
+    """Rows of ``kept_figure``: one operator's tokens at the end, a row a picture; ``given``, ``worth``: the answer."""
+    answers = overlay.get("answers") or [None] * len(overlay["sites"])
     return [
         {
             "column": name,
@@ -133,7 +154,9 @@ def kept_rows(name: str, overlay: Mapping[str, Any], ratio: float) -> list[dict[
             "origin": sites[-1]["origin"],
             "size": sites[-1]["size"],
             "caption": f"{len(sites[-1]['origin'])} tokens left",
+            "given": answer["given"] if answer else None,
+            "worth": answer["worth"] if answer else None,
         }
-        for number, sites in enumerate(overlay["sites"])
+        for number, (sites, answer) in enumerate(zip(overlay["sites"], answers, strict=True))
         if sites
     ]

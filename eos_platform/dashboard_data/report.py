@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,11 @@ from eos_platform.common.files import check_writable, write_atomic
 from eos_platform.dashboard_data.describe import layers_of, sites_of
 from eos_platform.dashboard_data.studies import Studies
 from eos_platform.dashboards.comparison import compared_skills, staircases
+from eos_platform.dashboards.examples import examples_html
 from eos_platform.dashboards.health import hypervolume_figure, importance_figure, parallel_figure, states_figure
 from eos_platform.dashboards.kept_tokens import kept_figure
 from eos_platform.dashboards.operator import operator_figure
+from eos_platform.dashboards.palette import Style, operator_styles
 from eos_platform.dashboards.pareto import pareto_figure
 from eos_platform.dashboards.skills import skills_figure
 from eos_platform.objectives import DEFAULT, front_title
@@ -27,6 +29,7 @@ from eos_platform.protocols import Objective
 
 DIAGRAMS = 3  # operators drawn each by itself: the cheapest, the middle and the dearest of the front
 FORMATS = ("png", "svg")
+EXAMPLES = "Example questions: what is kept of the picture, and the answer given"
 WIDTH = 1100  # pixels of an exported picture
 
 
@@ -40,6 +43,7 @@ class Report:
     front: pd.DataFrame = field(default_factory=pd.DataFrame)
     axes: tuple[Objective, ...] = DEFAULT  # of the study
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)  # further ones, by heading
+    parts: dict[str, str] = field(default_factory=dict)  # HTML, by heading
 
 
 def of_study(studies: Studies, study: str) -> Report:
@@ -61,8 +65,9 @@ def of_study(studies: Studies, study: str) -> Report:
     report.tables = {"Hand-designed operators": _designs(measured), "How it was run": _settings(studies, study)}
     report.figures["front"] = pareto_figure(measured, front_title(axes), axes=axes)
     specs = [(str(row["name"]), studies.operator(study, row["key"])) for row in _spread(front)]
-    _operators(report, [(name, spec) for name, spec in specs if spec])
-    _skills(report, front)
+    styles = operator_styles((name, "searched", None) for name, _ in specs)
+    _operators(report, [(name, spec) for name, spec in specs if spec], styles)
+    _skills(report, front, styles)
     _kept(report, studies, study, front)
     trials = studies.settings(study)
     if len(trials):
@@ -98,7 +103,8 @@ def of_comparison(folder: Path) -> Report:
     report.figures["front"] = pareto_figure(points)
     known = {record["key"]: record.get("operator") for record in records}
     specs = [(row["name"], known.get(row["key"])) for row in _spread(searched)]
-    _operators(report, [(name, OperatorSpec.of(spec, name)) for name, spec in specs if spec])
+    styles = operator_styles((str(name), "searched", None) for name, _ in specs)
+    _operators(report, [(name, OperatorSpec.of(spec, name)) for name, spec in specs if spec], styles)
     report.figures["skills"] = skills_figure(points)
     for variant in ("tuned", "published"):
         kept = kept_of(records, points, header["examples"], variant)
@@ -135,15 +141,17 @@ def _spread(front: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(name): value for name, value in rows[place].items()} for place in places]
 
 
-def _operators(report: Report, specs: Sequence[tuple[str, OperatorSpec]]) -> None:
+def _operators(report: Report, specs: Sequence[tuple[str, OperatorSpec]], styles: Mapping[str, Style]) -> None:
     for number, (name, spec) in enumerate(specs[:DIAGRAMS], 1):
-        report.figures[f"operator-{number}"] = operator_figure(layers_of(spec), sites_of(spec), name)
+        report.figures[f"operator-{number}"] = operator_figure(
+            layers_of(spec), sites_of(spec), name, height=340, colour=styles[name].colour
+        )
     if len(specs) > 1:
         layers = [layers_of(spec).query("place == 'decoder'").assign(operator=name) for name, spec in specs]
-        report.figures["tokens"] = staircases(pd.concat(layers))
+        report.figures["tokens"] = staircases(pd.concat(layers), styles=styles)
 
 
-def _skills(report: Report, front: pd.DataFrame) -> None:
+def _skills(report: Report, front: pd.DataFrame, styles: Mapping[str, Style]) -> None:
     rows = [
         {"operator": row["name"], "skill": name.removeprefix("skill:"), "accuracy": value}
         for row in _spread(front)
@@ -151,7 +159,7 @@ def _skills(report: Report, front: pd.DataFrame) -> None:
         if name.startswith("skill:") and not pd.isna(value)
     ]
     if rows:
-        report.figures["skills"] = compared_skills(pd.DataFrame(rows))
+        report.figures["skills"] = compared_skills(pd.DataFrame(rows), styles=styles)
 
 
 def _kept(report: Report, studies: Studies, study: str, front: pd.DataFrame) -> None:
@@ -162,6 +170,7 @@ def _kept(report: Report, studies: Studies, study: str, front: pd.DataFrame) -> 
         ratios = dict(zip(front["name"], front["compute_ratio"], strict=True))
         columns = rows["column"].map(lambda name: f"{name}, compute {ratios[name]:.3f}")
         report.figures["kept"] = kept_figure(rows.assign(column=columns), pictures)
+        report.parts[EXAMPLES] = examples_html(rows, pictures)
     for reason in dict.fromkeys(why.values()):
         names = ", ".join(name for name, reason_given in why.items() if reason_given == reason)
         report.lead += f"\nNo pictures of tokens kept by {names}. {reason}"
@@ -181,6 +190,7 @@ def html(report: Report) -> str:
         "measured_on": "measured on",
         "mean_tokens": "mean tokens",
     }
+    columns |= {"note": "note"} if "note" in report.front and report.front["note"].notna().any() else {}
     further = [one for one in report.axes if one.metric not in columns]
     columns |= {one.metric: one.label for one in further}
     table = report.front.reindex(columns=list(columns)).copy()
@@ -193,10 +203,23 @@ def html(report: Report) -> str:
     return page(
         report.title,
         report.lead,
-        list(report.figures.values()),
+        _placed(report),
         table=table.rename(columns=columns),
         more=report.tables,
+        parts=report.parts,
     )
+
+
+def _placed(report: Report) -> list[go.Figure | list[go.Figure]]:
+    """Diagrams of operators side by side; pictures with answers instead of those without."""
+    diagrams = [figure for name, figure in report.figures.items() if name.startswith("operator-")]
+    placed: list[go.Figure | list[go.Figure]] = []
+    for name, figure in report.figures.items():
+        if name == "operator-1":
+            placed.append(diagrams)
+        elif not name.startswith("operator-") and not (name == "kept" and EXAMPLES in report.parts):
+            placed.append(figure)
+    return placed
 
 
 def check_export(folder: Path, form: str) -> None:

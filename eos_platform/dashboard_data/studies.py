@@ -8,20 +8,18 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
 
 import pandas as pd
 import plotly.graph_objects as go
-from mlflow import MlflowClient
-from mlflow.exceptions import MlflowException
 
 from eos_platform.analysis.stats.intervals import unpaired_difference
 from eos_platform.common import strict_json
 from eos_platform.common.addresses import masked
-from eos_platform.common.boundary import reading
+from eos_platform.common.boundary import error_text, reading
 from eos_platform.common.errors import EosError, shown, unknown
 from eos_platform.common.files import read_text
 from eos_platform.common.printable import unmarked
@@ -29,15 +27,20 @@ from eos_platform.dashboard_data import frames
 from eos_platform.dashboard_data.describe import layers_of, sites_of
 from eos_platform.dashboard_data.optuna_figures import optuna_figure
 from eos_platform.dashboard_data.overlays import Overlays, kept_rows, on_pictures
+from eos_platform.dashboard_data.ranking import blocks_of_store, figure_of, ranking_of, words_of
 from eos_platform.dashboard_data.study_plan import log_fields
 from eos_platform.objectives import from_json
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.protocols import Objective
 from eos_platform.task_names import from_text, options_of
 from eos_platform.tracking import names
+from eos_platform.tracking.mlflow_ui.links import run_url
+from eos_platform.tracking.notes import MOST as LONGEST
+from eos_platform.tracking.notes import described, note_of, written_of
 from eos_platform.tracking.reading.run_reader import RawRun, reader
-from eos_platform.tracking.recorder import connect, first_line
-from eos_platform.tracking.views import run_url
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 EVERY = 1.0  # seconds; a store is not asked more often, however many pages are open
 
@@ -52,6 +55,7 @@ class _Held:
     worked: dict[tuple[str, Any], Any] = field(default_factory=dict)  # of this version
     lock: threading.RLock = field(default_factory=threading.RLock)
     stamp: str | None = None
+    stale: bool = False  # every run is to be read again
 
 
 class Studies:
@@ -75,6 +79,7 @@ class Studies:
         self._specs: dict[str, OperatorSpec | None] = {}
         self._overlays = Overlays()
         self._client: MlflowClient | None = None
+        self._ranks: tuple[Any, tuple[go.Figure, str] | None] | None = None
 
     def close(self) -> None:
         """End what was started to answer."""
@@ -89,6 +94,15 @@ class Studies:
         """One row a study: name, kind, model, task, state, trials, target, front, best, updated, description."""
         return pd.DataFrame([self._line(name) for name in self.names()])
 
+    def ranks(self) -> tuple[go.Figure, str] | None:
+        """Methods ranked over the store's comparisons, drawn and in words; none before there are two to rank over."""
+        compared = [name for name in self.names() if self.facts(name)["comparison"]]
+        key = tuple((name, self.version(name)) for name in compared)
+        if self._ranks is None or self._ranks[0] != key:
+            ranking = ranking_of(blocks_of_store(self)) if len(compared) > 1 else None
+            self._ranks = key, None if ranking is None else (figure_of(ranking), words_of(ranking))
+        return self._ranks[1]
+
     def version(self, study: str) -> int:
         """Grows when the study changed; cheap."""
         held = self._study(study)
@@ -96,8 +110,8 @@ class Studies:
         with held.lock:
             if stamp and stamp == held.stamp:
                 return held.version
-            runs = self._reader.children(held.parent, held.runs)
-            held.stamp = stamp
+            runs = self._reader.children(held.parent, {} if held.stale else held.runs)
+            held.stamp, held.stale = stamp, False
             if runs != held.runs:
                 held.runs, held.worked = runs, {}
                 held.version += 1
@@ -225,13 +239,61 @@ class Studies:
 
     def difference(self, study: str, key: str, other: str) -> tuple[float, float, float, float] | None:
         """Accuracy of one operator minus another's, its 95 % interval and p (unpaired); none if not measured alike."""
-        rows = {row["key"]: row for row in self.operators(study).to_dict("records")}
-        first, second = rows[key], rows[other]
+        rows = self.operators(study).set_index("key")[["accuracy", "questions", "measured_on"]]
+        first, second = (rows.loc[one].to_dict() for one in (key, other))
         if first["measured_on"] != second["measured_on"] or not (first["questions"] > 0 and second["questions"] > 0):
             return None
         return unpaired_difference(
             float(first["accuracy"]), int(first["questions"]), float(second["accuracy"]), int(second["questions"])
         )
+
+    def note(self, study: str, key: str) -> str:
+        """What people wrote about a run, as it is now: it may have been changed on MLflow's page."""
+        run = self._study(study).runs.get(key)
+        if run is None:
+            raise unknown("run", key, [])
+        note = note_of(self._reader.tag(key, names.NOTE) or "")
+        if note != run.tags.get(names.NOTE, ""):
+            self._remember(study, run, note)
+        return note
+
+    def write_note(self, study: str, key: str, note: str) -> None:
+        """Put people's note on a run, above what the platform wrote there.
+
+        Raises:
+            EosError: no such run, a note that is too long, or a store that takes none.
+        """
+        if len(note) > LONGEST:
+            raise EosError(f"a note has at most {LONGEST} characters, this one {len(note)}")
+        run = self._study(study).runs.get(key)
+        if run is None:
+            raise unknown("run", key, [])
+        from eos_platform.tracking.client import TROUBLE
+
+        written = written_of(self._reader.tag(key, names.NOTE) or "")
+        try:
+            self._writer().set_tag(key, names.NOTE, described(note, written))
+        except TROUBLE as error:
+            raise EosError(f"the note cannot be kept: {error_text(error)}") from None
+        self._remember(study, run, note_of(described(note, written)))
+
+    def _writer(self) -> MlflowClient:
+        """MLflow's client, imported when it is needed: half of what the rest of a dashboard takes."""
+        if self._client is None:
+            from eos_platform.tracking.client import connect
+
+            self._client = connect(self.uri)
+        return self._client
+
+    def _remember(self, study: str, run: RawRun, note: str) -> None:
+        """Ended runs are not read again: what changed of one is put in its place."""
+        held = self._study(study)
+        tags = {name: text for name, text in run.tags.items() if name != names.NOTE} | (
+            {names.NOTE: note} if note else {}
+        )
+        with held.lock:
+            held.runs = {**held.runs, run.run_id: replace(run, tags=tags)}
+            held.worked, held.version = {}, held.version + 1
 
     def diagram(self, study: str, key: str) -> tuple[pd.DataFrame, pd.DataFrame] | None:
         """Layers and sites of a run's operator (``describe``); none without an operator file."""
@@ -254,17 +316,18 @@ class Studies:
                 # recorded and worked out ones may show other pictures: those of the first, where the others have them
                 pictures = pictures or overlay["pictures"]
                 rows += kept_rows(name, on_pictures(overlay, pictures), 0.0)
-        return pd.DataFrame(rows, columns=["column", "ratio", "picture", "origin", "size", "caption"]), pictures, why
+        columns = ["column", "ratio", "picture", "origin", "size", "caption", "given", "worth"]
+        return pd.DataFrame(rows, columns=columns), pictures, why
 
     def overlay(self, study: str, key: str, *, wait: bool = False) -> dict[str, Any] | str:
-        """Tokens kept on example pictures, or why there is none (yet)."""
-        spec = self.operator(study, key)
+        """Tokens kept on example pictures and the answers given, or why there is none (yet)."""
+        spec, run = self.operator(study, key), self._study(study).runs[key]
+        kept, answers = self._text(run, names.KEPT_FILE), self._text(run, names.ANSWERS_FILE)
+        if (kept or (answers and spec is None)) and (held := self._overlays.recorded(kept, answers)):
+            return held
         if spec is None:
             return "This run has no operator file: nothing is removed, or nothing was found."
         facts = self.facts(study)
-        file = self._path(self._study(study).runs[key], names.KEPT_FILE)
-        if file and file.exists() and (operators := self._overlays.recorded(read_text(file, "kept tokens"))):
-            return operators
         return self._overlays.get(facts["model"], facts["task"], spec, wait=wait)
 
     def _look(self) -> None:
@@ -286,8 +349,8 @@ class Studies:
                 if mine is None or mine.parent.run_id != parent.run_id:
                     mine = _Held(parent)
                 elif mine.parent.end != parent.end or mine.parent.status != parent.status:
-                    mine.runs = {}  # tags of ended runs may have changed: the front was marked
-                    mine.stamp = None
+                    # tags of ended runs may have changed: the front was marked; until then the others serve
+                    mine.stale, mine.stamp = True, None
                 mine.parent = parent
                 held[name] = mine
             self._held = held
@@ -330,14 +393,21 @@ class Studies:
         path = self._path(run)
         if path is not None:
             return OperatorSpec.load(path) if path.exists() else None
-        self._client = client = self._client or connect(self.uri)
+        from eos_platform.tracking.client import TROUBLE
+
+        client = self._writer()
         try:
             if not any(file.path == names.OPERATOR_FILE for file in client.list_artifacts(run.run_id)):
                 return None
             with tempfile.TemporaryDirectory() as folder:
                 return OperatorSpec.load(client.download_artifacts(run.run_id, names.OPERATOR_FILE, folder))
-        except (MlflowException, OSError) as error:
-            raise EosError(f"cannot fetch the operator of {run.name}: {first_line(error)}") from None
+        except TROUBLE as error:
+            raise EosError(f"cannot fetch the operator of {run.name}: {error_text(error)}") from None
+
+    def _text(self, run: RawRun, name: str) -> str | None:
+        """What a file of the run holds, if it is on this machine."""
+        file = self._path(run, name)
+        return read_text(file, name) if file and file.exists() else None
 
     def _path(self, run: RawRun, name: str | None = None) -> Path | None:
         """Where a file of the run lies, if that is on this machine."""

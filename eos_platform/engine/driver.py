@@ -61,6 +61,7 @@ def job_of(run_dir: RunDir, part: Share, functions: Functions) -> Job:
         loading=loading,
         objectives=study.axes,
         processes=max(1, int(part.gpu)),
+        setting=study.setting,
     )
 
 

@@ -196,7 +196,7 @@ def finish(
     recorder.mark_front(int(trial) for trial in front["trial"])
     lines = records(points)
     for candidate, point, result in zip(compared, lines, results, strict=True):
-        recorder.point(point, candidate.operator.to_json() if candidate.operator else None, result.kept)
+        recorder.point(point, candidate.operator.to_json() if candidate.operator else None, result.kept, result.answers)
     recorder.register(
         [*records(front), *(line for line in lines if line["family"] == "unreduced")],
         {one.trial: one.operator.to_json() for one in compared if one.operator and one.trial is not None},

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from eos_platform.dashboards.palette import colour_of
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.tracking import names
 from eos_platform.tracking.recorder import Recorder
@@ -47,7 +48,8 @@ class ComparisonLog(Recorder):
             self._batch(run_id, {**metrics, names.HELDOUT_LOW: low, names.HELDOUT_HIGH: high, **skills})
             if record["operator"] is not None:
                 spec = OperatorSpec.model_validate(record["operator"])
-                self._batch(run_id, tags={names.NOTE: self._operator(run_id, spec.to_json())})
+                colour = colour_of(record["family"], record["design"])
+                self._batch(run_id, tags={names.NOTE: self._operator(run_id, spec.to_json(), colour=colour)})
             self.client.set_terminated(run_id, "FINISHED")
             written += 1
         return written
@@ -62,7 +64,7 @@ class ComparisonLog(Recorder):
             names.REGIME: record["regime"],
             names.ORDER: names.ORDERS[record["family"]],
             names.SHOWN: self.uid,
-            names.COLOR: names.COLORS[record["family"]],
+            names.COLOR: colour_of(record["family"], record["design"]),
         }
         tags |= {names.DESIGN: record["design"]} if record["design"] else {}
         tags |= {names.VARIANT: record["variant"]} if record["variant"] else {}

@@ -9,7 +9,7 @@ from eos_platform.analysis.explain.describe import place_words, site_words
 from eos_platform.common.printable import markdown
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.tracking import names
-from eos_platform.tracking.views import NAMES, view_url
+from eos_platform.tracking.mlflow_ui.views import NAMES, view_url
 
 RAN_WITH = ("eos-platform", "torch", "transformers")
 
@@ -76,9 +76,10 @@ trials = read_study("{study}")
 
 {_take_home(f"models:/{study}@champion")}
 
-Colours: searched operators are blue (pale when another beats them), hand-designed ones brown, the unreduced model
-black. The tag `pareto` says whether a trial is on the front: the searched operators that no other searched one beats,
-on held-out questions once the study has asked them, on validation questions until then.
+Colours: searched operators are blue (pale when another beats them), each hand-designed one has its design's colour,
+the same as in the dashboard, and the unreduced model is black. The tag `pareto` says whether a trial is on the front:
+the searched operators that no other searched one beats, on held-out questions once the study has asked them, on
+validation questions until then.
 
 | metric | meaning |
 |---|---|

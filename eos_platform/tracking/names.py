@@ -52,6 +52,7 @@ OPERATOR_FILE, STUDY_FILE, FAILURE_FILE, ENVIRONMENT_FILE = (
     "environment.json",
 )
 SITES_PICTURE, KEPT_PICTURE, KEPT_FILE = "sites.png", "kept.png", "kept.json"
+ANSWERS_FILE = "answers.json"  # example questions of the task, asked of the deployed operator on held-out pictures
 
 # tags
 PREFIX = "eos."

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from eos_platform.dashboards.palette import GRID, INK, MUTED, REGIMES, rgba
+from eos_platform.dashboards.palette import GRID, INK, MUTED, SEARCHED, UNTOUCHED
 from eos_platform.operators.spec import OperatorSpec
 
 WIDTH, HEIGHT, LEFT, TOP, FOOT = 1000, 400, 76, 84, 62  # of the sites' picture, pixels
@@ -22,8 +22,13 @@ CELL, GAP, HEAD = 240, 18, 84  # of a picture of kept tokens
 LARGEST = 16.0  # original tokens one stands for at which the colour ends
 
 
-def sites_png(operator: OperatorSpec) -> bytes:
-    """Visual tokens entering each decoder layer as bars, in the colour of what the site before them does."""
+def sites_png(operator: OperatorSpec, colour: str = SEARCHED) -> bytes:
+    """Visual tokens entering each decoder layer as bars, from the first site on in the operator's colour.
+
+    Args:
+        operator: whose sites they are.
+        colour: as ``palette.colour_of`` says.
+    """
     picture = Image.new("RGB", (WIDTH, HEIGHT), "white")
     pen = ImageDraw.Draw(picture)
     head = f"{operator.regime}, {operator.mean_tokens:.1f} of {operator.target.tokens} visual tokens a layer on average"
@@ -37,14 +42,12 @@ def sites_png(operator: OperatorSpec) -> bytes:
         pen.line((LEFT, y, right, y), fill=GRID)
         pen.text((LEFT - 10, y), f"{share * most:.0f}", MUTED, _font(14), anchor="rm")
     regimes = {site.layer: kind for site, kind in zip(operator.sites, operator.regimes, strict=True) if _acts(site)}
-    colour, wide = _colour("identity"), (right - LEFT) / operator.target.layers
-    if operator.entering < most:
-        colour = _colour("pool" if operator.image else operator.regimes[0])
+    touched, wide = operator.entering < most, (right - LEFT) / operator.target.layers
     for layer, tokens in enumerate(operator.counts):
-        colour = _colour(regimes[layer]) if layer in regimes else colour
+        touched = touched or layer in regimes
         x = LEFT + layer * wide
         y = floor - tokens / most * (floor - top)
-        pen.rectangle((x + 1, min(y, floor - 1), x + wide - 2, floor), fill=colour)
+        pen.rectangle((x + 1, min(y, floor - 1), x + wide - 2, floor), fill=colour if touched else UNTOUCHED)
         if layer in regimes:
             pen.text((x + 2, y - 4), f"{tokens} {regimes[layer]}", INK, _font(14), anchor="lb")
         if layer % max(1, round(operator.target.layers / 16)) == 0:
@@ -98,10 +101,6 @@ def _fit(text: str, font: Any) -> str:
 
 def _acts(site: Any) -> bool:
     return bool(site.place == "decoder")
-
-
-def _colour(regime: str) -> str:
-    return REGIMES[regime].colour if regime in REGIMES else rgba(MUTED, 1.0)
 
 
 def _font(size: int) -> Any:

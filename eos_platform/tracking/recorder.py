@@ -12,6 +12,7 @@ from typing import Any
 from mlflow.entities import Run
 
 from eos_platform.common import strict_json
+from eos_platform.dashboards.palette import colour_of
 from eos_platform.objectives import DEFAULT, to_json
 from eos_platform.protocols import Objective
 from eos_platform.tracking import names
@@ -21,9 +22,9 @@ from eos_platform.tracking.client import probe as probe
 from eos_platform.tracking.client import search_runs as search_runs
 from eos_platform.tracking.descriptions import study_note
 from eos_platform.tracking.environment import environment
-from eos_platform.tracking.front_line import draw_front, lines_of
+from eos_platform.tracking.mlflow_ui.front_line import draw_front, lines_of
+from eos_platform.tracking.mlflow_ui.views import save_views
 from eos_platform.tracking.rows import TrialRow
-from eos_platform.tracking.views import save_views
 from eos_platform.tracking.writer import Writer
 
 _STATUS = {"complete": "FINISHED", "pruned": "KILLED", "interrupted": "KILLED", "failed": "FAILED"}
@@ -186,11 +187,14 @@ class Recorder(Writer):
             self._batch(run_id, tags=tags)
             self._front ^= {number}
 
-    def point(self, point: Mapping[str, Any], operator_json: str | None, kept: str | None = None) -> None:
+    def point(
+        self, point: Mapping[str, Any], operator_json: str | None, kept: str | None = None, answers: str = ""
+    ) -> None:
         """One operator of the final comparison: on its trial's run, or as a run of its own.
 
         Args:
             kept: as for ``finish_trial``; a trial's run has it already.
+            answers: to the questions about the example pictures (``analysis/explain/overlay.py``), JSON.
         """
         heldout = {
             names.HELDOUT_ACCURACY: point["accuracy"],
@@ -206,11 +210,14 @@ class Recorder(Writer):
             run_id = self._run_of(int(point["trial"]))
             if run_id is not None:
                 self._batch(run_id, heldout)
+                self._answers(run_id, answers)
             return
         run_id = self._baseline(point)
         measured = {name: point[name] for name in (*own, *others)}
-        tags = {names.NOTE: self._operator(run_id, operator_json, kept)} if operator_json else {}
+        colour = colour_of(str(point["family"]), point["design"])
+        tags = {names.NOTE: self._operator(run_id, operator_json, kept, colour)} if operator_json else {}
         self._batch(run_id, {**heldout, **measured}, tags=tags)
+        self._answers(run_id, answers)
         self.client.set_terminated(run_id, "FINISHED")
 
     def _baseline(self, point: Mapping[str, Any]) -> str:
@@ -228,7 +235,7 @@ class Recorder(Writer):
             names.REGIME: point["regime"],
             names.ORDER: names.ORDERS[point["family"]],
             names.SHOWN: self.uid,
-            names.COLOR: names.COLORS[point["family"]],
+            names.COLOR: colour_of(str(point["family"]), point["design"]),
         }
         if point["design"]:
             tags[names.DESIGN] = point["design"]

@@ -27,9 +27,9 @@ from eos_platform.operators.spec import OperatorSpec
 from eos_platform.tracking import names
 from eos_platform.tracking.descriptions import operator_note
 from eos_platform.tracking.environment import environment
+from eos_platform.tracking.mlflow_ui.views import run_url
 from eos_platform.tracking.reading.operators import STUDY, STUDY_RUN
 from eos_platform.tracking.rows import operator_digest
-from eos_platform.tracking.views import run_url
 
 CHAMPION, RATIO = "champion", "ratio-"
 WITHIN = 0.01  # of the unreduced model's accuracy

@@ -13,10 +13,12 @@ from mlflow.entities import Metric, Param, Run, RunTag
 from eos_platform.common import strict_json
 from eos_platform.common.addresses import masked
 from eos_platform.common.errors import EosError
+from eos_platform.dashboards.palette import SEARCHED
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.tracking import names
 from eos_platform.tracking.client import TROUBLE, connect, experiment_of, first_line, search_runs
 from eos_platform.tracking.descriptions import operator_note
+from eos_platform.tracking.notes import described, note_of
 from eos_platform.tracking.pictures import kept_png, sites_png
 
 
@@ -48,19 +50,30 @@ class Writer:
     def _search(self, query: str) -> list[Run]:
         return search_runs(self.client, self.experiment.experiment_id, query)
 
-    def _operator(self, run_id: str, operator_json: str, kept: str | None = None) -> str:
-        """The operator's file and pictures; what its run says of it."""
+    def _operator(self, run_id: str, operator_json: str, kept: str | None = None, colour: str = SEARCHED) -> str:
+        """The operator's file and pictures (in its colour); what its run says of it."""
         operator = OperatorSpec.from_json(operator_json)
         files: dict[str, str | bytes] = {
             names.OPERATOR_FILE: operator_json,
-            names.SITES_PICTURE: sites_png(operator),
+            names.SITES_PICTURE: sites_png(operator, colour),
         }
         if kept and self.examples:
             sites = strict_json.loads(kept)
             files[names.KEPT_FILE] = strict_json.dumps({"examples": list(self.examples), "sites": sites})
             files[names.KEPT_PICTURE] = kept_png(self.examples, sites, f"{operator.name}: {operator.regime}")
         self._files(run_id, files)
-        return operator_note(operator, f"runs:/{run_id}")
+        return self._described(run_id, operator_note(operator, f"runs:/{run_id}"))
+
+    def _described(self, run_id: str, written: str) -> str:
+        """The run's description with what the platform writes anew, people's note kept."""
+        known = self.client.get_run(run_id).data.tags.get(names.NOTE, "")
+        return described(note_of(known), written)
+
+    def _answers(self, run_id: str, answers: str) -> None:
+        """The example pictures with the answers given, where there are any."""
+        if answers and self.examples:
+            held = {"examples": list(self.examples), "answers": strict_json.loads(answers)}
+            self._files(run_id, {names.ANSWERS_FILE: strict_json.dumps(held)})
 
     def _files(self, run_id: str, files: Mapping[str, str | bytes]) -> None:
         """All in one go."""

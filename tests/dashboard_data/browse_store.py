@@ -1,5 +1,12 @@
 """A small study written by the tracking code, as the driver would."""
 
+import base64
+import io
+import json
+from functools import cache
+
+from PIL import Image
+
 from eos_platform.operators.spec import OperatorSpec, SiteSpec, Target, Transfer
 from eos_platform.search.config import SearchConfig
 from eos_platform.tracking.recorder import Recorder
@@ -52,13 +59,44 @@ def point(name, family, accuracy, ratio, **changes):
 RATIOS, ACCURACIES = (0.10, 0.15, 0.20, 0.25, 0.30, 0.35), (0.70, 0.80, 0.78, 0.88, 0.85, 0.92)
 
 
-def write_study(folder, name="small", uid="u"):
+@cache
+def examples():
+    """Four pictures with a question each, as a worker records them."""
+    found = []
+    for number, colour in enumerate(("red", "green", "blue", "gold")):
+        stream = io.BytesIO()
+        Image.new("RGB", (96, 96), colour).save(stream, "PNG")
+        png = "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
+        text = f"what color is picture {number}?"
+        found.append(
+            {"question": number, "skill": "colour", "text": text, "answer": colour, "grid": [12, 12], "png": png}
+        )
+    return found
+
+
+def kept(number, keep=20):
+    """The tokens that ``spec_of`` leaves on each of them: some stand for many, and not the same for each operator."""
+    stages = [
+        {"place": "decoder", "layer": layer, "origin": list(range(number, number + many)), "size": [144 / many] * many}
+        for layer, many in ((0, keep), (3, max(1, keep // 2)))
+    ]
+    return json.dumps([stages] * 4)
+
+
+def answers(right):
+    """The first ``right`` of the four questions answered rightly."""
+    given = [shown["answer"] if number < right else "nothing" for number, shown in enumerate(examples())]
+    return json.dumps([{"given": text, "worth": float(number < right)} for number, text in enumerate(given)])
+
+
+def write_study(folder, name="small", uid="u", pictures=True):
     """Six trials of which four are the front, a failure, a design, the unreduced model; the recorder, still open."""
     recorder = Recorder(f"sqlite:///{folder / 'mlflow.db'}", name, uid, (folder / "artifacts").as_uri())
+    recorder.examples = examples()
     recorder.describe("name: small\n", "A small study", {"model": "bundled-small", "task": "scenes"}, {"trials": 8})
     for number, (ratio, accuracy) in enumerate(zip(RATIOS, ACCURACIES, strict=True)):
         row = trial(number, accuracy=accuracy, ratio=ratio)
-        recorder.finish_trial(recorder.start_trial(row), row)
+        recorder.finish_trial(recorder.start_trial(row), row, kept=kept(number) if pictures else None)
     row = trial(6, "failed", failure="ValueError: the loss exploded")
     recorder.finish_trial(recorder.start_trial(row), row)
     return recorder
@@ -69,9 +107,12 @@ def end_study(recorder):
     front = (0, 1, 3, 5)
     recorder.mark_front(front)
     recorder.point(point("unreduced", "unreduced", 0.95, 1.0, regime="identity"), None)
-    recorder.point(point("fastv at 0.2", "hand-designed", 0.6, 0.2, design="fastv"), spec_of(99, 30).to_json())
+    fastv = point("fastv at 0.2", "hand-designed", 0.6, 0.2, design="fastv")
+    recorder.point(fastv, spec_of(99, 30).to_json(), kept(9, 30), answers(1))
     for number in front:
         recorder.point(
-            point(f"trial {number}", "searched", ACCURACIES[number] - 0.01, RATIOS[number], trial=number), None
+            point(f"trial {number}", "searched", ACCURACIES[number] - 0.01, RATIOS[number], trial=number),
+            None,
+            answers=answers(3),
         )
     recorder.close("FINISHED")

@@ -48,11 +48,17 @@ def test_the_tokens_kept_by_the_drawn_operators_are_in_it(of_study):
     assert "<b>0</b>" not in above  # rows by ratio are another figure's
     assert len(shown.data) == 4  # pictures
     assert len(shown.to_json()) < 500_000
-    assert ' aria-label="Tokens kept at the end">' in report.html(of_study)
+    page = report.html(of_study)
+    assert f'aria-label="{report.EXAMPLES}"' in page
+    # the picture, three operators: their answers to four questions, three of them right
+    assert page.count("<figcaption>the picture</figcaption>") == 4
+    assert page.count("<b class='right'>right</b>") == 9
+    assert page.count("<b class='wrong'>wrong</b>") == 3
+    assert "what color is picture 0? (right: red)" in page
 
 
 def test_without_the_model_the_pictures_are_left_out_and_it_says_so(tmp_path, monkeypatch):
-    end_study(write_study(tmp_path))
+    end_study(write_study(tmp_path, pictures=False))
     found = Studies(f"sqlite:///{tmp_path / 'mlflow.db'}")
     facts = found.facts("small")
     monkeypatch.setattr(found, "facts", lambda study: {**facts, "model": "/gone/llava"})
@@ -72,7 +78,7 @@ def test_the_page_is_one_file_that_asks_for_nothing(of_study):
     outside = re.sub(r"<script[^>]*>.*?</script>", "", text, flags=re.DOTALL)
     assert not re.search(r"<script[^>]*src=", text)
     assert not re.search(r"(src|href)=[\"']?https?:", outside)
-    assert text.count('class="plotly-graph-div"') == len(of_study.figures)
+    assert text.count('class="plotly-graph-div"') == len(of_study.figures) - 1  # kept tokens stand beside the answers
     assert re.search(r"<td>trial 3</td>\s*<td>hybrid</td>\s*<td>0.25</td>\s*<td>87.0</td>", text)
 
 

@@ -129,3 +129,15 @@ def test_what_is_not_there_is_said(studies, tmp_path):
     (tmp_path / "other.db").write_text("no database" * 100)
     with pytest.raises(EosError, match="cannot read the MLflow store"):
         Studies(f"sqlite:///{tmp_path / 'other.db'}").names()
+
+
+def test_runs_are_there_while_a_study_that_ended_is_read_again(tmp_path):
+    """Between the look that finds it ended and the next reading of its runs."""
+    recorder = write_study(tmp_path)
+    found = Studies(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    key = found.operators("small")["key"][0]
+    recorder.close("FINISHED")
+    found._look()
+    assert found.operator("small", key) is not None
+    assert found.facts("small")["state"] == "complete"
+    assert len(found.operators("small")) == 7

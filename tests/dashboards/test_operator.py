@@ -5,7 +5,7 @@ import pytest
 
 from eos_platform.dashboards.comparison import compared_skills, staircases
 from eos_platform.dashboards.operator import operator_figure
-from eos_platform.dashboards.palette import REGIMES, rgba
+from eos_platform.dashboards.palette import REGIMES, SEARCHED, UNTOUCHED, rgba
 
 SITE = {"place": "decoder", "layer": 0, "before": 100, "after": 40, "regime": "merge", "selector": "score"}
 
@@ -15,16 +15,19 @@ def layers():
     return pd.DataFrame({"place": "decoder", "layer": range(4), "tokens": [40, 40, 10, 10]})
 
 
-def test_tokens_fall_in_the_colour_of_the_last_site(layers):
+def test_tokens_fall_in_the_operators_colour_and_are_grey_before_its_first_site(layers):
     sites = pd.DataFrame([SITE, {**SITE, "layer": 2, "before": 40, "after": 10, "regime": "prune"}])
     figure = operator_figure(layers, sites, "A <b>")
     bars = [trace for trace in figure.data if trace.type == "bar"]
     assert [bar.y[0] for bar in bars] == [40, 40, 10, 10]
-    merge, prune = rgba(REGIMES["merge"].colour, 0.22), rgba(REGIMES["prune"].colour, 0.22)
-    assert [bar.marker.color for bar in bars] == [merge, merge, prune, prune]
+    assert {bar.marker.color for bar in bars} == {rgba(SEARCHED, 0.22)}
     marks = [trace for trace in figure.data if trace.type == "scatter"]
     assert [(mark.name, mark.x[0], mark.y) for mark in marks] == [("merge", -0.5, (100, 40)), ("prune", 1.5, (40, 10))]
     assert [mark.text[1].strip() for mark in marks] == ["100 → 40", "40 → 10"]
+    assert [mark.marker.symbol for mark in marks] == [REGIMES["merge"], REGIMES["prune"]]
+    late = operator_figure(layers, sites[1:], colour="#d55e00")
+    before, after = rgba(UNTOUCHED, 0.22), rgba("#d55e00", 0.22)
+    assert [bar.marker.color for bar in late.data if bar.type == "bar"] == [before, before, after, after]
     assert figure.layout.yaxis.range[1] > 100
     assert "A &lt;b&gt;" in figure.layout.title.text
 

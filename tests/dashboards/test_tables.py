@@ -13,7 +13,7 @@ from eos_platform.protocols import Objective
 
 pytest.importorskip("dash")
 
-from eos_platform.dashboards.app import compare, operator, parts, table
+from eos_platform.dashboards.app import beside, compare, operator, parts, table
 
 AXES = (
     Objective("accuracy/place", "maximise", "accuracy/place", ".1%"),
@@ -37,6 +37,7 @@ ROW = {
     "seconds": 2.0,
     "seed": 0.0,
     "front": True,
+    "note": None,
     "accuracy/place": 0.25,
     "attention_pairs": 1234.4,
 }
@@ -52,8 +53,8 @@ def words(component):
     "made",
     [
         lambda axes: parts.operators_table([ROW], WHERE, "all", axes),
-        lambda axes: operator._facts(ROW, axes),
-        lambda axes: compare._numbers([ROW, ROW], WHERE, axes, []),
+        lambda axes: operator._facts(ROW, axes, {}),
+        lambda axes: compare._numbers([ROW, ROW], WHERE, axes, (), [], []),
     ],
 )
 def test_further_objectives_have_a_place(made):
@@ -90,3 +91,38 @@ def test_the_report_has_them():
     page = html(Report("mine", "", {"front": go.Figure()}, pd.DataFrame([ROW]), AXES))
     for reported in ("<th>accuracy/place</th>", "<th>attention pairs</th>", "25.0%", "1234"):
         assert reported in page
+
+
+def test_a_searched_operator_is_held_against_the_design_nearest_to_it():
+    """The most accurate within a quarter of its compute, else the nearest; with difference, interval and p."""
+    mine = {**ROW, "compute_ratio": 0.2}
+    near = [
+        {**ROW, "key": name, "name": name, "family": "hand-designed", "compute_ratio": ratio, "accuracy": accuracy}
+        for name, ratio, accuracy in (("a", 0.19, 0.4), ("b", 0.22, 0.45), ("c", 0.4, 0.9))
+    ]
+    assert beside.nearest_design(pd.DataFrame([mine, *near]), mine)["name"] == "b"
+    assert beside.nearest_design(pd.DataFrame([mine, near[2]]), mine)["name"] == "c"
+    assert beside.nearest_design(pd.DataFrame([mine]), mine) is None
+    said = beside.against_design((0.05, 0.01, 0.09, 0.0123), near[1])
+    assert said == "+5.0 (+1.0 to +9.0), p 0.012 from b, compute 0.220"
+    shown = words(
+        compare._numbers([mine, near[0]], WHERE, DEFAULT, (), [None], [(near[1], (0.05, 0.01, 0.09, 0.0123)), None])
+    )
+    for text in ("nearest design", '"b"', "compute 0.220", "+5.0 (+1.0 to +9.0)", "0.012"):
+        assert text in shown
+
+
+@pytest.mark.parametrize(
+    ("gap", "ratio", "said"),
+    [
+        ((-0.1, -0.12, -0.08, 0.0), 0.2, "trial 3, at the same compute"),
+        ((-0.1, -0.12, -0.08, 0.0), 0.201, "trial 3, at the same compute"),
+        ((-0.1, -0.12, -0.08, 0.0), 0.3, "trial 3, and cheaper"),
+        ((0.1, 0.08, 0.12, 0.0), 0.3, "other more accurate, trial 3 cheaper"),
+        ((0.0, -0.01, 0.01, 0.9), 0.1, "no difference in accuracy to be told; other is cheaper"),
+        ((0.0, -0.01, 0.01, 0.9), 0.2, "no difference to be told, at the same compute"),
+        (None, 0.2, ""),
+    ],
+)
+def test_which_of_two_is_better_is_said_of_both_accuracy_and_compute(gap, ratio, said):
+    assert beside.verdict(gap, ROW, {**ROW, "name": "other", "compute_ratio": ratio}) == said

@@ -202,6 +202,7 @@ def test_resume_needs_a_study_that_began(make_study):
         make_study().resume()
 
 
+@pytest.mark.slow  # two drivers in processes of their own, each with a Ray: 45 s of a core
 def test_resume_after_a_kill_and_after_an_interruption(make_study, tmp_path, empty_mlflow):
     """Drivers of their own are killed outright, then stopped by Ctrl-C; nothing finished is lost or done twice."""
     (tmp_path / "runs").mkdir()

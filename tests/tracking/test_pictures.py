@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageColor
 
-from eos_platform.dashboards.palette import REGIMES
-from eos_platform.operators.spec import OperatorSpec, SiteSpec, Target, Transfer
+from eos_platform.dashboards.palette import SEARCHED, UNTOUCHED, colour_of
+from eos_platform.operators.spec import OperatorSpec, SiteSpec, Target
 from eos_platform.tracking.pictures import CELL, GAP, HEAD, kept_png, sites_png
 
 TARGET = Target(layers=4, grid=(4, 4))
@@ -18,18 +18,20 @@ def pixels(png):
     return np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
 
 
-def coloured(image, regime):
-    """How many pixels have the regime's colour."""
-    return int((image == ImageColor.getrgb(REGIMES[regime].colour)).all(-1).sum())
+def coloured(image, colour=SEARCHED):
+    """How many pixels have the colour."""
+    return int((image == ImageColor.getrgb(colour)).all(-1).sum())
 
 
-@pytest.mark.parametrize(("layer", "regime"), [(0, "prune"), (2, "merge")])
-def test_the_bars_have_the_colour_of_what_the_site_does(layer, regime):
-    transfer = Transfer(gamma=1.0, tau=0.0) if regime == "merge" else Transfer()
-    site = SiteSpec(layer=layer, keep=4, score={"norm": 1.0}, transfer=transfer)
-    image = pixels(sites_png(OperatorSpec(target=TARGET, sites=(site,))))
-    assert coloured(image, regime) > 1000
-    assert (coloured(image, "identity") > 1000) == (layer > 0)
+@pytest.mark.parametrize("layer", [0, 2])
+def test_the_bars_have_the_operators_colour_from_its_first_site_on(layer):
+    operator = OperatorSpec(target=TARGET, sites=(SiteSpec(layer=layer, keep=4, score={"norm": 1.0}),))
+    image = pixels(sites_png(operator))
+    assert coloured(image) > 1000
+    assert (coloured(image, UNTOUCHED) > 1000) == (layer > 0)
+    tome = colour_of("hand-designed", "tome")
+    image = pixels(sites_png(operator, tome))
+    assert coloured(image, tome) > 1000 > coloured(image)
 
 
 def test_more_tokens_are_higher_bars():
@@ -37,11 +39,11 @@ def test_more_tokens_are_higher_bars():
         pixels(sites_png(OperatorSpec(target=TARGET, sites=(SiteSpec(layer=0, keep=keep, score={"norm": 1.0}),))))
         for keep in (2, 8)
     )
-    assert coloured(many, "prune") == pytest.approx(4 * coloured(few, "prune"), rel=0.05)
+    assert coloured(many) == pytest.approx(4 * coloured(few), rel=0.05)
 
 
 def test_no_site_is_no_trouble():
-    assert coloured(pixels(sites_png(OperatorSpec(target=TARGET))), "identity") > 1000
+    assert coloured(pixels(sites_png(OperatorSpec(target=TARGET))), UNTOUCHED) > 1000
 
 
 def test_dropped_tokens_are_dark_and_large_ones_warm():

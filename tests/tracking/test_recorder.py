@@ -15,6 +15,7 @@ from PIL import Image
 from eos_platform.common.errors import EosError
 from eos_platform.operators.spec import OperatorSpec, SiteSpec, Target
 from eos_platform.tracking import names, read_study
+from eos_platform.tracking.notes import described, note_of
 from eos_platform.tracking.reading.run_reader import reader
 from eos_platform.tracking.reading.studies import front_url, open_command
 from eos_platform.tracking.recorder import Recorder, probe
@@ -134,6 +135,35 @@ def test_points_go_to_their_trial_or_to_a_run_of_their_own_just_once(make_record
     assert runs.loc["fastv at 0.100", "design"] == "fastv"
     assert runs.loc["fastv at 0.100", "operator"] == OPERATOR
     assert runs.loc["unreduced", "operator"] is None
+
+
+def test_a_note_stays_when_a_point_is_written_again(make_recorder):
+    recorder = make_recorder()
+    recorder.point(POINT, OPERATOR.to_json())
+    run_id = recorder._baselines[POINT["name"]]
+    written = recorder.client.get_run(run_id).data.tags[names.NOTE]
+    recorder.client.set_tag(run_id, names.NOTE, described("Mine.", written))
+    recorder.point(POINT, OPERATOR.to_json())
+    assert note_of(recorder.client.get_run(run_id).data.tags[names.NOTE]) == "Mine."
+
+
+def test_the_answers_given_lie_beside_the_operator(make_recorder, tmp_path):
+    recorder = make_recorder()
+    recorder.reconcile([row(3)])
+    recorder.examples = [{"text": "how many?", "answer": "two", "png": "data:image/png;base64,", "grid": [2, 2]}]
+    searched = {**POINT, "name": "trial 3", "family": "searched", "trial": 3, "design": ""}
+    unreduced = {**POINT, "name": "unreduced", "family": "unreduced", "design": ""}
+    for point, given in ((searched, "one"), (POINT, "three"), (unreduced, "two")):
+        answers = json.dumps([{"given": given, "worth": float(given == "two")}])
+        recorder.point(point, OPERATOR.to_json() if point is POINT else None, answers=answers)
+    for run_id, given in (
+        (recorder._runs[3], "one"),
+        *((recorder._baselines[name], given) for name, given in ((POINT["name"], "three"), ("unreduced", "two"))),
+    ):
+        file = recorder.client.download_artifacts(run_id, names.ANSWERS_FILE, str(tmp_path))
+        held = json.loads(Path(file).read_text())
+        assert held["examples"] == recorder.examples
+        assert held["answers"] == [{"given": given, "worth": float(given == "two")}]
 
 
 def test_the_parent_describes_the_study_and_may_be_described_again(make_recorder, tmp_path):

@@ -43,10 +43,24 @@ window.dash_clientside.eos = Object.assign({}, window.dash_clientside.eos, {
 });
 
 // as dcc.Link goes: the address may have been written by state.js, which Dash's own property does not know of
-function eosGo(study, run) {
-  window.history.pushState({}, "", "/?" + new URLSearchParams({ study: study, view: "operator", run: run }));
+function eosTo(query) {
+  window.history.pushState({}, "", "/?" + query);
   window.dispatchEvent(new CustomEvent("_dashprivate_pushstate"));
 }
+function eosGo(study, run) {
+  eosTo(new URLSearchParams({ study: study, view: "operator", run: run }));
+}
+
+// a head of the table goes by the order in the address: the table itself may not have been drawn since the last click
+document.addEventListener("click", function (event) {
+  const head = event.target.closest && event.target.closest("a[data-sort]");
+  if (!head || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+  event.preventDefault();
+  const query = new URLSearchParams(window.location.search), name = head.dataset.sort;
+  const order = query.get("sort") || "-accuracy";
+  query.set("sort", order === "-" + name ? name : "-" + name);
+  eosTo(query.toString().replaceAll("%2C", ","));
+});
 
 // Plotly tells nothing of clicks in parallel coordinates: the line is found from where its axes stand
 function eosLineAt(graph, x, y) {

@@ -73,7 +73,7 @@ window.dash_clientside.eos = Object.assign({}, window.dash_clientside.eos, {
         put("zoom", parts.join(","));
       }
     } else {
-      if (where.sort) query.set("sort", where.sort);
+      if (now.get("sort")) query.set("sort", now.get("sort"));  // newer than the place, where a head was clicked twice
       put("find", find);
       put("columns", columns, []);
     }

@@ -6,10 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from eos_platform.analysis.comparison.store import read_header, read_records
+from eos_platform.analysis.ranking import Block
 from eos_platform.common.errors import EosError, unknown
-
-CONTROLS = ("random", "stride", "downsample")  # in every ranking, where they were measured
-Block = tuple[str, str, float]
 
 
 def blocks_of(folders: Sequence[Path], group: str | None = None) -> dict[Block, dict[str, float | None]]:

@@ -32,8 +32,8 @@ class Ranking:
         blocks: how many.
         p_value: of Friedman's test that all are alike; nan where fewer than two blocks or methods are.
         critical_difference: Nemenyi's: mean ranks that are less apart are not told apart; nan likewise.
-        partial: methods that miss some block and so are not ranked: in how many blocks they are, and their mean
-            relative rank there (0: best of those present, 1: worst).
+        partial: methods that miss some block (not ranked, or last there): in how many blocks they are, and their
+            mean relative rank in those (0: best of those present, 1: worst).
     """
 
     mean_rank: dict[str, float]
@@ -85,7 +85,7 @@ def rank_methods(blocks: Blocks, missing: Missing = "exclude", level: float = 0.
     partial = {
         name: (int(there[:, i].sum()), _relative(value, there, i))
         for i, name in enumerate(names)
-        if not ranked[i] and there[:, i].any()
+        if not there[:, i].all() and there[:, i].any()
     }
     return Ranking(
         {chosen[i]: float(mean[i]) for i in order},

@@ -12,20 +12,22 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
-
-from mlflow.entities import Run
-from mlflow.exceptions import MlflowException
-from sqlalchemy.exc import SQLAlchemyError
+from sys import intern
+from typing import TYPE_CHECKING, NamedTuple
 
 from eos_platform.common.addresses import masked, sqlite_path
+from eos_platform.common.boundary import error_text
 from eos_platform.common.errors import EosError, shown
 from eos_platform.common.files import is_there, shown_path
 from eos_platform.common.former_names import SEARCH
 from eos_platform.tracking import names
-from eos_platform.tracking.client import connect, first_line, probe, search_runs
+from eos_platform.tracking.notes import note_of
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
 
 CHUNK = 500  # SQLite's limit on variables is 999 in old builds
+SHORT = 64  # characters of a value that other runs may have, too
 INFINITE = 1e308  # MLflow keeps infinity as the largest double
 
 
@@ -62,6 +64,8 @@ def reader(uri: str) -> SqliteReader | ClientReader:
     """
     if sqlite_path(uri) is not None:
         return SqliteReader(uri)
+    from eos_platform.tracking.client import probe  # MLflow, which a store of tables does without
+
     probe(uri)
     return ClientReader(uri)
 
@@ -86,7 +90,7 @@ class SqliteReader:
             with closing(sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro", uri=True, timeout=30)) as database:
                 yield database
         except sqlite3.Error as error:
-            raise EosError(f"cannot read the MLflow store {self.path}: {first_line(error)}") from None
+            raise EosError(f"cannot read the MLflow store {self.path}: {error_text(error)}") from None
 
     def parents(self) -> list[RawRun]:
         """The runs that speak for whole studies and comparisons, newest first."""
@@ -106,8 +110,16 @@ class SqliteReader:
                 "WHERE r.lifecycle_stage = 'active' AND r.run_uuid != ?",
                 (names.UID, parent.tags[names.UID], parent.run_id),
             ).fetchall()
-            fresh = {run.run_id: run for run in _fill(database, [head for head in heads if _changed(head, have)])}
+            fresh = {
+                run.run_id: _slim(run) for run in _fill(database, [head for head in heads if _changed(head, have)])
+            }
         return {head[0]: fresh.get(head[0]) or have[head[0]] for head in heads}
+
+    def tag(self, run_id: str, key: str) -> str | None:
+        """One tag of a run, as it is now."""
+        with self._open() as database:
+            row = database.execute("SELECT value FROM tags WHERE run_uuid = ? AND key = ?", (run_id, key)).fetchone()
+        return None if row is None else str(row[0])
 
     def curves(self, run_id: str) -> list[Reading]:
         """Every value of a run's curves, by step."""
@@ -158,12 +170,12 @@ def _fill(database: sqlite3.Connection, heads: Iterable[Head]) -> list[RawRun]:
             f"SELECT run_uuid, key, value FROM tags WHERE run_uuid IN ({marks})", part
         ):
             _check(run_id, "tags", (key, value), (str,))
-            runs[run_id].tags[key] = value
+            runs[run_id].tags[intern(key)] = _once(value)
         for run_id, key, value in database.execute(
             f"SELECT run_uuid, key, value FROM params WHERE run_uuid IN ({marks})", part
         ):
             _check(run_id, "parameters", (key, value), (str,))
-            runs[run_id].params[key] = value
+            runs[run_id].params[intern(key)] = _once(value)
         for run_id in part:
             runs[run_id] = replace(runs[run_id], params=SEARCH.latest(runs[run_id].params))
         for run_id, key, value, is_nan in database.execute(
@@ -172,8 +184,20 @@ def _fill(database: sqlite3.Connection, heads: Iterable[Head]) -> list[RawRun]:
             _check(run_id, "metrics", (key,), (str,))
             _check(run_id, "metrics", (value,), (int, float))
             if not is_nan and abs(value) < INFINITE:
-                runs[run_id].metrics[key] = value
+                runs[run_id].metrics[intern(key)] = value
     return list(runs.values())
+
+
+def _once(value: str) -> str:
+    """One copy of what thousands of runs have alike: names of settings and their values, not descriptions."""
+    return intern(value) if len(value) <= SHORT else value
+
+
+def _slim(run: RawRun) -> RawRun:
+    """Of its description what people wrote: what the platform did is in its operator, and thousands are megabytes."""
+    if note := note_of(run.tags.pop(names.NOTE, "")):
+        run.tags[names.NOTE] = note
+    return run
 
 
 def _check(run: str, what: str, values: Iterable[object], types: tuple[type, ...]) -> None:
@@ -191,8 +215,10 @@ class ClientReader:
     """Reads any other store through MLflow's client."""
 
     def __init__(self, uri: str) -> None:
+        from eos_platform.tracking import client
+
         self.uri = uri
-        self.client = connect(uri)
+        self.client, self._find, self._trouble = client.connect(uri), client.search_runs, client.TROUBLE
 
     def stamp(self) -> str:
         """Unknown here: a server must be asked."""
@@ -202,15 +228,15 @@ class ClientReader:
     def _asking(self) -> Iterator[None]:
         try:
             yield
-        except (MlflowException, SQLAlchemyError, OSError, ImportError, ValueError) as error:
-            raise EosError(f"cannot read the MLflow store {masked(self.uri)}: {first_line(error)}") from None
+        except self._trouble as error:
+            raise EosError(f"cannot read the MLflow store {masked(self.uri)}: {error_text(error)}") from None
 
     def parents(self) -> list[RawRun]:
         """As ``SqliteReader.parents``."""
         with self._asking():
             parents = []
             for experiment in self.client.search_experiments():
-                runs = search_runs(self.client, experiment.experiment_id, f"tags.`{names.KIND}` = 'study'")
+                runs = self._find(self.client, experiment.experiment_id, f"tags.`{names.KIND}` = 'study'")
                 parents += [_plain(run, experiment.name) for run in runs]
             return sorted(parents, key=lambda run: -run.start)
 
@@ -230,10 +256,15 @@ class ClientReader:
                 ]
             runs_by_id = dict(have)
             for query in queries:
-                for run in search_runs(self.client, where, query):
+                for run in self._find(self.client, where, query):
                     if run.info.run_id != parent.run_id:
-                        runs_by_id[run.info.run_id] = _plain(run, parent.experiment)
+                        runs_by_id[run.info.run_id] = _slim(_plain(run, parent.experiment))
             return runs_by_id
+
+    def tag(self, run_id: str, key: str) -> str | None:
+        """As ``SqliteReader.tag``."""
+        with self._asking():
+            return self.client.get_run(run_id).data.tags.get(key)
 
     def curves(self, run_id: str) -> list[Reading]:
         """As ``SqliteReader.curves``."""

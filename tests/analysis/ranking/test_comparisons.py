@@ -42,7 +42,15 @@ def test_the_same_twice_or_an_unknown_group_is_refused(folder):
 
 def test_the_command_ranks_and_draws(folder, tmp_path):
     out = tmp_path / "ranks.html"
-    done = CliRunner().invoke(app, ["ranks", str(folder), "--missing", "last", "--out", str(out)])
+    done = CliRunner().invoke(app, ["ranks", str(folder), "--out", str(out)])
     assert done.exit_code == 0, done.output
-    assert "2 comparisons of 4 methods" in done.output
+    assert "2 comparisons of 4 methods" in done.output  # all of them: one that has no form at .03 is last there
+    lacking = [name for name in ("tops", "holov") if any(block[name] is None for block in blocks_of([folder]).values())]
+    assert lacking
+    for name in lacking:
+        assert f"{name}: ranked last in 1 of 2 comparisons, relative rank" in done.output
+    # none of these small ones goes as low as .03: left out, there would be nobody to rank
+    apart = CliRunner().invoke(app, ["ranks", str(folder), "--missing", "exclude"])
+    assert apart.exit_code == 2
+    assert "no method has a score in every comparison" in apart.output
     assert "critical difference" in out.read_text(encoding="utf-8")
