@@ -115,6 +115,23 @@ class Task(Protocol):
 
 
 @dataclass(frozen=True)
+class Setting:
+    """How a model is run when time, memory and energy are taken.
+
+    Attributes:
+        batch: prompts at once.
+        mode: ``eager``, or ``captured`` as a CUDA graph; ``compiled`` is known to device profiles alone.
+        answer: tokens that are decoded.
+        profile: a device profile's file, for a device that is not here; empty: none.
+    """
+
+    batch: int = 1
+    mode: str = "eager"
+    answer: int = 64
+    profile: str = ""
+
+
+@dataclass(frozen=True)
 class CostContext:
     """What a cost may ask about, beside the operator.
 
@@ -125,6 +142,11 @@ class CostContext:
         model: itself, or None where only sizes are known.
         prompts: typical prompts as an operator's vision tower leaves them (``models.adapters.prefill.Prefill``), given
             the operator (or None) and their number; None where there is no model.
+        setting: how the model is run.
+        units: the grids that the visual tokens of a typical prompt are cut into, and how many there are of each; empty:
+            ``shape.units`` of the target's.
+        sees: given an operator (or None) and a number of prompts, a function that encodes their pictures; None where
+            that is not known.
     """
 
     shape: Any
@@ -132,6 +154,9 @@ class CostContext:
     text_tokens: int
     model: Any = None
     prompts: Callable[[Any, int], Any] | None = None
+    setting: Setting = field(default_factory=Setting)
+    units: Sequence[tuple[tuple[int, int], int]] = ()
+    sees: Callable[[Any, int], Callable[[], Any]] | None = None
 
 
 @runtime_checkable

@@ -23,11 +23,41 @@ if "EOS_CACHE" not in os.environ:  # one for all processes of this run, and gone
     os.environ["EOS_CACHE"] = tempfile.mkdtemp(prefix="eos-test-cache-")
     atexit.register(shutil.rmtree, os.environ["EOS_CACHE"], ignore_errors=True)
 
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a name that is no folder is looked for in the cache alone
+
 torch.set_num_threads(1)
 settings.register_profile("eos", deadline=None, derandomize=True, max_examples=25)
 settings.load_profile("eos")
 
-RECORDED = Path(__file__).parent / "recorded"
+HERE = Path(__file__).parent
+RECORDED = HERE / "recorded"
+# files that take tens of seconds of a core. They come first: pytest-xdist hands out whole files, those of most tests
+# first unless told otherwise, and one of these begun last leaves the other workers idle for as long as it takes
+LONG = (
+    "extension/test_extension.py",
+    "fuzz/test_fuzz.py",
+    "cli/test_app.py",
+    "cluster/test_two_raylets.py",
+    "engine/test_study.py",
+    "dashboard_data/pages/test_front.py",
+    "models/runtime/test_decoder_hooks.py",
+    "models/adapters/test_conformance.py",
+    "search/test_search.py",
+    "search/scale/test_fitting.py",
+)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Files in the order they are collected in, however many tests they have."""
+    config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first, the rest as it was."""
+    places = {HERE / file: place for place, file in enumerate(LONG)}
+    assert all(path.exists() for path in places), "a file has another name now"
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 @pytest.fixture(autouse=True)

@@ -13,8 +13,10 @@ from eos_platform.models.adapters import ADAPTERS, family_of, family_of_type
 from eos_platform.objectives import parse
 from eos_platform.operators.designs import DESIGNS
 from eos_platform.plugins import Registry, of_type
+from eos_platform.protocols import Example
 from eos_platform.registries import registries
 from eos_platform.search.config import SearchConfig
+from eos_platform.tasks.metrics.registry import METRICS
 
 MODULE = """
 from eos_platform.operators.designs.base import Design
@@ -124,6 +126,16 @@ def test_a_cost_is_called_as_its_entry_point_is(installed):
     installed([("costs", "places", "eos_other:Sites")], module=COST)
     with pytest.raises(EosError, match="the entry point is called 'places' and the cost 'sites'"):
         COSTS.get_named("places")
+
+
+def test_a_metric_of_another_package_is_one_of_the_metrics(installed):
+    code = "return 0.75 * (output[:1] == example.answer[:1])"
+    module = f'def loose(output, example):\n    "One of the answers begins it."\n    {code}\n'
+    installed([("metrics", "loose", "eos_other:loose")], module)
+    metric = METRICS.get_named("loose")
+    assert metric.features == "One of the answers begins it."
+    assert metric.worth("cat", Example(None, "q", ("cow",))) == 0.75
+    assert metric.worth("dog", Example(None, "q", ("cow",))) == 0
 
 
 def test_a_module_that_raises_while_it_is_imported_is_one_line_too(installed):
@@ -337,4 +349,4 @@ def test_a_sampler_that_fails_is_told_before_a_study_starts(installed, tmp_path,
     done = CliRunner().invoke(cli.app, ["study", "run", "s.yaml"])
     assert done.exit_code == 2
     assert done.stderr == "eos: sampler 'fails': not today\n"
-    assert sorted(tmp_path.iterdir()) == before
+    assert sorted(path for path in tmp_path.iterdir() if path.name != "__pycache__") == before

@@ -4,13 +4,17 @@ import hashlib
 import re
 import shutil
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors import safe_open
+from typer.testing import CliRunner
 
 from eos_platform.analysis.comparison.store import read_header, read_records
+from eos_platform.cli.app import app
 from eos_platform.common import former_names, strict_json
 from eos_platform.engine.schema import study_file
 from eos_platform.engine.status import status_of
@@ -136,6 +140,24 @@ def test_the_state_of_a_search(tmp_path):
     with safe_open(tmp_path / FILE, framework="pt") as saved:
         assert not former_in(saved.metadata()["config"])
         assert {former_names.current_tensor(name) for name in written} == set(saved.keys())
+
+
+def test_a_comparison_is_reported_as_the_release_reported_it(tmp_path, monkeypatch):
+    """Byte for byte; ``page.html`` has figures of today's."""
+    monkeypatch.chdir(tmp_path)
+    Path("cmp").mkdir()
+    for name in ("comparison.json", "results.jsonl"):
+        shutil.copy(RELEASE / "comparison" / name, "cmp")
+    done = CliRunner().invoke(app, ["compare", "--report-only", "--out", "cmp"])
+    assert done.exit_code == 0, done.output
+    for name in ("report.md", "points.csv", "differences.csv"):
+        assert Path("cmp", name).read_bytes() == (RELEASE / "comparison" / name).read_bytes(), name
+
+
+@pytest.mark.slow  # two minutes of a core
+def test_searches_and_deployed_operators_are_those_of_the_release():
+    done = subprocess.run([sys.executable, str(RELEASE / "unchanged.py")], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_a_comparison(tmp_path):

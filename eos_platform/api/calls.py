@@ -44,7 +44,7 @@ def search(
 ) -> Found:
     """Find an operator for a model, by gradient, at one budget.
 
-    Several starts are tried and the result is held against every design, unless ``portfolio`` is false.
+    Several starts are tried and the result is compared with every design, unless ``portfolio`` is false.
 
     Example:
         >>> found = eos.search("bundled-small", budget=0.3)
@@ -54,7 +54,7 @@ def search(
     Args:
         model: the name of a bundled model, a folder, a model itself; or what ``eos.load_workload`` gave.
         config: settings; others may be given by keyword.
-        quiet: no progress; there is none either where nobody looks on (no terminal, no notebook).
+        quiet: no progress; there is none without a terminal or notebook either.
         report: called every few steps with the step and the curves.
         checkpoint: a folder to keep the search's state in; a search that finds one there goes on from it.
         start: an earlier result, or its ``parameters``, to start from.

@@ -41,8 +41,8 @@ def searched_like(target: Target, tokens: float, width: int) -> OperatorSpec:
             selector="diverse_topk",
             spread=1.5,
             score={"norm": 0.05, "uniqueness": 0.05},
-            probe=_direction(width, 0),
-            steering=_steering(width, 0),
+            probe=direction(width, 0),
+            steering=steering(width, 0),
             transfer=moved,
             beta=0.97,
         ),
@@ -51,8 +51,8 @@ def searched_like(target: Target, tokens: float, width: int) -> OperatorSpec:
             keep=min(later, first),
             selector="score",
             score={"last_text": 0.2, "mean_text": 0.2, "norm": 0.05, "uniqueness": 0.05},
-            probe=_direction(width, 1),
-            steering=_steering(width, 1),
+            probe=direction(width, 1),
+            steering=steering(width, 1),
             transfer=moved,
             beta=0.97,
         ),
@@ -60,12 +60,14 @@ def searched_like(target: Target, tokens: float, width: int) -> OperatorSpec:
     return OperatorSpec(name=SEARCHED, target=target, sites=sites)
 
 
-def _direction(width: int, seed: int) -> tuple[float, ...]:
+def direction(width: int, seed: int) -> tuple[float, ...]:
+    """A random probe."""
     draw = random.Random(seed)
     return tuple(round(draw.gauss(0.0, 1.0), 4) for _ in range(width))
 
 
-def _steering(width: int, seed: int) -> Steering:
+def steering(width: int, seed: int) -> Steering:
+    """A random way for the question to turn a probe, of the rank that searches use."""
     chance = torch.Generator().manual_seed(seed)
     return Steering.of(*torch.randn(2, RANK, width, generator=chance))
 

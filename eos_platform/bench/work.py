@@ -85,9 +85,14 @@ class Bench:
         """Logits of the last position, and the cache."""
         return adapter_of(self.model).start(Prefill(self.x_bsd, self.layout))
 
+    @property
+    def encodes(self) -> bool:
+        """Whether the prompts' pictures can be encoded: the family takes one size of them."""
+        return self.parts.family is not None and self.parts.family.reads_tower
+
     def encode(self) -> Any:
         """The prompts' pictures through vision tower and projector; None where the family takes no one size of them."""
-        if self.parts.family is None or not self.parts.family.reads_tower:
+        if not self.encodes:
             return None
         vision = self.model.config.vision_config
         each = max(1, self.target.tokens // (vision.image_size // vision.patch_size) ** 2)  # pictures, or tiles of one
@@ -150,6 +155,10 @@ class Bench:
     def shortened(self, counts: Sequence[int]) -> Bench:
         """A prompt with only as many visual tokens as the first layer gets."""
         return replace(self, x_bsd=self.x_bsd[:, : counts[0] + self.text].contiguous())
+
+    def cut(self, length: int) -> Bench:
+        """The same prompts without what comes after ``length`` tokens, for prefills without an operator."""
+        return replace(self, x_bsd=self.x_bsd[:, :length].contiguous())
 
     @contextmanager
     def lower_bound(self, counts: Sequence[int]) -> Iterator[None]:

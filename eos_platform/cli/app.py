@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,6 +13,8 @@ import eos_platform
 from eos_platform.cli.bench import bench
 from eos_platform.cli.cluster import cluster_app
 from eos_platform.cli.compare import compare
+from eos_platform.cli.comparing.ranks import ranks
+from eos_platform.cli.comparing.transfer import transfer
 from eos_platform.cli.dashboard import dashboard
 from eos_platform.cli.data import data_app
 from eos_platform.cli.errors import Commands
@@ -20,23 +22,28 @@ from eos_platform.cli.explain import explain
 from eos_platform.cli.front import front
 from eos_platform.cli.options import (
     AllowBad,
+    CostBatch,
+    CostMode,
     Data,
+    DeviceProfile,
     Missing,
     Options,
     Servable,
     Sets,
     Task,
     Trust,
+    cost_fields,
+    one_of_modes,
     report_bad_rows,
     task_of,
 )
 from eos_platform.cli.plugins import plugins
 from eos_platform.cli.public.benchmark import benchmark
 from eos_platform.cli.public.lmms import lmms
-from eos_platform.cli.ranks import ranks
 from eos_platform.cli.report import report
 from eos_platform.cli.scale import DryRun, Dtype, Gpus, Memory, first_device
 from eos_platform.cli.serving.serve import serve
+from eos_platform.cli.speed.profile import profile
 from eos_platform.cli.study import study_app
 from eos_platform.common import console as terminal
 from eos_platform.common.files import check_writable
@@ -49,22 +56,12 @@ app = typer.Typer(
     help="Search how a vision-language model drops, merges and reweights its visual tokens, at any compute budget.\n\n"
     "Example: [bold]eos study run quickstart[/bold]",
 )
-app.add_typer(study_app, name="study")
-app.add_typer(cluster_app, name="cluster")
-app.add_typer(data_app, name="data")
-app.command()(bench)
-app.command()(benchmark)
-app.command()(compare)
-app.command()(explain)
-app.command()(dashboard)
-app.command()(front)
-app.command()(lmms)
-app.command()(ranks)
-app.command()(report)
-app.command()(serve)
-app.command()(plugins)
-
-Model = Annotated[str, typer.Option(help="A bundled model (bundled, bundled-qwen ...) or a folder.")]
+Model = Annotated[
+    str, typer.Option(help="A bundled model (bundled, bundled-qwen ...), a folder, or a name on the Hub, OWNER/NAME.")
+]
+Revision = Annotated[
+    str | None, typer.Option(help="Branch, tag or commit of a name on the Hub; the same as OWNER/NAME@REVISION.")
+]
 Device = Annotated[str | None, typer.Option(help="Where to run; default: the GPU if there is one.")]
 
 
@@ -83,12 +80,12 @@ def _eos(
     pass
 
 
-@app.command()
 def search(
     output: Annotated[Path, typer.Option("--output", "-o", help="Where the operator file goes.")] = Path(
         "operator.json"
     ),
     model: Model = "bundled",
+    revision: Revision = None,
     task: Task = None,
     data: Data = None,
     allow_bad: AllowBad = None,
@@ -100,9 +97,11 @@ def search(
     cost: Annotated[
         str | None,
         typer.Option(
-            help="What the budget limits: compute_ratio, prefill_ms, kv_bytes, mean_tokens, ...; default compute_ratio."
+            help="What the budget limits: compute_ratio, prefill_ms, first_token_ms, decode_ms, answer_ms, kv_bytes,"
+            " peak_bytes, energy_j, mean_tokens, tokens_left; default compute_ratio, with --device-profile prefill_ms."
         ),
     ] = None,
+    device_profile: DeviceProfile = None,
     steps: Annotated[int | None, typer.Option(help="Optimiser steps; default 480.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the search.")] = 0,
     sets: Sets = None,
@@ -121,12 +120,18 @@ def search(
     """Find one operator by gradient, at one budget.
 
     Several starts are tried first (designs, rounds of merging, sites of its own), the best is refined, and the result
-    held against every design. [bold]--set portfolio=false[/bold] searches from one start alone, in less time.
+    compared with every design. [bold]--set portfolio=false[/bold] searches from one start alone, in less time.
+
+    A budget may be in milliseconds, bytes or joules. With --device-profile (a file of eos profile) it is met on that
+    device, wherever the search runs; [bold]--set cost_batch=16[/bold] and [bold]--set cost_mode=captured[/bold] say how
+    the model runs there.
 
     Example: [bold]eos search --model bundled --budget 0.2[/bold]
     """
     from eos_platform.cli.scale import dry, resources_of
+    from eos_platform.costs.device.known import profile_of
     from eos_platform.engine.schema.study_file import parse_override
+    from eos_platform.models.loading.hub import at_revision
     from eos_platform.search.config import SearchConfig
     from eos_platform.search.portfolio.find import find, planned_steps
     from eos_platform.search.scale.processes import search_together
@@ -137,9 +142,11 @@ def search(
     from eos_platform.terminal.tables import operator_table
 
     fields = dict(map(parse_override, sets or ()))
-    given = {"cost": cost, "budget": budget, "steps": steps, "servable": servable}
+    given = {**cost_fields(cost, budget, device_profile), "budget": budget, "steps": steps, "servable": servable}
     overrides = {name: value for name, value in given.items() if value is not None}
     config = SearchConfig.of({"seed": seed, **overrides, **fields})
+    profile_of(config.setting)  # one that is none is an error before anything long begins
+    model = at_revision(model, revision)
     chosen = task_of(task, data, allow_bad, model, options)
     check_writable(output)
     if state is not None:
@@ -177,10 +184,10 @@ def search(
     console.print(f"saved {output}; measure it with: {again}", soft_wrap=True)
 
 
-@app.command()
 def evaluate(
     operator: Annotated[Path | None, typer.Argument(help="An operator file; without one, the unreduced model.")] = None,
     model: Model = "bundled",
+    revision: Revision = None,
     task: Task = None,
     data: Data = None,
     allow_bad: AllowBad = None,
@@ -190,6 +197,9 @@ def evaluate(
         list[str] | None,
         typer.Option("--cost", help="Also measure this cost, such as prefill_ms or kv_bytes; may be repeated."),
     ] = None,
+    device_profile: DeviceProfile = None,
+    batch: CostBatch = 1,
+    mode: CostMode = "eager",
     device: Device = None,
     trust_remote_code: Trust = False,
     allow_missing: Missing = False,
@@ -199,10 +209,15 @@ def evaluate(
     Example: [bold]eos evaluate operator.json --model bundled --questions 1024[/bold]
     """
     from eos_platform.analysis.stats.intervals import interval
+    from eos_platform.costs.amount import amount
+    from eos_platform.costs.device.known import doubts, profile_of
     from eos_platform.costs.flops import compute_ratio
+    from eos_platform.costs.measured.pays import PREFILL, told
     from eos_platform.costs.quantity import shown_cost, shown_quantity
-    from eos_platform.costs.registry import COSTS, measure
+    from eos_platform.costs.registry import COSTS
+    from eos_platform.models.loading.hub import at_revision
     from eos_platform.operators.spec import OperatorSpec
+    from eos_platform.protocols import Setting
     from eos_platform.tasks import evaluate as run_evaluation
     from eos_platform.tasks import load_workload
     from eos_platform.tasks.typical import cost_context
@@ -210,7 +225,10 @@ def evaluate(
     from eos_platform.terminal.tables import operator_table, skills_table
 
     spec = OperatorSpec.load(operator) if operator else None
-    fields = [COSTS.get_named(name) for name in costs or ()]
+    fields = [COSTS.get_named(name) for name in costs or (["prefill_ms"] if device_profile else [])]
+    setting = Setting(batch, one_of_modes(mode), profile=str(device_profile or ""))
+    profile_of(setting)  # one that is none is an error before anything long begins
+    model = at_revision(model, revision)
     chosen = task_of(task, data, allow_bad, model, options)
     with data_bar(terminal.console()):
         workload = load_workload(
@@ -234,13 +252,18 @@ def evaluate(
     if spec:
         low, high = interval(whole.scores)
         console.print(f"unreduced model: {whole.accuracy:.1%} (95 %: {low:.1%} .. {high:.1%})", soft_wrap=True)
-    context = cost_context(workload, "heldout", questions)
+    context = cost_context(workload, "heldout", questions, setting)
     for cost in fields:
-        beside = f" (unreduced {shown_quantity(measure(cost, context, None), cost)})" if spec else ""
-        console.print(f"{shown_cost(measure(cost, context, spec), cost)}{beside}", soft_wrap=True)
+        found = amount(cost, context, spec)
+        mark = f", {found.mark}" if found.mark else ""
+        beside = f" (unreduced {shown_quantity(amount(cost, context, None).value, cost)})" if spec else ""
+        console.print(f"{shown_cost(found.value, cost)}{mark}{beside}", soft_wrap=True)
+    if spec and any(cost.name == PREFILL for cost in fields) and (words := told(context, spec)):
+        console.print(f"note: {deployed.name} {words}", soft_wrap=True)
+    for line in doubts(context):
+        console.print(f"note: {line}", soft_wrap=True)
 
 
-@app.command()
 def designs() -> None:
     """List the hand-designed operators that studies are compared with.
 
@@ -250,6 +273,22 @@ def designs() -> None:
     from eos_platform.terminal.tables import designs_table
 
     terminal.console().print(designs_table(DESIGNS))
+
+
+# in the order in which people need them
+PANELS: dict[str, tuple[Any, ...]] = {
+    "Search and measure": (search, evaluate, explain, front, (data_app, "data")),
+    "Studies": ((study_app, "study"), dashboard, report),
+    "Compare": (compare, designs, ranks, transfer, benchmark, lmms),
+    "Deploy": (bench, profile, serve),
+    "Installation": ((cluster_app, "cluster"), plugins),
+}
+for _panel, _commands in PANELS.items():
+    for _one in _commands:
+        if isinstance(_one, tuple):
+            app.add_typer(_one[0], name=_one[1], rich_help_panel=_panel)
+        else:
+            app.command(rich_help_panel=_panel)(_one)
 
 
 def main() -> None:

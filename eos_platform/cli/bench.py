@@ -25,21 +25,25 @@ def bench(
     shape: Annotated[
         str | None, typer.Option(help="A model of true size with random weights; --shape list names them.")
     ] = None,
-    model: Annotated[str | None, typer.Option(help="Instead: a bundled model or a model folder.")] = None,
+    model: Annotated[str | None, typer.Option(help="A bundled model or a model folder, instead of --shape.")] = None,
     tokens: Annotated[str, typer.Option(help="Mean visual tokens of designs, with commas between.")] = "192,128,64,29",
-    batch: Annotated[str, typer.Option(help="Prompts at once, with commas between.")] = "1,16",
+    batch: Annotated[str, typer.Option(help="Batch sizes, with commas between.")] = "1,16",
     text: Annotated[int, typer.Option(min=2, help="Tokens of a prompt that are not visual.")] = 60,
     modes: Annotated[
-        str, typer.Option(help="Of eager, captured (a CUDA graph), compiled (a graph, sites fused beforehand).")
+        str,
+        typer.Option(help="Which of eager, captured (a CUDA graph) and compiled (a graph, sites fused beforehand)."),
     ] = "eager,captured",
-    new: Annotated[int, typer.Option(min=1, help="Tokens of an answer, for answers a second.")] = 64,
-    repeats: Annotated[int, typer.Option(min=1, help="Times each is run, in turns.")] = 20,
-    decode: Annotated[bool, typer.Option(help="Time decoding, too.")] = True,
+    new: Annotated[int, typer.Option(min=1, help="Tokens generated for an answer, for answers a second.")] = 64,
+    repeats: Annotated[int, typer.Option(min=1, help="How often each is run, interleaved.")] = 20,
+    decode: Annotated[bool, typer.Option(help="Also time decoding.")] = True,
     serve: Annotated[
-        bool, typer.Option("--serve", help="Instead: load an engine (vLLM, in this process) with requests.")
+        bool,
+        typer.Option("--serve", help="Instead of timing prefills, send requests to an engine (vLLM, in this process)."),
     ] = False,
-    at_once: Annotated[str, typer.Option(help="With --serve: requests under way, with commas between.")] = "1,8,32",
-    requests: Annotated[int, typer.Option(min=2, help="With --serve: requests of each run.")] = 64,
+    at_once: Annotated[
+        str, typer.Option(help="With --serve: numbers of concurrent requests, with commas between.")
+    ] = "1,8,32",
+    requests: Annotated[int, typer.Option(min=2, help="With --serve: requests in each run.")] = 64,
     out: Annotated[Path, typer.Option(help="Folder for the rows, a CSV and a page.")] = Path("eos-bench"),
     mlflow: Annotated[str, typer.Option(metavar="URI|none", help="Also log the table there.")] = "none",
     device: Annotated[str | None, typer.Option(help="Where to run; default: the GPU if there is one.")] = None,
@@ -48,18 +52,18 @@ def bench(
 ) -> None:
     """Time prefill and decoding with operators, beside the unreduced model and beside a lower bound.
 
-    The lower bound is the same model on an input that has only so many tokens at each layer: what a deployed operator
-    takes longer than it is its own cost.
+    The lower bound is the same model on an input that has only so many tokens at each layer; time above it is the
+    operator's own cost.
 
-    With --serve, the engine is loaded instead: requests a second, time to the first token and between tokens, and how
-    much of the key-value cache is in use, with the unreduced model beside it, pictures repeated and not.
+    With --serve, measure an engine under load instead: requests a second, time to the first token and between tokens,
+    and use of the key-value cache, beside the unreduced model, with and without repeated pictures.
 
     Example: [bold]eos bench searched-like fastv --shape llava-1.5-7b --batch 1[/bold]
     """
     if serve:
         from eos_platform.cli.serving.serve_load import loaded_engine
 
-        loads = [int(number) for number in _numbers(at_once, "--at-once")]
+        loads = [int(number) for number in numbers(at_once, "--at-once")]
         loaded_engine(operators or [], model or "bundled", loads, requests, new, out / LOADS)
         return
     from rich.progress import Progress
@@ -75,14 +79,14 @@ def bench(
         for name, known in SHAPES.items():
             terminal.say(f"{name:16} {known.about}")
         return
-    wanted = _words(modes, "--modes")
+    wanted = words(modes, "--modes")
     for mode in wanted:
         if mode not in MODES:
             raise EosError(f"--modes {brief(mode)}: one of {', '.join(MODES)}")
     plan = Plan(
         operators=operators or [SEARCHED],
-        tokens=_numbers(tokens, "--tokens"),
-        batches=[int(number) for number in _numbers(batch, "--batch")],
+        tokens=numbers(tokens, "--tokens"),
+        batches=[int(number) for number in numbers(batch, "--batch")],
         text=text,
         new=new,
         repeats=repeats,
@@ -134,16 +138,26 @@ def _log(uri: str, name: str, results: Any, out: Path) -> None:
         raise EosError(f"cannot write the MLflow store {masked(uri)}: {first_line(error)}") from None
 
 
-def _words(text: str, option: str) -> tuple[str, ...]:
+def words(text: str, option: str) -> tuple[str, ...]:
+    """What an option names, with commas between.
+
+    Raises:
+        EosError: nothing.
+    """
     parts = tuple(part.strip() for part in text.split(",") if part.strip())
     if not parts:
         raise EosError(f"{option}: nothing given")
     return parts
 
 
-def _numbers(text: str, option: str) -> list[float]:
+def numbers(text: str, option: str) -> list[float]:
+    """The numbers that an option names, with commas between.
+
+    Raises:
+        EosError: something else, or one that is out of bounds.
+    """
     try:
-        parts = [float(word) for word in _words(text, option)]
+        parts = [float(word) for word in words(text, option)]
     except ValueError:
         raise EosError(f"{option} {brief(text)}: expected numbers with commas between") from None
     if not all(1 <= number <= MOST for number in parts):

@@ -18,9 +18,11 @@ cluster_app = typer.Typer(
 
 @cluster_app.command("env")
 def cluster_env(
-    export: Annotated[bool, typer.Option(help="Lines for a shell; otherwise for an env file.")] = True,
+    export: Annotated[
+        bool, typer.Option(help="As lines for a shell (--export), or for an env file (--no-export).")
+    ] = True,
 ) -> None:
-    """Print the environment every node is started in: the token is kept on, a dead node is noticed within 10 s.
+    """Print the environment variables that every node must be started with (token, detection of dead nodes in 10 s).
 
     Example: [bold]eval "$(eos cluster env)" && ray start --head[/bold]
     """
@@ -36,7 +38,7 @@ def cluster_check(
     storage: Annotated[str, typer.Option(help="A folder or URL that every node must reach.")] = "",
     ship: Annotated[bool, typer.Option("--ship-code", help="Send this package to nodes that lack it.")] = False,
 ) -> None:
-    """Ask every node for its versions, its code and the storage it sees. Exit code 2 when one cannot run studies.
+    """Check the versions, code and storage of every node. Exit code 2 when one cannot run studies.
 
     Example: [bold]eos cluster check --address auto --storage s3://bucket/runs[/bold]
     """

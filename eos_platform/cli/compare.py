@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from eos_platform.cli.options import AllowBad, Data, Missing, Options, Task, Trust, task_of
+from eos_platform.cli.options import AllowBad, Data, DeviceProfile, Missing, Options, Task, Trust, task_of
 from eos_platform.common import console as terminal
 from eos_platform.common.addresses import sqlite_path
 from eos_platform.common.errors import EosError, redact
@@ -32,7 +32,10 @@ def compare(
     operators: Annotated[
         list[Path] | None, typer.Argument(metavar="[OPERATOR_FILES]...", help="Operator files, instead of searching.")
     ] = None,
-    model: Annotated[str, typer.Option(help="A bundled model (bundled, bundled-qwen ...) or a folder.")] = "bundled",
+    model: Annotated[
+        str,
+        typer.Option(help="A bundled model, a folder, or a name on the Hub."),
+    ] = "bundled",
     ratios: Annotated[
         str | None, typer.Option(help="Compute ratios; default: the files' own, else .33,.22,.15,.11,.05.")
     ] = None,
@@ -47,9 +50,9 @@ def compare(
     sets: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a search setting; may be repeated.")
     ] = None,
-    out: Annotated[Path, typer.Option(help="The results folder; a comparison there is gone on with.")] = Path(
-        "eos-compare"
-    ),
+    out: Annotated[
+        Path, typer.Option(help="The results folder; a comparison that is already there is resumed.")
+    ] = Path("eos-compare"),
     mlflow: Annotated[str, typer.Option(metavar="URI|none", help="Where to log the comparison.")] = MLFLOW,
     report_only: Annotated[bool, typer.Option("--report-only", help="Make the report again from --out.")] = False,
     task: Task = None,
@@ -57,6 +60,7 @@ def compare(
     allow_bad: AllowBad = None,
     options: Options = None,
     batch: Annotated[int, typer.Option(min=1, help="Prompts in the prefill that is timed.")] = 8,
+    device_profile: DeviceProfile = None,
     pictures: Annotated[int, typer.Option(min=0, help="Example pictures to show kept tokens on.")] = 3,
     device: Annotated[str | None, typer.Option(help="Where to run; default: the GPU if there is one.")] = None,
     trust_remote_code: Trust = False,
@@ -85,10 +89,15 @@ def compare(
             trust_remote_code=trust_remote_code,
             allow_missing=allow_missing,
             batch=batch,
+            device_profile=device_profile,
             pictures=pictures,
             out=out,
         )
         from eos_platform.analysis.comparison.run import run
+        from eos_platform.costs.device.known import profile_of
+        from eos_platform.protocols import Setting
+
+        profile_of(Setting(profile=str(device_profile or "")))  # one that is none is an error before the long work
 
         try:
             run(settings, device)
@@ -113,7 +122,7 @@ def report(folder: Path, mlflow: str = "none") -> None:
     from eos_platform.analysis.comparison import differences as statistics
     from eos_platform.analysis.comparison import store
     from eos_platform.analysis.comparison.points import for_csv, points_of, unreachable_of
-    from eos_platform.analysis.comparison.report import markdown
+    from eos_platform.analysis.comparison.report import markdown, slower
 
     header, records = store.read_header(folder), store.read_records(folder)
     points = points_of(records)
@@ -131,6 +140,8 @@ def report(folder: Path, mlflow: str = "none") -> None:
     terminal.stored()
     console = terminal.console()
     console.print(points_table(points, gaps))
+    for line in slower(header, points):
+        console.print(f"note: {line}", soft_wrap=True)
     for name in files:
         console.print(f"wrote {folder / name}", soft_wrap=True)
     if mlflow != "none":

@@ -22,7 +22,9 @@ ARENAS = -8  # M_ARENA_MAX of <malloc.h>
 
 def dashboard(
     studies: Annotated[Path, typer.Option(help="The folder studies are kept in.")] = Path("eos-runs"),
-    tracking: Annotated[str | None, typer.Option(metavar="URI", help="An MLflow tracking URI, instead.")] = None,
+    tracking: Annotated[
+        str | None, typer.Option(metavar="URI", help="An MLflow tracking URI, instead of --studies.")
+    ] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to serve on; 0: any free one.")] = 8050,
     host: Annotated[
         str, typer.Option(help="Address to bind; 127.0.0.1: reachable from this machine only.")

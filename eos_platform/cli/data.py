@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from eos_platform.cli.options import AllowBad, Missing, Options, Trust, task_of
+from eos_platform.cli.options import AllowBad, Chat, Missing, Options, Trust, task_of
 from eos_platform.common import console as terminal
 from eos_platform.common import strict_json
 from eos_platform.common.errors import EosError
@@ -83,6 +83,7 @@ def show(
     out: Annotated[Path, typer.Option(metavar="FILE", help="Where the picture goes.")] = Path("eos-data-show.png"),
     trust_remote_code: Trust = False,
     allow_missing: Missing = False,
+    chat: Chat = None,
 ) -> None:
     """Show what a model is asked: the text with its placeholders, the picture, the token ids, and where the answer is.
 
@@ -93,7 +94,7 @@ def show(
 
     chosen = _files(data, allow_bad, options)
     check_writable(out)
-    result = shown_prompt(Files(**chosen), number, model, trust_remote_code)
+    result = shown_prompt(Files(**chosen), number, model, trust_remote_code, chat)
     stream = io.BytesIO()
     result.picture.save(stream, "PNG")
     write_atomic(out, stream.getvalue())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -21,6 +22,10 @@ _SIGNALS = (typer.Exit, typer.Abort, ClickException, BrokenPipeError)
 
 class Commands(typer.core.TyperGroup):
     """Bad input is one line on stderr and exit code 2; an unexpected error is one line and exit code 1."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        _unwrap(self)
 
     def main(
         self,
@@ -57,6 +62,15 @@ class Commands(typer.core.TyperGroup):
             raise typer.Exit(EXIT_INTERRUPTED) from None
         except BaseException as error:
             raise typer.Exit(report_error(error)) from None
+
+
+def _unwrap(command: Any) -> None:
+    """Join the lines of each paragraph of the help: typer keeps the source's line ends from the second one on."""
+    if command.help:
+        paragraphs = inspect.cleandoc(command.help).split("\n\n")
+        command.help = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+    for one in getattr(command, "commands", {}).values():
+        _unwrap(one)
 
 
 def _line(error: Any) -> str:

@@ -38,7 +38,7 @@ def explain(
     data: Data = None,
     allow_bad: AllowBad = None,
     options: Options = None,
-    questions: Annotated[int, typer.Option(min=1, help="Validation questions, for each ablation too.")] = 1024,
+    questions: Annotated[int, typer.Option(min=1, help="Validation questions, asked again for each ablation.")] = 1024,
     pictures: Annotated[int, typer.Option(min=0, help="Example pictures to show kept tokens on.")] = 3,
     out: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Write explain.md, .csv, .json and .html there.")
@@ -47,7 +47,7 @@ def explain(
     trust_remote_code: Trust = False,
     allow_missing: Missing = False,
 ) -> None:
-    """Say what an operator does, which hand-designed one it is nearest to, and what each of its parameters is worth.
+    """Say what an operator does, which hand-designed one it is nearest to, and how much each parameter contributes.
 
     Example: [bold]eos explain operator.json --questions 1024 --out explained[/bold]
     """

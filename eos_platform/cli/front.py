@@ -7,7 +7,19 @@ from typing import Annotated
 
 import typer
 
-from eos_platform.cli.options import AllowBad, Data, Missing, Options, Servable, Task, Trust, report_bad_rows, task_of
+from eos_platform.cli.options import (
+    AllowBad,
+    Data,
+    DeviceProfile,
+    Missing,
+    Options,
+    Servable,
+    Task,
+    Trust,
+    cost_fields,
+    report_bad_rows,
+    task_of,
+)
 from eos_platform.common import console as terminal
 from eos_platform.common.files import check_writable
 
@@ -22,8 +34,12 @@ def front(
     cost: Annotated[
         str | None, typer.Option(help="What budgets limit, such as prefill_ms or kv_bytes; default compute_ratio.")
     ] = None,
+    device_profile: DeviceProfile = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder of the operator files.")] = Path("front"),
-    model: Annotated[str, typer.Option(help="A bundled model (bundled, bundled-qwen ...) or a folder.")] = "bundled",
+    model: Annotated[
+        str,
+        typer.Option(help="A bundled model, a folder, or a name on the Hub."),
+    ] = "bundled",
     task: Task = None,
     data: Data = None,
     allow_bad: AllowBad = None,
@@ -56,7 +72,7 @@ def front(
     from eos_platform.terminal.progress import search_bar
     from eos_platform.terminal.tables import plain_table
 
-    given = {"cost": cost, "servable": servable}
+    given = {**cost_fields(cost, budgets, device_profile), "servable": servable}
     fields = {
         "seed": seed,
         **{name: value for name, value in given.items() if value},

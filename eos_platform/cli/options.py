@@ -10,19 +10,39 @@ import typer
 from eos_platform.common.errors import EosError, shown
 
 Trust = Annotated[
-    bool, typer.Option("--trust-remote-code", help="Run Python that lies in the model's folder (its auto_map).")
+    bool, typer.Option("--trust-remote-code", help="Run Python code from the model's folder (its auto_map).")
+]
+Chat = Annotated[
+    str | None,
+    typer.Option(help="A published prompt instead of the processor's own: llava-1.5, as LLaVA's evaluation has it."),
 ]
 Missing = Annotated[
     bool,
-    typer.Option("--allow-missing", help="Draw weights at random that the model's folder lacks; leave out others."),
+    typer.Option(
+        "--allow-missing",
+        help="Initialise weights that the model's folder lacks at random, and ignore unexpected ones.",
+    ),
 ]
-Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a field; may be repeated.")]
+Sets = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; may be repeated.")
+]
 Servable = Annotated[
     str | None,
     typer.Option(
         metavar="ENGINE",
         help="Keep to what an engine (vllm) serves exactly: one site, before the language model; see eos serve.",
     ),
+]
+DeviceProfile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="A file of eos profile: milliseconds and joules are predicted from it where its device is not here.",
+    ),
+]
+CostBatch = Annotated[int, typer.Option(min=1, help="Prompts at once, where time or energy is taken.")]
+CostMode = Annotated[
+    str, typer.Option(metavar="MODE", help="How the model runs there: eager, or captured as a CUDA graph.")
 ]
 Task = Annotated[
     str | None,
@@ -82,6 +102,29 @@ def _share(text: str | float | None) -> float | None:
     if not 0.0 <= share <= 1.0:
         raise EosError(f"--allow-bad: a share such as 0.01 or 1% is expected, not {shown(text)}")
     return share
+
+
+def cost_fields(cost: str | None, budget: str | None, profile: Path | None) -> dict[str, str]:
+    """The settings of a search that say what its budget is about; with a device profile, milliseconds of the prefill
+    unless another cost is named, or the budget is in joules."""
+    if profile is None:
+        return {"cost": cost} if cost else {}
+    joules = budget is not None and budget.strip().endswith("J")
+    return {"cost": cost or ("energy_j" if joules else "prefill_ms"), "device_profile": str(profile)}
+
+
+def one_of_modes(mode: str) -> str:
+    """How a model runs, as costs know it.
+
+    Raises:
+        EosError: not so.
+    """
+    from eos_platform.common.errors import unknown
+    from eos_platform.costs.device.profile import MODES
+
+    if mode not in MODES:
+        raise unknown("mode", mode, MODES)
+    return mode
 
 
 def report_bad_rows(workload: Any) -> None:

@@ -11,12 +11,12 @@ from eos_platform.common.printable import NAME
 
 
 def plugins(
-    everything: Annotated[bool, typer.Option("--all", help="Also what is built in.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Also list what is built in.")] = False,
 ) -> None:
     """List what other installed packages add, from where, and what is broken.
 
-    A package adds model families, tasks, costs, designs and samplers by entry points in the groups
-    eos_platform.families, .tasks, .costs, .designs and .samplers.
+    A package adds model families, tasks, metrics, costs, designs and samplers by entry points in the groups
+    eos_platform.families, .tasks, .metrics, .costs, .designs and .samplers.
 
     Example: [bold]eos plugins --all[/bold]
     """

@@ -21,9 +21,13 @@ def report(
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The HTML file.")] = Path("report.html"),
     studies: Annotated[Path, typer.Option(help="The folder studies are kept in.")] = Path("eos-runs"),
-    tracking: Annotated[str | None, typer.Option(metavar="URI", help="An MLflow tracking URI, instead.")] = None,
-    figures: Annotated[Path | None, typer.Option(metavar="DIR", help="Save each figure here too.")] = None,
-    form: Annotated[str, typer.Option("--format", metavar="png|svg", help="Of those pictures.")] = "png",
+    tracking: Annotated[
+        str | None, typer.Option(metavar="URI", help="An MLflow tracking URI, instead of --studies.")
+    ] = None,
+    figures: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Also save each figure as a file in this folder.")
+    ] = None,
+    form: Annotated[str, typer.Option("--format", metavar="png|svg", help="Format of those figures.")] = "png",
 ) -> None:
     """Write one self-contained HTML file: the front, operators, skills, how the study went.
 

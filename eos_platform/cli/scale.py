@@ -15,13 +15,14 @@ if TYPE_CHECKING:
     from eos_platform.search.scale.resources import Resources
 
 Dtype = Annotated[
-    str, typer.Option(help="Of the weights: float32, bfloat16, float16, 8bit, 4bit; default: bfloat16 on a GPU.")
+    str,
+    typer.Option(help="Precision of the weights: float32, bfloat16, float16, 8bit, 4bit; default: bfloat16 on a GPU."),
 ]
 Memory = Annotated[
-    str | None, typer.Option(metavar="SIZE", help="What the search may hold of each GPU, such as 22GB; default: all.")
+    str | None, typer.Option(metavar="SIZE", help="Memory the search may use on each GPU, such as 22GB; default: all.")
 ]
 Gpus = Annotated[int, typer.Option(min=1, help="GPUs that share every batch of the search, each with the whole model.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what it would take: time, memory, disk.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only estimate time, memory and disk; search nothing.")]
 
 
 def resources_of(memory: str | None, gpus: int, device: str | None) -> Resources:

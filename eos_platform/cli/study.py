@@ -39,7 +39,7 @@ def study_run(
     trust_remote_code: Trust = False,
     allow_missing: Missing = False,
 ) -> None:
-    """Run a study, or what remains of it: starting the same study again never does a search twice.
+    """Run a study, or continue it: a search that is done is never done again.
 
     Example: [bold]eos study run quickstart --set trials=8[/bold]
     """
@@ -57,7 +57,7 @@ def study_resume(
     trust_remote_code: Trust = False,
     allow_missing: Missing = False,
 ) -> None:
-    """Go on with a study that was stopped, or was given more trials.
+    """Continue a study that was stopped, or that was given more trials.
 
     Example: [bold]eos study resume quickstart --set trials=20[/bold]
     """
@@ -94,7 +94,7 @@ def study_check(
 ) -> None:
     """Compare Optuna, MLflow and Ray's files record by record; exit code 1 when they differ.
 
-    For a study that no driver is running: [bold]eos study run[/bold] itself puts right what a dead driver left.
+    Check a study while no driver is running it; [bold]eos study run[/bold] repairs what a dead driver left behind.
 
     Example: [bold]eos study check quickstart[/bold]
     """

@@ -10,12 +10,13 @@ from __future__ import annotations
 import itertools
 import statistics
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from eos_platform.costs.device.curve import rising
 from eos_platform.costs.registry import measure
 from eos_platform.costs.token_counts import stages
 from eos_platform.operators.relaxed.site import RelaxedSite
@@ -24,7 +25,6 @@ from eos_platform.protocols import Cost, CostContext
 
 SHARES = (0.0, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)  # of the tokens that arrive: where the curve is measured
 ROUNDS = 3  # of all points in turn, of which the median counts: a machine that is busy for a while spoils one
-FLATTEST = 1e-3  # of the mean slope: a flat piece would leave a budget without an answer
 Number = TypeVar("Number", float, Tensor)
 
 
@@ -48,6 +48,7 @@ class Fit(BaseModel):
     site: float = Field(ge=0.0)
     layers: int
     arriving: int
+    how: ClassVar[str] = "fitted"
 
     def curve(self, count: Number) -> Number:
         """The cost of an operator with one site that leaves ``count`` tokens to every layer."""
@@ -111,7 +112,7 @@ def fit(
     values = [(depth * value - first * measured[-1]) / (depth - first) for value in measured]
     fitted = Fit(
         tokens=tuple(map(float, counts)),
-        values=rising(counts, values),
+        values=tuple(rising(counts, values)),
         unreduced=unreduced,
         site=0.0,
         layers=depth,
@@ -119,24 +120,6 @@ def fit(
     )
     more = (at_every - fitted.predict(every)) / max(1, len(every.sites) - 1)
     return fitted.model_copy(update={"site": max(0.0, more) if several else 0.0})
-
-
-def rising(tokens: Sequence[int], values: Sequence[float]) -> tuple[float, ...]:
-    """The rising values nearest to these (isotonic regression, least squares), each piece with some slope."""
-    pools: list[tuple[float, int]] = []
-    for value in values:
-        pools.append((value, 1))
-        while len(pools) > 1 and pools[-2][0] >= pools[-1][0]:
-            (one, many), (other, more) = pools.pop(), pools.pop()
-            pools.append(((one * many + other * more) / (many + more), many + more))
-    level = [value for value, many in pools for _ in range(many)]
-    span = tokens[-1] - tokens[0]
-    mean = (level[-1] - level[0]) / span
-    least = FLATTEST * mean if mean > 0 else 1e-6 * max(abs(level[0]), 1e-9) / span
-    merged = level[:1]
-    for number in range(1, len(level)):
-        merged.append(max(level[number], merged[-1] + least * (tokens[number] - tokens[number - 1])))
-    return tuple(merged)
 
 
 def _between(value: Number, least: float | None, most: float | None) -> Number:

@@ -7,6 +7,7 @@ prompt; a batch multiplies every term alike.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 
 from eos_platform.common.errors import EosError
+from eos_platform.costs.layers import CHUNK, LayerShape
 from eos_platform.costs.shapes import DecoderShape, VisionShape, shape_of, vision_shape_of
 from eos_platform.costs.site_flops import (
     all_pairs,
@@ -40,6 +42,7 @@ __all__ = [
     "prefill_flops",
     "shape_of",
     "soft_compute_ratio",
+    "soft_site_flops",
     "vision_flops",
     "vision_shape_of",
     "whole_model_ratio",
@@ -48,11 +51,21 @@ __all__ = [
 Number = TypeVar("Number", float, Tensor)
 
 
-def layer_flops(shape: DecoderShape, tokens: Number) -> Number:
-    """One decoder layer over ``tokens`` tokens."""
+def layer_flops(shape: DecoderShape, tokens: Number, index: int | None = None) -> Number:
+    """One decoder layer over ``tokens`` tokens; without its index, a layer on average."""
+    if shape.own:
+        if index is None:
+            total = sum((_own_flops(layer, tokens) for layer in shape.own[1:]), start=_own_flops(shape.own[0], tokens))
+            return total / len(shape.own)
+        return _own_flops(shape.own[index], tokens)
     heads, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
     linear = shape.hidden * (2 * heads + 2 * keys + 3 * shape.intermediate)
     return 2 * linear * tokens + 4 * heads * tokens * tokens
+
+
+def _own_flops(layer: LayerShape, tokens: Number) -> Number:
+    chunks = tokens / CHUNK if isinstance(tokens, Tensor) else math.ceil(tokens / CHUNK)
+    return 2 * layer.token * tokens + 2 * layer.pair * tokens * tokens + 2 * layer.chunk * chunks
 
 
 @dataclass(frozen=True)
@@ -84,7 +97,9 @@ class PlanCost:
             logits=float(2 * shape.hidden * shape.vocab),
             opening=opening_flops(shape, plan.features, plan.entering, text_tokens),
             sites=tuple(site_flops(shape, planned, text_tokens) for planned in plan.decoder),
-            layers=tuple(layer_flops(shape, length) for length in plan.lengths(text_tokens, shape.units)),
+            layers=tuple(
+                layer_flops(shape, length, index) for index, length in enumerate(plan.lengths(text_tokens, shape.units))
+            ),
         )
 
     @property
@@ -152,24 +167,30 @@ def soft_compute_ratio(
     after: dict[int, Tensor] = {}
     for site, count in zip(sites, counts, strict=True):
         gone = (here - count).clamp_min(0.0)
-        names = site.features if site.selector in SCORED else ()
-        cost = feature_flops(shape, names, here, text_tokens)
-        cost = cost + shape.units * all_pairs(site.selector, here, shape.hidden)
-        if site.selector == "diverse_topk":
-            cost = cost + shape.units * 2 * shape.hidden * products(here, count, shape.hidden)
-        if site.probe is not None:
-            cost = cost + shape.units * 2 * shape.hidden * here
-        if site.steering is not None:
-            cost = cost + steering_flops(shape, len(site.steering[0]))
-        known = site.selector == "diverse_topk" and at_once(shape.hidden)  # how alike they are
-        cost = cost + shape.units * (2 if known else 4) * shape.hidden * gone * count
+        cost = soft_site_flops(shape, site, here, count, text_tokens)
         total = total + cost * gone / (gone + 1)
         here = after[site.layer] = count
     here = torch.full_like(total, float(tokens))
     for layer in range(shape.layers):
         here = after.get(layer, here)
-        total = total + layer_flops(shape, shape.units * here + text_tokens)
+        total = total + layer_flops(shape, shape.units * here + text_tokens, layer)
     return total / prefill_flops(shape, text_tokens, None, tokens)
+
+
+def soft_site_flops(shape: DecoderShape, site: RelaxedSite, here: Tensor, count: Tensor, text_tokens: int) -> Tensor:
+    """What a relaxed site costs by itself, differentiable in the tokens that arrive and in those that stay."""
+    gone = (here - count).clamp_min(0.0)
+    names = site.features if site.selector in SCORED else ()
+    cost = feature_flops(shape, names, here, text_tokens, site.layer)
+    cost = cost + shape.units * all_pairs(site.selector, here, shape.hidden)
+    if site.selector == "diverse_topk":
+        cost = cost + shape.units * 2 * shape.hidden * products(here, count, shape.hidden)
+    if site.probe is not None:
+        cost = cost + shape.units * 2 * shape.hidden * here
+    if site.steering is not None:
+        cost = cost + steering_flops(shape, len(site.steering[0]))
+    known = site.selector == "diverse_topk" and at_once(shape.hidden)  # how alike they are
+    return cost + shape.units * (2 if known else 4) * shape.hidden * gone * count
 
 
 def whole_model_ratio(operator: OperatorSpec, shape: DecoderShape, vision: VisionShape, text_tokens: int) -> float:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from eos_platform.operators.plan import OperatorPlan
 from eos_platform.operators.relaxed.site import RelaxedSite
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.protocols import CostContext
@@ -23,21 +24,34 @@ class KvBytes:
 
     def measure(self, context: CostContext, operator: OperatorSpec | None) -> float:
         """Bytes with a deployed operator."""
-        shape = context.shape
-        counts = (context.target.tokens,) * shape.layers if operator is None else operator.counts
-        tokens = [shape.units * count + context.text_tokens for count in counts]
-        kept = [min(result, most) for result, most in zip(tokens, _windows(context), strict=True)]
-        return float(_token_bytes(context) * sum(kept))
+        kept = [min(length, most) for length, most in zip(_lengths(context, operator), _windows(context), strict=True)]
+        return float(sum(size * length for size, length in zip(_token_bytes(context), kept, strict=True)))
 
     def relaxed(self, context: CostContext, sites: Sequence[RelaxedSite], counts: Sequence[Tensor]) -> Tensor:
         """Bytes with relaxed sites."""
         # made on the device: a copy from the host could not be captured
         here = torch.full((), float(context.target.tokens), device=counts[0].device if counts else None)
         after, total = {site.layer: count for site, count in zip(sites, counts, strict=True)}, torch.zeros_like(here)
-        for layer, most in enumerate(_windows(context)):
+        for layer, (most, size) in enumerate(zip(_windows(context), _token_bytes(context), strict=True)):
             here = after.get(layer, here)
-            total = total + (context.shape.units * here + context.text_tokens).clamp_max(most)
-        return _token_bytes(context) * total
+            total = total + size * (_units(context) * here + context.text_tokens).clamp_max(most)
+        return total
+
+
+def _lengths(context: CostContext, operator: OperatorSpec | None) -> list[int]:
+    """Tokens that each layer's cache gets. Every unit of a prompt keeps whole tokens: its share of its own grid."""
+    layers, target = context.shape.layers, context.target
+    plan = OperatorPlan.of(operator if operator is not None else OperatorSpec(target=target))
+    units = context.units or ((target.grid, context.shape.units),)
+    counts = [(many, plan.of_grid(grid).counts) for grid, many in units]
+    return [context.text_tokens + sum(many * of_unit[layer] for many, of_unit in counts) for layer in range(layers)]
+
+
+def _units(context: CostContext) -> float:
+    """How many times the target's visual tokens a prompt holds."""
+    if not context.units:
+        return float(context.shape.units)
+    return sum(rows * columns * many for (rows, columns), many in context.units) / float(context.target.tokens)
 
 
 def _windows(context: CostContext) -> list[float]:
@@ -51,8 +65,10 @@ def _windows(context: CostContext) -> list[float]:
     return [window - 1 if window and kind == "sliding_attention" else math.inf for kind in kinds]
 
 
-def _token_bytes(context: CostContext) -> int:
-    """Of one token in one layer."""
+def _token_bytes(context: CostContext) -> list[int]:
+    """Of one token in each layer."""
     shape = context.shape
     size = HALF if context.model is None else context.model.dtype.itemsize
-    return int(2 * shape.kv_heads * shape.head_dim * size)
+    if shape.own:
+        return [size * layer.cached for layer in shape.own]
+    return [int(2 * shape.kv_heads * shape.head_dim * size)] * shape.layers

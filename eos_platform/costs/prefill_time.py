@@ -4,43 +4,19 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from eos_platform.common.errors import EosError
 from eos_platform.models.adapters.adapter import adapter_of
 from eos_platform.models.adapters.prefill import Prefill
 from eos_platform.models.runtime.attach import reducing
-from eos_platform.operators.relaxed.site import RelaxedSite
 from eos_platform.operators.spec import OperatorSpec
-from eos_platform.protocols import CostContext
 
 WARM_UP, REPEATS = 3, 20
 PATIENCE = 3.0  # seconds; a slow CPU is asked less often
-
-
-class PrefillMs:
-    """Median milliseconds of one typical prompt's prefill. It has no gradient: a search fits it (``fit.py``)."""
-
-    name, unit, label = "prefill_ms", "ms", "prefill ms"
-    relative, deterministic = False, False
-
-    def measure(self, context: CostContext, operator: OperatorSpec | None) -> float:
-        """Milliseconds with a deployed operator, on the machine the model is on.
-
-        Raises:
-            EosError: there is no model to measure.
-        """
-        if context.model is None or context.prompts is None:
-            raise EosError(f"{self.name} is measured on a model, and there is none here")
-        return prefill_cost(context.model, operator, context.prompts(operator, 1))["prefill_ms"]
-
-    def relaxed(self, context: CostContext, sites: Sequence[RelaxedSite], counts: Sequence[Tensor]) -> None:
-        """None: it is measured."""
 
 
 def median_ms(work: Callable[[], Any], device: torch.device, repeats: int = REPEATS) -> float:

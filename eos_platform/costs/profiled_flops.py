@@ -13,6 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from eos_platform.common.errors import EosError
+from eos_platform.costs.shapes import shape_of
 from eos_platform.models.adapters.adapter import adapter_of
 from eos_platform.models.adapters.prefill import Prefill
 from eos_platform.models.adapters.target import parts_of
@@ -34,7 +35,7 @@ def counted_flops(model: Any, operator: OperatorSpec | None, text_tokens: int) -
     """FLOPs of the language model's prefill of one prompt, with the logits of its last position.
 
     Args:
-        model: a LLaVA with no operator attached.
+        model: with no operator attached.
         operator: what to run it with.
         text_tokens: tokens that are not visual, one of them before the image.
     """
@@ -45,7 +46,6 @@ def counted_flops(model: Any, operator: OperatorSpec | None, text_tokens: int) -
     tokens = parts.grid[0] * parts.grid[1]
     entering = operator.entering if operator else tokens
     device, length = model.device, tokens + text_tokens
-    vision = model.config.vision_config
     place_bs = torch.arange(length, device=device)[None]
     layout = Layout(
         visual_bn=place_bs[:, 1 : tokens + 1],
@@ -54,7 +54,7 @@ def counted_flops(model: Any, operator: OperatorSpec | None, text_tokens: int) -
         valid_bs=place_bs >= 0,
         vision_bn=torch.rand(1, entering, device=device),
         next_vision_bn=torch.rand(1, entering, device=device),
-        keys_bne=torch.randn(1, entering, vision.hidden_size // vision.num_attention_heads, device=device),
+        keys_bne=torch.randn(1, entering, shape_of(model).key_width, device=device),
     )
     if entering < tokens:
         size_br = torch.full((1, entering), tokens / entering, device=device)

@@ -1,4 +1,4 @@
-"""Budgets as people write them: ``0.2``, ``20%``, ``8ms``, ``0.008 s``, ``1.5MB``."""
+"""Budgets as people write them: ``0.2``, ``20%``, ``8ms``, ``0.008 s``, ``20/s``, ``1.5MB``, ``20J``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from eos_platform.protocols import Cost
 UNITS = {  # by a cost's own unit: what may be written instead, and how much of it that is
     "": {"%": 0.01},
     "ms": {"us": 1e-3, "µs": 1e-3, "s": 1e3},
+    "J": {"mJ": 1e-3, "kJ": 1e3},
     "tokens": {"token": 1.0},
     "bytes": {
         "byte": 1.0,
@@ -24,6 +25,7 @@ UNITS = {  # by a cost's own unit: what may be written instead, and how much of 
         "GiB": 2.0**30,
     },
 }
+RATE = "/s"  # of times: so many a second, such as answers
 WRITTEN = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([A-Za-zµ%/]*)")
 
 
@@ -40,15 +42,21 @@ def parse_quantity(text: str, cost: Cost) -> float:
             f"expected a number{' with a unit' if cost.unit else ''} such as {example}, not '{_cut(text)}'"
         )
     number, unit = float(match[1]), match[2]
+    if _is_rate(unit, cost) and number > 0:
+        return 1000 / number
     factors = _factors(cost)
     if unit and unit not in factors:
-        others = sorted(name for name, other in COSTS.items() if unit in _factors(other))
+        others = [name for name, other in COSTS.items() if unit in _factors(other) or _is_rate(unit, other)]
         if others:
             kind = f"in {cost.unit}" if cost.unit else "a ratio without a unit"
-            raise ValueError(f"'{_cut(text)}' is of cost {' or '.join(others)}; cost {cost.name} is {kind}")
+            raise ValueError(f"'{_cut(text)}' is of cost {others[0]}; cost {cost.name} is {kind}")
         known = [name for name in factors if name]
         raise ValueError(f"unknown unit '{_cut(unit)}' of cost {cost.name}{did_you_mean(unit, known)}")
     return number * factors.get(unit, 1.0)
+
+
+def _is_rate(unit: str, cost: Cost) -> bool:
+    return unit == RATE and cost.unit == "ms"
 
 
 def shown_quantity(value: float, cost: Cost) -> str:

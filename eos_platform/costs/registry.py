@@ -12,7 +12,8 @@ from eos_platform.common.boundary import error_text
 from eos_platform.common.errors import EosError, brief, shown
 from eos_platform.costs.flops_ratio import FlopsRatio
 from eos_platform.costs.kv_bytes import KvBytes
-from eos_platform.costs.prefill_time import PrefillMs
+from eos_platform.costs.measured.device_tells import EnergyJ, PeakBytes
+from eos_platform.costs.measured.times import AnswerMs, DecodeMs, FirstTokenMs, PrefillMs
 from eos_platform.costs.token_counts import MeanTokens, TokensLeft
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.plugins import Registry
@@ -64,5 +65,16 @@ def measure(cost: Cost, context: CostContext, operator: OperatorSpec | None) -> 
 
 
 COSTS: Registry[Cost] = Registry("cost", "costs", _cost, named=True)
-for _made in (FlopsRatio(), PrefillMs(), KvBytes(), MeanTokens(), TokensLeft()):
+for _made in (
+    FlopsRatio(),
+    PrefillMs(),
+    FirstTokenMs(),
+    DecodeMs(),
+    AnswerMs(),
+    KvBytes(),
+    PeakBytes(),
+    EnergyJ(),
+    MeanTokens(),
+    TokensLeft(),
+):
     COSTS.register(_made.name, _made)

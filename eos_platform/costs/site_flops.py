@@ -25,18 +25,19 @@ _SIMILAR = {"alternate": 0.25, "farthest": 1.0, "bipartite": 1.0}
 ROWS = {"mean_text", "raters", "corrected"}  # features for which every text token is a query
 
 
-def feature_flops(shape: DecoderShape, names: Collection[str], tokens: Number, text_tokens: int) -> Number:
+def feature_flops(shape: DecoderShape, names: Collection[str], tokens: Number, text_tokens: int, layer: int) -> Number:
     """What a decoder layer is asked about ``tokens`` visual tokens of each unit; what comes from the vision tower costs
     there."""
     tokens = shape.units * tokens
     queries = text_tokens if ROWS & set(names) else 0
     rows = ("last_text" in names) + queries
     present = tokens + text_tokens
+    asked, keys = shape.read_at(layer)
     cost = tokens * 4 * shape.hidden * ("uniqueness" in names)
     if rows or "key_norm" in names or "text_pivots" in names:
-        cost = cost + 2 * shape.hidden * shape.kv_heads * shape.head_dim * present
+        cost = cost + 2 * shape.hidden * keys * present
     if rows:
-        cost = cost + 2 * rows * shape.heads * shape.head_dim * (shape.hidden + present)
+        cost = cost + 2 * rows * asked * ((1 + shape.gated) * shape.hidden + present)
         cost = cost + 2 * text_tokens * tokens * (("mean_text" in names) + ("raters" in names))
     if "corrected" in names:
         cost = cost + 2 * text_tokens * tokens * (shape.head_dim + shape.heads)
@@ -68,7 +69,7 @@ def steering_flops(shape: DecoderShape, rank: int) -> float:
 def site_flops(shape: DecoderShape, planned: PlannedSite, text_tokens: int) -> float:
     """What a deployed site before a decoder layer costs."""
     site, names, tokens = planned.site, planned.features, planned.incoming
-    asking = float(feature_flops(shape, names, tokens, text_tokens))
+    asking = float(feature_flops(shape, names, tokens, text_tokens, site.layer))
     if site.probe and not site.is_noop(tokens):
         asking += shape.units * 2 * shape.hidden * tokens
         if "question" in names and site.steering:

@@ -34,7 +34,7 @@ from eos_platform.operators.spec import OperatorSpec
 from eos_platform.protocols import Objective
 from eos_platform.task_names import from_text, options_of
 from eos_platform.tracking import names
-from eos_platform.tracking.links import run_url
+from eos_platform.tracking.mlflow_ui.links import run_url
 from eos_platform.tracking.notes import MOST as LONGEST
 from eos_platform.tracking.notes import described, note_of, written_of
 from eos_platform.tracking.reading.run_reader import RawRun, reader

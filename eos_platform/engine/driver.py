@@ -61,6 +61,7 @@ def job_of(run_dir: RunDir, part: Share, functions: Functions) -> Job:
         loading=loading,
         objectives=study.axes,
         processes=max(1, int(part.gpu)),
+        setting=study.setting,
     )
 
 
@@ -244,7 +245,7 @@ class _StopSignal(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         if "Stop signal" in record.getMessage():
-            self.display.note("stopping; searches under way will be run again by a resume")
+            self.display.note("stopping; unfinished searches will run again when the study is resumed")
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from eos_platform.dashboards.page import alone
 from eos_platform.dashboards.pareto import pareto_figure
 from eos_platform.engine.cluster.resources import Share
 from eos_platform.engine.store import optuna_store as store
+from eos_platform.engine.store.kept_operator import operator_of
 from eos_platform.engine.store.run_dir import RunDir
 from eos_platform.engine.trial import Facts, Job, Measured, examine_operator
 from eos_platform.objectives import DEFAULT, GROUP, front_title
@@ -61,7 +62,7 @@ def _ratio(trial: optuna.trial.FrozenTrial) -> float:
 
 
 def _operator(trial: optuna.trial.FrozenTrial) -> OperatorSpec:
-    return OperatorSpec.from_json(trial.user_attrs[store.OPERATOR], f"trial {trial.number}")
+    return OperatorSpec.from_json(str(operator_of(trial)), f"trial {trial.number}")
 
 
 def _matched(run_dir: RunDir, facts: Facts, ratios: Sequence[float]) -> Iterator[Candidate]:
@@ -200,6 +201,7 @@ def finish(
         [*records(front), *(line for line in lines if line["family"] == "unreduced")],
         {one.trial: one.operator.to_json() for one in compared if one.operator and one.trial is not None},
     )
+    recorder.draw_front(records(front))
     searched = points[points["family"] == "searched"]
     recorder.summary(
         {run_dir.points.name: table, run_dir.figure.name: html},

@@ -15,6 +15,7 @@ from eos_platform.common.errors import EosError
 from eos_platform.common.former_names import SEARCH
 from eos_platform.engine.schema.study_file import StudyFile
 from eos_platform.engine.store import optuna_store as store
+from eos_platform.engine.store.kept_operator import operator_of
 from eos_platform.objectives import DEFAULT
 from eos_platform.protocols import Objective
 from eos_platform.search.config import SearchConfig
@@ -55,7 +56,7 @@ def row_of(study: StudyFile, trial: FrozenTrial) -> TrialRow:
         retry_of=attrs.get(store.RETRY_OF),
         params=search_fields(study, trial),
         measured=attrs.get(store.MEASURED, {}),
-        operator=attrs.get(store.OPERATOR),
+        operator=operator_of(trial),
         regime=attrs.get(store.REGIME),
         failure=attrs.get(store.FAILURE),
         notes=notes_of(trial),

@@ -28,7 +28,7 @@ from eos_platform.engine.strategy.start_from import nearest
 from eos_platform.engine.trial_result import KEY, make, plain, read
 from eos_platform.objectives import DEFAULT
 from eos_platform.operators.spec import OperatorSpec
-from eos_platform.protocols import Objective, TrialResult
+from eos_platform.protocols import Objective, Setting, TrialResult
 from eos_platform.search.checkpoint import FILE as STATE
 from eos_platform.search.checkpoint import Unusable
 from eos_platform.search.config import SearchConfig
@@ -101,6 +101,9 @@ class Functions:
     answers: Callable[..., str] = _answers  # what the model answers about them, JSON
 
 
+USUAL = Setting()
+
+
 @dataclass(frozen=True)
 class Job:
     """What every trial of a study shares."""
@@ -116,6 +119,18 @@ class Job:
     loading: tuple[str, ...] = ()  # of ``load_workload``'s options, those that are on
     objectives: tuple[Objective, ...] = DEFAULT  # what every search is measured for
     processes: int = 1  # of one search, each on a GPU of its own
+    setting: Setting = USUAL  # how the model is run where costs are taken; its profile's path is absolute
+
+    def settled(self, config: SearchConfig) -> SearchConfig:
+        """A search's settings, with the device profile where this machine finds it."""
+        if not self.setting.profile:
+            return config
+        return config.model_copy(update={"device_profile": self.setting.profile})
+
+    @property
+    def at(self) -> dict[str, Setting]:
+        """Of ``measure_cost``, what is not usual."""
+        return {} if self.setting == USUAL else {"setting": self.setting}
 
 
 _workloads: dict[tuple[Any, ...], Any] = {}
@@ -154,7 +169,7 @@ def run_trial(config: dict[str, Any], job: Job, report: Callable[[dict[str, Any]
     # a reused actor has the last trial's settings and random state; OpenMP's thread count belongs to the thread
     torch.set_num_threads(job.threads)
     try:
-        settings = SearchConfig.of(config["search"])
+        settings = job.settled(SearchConfig.of(config["search"]))
         random.seed(settings.seed)
         np.random.seed(settings.seed % 2**32)
         torch.manual_seed(settings.seed)
@@ -200,6 +215,7 @@ def run_trial(config: dict[str, Any], job: Job, report: Callable[[dict[str, Any]
                     job.functions.cost,
                     job.objectives,
                     _spent(result),
+                    job.at,
                 )
                 ended = _result(result, also, job.objectives)
                 finished = {KEY: plain(ended), "kept": _picture(job, workload, result.operator)}
@@ -244,7 +260,8 @@ def _interim_measure(job: Job, workload: Any, config: SearchConfig) -> Callable[
     def measured(operator: Any, evaluation: Any) -> dict[str, float]:
         known = lambda *given: evaluation  # noqa: E731 (it has just been evaluated)
         tokens = {"mean_tokens": float(operator.mean_tokens), "tokens_left": float(operator.tokens_left)}
-        return tokens | measure(Constraints(), workload, operator, config, known, job.functions.cost, job.objectives)
+        cost = job.functions.cost
+        return tokens | measure(Constraints(), workload, operator, config, known, cost, job.objectives, at=job.at)
 
     return measured
 
@@ -332,7 +349,7 @@ def describe(job: Job, configs: Sequence[SearchConfig] = ()) -> Facts:
     refused = ""
     try:
         for config in configs:
-            job.functions.check(workload, config)
+            job.functions.check(workload, job.settled(config))
     except EosError as error:
         refused = str(error)
     examples = [] if refused else job.functions.examples(workload)
@@ -346,7 +363,7 @@ def costs_on(job: Job, cost: str, operators: Sequence[Any]) -> list[float]:
     torch.set_num_threads(job.threads)
     workload = workload_of(job.model, job.task, job.functions, job.loading)
     questions: int = SearchConfig.model_fields["eval_questions"].default
-    return [float(job.functions.cost(cost, workload, one, questions)) for one in operators]
+    return [float(job.functions.cost(cost, workload, one, questions, **job.at)) for one in operators]
 
 
 @dataclass(frozen=True)
@@ -376,7 +393,7 @@ def examine_operator(job: Job, questions: int, number: int, operator: Any) -> tu
     kept = _picture(job, workload, operator)
     answers = _example(job.functions.answers, workload, operator)
     costs = {
-        name: float(job.functions.cost(name, workload, operator, questions, split="heldout"))
+        name: float(job.functions.cost(name, workload, operator, questions, split="heldout", **job.at))
         for name in costs_of(Constraints(), job.objectives)
     }
     return number, Measured(float(evaluation.accuracy), scores, dict(evaluation.per_skill), kept, answers, costs=costs)

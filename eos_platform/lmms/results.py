@@ -60,6 +60,34 @@ def read_results(folder: Path) -> list[Results]:
     return results
 
 
+@dataclass(frozen=True)
+class Beside:
+    """A task of a run beside the same task of the unreduced model's.
+
+    Attributes:
+        of_unreduced: each score, theirs and official, in per cent of the unreduced model's; of those above 0 alone.
+        same: questions answered word for word as the unreduced model does.
+        asked: questions that both were asked.
+    """
+
+    of_unreduced: Mapping[str, float]
+    same: int
+    asked: int
+
+
+def beside(reduced: Results, whole: Results) -> Beside:
+    """One run's task against another's."""
+    scores = {**whole.theirs, **{f"official {key}": value for key, value in whole.official.items()}}
+    mine = {**reduced.theirs, **{f"official {key}": value for key, value in reduced.official.items()}}
+    shares = {
+        key: 100 * mine[key] / value
+        for key, value in scores.items()
+        if key in mine and value > 0 and "stderr" not in key
+    }
+    both = reduced.answers.keys() & whole.answers.keys()
+    return Beside(shares, sum(reduced.answers[one] == whole.answers[one] for one in both), len(both))
+
+
 def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
     """Of a task's entries those that are scores: "metric,filter"."""
     return {key: value for key, value in values.items() if isinstance(value, (int, float)) and "," in key}

@@ -154,6 +154,11 @@ class OperatorPlan:
         return self.sees_less or bool(self.tower_by_layer)
 
     @property
+    def enters_tower(self) -> bool:
+        """Whether anything is read or done in the vision tower."""
+        return bool(self.tower_features) or self.acts_in_tower
+
+    @property
     def first_layer(self) -> int | None:
         """The decoder layer from which tokens differ from the unreduced model's; None: they never do."""
         if self.sees_less:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from eos_platform.common.errors import EosError, expected
@@ -78,7 +79,7 @@ def rescale(
         layer = _layer(site, old, target, at)
         if sites and sites[-1].place == site.place:
             layer = max(layer, sites[-1].layer)
-        fields = _counts(site, old.grid, target.grid, tokens, operator.incoming[number])
+        fields = _counts(site, (old.tokens, target.tokens), target.grid, tokens, operator.incoming[number])
         if fields["keep"] == 0 and site.keep:
             raise EosError(f"operator '{operator.name}': {at}: {site.keep} tokens of {old.tokens} leave none here")
         if site.probe and not probes:
@@ -148,9 +149,29 @@ def _layer(site: SiteSpec, old: Target, target: Target, at: str) -> int:
     return min(max(1, round(site.layer / before * after)), after - 1)
 
 
-def _counts(site: SiteSpec, old: Grid, new: Grid, tokens: int, arriving: int) -> dict[str, Any]:
-    """Counts of a site, in the same proportion to the grid, within the ``tokens`` that arrive."""
-    before, after = old[0] * old[1], new[0] * new[1]
+def scaled(operator: OperatorSpec, factor: Fraction) -> OperatorSpec:
+    """The same sites with ``factor`` times as many tokens left after each, as far as there are so many.
+
+    Counts of 0 stay 0 and every other at least 1; a site that kept all that arrived keeps all.
+
+    Raises:
+        EosError: the operator acts in the vision tower, where counts are the model's own.
+    """
+    if operator.image or operator.tower_sites:
+        raise EosError(f"operator '{operator.name}' acts in the vision tower; its counts are not scaled")
+    sites: list[SiteSpec] = []
+    arriving = operator.arriving
+    for site, came in zip(operator.sites, operator.incoming, strict=True):
+        fields = _counts(site, (factor.denominator, factor.numerator), operator.target.grid, arriving, came)
+        fields |= {"score": site.score, "similarity": site.similarity, "quota": site.quota}
+        sites.append(SiteSpec.model_validate({**site.model_dump(), **fields}))
+        arriving = sites[-1].keep
+    return type(operator).model_validate({**operator.model_dump(), "sites": tuple(sites)})
+
+
+def _counts(site: SiteSpec, scale: tuple[int, int], grid: Grid, tokens: int, arriving: int) -> dict[str, Any]:
+    """Counts of a site, ``scale[1] / scale[0]`` times what they were, within the ``tokens`` that arrive."""
+    before, after = scale
 
     def share(count: int, least: int = 1) -> int:
         return max(least, (2 * count * after + before) // (2 * before))  # half up, in whole numbers
@@ -163,12 +184,12 @@ def _counts(site: SiteSpec, old: Grid, new: Grid, tokens: int, arriving: int) ->
     transfer = site.transfer.model_dump()
     support = transfer["support"]
     if support["kind"] == "overlap":
-        keep = support["size"] = _pooled(new, keep)
+        keep = support["size"] = _pooled(grid, keep)
     elif support["kind"] == "window":
-        support["size"] = min(share(support["size"]), after)
+        support["size"] = min(share(support["size"]), grid[0] * grid[1])
     fields = {"keep": keep, "important": important, "transfer": transfer}
     if site.quota is not None:
-        groups = min(share(site.quota.groups), after)
+        groups = min(share(site.quota.groups), grid[0] * grid[1])
         fields["quota"] = site.quota.model_copy(update={"groups": groups}).model_dump()
     return fields
 

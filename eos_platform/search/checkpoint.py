@@ -20,6 +20,7 @@ from eos_platform.common.errors import EosError, explain, shorten
 from eos_platform.common.files import write_atomic
 from eos_platform.common.former_names import current_tensor
 from eos_platform.common.strict_types import Int, Real
+from eos_platform.costs.device.predictor import Predictor
 from eos_platform.costs.fit import Fit
 from eos_platform.search.config import SearchConfig
 from eos_platform.search.parameters import Parameters
@@ -63,7 +64,7 @@ def save_state(
     optimiser: torch.optim.Adam,
     progress: Progress,
     best: dict[str, Tensor],
-    fitted: Fit | None = None,
+    fitted: Fit | Predictor | None = None,
 ) -> None:
     """Write the state into ``folder`` (atomically).
 
@@ -81,7 +82,7 @@ def save_state(
         "workload": workload,
         "progress": strict_json.dumps(asdict(progress)),
     }
-    if fitted is not None:
+    if isinstance(fitted, Fit):  # what is predicted from a device profile is so again
         header["fit"] = fitted.model_dump_json()
     write_atomic(folder / FILE, save({key: value.contiguous() for key, value in tensors.items()}, header))
 

@@ -12,9 +12,20 @@ from eos_platform.common.errors import EosError, explain
 from eos_platform.common.strict_types import Flag, Int, Real
 from eos_platform.costs.quantity import parse_quantity
 from eos_platform.costs.registry import COMPUTE, COSTS
+from eos_platform.protocols import Setting
 
 Positive = Annotated[Real, Field(gt=0.0, allow_inf_nan=False)]
-LATER = ("cost", "servable", "start", "portfolio", "metric_rank")  # fields that files leave out at their default
+LATER = (
+    "cost",
+    "cost_batch",
+    "cost_mode",
+    "cost_answer",
+    "device_profile",
+    "servable",
+    "start",
+    "portfolio",
+    "metric_rank",
+)  # fields that files leave out at their default
 Weight = Annotated[Real, Field(ge=0.0, allow_inf_nan=False)]
 
 
@@ -29,6 +40,17 @@ class SearchConfig(BaseModel):
         gt=0.0,
         allow_inf_nan=False,
         description="target value of the cost, with or without its unit; hit means deployed <= budget",
+    )
+    cost_batch: Int = Field(default=1, ge=1, le=65_536, description="prompts at once, where time or energy is taken")
+    cost_mode: Literal["eager", "captured", "compiled"] = Field(
+        default="eager",
+        description="how the model runs there: eager, or captured as a CUDA graph; compiled: by a device profile alone",
+    )
+    cost_answer: Int = Field(default=64, ge=1, le=1_000_000, description="tokens decoded, where an answer is timed")
+    device_profile: str = Field(
+        default="",
+        max_length=4096,
+        description="a file of eos profile: the cost is predicted from it, and measured only where its device is here",
     )
     steps: Int = Field(default=480, ge=4, le=1_000_000, description="optimiser steps")
     batch_size: Int = Field(default=64, ge=1, le=65_536, description="questions a step")
@@ -183,6 +205,11 @@ class SearchConfig(BaseModel):
         fields = type(self).model_fields
         later = {name for name in LATER if getattr(self, name) == fields[name].default}
         return self.model_dump(mode=mode, exclude=later)
+
+    @property
+    def setting(self) -> Setting:
+        """How the model is run when the cost is taken."""
+        return Setting(self.cost_batch, self.cost_mode, self.cost_answer, self.device_profile)
 
     @property
     def learns_directions(self) -> bool:

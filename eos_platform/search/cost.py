@@ -10,6 +10,9 @@ from torch import Tensor
 
 from eos_platform.common.boundary import error_text
 from eos_platform.common.errors import EosError, brief
+from eos_platform.costs.amount import Source, amount
+from eos_platform.costs.device.known import predictor_of
+from eos_platform.costs.device.predictor import Predictor
 from eos_platform.costs.fit import Fit, fit
 from eos_platform.costs.flops_ratio import FlopsRatio
 from eos_platform.costs.quantity import shown_cost, shown_quantity
@@ -37,6 +40,7 @@ class Spent:
         budget: as the search was told.
         value: of the deployed operator: computed exactly, or measured.
         predicted: by the fit that whole counts were chosen by; None: the cost is exact, and was its own guide.
+        device: that ``value`` is predicted for, from its profile; empty: it is not.
     """
 
     name: str
@@ -44,17 +48,20 @@ class Spent:
     budget: float
     value: float
     predicted: float | None = None
+    device: str = ""
 
     @property
-    def source(self) -> str:
+    def source(self) -> Source:
         """How ``value`` was found."""
+        if self.device:
+            return "predicted"
         return "computed" if self.predicted is None else "measured"
 
     @property
     def remark(self) -> str:
         """In words, that the measured cost misses the budget by more than a few per cent; empty: it does not."""
         miss = self.value / self.budget - 1
-        if self.predicted is None or abs(miss) <= MISSED:
+        if self.predicted is None or self.device or abs(miss) <= MISSED:
             return ""
         side = "above" if miss > 0 else "below"
         cost = COSTS.get_named(self.name)
@@ -68,19 +75,22 @@ class Spent:
         cost = COSTS.get_named(self.name)
         budget = shown_quantity(self.budget, cost) if self.unit else f"{self.budget:g}"
         how = "" if self.predicted is None else f"measured, predicted {shown_quantity(self.predicted, cost)}; "
+        how = f"predicted for {self.device}; " if self.device else how
         return f"{shown_cost(self.value, cost)} ({how}budget {budget})"
 
     def as_json(self) -> dict[str, str | float]:
         """For an operator's provenance."""
         data: dict[str, str | float] = {"name": self.name, "unit": self.unit, "budget": self.budget}
         data |= {"value": self.value, "source": self.source}
+        if self.device:
+            data["device"] = self.device
         return data if self.predicted is None else data | {"predicted": self.predicted}
 
 
 class SearchCost:
     """One cost of one model on one task; where it has no relaxed form, with its fit."""
 
-    def __init__(self, cost: Cost, context: CostContext, fitted: Fit | None = None) -> None:
+    def __init__(self, cost: Cost, context: CostContext, fitted: Fit | Predictor | None = None) -> None:
         self.cost, self.context, self.fitted = cost, context, fitted
         self._solve = parabola if isinstance(cost, FlopsRatio) else bisection
 
@@ -109,10 +119,11 @@ class SearchCost:
         return parameters.counts(lambda tried: self.relaxed(parameters.sites(tried)), budget, self._solve)
 
     def spent(self, operator: OperatorSpec, budget: float) -> Spent:
-        """What the deployed operator costs; measured anew where the cost is fitted."""
-        value = measure(self.cost, self.context, operator)
+        """What the deployed operator costs; where the cost is fitted, measured anew, or predicted for a device that is
+        not here."""
+        spent = amount(self.cost, self.context, operator)
         predicted = self.fitted.predict(operator) if self.fitted else None
-        return Spent(self.cost.name, self.cost.unit, budget, value, predicted)
+        return Spent(self.cost.name, self.cost.unit, budget, spent.value, predicted, spent.device)
 
 
 def flops_cost(subject: Subject) -> SearchCost:
@@ -120,18 +131,22 @@ def flops_cost(subject: Subject) -> SearchCost:
     return SearchCost(COSTS[COMPUTE], cost_context(subject))
 
 
-def search_cost(subject: Subject, config: SearchConfig, fitted: Fit | None = None) -> SearchCost:
-    """The cost that ``config`` names; one without a relaxed form is measured a few times and fitted.
+def search_cost(subject: Subject, config: SearchConfig, fitted: Fit | Predictor | None = None) -> SearchCost:
+    """The cost that ``config`` names; one without a relaxed form is predicted from the device profile that is named, or
+    measured a few times and fitted.
 
     Args:
         fitted: an earlier search's fit on the same model and machine, to be used instead.
 
     Raises:
-        EosError: no such cost, or one that cannot be measured here.
+        EosError: no such cost, one that cannot be measured here, or a profile that says nothing of it.
     """
-    cost, context = COSTS.get_named(config.cost), cost_context(subject)
+    cost, context = COSTS.get_named(config.cost), cost_context(subject, setting=config.setting)
     if config.cost == COMPUTE:
         return SearchCost(cost, context)
+    predictor = predictor_of(cost, context)
+    if predictor is not None:
+        return SearchCost(cost, context, predictor)
     parameters = costliest(Parameters(config, subject.target, subject.shape.hidden, subject.features))
     soft = parameters.sites(torch.full((len(parameters.layers),), 1.0))
     if _relaxes(cost, context, soft):

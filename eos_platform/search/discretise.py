@@ -193,7 +193,7 @@ def impossible(budget: float, least: float, cost: Priced | None = None) -> EosEr
     wanted, takes = f"{budget:g}", f"{least:.3f}"
     if cost and cost.cost.unit:
         wanted, takes = (shown_quantity(value, cost.cost) for value in (budget, least))
-    fitted = " as fitted" if cost and cost.fitted else ""
+    fitted = f" as {cost.fitted.how}" if cost and cost.fitted else ""
     return EosError(
         f"budget {wanted} is impossible: one visual token at every searched site already takes {takes}{fitted}"
     )

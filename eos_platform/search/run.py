@@ -21,6 +21,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from eos_platform.costs.device.known import doubts
+from eos_platform.costs.device.predictor import Predictor
+from eos_platform.costs.fit import Fit
 from eos_platform.costs.flops import compute_ratio
 from eos_platform.costs.registry import COMPUTE
 from eos_platform.operators.spec import OperatorSpec
@@ -129,7 +132,7 @@ class _Search:
         self.workload, self.config, self.report, self.folder = workload, config, report, folder
         self.subject = f"{workload.name} on {workload.task}"
         # an interrupted search goes on with the fit it began with: measuring again would give another
-        fitted = kept_fit(folder) if folder is not None else None
+        fitted: Fit | Predictor | None = kept_fit(folder) if folder is not None else None
         cost = search_cost(workload, config, fitted) if fitted else cost
         if self.group.size > 1:  # a cost that is measured is so once
             cost = cost or (search_cost(workload, config) if self.group.first else None)
@@ -196,6 +199,8 @@ class _Search:
                 f"warning: relaxed {relaxed_accuracy:.1%}, deployed {accuracy:.1%}: what was searched is not what is"
                 " deployed; more steps, or a lower temperature_end, bring them together",
             )
+        if isinstance(self.cost.fitted, Predictor):
+            remarks = (*doubts(self.cost.context), *remarks)
         return SearchResult(
             remarks=remarks,
             operator=operator,

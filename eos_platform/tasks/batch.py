@@ -9,7 +9,7 @@ Legend: b batch, s sequence, a answer tokens, d width, v vocabulary.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from eos_platform.common.errors import EosError
 from eos_platform.models.adapters.adapter import adapter_of
 from eos_platform.models.adapters.prefill import Mask, Prefill
 from eos_platform.models.loading.devices import moved
@@ -151,6 +152,14 @@ class EncodedQuestions(ABC):
     def feature_bytes(self) -> int:
         """What is kept of the pictures."""
         return 0
+
+    def seeing(self, operator: OperatorSpec | None, batch: int) -> Callable[[], Any]:
+        """A function that encodes the pictures of so many typical prompts, with what the operator does in the tower.
+
+        Raises:
+            EosError: the pictures are not there any more.
+        """
+        raise EosError("the pictures of these questions are not there any more: how long they take cannot be measured")
 
     def encoded_with(self, operator: OperatorSpec) -> EncodedQuestions:
         """These questions with the pictures as the operator has them leave the vision tower, ready for its sites."""

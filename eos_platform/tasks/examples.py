@@ -23,6 +23,7 @@ from eos_platform.common.errors import EosError, unknown
 from eos_platform.costs.flops import DecoderShape, shape_of
 from eos_platform.costs.profiled_flops import flops_of
 from eos_platform.models.adapters.adapter import Adapter, adapter_of
+from eos_platform.models.adapters.hooks import parameters
 from eos_platform.models.adapters.prefill import bytes_of, joined_outputs, placed
 from eos_platform.models.adapters.target import target_of
 from eos_platform.models.attention.text_queries import question
@@ -39,6 +40,7 @@ from eos_platform.tasks.scenes import SPLITS, Split
 from eos_platform.tasks.together import stays_on
 
 Units = tuple[tuple[tuple[int, int], int], ...]
+SIZES = 16  # of pictures, of which one each is kept
 PIXELS = ("pixel_values", "pixel_attention_mask")  # of no use once seen
 Judge = Callable[[str, Example], float]  # what an answer is worth
 TYPICAL = 256  # questions that tell what prompts usually are
@@ -72,6 +74,8 @@ class EncodedExamples(EncodedQuestions):
         self.seen: dict[int, Any] = {}
         self._kept = 0  # bytes
         self.units: list[Units] = []
+        self._pictures: dict[Units, dict[str, Tensor]] = {}  # one of each size, to be timed
+        self._of_pictures = parameters(type(self.adapter.parts.body).get_image_features)
         for prompt in prompts:
             if prompt.picture not in self.seen:
                 self._see(prompt.picture, {name: value.to(self.device) for name, value in prompt.inputs.items()})
@@ -80,6 +84,9 @@ class EncodedExamples(EncodedQuestions):
             inputs = {name: value.to(self.device) for name, value in rest.items()}
             layout = self.adapter.layout(self._with_pictures(inputs, [prompt]))
             self.units.append(layout.units)
+            if layout.units not in self._pictures and len(self._pictures) < SIZES:
+                pixels = {name: value.cpu() for name, value in prompt.inputs.items() if name in self._of_pictures}
+                self._pictures[layout.units] = pixels
         if not self.prompts:
             raise EosError("there are no questions")
         self.skills = [prompt.skill for prompt in self.prompts]
@@ -142,6 +149,14 @@ class EncodedExamples(EncodedQuestions):
         texts = [self.tokenizer.decode(ids, skip_special_tokens=True) for ids in generated]
         worth = [self.judge(text, self.example(number)) for text, number in zip(texts, numbers, strict=True)]
         return torch.tensor(worth, dtype=torch.float64, device=self.device)
+
+    def seeing(self, operator: OperatorSpec | None, batch: int) -> Callable[[], Any]:
+        """A function that encodes a picture of the usual size, so many times at once."""
+        if self.usual not in self._pictures:
+            return super().seeing(operator, batch)
+        one = self._pictures[self.usual]
+        inputs = {name: torch.cat([value] * batch).to(self.device) for name, value in one.items()}
+        return lambda: self.adapter.images(inputs)
 
     def _see(self, picture: int, inputs: dict[str, Tensor]) -> None:
         """Keep what the tower makes of a picture: on the device while that is little, then in the host's memory."""

@@ -12,23 +12,23 @@ them: an operator is then to change as little as it can.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from eos_platform.common.errors import EosError, did_you_mean, shown, unknown
+from eos_platform.common.errors import EosError, shown, unknown
 from eos_platform.common.files import shown_path
 from eos_platform.protocols import SPLITS, Example, Split
 from eos_platform.tasks.data import films
-from eos_platform.tasks.data.load import Loaded, Row, load
+from eos_platform.tasks.data.counting import summed_up, turned, turns, units
+from eos_platform.tasks.data.load import MOST_ROWS, Loaded, Row, load
 from eos_platform.tasks.data.media import Source
 from eos_platform.tasks.data.pictures import opened
 from eos_platform.tasks.data.question import Question
-from eos_platform.tasks.data.rows import Bad
-from eos_platform.tasks.data.schema import KEYS
+from eos_platform.tasks.data.rows import Bad, columns_of
 from eos_platform.tasks.data.splits import SHARES, split_of
 from eos_platform.tasks.data.wording import Wording
 from eos_platform.tasks.metrics.registry import METRICS, Metric, called_for
@@ -67,6 +67,8 @@ class Files:
         frames: int = films.FRAMES,
         answers: str = "given",
         max_tokens: int = 0,
+        rows: int = 0,
+        circular: bool = False,
     ) -> None:
         """The data is read, and every picture looked at, but not decoded.
 
@@ -83,6 +85,9 @@ class Files:
             frames: of a film that are shown.
             answers: ``given``, or ``none``: they are not looked at.
             max_tokens: that an answer may take; 0: as the metric needs.
+            rows: of the data that are read, the first ones; 0: all.
+            circular: a question with choices is asked once for each of them, their order turned on, and counts where
+                all of that is right.
 
         Raises:
             EosError: no such data, more bad rows than allowed, or none that is good.
@@ -93,15 +98,25 @@ class Files:
             raise EosError(f"task 'files': allow_bad: a share from 0 to 1 is expected, not {shown(allow_bad)}")
         _check_whole(frames, "frames", 1, films.MOST_FRAMES)
         _check_whole(max_tokens, "max_tokens", 0, 4096)
+        _check_whole(rows, "rows", 0, MOST_ROWS)
         if answers not in ("given", "none"):
             raise EosError(f"task 'files': answers: 'given' or 'none' is expected, not {shown(answers)}")
-        self.data, self._frames, self.max_tokens = str(data), frames, max_tokens
+        if not isinstance(circular, bool):
+            raise EosError(f"task 'files': circular: true or false is expected, not {shown(circular)}")
+        self.data, self._frames, self.max_tokens, self.circular = str(data), frames, max_tokens, circular
         self._wording = Wording.of(prompt)
         result = METRICS.get_named(metric) if metric else None
-        names = _columns(columns)
+        names = columns_of(columns)
         self.loaded = load(
-            str(data), images=images, columns=names, part=part, config=config, streaming=streaming, whole=self.whole
-        )  # fmt: skip
+            str(data),
+            images=images,
+            columns=names,
+            part=part,
+            config=config,
+            streaming=streaming,
+            whole=self.whole,
+            most=rows or None,
+        )
         self._keep(self.loaded, result, metric, answers == "none")
         if self.bad and len(self.bad) > allow_bad * self.loaded.total:
             raise self.too_many()
@@ -120,37 +135,40 @@ class Files:
         groups: dict[str, None] = {}
         bad, kept = list(loaded.bad), []
         for row in rows:
-            example = self._question(row, none)
+            asked = [self._question(row, none, turn) for turn in range(turns(row.features.choices, self.circular))]
             try:
-                if self._metric.check is not None and example.answers:
-                    self._metric.check(example)
+                if self._metric.check is not None and asked[0].answers:
+                    self._metric.check(asked[0])
             except EosError as error:
                 bad.append(Bad(row.place, str(error), "not for this metric"))
                 continue
-            facts = example.question, example.answers, example.group, example.key
-            digest.update(repr(facts).encode("utf-8", "replace"))
-            self._rows[row.split].append(example)
-            groups.setdefault(example.group)
+            for example in asked:
+                facts = example.question, example.answers, example.group, example.key
+                digest.update(repr(facts).encode("utf-8", "replace"))
+            self._rows[row.split].extend(asked)
+            groups.setdefault(asked[0].group)
             kept.append(row)
         self.loaded = Loaded(loaded.form, tuple(kept), tuple(bad))
         self.bad = tuple(map(str, bad))
         self.groups = tuple(groups)
         self.version = digest.hexdigest()[:16]
 
-    def _question(self, row: Row, none: bool) -> Question:
+    def _question(self, row: Row, none: bool, turn: int) -> Question:
         reasons = row.features
         golds = () if none else tuple(sorted(reasons.answers, key=lambda one: -reasons.answers.count(one)))
+        choices, golds = turned(reasons.choices, golds, turn)
         return Question(
             image=partial(opened, row.sources[0]) if len(row.sources) == 1 and not reasons.film else self._shown(row),
-            question=self._wording.put(reasons.question, reasons.choices),
+            question=self._wording.put(reasons.question, choices),
             answers=golds,
             group=reasons.group,
             key=row.key,
-            id=row.id,
-            choices=reasons.choices,
+            id=f"{row.id}~{turn}" if turn else row.id,
+            choices=choices,
             place=row.place,
             most=self.max_tokens or self._metric.most,
             plain=reasons.question,
+            facts={"row": row.id},
         )
 
     def _shown(self, row: Row) -> Any:
@@ -183,6 +201,18 @@ class Files:
         """What an answer is worth by the metric."""
         return self._metric.worth(output, example)
 
+    def summary(self, questions: Sequence[Question], scores: Sequence[float]) -> Mapping[str, float]:
+        """The mean score; of yes/no questions F1 and what it is made of, too; of circles those that are all right."""
+        return summed_up(questions, scores, self.metric, self.circular)
+
+    def strata(self, questions: Sequence[Question]) -> list[tuple[float, list[list[int]]]]:
+        """What counts as one, for intervals: a question, or the turns of it."""
+        return [(1.0, units(questions, self.circular))]
+
+    def worth(self, scores: Sequence[float]) -> float:
+        """What such a unit is worth."""
+        return min(scores) if self.circular else sum(scores) / len(scores)
+
     def too_many(self) -> EosError:
         """The error of more bad rows than allowed."""
         rows = self.loaded.total
@@ -198,25 +228,6 @@ class Files:
 def opened_all(sources: tuple[Source, ...]) -> list[Image.Image]:
     """Several pictures, in order."""
     return [opened(source) for source in sources]
-
-
-def _columns(text: str | None) -> dict[str, str] | None:
-    """``question=query,answer=label`` as a mapping.
-
-    Raises:
-        EosError: it is none, or of no column that is known here.
-    """
-    if text is None:
-        return None
-    result: dict[str, str] = {}
-    for pair in str(text).split(","):
-        here, sign, there = (part.strip() for part in pair.partition("="))
-        if not (here and sign and there):
-            raise EosError(f"columns: question=query,answer=label is the form, not {shown(text)}")
-        if here not in KEYS:
-            raise EosError(f"columns: unknown key {shown(here)}{did_you_mean(here, KEYS)}")
-        result[here] = there
-    return result
 
 
 def _check_whole(value: Any, name: str, least: int, most: int) -> None:

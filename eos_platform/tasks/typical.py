@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import torch
 
 from eos_platform.models.adapters.adapter import adapter_of
 from eos_platform.models.adapters.prefill import Prefill
 from eos_platform.operators.spec import OperatorSpec
-from eos_platform.protocols import CostContext
+from eos_platform.protocols import CostContext, Setting
 from eos_platform.tasks.base import Subject
 from eos_platform.tasks.batch import Batch, EncodedQuestions
 from eos_platform.tasks.scenes import Split
@@ -27,11 +29,14 @@ def typical(encoded: EncodedQuestions, batch: int) -> Batch:
     return replace(selected, prefill=replace(prefill, mask=None) if plain else prefill)
 
 
-def cost_context(subject: Subject, split: Split = "validation", questions: int = QUESTIONS) -> CostContext:
+def cost_context(
+    subject: Subject, split: Split = "validation", questions: int = QUESTIONS, setting: Setting | None = None
+) -> CostContext:
     """What costs of operators on ``subject`` are taken from.
 
     Args:
         questions: of ``split``, among which a typical prompt is looked for, when a cost asks for one.
+        setting: how the model is run; default: one prompt, eager.
     """
 
     @cache
@@ -42,4 +47,17 @@ def cost_context(subject: Subject, split: Split = "validation", questions: int =
         seen = encoded() if operator is None else encoded().encoded_with(operator)
         return typical(seen, batch).prefill
 
-    return CostContext(subject.shape, subject.target, subject.text_tokens, getattr(subject, "model", None), prompts)
+    def sees(operator: OperatorSpec | None, batch: int) -> Callable[[], Any]:
+        return encoded().seeing(operator, batch)
+
+    model, usual = getattr(subject, "model", None), getattr(subject, "usual_units", None)
+    return CostContext(
+        subject.shape,
+        subject.target,
+        subject.text_tokens,
+        model,
+        prompts,
+        setting or Setting(),
+        usual or (),
+        sees,
+    )

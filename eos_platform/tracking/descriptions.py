@@ -9,7 +9,7 @@ from eos_platform.analysis.explain.describe import place_words, site_words
 from eos_platform.common.printable import markdown
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.tracking import names
-from eos_platform.tracking.views import NAMES, view_url
+from eos_platform.tracking.mlflow_ui.views import NAMES, view_url
 
 RAN_WITH = ("eos-platform", "torch", "transformers")
 

@@ -110,6 +110,7 @@ def generate_into(uri: str, artifacts: str | None, trials: int, name: str, seed:
         operator_json = None if point["family"] == "unreduced" else point["operator"].to_json()
         recorder.point(point, operator_json)
     recorder.register(points, {trial: operators[trial].to_json() for _, _, trial in front})
+    recorder.draw_front(point for point in points if point["family"] == "searched")
     figure = pareto_figure(pd.DataFrame(points).drop(columns="operator"), f"{name}: accuracy against compute")
     recorder.summary({"pareto.html": alone(figure)}, {"front_size": float(len(front))})
     recorder.close("FINISHED")

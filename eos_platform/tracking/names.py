@@ -10,6 +10,7 @@ from __future__ import annotations
 from eos_platform.dashboards.palette import FAMILIES
 
 CURVE = "search/"
+FRONT_LINE = "front/"
 HELDOUT = "heldout_"
 
 ACCURACY, COMPUTE_RATIO, MEAN_TOKENS, TOKENS_LEFT = "accuracy", "compute_ratio", "mean_tokens", "tokens_left"
@@ -38,6 +39,7 @@ MEANING = {
     PREFILL_MS: "time of a prefill, milliseconds",
     MEMORY_MB: "its peak memory, megabytes",
     f"{CURVE}<name>": "a curve over the steps of one search, of the relaxed operator: never a result",
+    f"{FRONT_LINE}<name>": "of the run `front`: points of the front by rising cost, one a step",
     HYPERVOLUME: "of a study: the area under its front of accuracy and compute ratio",
     FRONT_SIZE: "of a study: operators on its front, by held-out questions",
 }
@@ -59,6 +61,7 @@ NOTE = "mlflow.note.content"
 COLOR = "mlflow.runColor"
 UID = "eos.study_uid"  # of the Optuna study: a name may be used again
 KIND = "eos.kind"  # study | trial | baseline; of a comparison: study | operator
+FRONT_OF = "eos.front_of"  # of the run that draws the front: the study's uid
 KEY = "eos.key"  # of a comparison's record
 TRIAL = "eos.trial"
 RAY_ID = "eos.ray_trial_id"

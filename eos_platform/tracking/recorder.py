@@ -22,8 +22,9 @@ from eos_platform.tracking.client import probe as probe
 from eos_platform.tracking.client import search_runs as search_runs
 from eos_platform.tracking.descriptions import study_note
 from eos_platform.tracking.environment import environment
+from eos_platform.tracking.mlflow_ui.front_line import draw_front, lines_of
+from eos_platform.tracking.mlflow_ui.views import save_views
 from eos_platform.tracking.rows import TrialRow
-from eos_platform.tracking.views import save_views
 from eos_platform.tracking.writer import Writer
 
 _STATUS = {"complete": "FINISHED", "pruned": "KILLED", "interrupted": "KILLED", "failed": "FAILED"}
@@ -264,6 +265,11 @@ class Recorder(Writer):
                 entries.append(Entry(number, run_id, operators[number], *measured))
         registry = Registry(self.client, self.study, self.uid, self.experiment.experiment_id, self.parent, self._model)
         return registry.register(entries, whole)
+
+    def draw_front(self, points: Iterable[Mapping[str, Any]]) -> None:
+        """Make the front a line of the view: its points, as ``point`` takes them."""
+        self._logged.update(lines_of(self._axes))
+        draw_front(self.client, self.experiment.experiment_id, self.parent, self.uid, points, self._axes)
 
     def summary(self, files: Mapping[str, str], metrics: Mapping[str, float]) -> None:
         """Files and numbers of the whole study, on the parent run."""

@@ -7,7 +7,6 @@ of the unreduced model's (the most accurate where there is none); ``ratio-0_20``
 
 from __future__ import annotations
 
-import hashlib
 import time
 import warnings
 from collections.abc import Iterator, Sequence
@@ -21,14 +20,16 @@ from mlflow import MlflowClient
 from mlflow.entities import LoggedModelOutput, Metric
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
 from eos_platform.common import strict_json
-from eos_platform.operators.spec import INFINITE, OperatorSpec
+from eos_platform.operators.spec import OperatorSpec
 from eos_platform.tracking import names
 from eos_platform.tracking.descriptions import operator_note
 from eos_platform.tracking.environment import environment
+from eos_platform.tracking.mlflow_ui.views import run_url
 from eos_platform.tracking.reading.operators import STUDY, STUDY_RUN
-from eos_platform.tracking.views import run_url
+from eos_platform.tracking.rows import operator_digest
 
 CHAMPION, RATIO = "champion", "ratio-"
 WITHIN = 0.01  # of the unreduced model's accuracy
@@ -76,7 +77,7 @@ class Registry:
         versions = {}
         with TemporaryDirectory() as folder, default_store(self.client.tracking_uri):
             for entry in entries:
-                have = known.get((self.uid, _digest(entry.operator)))
+                have = known.get((self.uid, operator_digest(entry.operator)))
                 versions[entry.trial] = have or self._version(entry, Path(folder) / str(entry.trial))
         wanted = {alias: str(versions[trial].version) for alias, trial in aliases_of(entries, unreduced).items()}
         there = dict(self.client.get_registered_model(self.study).aliases)
@@ -106,7 +107,7 @@ class Registry:
             names.UID: self.uid,
             names.TRIAL: str(entry.trial),
             STUDY_RUN: self.study_run,
-            DIGEST: _digest(entry.operator),
+            DIGEST: operator_digest(entry.operator),
             names.REGIME: operator.regime,
             names.COMPUTE_RATIO: f"{entry.compute_ratio:.4f}",
             names.HELDOUT_ACCURACY: f"{entry.accuracy:.4f}",
@@ -116,7 +117,8 @@ class Registry:
         )
         self.client.log_model_artifacts(logged.model_id, str(folder))
         self.client.finalize_logged_model(logged.model_id, "READY")
-        self.client.log_outputs(entry.run_id, [LoggedModelOutput(logged.model_id, 0)])  # so that the run shows it
+        for run in (entry.run_id, self.study_run):  # so that both runs show it
+            self.client.log_outputs(run, [LoggedModelOutput(logged.model_id, 0)])
         now = int(time.time() * 1000)
         measured = {names.HELDOUT_ACCURACY: entry.accuracy, names.COMPUTE_RATIO: entry.compute_ratio}
         self.client.log_batch(
@@ -124,7 +126,7 @@ class Registry:
         )
         note = f"Trial {entry.trial} of `{self.study}`: held-out accuracy {entry.accuracy:.1%} at compute ratio "
         note += f"{entry.compute_ratio:.3f}.\n\n"
-        return self.client.create_model_version(
+        made = self.client.create_model_version(
             self.study,
             f"models:/{logged.model_id}",
             entry.run_id,
@@ -132,6 +134,10 @@ class Registry:
             description=note + operator_note(operator, f"models:/{self.study}@{_alias(entry.compute_ratio)}"),
             model_id=logged.model_id,
         )
+        # as mlflow.register_model does: by this the runs' pages name the version
+        known = [{"name": self.study, "version": str(made.version)}]
+        self.client.set_logged_model_tags(logged.model_id, {MLFLOW_MODEL_VERSIONS: strict_json.dumps(known)})
+        return made
 
 
 @contextmanager
@@ -192,9 +198,3 @@ def save(operator: OperatorSpec, folder: Path, model: str) -> None:
 
 def _alias(ratio: float) -> str:
     return f"{RATIO}{ratio:.2f}".replace(".", "_")
-
-
-def _digest(operator: str) -> str:
-    return hashlib.sha256(
-        strict_json.dumps(strict_json.loads(operator, infinity=INFINITE), sort_keys=True).encode()
-    ).hexdigest()[:16]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from eos_platform.common import strict_json
+from eos_platform.operators.spec import INFINITE
 
 State = Literal["running", "complete", "pruned", "failed", "interrupted"]
 
@@ -23,3 +27,9 @@ class TrialRow:
     regime: str | None = None
     failure: str | None = None
     notes: Mapping[str, str] = field(default_factory=dict)  # tags under eos.: why it stopped, what it violates
+
+
+def operator_digest(text: str) -> str:
+    """A short fingerprint of an operator's JSON, whatever the order and spacing of it."""
+    found = strict_json.loads(text, infinity=INFINITE)
+    return hashlib.sha256(strict_json.dumps(found, sort_keys=True).encode()).hexdigest()[:16]

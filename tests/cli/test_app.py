@@ -94,7 +94,7 @@ def test_bad_input_is_one_line_on_stderr_and_exit_2(tmp_path, words, says):
 
 def test_the_same_from_a_process_of_its_own(tmp_path):
     command = [sys.executable, "-m", "eos_platform", "study", "run", "quikstart"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr == "eos: unknown study 'quikstart'; did you mean 'quickstart'?\n"
@@ -140,7 +140,7 @@ def test_a_model_of_another_family_is_told_what_is_true(tmp_path):
 def test_shells_complete_the_commands(tmp_path):
     environment = {**os.environ, "_EOS_COMPLETE": "complete_bash", "COMP_WORDS": "eos des", "COMP_CWORD": "1"}
     command = [sys.executable, "-m", "eos_platform"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False, env=environment)
     assert (done.stdout.strip(), done.stderr) == ("designs", "")
 
 
@@ -191,6 +191,7 @@ def test_ctrl_c_in_a_search_is_no_traceback(monkeypatch):
     assert (done.exit_code, done.stderr) == (130, "eos: stopped\n")
 
 
+@pytest.mark.slow  # a whole study on a Ray of its own; tests/extension has one of as many commands
 def test_a_real_study_from_run_to_status(study, tmp_path):
     done = eos("study", "run", study)
     assert done.exit_code == 0, done.output
@@ -251,7 +252,7 @@ def test_the_package_at_a_glance():
     )
     environment = {**os.environ, "PYTHONWARNINGS": ""}
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False, env=environment
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=600, check=False, env=environment
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == "module 'eos_platform' has no attribute 'serch'\n"

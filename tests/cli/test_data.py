@@ -55,6 +55,14 @@ def test_check_reports_and_writes() -> None:
     assert "3 of 10 rows cannot be used" in done.output
 
 
+@pytest.mark.parametrize("model", ["bundled-qwen", "bundled-onevision"])
+def test_show_needs_no_torchvision_where_only_films_would(model: str) -> None:
+    lines(Path("q.jsonl"), ROWS)
+    done = eos("data", "show", "q.jsonl", 1, "--model", model)
+    assert done.exit_code == 0, done.output
+    assert "answer span: " in done.output
+
+
 def test_show_says_what_a_model_is_asked() -> None:
     lines(Path("q.jsonl"), ROWS)
     done = eos("data", "show", "q.jsonl", 2, "--model", "bundled-small")
@@ -63,6 +71,8 @@ def test_show_says_what_a_model_is_asked() -> None:
     assert "(x 144)" in done.output
     assert "= ' 2</s>'" in done.output
     assert Path("eos-data-show.png").is_file()
+    done = eos("data", "show", "q.jsonl", 2, "--model", "bundled-small", "--chat", "llava-1.5")
+    assert r"questions. USER: <image>\nwhat is 1? ASSISTANT:" in done.output
     done = eos("data", "show", "q.jsonl", 7, "--model", "bundled-small")
     assert done.exit_code == 2
     assert "question 7: the data has 6 that can be used" in done.output

@@ -1,5 +1,7 @@
 """How commands end: usage errors, defects, Ctrl-C."""
 
+import re
+
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -56,3 +58,22 @@ def test_every_end_has_its_exit_code(error, code, says):
     done = RUNNER.invoke(app, ["one"])
     assert (done.exit_code, done.stderr) == (code, says)
     assert RUNNER.invoke(app, ["other"]).exit_code == 0
+
+
+def helps(command, path=()):
+    yield path, command.help or ""
+    for one in command.params:
+        yield (*path, one.name), getattr(one, "help", None) or ""
+    for name, one in getattr(command, "commands", {}).items():
+        yield from helps(one, (*path, name))
+
+
+HELPS = dict(helps(typer.main.get_command(cli.app)))
+
+
+def test_help_is_whole():
+    """Square brackets are markup there: those meant as such are escaped, or they vanish."""
+    for path, text in HELPS.items():
+        assert set(re.findall(r"(?<!\\)\[[^\]]*\]", text)) <= {"[bold]", "[/bold]"}, path
+        assert not re.search(r"(?<!\n)\n(?!\n)", text), path  # a paragraph is wrapped where the terminal ends
+    assert "'eos-platform[lmms]'" in RUNNER.invoke(cli.app, ["lmms", "--help"]).output

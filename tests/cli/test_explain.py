@@ -72,7 +72,10 @@ def test_a_bar_for_every_stage():
     ("words", "said"),
     [
         (("missing.json",), "operator file not found: missing.json"),
-        (("other.json",), "which is neither a bundled model nor a folder; say where it is with --model"),
+        (
+            ("other.json",),
+            "which is neither a bundled model nor a folder; say where it is with --model",
+        ),
         (("other.json", "--model", "bundled-smal"), "did you mean 'bundled-small'?"),
         (("other.json", "--model", "bundled-small"), "is for 7 decoder layers; the model has 6"),
         (("operator.json", "--task", "scene"), "unknown task 'scene'; did you mean 'scenes'?"),

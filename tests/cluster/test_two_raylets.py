@@ -20,7 +20,7 @@ def found(tmp_path_factory):
     env = {**os.environ, **NODE_ENVIRONMENT, "RAY_AUTH_TOKEN": "a token of this test alone, long enough"}
     env["PYTHONPATH"] = os.pathsep.join([str(SCRIPT.parents[1] / "engine"), *sys.path])
     command = [sys.executable, str(SCRIPT), str(folder)]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -24,7 +24,7 @@ def python(code, shell="{command}", **environment):
     body = f"from eos_platform.common import console as terminal\ndef main():\n{code}\nterminal.run(main)"
     command = shell.format(command='"$PYTHON" -c "$CODE"')
     env = {**os.environ, "PYTHON": sys.executable, "CODE": body, **environment}
-    return subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=env, timeout=60, check=False)
+    return subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=env, timeout=600, check=False)
 
 
 MANY = "    for line in range(5000): terminal.say('line')\n    open('done', 'w').close()\n    terminal.{then}"

@@ -8,7 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eos_platform.costs.fit import Fit, fit, points, rising
+from eos_platform.costs.device.curve import rising
+from eos_platform.costs.fit import Fit, fit, points
 from eos_platform.costs.registry import COSTS
 from eos_platform.operators.spec import OperatorSpec, SiteSpec, Target
 from eos_platform.protocols import CostContext

@@ -46,6 +46,7 @@ def test_a_plan_costs_what_its_parts_do(small: Any, model: Any, spec: OperatorSp
     shape, plan = shape_of(model), OperatorPlan.of(spec)
     cost = PlanCost.of(plan, shape, TEXT)
     assert cost.total == prefill_flops(shape, TEXT, spec, small.tokens)
+    assert cost.logits == 2 * shape.hidden * shape.vocab  # of the last position
     assert cost.total == pytest.approx(cost.logits + cost.opening + sum(cost.sites) + sum(cost.layers))
     assert len(cost.sites) == len(spec.decoder_sites)
     for planned, flops in zip(plan.decoder, cost.sites, strict=True):

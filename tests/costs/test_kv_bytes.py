@@ -1,5 +1,6 @@
 """Bytes of the key-value cache, layer by layer."""
 
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -7,8 +8,13 @@ import torch
 from transformers import AutoConfig
 
 from eos_platform.costs.kv_bytes import KvBytes
-from eos_platform.costs.shapes import DecoderShape
+from eos_platform.costs.shapes import DecoderShape, shape_of
+from eos_platform.models.adapters.adapter import adapter_of
+from eos_platform.models.adapters.target import target_of
 from eos_platform.models.bundled import folder
+from eos_platform.models.conformance.subjects import batches, built
+from eos_platform.models.conformance.zoo import SAMPLES
+from eos_platform.models.runtime.attach import reducing
 from eos_platform.operators.spec import OperatorSpec, SiteSpec, Target
 from eos_platform.protocols import CostContext
 
@@ -52,3 +58,28 @@ def test_the_relaxed_form_counts_the_same():
     assert float(soft.detach()) == TOKEN * (3 * 95 + 115 + 2 * 35)
     soft.backward()
     assert [float(count.grad) for count in counts] == [TOKEN * 1, TOKEN * 2]  # only layers that the window does not cut
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("family", SAMPLES)
+def test_they_are_those_of_the_real_cache_of_every_family(family):
+    """To the byte, reduced or not: every tile keeps whole tokens, of its own grid."""
+    model = built(SAMPLES[family])
+    adapter, target = adapter_of(model), target_of(model)
+    prompts = adapter.encode(batches(SAMPLES[family])["one"])
+    visual = sum(rows * columns * many for (rows, columns), many in prompts.layout.units)
+    text = prompts.x_bsd.shape[1] - visual
+    context = CostContext(shape_of(model), target, text, model, units=prompts.layout.units)
+    third, fifth = max(1, target.tokens // 3), max(1, target.tokens // 5)
+    for sites in ((), ((1, third),), ((0, third), (2, fifth))):
+        made = tuple(SiteSpec(layer=layer, keep=keep, score={"norm": 1.0}) for layer, keep in sites)
+        one = OperatorSpec(target=target, sites=made) if sites else None
+        with reducing(model, one, prompts.layout) if one else nullcontext():
+            _, cache = adapter.start(prompts)
+        held = sum(layer.keys.nbytes + layer.values.nbytes for layer in cache.layers)
+        assert KvBytes().measure(context, one) == held
+
+
+def test_the_relaxed_form_of_a_single_site():
+    soft = KvBytes().relaxed(context("bundled-qwen"), [SimpleNamespace(layer=2)], [torch.tensor(10.0)])
+    assert float(soft) == KvBytes().measure(context("bundled-qwen"), operator((2, 10)))

@@ -34,7 +34,7 @@ def test_a_dashboard_over_a_store_loads_neither_torch_nor_mlflow(tmp_path):
     end_study(write_study(tmp_path, pictures=False))
     pytest.importorskip("dash")
     command = [sys.executable, "-c", LIGHT, f"sqlite:///{tmp_path / 'mlflow.db'}"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "[]\n"
 

@@ -18,6 +18,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from eos_platform.common.errors import EosError
 from eos_platform.engine import final_evaluation as finish
 from eos_platform.engine.store import optuna_store as store
+from eos_platform.engine.store.kept_operator import operator_of
 from eos_platform.engine.study import known_studies
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.tracking import read_study
@@ -98,7 +99,7 @@ def test_a_study_in_three_stores(make_study, queue):
         assert float(run["params.budget"]) == trial.params["budget"] == trial.user_attrs["budget"]
         if trial.state == TrialState.COMPLETE:
             assert [run["accuracy"], run["compute_ratio"]] == trial.values
-            assert run["operator"].to_json() == trial.user_attrs["operator"]
+            assert run["operator"].to_json() == operator_of(trial)
             assert run["search/loss"] == 0.25  # of the last of 4 steps
         else:
             assert run["operator"] is None
@@ -201,6 +202,7 @@ def test_resume_needs_a_study_that_began(make_study):
         make_study().resume()
 
 
+@pytest.mark.slow  # two drivers in processes of their own, each with a Ray: 45 s of a core
 def test_resume_after_a_kill_and_after_an_interruption(make_study, tmp_path, empty_mlflow):
     """Drivers of their own are killed outright, then stopped by Ctrl-C; nothing finished is lost or done twice."""
     (tmp_path / "runs").mkdir()
@@ -211,7 +213,7 @@ def test_resume_after_a_kill_and_after_an_interruption(make_study, tmp_path, emp
     assert numbers(study, TrialState.RUNNING), "a killed driver cannot tidy up"
     more, output = drive_until_running(study, signal.SIGINT)
     assert "continuing tiny: " in output
-    assert "stopping; searches under way will be run again by a resume" in output
+    assert "stopping; unfinished searches will run again when the study is resumed" in output
     assert "eos: stopped; every finished search is kept. Go on with: eos study resume tiny" in output
     assert "Traceback" not in output
     assert not numbers(study, TrialState.RUNNING)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import resource
 import shutil
 import signal
 import sys
@@ -15,7 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-HANG = 20.0  # seconds; a valid input's own work takes some, on a busy machine
+HANG = 20  # seconds of a core; a valid input's own work takes some. However busy the machine, they are the same
+STUCK = 600.0  # seconds by the clock, for what waits and does nothing
 LONG = 300  # characters of a clear line, the paths of the input aside
 ACCEPTED = 77  # exit code of stand-ins for the long work that valid input would begin
 VERDICTS = ("clear", "valid", "unclear", "traceback", "hang", "accepted wrongly")
@@ -62,6 +64,7 @@ def run(case: Case, folder: Path, stand_ins: Callable[[], None]) -> Outcome:
 
 def _child(case: Case, folder: Path, out: Path, stand_ins: Callable[[], None]) -> None:
     os.setsid()
+    resource.setrlimit(resource.RLIMIT_CPU, (HANG, HANG + 5))  # then SIGXCPU
     handle = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(handle, 1)
     os.dup2(handle, 2)
@@ -110,12 +113,13 @@ def apart(work: Callable[[], None]) -> None:
 
 def _wait(child: int) -> int | None:
     """The exit code; None: it hung."""
-    until = time.monotonic() + HANG
+    until = time.monotonic() + STUCK
     pause = 0.002
     while time.monotonic() < until:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
-            return os.waitstatus_to_exitcode(status)
+            code = os.waitstatus_to_exitcode(status)
+            return None if code == -signal.SIGXCPU else code
         time.sleep(pause)
         pause = min(0.05, pause * 1.5)
     os.killpg(child, signal.SIGKILL)

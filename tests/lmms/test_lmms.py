@@ -16,7 +16,7 @@ from eos_platform.cli import app as cli
 from eos_platform.common.errors import EosError
 from eos_platform.common.extras import needed
 from eos_platform.lmms.asked import batches, cut, kept_in, request
-from eos_platform.lmms.results import read_results
+from eos_platform.lmms.results import beside, read_results
 
 RED, BLUE = (Image.new("RGB", (4, 4), colour) for colour in ("red", "blue"))
 
@@ -104,6 +104,19 @@ def test_tasks_by_name(tmp_path: Path, task: str, rows: list[tuple[str, Any]], a
     results(tmp_path, task, rows, {"m,none": 0.5})
     (found,) = read_results(tmp_path)
     assert found.official.get("accuracy") == accuracy
+
+
+def test_a_run_is_set_beside_the_unreduced_models(tmp_path: Path) -> None:
+    results(
+        tmp_path / "none", "gqa", [("dog", "dog"), ("cat", "cat"), ("x", "y")], {"m,none": 0.8, "m_stderr,none": 0.1}
+    )
+    results(
+        tmp_path / "op", "gqa", [("dog", "dog"), ("cats", "cat"), ("x", "y")], {"m,none": 0.6, "m_stderr,none": 0.2}
+    )
+    (whole,), (reduced,) = read_results(tmp_path / "none"), read_results(tmp_path / "op")
+    found = beside(reduced, whole)
+    assert found.of_unreduced == pytest.approx({"m,none": 75, "official accuracy": 50})
+    assert (found.same, found.asked) == (2, 3)
 
 
 @pytest.mark.parametrize("broken", ["", "{", "[]", "null", "{}", '{"results": 1}', '{"results": {"gqa": 1}}'])

@@ -12,8 +12,7 @@ from transformers import masking_utils, modeling_flash_attention_utils
 from transformers.integrations.flash_attention import flash_attention_forward
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from eos_platform.models.conformance.subjects import fresh
-from eos_platform.models.conformance.zoo import SAMPLES
+from eos_platform.models.conformance.subjects import fresh, samples
 
 KERNEL = "kernels-community/flash-attn2"
 KINDS = ("flash_attention_2", "flash_attention_3", KERNEL)
@@ -70,7 +69,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
 
 def flash(family: str, kind: str = "flash_attention_2") -> Any:
-    """The model that ``built(SAMPLES[family])`` is, on flash attention."""
-    model = fresh(SAMPLES[family])
+    """The model that ``built(samples()[family])`` is, on flash attention."""
+    model = fresh(samples()[family])
     model.config._attn_implementation = kind  # loading it so would look for the package
     return model

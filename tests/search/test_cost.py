@@ -133,3 +133,10 @@ def test_wrong_names_and_units_are_one_line_and_exit_code_2(arguments, says):
     assert done.exit_code == 2
     assert says in done.output
     assert "Traceback" not in done.output
+
+
+def test_what_a_file_says_of_a_cost():
+    exact = Spent("kv_bytes", "bytes", 100.0, 90.0).as_json()
+    assert exact == {"name": "kv_bytes", "unit": "bytes", "budget": 100.0, "value": 90.0, "source": "computed"}
+    fitted = Spent("prefill_ms", "ms", 5.0, 5.1, 4.9).as_json()
+    assert (fitted["source"], fitted["predicted"]) == ("measured", 4.9)

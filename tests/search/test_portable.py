@@ -12,7 +12,7 @@ from eos_platform.tasks import Workload
 
 
 def test_what_a_portable_search_finds_goes_on_every_family_as_it_is(small: Workload, tiny: SearchConfig) -> None:
-    found = search(small, tiny.model_copy(update={"portable": True, "steps": 4, "eval_questions": 32})).operator
+    found = search(small, tiny.model_copy(update={"portable": True, "steps": 4})).operator
     for site in found.sites:
         assert not set(site.score) & {"vision", "next_vision"}
         assert not site.probe

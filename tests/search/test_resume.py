@@ -36,13 +36,19 @@ def interrupted(small: Workload, config: SearchConfig, folder: Path, stop: int) 
         search(small, config, report=kill, checkpoint=folder)
 
 
+@pytest.fixture(scope="module")
+def uninterrupted(small: Workload, tiny: SearchConfig, tmp_path_factory: pytest.TempPathFactory) -> tuple:
+    """Settings, the result of a search by them, and the folder of its last state."""
+    config, folder = tiny.model_copy(update={"straight_through": 0.3}), tmp_path_factory.mktemp("whole")
+    return config, search(small, config, checkpoint=folder), folder
+
+
 # in the soft stage; just before counts are fixed; after the first of the last steps was compared
 @pytest.mark.parametrize("stop", [4, 7, 9])
 def test_resuming_gives_what_no_interruption_would(
-    small: Workload, tiny: SearchConfig, tmp_path: Path, stop: int
+    small: Workload, uninterrupted: tuple, tmp_path: Path, stop: int
 ) -> None:
-    config = tiny.model_copy(update={"straight_through": 0.3})
-    whole = search(small, config, checkpoint=tmp_path / "whole")
+    config, whole, folder = uninterrupted
     interrupted(small, config, tmp_path / "cut", stop)
     left = json.loads(read(tmp_path / "cut")[1]["progress"])
     assert left["step"] == stop
@@ -53,7 +59,7 @@ def test_resuming_gives_what_no_interruption_would(
     assert resumed.relaxed_accuracy == whole.relaxed_accuracy
     assert resumed.samples == whole.samples
     assert resumed.history == whole.history
-    (one, one_header), (two, two_header) = read(tmp_path / "whole"), read(tmp_path / "cut")
+    (one, one_header), (two, two_header) = read(folder), read(tmp_path / "cut")
     assert one.keys() == two.keys()
     assert all(torch.equal(one[key], two[key]) for key in one)
     one_progress, two_progress = json.loads(one_header["progress"]), json.loads(two_header["progress"])

@@ -13,8 +13,7 @@ from eos_platform.tasks.workload import Workload
 
 
 def test_what_a_servable_search_finds_is_served_exactly(small: Workload, tiny: SearchConfig) -> None:
-    config = SearchConfig.of({**tiny.fields(), "steering_rank": 0, "layers": None, "servable": "vllm", "steps": 4,
-                              "eval_questions": 32})  # fmt: skip
+    config = SearchConfig.of({**tiny.fields(), "steering_rank": 0, "layers": None, "servable": "vllm", "steps": 4})
     operator = search(small, config).operator
     assert ServingPlan.of(operator).verdict is Verdict.EXACT
     assert all(site.layer == 0 and site.steering is None for site in operator.sites)

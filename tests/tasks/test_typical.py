@@ -50,7 +50,7 @@ def test_bytes_of_the_cache_are_those_of_real_models(tmp_path: Path, family: str
         held = sum(layer.keys.nbytes + layer.values.nbytes for layer in cache.layers)
         text = batch.prefill.x_bsd.shape[1] - subject.shape.units * subject.target.tokens
         context = replace(cost_context(subject, questions=6), text_tokens=text)
-        assert COSTS["kv_bytes"].measure(context, operator) == pytest.approx(held, rel=0.06)  # tiles keep whole tokens
+        assert COSTS["kv_bytes"].measure(context, operator) == held
 
 
 def test_milliseconds_are_those_of_the_same_prefill_timed_here(

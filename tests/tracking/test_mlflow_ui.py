@@ -13,9 +13,9 @@ from eos_platform.dashboards.palette import colour_of
 from eos_platform.tracking import load_operator, names, read_study
 from eos_platform.tracking.client import connect, search_runs
 from eos_platform.tracking.generate import DESIGNS, generate, generate_into
+from eos_platform.tracking.mlflow_ui.views import FRONT, HEALTH, VERSUS, run_url, view_url
 from eos_platform.tracking.reading.studies import front_url
 from eos_platform.tracking.registry import default_store
-from eos_platform.tracking.views import FRONT, HEALTH, VERSUS, run_url, view_url
 
 pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH (Debian: apt-get install chromium)"),
@@ -64,12 +64,15 @@ def where(runs, kind, **tags):
 
 def test_the_front_opens_by_one_address(server, page, store):
     page.open(front_url(server, "many"))
-    page.wait(DRAWN.format(count=2))
+    page.wait(DRAWN.format(count=3))
     for words in ("Pareto front", "Held-out: front, designs", "Validation: searches", "unreduced", "fastv at 0.200"):
         page.wait(f"document.body.innerText.includes('{words}')")
     trials = read_study("many", store, operators=False)
-    held, validated = (plot[0] for plot in page.js(POINTS)[:2])
+    lines, (held, *_), (validated, *_) = page.js(POINTS)
     on_front = trials[trials["pareto"]]
+    front, low, high = [trace for trace in lines if len(trace["x"]) == len(on_front)]
+    assert front["x"] == pytest.approx(sorted(on_front["compute_ratio"]))
+    assert all(a < b < c for a, b, c in zip(low["y"], front["y"], high["y"], strict=True))
     assert held["type"] == "scatter"
     drawn = {round(x, 6): color for x, y, color in zip(held["x"], held["y"], held["color"], strict=True) if y}
     assert {drawn[round(ratio, 6)] for ratio in on_front["compute_ratio"]} == {names.COLORS["searched"]}
@@ -77,7 +80,7 @@ def test_the_front_opens_by_one_address(server, page, store):
     assert drawn[0.2] in {colour_of("hand-designed", design) for design in DESIGNS}
     assert names.COLORS["dominated"] in validated["color"]
     # no chart but those of the view: each metric without one would get its own
-    assert len(page.js(POINTS)) == 2
+    assert len(page.js(POINTS)) == 3
 
 
 def test_the_front_is_filtered_by_typing(server, page, store):
@@ -105,7 +108,7 @@ def test_the_health_of_a_search(server, page, runs):
     page.open(view_url(where(runs, "study").experiment_id, HEALTH, server))
     page.wait(DRAWN.format(count=2))
     page.wait("document.querySelector('.js-plotly-plot').data.some(trace => (trace.x || []).length > 1)")
-    for words in (f"{TRIALS} matching runs", "search/loss", "Parallel Coordinates"):
+    for words in (f"{TRIALS} matching runs", "search/loss", "Sort: end_time", "Parallel Coordinates"):
         page.wait(f"document.body.innerText.includes('{words}')")
 
 
@@ -123,6 +126,7 @@ def test_the_front_is_among_the_artifacts_with_all_it_needs(server, page, runs, 
     info = where(runs, "study")
     page.open(f"{server}/#/experiments/{info.experiment_id}/runs/{info.run_id}")
     page.wait("document.body.innerText.includes('made-up trials')")
+    page.wait("document.body.innerText.includes('Registered models') && document.body.innerText.includes('many v1')")
     page.open(f"{server}/#/experiments/{info.experiment_id}/runs/{info.run_id}/artifacts/pareto.html")
     page.wait("document.querySelector('iframe')")
     # what the frame shows is sandboxed away from here; the browser test of the figures draws the same file

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from eos_platform.analysis.benchmark.run import UNREDUCED, Asked
 from eos_platform.tasks.benchmarks.base import Benchmark, mean
+from eos_platform.tasks.files import Files
 
 SAMPLES = 2000
 COLUMNS = ("task", "number", "operator", "questions", "value", "low", "high", "of_unreduced", "of_low", "of_high")
@@ -55,9 +56,8 @@ def rows_of(asked: Asked, samples: int = SAMPLES, seed: int = 0) -> list[dict[st
 def summary_of(asked: Asked, name: str) -> dict[str, float]:
     """All official numbers."""
     scores = asked.scores[name]
-    if isinstance(asked.task, Benchmark):
-        return asked.task.summary(asked.questions, scores)
-    return {"accuracy": mean(scores)}
+    summary = getattr(asked.task, "summary", None)
+    return dict(summary(asked.questions, scores)) if summary is not None else {"accuracy": mean(scores)}
 
 
 def average(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
@@ -74,7 +74,7 @@ def resampled(asked: Asked, scores_kq: NDArray[np.float64], samples: int, seed: 
         return _f1(asked, scores_kq, samples, rng)
     strata = [(1.0, [[place] for place in range(scores_kq.shape[1])])]
     worth: Any = mean
-    if isinstance(task, Benchmark):
+    if isinstance(task, (Benchmark, Files)):
         strata, worth = task.strata(asked.questions), task.worth
     total_ks = np.zeros((len(scores_kq), samples))
     for weight, units in strata:

@@ -15,6 +15,7 @@ from eos_platform.analysis.comparison.settings import Settings
 from eos_platform.common import strict_json
 from eos_platform.common.printable import markdown as plain
 from eos_platform.common.printable import printable
+from eos_platform.costs.measured.pays import pays
 from eos_platform.costs.registry import COSTS
 from eos_platform.tasks.choice import options_of
 
@@ -236,9 +237,30 @@ def _caveats(header: dict[str, Any], points: pd.DataFrame, unreachable: pd.DataF
         lines.append(
             f"{plain(row['name'])} uses only {row['compute_ratio']:.3f} of compute: it has no larger form within it."
         )
+    lines += map(plain, slower(header, points))
     for row in unreachable.to_dict("records"):
         lines.append(f"{plain(row['name'])}: no result: {plain(row['reason'])}.")
     return lines
+
+
+def slower(header: dict[str, Any], points: pd.DataFrame) -> list[str]:
+    """In words, which operators save FLOPs and no time where they were measured; a line at most."""
+    whole = points.loc[points["family"] == "unreduced", "prefill_ms"]
+    if whole.empty or math.isnan(whole.iloc[0]):
+        return []
+    rows = [row for row in points.to_dict("records") if row["family"] != "unreduced" and row["prefill_ms"] > 0]
+    idle = [row for row in rows if not pays(row["prefill_ms"], whole.iloc[0])]
+    if not idle:
+        return []
+    named = ", ".join(f"{row['name']} ({row['prefill_ms']:.4g} ms)" for row in idle[:NAMED])
+    more = f" and {len(idle) - NAMED} more" if len(idle) > NAMED else ""
+    return [
+        f"{len(idle)} of {len(rows)} operators do not pay on {header['device']} at batch {header['batch']}, where"
+        f" the unreduced prefill takes {whole.iloc[0]:.4g} ms: {named}{more}."
+    ]
+
+
+NAMED = 5  # operators, in a line
 
 
 def _environment(header: dict[str, Any]) -> list[str]:

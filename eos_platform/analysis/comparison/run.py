@@ -82,7 +82,14 @@ def _record(entry: Entry, workload: Subject, settings: Settings, shown: list[int
     if operator is not None:
         file = re.sub(r"[^\w.+-]+", "-", entry.name.removesuffix(".json)")).strip("-.")[:LONGEST]
         operator.save(settings.out / "operators" / f"{file}.json")
-    measured = measure(workload, operator, questions=settings.questions, batch=settings.batch, shown=shown)
+    measured = measure(
+        workload,
+        operator,
+        questions=settings.questions,
+        batch=settings.batch,
+        shown=shown,
+        profile=settings.device_profile,
+    )
     return {**record, **measured, **origin}
 
 

@@ -38,6 +38,9 @@ class Settings(BaseModel):
     seeds: Int | None = Field(default=None, ge=0, le=1000, description="searches a ratio; default: 1, none with files")
     search: dict[str, Any] = {}
     batch: Int = Field(default=8, ge=1, le=4096, description="prompts in the prefill that is timed")
+    device_profile: Path | None = Field(
+        default=None, description="a file of eos profile: milliseconds of the prefill are also predicted from it"
+    )
     pictures: Int = Field(default=3, ge=0, le=24, description="example pictures to show kept tokens on")
     out: Path = Path("eos-compare")
     trust_remote_code: Bool = Field(default=False, description="run Python that lies in the model's folder")

@@ -25,7 +25,7 @@ from eos_platform.search.run import search
 from eos_platform.tasks import evaluate, load_workload
 from eos_platform.tasks.base import Subject
 
-UNASKED = ("steps-", "not-eased")  # of variants that are run when named only
+UNASKED = ("steps-", "no-warm-up")  # of variants that are run when named only
 FIXED: dict[str, dict[str, Any]] = {
     "default": {},
     # objective
@@ -69,7 +69,7 @@ def variants(depth: int) -> dict[str, dict[str, Any]]:
     return (
         FIXED
         | placed
-        | {"not-eased": {"budget_warm_up": 1.0}}
+        | {"no-warm-up": {"budget_warm_up": 1.0}}
         | {f"steps-{n}": {"steps": n} for n in (30, 60, 120, 240, 960)}
     )
 
@@ -142,7 +142,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--model", default="bundled")
     parser.add_argument("--budgets", default=".05", help="compute ratios, with commas between")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--variants", nargs="+", metavar="NAME", help="default: all but the steps-N and not-eased")
+    parser.add_argument("--variants", nargs="+", metavar="NAME", help="default: all but the steps-N and no-warm-up")
     parser.add_argument("--questions", type=int, default=4096, help="held-out")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of every search")
     parser.add_argument("--device", help="default: the GPU if there is one")

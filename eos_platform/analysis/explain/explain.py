@@ -24,6 +24,7 @@ from eos_platform.analysis.stats.intervals import interval, paired_difference
 from eos_platform.common.errors import EosError
 from eos_platform.costs.flops import compute_ratio
 from eos_platform.models.bundled import GRIDS, MODELS
+from eos_platform.models.loading.hub import NAME
 from eos_platform.operators.plan import OperatorPlan
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.tasks.base import Subject
@@ -90,7 +91,7 @@ def model_of(operator: OperatorSpec) -> str:
     """
     named = operator.target.model or operator.provenance.get("model")
     if isinstance(named, str) and named:
-        if named not in MODELS and not os.path.isdir(named):
+        if named not in MODELS and not os.path.isdir(named) and not NAME.fullmatch(named):
             raise EosError(
                 f"operator '{operator.name}' is for the model '{named}', which is neither a bundled model nor a folder;"
                 " say where it is with --model"
@@ -162,7 +163,7 @@ def explain(
         kept=kept,
         asked=[
             {**example(encoded, number), "right": right}
-            for number, right in zip(steered_on, _answered(workload, operator, encoded, steered_on), strict=True)
+            for number, right in zip(steered_on, answered(workload, operator, encoded, steered_on), strict=True)
         ],
         kept_asked=kept_asked,
     )
@@ -178,7 +179,7 @@ def _works(workload: Subject, operator: OperatorSpec) -> bool:
 
 
 @torch.no_grad()
-def _answered(workload: Subject, operator: OperatorSpec, encoded: EncodedQuestions, numbers: list[int]) -> list[float]:
+def answered(workload: Subject, operator: OperatorSpec, encoded: EncodedQuestions, numbers: list[int]) -> list[float]:
     """What the answers to these questions are worth."""
     if not numbers:
         return []

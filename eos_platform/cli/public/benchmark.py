@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from eos_platform.cli.errors import EXIT_INTERRUPTED
-from eos_platform.cli.options import AllowBad, Data, Missing, Options, Trust, task_of
+from eos_platform.cli.options import AllowBad, Chat, Data, Missing, Options, Trust, task_of
 from eos_platform.common import console as terminal
 from eos_platform.common import strict_json
 from eos_platform.common.errors import EosError
@@ -24,7 +24,8 @@ TABLE, NUMBERS = "table.csv", "numbers.json"
 def benchmark(
     model: Annotated[str, typer.Option(help="A bundled model or a model folder, of any family.")],
     operator: Annotated[
-        list[Path] | None, typer.Option("--operator", help="An operator file; may be repeated; none: unreduced alone.")
+        list[Path] | None,
+        typer.Option("--operator", help="An operator file; may be repeated; without one, the unreduced model alone."),
     ] = None,
     tasks: Annotated[str, typer.Option(help="Benchmarks, with commas between, such as pope,gqa,textvqa.")] = "",
     root: Annotated[
@@ -36,16 +37,18 @@ def benchmark(
     options: Options = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Questions of each task, the first ones.")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Questions at a time.")] = 16,
-    out: Annotated[Path, typer.Option(help="Where answers and tables go; what is there is gone on with.")] = Path(
-        "eos-benchmark"
-    ),
+    out: Annotated[
+        Path,
+        typer.Option(help="Folder for answers and tables; answers that are already there are not asked for again."),
+    ] = Path("eos-benchmark"),
     device: Annotated[str | None, typer.Option(help="Where to run; default: the GPU if there is one.")] = None,
     trust_remote_code: Trust = False,
     allow_missing: Missing = False,
+    chat: Chat = None,
 ) -> None:
     """Ask a model public benchmarks with their own prompts and metrics, with operators and without.
 
-    Answers are kept as they come: the same command goes on where it stopped.
+    Answers are saved as they come: the same command resumes where it stopped.
 
     Example: [bold]eos benchmark --model M --operator operator.json --tasks pope,gqa --root downloads[/bold]
     """
@@ -55,6 +58,7 @@ def benchmark(
     from eos_platform.models.loading.opening import opening
     from eos_platform.operators.spec import OperatorSpec
     from eos_platform.tasks.answers.generate import load_pair
+    from eos_platform.tasks.chats import published
     from eos_platform.tasks.choice import open_task
     from eos_platform.terminal.data_bar import asking_bar, data_bar
 
@@ -72,8 +76,10 @@ def benchmark(
     loaded, processor = load_pair(
         model, device, trust_remote_code=trust_remote_code, allow_missing=allow_missing
     )  # fmt: skip
+    processor = published(processor, chat)
     with opening(model) as folder:
         about = {"model": model_hash(Path(folder)), "dtype": str(loaded.dtype)}
+    about |= {"chat": chat} if chat else {}
     rows: list[dict[str, Any]] = []
     numbers: dict[str, Any] = {}
     try:
@@ -93,6 +99,10 @@ def benchmark(
     write_atomic(out / NUMBERS, strict_json.dumps(strict_json.plain(numbers), indent=2) + "\n")
     terminal.stored()
     _print(console, rows, average(rows))
+    for task, by_operator in numbers.items():
+        for name, values in by_operator.items():
+            if line := numbers_beside(values):
+                console.print(f"{task}, {name}: {line}", highlight=False, markup=False, soft_wrap=True)
     console.print(f"wrote {out / TABLE} and {out / NUMBERS}", soft_wrap=True, markup=False)
 
 
@@ -133,6 +143,20 @@ def _tasks(tasks: str, root: Path | None, options: list[str] | None) -> list[Any
             given.append(f"root={place}")
         result.append(task_of(name, None, None, "", given))
     return result
+
+
+def numbers_beside(values: dict[str, float]) -> str:
+    """What a task's numbers say beside the one that the table shows, of yes/no questions and circles; else nothing."""
+    shown = {
+        "precision": "precision",
+        "recall": "recall",
+        "f1": "F1",
+        "yes_ratio": "said yes to",
+        "rows": "single rows",
+    }
+    if "accuracy" not in values or next(iter(values)) != "accuracy":
+        return ""
+    return ", ".join(f"{word} {100 * values[key]:.1f} %" for key, word in shown.items() if key in values)
 
 
 def _print(console: Any, rows: list[dict[str, Any]], means: dict[str, float]) -> None:

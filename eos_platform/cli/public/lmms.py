@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -20,26 +20,32 @@ SUMMARY = "summary.json"
 def lmms(
     tasks: Annotated[str, typer.Option(help="lmms-eval's tasks, with commas between.")],
     model: Annotated[str, typer.Option(help="A bundled model or a model folder.")] = "bundled",
-    operator: Annotated[Path | None, typer.Option(help="An operator file; none: unreduced.")] = None,
+    operator: Annotated[Path | None, typer.Option(help="An operator file; without one, the unreduced model.")] = None,
     include_path: Annotated[Path | None, typer.Option(metavar="DIR", help="Task files of your own.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Questions of each task.")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Questions at a time.")] = 16,
-    simple: Annotated[bool, typer.Option("--simple", help="Contexts and pictures instead of messages.")] = False,
+    simple: Annotated[
+        bool,
+        typer.Option(
+            "--simple", help="Use lmms-eval's simple interface (contexts and pictures) instead of chat messages."
+        ),
+    ] = False,
     mlflow: Annotated[str, typer.Option(metavar="URI|none", help="Where to log the scores.")] = "none",
     device: Annotated[str | None, typer.Option(help="Where to run; default: the GPU if there is one.")] = None,
     out: Annotated[Path, typer.Option(help="Where results and answers go.")] = Path("eos-lmms"),
 ) -> None:
-    """Run lmms-eval (pip install 'eos-platform[lmms]') on a model with an operator, and read its scores back.
+    """Run lmms-eval (pip install 'eos-platform\\[lmms]') on a model with an operator, and read its scores back.
 
-    Answers are kept as they come: the same command goes on where it stopped. A run that left no results is an error,
-    whatever exit status lmms-eval had.
+    Answers are saved as they come: the same command resumes where it stopped. A run that left no results is an error,
+    whatever lmms-eval's exit status was. Where --out has the unreduced model's answers, too, scores are also shown in
+    per cent of its.
 
     Example: [bold]eos lmms --model M --operator operator.json --tasks pope,gqa[/bold]
     """
     from eos_platform.analysis.benchmark.run import operator_hash
     from eos_platform.analysis.benchmark.store import model_hash
     from eos_platform.common.extras import needed
-    from eos_platform.lmms.results import read_results
+    from eos_platform.lmms.results import beside, read_results
     from eos_platform.models.loading.opening import opening
     from eos_platform.operators.spec import OperatorSpec
     from eos_platform.terminal.tables import plain_table
@@ -65,19 +71,37 @@ def lmms(
     if done.returncode or not set(left.rglob("*_results.json")) - before:
         raise EosError(f"lmms-eval failed (exit status {done.returncode}) and left no results; what it said is above")
     result = read_results(left)
-    table = plain_table(left=("task", "score", "by"), right=("value",))
+    whole = _unreduced(out, args["model_hash"]) if operator else {}
+    table = plain_table(left=("task", "score", "by"), right=("value", "% of unreduced"))
+    reported: dict[str, dict[str, dict[str, float]]] = {}
     for one in result:
-        for key, value in one.theirs.items():
-            table.add_row(one.task, key, "lmms-eval", f"{value:.4f}")
-        for key, value in one.official.items():
-            table.add_row(one.task, key, "official", f"{value:.4f}")
-    reported = {one.task: {"lmms-eval": dict(one.theirs), "official": dict(one.official)} for one in result}
+        seen = beside(one, whole[one.task]) if one.task in whole else None
+        shares = dict(seen.of_unreduced) if seen else {}
+        for by, mark, values in (("lmms-eval", "", one.theirs), ("official", "official ", one.official)):
+            for key, value in values.items():
+                share = shares.get(mark + key)
+                table.add_row(one.task, key, by, f"{value:.4f}", "" if share is None else f"{share:.1f}")
+        reported[one.task] = {"lmms-eval": dict(one.theirs), "official": dict(one.official)}
+        if seen:
+            shares["same answers"] = 100 * seen.same / max(1, seen.asked)
+            reported[one.task]["of unreduced"] = shares
+            table.add_row(one.task, "same answers", "both", f"{seen.same} of {seen.asked}", "")
     write_atomic(
         out / SUMMARY, strict_json.dumps(strict_json.plain({"model_args": args, "results": reported}), indent=2)
     )
     terminal.console().print(table)
     if mlflow != "none":
         _log(mlflow, args, reported)
+
+
+def _unreduced(out: Path, model: str) -> dict[str, Any]:
+    """Tasks that the same model was asked without an operator, by an earlier run into the same folder."""
+    from eos_platform.lmms.results import read_results
+
+    try:
+        return {one.task: one for one in read_results(out / f"none-{model}")}
+    except EosError:
+        return {}
 
 
 def _log(uri: str, args: dict[str, str], reported: dict[str, dict[str, dict[str, float]]]) -> None:

@@ -22,7 +22,10 @@ def serve(
     more: Annotated[
         list[str] | None, typer.Argument(metavar="[-- ARGUMENT...]", help="Further arguments of the engine.")
     ] = None,
-    model: Annotated[str | None, typer.Option(help="A bundled model (bundled, bundled-qwen ...) or a folder.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="A bundled model, a folder, or a name on the Hub."),
+    ] = None,
     operator: Annotated[Path | None, typer.Option(help="An operator file; without one, the unreduced model.")] = None,
     check: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Only say how this operator can be served, and start nothing.")

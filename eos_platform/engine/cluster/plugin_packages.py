@@ -25,7 +25,7 @@ def packages_of(study: StudyFile) -> set[str]:
 def _of_family(model: str) -> str:
     """The package of a model's family; empty: it is built in, or the model's folder tells nothing."""
     with suppress(EosError):
-        config = strict_json.loads(read_text(place_of(model) / CONFIG, "configuration"), CONFIG)
+        config = strict_json.loads(read_text(place_of(model, (CONFIG,)) / CONFIG, "configuration"), CONFIG)
         kind = config.get("model_type") if isinstance(config, dict) else None
         if kind not in FAMILIES:
             return next((ADAPTERS.package(name) for name, one in ADAPTERS.items() if kind in one.model_types), "")

@@ -18,6 +18,7 @@ from eos_platform.search.config import SearchConfig
 
 __all__ = ["CORNERS", "Dimension", "check_space", "corners"]
 
+ONE = ("cost", "cost_batch", "cost_mode", "cost_answer", "device_profile")  # what budgets and costs are about
 CORNERS = 256  # at most so many combinations of extremes are tried all together
 
 
@@ -31,8 +32,8 @@ def check_space(space: Mapping[str, Dimension], fixed: Mapping[str, Any], where:
     for name, dimension in space.items():
         if name not in SearchConfig.model_fields:
             raise EosError(f"{where}: space: {unknown('search field', name, SearchConfig.model_fields)}")
-        if name == "cost":
-            raise EosError(f"{where}: space: a study has one cost that all its budgets are about; set search.cost")
+        if name in ONE:
+            raise EosError(f"{where}: space: a study has one cost that all its budgets are about; set search.{name}")
         if name in fixed:
             raise EosError(f"{where}: '{name}' is both fixed in search and varied in space; keep one")
         if dimension.float_range and SearchConfig.model_fields[name].annotation is int:

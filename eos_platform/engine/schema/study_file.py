@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -24,7 +26,7 @@ from eos_platform.engine.schema.safe_yaml import parse
 from eos_platform.engine.schema.sections import Constraints, Sampler, Scheduler, Section, WarmStart
 from eos_platform.engine.schema.space import Dimension, check_space
 from eos_platform.engine.schema.study_checks import check_together
-from eos_platform.protocols import Objective
+from eos_platform.protocols import Objective, Setting
 from eos_platform.search.config import SearchConfig
 from eos_platform.tasks.choice import checked, default_for
 
@@ -188,7 +190,18 @@ class StudyFile(Section):
     @property
     def axes(self) -> tuple[Objective, ...]:
         """The objectives, in the order in which a trial's values are stored."""
-        return objective.parse(self.objectives, COSTS)
+        axes = objective.parse(self.objectives, COSTS)
+        if not self.search.get("device_profile"):
+            return axes
+        timed = {name for name, cost in COSTS.items() if not cost.deterministic}
+        return tuple(replace(one, label=f"{one.label}, device profile") if one.metric in timed else one for one in axes)
+
+    @property
+    def setting(self) -> Setting:
+        """How the model is run where costs are taken; a device profile is meant from where the driver stands."""
+        varied = {"budget": 1.0} if "budget" not in self.search else {}
+        setting = SearchConfig.of({**self.search, **varied}, "search").setting
+        return replace(setting, profile=os.path.abspath(setting.profile)) if setting.profile else setting
 
     @property
     def secret(self) -> bool:

@@ -25,6 +25,7 @@ from eos_platform.common.errors import EosError
 from eos_platform.common.files import is_there
 from eos_platform.common.strict_types import WORDS
 from eos_platform.engine.schema.study_file import StudyFile
+from eos_platform.engine.store.kept_operator import OPERATOR
 from eos_platform.engine.store.migrate import current_identity, rename_parameters
 from eos_platform.engine.store.retry import StoreUnavailable, quiet_outages, reason
 from eos_platform.engine.store.run_dir import RunDir
@@ -35,7 +36,7 @@ from eos_platform.protocols import Objective
 IDENTITY, DIGEST, UID, COMPARED = "identity", "identity_digest", "uid", "compared"
 # user attributes of a trial
 RAY_ID, RUN_ID, BUDGET, RETRY_OF = "ray_trial_id", "mlflow_run_id", "budget", "retry_of"
-MEASURED, OPERATOR, REGIME, FAILURE = "measured", "operator", "regime", "failure"
+MEASURED, REGIME, FAILURE = "measured", "regime", "failure"
 COURSE, STOPPED = "course", "stopped"  # what it had deployed on the way, and why it was stopped before its end
 VIOLATED, WARM_START = "violated", "warm_start"  # constraints it does not keep; where its settings come from
 INTERRUPTED = "interrupted"  # the failure of a trial whose driver went away

@@ -10,11 +10,11 @@ import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from eos_platform.costs.amount import amount
 from eos_platform.costs.registry import COMPUTE, COSTS
-from eos_platform.costs.registry import measure as measure_one
 from eos_platform.engine.schema.sections import Constraints
 from eos_platform.objectives import ACCURACY
-from eos_platform.protocols import Objective, Split
+from eos_platform.protocols import Objective, Setting, Split
 from eos_platform.search.config import SearchConfig
 
 SKILL = "accuracy/"  # of a skill, among what was measured
@@ -104,6 +104,7 @@ def measure(
     cost: Callable[..., float],
     objectives: Sequence[Objective] = (),
     known: Collection[str] = (),
+    at: Mapping[str, Setting] | None = None,
 ) -> dict[str, float]:
     """What constraints and objectives need beside what every search measures. Runs in the worker that has the model.
 
@@ -111,6 +112,7 @@ def measure(
         evaluate: as ``tasks.evaluate``.
         cost: as ``measure_cost``.
         known: costs that have been measured.
+        at: of ``measure_cost``, what is not usual.
     """
     measured: dict[str, float] = {}
     if skills := skills_of(constraints, objectives):
@@ -118,19 +120,27 @@ def measure(
         measured |= {f"{SKILL}{skill}": float(per_skill[skill]) for skill in skills if skill in per_skill}
     for name in costs_of(constraints, objectives):
         if name not in known:
-            measured[name] = float(cost(name, workload, operator, config.eval_questions))
+            measured[name] = float(cost(name, workload, operator, config.eval_questions, **(at or {})))
     return measured
 
 
-def measure_cost(name: str, workload: Any, operator: Any, questions: int, split: Split = "validation") -> float:
+def measure_cost(
+    name: str,
+    workload: Any,
+    operator: Any,
+    questions: int,
+    split: Split = "validation",
+    setting: Setting | None = None,
+) -> float:
     """A cost of the model on its task with the operator at work (None: without any).
 
     Args:
         questions: of ``split``, a typical one of which is run where the cost is timed.
+        setting: how the model is run there; with a device profile of another device, it is predicted.
 
     Raises:
         EosError: there is no such cost here, or it cannot be measured.
     """
     from eos_platform.tasks.typical import cost_context
 
-    return measure_one(COSTS.get_named(name), cost_context(workload, split, questions), operator)
+    return amount(COSTS.get_named(name), cost_context(workload, split, questions, setting), operator).value

@@ -20,6 +20,7 @@ from eos_platform.engine.schema.conditions import suggest
 from eos_platform.engine.schema.sections import Constraints
 from eos_platform.engine.schema.space import Dimension
 from eos_platform.engine.store import optuna_store as store
+from eos_platform.engine.store.kept_operator import keep_operator
 from eos_platform.engine.store.retry import Retry
 from eos_platform.engine.strategy.constraints import bounds, missing, violations
 from eos_platform.engine.trial_result import is_number, measured, read
@@ -155,8 +156,10 @@ class StudySearcher(Searcher):
         if numbers:
             attrs[store.MEASURED] = {key: value for key, value in numbers.items() if is_number(value)}
         if verdict.values and outcome:
-            texts = {store.OPERATOR: outcome.operator, store.REGIME: outcome.regime}
-            attrs |= {name: text for name, text in texts.items() if text}
+            if outcome.regime:
+                attrs[store.REGIME] = outcome.regime
+            if outcome.operator:
+                keep_operator(trial, outcome.operator)
         if store.RUN_ID not in known.user_attrs and (run := self.run_of(trial.number)):
             attrs[store.RUN_ID] = run
         budget = known.user_attrs[store.BUDGET]

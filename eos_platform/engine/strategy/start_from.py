@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from eos_platform.costs.registry import COSTS, measure
+from eos_platform.costs.amount import amount
+from eos_platform.costs.registry import COSTS
 from eos_platform.operators.spec import FEATURES, OperatorSpec, SiteSpec, Target, Transfer
 from eos_platform.search.config import SearchConfig
 from eos_platform.search.parameters import RHO_MOST, SPREAD_MOST, TAU_RANGE, WEIGHTS, Parameters
@@ -44,7 +45,7 @@ def nearest(starts: Sequence[str], config: SearchConfig, workload: Any) -> dict[
 
 def _spent(operator: OperatorSpec, config: SearchConfig, workload: Any) -> float:
     """What the operator costs, by the cost that the search's budget is about."""
-    return measure(COSTS.get_named(config.cost), cost_context(workload), operator)
+    return amount(COSTS.get_named(config.cost), cost_context(workload, setting=config.setting), operator).value
 
 
 @torch.no_grad()

@@ -27,6 +27,7 @@ from eos_platform.engine.schema.dimension import Dimension
 from eos_platform.engine.schema.study_file import StudyFile
 from eos_platform.engine.status import search_fields
 from eos_platform.engine.store import optuna_store as store
+from eos_platform.engine.store.kept_operator import operator_of
 from eos_platform.engine.store.run_dir import load_study, run_dir_of
 from eos_platform.engine.strategy.start_from import texts
 from eos_platform.engine.trial import Facts
@@ -116,7 +117,7 @@ def _studied(name: str, runs: Path) -> Iterator[Origin]:
     study = load_study(name, (), runs)
     with store.open_store(run_dir_of(study, runs), create=False) as optuna_study:
         for trial in store.front(optuna_study):
-            text = trial.user_attrs.get(store.OPERATOR)
+            text = operator_of(trial)
             operator = OperatorSpec.from_json(text, f"{name}, trial {trial.number}") if text else None
             yield Origin(f"{name}, trial {trial.number}", search_fields(study, trial), operator)
 

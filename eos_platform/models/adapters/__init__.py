@@ -7,6 +7,12 @@ from typing import Any
 from eos_platform.common.errors import EosError
 from eos_platform.models.adapters.anyres import LlavaNext, LlavaOnevision
 from eos_platform.models.adapters.base import Family
+from eos_platform.models.adapters.families.gemma4 import Gemma4
+from eos_platform.models.adapters.families.next_video import NextVideo
+from eos_platform.models.adapters.families.qwen35 import Qwen35
+from eos_platform.models.adapters.families.qwen_like import Glm, Omni, PaddleOcr, QwenMoe
+from eos_platform.models.adapters.families.sized import LightOnOcr, Mistral3, VideoLlama3
+from eos_platform.models.adapters.families.tiles import Cohere, DeepseekVl, Idefics2, Ovis2
 from eos_platform.models.adapters.fixed import Gemma3, InternVL, PaliGemma, SmolVLM
 from eos_platform.models.adapters.llava import Llava
 from eos_platform.models.adapters.qwen import Qwen
@@ -44,7 +50,10 @@ def register(family: Family) -> Family:
     return ADAPTERS.register(family.name, family)
 
 
-for _family in (Llava, LlavaNext, LlavaOnevision, Qwen, SmolVLM, InternVL, Gemma3, PaliGemma):
+_FIRST = (Llava, LlavaNext, LlavaOnevision, Qwen, SmolVLM, InternVL, Gemma3, PaliGemma)
+_FURTHER = (Qwen35, QwenMoe, Omni, Glm, PaddleOcr, Mistral3, LightOnOcr, VideoLlama3, Cohere, Ovis2, DeepseekVl,
+            Idefics2, NextVideo, Gemma4)  # fmt: skip
+for _family in (*_FIRST, *_FURTHER):
     register(_family())
 
 

@@ -9,12 +9,13 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from eos_platform.common.errors import EosError
-from eos_platform.models.attention.rope import Rope
+from eos_platform.models.attention.rope import Rope, Turn, rotate, rotate_pairs, unturned
 from eos_platform.models.loading.devices import moved
 from eos_platform.models.runtime.visual_spans import Grid, MediaItem
 
 Call = dict[str, Any]
 FULL = "full_attention"
+RECURRENT = ("linear_attention",)  # kinds of layers that read tokens one after another, and keep a state of them
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,26 @@ class Parts:
         """The kind of attention of a layer."""
         return self.kinds[index] if self.kinds else FULL
 
+    def recurrent(self, index: int) -> bool:
+        """Whether a layer reads tokens one after another instead of looking at them."""
+        return self.kind(index) in RECURRENT
+
+    @property
+    def counting(self) -> int:
+        """The layer whose cache tells how many tokens went by: the first one that keeps keys."""
+        return next((index for index in range(len(self.layers)) if not self.recurrent(index)), 0)
+
+    def reader(self, index: int) -> Any:
+        """The layer whose attention is asked about what enters layer ``index``: itself, or the next that has any."""
+        looking = [number for number in range(len(self.layers)) if not self.recurrent(number)]
+        return self.layers[next((number for number in looking if number >= index), looking[-1])]
+
+    def turn(self, kind: str) -> Turn:
+        """How layers of a kind turn their queries and keys."""
+        if self.family is None:
+            return rotate
+        return unturned if kind in self.family.unturned else rotate_pairs if self.family.paired_rope else rotate
+
     def rope(self, x_bkd: Tensor, position: Tensor, kind: str = FULL) -> Rope:
         """Rotary embeddings at positions, which may have several axes (axes, b, k)."""
         if position.dim() == 3:
@@ -73,12 +94,15 @@ class Family:
     axes: ClassVar[int] = 1  # of a token's position
     reads_tower: ClassVar[bool] = False  # attention inside the vision tower, sites there, shrunk pictures
     rope_by_kind: ClassVar[bool] = False  # rotary embeddings differ by kind of attention
+    paired_rope: ClassVar[bool] = False  # neighbouring dimensions of a head turn together, not those half a head apart
+    unturned: ClassVar[tuple[str, ...]] = ()  # kinds of attention that know no positions
     relaxable: ClassVar[bool] = True  # a search can run on it
     answers_typed: ClassVar[Mapping[str, int]] = {}  # what inputs of types of token say of an answer's, if not 0
     answer_lead: ClassVar[str] = " "  # between a prompt without chat template and its answer
     whole: ClassVar[int] = 0  # of a prompt's units, the one that shows the whole picture
     sample: ClassVar[Any] = None  # of another package's family: its ``conformance.zoo.Sample``
     own_masks: ClassVar[bool] = False  # attention is not simply causal: windows, or both ways among some tokens
+    both_ways: ClassVar[bool] = False  # among some tokens
     towers: ClassVar[tuple[str, ...]] = ("vision_tower", "visual", "vision_model")
     texts: ClassVar[tuple[str, ...]] = ("language_model", "text_model")
     projectors: ClassVar[tuple[str, ...]] = ("multi_modal_projector", "connector")
@@ -94,7 +118,9 @@ class Family:
         layers = getattr(language_model, "layers", None)
         if layers is None or tower is None:
             raise EosError(f"{type(model).__name__} has no decoder layers or no vision tower where its family has them")
-        if not all(hasattr(layers[0], name) for name in ("self_attn", "input_layernorm")):
+        if not all(hasattr(layer, "input_layernorm") for layer in layers) or not any(
+            hasattr(layer, "self_attn") for layer in layers
+        ):
             raise EosError(f"decoder layers of {type(language_model).__name__} are not Llama's")
         config = model.config
         return Parts(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -43,7 +44,7 @@ class SmolVLM(Fixed):
     """SmolVLM and Idefics3: tiles of a picture between words that say where they stand, and the whole picture last."""
 
     name = "SmolVLM/Idefics3"
-    model_types = ("smolvlm", "idefics3")
+    model_types: ClassVar[tuple[str, ...]] = ("smolvlm", "idefics3")
 
     def grid(self, config: Any) -> Grid:
         """The tower's patches, shuffled into fewer."""
@@ -67,7 +68,7 @@ class Gemma3(Fixed):
     name = "Gemma 3"
     whole = 0
     model_types = ("gemma3",)
-    own_masks = True
+    own_masks = both_ways = True
     rope_by_kind = True
 
     def grid(self, config: Any) -> Grid:
@@ -80,10 +81,10 @@ class PaliGemma(Fixed):
     """PaliGemma 1 and 2: both ways within the whole prompt, positions from 1."""
 
     name = "PaliGemma"
-    model_types = ("paligemma",)
-    own_masks = True
+    model_types: ClassVar[tuple[str, ...]] = ("paligemma",)
+    own_masks = both_ways = True
     answer_lead = ""  # a line's end stands there already
-    answers_typed = {"token_type_ids": 1}  # noqa: RUF012
+    answers_typed: ClassVar[Mapping[str, int]] = {"token_type_ids": 1}
 
     def grid(self, config: Any) -> Grid:
         """The tower's patches."""

@@ -22,6 +22,7 @@ from eos_platform.models.runtime.layout import Layout
 
 # said of a call, not of the prompts
 ABOUT_THE_CALL = ("cache", "past_key_values", "use_cache", "return_dict", "logits_to_keep", "cache_position")
+OF_ALL = ("visual_indicator_features",)  # what comes with pictures, and is the same with every one
 Mask = Tensor | Mapping[str, Tensor] | None
 
 
@@ -135,6 +136,7 @@ def joined_outputs(outputs: Sequence[Any]) -> Any:
     if getattr(first, "deepstack_features", None) is not None:
         levels = zip(*(one.deepstack_features for one in outputs), strict=True)
         joined["deepstack_features"] = [_joined(level) for level in levels]
+    joined |= {name: value for name, value in _features(first).items() if name in OF_ALL}
     return type(first)(**joined)
 
 
@@ -152,7 +154,7 @@ def bytes_of(output: Any) -> int:
 
 
 def _features(output: Any) -> dict[str, Any]:
-    names = ("pooler_output", "deepstack_features")
+    names = ("pooler_output", "deepstack_features", *OF_ALL)
     return {name: getattr(output, name) for name in names if getattr(output, name, None) is not None}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from eos_platform.models.adapters.base import Call, Family, Parts, encoded
 from eos_platform.models.runtime.visual_spans import Grid, MediaItem
@@ -15,13 +15,17 @@ class Qwen(Family):
     """An image is one unit, and so is each frame of a film (two pictures that the tower has joined)."""
 
     name = "Qwen-VL"
-    model_types = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
+    model_types: ClassVar[tuple[str, ...]] = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
     varies = True
     axes = 3
 
     def grid(self, config: Any) -> Grid:
         """Sizes vary; 1,024 tokens are taken as usual."""
         return USUAL
+
+    def merge(self, parts: Parts) -> int:
+        """How many patches along a side become one visual token."""
+        return int(parts.tower.spatial_merge_size)
 
     def grid_module(self, parts: Parts) -> Any | None:
         """The tower is told every image's grid."""
@@ -38,7 +42,7 @@ class Qwen(Family):
 
     def media_items(self, parts: Parts, call: Call, captured: Sequence[Any]) -> Mapping[str, Sequence[MediaItem]]:
         """Of each image, and of each frame of each film; films were encoded last."""
-        merge = parts.tower.spatial_merge_size
+        merge = self.merge(parts)
         kinds = [
             kind
             for name, kind in (("pixel_values", "image"), ("pixel_values_videos", "video"))

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from eos_platform.common.errors import EosError
-from eos_platform.models.adapters.base import FULL, Parts
+from eos_platform.models.adapters.base import FULL, RECURRENT, Parts
 from eos_platform.models.attention.flash_bias import SPARE, WIDEST, widest
 from eos_platform.operators.plan import Need
 
@@ -67,7 +67,7 @@ def _takes_no_sizes(parts: Parts) -> str:
         return ""
     if getattr(config, "attn_logit_softcapping", None):
         return "takes none where logits are capped"
-    width, most = getattr(parts.layers[0].self_attn, "head_dim", None), widest(config._attn_implementation)
+    width, most = getattr(parts.reader(0).self_attn, "head_dim", None), widest(config._attn_implementation)
     if width is None:
         return "does not say how wide its heads are"
     return f"takes none where heads have {width} dimensions: {SPARE} more must fit" if width > most else ""
@@ -105,7 +105,7 @@ def carries(parts: Parts) -> bool:
 
     Kernels that take a mask with a gradient are several times slower than those that only look back.
     """
-    config, family, head = parts.language_model.config, parts.family, getattr(parts.layers[0].self_attn, "head_dim", 0)
+    config, family, head = parts.language_model.config, parts.family, getattr(parts.reader(0).self_attn, "head_dim", 0)
     return (
         config._attn_implementation == "sdpa"
         and family is not None
@@ -158,10 +158,10 @@ def _known(kind: str) -> bool:
 
 def _check_causal(parts: Parts, kind: str) -> None:
     family, config = parts.family, parts.language_model.config
-    if family is not None and family.own_masks:
+    if family is not None and family.both_ways:
         raise EosError(f"{family.name} attends both ways among some tokens, attention '{kind}' does not; {REMEDY}")
     # Mistral has one window for all its layers, and names no kinds of them
-    windowed = any(one != FULL for one in parts.kinds)
+    windowed = any(one not in (FULL, *RECURRENT) for one in parts.kinds)
     if windowed or (getattr(config, "layer_types", None) is None and getattr(config, "sliding_window", None)):
         raise EosError(
             f"layers look back {config.sliding_window} tokens of the prompt, where attention '{kind}' would count those"

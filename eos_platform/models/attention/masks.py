@@ -7,8 +7,15 @@ Legend: b batch, h heads, q queries, k keys.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
+
+from eos_platform.models.decoding.cache import cache_of, name_for_cache
+
+Mask = Tensor | Mapping[str, Tensor | None] | None
 
 
 def take_keys(mask: Tensor, key_bk: Tensor) -> Tensor:
@@ -77,6 +84,26 @@ def close(mask: Tensor | None, alive_bk: Tensor, dtype: torch.dtype) -> Tensor:
     if mask.dtype == torch.bool:
         return (mask & open_bkk) | self_kk
     return mask.masked_fill(~open_bkk, torch.finfo(dtype).min)
+
+
+def by_kind(language_model: Any, call: Mapping[str, Any]) -> Mask:
+    """The masks that a language model would make for its kinds of attention, of all that it is called with.
+
+    Args:
+        language_model: which makes them itself, of what it is left.
+        call: its arguments by name.
+    """
+    from transformers.masking_utils import create_masks_for_generate
+
+    cache = {name_for_cache(create_masks_for_generate): cache_of(call)}
+    masks: Mask = create_masks_for_generate(
+        config=language_model.config,
+        inputs_embeds=call["inputs_embeds"],
+        attention_mask=call.get("attention_mask"),
+        position_ids=None,
+        **cache,
+    )
+    return masks
 
 
 def as_float(mask_bqk: Tensor, dtype: torch.dtype) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from eos_platform.common.errors import EosError
-from eos_platform.models.attention.rope import Rope, rotate
+from eos_platform.models.attention.rope import Rope, Turn, rotate
 from eos_platform.models.attention.text_queries import mean_rows, pivot_places, without_decay
 from eos_platform.models.loading.devices import check_weights, loaded, moved
 
@@ -37,6 +37,7 @@ class AttentionInputs(NamedTuple):
     mask: Tensor | None = None  # of the layer, where attention is not simply causal
     question_bd: Tensor | None = None  # mean direction of the text
     own_rope: Callable[[], Rope] | None = None  # embeddings at positions that start at 0 with each prompt
+    turn: Turn = rotate  # queries and keys of the layer by their embeddings
 
 
 def take_tokens(x_bkd: Tensor, place_bq: Tensor) -> Tensor:
@@ -76,9 +77,9 @@ def attention_rows(
         normed_bkd, key_bkge: see ``layer_keys``; the keys turned by position.
     """
     attention = layer.self_attn
-    query_bqhe = attention.q_proj(take_tokens(normed_bkd, query_bq)).unflatten(-1, (-1, attention.head_dim))
+    query_bqhe = _queries(attention, take_tokens(normed_bkd, query_bq), key_bkge.shape[2])
     query_bqhe = moved(_normed(attention, "q_norm", query_bqhe), sequence.x_bkd.device)
-    query_bqhe = rotate(query_bqhe, sequence.rope.at(query_bq))
+    query_bqhe = sequence.turn(query_bqhe, sequence.rope.at(query_bq))
     query_bqgfe = query_bqhe.unflatten(2, (key_bkge.shape[2], -1))
     logits = torch.einsum("bqgfe,bkge->bgfqk", query_bqgfe, key_bkge).float() * attention.scaling
     cap = getattr(attention, "attn_logit_softcapping", None)
@@ -90,6 +91,13 @@ def attention_rows(
     # not -inf: the row of a padding query has no key at all
     logits = logits.masked_fill(~seen_bqk[:, None, None], torch.finfo(torch.float32).min)
     return logits.softmax(-1).flatten(1, 2)
+
+
+def _queries(attention: Any, normed_bqd: Tensor, groups: int) -> Tensor:
+    """Queries (b, q, h, e); where a gate of each is projected with it, behind it, that is left out."""
+    query_bqhe: Tensor = attention.q_proj(normed_bqd).unflatten(-1, (-1, attention.head_dim))
+    heads = groups * getattr(attention, "num_key_value_groups", query_bqhe.shape[2] // groups)
+    return query_bqhe if query_bqhe.shape[2] == heads else query_bqhe[:, :, ::2]
 
 
 def _seen(sequence: AttentionInputs, query_bq: Tensor) -> Tensor:
@@ -140,11 +148,11 @@ def layer_features(
     with loaded(layer):
         normed_bkd, key_bkge = layer_keys(layer, sequence)
         if rows:
-            features |= _from_rows(rows, layer, sequence, normed_bkd, rotate(key_bkge, sequence.rope))
+            features |= _from_rows(rows, layer, sequence, normed_bkd, sequence.turn(key_bkge, sequence.rope))
     if loud:
         # how long a key is (in L1) depends on its angle: counted from each prompt's first token, whatever its padding
         rope = sequence.rope if sequence.own_rope is None else sequence.own_rope()
-        norm_bk = rotate(key_bkge, rope).float().abs().sum((2, 3))
+        norm_bk = sequence.turn(key_bkge, rope).float().abs().sum((2, 3))
         if "key_norm" in loud:
             features["key_norm"] = norm_bk.gather(1, sequence.visual_bn)
         if "text_pivots" in loud:
@@ -180,7 +188,7 @@ def _from_rows(
             if sequence.counted_bn is not None:
                 row_bhtn = row_bhtn * sequence.counted_bn[:, None, None]
             features["corrected"] = without_decay(
-                row_bhtn, rope.at(sequence.other_bt), rope.at(sequence.visual_bn), sequence.rater_bt
+                row_bhtn, rope.at(sequence.other_bt), rope.at(sequence.visual_bn), sequence.rater_bt, sequence.turn
             )
     return features
 

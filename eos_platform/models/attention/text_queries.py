@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from eos_platform.models.attention.rope import Rope, rotate
+from eos_platform.models.attention.rope import Rope, Turn, rotate
 from eos_platform.operators.tokens import at_least_float32, unit
 
 PIVOTS = 4  # text tokens that are pivots
@@ -56,7 +56,9 @@ def mean_rows(row_btn: Tensor, asks_bt: Tensor) -> Tensor:
     return torch.einsum("bt,btn->bn", weight_bt.float(), row_btn)
 
 
-def without_decay(row_bhtn: Tensor, text_rope: Rope, visual_rope: Rope, rater_bt: Tensor) -> Tensor:
+def without_decay(
+    row_bhtn: Tensor, text_rope: Rope, visual_rope: Rope, rater_bt: Tensor, turn: Turn = rotate
+) -> Tensor:
     """Mean attention of the raters (b, n), freed of what rotary embeddings take from far tokens, in the loudest heads.
 
     Each weight is divided by what distance alone leaves of the product of two vectors of ones, and the heads with the
@@ -66,9 +68,10 @@ def without_decay(row_bhtn: Tensor, text_rope: Rope, visual_rope: Rope, rater_bt
         row_bhtn: attention of the text to the visual tokens.
         text_rope, visual_rope: rotary embeddings at their positions, float32.
         rater_bt: who rates.
+        turn: the layer's own way of turning queries and keys.
     """
     width = text_rope.cos_bke.shape[-1]
-    left_btn = _turned_ones(text_rope) @ _turned_ones(visual_rope).mT / width**0.5
+    left_btn = _turned_ones(text_rope, turn) @ _turned_ones(visual_rope, turn).mT / width**0.5
     weight_bt = rater_bt / rater_bt.sum(1, keepdim=True).clamp(min=1)
     weight_btn = weight_bt[..., None] / left_btn.clamp_min(LEAST)
     rated_bhn = torch.einsum("bhtn,btn->bhn", row_bhtn, weight_btn)
@@ -77,9 +80,9 @@ def without_decay(row_bhtn: Tensor, text_rope: Rope, visual_rope: Rope, rater_bt
     return rated_bhn.gather(1, loudest_bh[..., None].expand(-1, -1, rated_bhn.shape[2])).mean(1)
 
 
-def _turned_ones(rope: Rope) -> Tensor:
+def _turned_ones(rope: Rope, turn: Turn) -> Tensor:
     """A vector of ones at each position (b, k, e)."""
-    return rotate(torch.ones_like(rope.cos_bke)[:, :, None], rope)[:, :, 0]
+    return turn(torch.ones_like(rope.cos_bke)[:, :, None], rope)[:, :, 0]
 
 
 def pivot_places(norm_bt: Tensor, asks_bt: Tensor, other_bt: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from rich.table import Table
 from eos_platform.common import console as terminal
 from eos_platform.common.errors import unknown
 from eos_platform.models.conformance.checks import CHECKS
-from eos_platform.models.conformance.zoo import samples
+from eos_platform.models.conformance.subjects import samples
 
 WIDE = 1000  # columns that no table needs
 

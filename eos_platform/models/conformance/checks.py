@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eos_platform.models.conformance import attachment, generation, planning, relaxation, rescaling, ways
+from eos_platform.models.conformance import attachment, generation, planning, relaxation, rescaling, rows, ways
 from eos_platform.models.conformance.registry import Check
 
 CHECKS: dict[str, Check] = {
@@ -11,5 +11,6 @@ CHECKS: dict[str, Check] = {
     **attachment.CHECKS,
     **rescaling.CHECKS,
     **planning.CHECKS,
+    **rows.CHECKS,
     **relaxation.CHECKS,
 }

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from eos_platform.models.adapters import family_of
+from eos_platform.models.adapters.base import Parts
 from eos_platform.models.conformance.zoo import IMAGE, Sample
 from eos_platform.operators.grid_tables import anchor_mask
 from eos_platform.operators.rescale import sites_for
@@ -60,6 +61,11 @@ def lengthened(sample: Sample, inputs: dict[str, Any], new_bt: Tensor) -> dict[s
     return full
 
 
+def held(cache: Any, parts: Parts) -> dict[int, int]:
+    """How many tokens the cache of each layer holds, as far as it keeps keys."""
+    return {index: cache.get_seq_length(index) for index in range(len(parts.layers)) if not parts.recurrent(index)}
+
+
 @torch.no_grad()
 def by_hand(model: Any, inputs: dict[str, Any], operator: OperatorSpec, layer: int) -> Tensor:
     """Logits of one prompt's last token, what ``plain`` drops dropped by hand before ``layer``.
@@ -85,12 +91,15 @@ def by_hand(model: Any, inputs: dict[str, Any], operator: OperatorSpec, layer: i
     for index in range(layer, len(parts.layers)):
         handed = calls[index]
         mask = handed["attention_mask"]
-        if mask is None:  # plainly causal
+        if parts.recurrent(index):  # reads what is left, none of which is padding
+            mask = None
+        elif mask is None:  # plainly causal
             mask = torch.ones(len(keep_k), len(keep_k), dtype=torch.bool).tril()[None, None]
         else:
             mask = mask[:, :, keep_k][:, :, :, keep_k]
         rope = tuple(part[:, keep_k] for part in handed["position_embeddings"])
-        x_bkd = parts.layers[index](x_bkd, attention_mask=mask, position_embeddings=rope)
+        more = {name: handed[name] for name in ("shared_kv_states",) if name in handed}
+        x_bkd = parts.layers[index](x_bkd, attention_mask=mask, position_embeddings=rope, **more)
         if index < len(deep):
             whole = torch.zeros_like(calls[0]["x"])
             whole[entered[0]["visual_pos_masks"]] = deep[index]
@@ -104,8 +113,7 @@ def kept_places(model: Any, inputs: dict[str, Any], operator: OperatorSpec) -> T
     family = family_of(model)
     parts = family.parts(model)
     call = {"input_ids": inputs["input_ids"], **inputs}
-    captured = [inputs["image_grid_thw"].tolist()] if "image_grid_thw" in inputs else []
-    items = family.media_items(parts, call, captured)["image"]
+    items = family.media_items(parts, call, family.sizes(call))["image"]
     grids = [parts.grid] if items is None else [grid for piece in items for grid in piece.grids]
     place_n = torch.where(inputs["input_ids"][0] == IMAGE)[0]
     gone: list[int] = []

@@ -6,13 +6,20 @@ from typing import Any
 
 import torch
 
-from eos_platform.models.adapters import family_of
+from eos_platform.models.adapters import ADAPTERS, family_of
 from eos_platform.models.adapters.target import target_of
+from eos_platform.models.conformance.further import FURTHER
 from eos_platform.models.conformance.operators import operators
-from eos_platform.models.conformance.zoo import Sample, prompts
+from eos_platform.models.conformance.zoo import SAMPLES, Sample, prompts
 from eos_platform.operators.spec import OperatorSpec
 
 _BUILT: dict[tuple[str, str], Any] = {}
+
+
+def samples() -> dict[str, Sample]:
+    """Those of the families here, and those of other packages' (``Family.sample``)."""
+    brought = (family.sample for family in ADAPTERS.values())
+    return SAMPLES | FURTHER | {sample.name: sample for sample in brought if isinstance(sample, Sample)}
 
 
 def built(sample: Sample, attention: str = "sdpa") -> Any:

@@ -49,11 +49,11 @@ class Sample:
     plain_positions: bool = True
 
 
-def _hf() -> Any:
+def transformers() -> Any:
     """Transformers, whose classes are imported when they are first used."""
-    import transformers
+    import transformers as hf
 
-    return transformers
+    return hf
 
 
 def text_config(**more: Any) -> dict[str, Any]:
@@ -133,26 +133,29 @@ def prompts(
     return inputs | film
 
 
-def _noise(generator: torch.Generator, *shape: int) -> Tensor:
+def noise(generator: torch.Generator, *shape: int) -> Tensor:
+    """Random pixels."""
     return torch.randn(*shape, generator=generator)
 
 
-def _flat(pictures: Sequence[Sequence[Picture]]) -> list[Picture]:
+def flat(pictures: Sequence[Sequence[Picture]]) -> list[Picture]:
+    """The pictures of all prompts, in order."""
     return [picture for held in pictures for picture in held]
 
 
-def _fixed(side: int) -> Fill:
-    return lambda pictures, generator: {"pixel_values": _noise(generator, len(_flat(pictures)), 3, side, side)}
+def fixed(side: int) -> Fill:
+    """Pictures of one size."""
+    return lambda pictures, generator: {"pixel_values": noise(generator, len(flat(pictures)), 3, side, side)}
 
 
-_VISION: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+VISION: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
 
 
 def _llava(attention: str) -> Any:
-    hf = _hf()
+    hf = transformers()
 
     config = hf.LlavaConfig(
-        vision_config=hf.CLIPVisionConfig(image_size=12, patch_size=2, **{**_VISION, "num_hidden_layers": 3}),
+        vision_config=hf.CLIPVisionConfig(image_size=12, patch_size=2, **{**VISION, "num_hidden_layers": 3}),
         text_config=hf.LlamaConfig(**text_config()),
         image_token_id=IMAGE,
         image_seq_length=36,
@@ -165,10 +168,10 @@ POINTS = [[8, 16], [16, 8], [16, 16], [8, 24]]
 
 
 def _next(attention: str) -> Any:
-    hf = _hf()
+    hf = transformers()
 
     config = hf.LlavaNextConfig(
-        vision_config=hf.CLIPVisionConfig(image_size=8, patch_size=2, **{**_VISION, "num_hidden_layers": 3}),
+        vision_config=hf.CLIPVisionConfig(image_size=8, patch_size=2, **{**VISION, "num_hidden_layers": 3}),
         text_config=hf.LlamaConfig(**text_config()),
         image_token_index=IMAGE,
         image_grid_pinpoints=POINTS,
@@ -177,29 +180,31 @@ def _next(attention: str) -> Any:
     return finished(hf.LlavaNextForConditionalGeneration(config))
 
 
-def _any_tokens(picture: Picture) -> int:
+def any_tokens(picture: Picture) -> int:
+    """Of LLaVA-NeXT."""
     from eos_platform.models.adapters.anyres import _shown
 
     rows, columns = _shown(*picture, 4, tuple(map(tuple, POINTS)), 8, None)
     return 16 + rows * (columns + 1)
 
 
-def _any_fill(pictures: Sequence[Sequence[Picture]], generator: torch.Generator) -> dict[str, Any]:
+def any_fill(pictures: Sequence[Sequence[Picture]], generator: torch.Generator) -> dict[str, Any]:
+    """Of LLaVA-NeXT: the whole picture and its tiles."""
     from transformers.models.llava_next.modeling_llava_next import image_size_to_num_patches
 
-    flat = _flat(pictures)
-    patches = [image_size_to_num_patches(list(size), POINTS, 8) for size in flat]
-    pixels = torch.zeros(len(flat), max(patches), 3, 8, 8)
+    shown = flat(pictures)
+    patches = [image_size_to_num_patches(list(size), POINTS, 8) for size in shown]
+    pixels = torch.zeros(len(shown), max(patches), 3, 8, 8)
     for number, count in enumerate(patches):
-        pixels[number, :count] = _noise(generator, count, 3, 8, 8)
-    return {"pixel_values": pixels, "image_sizes": torch.tensor(flat)}
+        pixels[number, :count] = noise(generator, count, 3, 8, 8)
+    return {"pixel_values": pixels, "image_sizes": torch.tensor(shown)}
 
 
 def _onevision(attention: str) -> Any:
-    hf = _hf()
+    hf = transformers()
 
     config = hf.LlavaOnevisionConfig(
-        vision_config=hf.SiglipVisionConfig(image_size=8, patch_size=2, vision_use_head=False, **_VISION),
+        vision_config=hf.SiglipVisionConfig(image_size=8, patch_size=2, vision_use_head=False, **VISION),
         text_config=hf.Qwen2Config(**text_config()),
         image_token_index=IMAGE,
         video_token_index=VIDEO,
@@ -210,12 +215,12 @@ def _onevision(attention: str) -> Any:
 
 
 def _onevision_video(frames: int, generator: torch.Generator) -> tuple[list[int], dict[str, Any]]:
-    return [VIDEO] * (frames * 4 + 1), {"pixel_values_videos": _noise(generator, 1, frames, 3, 8, 8)}
+    return [VIDEO] * (frames * 4 + 1), {"pixel_values_videos": noise(generator, 1, frames, 3, 8, 8)}
 
 
 def _qwen(version: str) -> Callable[[str], Any]:
     def build(attention: str) -> Any:
-        hf = _hf()
+        hf = transformers()
 
         vision: dict[str, Any] = {"depth": 2, "num_heads": 4, "patch_size": 2, "spatial_merge_size": 2}
         section = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 3, 3]}
@@ -245,33 +250,35 @@ def _qwen(version: str) -> Callable[[str], Any]:
     return build
 
 
-def _qwen_fill(pictures: Sequence[Sequence[Picture]], generator: torch.Generator) -> dict[str, Any]:
-    flat = _flat(pictures)
+def qwen_fill(pictures: Sequence[Sequence[Picture]], generator: torch.Generator) -> dict[str, Any]:
+    """Of Qwen: rows of patches, and grids."""
+    shown = flat(pictures)
     return {
-        "pixel_values": _noise(generator, sum(4 * h * w for h, w in flat), 24),
-        "image_grid_thw": torch.tensor([[1, 2 * h, 2 * w] for h, w in flat]),
+        "pixel_values": noise(generator, sum(4 * h * w for h, w in shown), 24),
+        "image_grid_thw": torch.tensor([[1, 2 * h, 2 * w] for h, w in shown]),
     }
 
 
-def _qwen_video(frames: int, generator: torch.Generator) -> tuple[list[int], dict[str, Any]]:
+def qwen_video(frames: int, generator: torch.Generator) -> tuple[list[int], dict[str, Any]]:
+    """A film of three by four tokens a frame."""
     given = {
-        "pixel_values_videos": _noise(generator, frames * 4 * 12, 24),
+        "pixel_values_videos": noise(generator, frames * 4 * 12, 24),
         "video_grid_thw": torch.tensor([[frames, 6, 8]]),
     }
     return [VIDEO] * (frames * 12), given
 
 
-def _qwen3_video(frames: int, generator: torch.Generator) -> tuple[list[int], dict[str, Any]]:
+def qwen3_video(frames: int, generator: torch.Generator) -> tuple[list[int], dict[str, Any]]:
     """Words that tell the time stand before every frame."""
-    return [40, *[VIDEO] * 12] * frames, _qwen_video(frames, generator)[1]
+    return [40, *[VIDEO] * 12] * frames, qwen_video(frames, generator)[1]
 
 
 def _smol(kind: str) -> Callable[[str], Any]:
     def build(attention: str) -> Any:
-        hf = _hf()
+        hf = transformers()
 
         config = getattr(hf, f"{kind}Config")(
-            vision_config={"image_size": 16, "patch_size": 2, **_VISION},
+            vision_config={"image_size": 16, "patch_size": 2, **VISION},
             text_config=hf.LlamaConfig(**text_config()),
             image_token_id=IMAGE,
             scale_factor=2,
@@ -287,15 +294,15 @@ def _smol_fill(pictures: Sequence[Sequence[Picture]], generator: torch.Generator
     most = max(map(len, pictures))
     pixels = torch.zeros(len(pictures), most, 3, 16, 16)  # a picture of zeros only fills up
     for row, held in enumerate(pictures):
-        pixels[row, : len(held)] = _noise(generator, len(held), 3, 16, 16)
+        pixels[row, : len(held)] = noise(generator, len(held), 3, 16, 16)
     return {"pixel_values": pixels}
 
 
 def _intern(attention: str) -> Any:
-    hf = _hf()
+    hf = transformers()
 
     config = hf.InternVLConfig(
-        vision_config={"image_size": [16, 16], "patch_size": [2, 2], **_VISION},
+        vision_config={"image_size": [16, 16], "patch_size": [2, 2], **VISION},
         text_config=hf.Qwen2Config(**text_config()),
         image_token_id=IMAGE,
         image_seq_length=16,
@@ -305,14 +312,14 @@ def _intern(attention: str) -> Any:
 
 
 def _gemma(attention: str) -> Any:
-    hf = _hf()
+    hf = transformers()
 
     kinds = ["sliding_attention", "sliding_attention", "full_attention", "sliding_attention"]
     text = hf.Gemma3TextConfig(
         **text_config(head_dim=16, layer_types=kinds, sliding_window=14, query_pre_attn_scalar=16)
     )
     config = hf.Gemma3Config(
-        vision_config=hf.SiglipVisionConfig(image_size=16, patch_size=2, vision_use_head=False, **_VISION),
+        vision_config=hf.SiglipVisionConfig(image_size=16, patch_size=2, vision_use_head=False, **VISION),
         text_config=text,
         image_token_index=IMAGE,
         mm_tokens_per_image=16,
@@ -322,11 +329,11 @@ def _gemma(attention: str) -> Any:
 
 
 def _pali(attention: str) -> Any:
-    hf = _hf()
+    hf = transformers()
 
     config = hf.PaliGemmaConfig(
         vision_config=hf.SiglipVisionConfig(
-            image_size=8, patch_size=2, vision_use_head=False, projection_dim=64, **_VISION
+            image_size=8, patch_size=2, vision_use_head=False, projection_dim=64, **VISION
         ),
         text_config=hf.GemmaConfig(**text_config(head_dim=16)),
         image_token_index=IMAGE,
@@ -337,40 +344,31 @@ def _pali(attention: str) -> Any:
     return finished(hf.PaliGemmaForConditionalGeneration(config))
 
 
-_ONE = ((1, 1),)
-_MM = ("mm_token_type_ids", (0, 1, 2))
-_GRIDS = ((4, 5), (6, 3), (3, 3))
+ONE = ((1, 1),)
+MM = ("mm_token_type_ids", (0, 1, 2))
+GRIDS = ((4, 5), (6, 3), (3, 3))
 
 
-def _area(picture: Picture) -> int:
+def area(picture: Picture) -> int:
+    """Tokens of a picture that is said in rows and columns of them."""
     return picture[0] * picture[1]
 
 
 SAMPLES: dict[str, Sample] = {
     sample.name: sample
     for sample in (
-        Sample("LLaVA-1.5", _llava, lambda _: 36, _fixed(12), _ONE),
-        Sample("LLaVA-NeXT", _next, _any_tokens, _any_fill, ((16, 16), (7, 16), (16, 5), (20, 15))),
+        Sample("LLaVA-1.5", _llava, lambda _: 36, fixed(12), ONE),
+        Sample("LLaVA-NeXT", _next, any_tokens, any_fill, ((16, 16), (7, 16), (16, 5), (20, 15))),
         Sample(
-            "LLaVA-OneVision", _onevision, _any_tokens, _any_fill, ((16, 16), (7, 16), (16, 5)), video=_onevision_video
+            "LLaVA-OneVision", _onevision, any_tokens, any_fill, ((16, 16), (7, 16), (16, 5)), video=_onevision_video
         ),
-        Sample("Qwen2-VL", _qwen("2"), _area, _qwen_fill, _GRIDS, _qwen_video, _MM, plain_positions=False),
-        Sample("Qwen2.5-VL", _qwen("2_5"), _area, _qwen_fill, _GRIDS, _qwen_video, _MM, plain_positions=False),
-        Sample("Qwen3-VL", _qwen("3"), _area, _qwen_fill, _GRIDS, _qwen3_video, _MM, plain_positions=False),
-        Sample("SmolVLM", _smol("SmolVLM"), lambda _: 16, _smol_fill, _ONE),
-        Sample("Idefics3", _smol("Idefics3"), lambda _: 16, _smol_fill, _ONE),
-        Sample("InternVL", _intern, lambda _: 16, _fixed(16), _ONE),
-        Sample("Gemma 3", _gemma, lambda _: 16, _fixed(16), _ONE, types=("token_type_ids", (0, 1, 0))),
-        Sample(
-            "PaliGemma", _pali, lambda _: 16, _fixed(8), _ONE, types=("token_type_ids", (0, 0, 0)), suffix=1, first=1
-        ),
+        Sample("Qwen2-VL", _qwen("2"), area, qwen_fill, GRIDS, qwen_video, MM, plain_positions=False),
+        Sample("Qwen2.5-VL", _qwen("2_5"), area, qwen_fill, GRIDS, qwen_video, MM, plain_positions=False),
+        Sample("Qwen3-VL", _qwen("3"), area, qwen_fill, GRIDS, qwen3_video, MM, plain_positions=False),
+        Sample("SmolVLM", _smol("SmolVLM"), lambda _: 16, _smol_fill, ONE),
+        Sample("Idefics3", _smol("Idefics3"), lambda _: 16, _smol_fill, ONE),
+        Sample("InternVL", _intern, lambda _: 16, fixed(16), ONE),
+        Sample("Gemma 3", _gemma, lambda _: 16, fixed(16), ONE, types=("token_type_ids", (0, 1, 0))),
+        Sample("PaliGemma", _pali, lambda _: 16, fixed(8), ONE, types=("token_type_ids", (0, 0, 0)), suffix=1, first=1),
     )
 }
-
-
-def samples() -> dict[str, Sample]:
-    """The samples above, and those that families of other packages bring (``Family.sample``)."""
-    from eos_platform.models.adapters import ADAPTERS
-
-    brought = (family.sample for family in ADAPTERS.values())
-    return SAMPLES | {sample.name: sample for sample in brought if isinstance(sample, Sample)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import nn
@@ -25,4 +25,9 @@ def cache_of(values: Mapping[str, Any]) -> Any:
 
 def with_cache(module: nn.Module, cache: Any) -> dict[str, Any]:
     """A cache as the keyword argument by which a module takes it."""
-    return {next(name for name in NAMES if name in inspect.signature(module.forward).parameters): cache}
+    return {name_for_cache(module.forward): cache}
+
+
+def name_for_cache(function: Callable[..., Any]) -> str:
+    """The keyword by which a function takes a cache."""
+    return next(name for name in NAMES if name in inspect.signature(function).parameters)

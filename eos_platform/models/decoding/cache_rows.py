@@ -49,10 +49,12 @@ def _version(keys: Tensor | None) -> int | None:
 
 
 def layer_of(cache: Any) -> Any | None:
-    """The last layer of a cache; None where it has no layers yet."""
+    """The last layer of a cache that keeps keys; None where it has no layers yet."""
     cache = getattr(cache, "self_attention_cache", cache)
     layers = getattr(cache, "layers", None)
-    return layers[-1] if layers else None
+    if not layers:
+        return None
+    return next((layer for layer in reversed(layers) if hasattr(layer, "get_seq_length")), layers[-1])
 
 
 def look(layer: Any, rows: int) -> Seen:

@@ -43,7 +43,7 @@ def check_whole(cache: Any, plan: OperatorPlan, call: Call, valid_bs: Tensor | N
         EosError: it may be what an operator left.
     """
     layers = getattr(cache, "layers", ())
-    held = {int(layer.get_seq_length()) for layer in layers}
+    held = {int(layer.get_seq_length()) for layer in layers if hasattr(layer, "get_seq_length")}
     whole = len(held) == 1
     if whole and (len(set(plan.counts)) == 1 or plan.sees_less):  # what it leaves would look the same
         given = call["inputs_embeds"] if call.get("input_ids") is None else call["input_ids"]

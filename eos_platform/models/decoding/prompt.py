@@ -76,11 +76,30 @@ class Prompt:
     ahead_b1: Tensor | None = None  # how far positions of several axes are ahead of the count of tokens, at its end
     seen: Seen | None = None  # its cache after the latest step
     fed: list[Tensor] = field(default_factory=list)  # ids (b, any) so far, where visual tokens left before layer 0
+    counting: int = 0  # the layer by whose cache the model counts tokens gone by
+
+    @property
+    def entered(self) -> Stage | None:
+        """What the counting layer saw of the prompt; None: all of it."""
+        begun = [layer for layer in self.stages if layer <= self.counting]
+        return self.stages[max(begun)] if begun else None
 
     @property
     def gone(self) -> int:
-        """Tokens that layer 0 never saw."""
-        return self.length - self.stages[0].present.count if 0 in self.stages else 0
+        """Tokens that the counting layer never saw."""
+        entered = self.entered
+        return 0 if entered is None else self.length - entered.present.count
+
+    def settle(self) -> None:
+        """After the prefill: columns of masks as later steps are handed them, of what the counting layer saw."""
+        entered = self.entered
+        if entered is None or entered.column_bk is None:
+            return
+        seen_bk = entered.column_bk.contiguous()
+        for layer, stage in self.stages.items():
+            if stage.column_bk is not None:
+                later = layer > self.counting
+                stage.column_bk = torch.searchsorted(seen_bk, stage.column_bk.contiguous()) if later else None
 
     def ids(self) -> Tensor | None:
         """All ids fed so far (b, s); None: not known."""
@@ -130,6 +149,7 @@ class Pass:
     deep: list[Tensor] = field(default_factory=list)  # added to the hidden states behind each of the first layers
     valid_bs: Tensor | None = None  # the attention mask of prompt and answer that the whole model was given
     later_bqq: Tensor | None = None  # which later ones of its tokens each sees, where attention is not simply causal
+    order_bk: Tensor | None = None  # in which a recurrent layer is handed tokens; None: as they stand
     decode: dict[tuple[int, str, torch.device], Call] = field(default_factory=dict)
 
 
@@ -167,8 +187,7 @@ def recall(cache: Any) -> Prompt | None:
         index_b = row_order(prompt.seen, layer, prompt.choice())
         if index_b is not None:
             prompt = prompt.at(index_b)
-    first = prompt.stages.get(0)
-    gone = (first.present.count if first else prompt.length) - int(cache.get_seq_length())
+    gone = prompt.length - prompt.gone - int(cache.get_seq_length())
     if gone > 0:  # drafts of assisted generation that were not accepted, say
         prompt = _cropped(prompt, gone)
     if prompt is not was:
@@ -203,7 +222,7 @@ def on(call: Call, device: torch.device) -> Call:
 
 
 def shorten(parts: Parts, now: Pass, call: Call, past: int) -> None:
-    """Take from a later step's mask and positions the tokens that layer 0 never saw.
+    """Take from a later step's mask and positions the tokens that the counting layer never saw.
 
     Raises:
         EosError: tokens that the cache already holds are fed again.
@@ -211,7 +230,8 @@ def shorten(parts: Parts, now: Pass, call: Call, past: int) -> None:
     prompt, x_bqd = now.prompt, call.get("inputs_embeds")
     if x_bqd is None:
         x_bqd = call["inputs_embeds"] = parts.language_model.get_input_embeddings()(call.pop("input_ids"))
-    present = prompt.stages[0].on(x_bqd.device).present
+    assert prompt.entered is not None
+    present = prompt.entered.on(x_bqd.device).present
     call.update(on(call, x_bqd.device))
     now.valid_bs = moved(now.valid_bs, x_bqd.device)
     new = x_bqd.shape[1]
@@ -250,7 +270,8 @@ def lead(position: Tensor, prompt: Prompt, seen: int) -> int | None:
 
     It stalls the device, once a turn.
     """
-    original, slot_bk = prompt.stages[0].present.original_bk, prompt.stages[0].present.slot_bk
+    assert prompt.entered is not None
+    original, slot_bk = prompt.entered.present.original_bk, prompt.entered.present.slot_bk
     if position.dim() > 2:  # the axis in front of four counts tokens
         axis = 0 if len(position) == 4 and len(original) == 4 else -1
         position, original = position[axis], original[axis]
@@ -287,7 +308,7 @@ def later_call(parts: Parts, now: Pass, stage: Stage, call: Call, index: int) ->
     mask, x_bqd, cache = call.get("attention_mask"), call["hidden_states"], cache_of(call)
     new = x_bqd.shape[1]
     keys = cache.get_seq_length(index) + new
-    entered = prompt.stages[0].on(x_bqd.device).present if 0 in prompt.stages else None
+    entered = None if prompt.entered is None else prompt.entered.on(x_bqd.device).present
     bias_bk = present.bias_bk
     if parts.family is not None and parts.family.own_masks:
         mask, bias_bk = _own_mask(parts, now, stage, call, index, keys), None

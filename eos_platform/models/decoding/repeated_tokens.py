@@ -65,7 +65,8 @@ def _present_kinds(prompt: Prompt, call: Call, total: int) -> None:
     if not prompt.gone or not isinstance(kinds, Tensor):
         return
     whole = kinds.shape[-1] == total
-    column_bk = with_new(prompt.stages[0].present.slot_bk, prompt.length, total)
+    assert prompt.entered is not None
+    column_bk = with_new(prompt.entered.present.slot_bk, prompt.length, total)
     call["token_type_ids"] = kinds.expand(len(column_bk), -1).gather(1, column_bk) if whole else None
 
 

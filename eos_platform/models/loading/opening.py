@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from eos_platform.common.boundary import error_text, reading
 from eos_platform.common.errors import EosError, did_you_mean, shown
 from eos_platform.common.files import MEGABYTE, check_regular, read_text, shown_path
 from eos_platform.models.bundled import MODELS, folder
+from eos_platform.models.loading.hub import FILES, downloaded
 from eos_platform.models.loading.pretrained import quiet
 
 CONFIG = "config.json"
@@ -34,8 +35,12 @@ _COUNTS = (
 )
 
 
-def place_of(model: str | Path) -> Path:
-    """The folder of a bundled model's name, or the folder itself.
+def place_of(model: str | Path, files: Sequence[str] = FILES) -> Path:
+    """The folder of a bundled model's name, the folder itself, or that of a name on the Hub, downloaded if need be.
+
+    Args:
+        model: its name or folder.
+        files: patterns of those that are wanted from the Hub.
 
     Raises:
         EosError: no model there.
@@ -43,8 +48,14 @@ def place_of(model: str | Path) -> Path:
     name = str(model)
     path = folder(name) if name in MODELS else Path(name)
     try:
+        if not path.exists() and (found := downloaded(name, files)) is not None:
+            path = found
         exists = (path / CONFIG).exists() or (path / CONFIG).is_symlink()
-        what = f"has no {CONFIG}" if path.is_dir() else "is neither a bundled model nor a folder"
+        what = (
+            f"has no {CONFIG}"
+            if path.is_dir()
+            else "is neither a bundled model, a folder nor a name on the Hub (OWNER/NAME)"
+        )
     except (OSError, ValueError) as error:  # a name that no file can have
         raise EosError(f"model {shown(name)} cannot be opened: {error_text(error)}") from None
     if not exists:

@@ -1,4 +1,4 @@
-"""A model's own processor, without torchvision where only its films would need it.
+"""A model's own processor, without torchvision where only its films would need it; what it lacks is said in one line.
 
 Processors of Qwen, LLaVA-OneVision and others prepare pictures and films. Pictures can be had from Pillow, films need
 torchvision; without it transformers loads neither. Here such a processor is loaded without its part for films.
@@ -6,16 +6,20 @@ torchvision; without it transformers loads neither. Here such a processor is loa
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from eos_platform.common import strict_json
+from eos_platform.common.boundary import error_text
 from eos_platform.common.errors import EosError
 from eos_platform.common.files import read_text
 from eos_platform.models.loading.pretrained import load
 
 FILMS, LIBRARY = "video_processor", "torchvision"
+EXTRA = (LIBRARY, "num2words", "sentencepiece")  # what the extra brings
+_NEEDS = re.compile(r"(?:requires the|needs|package|pip install) `?([A-Za-z][\w-]*)", re.IGNORECASE)
 NAMED_IN = ("processor_config.json", "preprocessor_config.json", "tokenizer_config.json")
 
 
@@ -27,26 +31,35 @@ def load_processor(folder: str | Path, *, trust_remote_code: bool = False) -> An
         trust_remote_code: run Python that lies in the folder, where its ``auto_map`` says so.
 
     Raises:
-        EosError: its pictures, too, need torchvision.
-        OSError, ValueError, ImportError: whatever else transformers says.
+        EosError: a package is missing, and the command that installs it.
+        OSError, ValueError: whatever else transformers says.
     """
     from transformers import AutoProcessor
 
+    kind = None
     try:
         return load(AutoProcessor, folder, trust_remote_code=trust_remote_code)
     except ImportError as error:
-        kind = _class_named_in(Path(folder))
-        if LIBRARY not in str(error).lower() or kind is None:
-            raise
+        if LIBRARY in str(error).lower():
+            kind = _class_named_in(Path(folder))
+        if kind is None:
+            raise _missing(error, folder) from None
     try:
         return load(_without_films(kind), folder, trust_remote_code=trust_remote_code)
     except ImportError as error:
-        if LIBRARY not in str(error).lower():
-            raise
-        raise EosError(
-            f"model '{folder}': its {kind.__name__} needs torchvision: pip install torchvision "
-            "(the build that belongs to the torch which is installed)"
-        ) from None
+        raise _missing(error, folder) from None
+
+
+def _missing(error: ImportError, folder: str | Path) -> EosError:
+    """What is missing, with the command that installs it."""
+    text = str(error)
+    needed = LIBRARY if LIBRARY in text.lower() else error.name or next(iter(_NEEDS.findall(text)), None)
+    if needed is None:
+        return EosError(f"model '{folder}': its processor cannot be loaded: {error_text(error)}")
+    package = needed.split(".")[0].lower()
+    build = " (torchvision of the build that belongs to the torch which is installed)" if package == LIBRARY else ""
+    what = "'eos-platform[processors]'" if package in EXTRA else package
+    return EosError(f"model '{folder}': its processor needs {package}: pip install {what}{build}")
 
 
 @cache

@@ -21,6 +21,7 @@ from eos_platform.models.adapters.target import Parts
 from eos_platform.models.attention.flash_bias import BIAS, Carrier
 from eos_platform.models.attention.masks import add_bias, take
 from eos_platform.models.attention.queries import layer_features, take_tokens
+from eos_platform.models.attention.recurrent import HALF, Gates, ordered, restored
 from eos_platform.models.attention.rope import Rope, own_positions, soft_rope
 from eos_platform.models.attention.text_queries import question
 from eos_platform.models.decoding.prompt import on
@@ -81,9 +82,17 @@ class Relaxation:
             self.hooks.append(before(parts.language_model, self._enter))
         if candidates is not None or any(site.template is not None for site in sites):
             self.hooks.append(parts.language_model.norm.register_forward_hook(self._leave))
+        self.gates = {index: Gates(parts.layers[index].linear_attn) for index in self._recurrent()}
+        self.order_bk: Tensor | None = None
+        for index, gates in self.gates.items():
+            self.hooks += [gates, parts.layers[index].register_forward_hook(self._in_place)]
         self.carried = carried
         if carried:
             self.hooks += [Carrier(layer.self_attn) for layer in parts.layers[first:]]
+
+    def _recurrent(self) -> list[int]:
+        """Layers from the first site on that read tokens one after another."""
+        return [index for index in range(self.first, len(self.parts.layers)) if self.parts.recurrent(index)]
 
     def remove(self) -> None:
         """Take every hook off again."""
@@ -114,15 +123,36 @@ class Relaxation:
             self._begin(call)
         self._move_state(device)
         for site in self.sites.get(index, ()):
-            self._apply(site, module, call, index, self.candidates if site is self.narrowing else None)
+            self._apply(site, call, index, self.candidates if site is self.narrowing else None)
         self._move_state(device)
         assert self.state is not None
+        if index in self.gates:
+            self._read_in_order(call, self.gates[index])
+            return
         call.update(position_embeddings=tuple(self._rope(call, index)))
         call.update(
             {"attention_mask": None, BIAS: self._bias()} if self.carried else {"attention_mask": self._mask(call)}
         )
         if call.get("position_ids") is not None:
             call["position_ids"] = self.state.position_bk
+
+    def _read_in_order(self, call: dict[str, Any], gates: Gates) -> None:
+        """A layer that reads tokens one after another: first those that are not there, each as far as it is."""
+        state, x_bkd, mask = self.state, call["hidden_states"], call.get("attention_mask")
+        assert state is not None
+        whole_bk = torch.ones(state.present.slot_bk.shape, device=x_bkd.device)
+        gate_bk = state.present.put(whole_bk, [state.presence_bn.to(whole_bk.dtype)])
+        self.order_bk = ordered(gate_bk.detach() >= HALF)
+        gates.gate_bk = gate_bk.gather(1, self.order_bk)
+        if mask is not None:
+            mask = (mask if state.column_bk is None else take(mask, state.column_bk)).expand(len(x_bkd), -1)
+            mask = mask.gather(1, self.order_bk)
+        call.update(hidden_states=take_tokens(x_bkd, self.order_bk), attention_mask=mask)
+
+    def _in_place(self, module: Any, args: Any, output_bkd: Tensor) -> Tensor:
+        """After such a layer: every token is where it was."""
+        assert self.order_bk is not None
+        return restored(output_bkd, self.order_bk)
 
     def _move_state(self, device: torch.device) -> None:
         """Bring what is present to a layer's device."""
@@ -173,8 +203,10 @@ class Relaxation:
         own_cos, own_sin = call["position_embeddings"]
         if id(own_cos) not in state.ropes:
             if state.renumbered:
-                extra = (self.parts.kind(index),) if self.parts.family and self.parts.family.rope_by_kind else ()
-                rope = soft_rope(self.parts.language_model.rotary_emb, x_bkd, state.position_bk, *extra)
+                family = self.parts.family
+                extra = (self.parts.kind(index),) if family and family.rope_by_kind else ()
+                paired = family is not None and family.paired_rope
+                rope = soft_rope(self.parts.language_model.rotary_emb, x_bkd, state.position_bk, *extra, paired=paired)
             else:
                 batch = len(x_bkd)
                 rope = Rope(own_cos.expand(batch, -1, -1), own_sin.expand(batch, -1, -1))
@@ -204,7 +236,7 @@ class Relaxation:
             state.carried_bk = torch.where(valid_bk, bias_bk, CLOSED)
         return state.carried_bk
 
-    def _apply(self, site: RelaxedSite, module: Any, call: dict[str, Any], index: int, candidates: int | None) -> None:
+    def _apply(self, site: RelaxedSite, call: dict[str, Any], index: int, candidates: int | None) -> None:
         x_bkd, state = call["hidden_states"], self.state
         assert state is not None
         site = moved(site, x_bkd.device)
@@ -214,7 +246,7 @@ class Relaxation:
         names = [name for name in site.features if name != "vision" or name in span.given]
         names += ["question"] * (site.steering is not None)
         kind = self.parts.kind(index)
-        turned: dict[str, Any] = {}
+        turned: dict[str, Any] = {"turn": self.parts.turn(kind)}
         if site.template is not None:
             read = needed(site.template, self.tokens)
             names = list(dict.fromkeys([*names, *site.mixes, *read]))
@@ -224,7 +256,7 @@ class Relaxation:
         mask = call.get("attention_mask")
         if self.own_masks and mask is not None:
             sequence = sequence._replace(mask=mask if column_bk is None else take(mask, column_bk))
-        features = layer_features(names, module, sequence, span.given)
+        features = layer_features(names, self.parts.reader(index), sequence, span.given)
         tokens = RelaxedTokens(span.taken(x_bkd), span.size_un, span.origin_un, state.presence_bn)
         after, index_bm, lengths = relax_units(
             site,

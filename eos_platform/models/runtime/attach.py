@@ -22,6 +22,7 @@ Hidden states and attentions asked for from inside are of the tokens present.
 
 from __future__ import annotations
 
+import os
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -37,8 +38,7 @@ from eos_platform.models.loading.unwrap import unwrapped
 from eos_platform.models.runtime.call_context import CallContext
 from eos_platform.models.runtime.decoder_hooks import DecoderHooks
 from eos_platform.models.runtime.layout import Layout
-from eos_platform.models.runtime.operator_source import operator_from
-from eos_platform.models.runtime.saving import saved_beside, saves_alone, saves_with
+from eos_platform.models.runtime.operator_source import operator_from, save_operator
 from eos_platform.models.runtime.token_state import TokenState
 from eos_platform.operators.plan import OperatorPlan
 from eos_platform.operators.spec import OperatorSpec, SiteSpec
@@ -53,6 +53,7 @@ class Removable(Protocol):
         """Take it off."""
 
 
+SAVE = "save_pretrained"
 # beside the models, not on them: a model carries nothing but its hooks
 _ON: weakref.WeakKeyDictionary[Any, Removable] = weakref.WeakKeyDictionary()
 
@@ -87,6 +88,36 @@ def _carried(model: Any) -> DecoderHooks | None:
     return None
 
 
+class Saving:
+    """``model.save_pretrained`` while an operator is attached: the model's own, and ``operator.json`` beside it.
+
+    An attribute of this one model, not of its class; it goes with a copied or pickled model, as the hooks do.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+    def __call__(self, save_directory: str | os.PathLike[str], *args: Any, **options: Any) -> Any:
+        """As the model's own."""
+        done = getattr(type(self.model), SAVE)(self.model, save_directory, *args, **options)
+        operator = attached_operator(self.model)
+        if operator is not None and options.get("is_main_process", True):
+            save_operator(operator, save_directory)
+        return done
+
+    @classmethod
+    def begin(cls, model: Any) -> None:
+        """From now on; what somebody else put in its place is left alone."""
+        if hasattr(type(model), SAVE) and SAVE not in vars(model):
+            setattr(model, SAVE, cls(model))
+
+    @classmethod
+    def end(cls, model: Any) -> None:
+        """Undo it."""
+        if isinstance(vars(model).get(SAVE), cls):
+            delattr(model, SAVE)
+
+
 @contextmanager
 def registered(model: Any, hooks: Removable) -> Iterator[None]:
     """Note that ``hooks`` is on ``model`` while the block runs."""
@@ -101,7 +132,7 @@ def registered(model: Any, hooks: Removable) -> Iterator[None]:
 
 def start(
     model: Any,
-    operator: OperatorSpec | str | Path,
+    operator: OperatorSpec | str | Path | None,
     layout: Layout | None = None,
     watch: Callable[[SiteSpec, TokenState], None] | None = None,
     rescale: bool = False,
@@ -112,7 +143,8 @@ def start(
     Raises:
         EosError: an operator is attached already, or this one was made for another model or other sequences.
     """
-    spec, model = operator_from(operator), unwrapped(model)
+    model = unwrapped(model)
+    spec = operator_from(operator, model)
     parts = parts_of(model)
     check_free(model)
     if rescale:
@@ -150,9 +182,8 @@ def attach(
         EosError: one is attached already, the operator was made for another model, or attention cannot carry it.
     """
     inner = unwrapped(model)
-    chosen = saved_beside(inner) if operator is None else operator
-    _ON[inner] = hooks = start(model, chosen, rescale=rescale, compiled=compiled)
-    saves_with(inner, hooks.plan.operator)
+    _ON[inner] = start(inner, operator, rescale=rescale, compiled=compiled)
+    Saving.begin(inner)
     return model
 
 
@@ -167,7 +198,7 @@ def detach(model: Model) -> Model:
     if hooks is None:
         raise EosError("no operator is attached to this model")
     hooks.remove()
-    saves_alone(inner)
+    Saving.end(inner)
     return model
 
 
@@ -189,11 +220,11 @@ def attached(model: Model, operator: OperatorSpec | str | Path, *, rescale: bool
     """The model with the operator on it, for a while."""
     inner, hooks = unwrapped(model), start(model, operator, rescale=rescale)
     with registered(model, hooks):
-        saves_with(inner, hooks.plan.operator)
+        Saving.begin(inner)
         try:
             yield model
         finally:
-            saves_alone(inner)
+            Saving.end(inner)
 
 
 @contextmanager

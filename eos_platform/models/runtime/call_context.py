@@ -57,7 +57,8 @@ class CallContext:
         self.parts = parts
         self.plan = plan
         self._local = _Local()
-        self.tower = Tower(parts, plan) if parts.family is not None and parts.family.reads_tower else None
+        # a tower that no feature is read of, and that nothing is done in, needs no one there
+        self.tower = Tower(parts, plan) if plan.enters_tower else None
 
     def remove(self) -> None:
         """Take the hooks in the vision tower off again."""
@@ -90,7 +91,7 @@ class CallContext:
                     " the vision tower: detach it, or begin with an empty cache"
                 )
             prompt = recall(cache)
-            if prompt is not None and 0 in prompt.stages:
+            if prompt is not None and prompt.entered is not None:
                 info.repeated = drop_repeated(prompt, call)
                 self._count_on(call, prompt, info.valid_bs)
             return

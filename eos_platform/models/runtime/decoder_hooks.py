@@ -31,8 +31,9 @@ from eos_platform.models.adapters.deep import dense, levels_of
 from eos_platform.models.adapters.hooks import before
 from eos_platform.models.attention.flash_bias import Carrier
 from eos_platform.models.attention.implementations import check_kept, check_unpacked, is_flash
-from eos_platform.models.attention.masks import cut, take
+from eos_platform.models.attention.masks import by_kind, cut, take
 from eos_platform.models.attention.queries import take_tokens
+from eos_platform.models.attention.recurrent import fillers_first, padding, restored
 from eos_platform.models.attention.rope import Rope
 from eos_platform.models.decoding.cache import cache_of
 from eos_platform.models.decoding.foreign_cache import check_origin, check_whole
@@ -132,11 +133,15 @@ class DecoderHooks:
             # layer 0 always: it is where the cache is first seen
             if index >= first or index <= levels or index + 1 in self.plan.reads_earlier:
                 self._hooks.append(before(layer, partial(self._layer, index), traced))
+                if parts.recurrent(index):
+                    after = self._in_place if self.layout is not None else self._in_place_untraced
+                    self._hooks.append(layer.register_forward_hook(after))
         leave = self._leave if self.layout is not None else self._leave_untraced
         self._hooks.append(parts.language_model.norm.register_forward_hook(leave))
         if self.plan.biased and is_flash(parts):
-            for layer in parts.layers[min(self.plan.biased) :]:
-                self._hooks.append(Carrier(layer.self_attn))
+            for index in range(min(self.plan.biased), len(parts.layers)):
+                if not parts.recurrent(index):
+                    self._hooks.append(Carrier(parts.layers[index].self_attn))
 
     def remove(self) -> None:
         """Take every hook off again."""
@@ -185,7 +190,7 @@ class DecoderHooks:
             elif prompt.stages:
                 check_origin(prompt, self.origin)
                 local.now = Pass(prompt, prefill=False, valid_bs=info.valid_bs, repeated=info.repeated)
-                if 0 in prompt.stages:
+                if prompt.entered is not None:
                     shorten(self.parts, local.now, call, past)
             return
         if cache is not None:
@@ -203,7 +208,8 @@ class DecoderHooks:
         step = self._begin(images, x_bsd, position)
         if step is None:
             return
-        prompt = Prompt(x_bsd.shape[1], self.origin, fed=[] if info.ids_bs is None else [info.ids_bs])
+        fed = [] if info.ids_bs is None else [info.ids_bs]
+        prompt = Prompt(x_bsd.shape[1], self.origin, fed=fed, counting=self.parts.counting)
         if position.dim() > 2:
             prompt.ahead_b1 = ahead(position, info.valid_bs)
         local.now = Pass(prompt, prefill=True, start=step.present)
@@ -231,6 +237,8 @@ class DecoderHooks:
 
     def _reduce_first(self, now: Pass, step: Step, call: Call) -> None:
         layer, kind, mask = self.parts.layers[0], self.parts.kind(0), call.get("attention_mask")
+        if self._own_masks and (mask is None or (isinstance(mask, Tensor) and mask.dim() == 2)):
+            mask = by_kind(self.parts.language_model, call)  # its own would be of the places that are left
         device = device_of(layer.input_layernorm, step.x_bkd.device)
         present, x_bkd, mask = moved((step.present, step.x_bkd, mask), device)
         seen = mask.get(kind) if isinstance(mask, dict) else mask
@@ -273,7 +281,8 @@ class DecoderHooks:
         if index == 0 and cache is not None:
             self._local.cache, self._local.fresh = cache, cache.get_seq_length() == 0
         if now is None:
-            if self.layout is not None and (cache is None or cache.get_seq_length(index) == 0):
+            at = 0 if self.parts.recurrent(index) else index  # such a layer's cache counts nothing
+            if self.layout is not None and (cache is None or cache.get_seq_length(at) == 0):
                 # compiled in pieces, as flash attention may be, one piece does not see what another said
                 raise EosError("the operator is at work in pieces of this call: it cannot be compiled like that")
             return
@@ -303,10 +312,26 @@ class DecoderHooks:
             return
         stage = stage.on(call["hidden_states"].device)
         mask, rope = self._handed(stage, call, index)
+        if self.parts.recurrent(index):
+            now.order_bk, call["hidden_states"], mask = fillers_first(stage.present, call["hidden_states"], mask)
+            call.update(attention_mask=mask, position_embeddings=tuple(rope))
+            return
         call.update(attention_mask=mask, position_embeddings=tuple(rope), **flash_bias(self.parts, stage.present))
         position = stage.present.position_bk
         if call.get("position_ids") is not None or position.dim() == 2:
             call["position_ids"] = position if position.dim() == 2 else position[0]
+
+    @torch.compiler.disable
+    def _in_place_untraced(self, module: Any, args: Any, output_bkd: Tensor) -> Tensor | None:
+        return self._in_place(module, args, output_bkd)
+
+    def _in_place(self, module: Any, args: Any, output_bkd: Tensor) -> Tensor | None:
+        """After a layer that read tokens one after another: fillers are where they were."""
+        now = self._local.now
+        if now is None or now.order_bk is None:
+            return None
+        order_bk, now.order_bk = now.order_bk, None
+        return restored(output_bkd, order_bk)
 
     def _keep_earlier(self, now: Pass, x_bkd: Tensor) -> None:
         """What enters this layer, for a site before the next one."""
@@ -321,13 +346,19 @@ class DecoderHooks:
         if kind not in stage.handed:
             arguments = call.get("attention_mask"), Rope(*call["position_embeddings"])
             mask, rope = moved(arguments, x_bkd.device)
+            recurrent = self.parts.recurrent(index)
             if stage.column_bk is not None:
-                mask = self._cut(mask, stage.column_bk, present.alive_bk, x_bkd)
+                mask = (
+                    padding(mask, stage.column_bk, present.alive_bk)
+                    if recurrent
+                    else self._cut(mask, stage.column_bk, present.alive_bk, x_bkd)
+                )
                 if stage.renumbered:
                     rope = self.parts.rope(x_bkd, present.position_bk, kind)
                 else:
                     rope = Rope(*(part.expand(len(x_bkd), -1, -1) for part in rope)).at(stage.column_bk)
-            stage.handed[kind] = mask if is_flash(self.parts) else biased(mask, present, x_bkd), rope
+            plain = recurrent or is_flash(self.parts)
+            stage.handed[kind] = mask if plain else biased(mask, present, x_bkd), rope
         return stage.handed[kind]
 
     def _reduce(self, now: Pass, module: Any, call: Call, index: int) -> None:
@@ -361,7 +392,7 @@ class DecoderHooks:
         if index == 0 and self._own_masks:
             now.later_bqq = sees_later(call.get("attention_mask"), call["hidden_states"].shape[1])
         begun = [layer for layer in now.prompt.stages if layer <= index]
-        if not begun:
+        if not begun or self.parts.recurrent(index):  # its state is of what was there
             return
         device = device_of(module.input_layernorm, call["hidden_states"].device)
         key = max(begun), self.parts.kind(index), device
@@ -387,6 +418,7 @@ class DecoderHooks:
         present = now.stage.on(output_bkd.device).present
         for stage in now.prompt.stages.values():
             stage.done()
+        now.prompt.settle()
         if present.alive_bk is not None:
             output_bkd = output_bkd.masked_fill(~present.alive_bk[:, :, None], 0)
         batch, _, width = output_bkd.shape

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from eos_platform.common.addresses import of_sqlite, sqlite_path
@@ -20,13 +21,14 @@ SOURCES = "an operator, its file, a folder that holds one, or models:/NAME@ALIAS
 STUDIES = "sqlite:///eos-runs/mlflow.db"  # as ``tracking.read`` has it, which models know nothing of
 
 
-def operator_from(source: OperatorSpec | str | os.PathLike[str]) -> OperatorSpec:
+def operator_from(source: OperatorSpec | str | os.PathLike[str] | None, model: Any = None) -> OperatorSpec:
     """An operator.
 
     Args:
         source: an operator, or a search's result; its file; a folder that holds ``operator.json`` (a model saved by
             ``save_pretrained`` with its operator beside it); or an address in MLflow's registry,
-            ``models:/NAME@ALIAS`` or ``models:/NAME/7``.
+            ``models:/NAME@ALIAS`` or ``models:/NAME/7``. None: the file in the folder that ``model`` was loaded from.
+        model: that it is for, where there is one.
 
     Raises:
         EosError: nothing there, or no valid operator.
@@ -36,6 +38,8 @@ def operator_from(source: OperatorSpec | str | os.PathLike[str]) -> OperatorSpec
     files = getattr(source, "operator", None)  # a search's result
     if isinstance(files, OperatorSpec):
         return files
+    if source is None and model is not None:
+        source = _saved_beside(model)
     if not isinstance(source, (str, os.PathLike)):
         raise expected("operator", SOURCES, source)
     text = os.fspath(source)
@@ -61,6 +65,14 @@ def save_operator(operator: OperatorSpec, folder: str | os.PathLike[str]) -> Pat
     if not isinstance(folder, (str, os.PathLike)):
         raise expected("folder", "a folder's path", folder)
     return operator_from(operator).save(Path(folder) / FILE)
+
+
+def _saved_beside(model: Any) -> Path:
+    name = str(getattr(model, "name_or_path", "") or "")
+    if name and (Path(name) / FILE).is_file():
+        return Path(name) / FILE
+    place = f"no {FILE} in {name}, where this model was loaded from" if name else "this model was loaded from no folder"
+    raise EosError(f"operator: {place}; say which one to attach")
 
 
 def _registered(address: str) -> OperatorSpec:

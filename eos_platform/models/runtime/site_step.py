@@ -64,7 +64,7 @@ def apply_site(
         state: the tokens before it.
         x_bkd: their hidden states.
         rope: their rotary embeddings.
-        layer: the decoder layer it stands before.
+        layer: the decoder layer it stands before; one that looks at no tokens is answered for by the next that does.
         parts: of the model.
 
     Raises:
@@ -106,6 +106,7 @@ def features_at(
         EosError: what comes from before the decoder is read, and was not given.
     """
     kind = parts.kind(sites[0].site.layer)
+    layer = parts.reader(sites[0].site.layer)
 
     def wide_rope() -> Rope:
         return parts.rope(at_least_float32(x_bkd), state.position_bk, kind)
@@ -116,7 +117,7 @@ def features_at(
     names = [*more]
     for planned in sites:
         names += [name for name in planned.features if name not in names]
-    inputs = state.attention_inputs(x_bkd, rope, wide_rope, own_rope)
+    inputs = state.attention_inputs(x_bkd, rope, wide_rope, own_rope, parts.turn(kind))
     read = layer_features([name for name in names if name not in GIVEN], layer, inputs, {})
     if "variation" in names:
         read["variation"] = _variation(state, x_bkd, sites[0].site.layer)

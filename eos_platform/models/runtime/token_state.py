@@ -21,7 +21,7 @@ from torch import Tensor
 
 from eos_platform.models.attention.queries import AttentionInputs as AttentionInputs
 from eos_platform.models.attention.queries import take_tokens
-from eos_platform.models.attention.rope import Rope
+from eos_platform.models.attention.rope import Rope, Turn, rotate
 from eos_platform.models.runtime.ragged import Ragged
 from eos_platform.models.runtime.visual_spans import Grid, Unit, numbers
 from eos_platform.operators.tokens import Tokens, gather_tokens, partition
@@ -129,11 +129,12 @@ class TokenState:
         rope: Rope,
         wide_rope: Callable[[], Rope] | None = None,
         own_rope: Callable[[], Rope] | None = None,
+        turn: Turn = rotate,
     ) -> AttentionInputs:
         """These tokens as attention sees them."""
         return AttentionInputs(
             x_bkd, rope, self.valid_bk, self.bias_bk, self.visual_bn, self.other_bt, self.text_bk, self.last_b,
-            self.rater_bt, wide_rope, self.counted_bn, self.mask, self.question_bd, own_rope,
+            self.rater_bt, wide_rope, self.counted_bn, self.mask, self.question_bd, own_rope, turn,
         )  # fmt: skip
 
     def origins_and_sizes(self) -> tuple[Tensor, Tensor]:

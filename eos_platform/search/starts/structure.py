@@ -33,6 +33,7 @@ OWN = (DEFAULT, PAIRS, LATE)
 MORE = 1.6  # times as many tokens as the budget allows are left by the rounds of ``pairs``
 ROOM = 0.9  # of all tokens at most; more, and there is nothing for rounds to do
 TRIES, CLOSER = 8, 1.02  # until what the search adds fits as well
+ROUNDING = 1e-6  # of a cost
 
 
 def structure_of(workload: Subject, config: SearchConfig, cost: SearchCost) -> Structure:
@@ -117,7 +118,11 @@ def structure_at(
         if takes <= config.budget:
             return structure
         budget -= CLOSER * (takes - config.budget)
-        operator = again(budget)
+        smaller = again(budget)
+        if smaller.counts == operator.counts:  # what is over is less than a token costs
+            budget = (1 - ROUNDING) * min(budget, cost.deployed(operator))
+            smaller = again(budget)
+        operator = smaller
     raise EosError(f"start: the budget leaves no room for what a search adds to '{config.start}'")
 
 

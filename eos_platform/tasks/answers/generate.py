@@ -17,7 +17,8 @@ from eos_platform.common.errors import EosError
 from eos_platform.models.adapters.target import parts_of
 from eos_platform.models.loading.devices import find_device
 from eos_platform.models.loading.opening import opening, place_of
-from eos_platform.models.loading.pretrained import load, load_model
+from eos_platform.models.loading.pretrained import load_model
+from eos_platform.models.loading.processors import load_processor
 from eos_platform.models.runtime.attach import attached
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.protocols import Example
@@ -42,7 +43,7 @@ def load_pair(
     Raises:
         EosError: there is no such model, or it cannot be loaded.
     """
-    from transformers import AutoModelForImageTextToText, AutoProcessor
+    from transformers import AutoModelForImageTextToText
 
     name = str(model)
     place_of(name)
@@ -56,7 +57,7 @@ def load_pair(
             trust_remote_code=trust_remote_code,
             allow_missing=allow_missing,
         )
-        processor = load(AutoProcessor, path, trust_remote_code=trust_remote_code)
+        processor = load_processor(path, trust_remote_code=trust_remote_code)
     if getattr(processor, "tokenizer", None) is None:
         raise EosError(f"{type(processor).__name__} has no tokenizer: prompts need the model's own processor")
     return loaded.to(place).eval().requires_grad_(False), processor

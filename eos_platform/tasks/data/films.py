@@ -27,7 +27,7 @@ def frames(source: Source, count: int = FRAMES) -> list[Image.Image]:
         EosError: it cannot be decoded, or is of a length nobody means.
     """
     av = needed("av", "video", "a film")
-    with reading(f"film {shown_path(str(source))} cannot be decoded"), av.open(_stream(source)) as film:
+    with _stream(source) as data, reading(f"film {shown_path(str(source))} cannot be decoded"), av.open(data) as film:
         stream = _video(film, source)
         total = stream.frames or _counted(film, stream, source)
         wanted = sorted({min(total - 1, (2 * part + 1) * total // (2 * count)) for part in range(count)})

@@ -102,12 +102,12 @@ def load(
     where = place_of(images, result.beside)
     bad: list[Bad] = []
     read = list(_read(counted("reading rows", result.rows), where, columns, bad, most))
-    looks = _looked({source: one[1].film for one in read for source in one[2]}, whole)
+    looks = _looked(dict.fromkeys((source, one[1].film) for one in read for source in one[2]), whole)
     rows, together = [], Together()
     names: dict[str, str] = {}
     asked = any(one[1].answers for one in read)
     for place, reported, sources in read:
-        seen = [looks[source] for source in sources]
+        seen = [looks[source, reported.film] for source in sources]
         wrong = next((one for one in seen if isinstance(one, str)), None)
         if wrong is not None:
             bad.append(Bad(place, wrong, _kind(wrong)))
@@ -162,25 +162,29 @@ def _source(picture: Any, where: Place, spill: Spill, place: str) -> Source:
     return result
 
 
-def _looked(sources: Mapping[Source, bool], whole: bool) -> dict[Source, Look | str]:
-    """What is known of every picture, or what is wrong with it."""
-    kept, left = Looks(), []
-    result: dict[Source, Look | str] = {}
-    for source in sources:
-        known = kept.get(source, whole) if isinstance(source, Path) else None
-        if known is None:
-            left.append(source)
-        else:
-            result[source] = known
+_Shown = tuple[Source, bool]  # what is to be looked at, and whether as a film
 
-    def run(source: Source) -> Look:
-        return films.look(source, whole) if sources[source] else look(source, whole)
+
+def _looked(things: Iterable[_Shown], whole: bool) -> dict[_Shown, Look | str]:
+    """What is known of every picture or film, or what is wrong with it."""
+    kept, left = Looks(), []
+    result: dict[_Shown, Look | str] = {}
+    for source, film in things:
+        known = kept.get(source, whole, film) if isinstance(source, Path) else None
+        if known is None:
+            left.append((source, film))
+        else:
+            result[source, film] = known
+
+    def run(thing: _Shown) -> Look:
+        source, film = thing
+        return films.look(source, whole) if film else look(source, whole)
 
     with quiet_bombs():
-        for source, one in counted("looking at pictures", ahead(run, left), len(left)):
-            result[source] = _without_path(one, source) if isinstance(one, EosError) else one
+        for (source, film), one in counted("looking at pictures", ahead(run, left), len(left)):
+            result[source, film] = _without_path(one, source) if isinstance(one, EosError) else one
             if isinstance(source, Path) and isinstance(one, Look):
-                kept.put(source, one, whole)
+                kept.put(source, one, whole, film)
     kept.close()
     return result
 

@@ -36,12 +36,13 @@ class Looks:
             base.execute(f"CREATE TABLE IF NOT EXISTS looks ({COLUMNS})")
             self._base = base
 
-    def get(self, path: Path, whole: bool) -> Look | None:
+    def get(self, path: Path, whole: bool, film: bool = False) -> Look | None:
         """What is known of a file as it is now.
 
         Args:
-            path: of the picture.
+            path: of the picture or film.
             whole: whether it must have been decoded.
+            film: whether as a film.
         """
         if self._base is None:
             return None
@@ -49,19 +50,19 @@ class Looks:
             state = path.stat()
             row = self._base.execute(
                 "SELECT digest, w, h FROM looks WHERE path=? AND size=? AND changed=? AND whole>=?",
-                (os.path.abspath(path), state.st_size, state.st_mtime_ns, int(whole)),
+                (_key(path, film), state.st_size, state.st_mtime_ns, int(whole)),
             ).fetchone()
             if row is not None and isinstance(row[0], bytes) and len(row[0]) == 32:
                 return Look(row[0], int(row[1]), int(row[2]))
         return None
 
-    def put(self, path: Path, look: Look, whole: bool) -> None:
+    def put(self, path: Path, look: Look, whole: bool, film: bool = False) -> None:
         """Keep what was found."""
         if self._base is None:
             return
         with contextlib.suppress(sqlite3.Error, OSError, UnicodeEncodeError, ValueError):
             state = path.stat()
-            values = (os.path.abspath(path), state.st_size, state.st_mtime_ns, int(whole))
+            values = (_key(path, film), state.st_size, state.st_mtime_ns, int(whole))
             self._base.execute(
                 "INSERT OR REPLACE INTO looks VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (*values, look.digest, look.width, look.height),
@@ -77,3 +78,7 @@ class Looks:
                 self._base.commit()
                 self._base.close()
             self._base = None
+
+
+def _key(path: Path, film: bool) -> str:
+    return ("film: " if film else "") + os.path.abspath(path)

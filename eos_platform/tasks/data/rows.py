@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from eos_platform.common.errors import EosError, did_you_mean, shown
 from eos_platform.common.printable import printable
+from eos_platform.tasks.data.schema import KEYS
 
 LONGEST_LINE = 64 << 20  # bytes of one row of text, base64 pictures among them
 
@@ -43,3 +45,22 @@ class Bad:
 
 
 Rows = Iterator[Raw | Bad]
+
+
+def columns_of(text: str | None) -> dict[str, str] | None:
+    """``question=query,answer=label`` as a mapping.
+
+    Raises:
+        EosError: it is none, or of no column that is known here.
+    """
+    if text is None:
+        return None
+    result: dict[str, str] = {}
+    for pair in str(text).split(","):
+        here, sign, there = (part.strip() for part in pair.partition("="))
+        if not (here and sign and there):
+            raise EosError(f"columns: question=query,answer=label is the form, not {shown(text)}")
+        if here not in KEYS:
+            raise EosError(f"columns: unknown key {shown(here)}{did_you_mean(here, KEYS)}")
+        result[here] = there
+    return result

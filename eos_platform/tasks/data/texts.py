@@ -32,6 +32,8 @@ def checked(value: Any, key: str, most: int | None = LONGEST) -> str:
         return no_text(value, key)
     if not value.strip():
         raise EosError(f"{key}: empty")
-    if (most is not None and len(value) > most) or "\0" in value:
-        raise EosError(f"{key}: {len(value):,} characters, or a NUL among them")
+    if most is not None and len(value) > most:
+        raise EosError(f"{key}: {len(value):,} characters; the most is {most:,}")
+    if "\0" in value:
+        raise EosError(f"{key}: a NUL among its characters")
     return value

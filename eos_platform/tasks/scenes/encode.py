@@ -9,7 +9,7 @@ s = 1 + n + t.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from copy import copy
 from functools import partial
 from typing import Any
@@ -204,6 +204,20 @@ class Encoded(EncodedQuestions):
             self._view = part, view
         return self._view[1]
 
+    def seeing(self, operator: OperatorSpec | None, batch: int) -> Callable[[], Any]:
+        """A function that encodes the picture of a typical question, so many times at once."""
+        picture = int(self.picture_q[self.middle()])
+        plan = None if operator is None else OperatorPlan.of(operator)
+        names = plan.tower_features if plan else frozenset()
+        acts = operator if plan and plan.acts_in_tower else None
+        pixels = self._pixels_of(picture, picture + 1).expand(batch, -1, -1, -1).contiguous()
+        return lambda: encode_images(self.model, pixels, acts, names)
+
+    def _pixels_of(self, start: int, stop: int) -> Tensor:
+        """As the tower takes them (m, 3, side, side)."""
+        pixels = torch.from_numpy(self._rendered(start, stop)).to(self.model.device)
+        return pixels.permute(0, 3, 1, 2).to(self.model.dtype) / 127.5 - 1
+
     def _encode_again(self, operator: OperatorSpec | None, names: Collection[str]) -> tuple[Tensor, VisionFeatures]:
         if self._pixels is None:
             self._pixels = self._rendered(0, self.pictures)
@@ -234,8 +248,7 @@ class Encoded(EncodedQuestions):
     def _encode_pictures(self, operator: OperatorSpec | None, names: Collection[str]) -> tuple[Tensor, VisionFeatures]:
         features, sights = [], []
         for start in range(0, self.pictures, 64):
-            pixels = torch.from_numpy(self._rendered(start, min(start + 64, self.pictures)))
-            pixels = pixels.to(self.model.device).permute(0, 3, 1, 2).to(self.model.dtype) / 127.5 - 1
+            pixels = self._pixels_of(start, min(start + 64, self.pictures))
             pictures = encode_images(self.model, pixels, operator, names)
             features.append(pictures[0].to(self.home))
             sights.append(pictures[1])

@@ -26,7 +26,7 @@ from eos_platform.common.former_names import SEARCH
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.tracking import names
 from eos_platform.tracking.client import TROUBLE, connect, first_line, probe, search_runs
-from eos_platform.tracking.views import FRONT, LOCAL, view_url
+from eos_platform.tracking.mlflow_ui.views import FRONT, LOCAL, view_url
 
 DEFAULT_URI = "sqlite:///eos-runs/mlflow.db"
 TAGS = {

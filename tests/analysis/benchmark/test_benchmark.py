@@ -20,6 +20,7 @@ from eos_platform.analysis.benchmark.run import UNREDUCED, Asked
 from eos_platform.analysis.benchmark.store import Answers, model_hash
 from eos_platform.analysis.benchmark.table import rows_of
 from eos_platform.cli import app as cli
+from eos_platform.cli.public.benchmark import numbers_beside
 from eos_platform.common.errors import EosError
 from eos_platform.models.bundled import folder
 from eos_platform.operators.spec import OperatorSpec, SiteSpec
@@ -133,6 +134,14 @@ def test_tables_by_hand(tmp_path: Path) -> None:
     assert [rows["same"][key] for key in ("of_unreduced", "of_low", "of_high")] == pytest.approx([100] * 3)
     assert rows["worse"]["value"] == pytest.approx(100 * (1 / 2 + 1 + 2 / 3) / 3)
     assert rows["worse"]["low"] < rows["worse"]["value"] < rows["worse"]["high"]
+
+
+def test_what_the_table_does_not_show_is_told_beside_it() -> None:
+    shares = {"accuracy": 0.5, "precision": 0.75, "recall": 0.6, "f1": 2 / 3, "yes_ratio": 0.4}
+    assert numbers_beside(shares) == "precision 75.0 %, recall 60.0 %, F1 66.7 %, yes said to 40.0 %"
+    assert numbers_beside({"accuracy": 0.5, "rows": 0.9}) == "by row 90.0 %"
+    assert not numbers_beside({"accuracy": 0.5})
+    assert not numbers_beside({"f1": 0.5, "accuracy": 0.5, "precision": 1.0})  # the table's own number
 
 
 def test_intervals_are_those_of_many_samples(tmp_path: Path) -> None:

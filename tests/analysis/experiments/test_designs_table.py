@@ -1,10 +1,13 @@
 """Designs measured on a bundled model, resumed, and what is printed of them."""
 
+import random
+
 import pytest
 
 from eos_platform.analysis.experiments.designs_report import report
-from eos_platform.analysis.experiments.designs_table import cells, main, read
+from eos_platform.analysis.experiments.designs_table import _drawn, cells, main, read
 from eos_platform.analysis.stats.bitpack import unpack
+from eos_platform.operators.designs.base import Knob
 
 WORDS = ["--models", "bundled-small", "--designs", "holov,random,zero,tome-tower", "--ratios", ".2,.02"]
 
@@ -64,3 +67,28 @@ def test_what_a_model_cannot_read_is_shown_and_not_ranked():
     assert "90.0" in table
     assert ranks.index("b  ") < ranks.index("a  ")
     assert "c  " not in ranks
+
+
+def test_a_single_row_is_a_report():
+    row = {"model": "m", "task": "t", "design": "tome", "variant": "published", "ratio": 0.2, "accuracy": 0.5,
+           "detail": None, "detail_questions": 0, "questions": 10, "stand_in": False}  # fmt: skip
+    assert report([row]).splitlines()[0] == "m (t)"
+
+
+def test_the_folder_must_be_named(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--table"])
+    assert ended.value.code == 2
+    assert "--out" in capsys.readouterr().err
+
+
+def test_knobs_are_drawn_within_their_bounds():
+    draw = random.Random(0)
+    share = Knob("share", 0.5, low=0.1, high=0.9)
+    layer = Knob("layer", 2, low=1, high=9)
+    wide = Knob("tau", 1.0, low=0.01, high=100.0, log=True)
+    drawn = [_drawn(share, draw) for _ in range(200)]
+    assert 0.1 <= min(drawn) < 0.2 < 0.8 < max(drawn) <= 0.9
+    assert {type(_drawn(layer, draw)) for _ in range(9)} == {int}
+    assert 0.3 < sum(_drawn(wide, draw) < 1 for _ in range(200)) / 200 < 0.7  # as many below as above
+    assert _drawn(Knob("way", "a", choices=("a", "b")), draw) in ("a", "b")

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import AutoModelForImageTextToText
 
-from eos_platform.analysis.experiments.true_models import NAMES, config_of, subject_of
+from eos_platform.analysis.experiments.true_models import FIXED, MIXED, NAMES, PAIR, config_of, subject_of
 from eos_platform.analysis.experiments.true_size import _whole, main
 from eos_platform.common.errors import EosError
 from eos_platform.search.config import SearchConfig
@@ -20,8 +21,23 @@ def test_every_model_has_its_true_sizes() -> None:
     sizes = {name: config_of(name, False).text_config for name in NAMES}
     assert [sizes[name].hidden_size for name in NAMES] == [4096, 5120, 3584, 3584, 4096]
     assert [sizes[name].num_hidden_layers for name in NAMES] == [32, 40, 28, 28, 36]
+    for name in NAMES:  # of each pair of a head's dimensions, one axis
+        section = (sizes[name].rope_parameters or {}).get("mrope_section")
+        assert section is None or 2 * sum(section) == 128
+        assert (section is None) == name.startswith("llava")
+    assert all(side % PAIR == 0 for grid in (*FIXED, *MIXED) for side in grid)
     with pytest.raises(EosError, match=r"unknown model 'llava-1\.5-7c'"):
         config_of("llava-1.5-7c", False)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),  # of the published weights
+    [("llava-1.5-7b", 7_063_427_072), ("qwen2.5-vl-7b", 8_292_166_656), ("qwen3-vl-8b", 8_767_123_696)],
+)
+def test_every_model_has_as_many_parameters_as_the_published_one(name: str, parameters: int) -> None:
+    with torch.device("meta"):
+        model = AutoModelForImageTextToText.from_config(config_of(name, False))
+    assert sum(one.numel() for one in model.parameters()) == parameters
 
 
 def test_mixed_sizes_are_mixed() -> None:

@@ -134,3 +134,15 @@ def test_unpaired_differences_are_the_published_ones(a, b, low, high):
     assert gap == pytest.approx(a[0] / a[1] - b[0] / b[1])
     assert p < 0.05
     assert unpaired_difference(0.5, 100, 0.5, 100)[3] == 1.0
+
+
+def test_intervals_that_are_resampled_are_the_same_every_time():
+    shares = np.linspace(0, 1, 37) ** 2
+    assert interval(shares) == interval(shares, seed=0)
+    assert interval(shares, seed=1) != interval(shares)
+
+
+def test_one_sample_is_enough_for_a_difference():
+    assert paired_difference([1, 1], [0, 0], samples=1) == (1.0, 1.0, 1.0)
+    with pytest.raises(EosError, match="at least 1"):
+        paired_difference([1, 1], [0, 0], samples=0)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from eos_platform.analysis.stats.ranks import critical_difference, rank_methods
+from eos_platform.analysis.stats.ranks import _relative, critical_difference, rank_methods
 from eos_platform.common.errors import EosError
 
 
@@ -62,3 +62,9 @@ def test_nothing_to_rank():
     one = rank_methods({0: {"a": 1.0, "b": 0.5}})
     assert math.isnan(one.p_value)
     assert math.isnan(one.critical_difference)
+
+
+def test_the_relative_rank_of_the_last_of_two_is_one():
+    blocks = {0: {"a": 0.9, "b": 0.5, "c": 0.7}, 1: {"a": 0.9, "b": 0.5}, 2: {"a": 0.5, "c": 0.4}}
+    assert _relative(np.array([[0.9, 0.4]]), np.array([[True, True]]), 1) == 1.0
+    assert rank_methods({**blocks, 3: {"a": 1.0, "b": 0.9}}, missing="last").partial == {}

@@ -6,12 +6,13 @@ import itertools
 import optuna
 import pytest
 from engine_fakes import study_file
+from optuna.samplers import RandomSampler
 from optuna.trial import TrialState
 
 from eos_platform.common.errors import EosError
 from eos_platform.engine.schema.conditions import grid_size, holds
 from eos_platform.engine.store import optuna_store as store
-from eos_platform.engine.strategy.samplers import make_sampler
+from eos_platform.engine.strategy.samplers import _is_callable, make_sampler
 from eos_platform.engine.strategy.searcher import StudySearcher
 
 NAMES = ("tpe", "nsga2", "nsga3", "gp", "qmc", "random", "grid")
@@ -154,3 +155,15 @@ def test_strategies_that_learn_do(name):
     away = [abs(trial.params["learning_rate"] - 0.2) for trial in optuna_study.trials]
     chance = 0.3362  # the mean distance from .2 of a number drawn evenly from .01 to 1
     assert sum(away[-last:]) / last < 0.7 * chance
+
+
+def test_what_makes_samplers_is_a_function_or_a_class_that_is_none():
+    class Maker:
+        def __init__(self, of):
+            self.of = of
+
+    assert _is_callable(Maker) is Maker
+    assert _is_callable(len) is len
+    for thing, said in ((RandomSampler, "the class RandomSampler"), (RandomSampler(), "RandomSampler"), (3, "int")):
+        with pytest.raises(TypeError, match=f"found {said}"):
+            _is_callable(thing)

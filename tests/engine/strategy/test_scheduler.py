@@ -141,6 +141,7 @@ def test_missing_and_nan_objectives_rank_last():
     assert "is not a number" in optuna_study.trials[2].user_attrs[store.STOPPED]
     assert optuna_study.trials[2].state == TrialState.PRUNED
     assert math.isnan(course_of(optuna_study.trials[0])[0].values[0]), "kept as unknown"
+    assert optuna_study.trials[0].user_attrs[store.COURSE] == [[2, None, 0.2, 0.2]], "databases' JSON has no NaN"
     assert evaluation_in({"step": 3, "curve/loss": 1.0}) is None
     assert evaluation_in({"step": 3, "curve/accuracy": True, "curve/compute_ratio": "x"})[1:3] != (1.0, 0.0)
 

@@ -243,3 +243,19 @@ def test_a_study_that_begins_with_anothers_front(tmp_path):
     assert trials[0].user_attrs["warm_start"].startswith("old, trial ")
     assert {trial.state for trial in trials} == {TrialState.COMPLETE}
     assert len(trials) == 4
+
+
+def test_costs_are_asked_of_operators_whose_budget_is_not_known_and_of_no_others():
+    asked = []
+
+    def costs(operators):
+        asked.append(operators)
+        return [7.0 for _ in operators]
+
+    here = OperatorSpec(name="here", target=FACTS.target)
+    known = warm_start.Origin("known", {"cost": "kv_bytes", "budget": 3.0}, here)
+    assert warm_start._with_budgets([known], "kv_bytes", FACTS, costs) == [known]
+    assert asked == []  # measuring takes seconds
+    other = warm_start.Origin("other", {"budget": 0.2, "steps": 4}, here)
+    assert warm_start._with_budgets([known, other], "kv_bytes", FACTS, costs)[1].fields == {"steps": 4, "budget": 7.0}
+    assert asked == [[here]]

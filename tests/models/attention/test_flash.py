@@ -13,7 +13,7 @@ from torch import Tensor
 from eos_platform.common.errors import EosError
 from eos_platform.models.adapters.target import target_of
 from eos_platform.models.conformance.runs import CLOSE, NEW, cached
-from eos_platform.models.conformance.subjects import batches, built, specs
+from eos_platform.models.conformance.subjects import batches, built, samples, specs
 from eos_platform.models.conformance.zoo import SAMPLES, prompts
 from eos_platform.models.decoding.cache import cache_of, with_cache
 from eos_platform.models.runtime.attach import attached, reducing
@@ -22,7 +22,7 @@ from eos_platform.operators.designs import get_design
 from eos_platform.operators.spec import OperatorSpec, SiteSpec
 
 FAMILIES = ("LLaVA-1.5", "LLaVA-NeXT", "Qwen2.5-VL", "SmolVLM")
-OTHERS = ("LLaVA-OneVision", "Qwen2-VL", "Qwen3-VL", "Idefics3", "InternVL")
+OTHERS = ("LLaVA-OneVision", "Qwen2-VL", "Qwen3-VL", "Idefics3", "InternVL", "Qwen3.5")
 NAMES = ("prune", "prune at 0", "merge at 0", "pool", "many", "two at 2", "renumber", "renumber at 0", "drop_all")
 # positions of several axes are never renumbered
 CASES = [(family, name) for family in FAMILIES for name in NAMES if "Qwen" not in family or "renumber" not in name]
@@ -47,8 +47,8 @@ def on_the_right(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
 @torch.no_grad()
 def same(family: str, operator: OperatorSpec, kind: str = "flash_attention_2") -> None:
     """Logits, and what ``generate`` adds with its cache, are those of sdpa on every batch of prompts."""
-    sdpa, model = built(SAMPLES[family]), flash(family, kind)
-    for name, inputs in batches(SAMPLES[family]).items():
+    sdpa, model = built(samples()[family]), flash(family, kind)
+    for name, inputs in batches(samples()[family]).items():
         with attached(sdpa, operator), attached(model, operator):
             for given in (inputs, on_the_right(inputs)):
                 there = given["attention_mask"].bool()
@@ -67,7 +67,7 @@ def test_as_on_sdpa(called: Counter[str], family: str, name: str) -> None:
 
 @pytest.mark.parametrize("family", OTHERS)
 def test_other_families(family: str) -> None:
-    same(family, specs(built(SAMPLES[family]))["many"])
+    same(family, specs(built(samples()[family]))["many"])
 
 
 @pytest.mark.parametrize("kind", ["flash_attention_3", KERNEL])

@@ -162,7 +162,7 @@ def test_the_command_line_asks_nobody(tmp_path):
     place, mark = hostile(tmp_path, "mine")
     done = subprocess.run(
         [sys.executable, "-m", "eos_platform", "evaluate", "--model", str(place), "--questions", "1"],
-        input="y\n" * 9, capture_output=True, text=True, timeout=120, check=False, cwd=tmp_path,
+        input="y\n" * 9, capture_output=True, text=True, timeout=600, check=False, cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 2
     assert not mark.exists()

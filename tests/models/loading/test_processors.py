@@ -45,7 +45,7 @@ def test_films_alone_need_torchvision(name: str) -> None:
 
 
 @WITHOUT
-def test_other_missing_libraries_and_folders_without_a_name_are_not_covered_up(
+def test_what_is_missing_is_said_with_the_command_that_installs_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = tmp_path / "qwen"
@@ -55,19 +55,21 @@ def test_other_missing_libraries_and_folders_without_a_name_are_not_covered_up(
             reported = json.loads((place / name).read_text())
             reported.pop("processor_class", None)
             (place / name).write_text(json.dumps(reported))
-    with pytest.raises(ImportError, match=r"(?i)torchvision"):
+    with pytest.raises(EosError, match=r"its processor needs torchvision: pip install 'eos-platform\[processors\]'"):
         load_processor(place)
 
-    def missing(kind: object, *args: object, **kwargs: object) -> None:
-        raise ImportError("needs torchvision, all of it")
+    for words, named, says in (
+        ("needs torchvision, all of it", None, r"pip install 'eos-platform\[processors\]' \(torchvision of the build"),
+        ("XProcessor requires the num2words library but it was not found:\nso", None, r"'eos-platform\[processors\]'$"),
+        ("Package `num2words` is required to run SmolVLM processor. Install it with `pip install num2words`.", None,
+         r"'eos-platform\[processors\]'$"),
+        ("No module named 'librosa'", "librosa", "its processor needs librosa: pip install librosa$"),
+        ("cannot import name 'x'", None, "its processor cannot be loaded: cannot import name 'x'$"),
+    ):  # fmt: skip
 
-    monkeypatch.setattr(processors, "load", missing)
-    with pytest.raises(EosError, match="pip install torchvision"):
-        load_processor(folder("bundled-qwen"))
+        def missing(*args: object, words: str = words, named: str | None = named, **kwargs: object) -> None:
+            raise ImportError(words, name=named)
 
-    def other(kind: object, *args: object, **kwargs: object) -> None:
-        raise ImportError("needs librosa")
-
-    monkeypatch.setattr(processors, "load", other)
-    with pytest.raises(ImportError, match="librosa"):
-        load_processor(folder("bundled-qwen"))
+        monkeypatch.setattr(processors, "load", missing)
+        with pytest.raises(EosError, match=says):
+            load_processor(folder("bundled-qwen"))

@@ -12,6 +12,7 @@ from eos_platform.models.adapters.target import parts_of
 from eos_platform.models.attention.implementations import carries, carries_faster
 from eos_platform.models.conformance.subjects import built
 from eos_platform.models.conformance.zoo import SAMPLES, prompts
+from eos_platform.models.relaxation import relaxed as module
 from eos_platform.models.relaxation.checkpointing import checkpointed
 from eos_platform.models.relaxation.relaxed import relaxed
 from eos_platform.operators.relaxed.site import RelaxedSite
@@ -59,3 +60,28 @@ def test_every_family_that_carries(name: str) -> None:
             assert one.abs().max() > 0
             assert torch.allclose(one, two, rtol=1e-3, atol=1e-4)
     assert not carries_faster(parts_of(model))  # small, and on no GPU
+
+
+@pytest.mark.parametrize("faster", [False, True])
+def test_where_nobody_says_how_it_is_carried_the_faster_way_is_taken(
+    monkeypatch: pytest.MonkeyPatch, faster: bool
+) -> None:
+    model = built(SAMPLES["LLaVA-1.5"])
+    prefill = adapter_of(model).encode(
+        prompts(SAMPLES["LLaVA-1.5"], [[SAMPLES["LLaVA-1.5"].sizes[0]]] * 2, (5, 8), seed=3)
+    )
+    asked: list[bool] = []
+
+    class Noted(module.Relaxation):
+        def __init__(self, *given: Any) -> None:
+            asked.append(given[-1])
+            super().__init__(*given)
+
+    monkeypatch.setattr(module, "carries_faster", lambda parts: faster)
+    monkeypatch.setattr(module, "Relaxation", Noted)
+    for said in (None, True, False):
+        with relaxed(
+            model, sites(), prefill.layout, temperature=0.5, hard=False, candidates=12, tokens=16, carried=said
+        ):
+            pass
+    assert asked == [faster, True, False]

@@ -153,6 +153,38 @@ def test_a_batch_that_fits_is_left_whole(small: Workload) -> None:
     assert second == "to fit: 24 questions at once, no activation checkpointing"
 
 
+def test_what_fits_easily_is_not_rehearsed_unless_somebody_asks(
+    small: Workload, rehearsal: Rehearsal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stepper = rehearsal.stepper
+    roughly = fitting._roughly(stepper, len(stepper.index_b))
+    monkeypatch.setattr(fitting, "Rehearsal", Rehearsed)
+    for times, rehearsed in ((3.9, True), (4.1, False)):  # of a quarter of the room
+        monkeypatch.setattr(fitting, "room", lambda device, limit, room=times * roughly: int(room))
+        if rehearsed:
+            with pytest.raises(Rehearsed):
+                fitting._settle(stepper, Asked(), Asked(), Resources(), None)
+        else:
+            assert fitting._settle(stepper, Asked(), Asked(), Resources(), None) is None
+
+
+class Rehearsed(Exception):
+    """Instead of a rehearsal."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__()
+        raise self
+
+
+class Asked:
+    """A schedule, and what has candidates."""
+
+    def budget(self, step: int) -> float:
+        return 0.2
+
+    temperature = candidates = budget
+
+
 def test_choices_of_the_user_are_kept(small: Workload) -> None:
     found = estimate(small, CONFIG, Resources(at_once=7, checkpointing=True))
     assert found is not None

@@ -36,6 +36,7 @@ def test_shares_of_a_batch() -> None:
     assert Group().of_first("x") == "x"
 
 
+@pytest.mark.slow  # another process imports everything, and both search
 def test_two_processes_find_what_one_does(tmp_path: Path) -> None:
     torch.set_num_threads(1)
     workload = LOAD(device="cpu")

@@ -5,12 +5,13 @@ import torch
 
 from eos_platform.common.errors import EosError
 from eos_platform.costs.flops import compute_ratio
+from eos_platform.operators.spec import OperatorSpec, SiteSpec
 from eos_platform.search.config import SearchConfig
 from eos_platform.search.cost import flops_cost
 from eos_platform.search.discretise import to_operator
 from eos_platform.search.parameters import Parameters
 from eos_platform.search.run import search
-from eos_platform.search.starts.structure import price_of, structure_of
+from eos_platform.search.starts.structure import price_of, structure_at, structure_of
 
 
 @pytest.mark.parametrize("start", ["tome", "visionzip", "fastv", "pyramiddrop"])
@@ -48,7 +49,7 @@ def test_starts_that_cannot_be_are_refused(small, start, said):
 
 @pytest.mark.parametrize("start", ["tome", "pairs"])
 def test_a_search_from_a_start_learns_and_meets_the_budget(small, tiny, start):
-    result = search(small, tiny.model_copy(update={"start": start, "budget": 0.2, "steps": 6}))
+    result = search(small, tiny.model_copy(update={"start": start, "budget": 0.2, "steps": 6, "eval_questions": 96}))
     assert result.compute_ratio <= 0.2
     assert result.operator.sites[0].selector == "alternate"
     assert result.operator.sites[0].metric is not None
@@ -72,3 +73,11 @@ def test_it_resumes_with_the_same_result(small, tiny, tmp_path):
     again = search(small, config, checkpoint=tmp_path)
     assert again.operator.sites == whole.operator.sites
     assert all(torch.equal(again.parameters[name], value) for name, value in whole.parameters.items())
+
+
+@pytest.mark.parametrize("change", [{"mixing": "product"}, {"score": {"variation": 1.0}, "layer": 1}])
+def test_each_way_of_weighing_that_no_search_learns_is_refused(small, change):
+    site = SiteSpec.model_validate({"layer": 0, "keep": 20, "score": {"norm": 1.0, "uniqueness": 1.0}} | change)
+    operator = OperatorSpec(name="mine", target=small.target, sites=(site,))
+    with pytest.raises(EosError, match="measured, not refined"):
+        structure_at(small, operator, SearchConfig(budget=0.3), flops_cost(small), lambda budget: operator)

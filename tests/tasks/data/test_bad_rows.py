@@ -77,7 +77,7 @@ BAD_ROWS: list[tuple[str | dict[str, Any] | list[Any] | int | None, str]] = [
         ("bomb.png", "million pixels|decompression bomb"),
         ("large.png", "108 million pixels; the most is 89"),
         ("thin.png", "is 1x40 pixels; the least is 2 a side"),
-        ("text.png", "cannot be opened"),
+        ("text.png", "picture .* cannot be opened"),
         ("empty.png", "cannot be opened"),
         ("page.png", "cannot be opened"),
     )],
@@ -129,8 +129,32 @@ def test_a_bad_row_is_named_and_the_rest_is_kept(folder: Path, row: Any, says: s
     assert bad.kind
 
 
-def test_more_than_forty_kinds() -> None:
+def test_recorded_what_each_of_more_than_forty_kinds_says(
+    folder: Path, recorded: Callable[[str, dict[str, Any]], None]
+) -> None:
+    """All of them in one file, and what is no file of questions: one table, tests/recorded/bad-rows.json."""
+    for name, data in FILES.items():
+        (folder / name).write_bytes(data)
+    data = lines(folder / "q.jsonl", [*(row for row, _ in BAD_ROWS), *ROWS])
+    bad = load(str(data), whole=True).bad
+    assert [one.place.rpartition(": ")[2] for one in bad] == [f"line {n + 1}" for n in range(len(BAD_ROWS))]
+    found = {}
+    for number, ((row, _), one) in enumerate(zip(BAD_ROWS, bad, strict=True), 1):
+        shown = row if isinstance(row, str) else json.dumps(row)
+        found[f"row {number}: {shown[:100]}{'...' if len(shown) > 100 else ''}"] = without(one.reason, folder)
+    for number, (make, _) in enumerate(BAD_FILES, 1):
+        with pytest.raises(EosError) as raised:
+            Files(make(folder))
+        found[f"file {number}"] = without(str(raised.value), folder)
     assert len(BAD_ROWS) > 40
+    assert len(set(found.values())) > 60
+    recorded("bad-rows", found)
+
+
+def without(text: str, folder: Path) -> str:
+    """A message without what is this run's own: the folder, and how the reading of a picture put it."""
+    text = re.sub(r"(cannot be opened|cannot be read(?: as \w+)?): .*", r"\1: ...", text.replace(str(folder), "DATA"))
+    return re.sub(r"(?:\.\.\.|/)[^' ]*/(?=[^/' ]+['\s:]|$)", "DATA/", text)
 
 
 def test_ids_used_twice(folder: Path) -> None:

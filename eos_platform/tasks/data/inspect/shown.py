@@ -12,7 +12,9 @@ from eos_platform.common.errors import EosError
 from eos_platform.models.adapters import family_of_type
 from eos_platform.models.loading.opening import opening
 from eos_platform.models.loading.pretrained import load
+from eos_platform.models.loading.processors import load_processor
 from eos_platform.protocols import SPLITS
+from eos_platform.tasks.chats import published
 from eos_platform.tasks.data.inspect.sheet import sheet
 from eos_platform.tasks.data.question import Question
 from eos_platform.tasks.files import Files
@@ -32,22 +34,24 @@ class Shown:
     picture: Image.Image
 
 
-def shown_prompt(task: Files, number: int, model: str, trust_remote_code: bool = False) -> Shown:
+def shown_prompt(
+    task: Files, number: int, model: str, trust_remote_code: bool = False, chat: str | None = None
+) -> Shown:
     """The question of that number, counted from 1 in the data's order, by a model's own processor; no weights are read.
 
     Raises:
         EosError: there is no such question, or the model's folder has no processor.
     """
-    from transformers import AutoConfig, AutoProcessor
+    from transformers import AutoConfig
 
     order = {row.id: place for place, row in enumerate(task.loaded.rows)}
-    questions = sorted((one for split in SPLITS for one in task.all(split)), key=lambda one: order[one.id])
+    questions = sorted((one for split in SPLITS for one in task.all(split)), key=lambda one: order[one.facts["row"]])
     if not 1 <= number <= len(questions):
         raise EosError(f"question {number}: the data has {len(questions)} that can be used, counted from 1")
     asked = questions[number - 1]
     with opening(model) as path:
         config = load(AutoConfig, path, trust_remote_code=trust_remote_code)
-        processor: Any = load(AutoProcessor, path, trust_remote_code=trust_remote_code)
+        processor: Any = published(load_processor(path, trust_remote_code=trust_remote_code), chat)
     family = family_of_type(config.model_type)
     lead = " " if family is None else family.answer_lead
     return Shown(tuple(_lines(task, asked, processor, lead)), sheet([asked]))

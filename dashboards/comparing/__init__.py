@@ -1,0 +1,1 @@
+"""Figures over several models, tasks or comparisons."""

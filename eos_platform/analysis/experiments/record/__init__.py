@@ -1,0 +1,1 @@
+"""The field's tables of token reduction, made by one pinned command."""

@@ -1,0 +1,95 @@
+"""A matrix in words: what was measured, the tables, what could not be, and what told beforehand that it would work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from eos_platform.analysis.transfer.matrix import predictors, table
+from eos_platform.analysis.transfer.plan import ANEW, WAYS, Settings
+from eos_platform.common.printable import NAME, printable
+
+GOOD = 0.95  # share kept that people ask for
+
+
+def summary(rows: pd.DataFrame) -> list[str]:
+    """A sentence a way: how many cells keep so much, the median, the worst."""
+    lines = []
+    for way, words in WAYS.items():
+        some = rows[rows["kind"] == way].dropna(subset=["kept"])
+        kept = some["kept"]
+        if len(kept):
+            place = some.sort_values("kept").iloc[0]
+            lines.append(
+                f"{way} ({words}): {int((kept >= GOOD).sum())} of {len(kept)} keep at least {GOOD:.0%} of what a search"
+                f" anew reaches; median {kept.median():.1%}, worst {kept.min():.1%} ({place['source']} on"
+                f" {place['place']} at {place['budget']:g})"
+            )
+    return lines
+
+
+def markdown(settings: Settings, records: Mapping[str, Mapping[str, Any]]) -> str:
+    """The report."""
+    rows = table(records)
+    lines = ["# What carries over", ""]
+    lines += [
+        f"{settings.questions:,} held-out questions a cell, deployed; searches anew take {settings.steps} steps, "
+        f"adaptation {settings.adapt_steps}; seeds: {settings.seeds}. Kept: accuracy over that of the search anew at "
+        "the same place and compute ratio, with its 95 % interval (questions resampled, paired).",
+        "",
+        *(f"- {line}" for line in summary(rows)),
+    ]
+    for budget in sorted(rows["budget"].unique(), reverse=True):
+        here = rows[rows["budget"] == budget]
+        lines += ["", f"## Compute ratio {budget:g}", "", *_grid(here, settings)]
+    told = predictors(records, rows)
+    if len(told):
+        lines += ["", "## What tells beforehand", "", "Spearman's correlation with the share kept.", ""]
+        lines += _markdown(
+            ("way", "fact", "rho", "p", "cells"),
+            [
+                (row["way"], row["fact"], f"{row['rho']:+.2f}", f"{row['p']:.2g}", str(row["cells"]))
+                for row in told.to_dict("records")
+            ],
+        )
+    refused = [one for one in records.values() if one["status"] != "measured"]
+    if refused:
+        lines += ["", "## Not possible", ""]
+        lines += [
+            f"- {one['source']} on {one['place']} at {one['budget']:g}, {one['kind']}: {printable(one['reason'])}"
+            for one in refused
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _grid(here: pd.DataFrame, settings: Settings) -> list[str]:
+    """Rows: operators by where they are from and how they came; columns: places."""
+    places = list(dict.fromkeys(here["place"]))
+    body = []
+    for kind in (ANEW, *settings.ways):
+        some = here[here["kind"] == kind]
+        for source in ["the place itself"] if kind == ANEW else list(dict.fromkeys(some["source"])):
+            cells = []
+            for place in places:
+                at = some[some["place"] == place]
+                at = at if kind == ANEW else at[at["source"] == source]
+                cells.append(_cell(at.iloc[0], kind) if len(at) else "")
+            body.append((kind, printable(str(source), NAME), *cells))
+    unreduced = [f"{here[here['place'] == place]['unreduced'].iloc[0]:.1%}" for place in places]
+    return _markdown(("how", "from", *places), [("unreduced", "", *unreduced), *body])
+
+
+def _cell(row: pd.Series, kind: str) -> str:
+    if kind == ANEW:
+        return f"{row['accuracy']:.1%}"
+    return f"{row['accuracy']:.1%} = {row['kept']:.1%} ({row['low']:.1%} to {row['high']:.1%})"
+
+
+def _markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return [
+        "| " + " | ".join(heads) + " |",
+        "|" + " --- |" * len(heads),
+        *("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows),
+    ]

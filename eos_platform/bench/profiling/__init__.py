@@ -1,0 +1,1 @@
+"""Measuring a device profile: which points, and how long each takes."""

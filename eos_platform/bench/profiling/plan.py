@@ -1,0 +1,112 @@
+"""Which points a device profile measures: 50 at most, shared out among the modes and batch sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from eos_platform.bench.operators import SEARCHED, searched_like
+from eos_platform.bench.profiling.drawn import alone, drawn
+from eos_platform.common.errors import EosError
+from eos_platform.costs.device.profile import Kind, Mode
+from eos_platform.operators.designs import get_design
+from eos_platform.operators.spec import OperatorSpec, Target
+
+MOST = 50
+SHORTEST = 8  # tokens of a prompt
+FEWEST = 8  # of one mode at one batch size
+# what a mode at a batch size gets, in the order in which it matters: operators that are fitted to, as a share of tokens
+FITTED = (
+    (SEARCHED, 0.25), ("fastv", 0.3), ("tome", 0.3), ("pool", 0.25), (SEARCHED, 0.08), ("divprune", 0.2),
+    ("sparsevlm", 0.3), ("dart", 0.15), (SEARCHED, 0.5), ("pyramiddrop", 0.4), ("cdpruner", 0.1), ("stride", 0.1),
+)  # fmt: skip
+SHARES = (0.0, 1.0, 0.25, 0.5, 0.1, 0.75, 0.05, 0.375)  # of the visual tokens, in prefills without operator
+DECODED = (0.0, 1.0, 0.3)  # likewise, in the cache that is decoded from
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A point to be measured."""
+
+    kind: Kind
+    mode: Mode
+    batch: int
+    length: int = 0  # tokens of the prompt, or in the cache
+    operator: OperatorSpec | None = None
+    held_out: bool = False
+
+    @property
+    def about(self) -> str:
+        """In words."""
+        what = f"{self.operator.name} at {self.operator.mean_tokens:.0f}" if self.operator else f"{self.length} tokens"
+        return f"{self.kind}, {what}, {self.mode}, batch {self.batch}"
+
+
+def plan(
+    target: Target, width: int, text: int, modes: Sequence[Mode], batches: Sequence[int], pictures: bool = True
+) -> list[Wanted]:
+    """The points of a profile, ``MOST`` at most.
+
+    Args:
+        target: what operators for the model refer to.
+        width: of the hidden states.
+        text: tokens of a prompt that are not visual.
+        modes: that the model runs in.
+        batches: prompts at once.
+        pictures: whether encoding them is a point too, at every batch size.
+
+    Raises:
+        EosError: so many modes and batch sizes that each would get too few.
+    """
+    settings = [(mode, batch) for batch in batches for mode in modes]
+    each = min(28, (MOST - len(batches) * pictures) // max(1, len(settings)))
+    if each < FEWEST:
+        raise EosError(
+            f"a profile has {MOST} points; {len(settings)} modes at batch sizes would get {each} each: name fewer"
+        )
+    wanted = [Wanted("encode", "eager", batch, target.tokens) for batch in batches] if pictures else []
+    chosen, fitted, held = list(dict.fromkeys(settings)), 0, 0
+    for mode, batch in chosen:
+        decoded = min(len(DECODED), max(2, each // 8)) if mode != "compiled" else 0
+        prefills = min(len(SHARES), max(3, round(0.36 * each)))
+        unseen = max(1, round(0.2 * each))
+        for share in SHARES[:prefills]:
+            wanted.append(Wanted("prefill", mode, batch, _length(share, target, text)))
+        for share in DECODED[:decoded]:
+            wanted.append(Wanted("decode", mode, batch, _length(share, target, text)))
+        # others for each batch size: what a site takes is fitted over all of a mode
+        for _ in range(each - decoded - prefills - unseen):
+            wanted.append(Wanted("operator", mode, batch, operator=_fitted(fitted, target, width)))
+            fitted += 1
+        for _ in range(unseen):
+            wanted.append(Wanted("operator", mode, batch, operator=drawn(target, width, held), held_out=True))
+            held += 1
+    return wanted
+
+
+def longest(text: int) -> int:
+    """Half as much text again, so that lengths beyond the usual one are measured too."""
+    return text + text // 2
+
+
+def _length(share: float, target: Target, text: int) -> int:
+    """Tokens: hardly any, then shares of the visual tokens and the text, at last more text than usual."""
+    if share == 0:
+        return min(text, SHORTEST)
+    return round(share * target.tokens) + (longest(text) if share == 1 else text)
+
+
+def _fitted(number: int, target: Target, width: int) -> OperatorSpec:
+    """The ``number``-th operator that is fitted to; beginning again at other counts."""
+    for tried in range(number, number + len(FITTED)):
+        name, share = FITTED[tried % len(FITTED)]
+        tokens = max(2.0, share * target.tokens * 0.8 ** (tried // len(FITTED)))
+        try:
+            operator = (
+                searched_like(target, tokens, width) if name == SEARCHED else get_design(name).build(target, tokens)
+            )
+        except EosError:  # a design that cannot have so few here
+            continue
+        if alone(operator):
+            return operator.model_copy(update={"name": f"{name}-{tokens:.0f}"})
+    return searched_like(target, max(2.0, target.tokens / 4), width)

@@ -1,0 +1,1 @@
+"""Commands over several models, tasks or comparisons."""

@@ -1,0 +1,199 @@
+"""``eos transfer``: operators found in some places, used in others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from eos_platform.cli.options import Sets
+from eos_platform.common import console as terminal
+from eos_platform.common.errors import EosError
+from eos_platform.common.files import check_writable, write_atomic
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.table import Table
+
+    from eos_platform.analysis.transfer.plan import Settings
+    from eos_platform.analysis.transfer.store import Cells
+
+REPORT, TABLE, PAGE = "transfer.md", "transfer.csv", "transfer.html"
+EXIT_INTERRUPTED = 130
+
+
+def transfer(
+    places: Annotated[
+        list[str],
+        typer.Argument(metavar="PLACE...", help="MODEL or MODEL@TASK; operators are searched and tried in each."),
+    ],
+    operators: Annotated[
+        list[Path] | None, typer.Option("--operator", help="An operator file to try everywhere; may be repeated.")
+    ] = None,
+    budgets: Annotated[str, typer.Option(help="Compute ratios, with commas between.")] = ".2,.1",
+    ways: Annotated[
+        str,
+        typer.Option(
+            help="How an operator comes to a place: zero-shot (rescaled), carried (its learned directions mapped too),"
+            " adapted (a few steps from it), adapted-carried."
+        ),
+    ] = "zero-shot,adapted",
+    adapt_steps: Annotated[int, typer.Option(min=4, help="Steps of adaptation.")] = 40,
+    steps: Annotated[int, typer.Option(min=4, help="Steps of a search anew.")] = 480,
+    seeds: Annotated[int, typer.Option(min=1, help="Searches anew at each place and budget.")] = 1,
+    questions: Annotated[int, typer.Option(min=1, help="Held-out questions of each cell.")] = 2048,
+    sets: Sets = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder; a matrix there is gone on with.")] = Path(
+        "eos-transfer"
+    ),
+    address: Annotated[
+        str | None,
+        typer.Option(help="Measure on Ray: local, auto or HOST:PORT of a cluster. Default: in this process."),
+    ] = None,
+    report_only: Annotated[bool, typer.Option("--report-only", help="Make the report of what is measured.")] = False,
+    device: Annotated[str | None, typer.Option(help="Where to run; default: the GPU if there is one.")] = None,
+) -> None:
+    """Measure whether an operator found on one model or task holds on others.
+
+    Every place gets searches of its own; their operators are then brought to every other place at the same compute
+    ratio, deployed, and asked the same held-out questions as the search there.
+
+    Example: [bold]eos transfer bundled-small bundled-small-v2 bundled-onevision --budgets .2,.1[/bold]
+    """
+    from eos_platform.analysis.comparison.settings import parse_ratios, parse_search
+    from eos_platform.analysis.transfer.plan import Settings
+    from eos_platform.analysis.transfer.store import CELLS, HEADER, Cells
+
+    settings = Settings.of(
+        {
+            "places": tuple(places),
+            "operators": tuple(str(file) for file in operators or ()),
+            "budgets": parse_ratios(budgets, "--budgets"),
+            "ways": tuple(part.strip() for part in ways.split(",") if part.strip()),
+            "seeds": seeds,
+            "steps": steps,
+            "adapt_steps": adapt_steps,
+            "questions": questions,
+            "search": parse_search(sets or ()),
+        }
+    )
+    if report_only:
+        if not (out / HEADER).exists():
+            raise EosError(f"{out} holds no transfer matrix")
+        show(settings, Cells(out, settings), out)
+        return
+    check_writable(out / CELLS)
+    try:
+        cells = _measure(settings, out, device, address)
+    except KeyboardInterrupt:
+        terminal.say("eos: stopped; what is measured is kept. The same command goes on", stderr=True)
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    show(settings, cells, out)
+
+
+def _measure(settings: Settings, out: Path, device: str | None, address: str | None) -> Cells:
+    from eos_platform.analysis.transfer.plan import first_items, transfers
+    from eos_platform.analysis.transfer.run import here, operator_of, run
+    from eos_platform.analysis.transfer.store import Cells
+    from eos_platform.terminal.work_bar import work_bar
+
+    for file in settings.operators:  # before anything is written
+        operator_of(file)
+    items = {item.key: item for item in (*first_items(settings), *transfers(settings))}
+    left = {item.key for item in Cells(out, settings).left(list(items.values()))}
+    size = {key: _size(item.kind, settings) for key, item in items.items()}
+    done = sum(size[key] for key in items if key not in left)
+    with work_bar(terminal.console(stderr=True), sum(size.values()), done) as bar:
+
+        def finished(record: dict[str, Any]) -> None:
+            key = record["key"]
+            told = (
+                f"{record['accuracy']:.1%}" if record["status"] == "measured" else f"not possible: {record['reason']}"
+            )
+            bar.finished(f"{items[key].name}: {told}", size[key])
+
+        if address is None:
+            perform = here(device, lambda item, step, _: bar.working(item.name, step), out / "states")
+            return run(settings, out, perform, finished)
+        from eos_platform.engine.cluster.ray_session import ray_session
+        from eos_platform.engine.transfer import on_ray
+
+        with ray_session(address):
+            return run(settings, out, on_ray(device), finished)
+
+
+def _size(kind: str, settings: Settings) -> int:
+    """Work in a cell, in steps of a search, about."""
+    from eos_platform.analysis.transfer.plan import ADAPTED, ADAPTED_CARRIED, ANEW
+
+    asked = settings.questions // 64  # without gradients
+    return asked + {ANEW: settings.steps, ADAPTED: settings.adapt_steps, ADAPTED_CARRIED: settings.adapt_steps}.get(
+        kind, 0
+    )
+
+
+def show(settings: Settings, cells: Cells, out: Path) -> None:
+    """Write the report's files, and print the table.
+
+    Raises:
+        EosError: nothing is measured yet.
+    """
+    from eos_platform.analysis.transfer.matrix import table
+    from eos_platform.analysis.transfer.plan import ANEW
+    from eos_platform.analysis.transfer.report import markdown, summary
+    from eos_platform.dashboards.comparing.transfer import transfer_figure
+    from eos_platform.dashboards.page import page
+
+    rows = table(cells.records)
+    if rows.empty:
+        raise EosError(f"{out}: nothing is measured yet")
+    lines = summary(rows)
+    figure = transfer_figure(rows[rows["kind"] != ANEW], settings.ways)
+    texts = {
+        REPORT: markdown(settings, cells.records),
+        TABLE: rows.to_csv(index=False),
+        PAGE: page("What carries over", "\n".join(lines), [figure], more={"Cells": _readable(rows)}),
+    }
+    for file, text in texts.items():
+        write_atomic(out / file, text)
+    terminal.stored()
+    console = terminal.console()
+    console.print(_table(rows))
+    for line in lines:
+        console.print(line, soft_wrap=True, highlight=False)
+    for file in texts:
+        console.print(f"wrote {out / file}", soft_wrap=True)
+
+
+def _readable(rows: pd.DataFrame) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame([dict(zip(HEADS, cells, strict=True)) for cells in map(_cells, rows.to_dict("records"))])
+
+
+HEADS = ("how", "from", "on", "budget", "accuracy", "kept (%)", "95 %", "ratio", "s")
+
+
+def _cells(row: dict[Any, Any]) -> tuple[str, ...]:
+    kept = row["kept"] == row["kept"]
+    return (
+        str(row["kind"]),
+        terminal.printable(row["source"]),
+        terminal.printable(row["place"]),
+        f"{row['budget']:g}",
+        f"{row['accuracy']:.1%}",
+        f"{100 * row['kept']:.1f}" if kept else "",
+        f"{100 * row['low']:.1f} to {100 * row['high']:.1f}" if kept else "",
+        f"{row['compute_ratio']:.3f}",
+        f"{row['seconds']:.0f}",
+    )
+
+
+def _table(rows: pd.DataFrame) -> Table:
+    from eos_platform.terminal.tables import plain_table
+
+    table = plain_table("deployed, held-out", left=HEADS[:3], right=("at", "accuracy", "kept (%)"), gap=1)
+    for row in rows.to_dict("records"):
+        table.add_row(*_cells(row)[:6])  # the files have the intervals
+    return table

@@ -1,0 +1,98 @@
+"""Operators brought from one place to another: within the budget, deployed, asked; every way and what cannot be."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from eos_platform.analysis.transfer import places as module
+from eos_platform.analysis.transfer.fitted import fitted
+from eos_platform.analysis.transfer.plan import ANEW, WAYS, Settings
+from eos_platform.analysis.transfer.run import here, run, total_of
+from eos_platform.analysis.transfer.store import Cells
+from eos_platform.operators.designs import get_design
+from eos_platform.operators.rescale import scaled
+from eos_platform.operators.spec import OperatorSpec, SiteSpec, Target
+from eos_platform.search.cost import flops_cost
+from eos_platform.tasks import Workload, load_workload
+from eos_platform.tasks.base import Subject
+
+PLACES = ("bundled-small@scenes-v2", "bundled-small-v2")
+
+
+@pytest.fixture(scope="module")
+def loaded() -> dict[str, Subject]:
+    return {name: load_workload(name.partition("@")[0], "scenes-v2", device="cpu") for name in PLACES}
+
+
+@pytest.fixture(scope="module")
+def matrix(loaded: dict[str, Subject], tmp_path_factory: pytest.TempPathFactory) -> Cells:
+    """Every way, on two models that are asked the same questions."""
+    settings = Settings.of(
+        {
+            "places": PLACES, "budgets": (0.35,), "ways": tuple(WAYS), "steps": 6, "adapt_steps": 4, "questions": 24,
+            "search": {"batch_size": 4, "search_questions": 32, "eval_questions": 24},
+        }
+    )  # fmt: skip
+    patch = pytest.MonkeyPatch()
+    patch.setattr(module, "load_workload", lambda model, task, device: loaded[module.Place(model, task).name])
+    patch.setattr("eos_platform.analysis.transfer.probes.QUESTIONS", 16)
+    folder = tmp_path_factory.mktemp("matrix")
+    cells = run(settings, folder, here("cpu"))
+    assert len(cells.records) == total_of(settings) == 12
+    told: list[str] = []
+    run(settings, folder, here("cpu"), lambda record: told.append(record["key"]))
+    assert told == [key for key, record in cells.records.items() if record["status"] != "measured"] == []
+    patch.undo()
+    return cells
+
+
+@pytest.mark.slow  # a whole matrix: two searches, eight transfers
+def test_every_cell_is_deployed_within_the_budget(matrix: Cells) -> None:
+    for record in matrix.records.values():
+        if record["budget"] < 1:
+            assert record["compute_ratio"] <= 0.35 + 1e-9, record["key"]
+            spec = OperatorSpec.model_validate(record["operator"])
+            assert spec.counts[-1] < spec.target.tokens
+
+
+@pytest.mark.slow  # a whole matrix: two searches, eight transfers
+def test_only_what_is_carried_has_directions_without_a_step(matrix: Cells) -> None:
+    for record in matrix.records.values():
+        if record["kind"] in WAYS:
+            spec = OperatorSpec.model_validate(record["operator"])
+            directed = any(site.probe for site in spec.sites)
+            assert directed == (record["kind"] != "zero-shot"), record["key"]
+            assert record["steps"] == (4 if record["kind"].startswith("adapted") else 0)
+
+
+@pytest.mark.slow  # a whole matrix: two searches, eight transfers
+def test_operators_found_anew_are_files(matrix: Cells) -> None:
+    files = sorted(Path(matrix.folder, "operators").iterdir())
+    assert len(files) == sum(record["kind"] == ANEW for record in matrix.records.values())
+    assert OperatorSpec.load(files[0]).sites
+
+
+def test_counts_fill_the_budget(small: Workload) -> None:
+    cost = flops_cost(small)
+    for name in ("fastv", "tome", "divprune"):
+        big = get_design(name).build(Target(layers=32, grid=(24, 24), model="big", vision_layers=24), 192)
+        made, changes = fitted(big, small, cost, 0.4)
+        assert cost.deployed(made) <= 0.4
+        more = made.model_copy(update={"name": "more"})
+        assert changes
+        # a few more tokens at each site would be too many
+
+        assert cost.deployed(scaled(more, Fraction(11, 10))) > 0.4
+
+
+def test_scaling_keeps_order_and_bounds() -> None:
+    target = Target(layers=8, grid=(12, 12))
+    mine = OperatorSpec(
+        name="mine", target=target,
+        sites=(SiteSpec(layer=0, keep=72, score={"norm": 1.0}), SiteSpec(layer=4, keep=0, selector="drop_all")),
+    )  # fmt: skip
+
+    assert [site.keep for site in scaled(mine, Fraction(1, 2)).sites] == [36, 0]
+    assert [site.keep for site in scaled(mine, Fraction(9)).sites] == [144, 0]
+    assert [site.keep for site in scaled(mine, Fraction(1, 1000)).sites] == [1, 0]

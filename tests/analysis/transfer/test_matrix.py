@@ -1,0 +1,105 @@
+"""Shares kept with intervals, what told beforehand, the report, the figure; from records made by hand."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from eos_platform.analysis.stats.bitpack import pack
+from eos_platform.analysis.transfer.cells import Record
+from eos_platform.analysis.transfer.matrix import predictors, share_kept, table
+from eos_platform.analysis.transfer.plan import ANEW, UNREDUCED, ZERO_SHOT, Settings
+from eos_platform.analysis.transfer.report import markdown
+from eos_platform.analysis.transfer.store import Cells
+from eos_platform.common.errors import EosError
+from eos_platform.dashboards.comparing.transfer import transfer_figure
+
+
+def cell(kind: str, source: str, place: str, right: int, budget: float = 0.2, seed: int = 0, **about: float) -> Record:
+    scores = np.arange(100) < right
+    return {
+        "key": f"{kind}|{source}|{place}|{budget:g}|{seed}", "kind": kind, "source": source, "place": place,
+        "budget": budget, "seed": seed, "status": "measured", "accuracy": right / 100, "questions": 100,
+        "scores": pack(scores), "compute_ratio": budget, "seconds": 2.0,
+        "about": {"family": "llava", "task": "scenes", "layers": 8, "tokens": 144, "hidden": 64, **about},
+    }  # fmt: skip
+
+
+@pytest.fixture
+def records() -> dict[str, Record]:
+    places = {"a": 8, "b": 8, "c": 16, "d": 32}
+    some = [cell(UNREDUCED, name, name, 100, 1.0, layers=layers) for name, layers in places.items()]
+    some += [cell(ANEW, name, name, 90, layers=layers) for name, layers in places.items()]
+    some += [
+        cell(ZERO_SHOT, one, two, 90 - 10 * abs(int(math.log2(places[one] / places[two]))), layers=places[two])
+        for one in places
+        for two in places
+        if one != two
+    ]
+    return {one["key"]: one for one in some}
+
+
+def test_the_share_kept_is_of_the_search_anew(records: dict[str, Record]) -> None:
+    rows = table(records)
+    row = rows[(rows["kind"] == ZERO_SHOT) & (rows["source"] == "a") & (rows["place"] == "d")].iloc[0]
+    assert row["kept"] == pytest.approx(70 / 90)
+    assert row["low"] < row["kept"] < row["high"]
+    assert row["unreduced"] == 1.0
+    same = rows[(rows["kind"] == ZERO_SHOT) & (rows["source"] == "a") & (rows["place"] == "b")].iloc[0]
+    assert (same["low"], same["kept"], same["high"]) == (1.0, 1.0, 1.0)  # the very same questions
+
+
+def test_nothing_is_kept_of_nothing() -> None:
+    assert all(map(math.isnan, share_kept(np.zeros(4), np.zeros(4))))
+    assert all(map(math.isnan, share_kept(np.ones(4), np.ones(3))))
+
+
+def test_what_tells_beforehand(records: dict[str, Record]) -> None:
+    told = predictors(records, table(records))
+    depth = told[told["fact"] == "depth differs (log)"].iloc[0]
+    assert depth["rho"] == pytest.approx(-1.0)
+    assert depth["cells"] == 12
+    assert "the same family" not in set(told["fact"])  # all are
+
+
+def test_the_report_and_the_figure(records: dict[str, Record]) -> None:
+    refused = {"key": "x", "kind": ZERO_SHOT, "source": "e", "place": "a", "budget": 0.2, "seed": 0}
+    records["x"] = {**refused, "status": "refused", "reason": "no place for it"}
+    settings = Settings.of({"places": ("bundled",), "ways": (ZERO_SHOT,)})
+    text = markdown(settings, records)
+    assert "2 of 12 keep at least 95%" in text
+    assert "| 90.0% = 100.0% (100.0% to 100.0%) |" in text
+    assert "| unreduced |  | 100.0% | 100.0% | 100.0% | 100.0% |" in text
+    assert "- e on a at 0.2, zero-shot: no place for it" in text
+    rows = table(records)
+    figure = transfer_figure(rows[rows["kind"] != ANEW], (ZERO_SHOT,))
+    assert list(figure.data[0].x) == list(figure.data[0].y)
+    numbers = [value for row in figure.data[0].z for value in row if value is not None]
+    assert sorted(numbers)[0] == pytest.approx(100 * 70 / 90)
+    assert len(numbers) == 12
+    assert transfer_figure(rows[:0], (ZERO_SHOT,)).layout.annotations[0].text.startswith("No transferred")
+
+
+def test_a_folder_goes_on_and_refuses_another_matrix(tmp_path: Path, records: dict[str, Record]) -> None:
+    settings = Settings.of({"places": ("bundled",)})
+    cells = Cells(tmp_path, settings)
+    for record in records.values():
+        cells.add(record)
+    with (tmp_path / "cells.jsonl").open("ab") as stream:
+        stream.write(b'{"key": "cut')
+    again = Cells(tmp_path, settings.model_copy(update={"places": ("bundled", "bundled-small")}))
+    assert set(again.records) == set(records)
+    again.add({**records[next(iter(records))], "key": "more"})
+    assert "more" in Cells(tmp_path, settings).records
+    with pytest.raises(EosError, match="a matrix of other questions"):
+        Cells(tmp_path, settings.model_copy(update={"questions": 7}))
+
+
+@pytest.mark.parametrize("damage", ["[]\n", '{"key": 3}\n', "nonsense\n"])
+def test_damaged_cells_are_said(tmp_path: Path, damage: str) -> None:
+    settings = Settings.of({"places": ("bundled",)})
+    Cells(tmp_path, settings)
+    (tmp_path / "cells.jsonl").write_text(damage)
+    with pytest.raises(EosError, match="line 1"):
+        Cells(tmp_path, settings)

@@ -1,0 +1,63 @@
+"""Places, and the cells of a matrix."""
+
+import pytest
+
+from eos_platform.analysis.transfer.places import Place, parse_places
+from eos_platform.analysis.transfer.plan import ANEW, UNREDUCED, Settings, first_items, transfers
+from eos_platform.common.errors import EosError
+
+
+def test_a_place_is_a_model_and_its_task() -> None:
+    assert Place.parse("bundled-qwen") == Place("bundled-qwen", "scenes-v2")
+    assert Place.parse("bundled-small@scenes-v2").name == "bundled-small@scenes-v2"
+    assert Place.parse("bundled-small@scenes").name == "bundled-small"
+    files = Place.parse('m@{"name": "files", "data": "my.jsonl"}')
+    assert files.choice == {"name": "files", "data": "my.jsonl"}
+    assert files.name == "m@files"
+
+
+@pytest.mark.parametrize(
+    ("texts", "why"),
+    [
+        ([], "at least one MODEL"),
+        (["@scenes"], "MODEL or MODEL@TASK is expected"),
+        (["bundled@scnes"], "did you mean 'scenes'"),
+        (["bundled", "bundled@scenes"], "'bundled' is named twice"),
+    ],
+)
+def test_what_is_no_place(texts: list[str], why: str) -> None:
+    with pytest.raises(EosError, match=why):
+        parse_places(texts)
+
+
+def test_every_operator_goes_to_every_other_place() -> None:
+    settings = Settings.of(
+        {"places": ("bundled", "bundled-small"), "operators": ("a/mine.json",), "budgets": (0.2,), "seeds": 2}
+    )
+    first = first_items(settings)
+    assert [item.kind for item in first] == [UNREDUCED] * 2 + [ANEW] * 4
+    cells = transfers(settings)
+    assert [item.place for item in cells] == sorted(item.place for item in cells)  # a model is loaded once
+    # two ways x (two seeds of the other place, and the file)
+    assert len(cells) == 2 * 2 * (2 + 1)
+    assert {(item.source, item.place) for item in cells} == {
+        ("bundled", "bundled-small"), ("bundled-small", "bundled"), ("mine", "bundled"), ("mine", "bundled-small"),
+    }  # fmt: skip
+    keys = [item.key for item in (*first, *cells)]
+    assert len(set(keys)) == len(keys)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"ways": ("zeroshot",)}, "did you mean 'zero-shot'"),
+        ({"budgets": (0.2, 1.5)}, "between 0 and 1"),
+        ({"budgets": (0.2, 0.2)}, "each once"),
+        ({"search": {"stps": 3}}, "stps"),
+        ({"search": {"steps": 3}}, "a matrix has its own steps"),
+        ({"question": 3}, "question"),
+    ],
+)
+def test_settings_that_cannot_be(change: dict[str, object], why: str) -> None:
+    with pytest.raises(EosError, match=why):
+        Settings.of({"places": ("bundled",), **change})
