@@ -23,7 +23,7 @@ body {{ margin: 0 auto; padding: 24px 28px 60px; max-width: 1500px; background: 
 h1 {{ font-size: 26px; margin: 0 0 6px; }}
 h2 {{ font-size: 18px; margin: 0 0 8px; }}
 h3 {{ font-size: 15px; margin: 14px 0 6px; }}
-.row {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(400px, 1fr)); gap: 16px; }}
+.row {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(360px, 1fr)); gap: 16px; }}
 .cells {{ display: flex; flex-wrap: wrap; gap: 16px; }}
 .cells figure {{ margin: 0; width: 288px; }}
 .cells img {{ width: 288px; image-rendering: pixelated; border-radius: 4px; display: block; }}

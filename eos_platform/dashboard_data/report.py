@@ -29,7 +29,7 @@ from eos_platform.protocols import Objective
 
 DIAGRAMS = 3  # operators drawn each by itself: the cheapest, the middle and the dearest of the front
 FORMATS = ("png", "svg")
-EXAMPLES = "Example questions: what is kept of the picture, and the answer given"
+EXAMPLES = "Example questions and answers"
 WIDTH = 1100  # pixels of an exported picture
 
 

@@ -131,8 +131,9 @@ def test_what_is_not_there_is_said(studies, tmp_path):
         Studies(f"sqlite:///{tmp_path / 'other.db'}").names()
 
 
-def test_runs_are_there_while_a_study_that_ended_is_read_again(tmp_path):
+def test_runs_are_there_while_a_study_that_ended_is_read_again(tmp_path, monkeypatch):
     """Between the look that finds it ended and the next reading of its runs."""
+    monkeypatch.setattr("eos_platform.dashboard_data.studies.EVERY", 0.0)
     recorder = write_study(tmp_path)
     found = Studies(f"sqlite:///{tmp_path / 'mlflow.db'}")
     key = found.operators("small")["key"][0]
