@@ -206,7 +206,8 @@ def test_keeping_more_than_arrive_is_refused():
 
 def test_a_score_that_nothing_rests_on_is_not_asked_for():
     """Pruned at random, nobody gives anything, so that what a dropped token would weigh is not read."""
-    site = SiteSpec(layer=0, keep=4, selector="random", transfer=Transfer(gamma=0.0, source="importance"))
+    none = Transfer(gamma=0.0, source="importance")
+    site = SiteSpec(layer=0, keep=4, selector="random", score={"norm": 1.0}, transfer=none)
     assert not _weighs(site, 16)
     assert not _ranks(site, 16)
     assert _weighs(site.model_copy(update={"transfer": Transfer(gamma=1.0, source="importance")}), 16)
