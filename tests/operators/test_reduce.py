@@ -10,7 +10,7 @@ from operator_cases import INF, cases, features_of, tokens_of
 from operator_reference import reduce_one
 
 from eos_platform.common.errors import EosError
-from eos_platform.operators.reduce import reduce
+from eos_platform.operators.reduce import _ranks, _weighs, reduce
 from eos_platform.operators.score import combine, with_token_features
 from eos_platform.operators.spec import SiteSpec, Support, Transfer
 from eos_platform.operators.tokens import Tokens, gather_tokens
@@ -202,3 +202,13 @@ def test_a_feature_nobody_gives_is_refused():
 def test_keeping_more_than_arrive_is_refused():
     with pytest.raises(EosError, match="keep 10 is more than the 9 tokens that arrive"):
         reduce(SiteSpec(layer=0, keep=10, selector="grid"), Tokens.of(torch.randn(1, 9, 4)), {}, (3, 3))
+
+
+def test_a_score_that_nothing_rests_on_is_not_asked_for():
+    """Pruned at random, nobody gives anything, so that what a dropped token would weigh is not read."""
+    none = Transfer(gamma=0.0, source="importance")
+    site = SiteSpec(layer=0, keep=4, selector="random", score={"norm": 1.0}, transfer=none)
+    assert not _weighs(site, 16)
+    assert not _ranks(site, 16)
+    assert _weighs(site.model_copy(update={"transfer": Transfer(gamma=1.0, source="importance")}), 16)
+    assert not _weighs(site.model_copy(update={"summary": True}), 4)  # nothing is dropped

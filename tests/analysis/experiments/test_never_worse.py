@@ -27,7 +27,10 @@ def test_every_kind_has_its_cells() -> None:
 
 
 def test_a_line_has_means_worst_seeds_best_designs_and_times() -> None:
-    line = table(ROWS).splitlines()[1].split()
+    head, shown = table(ROWS).splitlines()
+    ends = [head.index(word) + len(word) for word in ("whole", "portfolio", "published", "tuned", "      s", "s one")]
+    assert [shown[end - 4 : end].strip() for end in ends] == ["98.0", "92.0", "85.0", "87.0", "25", "10"]
+    line = shown.split()
     #       model ratio whole portfolio worst single worst published tuned s one design / starts
     assert line == ["m", "0.2", "98.0", "92.0", "90.0", "88.0", "88.0", "85.0", "87.0", "25", "10", "dart", "/",
                     "pairs,default"]  # fmt: skip

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from eos_platform.analysis.experiments.search_ablations import FIXED, main, variants
+from eos_platform.analysis.experiments.search_ablations import FIXED, main, table, variants
 from eos_platform.analysis.experiments.step_time import main as time_steps
 from eos_platform.search.config import SearchConfig
 
@@ -50,3 +50,10 @@ def test_step_time_prints_ratios_of_what_it_measured(capsys):
     found = json.loads(capsys.readouterr().out)
     assert found["step_ratio"] == pytest.approx(found["step_ms"] / found["unreduced_ms"])
     assert found["samples"] >= 4 * 8
+
+
+def test_a_line_has_the_mean_and_the_range_in_per_cent():
+    more = {"budget": 0.05, "variant": "default", "compute_ratio": 0.05, "relaxed": 0.97, "validation": 0.96,
+            "samples": 640, "seconds": 2.0}  # fmt: skip
+    line = table([{**more, "heldout": 0.96}, {**more, "heldout": 0.98, "compute_ratio": 0.049}]).splitlines()[1]
+    assert line.split() == ["0.05", "default", "2", "97.00", "96.0..98.0", "0.0500", "1.00", "640", "2.0"]

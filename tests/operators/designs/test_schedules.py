@@ -7,7 +7,7 @@ import pytest
 
 from eos_platform.operators.designs import LLAVA, get_design
 from eos_platform.operators.designs.merging.tome import rounds
-from eos_platform.operators.designs.schedule import between
+from eos_platform.operators.designs.schedule import between, stages
 from eos_platform.operators.spec import Target
 
 
@@ -37,8 +37,8 @@ def test_stages_are_as_deep_as_in_llava_and_earlier_where_no_count_could_reach()
 def test_pyramiddrop_keeps_one_fraction_and_sparsevlm_goes_through_its_lists():
     assert [site.keep for site in get_design("pyramiddrop").build(LLAVA, 270).sites] == [288, 144, 72]
     assert [site.keep for site in get_design("sparsevlm-v2").build(LLAVA, 206.75).sites] == [300, 200, 118]
-    stages = get_design("sparsevlm").build(LLAVA, 206.5).sites
-    assert [(site.important, site.keep) for site in stages] == [(300, 309), (200, 204), (110, 113)]
+    drawn = get_design("sparsevlm").build(LLAVA, 206.5).sites
+    assert [(site.important, site.keep) for site in drawn] == [(300, 309), (200, 204), (110, 113)]
     recycled = get_design("sparsevlm").build(LLAVA, 206.5, recycle=0.6, cluster=5).sites[0]
     assert recycled.keep == 309
     assert recycled.keep - recycled.important == (int(0.6 * (576 - recycled.important)) + 1) // 5 + 1
@@ -77,3 +77,13 @@ def test_fractions_go_straight_from_nothing_through_each_list_to_everything():
             for part in (0.0, 0.25, 1.0):
                 wanted = [a + part * (b - a) for a, b in zip(low, high, strict=True)]
                 assert fractions((at + part) / (len(points) - 1)) == pytest.approx(wanted)
+
+
+def test_where_stages_have_the_same_fraction_the_earlier_one_rounds_up_first() -> None:
+    target = Target(layers=8, grid=(6, 6))
+    split = set()
+    for mean in range(20, 200):
+        (_, first), (_, second) = stages(target, mean / 10, (0, 4), lambda amount: (amount, amount))
+        assert first >= second
+        split.add(first - second)
+    assert split == {0, 1}  # and means come in the finest steps
