@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from eos_platform.search.solve import bisection, parabola
+from eos_platform.search.solve import AT, bisection, parabola
 
 TOKENS = 100
 
@@ -45,3 +45,8 @@ def test_a_flat_cost_gives_no_gradient_that_is_not_a_number():
     found = bisection(lambda counts: 0 * counts.sum() + 5.0, shares, 6.0, TOKENS)
     found.backward()
     assert shares.grad.isfinite().all()
+
+
+def test_the_parabola_goes_through_shares_of_what_there_is():
+    assert list(AT) == sorted(AT)
+    assert 0 < AT[0] < AT[-1] < 1

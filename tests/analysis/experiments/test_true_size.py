@@ -97,3 +97,8 @@ def test_a_profile_is_of_three_points_of_a_search(tmp_path: Path, capsys: pytest
     assert len(row["operations"]) == 12
     assert [spent for _, spent, _ in row["operations"]] == sorted((one[1] for one in row["operations"]), reverse=True)
     assert "dearest operations, in themselves" in capsys.readouterr().out
+
+
+def test_nothing_but_failures_is_a_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--model", "nothing", *WORDS, "--out", str(tmp_path / "rows.jsonl")]) == 1
+    assert "nothing" in capsys.readouterr().out

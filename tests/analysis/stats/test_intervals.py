@@ -146,3 +146,11 @@ def test_one_sample_is_enough_for_a_difference():
     assert paired_difference([1, 1], [0, 0], samples=1) == (1.0, 1.0, 1.0)
     with pytest.raises(EosError, match="at least 1"):
         paired_difference([1, 1], [0, 0], samples=0)
+
+
+def test_shares_of_one_side_are_no_answers_right_or_wrong():
+    difference, low, high = paired_difference([1, 0, 1, 0], [0.5, 0.5, 0.25, 0.75])
+    assert difference == 0.0
+    assert low < 0 < high
+    with pytest.raises(EosError, match="same questions twice"):
+        paired_difference([1, 0], [0.5])

@@ -85,3 +85,16 @@ def test_bytes_of_weights_as_they_would_be() -> None:
     held = sum(file.stat().st_size for file in folder("bundled-small").glob("*.safetensors"))
     assert weights_bytes(folder("bundled-small"), None) == held
     assert weights_bytes(folder("bundled-small"), torch.float32) == 2 * held
+
+
+def test_weights_of_few_bits_are_spread_by_what_they_take(monkeypatch):
+    """With two GPUs in sight, of which one has room for half of the weights in bfloat16."""
+    gpu = torch.device("cuda:0")
+    held = weights_bytes(folder("bundled-small"), torch.bfloat16)
+    monkeypatch.setattr(placement, "find_device", lambda device: gpu)
+    monkeypatch.setattr(placement, "_has", lambda package: True)
+    monkeypatch.setattr(placement, "_bits", lambda dtype, place: dtype)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda place: (0.6 * held / placement.ROOM, held))
+    assert place_weights(folder("bundled-small"), None, "bfloat16").options["device_map"] == "auto"
+    assert place_weights(folder("bundled-small"), None, "8bit").options["device_map"] == {"": gpu}

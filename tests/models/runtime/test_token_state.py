@@ -256,3 +256,13 @@ def test_what_comes_from_the_tower_goes_with_its_units() -> None:
     found = [group.given["vision"].tolist() for group in state.groups]
     assert found[0] == [[0, 1, 2], [3, 4, 5], [10, 11, 12], [13, 14, 15]]
     assert found[1] == [[6, 7, 8, 9], [16, 17, 18, 19]]
+
+
+def test_every_group_is_given_its_values() -> None:
+    state = batch(1).state()
+    whole_bk = torch.zeros(state.slot_bk.shape)
+    ones = [torch.ones(group.place_un.shape) for group in state.groups]
+    assert len(ones) > 1
+    assert float(state.put(whole_bk, ones).sum()) == sum(one.numel() for one in ones)
+    with pytest.raises(ValueError, match="shorter"):
+        state.put(whole_bk, ones[:-1])
