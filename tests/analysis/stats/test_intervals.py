@@ -152,5 +152,6 @@ def test_shares_of_one_side_are_no_answers_right_or_wrong():
     difference, low, high = paired_difference([1, 0, 1, 0], [0.5, 0.5, 0.25, 0.75])
     assert difference == 0.0
     assert low < 0 < high
+    assert paired_difference([0.5, 1.0], [0.25, 0.75], samples=1) == (0.25, 0.25, 0.25)
     with pytest.raises(EosError, match="same questions twice"):
         paired_difference([1, 0], [0.5])
