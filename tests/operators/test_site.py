@@ -117,3 +117,8 @@ def test_regimes(fields, tokens, regime):
     site = SiteSpec.model_validate(NORM | fields)
     assert site.regime(tokens) == regime
     assert site.is_noop(tokens) == (regime == "identity")
+
+
+def test_protection_may_be_slight() -> None:
+    site = SiteSpec(layer=0, keep=3, selector="alternate", score={"norm": 1.0}, protect=0.25)
+    assert site.protect == 0.25

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -166,3 +167,19 @@ def test_hashes_and_records(tmp_path: Path) -> None:
     assert Answers(tmp_path / "a.jsonl", {"model": "x"}).known == {"1": ("naïve \u2028 text\n", 0.5)}
     with pytest.raises(EosError, match="another model"):
         Answers(tmp_path / "a.jsonl", {"model": "y"})
+
+
+def test_answers_may_be_as_long_as_the_longest_right_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def answered(*given: Any, batch: int, most: int) -> tuple[()]:
+        asked.append(most)
+        return ()
+
+    monkeypatch.setattr(module, "answers", answered)
+    processor = SimpleNamespace(tokenizer=lambda text: SimpleNamespace(input_ids=text.split()))
+    for text, own, most in (("yes", 0, 16), ("yes", 5, 5), (" ".join("a" * 20), 0, 21)):
+        question = SimpleNamespace(id=f"{text}{own}", most=own, answer=text)
+        kept = SimpleNamespace(known={})
+        module._ask(None, processor, None, [question], None, kept, 4, "t", None)  # type: ignore[arg-type, list-item]
+        assert asked[-1] == most
