@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from PIL import Image
 from eos_platform.analysis.comparison.overlays import verdict
 from eos_platform.analysis.comparison.pictures import about_one, chosen, example, kept_on
 from eos_platform.analysis.explain.explain import ASKED, SHOWN_ON, answered
+from eos_platform.common import strict_json
 from eos_platform.costs.match import match
 from eos_platform.dashboards.pictures.tokens import Cell, tokens_figure
 from eos_platform.operators.spec import OperatorSpec
@@ -67,7 +67,7 @@ def _operators(
     yield "searched", OperatorSpec.load(operators / f"bundled-{ratio:.2f}.json")
     for design in DESIGNS:
         mine = (points["design"] == design) & (points["variant"] == "tuned") & (points["ratio"] == ratio)
-        knobs: dict[str, Any] = json.loads(points.loc[mine, "knobs"].iloc[0])
+        knobs: dict[str, Any] = strict_json.loads(points.loc[mine, "knobs"].iloc[0], str(operators))
         yield design, match(design, ratio, workload.target, workload.shape, workload.text_tokens, **knobs)
 
 

@@ -218,7 +218,7 @@ def attached_plan(model: Any) -> OperatorPlan | None:
 @contextmanager
 def attached(model: Model, operator: OperatorSpec | str | Path, *, rescale: bool = False) -> Iterator[Model]:
     """The model with the operator on it, for a while."""
-    inner, hooks = unwrapped(model), start(model, operator, rescale=rescale)
+    inner, hooks = unwrapped(model), start(model, operator_from(operator), rescale=rescale)
     with registered(model, hooks):
         Saving.begin(inner)
         try:

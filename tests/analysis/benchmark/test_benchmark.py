@@ -139,8 +139,8 @@ def test_tables_by_hand(tmp_path: Path) -> None:
 
 def test_what_the_table_does_not_show_is_told_beside_it() -> None:
     shares = {"accuracy": 0.5, "precision": 0.75, "recall": 0.6, "f1": 2 / 3, "yes_ratio": 0.4}
-    assert numbers_beside(shares) == "precision 75.0 %, recall 60.0 %, F1 66.7 %, yes said to 40.0 %"
-    assert numbers_beside({"accuracy": 0.5, "rows": 0.9}) == "by row 90.0 %"
+    assert numbers_beside(shares) == "precision 75.0 %, recall 60.0 %, F1 66.7 %, said yes to 40.0 %"
+    assert numbers_beside({"accuracy": 0.5, "rows": 0.9}) == "single rows 90.0 %"
     assert not numbers_beside({"accuracy": 0.5})
     assert not numbers_beside({"f1": 0.5, "accuracy": 0.5, "precision": 1.0})  # the table's own number
 

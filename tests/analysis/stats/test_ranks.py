@@ -65,6 +65,4 @@ def test_nothing_to_rank():
 
 
 def test_the_relative_rank_of_the_last_of_two_is_one():
-    blocks = {0: {"a": 0.9, "b": 0.5, "c": 0.7}, 1: {"a": 0.9, "b": 0.5}, 2: {"a": 0.5, "c": 0.4}}
     assert _relative(np.array([[0.9, 0.4]]), np.array([[True, True]]), 1) == 1.0
-    assert rank_methods({**blocks, 3: {"a": 1.0, "b": 0.9}}, missing="last").partial == {}

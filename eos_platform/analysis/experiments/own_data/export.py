@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from eos_platform.common import strict_json
 from eos_platform.common.files import write_atomic
 from eos_platform.protocols import Split, Task
 
@@ -48,6 +48,6 @@ def export(
                 pictures[one.key] = name
             row = {"id": f"{split}-{len(lines)}", "image": pictures[one.key], "question": one.question}
             told = {"answers": list(one.answers)} if len(one.answers) > 1 else {"answer": one.answer}
-            lines.append(json.dumps({**row, **(told if answers else {}), "group": one.group, "split": split}))
+            lines.append(strict_json.dumps({**row, **(told if answers else {}), "group": one.group, "split": split}))
     write_atomic(folder / QUESTIONS, "".join(f"{line}\n" for line in lines))
     return folder / QUESTIONS

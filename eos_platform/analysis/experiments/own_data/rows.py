@@ -9,7 +9,6 @@ and again with what it kept; processor time says more than the clock where other
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import subprocess
@@ -23,6 +22,7 @@ import numpy as np
 from PIL import Image
 
 from eos_platform.common import console as terminal
+from eos_platform.common import strict_json
 from eos_platform.common.errors import EosError
 from eos_platform.common.files import write_atomic
 
@@ -63,7 +63,7 @@ def draw(folder: Path, rows: int, pictures: int) -> Path:
         Image.fromarray(few.repeat(16, 0).repeat(16, 1)).save(place)
     words = ("red", "green", "blue", "two", "three", "yes", "no")
     lines = [
-        json.dumps(
+        strict_json.dumps(
             {
                 "image": f"pictures/{number % pictures // 1000:03d}/{number % pictures}.png",
                 "question": f"what colour is the circle of {number % 97}?",
