@@ -75,6 +75,7 @@ def test_the_latest_of_a_place_counts(finished):
     records = store.read_records(finished)
     again = {**records[-1], "key": "another budget", "accuracy": 0.5}
     points = points_of([*records, again])
+    assert points.index.tolist() == list(range(len(points)))  # in the order shown
     assert len(points) == len(records)
     assert points.set_index("key").loc["another budget", "accuracy"] == 0.5
 
