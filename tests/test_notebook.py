@@ -16,7 +16,7 @@ nbformat.write(notebook, "ran.ipynb")
 """
 
 
-@pytest.mark.slow  # in a step of .ci/run: half a minute on two quiet cores
+@pytest.mark.slow  # minutes of a core
 def test_the_notebook_runs(tmp_path):
     # a process of its own: its sockets and event loops are no business of the other tests
     command = [sys.executable, "-W", "ignore", "-c", RUN, str(NOTEBOOK)]

@@ -172,7 +172,7 @@ def furnish(place):
         (place / name).write_text("".join(rows))
 
 
-@pytest.mark.slow  # some twenty commands, minutes; .ci/run has a step for them
+@pytest.mark.slow  # some twenty commands, ten minutes
 def test_every_command_runs_as_it_stands_there(tmp_path, monkeypatch, little_work):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
