@@ -20,11 +20,11 @@ from eos_platform.common.errors import EosError
 from eos_platform.costs.flops import compute_ratio
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.search.config import SearchConfig
-from eos_platform.search.cost import search_cost
+from eos_platform.search.cost import SearchCost, search_cost
 from eos_platform.search.portfolio.find import find
 from eos_platform.search.portfolio.race import resumed
 from eos_platform.search.run import search
-from eos_platform.search.starts.structure import structure_at
+from eos_platform.search.starts.structure import CLOSER, structure_at
 from eos_platform.tasks.base import Subject
 from eos_platform.tasks.evaluate import evaluate
 
@@ -120,8 +120,8 @@ def _operator(
     if item.kind in (CARRIED, ADAPTED_CARRIED):
         if origin is None:
             raise EosError("where the operator was found is not known: its directions cannot be carried")
-        operator = carried(original, operator, load(origin), workload)
-        operator = _within(operator, original, workload, config, item.budget)
+        directed = carried(original, operator, load(origin), workload)
+        operator = _within(directed, operator, original, workload, cost, item.budget)
     if item.kind in (ZERO_SHOT, CARRIED):
         return operator, found
     structure = structure_at(
@@ -144,19 +144,23 @@ def _operator(
 
 
 def _within(
-    operator: OperatorSpec, original: OperatorSpec, workload: Subject, config: SearchConfig, budget: float
+    operator: OperatorSpec,
+    plain: OperatorSpec,
+    original: OperatorSpec,
+    workload: Subject,
+    cost: SearchCost,
+    budget: float,
 ) -> OperatorSpec:
-    """With directions an operator costs a little more: fewer tokens, until it fits again."""
-    cost, aim = search_cost(workload, config), budget
+    """With directions an operator costs a little more than ``plain``: fewer tokens, until it fits again."""
     for _ in range(8):
         over = cost.deployed(operator) - budget
         if over <= 0:
             return operator
-        aim -= 1.05 * over
-        smaller = fitted(original, workload, cost, aim)[0]
+        # below what it costs now, not below the last aim: what is over may be less than a token costs
+        plain = fitted(original, workload, cost, cost.deployed(plain) - CLOSER * over)[0]
         sites = tuple(
             type(site).model_validate({**fewer.model_dump(), "probe": site.probe, "steering": site.steering})
-            for site, fewer in zip(operator.sites, smaller.sites, strict=True)
+            for site, fewer in zip(operator.sites, plain.sites, strict=True)
         )
         operator = type(operator).model_validate({**operator.model_dump(), "sites": sites})
     raise EosError(f"operator '{operator.name}': with its directions it does not fit {budget:g} on {workload.name}")

@@ -6,14 +6,18 @@ from pathlib import Path
 import pytest
 
 from eos_platform.analysis.transfer import places as module
+from eos_platform.analysis.transfer.cells import _within
 from eos_platform.analysis.transfer.fitted import fitted
 from eos_platform.analysis.transfer.plan import ANEW, WAYS, Settings
 from eos_platform.analysis.transfer.run import here, run, total_of
 from eos_platform.analysis.transfer.store import Cells
 from eos_platform.operators.designs import get_design
 from eos_platform.operators.rescale import scaled
-from eos_platform.operators.spec import OperatorSpec, SiteSpec, Target
+from eos_platform.operators.spec import OperatorSpec, SiteSpec, Target, Transfer
+from eos_platform.search.config import SearchConfig
 from eos_platform.search.cost import flops_cost
+from eos_platform.search.parameters import Structure
+from eos_platform.search.starts.structure import price_of, structure_at
 from eos_platform.tasks import Workload, load_workload
 from eos_platform.tasks.base import Subject
 
@@ -96,3 +100,29 @@ def test_scaling_keeps_order_and_bounds() -> None:
     assert [site.keep for site in scaled(mine, Fraction(1, 2)).sites] == [36, 0]
     assert [site.keep for site in scaled(mine, Fraction(9)).sites] == [144, 0]
     assert [site.keep for site in scaled(mine, Fraction(1, 1000)).sites] == [1, 0]
+
+
+def test_a_few_flops_too_many_cost_one_token(small: Workload) -> None:
+    """What a search adds, or a direction, may cost less than the step from one count to the next."""
+    cost, config = flops_cost(small), SearchConfig(budget=0.3, start="transfer")
+    merge = Transfer(gamma=0.9, tau=0.05)
+    scores = {"layer": 0, "keep": 60, "score": {"norm": 1.0}, "transfer": merge, "beta": 0.9}
+    sites = (
+        SiteSpec.model_validate({**scores, "selector": "diverse_topk", "spread": 1.0}),
+        SiteSpec.model_validate({**scores, "layer": 4, "keep": 56, "score": {"norm": 1.0, "last_text": 1.0}}),
+    )
+    original = OperatorSpec(name="mine", target=small.target, sites=sites)
+    plain = fitted(original, small, cost, 0.3)[0]
+    more = {"sites": tuple(site.model_copy(update={"probe": (1.0,) * small.shape.hidden}) for site in plain.sites)}
+    directed = plain.model_copy(update=more)
+    price = price_of(small, Structure("transfer", plain.sites, (), "score"), config, cost)
+    for takes in (price, cost.deployed(directed)):  # budgets that are missed by next to nothing
+        budget = takes * (1 - 1e-7)
+        assert cost.deployed(plain) < budget
+        at = config.model_copy(update={"budget": budget})
+        structure = structure_at(small, plain, at, cost, lambda less: fitted(original, small, cost, less)[0])
+        assert price_of(small, structure, at, cost) <= budget
+        within = _within(directed, plain, original, small, cost, budget)
+        assert cost.deployed(within) <= budget
+        assert sum(plain.counts) - 6 <= sum(within.counts) <= sum(plain.counts)
+        assert all(site.probe for site in within.sites)
