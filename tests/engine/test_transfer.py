@@ -16,7 +16,7 @@ TOLD = ("status", "accuracy", "scores", "compute_ratio", "operator", "steps", "c
 def test_workers_measure_what_this_process_does(tmp_path: Path) -> None:
     settings = Settings.of(
         {
-            "places": ("bundled-small@scenes-v2", "bundled-small-v2"), "budgets": (0.35,), "ways": tuple(WAYS),
+            "places": ("bundled-small:scenes-v2", "bundled-small-v2"), "budgets": (0.35,), "ways": tuple(WAYS),
             "steps": 4, "adapt_steps": 4, "questions": 16,
             "search": {"batch_size": 4, "search_questions": 16, "eval_questions": 16},
         }

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from eos_platform.analysis.stats.bitpack import unpack
+from eos_platform.analysis.transfer.places import AT
 from eos_platform.analysis.transfer.plan import ANEW, UNREDUCED, WAYS
 
 SAMPLES = 2000
@@ -96,7 +97,7 @@ def facts(records: Mapping[str, Mapping[str, Any]], rows: pd.DataFrame) -> pd.Da
             {
                 "same_family": float(old["family"] == new["family"]),
                 "same_task": float(old["task"] == new["task"]),
-                "same_model": float(row["source"].partition("@")[0] == row["place"].partition("@")[0]),
+                "same_model": float(row["source"].partition(AT)[0] == row["place"].partition(AT)[0]),
                 **{name: abs(math.log(new[name] / old[name])) for name in ("layers", "tokens", "hidden")},
                 "anew": row["anew"],
                 "loss": row["unreduced"] - row["anew"],

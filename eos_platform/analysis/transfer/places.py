@@ -10,7 +10,7 @@ from eos_platform.tasks import load_workload
 from eos_platform.tasks.base import Subject
 from eos_platform.tasks.choice import Choice, checked, default_for, from_text, name_of, text_of
 
-AT = "@"
+AT = ":"  # no name on the Hub has one; "@" is before a revision there
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Place:
 
     @classmethod
     def parse(cls, text: str) -> Place:
-        """``MODEL`` or ``MODEL@TASK``; a task with options is JSON: ``MODEL@{"name": "files", "data": "my.jsonl"}``.
+        """``MODEL`` or ``MODEL:TASK``; a task with options is JSON: ``MODEL:{"name": "files", "data": "my.jsonl"}``.
 
         Raises:
             EosError: no model, or no such task.
@@ -67,7 +67,7 @@ def parse_places(texts: Sequence[str]) -> tuple[Place, ...]:
     places = tuple(Place.parse(text) for text in texts)
     names = [place.name for place in places]
     if not places:
-        raise EosError("places: at least one MODEL or MODEL@TASK is needed")
+        raise EosError("places: at least one MODEL or MODEL:TASK is needed")
     for number, name in enumerate(names):
         if name in names[:number]:
             raise EosError(f"place {shown(name)} is named twice")

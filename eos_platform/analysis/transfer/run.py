@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from eos_platform.operators.spec import OperatorSpec
 from eos_platform.tasks.base import Subject
 
 Steps = Callable[[Item, int], None]
+LONGEST = 150  # characters of a file's name
 Sources = Mapping[str, tuple[OperatorSpec, Place | None]]
 Perform = Callable[[list[Item], Settings, Sources], Iterable[Record]]
 
@@ -38,7 +39,7 @@ def run(settings: Settings, folder: Path, perform: Perform, notify: Callable[[Re
         for record in perform(left, settings, _sources(settings, cells, files)):
             cells.add(record)
             if record["kind"] == ANEW and record["status"] == "measured":
-                name = f"{record['place']}-{record['budget']:g}-{record['seed']}".replace(os.sep, "_")
+                name = _file(f"{record['place']}-{record['budget']:g}-{record['seed']}")
                 OperatorSpec.model_validate(record["operator"]).save(folder / "operators" / f"{name}.json")
             if notify is not None:
                 notify(record)
@@ -48,6 +49,11 @@ def run(settings: Settings, folder: Path, perform: Perform, notify: Callable[[Re
 def operator_of(file: str) -> tuple[str, OperatorSpec]:
     """An operator's file, by the name its row has."""
     return Path(file).stem, OperatorSpec.load(Path(file))
+
+
+def _file(name: str) -> str:
+    """A file's name that any file system takes."""
+    return re.sub(r"[^\w.+-]+", "-", name)[:LONGEST]
 
 
 def source_key(name: str, budget: float, seed: int) -> str:
@@ -98,7 +104,7 @@ def here(
             place = places[item.place]
             workload = load(place)
             given = sources.get(source_key(item.source, item.budget, item.seed))
-            state = states / item.key.replace("|", "-").replace(os.sep, "_") if states is not None else None
+            state = states / _file(item.key) if states is not None else None
             yield measure(
                 item,
                 workload,

@@ -26,7 +26,7 @@ EXIT_INTERRUPTED = 130
 def transfer(
     places: Annotated[
         list[str],
-        typer.Argument(metavar="PLACE...", help="MODEL or MODEL@TASK; operators are searched and tried in each."),
+        typer.Argument(metavar="PLACE...", help="MODEL or MODEL:TASK; operators are searched and tried in each."),
     ],
     operators: Annotated[
         list[Path] | None, typer.Option("--operator", help="An operator file to try everywhere; may be repeated.")

@@ -21,12 +21,12 @@ from eos_platform.search.starts.structure import price_of, structure_at
 from eos_platform.tasks import Workload, load_workload
 from eos_platform.tasks.base import Subject
 
-PLACES = ("bundled-small@scenes-v2", "bundled-small-v2")
+PLACES = ("bundled-small:scenes-v2", "bundled-small-v2")
 
 
 @pytest.fixture(scope="module")
 def loaded() -> dict[str, Subject]:
-    return {name: load_workload(name.partition("@")[0], "scenes-v2", device="cpu") for name in PLACES}
+    return {name: load_workload(name.partition(":")[0], "scenes-v2", device="cpu") for name in PLACES}
 
 
 @pytest.fixture(scope="module")

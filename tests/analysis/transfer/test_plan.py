@@ -9,20 +9,21 @@ from eos_platform.common.errors import EosError
 
 def test_a_place_is_a_model_and_its_task() -> None:
     assert Place.parse("bundled-qwen") == Place("bundled-qwen", "scenes-v2")
-    assert Place.parse("bundled-small@scenes-v2").name == "bundled-small@scenes-v2"
-    assert Place.parse("bundled-small@scenes").name == "bundled-small"
-    files = Place.parse('m@{"name": "files", "data": "my.jsonl"}')
+    assert Place.parse("bundled-small:scenes-v2").name == "bundled-small:scenes-v2"
+    assert Place.parse("bundled-small:scenes").name == "bundled-small"
+    files = Place.parse('m:{"name": "files", "data": "my.jsonl"}')
     assert files.choice == {"name": "files", "data": "my.jsonl"}
-    assert files.name == "m@files"
+    assert files.name == "m:files"
+    assert Place.parse("owner/name@main:scenes").model == "owner/name@main"  # a revision on the Hub
 
 
 @pytest.mark.parametrize(
     ("texts", "why"),
     [
         ([], "at least one MODEL"),
-        (["@scenes"], "MODEL or MODEL@TASK is expected"),
-        (["bundled@scnes"], "did you mean 'scenes'"),
-        (["bundled", "bundled@scenes"], "'bundled' is named twice"),
+        ([":scenes"], "MODEL or MODEL:TASK is expected"),
+        (["bundled:scnes"], "did you mean 'scenes'"),
+        (["bundled", "bundled:scenes"], "'bundled' is named twice"),
     ],
 )
 def test_what_is_no_place(texts: list[str], why: str) -> None:
