@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from eos_platform.common.errors import EosError
 from eos_platform.models.adapters.base import Parts
 from eos_platform.models.adapters.deep import dense, levels_of
-from eos_platform.models.adapters.hooks import before
+from eos_platform.models.adapters.hooks import before, behind
 from eos_platform.models.attention.flash_bias import Carrier
 from eos_platform.models.attention.implementations import check_kept, check_unpacked, is_flash
 from eos_platform.models.attention.masks import take
@@ -116,7 +116,7 @@ class DecoderHooks:
             self._hooks.append(before(model, self._begin_call, traced))
             self._hooks.append(before(parts.body, self.context.read_call, traced))
             # a call that fails must not be taken for the next one of the language model
-            self._hooks.append(parts.body.register_forward_hook(self._end_call, always_call=True))
+            self._hooks.append(behind(parts.body, self._end_call, traced, always=True))
             source = None if parts.family is None else parts.family.grid_module(parts)
             if source is not None:
                 self._hooks.append(before(source, self.context.capture_grids, traced))
@@ -128,10 +128,8 @@ class DecoderHooks:
             if index >= first or index <= levels or index + 1 in self.plan.reads_earlier:
                 self._hooks.append(before(layer, partial(self._layer, index), traced))
                 if parts.recurrent(index):
-                    after = self._in_place if self.layout is not None else self._in_place_untraced
-                    self._hooks.append(layer.register_forward_hook(after))
-        leave = self._leave if self.layout is not None else self._leave_untraced
-        self._hooks.append(parts.language_model.norm.register_forward_hook(leave))
+                    self._hooks.append(behind(layer, self._in_place, traced))
+        self._hooks.append(behind(parts.language_model.norm, self._leave, traced))
         if self.plan.biased and is_flash(parts):
             for index in range(min(self.plan.biased), len(parts.layers)):
                 if not parts.recurrent(index):
@@ -160,7 +158,6 @@ class DecoderHooks:
         assert self.context is not None
         self.context.read_answers(module, call)
 
-    @torch.compiler.disable
     def _end_call(self, module: Any, args: Any, output: Any) -> None:
         assert self.context is not None
         self.context.take()
@@ -279,10 +276,6 @@ class DecoderHooks:
             keep_earlier(now, call["hidden_states"])
         hand_over(self.parts, now, call, index)
 
-    @torch.compiler.disable
-    def _in_place_untraced(self, module: Any, args: Any, output_bkd: Tensor) -> Tensor | None:
-        return self._in_place(module, args, output_bkd)
-
     def _in_place(self, module: Any, args: Any, output_bkd: Tensor) -> Tensor | None:
         """After a layer that read tokens one after another: fillers are where they were."""
         now = self._local.now
@@ -329,10 +322,6 @@ class DecoderHooks:
         if key not in now.decode:
             now.decode[key] = later_call(self.parts, now, now.prompt.stages[key[0]].on(device), on(call, device), index)
         call.update(now.decode[key])
-
-    @torch.compiler.disable
-    def _leave_untraced(self, module: Any, args: Any, output_bkd: Tensor) -> Tensor | None:
-        return self._leave(module, args, output_bkd)
 
     def _leave(self, module: Any, args: Any, output_bkd: Tensor) -> Tensor | None:
         """After the final norm: as many rows as came in, zeros where a token was removed."""
