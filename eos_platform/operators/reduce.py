@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from eos_platform.common.errors import EosError
+from eos_platform.common.when_imported import when_imported
 from eos_platform.operators.score import combine, plain, probe_feature, with_token_features
 from eos_platform.operators.selectors.selection import Choice, select_tokens
 from eos_platform.operators.spec import SiteSpec
@@ -135,14 +136,21 @@ def probed(site: SiteSpec, x_bnd: Tensor, question_bd: Tensor | None = None) -> 
 # no two of one name (two sites with probes, say); those in a tuple get names of their own
 
 
-@torch.compiler.assume_constant_result
 def _matrices(text: str, visual: str, rank: int, device: torch.device) -> tuple[Tensor, Tensor]:
     return unpacked(text, rank, device), unpacked(visual, rank, device)
 
 
-@torch.compiler.assume_constant_result
 def _direction(probe: tuple[float, ...], device: torch.device) -> tuple[Tensor]:
     return (_made(probe, device),)
+
+
+def _take_for_constant() -> None:
+    for made in (_matrices, _direction):
+        torch.compiler.assume_constant_result(made)
+
+
+# not as decorators: these would import the compiler, which takes a second, for everybody
+when_imported("torch._dynamo", _take_for_constant)
 
 
 @lru_cache(maxsize=64)
