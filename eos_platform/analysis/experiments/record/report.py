@@ -29,13 +29,23 @@ def markdown(plan: Plan, outcome: Outcome) -> str:
         means = average(rows)
         if len(means) < 2:
             continue
-        lines += [f"## {tokens} visual tokens", "", f"| operator | {' | '.join(tasks)} | of unreduced |"]
-        lines += ["| --- " + "| ---: " * (len(tasks) + 1) + "|"]
+        lines += [f"## {tokens} visual tokens", "", f"| operator | {' | '.join(tasks)} | of unreduced | published |"]
+        lines += ["| --- " + "| ---: " * (len(tasks) + 1) + "| --- |"]
         for name in sorted(means, key=lambda one: (one != UNREDUCED, -means[one])):
             cells = {row["task"]: row for row in rows if row["operator"] == name}
             shown = [f"{cells[task]['value']:.1f}" for task in tasks]
-            lines.append(f"| {name} | {' | '.join(shown)} | {means[name]:.1f} |")
+            lines.append(f"| {name} | {' | '.join(shown)} | {means[name]:.1f} | {of.known(name)} |")
         lines += ["", _beaten(plan, outcome, tokens, means), ""]
+    if tasks and of.designs:
+        sources = (f"- {letter}: {one.source}." for letter, one in of.designs.items())
+        lines += [
+            "## Published",
+            "",
+            "Means over other benchmarks, prompts and tools than the rows above:",
+            "",
+            *sources,
+            "",
+        ]
     if outcome.missing:
         lines += ["## Not run", "", *(f"- {name}: {why}" for name, why in outcome.missing.items()), ""]
     return "\n".join(lines)

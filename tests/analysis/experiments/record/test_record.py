@@ -40,6 +40,7 @@ PLAN: dict[str, Any] = {
             "download": "none", "benchmarks": ["pope", "gqa", "mmstar"], "source": "nobody",
             "published": {"pope": {"value": 50, "within": 60}},
             "to_beat": {"64": {"value": 96.5, "source": "somebody"}},
+            "designs": {"A": {"source": "some table", "values": {"random": {"64": 81.5}}}},
         }
     },
 }  # fmt: skip
@@ -74,6 +75,8 @@ def test_a_record_is_made_from_start_to_finish_and_gone_on_with(
     assert "## 16 visual tokens" in page
     for name in ("searched-64", "random-16", "downsample-64"):
         assert f"| {name} | " in page
+    assert "| 81.5 A |" in next(line for line in page.splitlines() if line.startswith("| random-64 | "))
+    assert "- A: some table." in page
     assert "- 500 tokens: the model has 144 visual tokens in all" in page
     assert "- mmstar: no download: " in page
     assert "not all benchmarks were run, so nothing is said against 96.5" in page
@@ -130,6 +133,8 @@ def test_the_pinned_plan_is_what_the_field_prints() -> None:
     assert asked == set(plan.benchmarks)
     assert plan.models["llava-1.5-7b"].to_beat["64"].value == 96.5
     assert "16" not in plan.models["llava-1.5-7b"].to_beat  # none is published that can be repeated
+    assert plan.models["llava-1.5-7b"].known("visionzip-128") == "96.8 A, 97 B"
+    assert plan.models["llava-1.5-7b"].known("random-128") == ""
 
 
 @pytest.mark.parametrize(
@@ -138,6 +143,14 @@ def test_the_pinned_plan_is_what_the_field_prints() -> None:
         ({"tokens": [0]}, "tokens"),
         ({"tokns": [1]}, "unknown key 'tokns'"),
         ({"designs": ["randm"]}, "unknown design 'randm'; did you mean 'random'"),
+        (
+            {
+                "models": {
+                    "m": {"download": "", "benchmarks": [], "designs": {"A": {"source": "", "values": {"fstv": {}}}}}
+                }
+            },
+            "models.m: unknown design 'fstv'; did you mean 'fastv'",
+        ),
         ({"benchmarks": {"popp": {"questions": 1}}}, "unknown benchmark 'popp'; did you mean 'pope'"),
         ({"models": {"m": {"download": "", "benchmarks": ["mme"]}}}, "models.m: unknown benchmark 'mme'"),
     ],
