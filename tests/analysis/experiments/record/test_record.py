@@ -109,6 +109,21 @@ def test_nothing_reduced_is_asked_of_a_model_that_answers_otherwise_than_publish
     assert "| gqa | 3 | 0.0 (0.0 .. 0.0) | 99.5 | 0.5 | NO |" in Path("out/bundled-small/record.md").read_text()
 
 
+def test_a_model_whose_processor_resizes_is_asked_on_smaller_pictures(root: Path) -> None:
+    """Of Qwen's kind: its tower is not reached into, so that is what downsampling is."""
+    model = {"download": "none", "benchmarks": ["pope", "gqa"], "visual_tokens": 64}
+    model |= {"published": {"pope": {"value": 50, "within": 60}}}
+    plan = {**PLAN, "tokens": [16], "models": {"bundled-qwen": model}}
+    plan["search"] = {**PLAN["search"], "data": "none.jsonl"}
+    record(root, plan, "--limit", "4")
+    page = Path("out/bundled-qwen/record.md").read_text()
+    lines = {line.split("|")[1].strip() for line in page.splitlines() if line.startswith("| ")}
+    assert {"unreduced", "random-16", "downsample-16"} <= lines
+    assert "nan" not in page
+    smaller = Path("out/bundled-qwen/answers-downsample-16/pope.unreduced.jsonl")
+    assert len(smaller.read_text().splitlines()) == 4
+
+
 def test_a_dry_run_lists_downloads_time_and_disk(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     record(root, PLAN, "--dry-run", "--rate", "1", "--step-seconds", "2")
     out = capsys.readouterr().out
