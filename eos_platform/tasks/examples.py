@@ -393,7 +393,9 @@ class Examples(Subject):
             encoder = Encoder(self.model)
             prompts = self._prompts(given, encoder)
             again = self._prompting.again if self.processor is not None else None
-            self._encoded[key] = EncodedExamples(self.model, prompts, self._judge, tokenizer, encoder, again)
+            encoded = EncodedExamples(self.model, prompts, self._judge, tokenizer, encoder, again)
+            encoded.content = self._prompting.name_of(encoder, given) if again else None
+            self._encoded[key] = encoded
         return self._encoded[key]
 
     _judge: Judge | None = None

@@ -66,8 +66,9 @@ class OnTask(Examples):
         known = set(map(id, self._encoded.values()))
         result = super().encoded(split, questions)
         if self._distils and id(result) not in known:
-            name = self._prompting.name_of(result.encoder, self._first(split, questions))
-            answer_themselves(result, getattr(self.on, "max_tokens", 0), name)
+            most = getattr(self.on, "max_tokens", 0)
+            answer_themselves(result, most, result.content)
+            result.content = result.content and f"{result.content} by itself, {most}"
         return result
 
     def subsets(self, split: Split, questions: int) -> Mapping[str, np.ndarray]:

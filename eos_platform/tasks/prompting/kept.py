@@ -70,9 +70,9 @@ class Source:
             self._told = True
         return self._identity
 
-    def name_of(self, encoder: Encoder, examples: Sequence[Example]) -> str | None:
+    def name_of(self, encoder: Encoder, examples: Sequence[Any]) -> str | None:
         """A name for these questions and all that prompts are made of; None: not everything has one."""
-        if not all(one.content for one in examples) or self.identity(encoder) is None:
+        if not all(isinstance(one, Example) and one.content for one in examples) or self.identity(encoder) is None:
             return None
         digest = hashlib.sha256(str(self.identity(encoder)).encode())
         for one in examples:

@@ -17,6 +17,7 @@ from torch.utils._pytree import tree_leaves
 from eos_platform.common.errors import EosError
 from eos_platform.models.conformance.subjects import fresh
 from eos_platform.models.conformance.zoo import SAMPLES
+from eos_platform.search import objective
 from eos_platform.tasks import Workload, cache
 from eos_platform.tasks.examples import EncodedExamples
 from eos_platform.tasks.files import Files
@@ -208,6 +209,32 @@ def test_own_answers_are_kept_too(
         alike(first, subject(small.model, small.processor, data, answers="none").encoded("search", 20))
         with pytest.raises(pytest.fail.Exception, match="asked again"):
             subject(small.model, small.processor, data, answers="none", max_tokens=3).encoded("search", 20)
+
+
+def test_what_the_unreduced_model_says_is_kept(
+    small: Workload, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second search, or one that goes on, does not ask it again; another model is asked."""
+    monkeypatch.setattr(objective, "MANY", 8)
+    data = mixed(tmp_path)
+
+    def asked(**options: Any) -> tuple[torch.Tensor, int]:
+        encoded = subject(small.model, small.processor, data, **options).encoded("search", 20)
+        with monkeypatch.context() as patch:
+            portions: list[int] = []
+            true = objective._asked
+            patch.setattr(objective, "_asked", lambda *given: portions.append(1) or true(*given))
+            return objective.teacher_states(small.model, encoded), len(portions)
+
+    first, again, own = asked(), asked(), asked(answers="none")
+    assert (first[1], again[1], own[1]) == (1, 0, 1)
+    assert torch.equal(first[0], again[0])
+    weight = small.model.model.language_model.layers[0].mlp.up_proj.weight
+    with torch.no_grad():
+        weight[0, 0] += 1
+        assert asked()[1] == 1
+        weight[0, 0] -= 1
+    assert asked()[1] == 0
 
 
 def test_a_picture_that_is_gone_is_told(small: Workload, tmp_path: Path) -> None:
