@@ -24,7 +24,8 @@ Number = TypeVar("Number", float, Tensor)
 # what is dropped; products, and numbers that are touched, of one prompt
 COLUMNS = ("sites", "picks", "asks", "reads", "moves", "gflops", "mtokens")
 BATCHED = ("gflops", "mtokens")  # as many times as there are prompts
-ONE_BY_ONE = ("diverse_topk", "farthest", "dpp", "coverage")  # selectors that pick token after token
+# selectors that pick token after token
+ONE_BY_ONE = ("diverse_topk", "farthest", "dpp", "coverage", "suppress", "max_sum")
 
 
 class Work(BaseModel):
