@@ -41,8 +41,8 @@ class Prior(Spec):
             numbers = self.numbers
         except (binascii.Error, ValueError, struct.error):
             raise ValueError("values are not base64 of float16 numbers") from None
-        if not numbers or not all(math.isfinite(number) and number >= 0 for number in numbers):
-            raise ValueError("values hold a number that is not finite, or below 0, or none at all")
+        if not any(numbers) or not all(math.isfinite(number) and number >= 0 for number in numbers):
+            raise ValueError("values hold a number that is not finite, or below 0, or none above it")
         return self
 
     @classmethod
