@@ -1,6 +1,7 @@
 """The selectors again, for one image, with loops and float64: slow, obvious, written from the formulas alone."""
 
 import math
+from fractions import Fraction
 from itertools import pairwise
 
 import numpy as np
@@ -278,7 +279,7 @@ def suppress(site, c, s, raw, origin, count, grid):
     numbers = [min(1, len(one)) for one in members]
     rest, so_far = max(0, count - sum(numbers)), 0
     for g, upto in enumerate(np.cumsum(many)):
-        share = round(float(upto) / max(sum(many), 1) * rest)
+        share = round(Fraction(int(upto) * rest, max(sum(many), 1)))
         numbers[g] = min(numbers[g] + share - so_far, most[g])
         so_far = share
     for g in range(groups):  # where there are more groups than tokens that stay, the first ones have theirs

@@ -82,7 +82,7 @@ def debiased(subject: Subject, operator: OperatorSpec, feature: str = "", questi
     whole = number is not None and operator.incoming[number] == operator.target.tokens
     if site is None or number is None or not feature or site.place != "decoder" or not whole:
         raise EosError(
-            f"operator '{operator.name}': a prior is of one feature, at a site in the decoder where all tokens are there"
+            f"operator '{operator.name}': a prior is of one feature, at a site in the decoder where all tokens are"
         )
     model = unwrapped(subject.model)
     check_free(model)

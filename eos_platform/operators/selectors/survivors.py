@@ -61,8 +61,8 @@ def survivor_quotas(
     rounds_b1 = (total_bt < wanted_b1).sum(-1, keepdim=True)
     bound_bg = torch.minimum(bound_bg + rounds_b1, size_bg)
     left_b1 = (wanted_b1 - least_bg.sum(-1, keepdim=True)).clamp_min(0)
-    share_bg = alive_bg.double() / alive_bg.sum(-1, keepdim=True).clamp_min(1)
-    upto_bg = (share_bg.cumsum(-1) * left_b1).round().long()
+    # whole numbers until the one division, so that halves are halves (and go to the even number)
+    upto_bg = ((alive_bg.cumsum(-1) * left_b1).double() / alive_bg.sum(-1, keepdim=True).clamp_min(1)).round().long()
     quota_bg = least_bg + upto_bg - torch.cat([zero_bg[:, :1], upto_bg[:, :-1]], -1)
     quota_bg = torch.minimum(quota_bg, bound_bg)
     # fewer are to stay than there are groups: the first ones have a token each

@@ -1,6 +1,7 @@
 """Methods that leave out what is too like a better token, or that stage what stays, for one picture, with loops."""
 
 import math
+from fractions import Fraction
 
 import numpy as np
 from plain import Picture, cosine, ranked, same
@@ -59,7 +60,7 @@ def prunesid(picture: Picture, attention, keep):
     least = [min(1, size) for size in sizes]
     rest, given, so_far = keep - sum(least), [], 0
     for many in np.cumsum(alive):
-        upto = round(float(many) / sum(alive) * rest)
+        upto = round(Fraction(int(many) * rest, sum(alive)))
         given.append(upto - so_far)
         so_far = upto
     quota = [min(a + b, bound) for a, b, bound in zip(least, given, most, strict=True)]
