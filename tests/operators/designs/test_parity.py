@@ -212,3 +212,16 @@ def test_reweight_scales_every_token_by_its_importance():
     importance = np.exp(rho * (attention - attention.mean()) / attention.std())
     expected = scene.tokens(15) * (importance / importance.mean())[:, None]
     torch.testing.assert_close(tokens.x_bnd[0].double(), torch.from_numpy(expected), rtol=1e-5, atol=1e-5)
+
+
+def test_the_matrix_prints_a_line_a_design_and_fails_where_a_token_differs(monkeypatch, capsys):
+    import parity_matrix
+
+    words = ["parity_matrix.py", "--cases", "3", "--designs", "prunesid,todre"]
+    monkeypatch.setattr("sys.argv", words)
+    assert parity_matrix.main() == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:3] for line in lines[1:]] == [["prunesid", "3", "3"], ["todre", "3", "3"]]
+    assert "128: 128 (128.0)" in lines[1]
+    monkeypatch.setitem(parity_matrix.METHODS, "todre", lambda site, p, g: pruning.top(p, g["vision"], site.keep))
+    assert parity_matrix.main() == 1
