@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "tasks": COMMON | {"operators", "models", "costs", "task_names"},
     "search": CORE,
     "bench": COMMON | {"operators", "models", "costs"},
-    "serve": CORE - {"search"},
+    "serve": CORE | {"analysis"},
     "dashboards": {"common", "objectives", "protocols"},
     "analysis": CORE | {"bench"},
     "tracking": CORE | {"analysis", "dashboards"},
