@@ -67,12 +67,19 @@ class Asking:
             _check_apart(ranges, len(out["prompt_token_ids"]))
         if not self.reduction.reads_text:
             return out
-        ids = list(out["prompt_token_ids"][ranges[-1].offset + ranges[-1].length :])
+        ids = list(out["prompt_token_ids"][_end(ranges[-1]) :])
         asked = torch.tensor(ids or [NOBODY], dtype=torch.long)
         out["mm_hashes"]["image"] = [asked_key(one, ids) for one in out["mm_hashes"]["image"]]
         for item in out["mm_kwargs"]["image"]:
             item[FIELD] = MultiModalFieldElem(data=asked, field=MultiModalBatchedField())
         return out
+
+
+def _end(one: Any) -> int:
+    """Behind the last visual token of a picture's range, where words of the range may follow."""
+    if one.is_embed is None:
+        return int(one.offset + one.length)
+    return int(one.offset + one.is_embed.nonzero()[-1]) + 1
 
 
 def _check_apart(ranges: Sequence[Any], length: int) -> None:
