@@ -6,7 +6,7 @@ looked at.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -77,34 +77,11 @@ class EosLlavaOnevisionInfo(EosAnyResInfo, LlavaOnevisionProcessingInfo):
     get_image_size_with_most_features = LlavaNextProcessingInfo.get_image_size_with_most_features
 
 
-class AnyResAsking(Asking):
-    """Tells the question, and keeps caches apart."""
-
-    apart = True
-
-
-class WordsBetween:
-    """Prompts made up to measure memory, with words where every prompt has them."""
-
-    def get_dummy_text(self, mm_counts: Mapping[str, int]) -> str:
-        """As vLLM's, a word before and behind every picture."""
-        alone: str = super().get_dummy_text({**mm_counts, "image": 1})  # type: ignore[misc]
-        return "a" + (alone + "a") * mm_counts.get("image", 0)
-
-
-class EosLlavaNextDummies(WordsBetween, LlavaDummyInputsBuilder):
+class EosLlavaNextProcessor(Asking, LlavaNextMultiModalProcessor):
     """With the operator."""
 
 
-class EosLlavaOnevisionDummies(WordsBetween, LlavaOnevisionDummyInputsBuilder):
-    """With the operator."""
-
-
-class EosLlavaNextProcessor(AnyResAsking, LlavaNextMultiModalProcessor):
-    """With the operator."""
-
-
-class EosLlavaOnevisionProcessor(AnyResAsking, LlavaOnevisionMultiModalProcessor):
+class EosLlavaOnevisionProcessor(Asking, LlavaOnevisionMultiModalProcessor):
     """With the operator."""
 
 
@@ -151,17 +128,26 @@ class TwoUnits(OneAxis):
                     feature.mm_position.offset, kept_of(self.eos_served, item), extent_of(self.eos_served, item)
                 )
             )
-        return places.begun(len(input_tokens), spans)
+        return places.noted(len(input_tokens), spans)
 
     def recompute_mrope_positions(
         self, input_ids: Any, multimodal_embeddings: Sequence[Tensor], mrope_positions: Tensor, num_computed_tokens: int
     ) -> tuple[Sequence[Tensor], Tensor, int]:
         """Positions once the pictures of a piece of the prompt were seen."""
-        visual_s = torch.as_tensor(input_ids).cpu() == image_token(self.config)
-        return self.eos_recomputed(visual_s, multimodal_embeddings, mrope_positions, num_computed_tokens)
+        delta = int(mrope_positions[2, -1]) - len(input_ids)
+        if len(multimodal_embeddings):
+            visual_s = torch.as_tensor(input_ids).cpu() == image_token(self.config)
+            base_s, note_2s = mrope_positions[1].cpu(), mrope_positions[1:].clone()
+            mrope_positions = self.eos_placed(
+                visual_s, multimodal_embeddings, mrope_positions, base_s, num_computed_tokens
+            )
+            mrope_positions[1:] = note_2s
+        return multimodal_embeddings, mrope_positions, delta
 
 
-@MULTIMODAL_REGISTRY.register_processor(EosLlavaNextProcessor, info=EosLlavaNextInfo, dummy_inputs=EosLlavaNextDummies)
+@MULTIMODAL_REGISTRY.register_processor(
+    EosLlavaNextProcessor, info=EosLlavaNextInfo, dummy_inputs=LlavaDummyInputsBuilder
+)
 class EosLlavaNextForConditionalGeneration(TwoUnits, LlavaNextForConditionalGeneration):
     """vLLM's LLaVA-NeXT with an operator."""
 
@@ -170,7 +156,7 @@ class EosLlavaNextForConditionalGeneration(TwoUnits, LlavaNextForConditionalGene
 
 
 @MULTIMODAL_REGISTRY.register_processor(
-    EosLlavaOnevisionProcessor, info=EosLlavaOnevisionInfo, dummy_inputs=EosLlavaOnevisionDummies
+    EosLlavaOnevisionProcessor, info=EosLlavaOnevisionInfo, dummy_inputs=LlavaOnevisionDummyInputsBuilder
 )
 class EosLlavaOnevisionForConditionalGeneration(TwoUnits, LlavaOnevisionForConditionalGeneration):
     """vLLM's LLaVA-OneVision with an operator."""

@@ -85,8 +85,8 @@ def _end(one: Any) -> int:
 def _check_apart(ranges: Sequence[Any], length: int) -> None:
     end = 0
     for one in ranges:
-        if one.offset == end:
-            raise EosError("a picture needs a token of text before it (the model's own template has one)")
+        if one.offset == end > 0:
+            raise EosError("two pictures need a token of text between them (the model's own template has one)")
         end = one.offset + one.length
     if end == length:
         raise EosError("a picture needs a token of text behind it (the model's own template has one)")

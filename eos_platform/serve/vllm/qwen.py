@@ -118,6 +118,8 @@ class AnyGrid(Reducing):
 
     def eos_plain(self, row_re: Tensor) -> Tensor:
         """As vLLM's model expects a picture's tokens: with their deepstack features behind."""
+        if self.eos_served is None:
+            return row_re
         return torch.cat((row_re[:, : self._width], row_re[:, self._width + BEHIND + AXES :]), -1)
 
     def _merged(self, grid: Sequence[int]) -> tuple[int, int]:
