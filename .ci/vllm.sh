@@ -24,7 +24,7 @@ if [[ $(cat "$environment/eos-pins" 2>/dev/null) != "$stamp" ]]; then
     rm -rf "$environment"
     python -m venv "$environment"
     # half of the time at most: an environment that nothing is left to use it is no use
-    timeout $((limit / 2)) "$environment/bin/pip" install "$vllm" "$transformers" "pytest>=9" "hypothesis>=6.140" \
+    timeout $((limit / 2)) "$environment/bin/pip" install "$vllm" "$transformers" "pytest>=9" "hypothesis>=6.140" num2words \
         >"$environment/pip.log" 2>&1 || {
         (($? == 124)) && skip "$vllm was not installed within $((limit / 2)) s"
         skip "$vllm cannot be installed here: $(grep -i '^error' "$environment/pip.log" | tail -1)"

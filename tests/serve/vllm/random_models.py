@@ -110,7 +110,31 @@ def llava_next(into: Path) -> Path:
     return saved(finished(hf.LlavaNextForConditionalGeneration(config)), processor, into)
 
 
-MODELS: dict[str, Callable[[Path], Path]] = {"qwen3_vl": qwen3, "internvl": internvl, "llava_next": llava_next}
+def smolvlm(into: Path) -> Path:
+    """SmolVLM, whose bundled namesake is an Idefics 3 to transformers: tiles of 3 x 3 tokens."""
+    import transformers as hf
+
+    plain = load_processor(folder("bundled-smolvlm"))
+    config = hf.SmolVLMConfig(
+        vision_config={"image_size": 84, "patch_size": 14, "num_hidden_layers": 2, **VISION},
+        text_config=hf.LlamaConfig(**{**TEXT, "vocab_size": len(plain.tokenizer)}),
+        image_token_id=plain.tokenizer.convert_tokens_to_ids("<image>"),
+        scale_factor=2,
+        pad_token_id=0,
+        tie_word_embeddings=False,
+    )
+    images = hf.SmolVLMImageProcessor(size={"longest_edge": 168}, max_image_size={"longest_edge": 84})
+    films = hf.SmolVLMVideoProcessor(size={"longest_edge": 84}, max_image_size={"longest_edge": 84})
+    processor = hf.SmolVLMProcessor(images, plain.tokenizer, films, image_seq_len=9, chat_template=plain.chat_template)
+    return saved(finished(hf.SmolVLMForConditionalGeneration(config)), processor, into)
+
+
+MODELS: dict[str, Callable[[Path], Path]] = {
+    "qwen3_vl": qwen3,
+    "internvl": internvl,
+    "llava_next": llava_next,
+    "smolvlm": smolvlm,
+}
 
 
 def made(kind: str, into: Path) -> Path:

@@ -160,12 +160,15 @@ FAMILIES: dict[str, tuple[list[tuple[int, int]], int]] = {
     "qwen3_vl": ([(224, 336), (196, 252)], 2),
     "internvl": ([(168, 84), (84, 252)], 2),
     "llava_next": ([(84, 168), (252, 84), (100, 60)], 2),
+    "smolvlm": ([(84, 168), (252, 84)], 2),
 }
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
 def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Side:
     kind = request.param
+    if kind == "smolvlm":
+        pytest.importorskip("num2words", reason="transformers' processor of SmolVLM needs it")
     model = str(made(kind, tmp_path_factory.mktemp(kind))) if kind in MODELS else kind
     return Side(model, *FAMILIES[kind])
 
