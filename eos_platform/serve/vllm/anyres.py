@@ -97,10 +97,11 @@ class TwoUnits(OneAxis):
         if self.eos_served is None or not len(given):
             return given
         sizes = torch.as_tensor(kwargs[SIZES]).reshape(-1, 2).tolist()
-        return tuple(
-            self._reduced(x_nd, self.family.item(self.config, *size), self.eos_question(text, number, x_nd, 1))
-            for number, (x_nd, size) in enumerate(zip(given, sizes, strict=True))
-        )
+        made = []
+        for number, (x_nd, size) in enumerate(zip(given, sizes, strict=True)):
+            its = self.eos_questions(text, torch.tensor([number], device=x_nd.device), x_nd[None])
+            made.append(self._reduced(x_nd, self.family.item(self.config, *size), its))
+        return tuple(made)
 
     def _reduced(self, x_nd: Tensor, item: MediaItem, text: tuple[Tensor, Tensor] | None) -> Tensor:
         """A picture's units one behind the other, places counted from its first token on; then its line's end."""

@@ -73,22 +73,18 @@ class EqualUnits(OneAxis):
         given = super().embed_multimodal(**kwargs)  # type: ignore[misc]
         if self.eos_served is None or (isinstance(given, list) and not given):
             return given
-        seen = self.eos_seen()
-        return tuple(self._reduced(x_nd, number, text, seen) for number, x_nd in enumerate(given))
+        n, grid = self.eos_served.plan.tokens, self.eos_served.plan.operator.target.grid
+        units = [len(x_nd) // n for x_nd in given]
+        x_und = torch.cat(list(given)).unflatten(0, (-1, n))
+        which_u = torch.arange(len(units), device=x_und.device).repeat_interleave(
+            torch.tensor(units, device=x_und.device)
+        )
+        row_ure = self.eos_served(x_und, grid, self.eos_seen(), self.eos_questions(text, which_u, x_und))
+        return tuple(one.flatten(0, 1) for one in row_ure.split(units))
 
     def eos_seen(self) -> dict[str, Tensor]:
         """What the vision tower said of the units of all pictures (u, n), by feature name."""
         return {}
-
-    def _reduced(
-        self, x_nd: Tensor, number: int, text: tuple[Tensor, Tensor] | None, seen: dict[str, Tensor]
-    ) -> Tensor:
-        """One picture's units, one behind the other."""
-        assert self.eos_served is not None
-        x_und = x_nd.unflatten(0, (-1, self.eos_served.plan.tokens))
-        its = self.eos_question(text, number, x_nd, len(x_und))
-        mine = {name: values[number : number + 1] for name, values in seen.items()}
-        return self.eos_served(x_und, self.eos_served.plan.operator.target.grid, mine, its).flatten(0, 1)
 
     def _spans(self, ids: Tensor) -> list[places.Span]:
         assert self.eos_served is not None

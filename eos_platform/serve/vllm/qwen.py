@@ -102,7 +102,8 @@ class AnyGrid(Reducing):
         for number, (x_ne, grid) in enumerate(
             zip(self._process_image_input(image), image[GRID].tolist(), strict=True)  # type: ignore[attr-defined]
         ):
-            its = self.eos_question(text, number, x_ne[:, : self._width], 1)
+            which_u = torch.tensor([number], device=x_ne.device)
+            its = self.eos_questions(text, which_u, x_ne[None, :, : self._width])
             made.append(self._reduced(x_ne, self._merged(grid), its))
         return tuple(made)
 

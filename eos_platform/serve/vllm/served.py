@@ -54,16 +54,22 @@ class Reducing:
             return None
         return text_of(asked, self.decoder.embed_input_ids, device)
 
-    def eos_question(
-        self, text: tuple[Tensor, Tensor] | None, number: int, x_nd: Tensor, units: int
+    def eos_questions(
+        self, text: tuple[Tensor, Tensor] | None, which_u: Tensor, x_und: Tensor
     ) -> tuple[Tensor, Tensor] | None:
-        """The question of one picture, for each of its units; one of zeros where pictures are made up."""
+        """The question of each unit; of zeros where pictures are made up; None where no question decides.
+
+        Args:
+            text: the questions of pictures, as ``eos_text`` gave them.
+            which_u: the picture that each unit is of.
+            x_und: units.
+        """
         assert self.eos_served is not None
         if text is not None:
-            x_td, asks_t = text[0][number], text[1][number]
-            return x_td.expand(units, -1, -1), asks_t.expand(units, -1)
+            return text[0][which_u], text[1][which_u]
         if self.eos_served.reads_text:
-            return x_nd.new_zeros(units, 1, x_nd.shape[-1]), torch.ones(units, 1, device=x_nd.device) > 0
+            u, d = len(x_und), x_und.shape[-1]
+            return x_und.new_zeros(u, 1, d), torch.ones(u, 1, device=x_und.device) > 0
         return None
 
     def eos_placed(
