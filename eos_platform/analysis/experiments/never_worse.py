@@ -13,23 +13,25 @@ Of every model and ratio: ``portfolio`` (a search as it comes) and ``single`` (t
 before there was a portfolio), each with every seed; ``designs``: every design at that compute, chosen and tuned on
 validation questions, as many question evaluations as a search takes; and ``unreduced``. All deployed, on held-out
 questions. Of designs the best three on validation are asked held-out questions and the best of these is shown, which
-favours them. One line of JSON a cell; what stands there is not run again.
+favours them. One line of JSON a cell; what stands there is not run again. On a GPU several processes gain from
+NVIDIA's MPS (``nvidia-cuda-mps-control -d``): their kernels are small.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
 import time
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from eos_platform.analysis.comparison.settings import parse_ratios, parse_search
 from eos_platform.analysis.experiments.cells import Cell, add_options, measure_all, row_of
+from eos_platform.analysis.experiments.never_worse_report import frame, skills, table
 from eos_platform.common import console as terminal
 from eos_platform.common.errors import EosError, unknown
-from eos_platform.common.files import check_writable
+from eos_platform.common.files import check_writable, write_atomic
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.search.config import SearchConfig
 from eos_platform.search.portfolio.candidates import TUNED, first_look
@@ -100,55 +102,6 @@ def _designs(workload: Subject, config: SearchConfig, questions: int) -> dict[st
     return {"designs": rows, "heldout": max(row["heldout"] for row in rows)}
 
 
-def table(rows: Sequence[dict[str, Any]]) -> str:
-    """Per model and ratio: unreduced, searched mean and worst, with one start alone, best design."""
-    whole = {row["model"]: row["heldout"] for row in rows if row["kind"] == "unreduced"}
-    lines = [
-        f"{'model':18}{'ratio':>6}{'whole':>7}{'portfolio':>11}{'worst':>7}{'single':>8}{'worst':>7}"
-        f"{'published':>11}{'tuned':>7}  {'s':>5}{'s one':>6}  design / starts"
-    ]
-    for model, ratio in dict.fromkeys((row["model"], row["ratio"]) for row in rows if row["kind"] != "unreduced"):
-        here = [row for row in rows if (row["model"], row["ratio"]) == (model, ratio)]
-        line = f"{model:18}{ratio:>6g}{_percent([whole[model]] if model in whole else []):>7}"
-        for kind, width in (("portfolio", 11), ("single", 8)):
-            found = [row["heldout"] for row in here if row["kind"] == kind]
-            line += f"{_percent(found):>{width}}{_percent(found and [min(found)]):>7}"
-        asked = [one for row in here if row["kind"] == "designs" for one in row["designs"]]
-        for changed, width in ((False, 11), (True, 7)):
-            found = [one["heldout"] for one in asked if changed or not one["tuned"]]
-            line += f"{_percent(found and [max(found)]):>{width}}"
-        for kind, width in (("portfolio", 7), ("single", 6)):
-            found = [row["seconds"] for row in here if row["kind"] == kind]
-            line += f"{statistics.fmean(found) if found else 0:>{width}.0f}"
-        best = max(asked, key=lambda one: one["heldout"], default={"design": "-"})["design"]
-        starts = ",".join(row["start"] for row in here if row["kind"] == "portfolio")
-        lines.append(f"{line}  {best} / {starts}")
-    return "\n".join(lines)
-
-
-def skills(rows: Sequence[dict[str, Any]]) -> str:
-    """Accuracy by skill: unreduced, searched (mean), best design; models and ratios in turn."""
-    lines = []
-    for model, ratio in dict.fromkeys((row["model"], row["ratio"]) for row in rows if row["kind"] == "portfolio"):
-        here = [row for row in rows if (row["model"], row["ratio"]) == (model, ratio)]
-        found = [row["skills"] for row in here if row["kind"] == "portfolio"]
-        asked = [one for row in here if row["kind"] == "designs" for one in row["designs"]]
-        best: dict[str, float] = max(asked, key=lambda one: one["heldout"], default={"skills": {}})["skills"]
-        whole: dict[str, float] = next(
-            (row["skills"] for row in rows if (row["model"], row["kind"]) == (model, "unreduced")), {}
-        )
-        parts = []
-        for name in found[0]:
-            three = (whole.get(name), statistics.fmean(one[name] for one in found), best.get(name))
-            parts.append(f"{name} " + "/".join("-" if value is None else f"{100 * value:.0f}" for value in three))
-        lines.append(f"{model} {ratio:g} (unreduced/searched/design): " + ", ".join(parts))
-    return "\n".join(lines)
-
-
-def _percent(values: Sequence[float]) -> str:
-    return f"{100 * statistics.fmean(values):.1f}" if values else "-"
-
-
 def main(words: list[str] | None = None) -> int:
     """Run what is missing, print the table; the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -158,11 +111,13 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--questions", type=int, default=2048, help="held-out")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of every search")
+    parser.add_argument("--csv", type=Path, help="where the numbers go as a table")
     add_options(parser, "never_worse.jsonl")
     given = parser.parse_args(words)
     try:
         settings = parse_search(given.set)
-        check_writable(given.out)
+        for path in filter(None, (given.out, given.csv)):
+            check_writable(path)
         kinds = given.kinds.split(",")
         for kind in kinds:
             if kind not in KINDS:
@@ -174,6 +129,8 @@ def main(words: list[str] | None = None) -> int:
     except EosError as error:
         terminal.say(f"never_worse: {error}", stderr=True)
         return 2
+    if given.csv:
+        write_atomic(given.csv, frame(rows).to_csv(index=False))
     terminal.say(skills(rows))
     terminal.say(table(rows))
     return 0

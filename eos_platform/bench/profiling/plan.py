@@ -13,14 +13,13 @@ from eos_platform.operators.designs import get_design
 from eos_platform.operators.spec import OperatorSpec, Target
 
 MOST = 50
-SHORTEST = 8  # tokens of a prompt
 FEWEST = 8  # of one mode at one batch size
 # what a mode at a batch size gets, in the order in which it matters: operators that are fitted to, as a share of tokens
 FITTED = (
     (SEARCHED, 0.25), ("fastv", 0.3), ("tome", 0.3), ("pool", 0.25), (SEARCHED, 0.08), ("divprune", 0.2),
     ("sparsevlm", 0.3), ("dart", 0.15), (SEARCHED, 0.5), ("pyramiddrop", 0.4), ("cdpruner", 0.1), ("stride", 0.1),
 )  # fmt: skip
-SHARES = (0.0, 1.0, 0.25, 0.5, 0.1, 0.75, 0.05, 0.375)  # of the visual tokens, in prefills without operator
+SHARES = (0.0, 1.0, 0.12, 0.45, 0.25, 0.7, 0.05, 0.35)  # of the visual tokens, in prefills without operator
 DECODED = (0.0, 1.0, 0.3)  # likewise, in the cache that is decoded from
 
 
@@ -90,9 +89,9 @@ def longest(text: int) -> int:
 
 
 def _length(share: float, target: Target, text: int) -> int:
-    """Tokens: hardly any, then shares of the visual tokens and the text, at last more text than usual."""
+    """Tokens: half the text alone, then shares of the visual tokens and the text, at last more text than usual."""
     if share == 0:
-        return min(text, SHORTEST)
+        return max(1, text // 2)
     return round(share * target.tokens) + (longest(text) if share == 1 else text)
 
 
