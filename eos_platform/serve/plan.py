@@ -177,10 +177,10 @@ def _refusals(plan: OperatorPlan) -> Iterator[str]:
 
 def _notes(plan: OperatorPlan) -> Iterator[str]:
     served = LayerZero.of(plan)
-    yield f"{plan.tokens} -> {served.kept} visual tokens a picture: slots, scheduler and limits of length follow"
+    yield f"{plan.tokens} -> {served.kept} visual tokens per image or tile: cache, scheduler and length limits follow"
     if served.sized:
-        yield "sizes ride in spare dimensions of every head, key-value cache included (128 -> 136: 6 % more a token)"
+        yield "sizes take up spare dimensions of every head, KV cache included (128 -> 136: 6 % more per token)"
     if served.keeps_positions:
-        yield "kept positions go the engine's way for positions of several axes"
+        yield "kept positions use the engine's support for positions of several axes"
     if served.reads_text:
-        yield "the question decides: pictures are encoded, and their prefix is cached, once for every question"
+        yield "the question decides: an image is encoded, and its prefix cached, anew for every question"
