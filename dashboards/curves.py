@@ -15,7 +15,7 @@ from eos_platform.dashboards.text import escape
 ACROSS, ROW, HEAD = 3, 170, 96  # plots a row; pixels of a row, and above the first
 
 
-def curves_figure(curves: pd.DataFrame, title: str = "The search on its way (relaxed form)") -> go.Figure:
+def curves_figure(curves: pd.DataFrame, title: str = "Progress of the search (relaxed form)") -> go.Figure:
     """A plot a curve, in the order of their names."""
     names = sorted(curves["curve"].unique()) if len(curves) else []
     if not names:
@@ -24,7 +24,7 @@ def curves_figure(curves: pd.DataFrame, title: str = "The search on its way (rel
         figure.update_xaxes(visible=False)
         figure.update_yaxes(visible=False)
         figure.add_annotation(
-            text="No curve was logged: the search was too short, or was not one of this platform's",
+            text="No curves were logged: the search was too short, or was not run by this platform",
             x=0.5,
             y=0.5,
             xref="paper",

@@ -36,7 +36,7 @@ def examples_html(rows: pd.DataFrame, pictures: Sequence[Mapping[str, Any]]) -> 
     """A part of a page: a row a picture, first as it is, then as each operator sees it with its answer."""
     parts = []
     for place, picture in enumerate(pictures):
-        cells = [_cell(str(picture["png"]), f"Picture {place + 1}", "the picture", "")]
+        cells = [_cell(str(picture["png"]), f"Picture {place + 1}", "original", "")]
         for row in records(rows[rows["picture"] == place]):
             told = answer_words(row)
             name, caption = printable(str(row["column"]), LABEL), str(row["caption"])

@@ -356,7 +356,7 @@ def _subtitle(drawn: pd.DataFrame) -> str:
     bars = "bars: 95 % intervals" if drawn["accuracy_low"].notna().any() else ""
     questions = f"{counts[0]:,.0f} questions a point" if len(counts) == 1 else ""
     variants = set(drawn["variant"].dropna())
-    both = "designs tuned; as published: click in the legend" if {"tuned", "published"} <= variants else ""
+    both = "designs as tuned; click the legend to show them as published" if {"tuned", "published"} <= variants else ""
     return ", ".join(part for part in ("deployed operators", questions, bars, both) if part) if len(drawn) else ""
 
 

@@ -71,12 +71,12 @@ def _layout(pulse: int) -> html.Div:
                     html.H1(id="heading", children="Studies"),
                     html.Nav(id="nav", **aria(label="Views of the study")),
                     html.Span(
-                        html.Span("Reading the store …", className="working"),
+                        html.Span("Loading …", className="working"),
                         id="live",
                         role="status",
                         **aria(live="polite"),
                     ),
-                    html.Button("Dark", id="theme-button", n_clicks=0, title="Change between light and dark"),
+                    html.Button("Dark", id="theme-button", n_clicks=0, title="Switch between light and dark"),
                 ]
             ),
             html.Main(
@@ -116,7 +116,9 @@ def _navigation(app: dash.Dash, studies: Any) -> None:
     def _go(search: str | None) -> tuple[Any, ...]:
         where = parse(search or "")
         if where["study"] not in studies.names():
-            lost = [] if not where["study"] else [html.Span(f"no study '{where['study']}' here", className="warning")]
+            lost = (
+                [] if not where["study"] else [html.Span(f"there is no study '{where['study']}'", className="warning")]
+            )
             return {**where, "study": "", "view": "studies"}, "show-studies", "Studies", lost
         links = []
         for name, label in VIEWS.items():

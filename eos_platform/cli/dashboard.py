@@ -22,7 +22,7 @@ ARENAS, LARGE, TRIM = -8, -3, -1
 
 
 def dashboard(
-    studies: Annotated[Path, typer.Option(help="The folder studies are kept in.")] = Path("eos-runs"),
+    studies: Annotated[Path, typer.Option(help="Folder that holds the studies.")] = Path("eos-runs"),
     tracking: Annotated[
         str | None, typer.Option(metavar="URI", help="An MLflow tracking URI, instead of --studies.")
     ] = None,
@@ -33,11 +33,13 @@ def dashboard(
     allowed: Annotated[
         list[str] | None,
         typer.Option(
-            "--allowed-hosts", metavar="NAME", help="Another host name the page is reached by; may be repeated."
+            "--allowed-hosts",
+            metavar="NAME",
+            help="Another host name under which the page may be requested; may be repeated.",
         ),
     ] = None,
     interface: Annotated[
-        str, typer.Option("--mlflow-ui", metavar="URL", help="Where an MLflow UI runs, for links to runs.")
+        str, typer.Option("--mlflow-ui", metavar="URL", help="Address of an MLflow UI, for links to runs.")
     ] = "http://127.0.0.1:5000",
 ) -> None:
     """Browse studies while they run: fronts, operators, comparisons, health.

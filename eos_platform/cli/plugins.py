@@ -11,11 +11,11 @@ from eos_platform.common.printable import NAME
 
 
 def plugins(
-    everything: Annotated[bool, typer.Option("--all", help="Also list what is built in.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Also list the built-in ones.")] = False,
 ) -> None:
-    """List what other installed packages add, from where, and what is broken.
+    """List the extensions that installed packages provide, where they come from, and which are broken.
 
-    A package adds model families, tasks, metrics, costs, designs and samplers by entry points in the groups
+    A package provides model families, tasks, metrics, costs, designs and samplers through entry points in the groups
     eos_platform.families, .tasks, .metrics, .costs, .designs and .samplers.
 
     Example: [bold]eos plugins --all[/bold]

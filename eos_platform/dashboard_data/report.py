@@ -67,7 +67,7 @@ def of_study(studies: Studies, study: str) -> Report:
     lead = f"{facts['description']}\nModel {facts['model']}, task {facts['task']}; {done}, "
     lead += f"{len(front)} on the front{asked}."
     report = Report(study, lead.strip(), front=front, axes=axes)
-    report.tables = {"Hand-designed operators": _designs(measured), "How it was run": _settings(studies, study)}
+    report.tables = {"Hand-designed operators": _designs(measured), "Settings": _settings(studies, study)}
     report.figures["front"] = pareto_figure(measured, front_title(axes), axes=axes)
     specs = [(str(row["name"]), studies.operator(study, row["key"])) for row in _spread(front)]
     styles = operator_styles((name, "searched", None) for name, _ in specs)
@@ -192,7 +192,7 @@ def _kept(report: Report, studies: Studies, study: str, front: pd.DataFrame) -> 
         report.parts[EXAMPLES] = examples_html(rows, pictures)
     for reason in dict.fromkeys(why.values()):
         names = ", ".join(name for name, reason_given in why.items() if reason_given == reason)
-        report.lead += f"\nNo pictures of tokens kept by {names}. {reason}"
+        report.lead += f"\nNo pictures of the tokens kept by {names}: {reason}"
 
 
 def html(report: Report) -> str:

@@ -65,7 +65,7 @@ def test_without_the_model_the_pictures_are_left_out_and_it_says_so(tmp_path, mo
     made = report.of_study(found, "small")
     assert "kept" not in made.figures
     said = made.lead.splitlines()[-1]
-    assert said.startswith("No pictures of tokens kept by trial 0, trial 3, trial 5. Not recorded")
+    assert said.startswith("No pictures of the tokens kept by trial 0, trial 3, trial 5: Not recorded")
 
 
 def test_the_page_is_one_file_that_asks_for_nothing(of_study):

@@ -120,7 +120,7 @@ def test_a_searched_operator_is_held_against_the_design_nearest_to_it():
         ((-0.1, -0.12, -0.08, 0.0), 0.3, "trial 3, and cheaper"),
         ((0.1, 0.08, 0.12, 0.0), 0.3, "other more accurate, trial 3 cheaper"),
         ((0.0, -0.01, 0.01, 0.9), 0.1, "no difference in accuracy to be told; other is cheaper"),
-        ((0.0, -0.01, 0.01, 0.9), 0.2, "no difference to be told, at the same compute"),
+        ((0.0, -0.01, 0.01, 0.9), 0.2, "no significant difference, at the same compute"),
         (None, 0.2, ""),
     ],
 )

@@ -17,7 +17,7 @@ def test_a_trials_settings_seed_and_curves_are_on_its_page(page, served, studies
     keys = studies.operators("small").set_index("name")["key"]
     page.goto(f"{served.address}/?study=small&view=operator&run={keys['trial 3']}")
     expect(page.locator("#operator-settings")).to_contain_text("learning_rate0.033")
-    expect(page.locator("#operator-body .facts").first).to_contain_text("search took12 s")
+    expect(page.locator("#operator-body .facts").first).to_contain_text("search time12 s")
     expect(page.locator("#operator-body .facts").first).to_contain_text("seed0")
     expect(page.locator("#operator-curves")).to_contain_text("No curve was logged")
 
@@ -46,7 +46,7 @@ def test_a_note_is_kept_where_mlflow_keeps_notes_and_shown_as_plain_text(page, t
         page.goto(served.study(view="operator", run=key))
         field, said = page.get_by_label("Note (kept as"), page.locator("#note-said")
         field.fill(note)
-        page.get_by_role("button", name="Save the note").click()
+        page.get_by_role("button", name="Save note").click()
         expect(said).to_have_text("Saved")
         description = MlflowClient(served.studies.uri).get_run(key).data.tags["mlflow.note.content"]
         assert description.startswith(note)
@@ -58,7 +58,7 @@ def test_a_note_is_kept_where_mlflow_keeps_notes_and_shown_as_plain_text(page, t
         page.goto(served.study(view="operator", run=key))
         expect(field).to_have_value(note)
         field.fill("")
-        page.get_by_role("button", name="Save the note").click()
+        page.get_by_role("button", name="Save note").click()
         expect(said).to_have_text("Removed")
         assert MlflowClient(served.studies.uri).get_run(key).data.tags["mlflow.note.content"].startswith("**")
     finally:

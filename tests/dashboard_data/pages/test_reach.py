@@ -32,14 +32,14 @@ def test_from_the_filters_on_by_keyboard_alone_to_an_operator(page, served):
         "region", name="The Pareto front (held-out questions), cheapest first: a name opens its operator"
     )
     expect(table.get_by_role("link")).to_have_text(["trial 0", "trial 1", "trial 3", "trial 5"])
-    slider = page.get_by_role("slider", name="Budget (compute ratio at most)")
+    slider = page.get_by_role("slider", name="Budget (maximum compute ratio)")
     slider.focus()
     focused = page.locator(":focus")
     for _ in range(16):  # every control before the plot has the focus once; the plot's own buttons have not
         page.keyboard.press("Tab")
         if focused.inner_text().startswith("Skip the plot"):
             break
-    expect(focused).to_have_text("Skip the plot, to the table of its operators")
+    expect(focused).to_have_text("Skip the plot and go to the table")
     page.keyboard.press("Enter")
     for _ in range(3):  # the table, its first two rows
         page.keyboard.press("Tab")
