@@ -66,7 +66,7 @@ def why_no_skills(rows: Sequence[Mapping[str, Any]]) -> str:
     """Why there is no accuracy by skill of any of these."""
     if any(row["measured_on"] == "held-out" for row in rows):
         return "The task has only one kind of question"
-    return "Accuracy by skill is measured at the end of the study, on<br>held-out questions, for the front and the designs only"
+    return "Accuracy by skill is measured on held-out questions,<br>for the front and the designs, when the study ends"
 
 
 def register(app: dash.Dash, studies: Any) -> None:
