@@ -29,7 +29,7 @@ def answer_words(row: Mapping[str, Any]) -> tuple[str, str] | None:
 
 def question_words(picture: Mapping[str, Any]) -> str:
     """The question, and the right answer."""
-    return f"{printable(picture['text'], LABEL)} (right: {printable(picture['answer'], LABEL)})"
+    return f"{printable(picture['text'], LABEL)} (answer: {printable(picture['answer'], LABEL)})"
 
 
 def examples_html(rows: pd.DataFrame, pictures: Sequence[Mapping[str, Any]]) -> str:

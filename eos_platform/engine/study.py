@@ -81,6 +81,11 @@ class Study:
         self.console = console or terminal.console()
         self._functions, self._scheduler = functions or Functions(), scheduler
 
+    def __repr__(self) -> str:
+        """Its model, task and plan, in a line."""
+        plan = f"{self.file.trials} trials proposed by {self.file.sampler.name}"
+        return f"Study: {self.file.name} ({self.file.model} on {self.file.task}, {plan}) in {self.folder.path}"
+
     def run(self, *, fresh: bool = False) -> pd.DataFrame:
         """Run the study, or what remains of it, and compare its front with the designs.
 

@@ -19,7 +19,7 @@ def test_a_trials_settings_seed_and_curves_are_on_its_page(page, served, studies
     expect(page.locator("#operator-settings")).to_contain_text("learning_rate0.033")
     expect(page.locator("#operator-body .facts").first).to_contain_text("search time12 s")
     expect(page.locator("#operator-body .facts").first).to_contain_text("seed0")
-    expect(page.locator("#operator-curves")).to_contain_text("No curve was logged")
+    expect(page.locator("#operator-curves")).to_contain_text("No curves were logged")
 
 
 def test_the_picture_stands_beside_the_answer_given_and_whether_it_is_right(page, served, studies):
@@ -27,14 +27,14 @@ def test_the_picture_stands_beside_the_answer_given_and_whether_it_is_right(page
     page.goto(served.study(view="operator", run=keys["trial 3"]))
     pictures = page.locator("#operator-kept .picture")
     expect(pictures).to_have_count(4)
-    expect(pictures.first).to_contain_text("what color is picture 0? (right: red)")
+    expect(pictures.first).to_contain_text("what color is picture 0? (answer: red)")
     expect(pictures.first.locator("img")).to_have_count(2)  # as it is, and what stays of it
     expect(pictures.first).to_contain_text("trial 3, 10 tokens left")
     expect(page.locator("#operator-kept b.right")).to_have_count(3)
     expect(page.locator("#operator-kept b.wrong")).to_have_count(1)
     expect(pictures.last).to_contain_text("nothing: wrong")
     page.goto(served.study(view="operator", run=keys["trial 2"]))  # not on the front: nobody asked it
-    expect(page.locator("#operator-kept")).to_contain_text("only operators of the final comparison are asked")
+    expect(page.locator("#operator-kept")).to_contain_text("only the operators in the final comparison")
 
 
 def test_a_note_is_kept_where_mlflow_keeps_notes_and_shown_as_plain_text(page, tmp_path):
