@@ -118,7 +118,7 @@ def compare(
             run(settings, device)
         except KeyboardInterrupt:
             terminal.say(
-                f"eos: stopped; what is measured is kept. Go on with: {_command()}\n"
+                f"eos: stopped; what has been measured is kept. Resume with: {_command()}\n"
                 f"eos: report what there is with: eos compare --report-only --out {shlex.quote(str(out))}",
                 stderr=True,
             )

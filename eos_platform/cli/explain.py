@@ -107,10 +107,10 @@ def _show(console: Console, explanation: Explanation) -> None:
     for line in staircase(explanation.operator):
         console.print(line, soft_wrap=True)
     if len(explanation.ablations):
-        say("\nwhat each parameter is worth: one changed at a time, largest loss first", style="bold")
+        say("\neffect of each parameter: one changed at a time, largest loss first", style="bold")
         console.print(ablations_table(explanation.ablations))
         if not explanation.ablations["matched"].all():
-            say("compute ratios in brackets are not the operator's: these rows are not matched")
+            say("compute ratios in brackets differ from the operator's: these rows are not matched")
 
 
 def staircase(operator: OperatorSpec) -> list[str]:

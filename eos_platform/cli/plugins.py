@@ -40,7 +40,7 @@ def plugins(
             *(terminal.printable(one, NAME) for one in (plugin.kind, plugin.name, plugin.package, plugin.value)), state
         )
     if not table.row_count:
-        terminal.say("no other installed package adds anything; eos plugins --all lists what is built in")
+        terminal.say("no installed package provides extensions; eos plugins --all lists the built-in ones")
         return
     console = terminal.console()
     if not console.is_terminal:  # a file or a pipe has no edge to wrap at
@@ -49,7 +49,7 @@ def plugins(
     for line in broken:
         terminal.say(line)
     if broken:
-        terminal.say(f"{len(broken)} broken; the rest works without {'it' if len(broken) == 1 else 'them'}")
+        terminal.say(f"{len(broken)} broken; the others are not affected")
 
 
 WIDE = 1000  # columns that no table needs

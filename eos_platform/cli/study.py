@@ -150,5 +150,5 @@ def resumable(study: Any, source: str, runs: Path) -> Iterator[None]:
         begun = study.folder.study_file.exists()
         command = f"eos study resume {study.file.name}" if begun else f"eos study run {source}"
         where = "" if runs == RUNS else f" --runs {runs}"
-        terminal.say(f"eos: stopped; every finished search is kept. Go on with: {command}{where}", stderr=True)
+        terminal.say(f"eos: stopped; every finished search is kept. Resume with: {command}{where}", stderr=True)
         raise typer.Exit(EXIT_INTERRUPTED) from None

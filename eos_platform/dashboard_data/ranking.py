@@ -65,7 +65,8 @@ def _compared(rows: pd.DataFrame, where: tuple[str, str]) -> Scores:
     methods += (rows["variant"] == "tuned").map({True: " tuned", False: ""})
     ranked = ratio.notna() & rows["accuracy"].notna() & (rows["family"] != "unreduced") & (rows["variant"] != "given")
     table = rows.assign(method=methods, ratio=ratio)[ranked]
-    for (at, name), accuracy in table.groupby(["ratio", "method"])["accuracy"].mean().items():
+    means = table.groupby(["ratio", "method"], as_index=False)["accuracy"].mean()
+    for at, name, accuracy in means[["ratio", "method", "accuracy"]].itertuples(index=False):
         blocks.setdefault((*where, float(at)), {})[str(name)] = float(accuracy)
     return blocks
 

@@ -36,7 +36,7 @@ def test_a_sentence_says_what_was_found(tmp_path):
     said = lines(FOUND, tmp_path)
     assert said[1] == (
         "tiny found a front of 3 operators (held-out questions); its champion, trial 1, keeps 94.5 of the unreduced"
-        " model's 95.0 % at 29 % of the compute, with 42 visual tokens a layer"
+        " model's 95.0 % at 29 % of the compute, with 42 visual tokens per layer"
     )
     assert any("models:/tiny@champion" in line for line in said)
 

@@ -89,7 +89,7 @@ def transfer(
     try:
         cells = _measure(settings, out, device, address)
     except KeyboardInterrupt:
-        terminal.say("eos: stopped; what is measured is kept. The same command goes on", stderr=True)
+        terminal.say("eos: stopped; what has been measured is kept. Run the same command to resume", stderr=True)
         raise typer.Exit(EXIT_INTERRUPTED) from None
     show(settings, cells, out)
 

@@ -91,7 +91,7 @@ def benchmark(
                 numbers[asked.task.name] = {name: summary_of(asked, name) for name in asked.scores}
     except KeyboardInterrupt:
         again = shlex.join(["eos", *sys.argv[1:]])
-        terminal.say(f"eos: stopped; every answer is kept. Go on with: {again}", stderr=True)
+        terminal.say(f"eos: stopped; every answer is kept. Resume with: {again}", stderr=True)
         raise typer.Exit(EXIT_INTERRUPTED) from None
     stream = io.StringIO()
     writer = csv.DictWriter(stream, list(rows[0]))
