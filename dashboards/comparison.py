@@ -116,11 +116,11 @@ def staircases(
                 # lines that coincide: the first drawn are wider and show behind the others
                 line={
                     "color": style.colour,
-                    "width": 2.4 + 2.2 * (operators - 1 - place),
+                    "width": 2.4 + 1.4 * min(3, operators - 1 - place),
                     "shape": "hvh",
                     "dash": style.dash,
                 },
-                marker={"symbol": style.symbol, "size": 10 + 3 * (operators - 1 - place)},
+                marker={"symbol": style.symbol, "size": 10 + 1.5 * min(3, operators - 1 - place)},
                 hovertemplate="layer %{x}: %{y} tokens<extra>%{fullData.name}</extra>",
             )
         )

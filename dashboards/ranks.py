@@ -90,7 +90,8 @@ def ranks_figure(
         )
     figure.update_xaxes(title_text="mean rank")
     ticks = {"tickvals": list(place.values()), "ticktext": [escape(name) for name in place]}
-    figure.update_yaxes(title_text="", showgrid=False, automargin=True, **ticks)
+    reach = [0.4 - len(ranks), 1.5 if known else 0.6]  # above the first is the critical difference, with its name
+    figure.update_yaxes(title_text="", showgrid=False, automargin=True, range=reach, **ticks)
     figure.update_layout(height=HEAD + ROW * max(len(ranks) + 1, 4))
     return figure
 

@@ -44,6 +44,7 @@ def layout() -> list[Any]:
     """The page."""
     return [
         html.Div(waiting(WAITING), id="operator-body"),
+        html.Div(id="operator-search"),
         notes.layout(),
         html.Div(id="operator-kept"),
         dcc.Interval(id="operator-wait", interval=WAIT, disabled=True),
@@ -129,10 +130,18 @@ def register(app: dash.Dash, studies: Any) -> None:
             )
             parts.append(_sites(sites))
             parts.append(_take_home(studies.commands(study, key)))
-        if not pd.isna(row["trial"]):
-            figure = curves_figure(studies.curves(study, key))
-            parts.append(shown(figure, theme, "Curves over the steps of the search, relaxed form", "operator-curves"))
         return parts
+
+    @app.callback(Output("operator-search", "children"), Input("where", "data"), Input("theme", "data"))
+    def _search(where: dict[str, Any] | None, theme: str | None) -> Any:
+        """The curves, apart: they take as long as all of the rest, and are seen after it."""
+        if not where or where["view"] != "operator":
+            return None
+        operators = studies.operators(where["study"])
+        if operators.loc[operators["key"] == where["run"], "trial"].notna().any():
+            figure = curves_figure(studies.curves(where["study"], where["run"]))
+            return shown(figure, theme, "Curves over the steps of the search, relaxed form", "operator-curves")
+        return None
 
     @app.callback(
         Output("operator-kept", "children"),
