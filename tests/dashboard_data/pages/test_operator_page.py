@@ -44,7 +44,7 @@ def test_a_note_is_kept_where_mlflow_keeps_notes_and_shown_as_plain_text(page, t
     note = "Good on <b>text</b>,\n=not a formula"
     try:
         page.goto(served.study(view="operator", run=key))
-        field, said = page.get_by_label("Note (kept as"), page.locator("#note-said")
+        field, said = page.get_by_label("Note (saved as"), page.locator("#note-said")
         field.fill(note)
         page.get_by_role("button", name="Save note").click()
         expect(said).to_have_text("Saved")
