@@ -160,7 +160,7 @@ def measure_model(model: str, given: argparse.Namespace, deadline: float) -> Non
             if _key(row) in known:
                 continue
             if time.time() > deadline:
-                terminal.say(f"{model}: out of time; the same command goes on", stderr=True)
+                terminal.say(f"{model}: out of time; run the same command to resume", stderr=True)
                 return
             try:
                 row |= measure(subject, design, variant, ratio, given.questions, given.tune)
