@@ -168,4 +168,3 @@ class Examples(Subject):
         yield from (one for one in given if isinstance(one, Prompt))
         if questions := [one for one in given if isinstance(one, Example)]:
             yield from counted("encoding questions", self._prompting.encoded(encoder, questions), len(questions))
-
