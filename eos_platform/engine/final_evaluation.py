@@ -164,7 +164,7 @@ def finish(
     """
     compared = candidates(run_dir, optuna_study, facts)
     if not any(candidate.family == "searched" for candidate in compared):
-        console.print("no search met its budget: the comparison shows the unreduced model alone", style="yellow")
+        console.print("no search met its budget: the comparison shows only the unreduced model", style="yellow")
     results = examine(compared, job, part, run_dir.study.final.questions, console)
     for one, result in zip(compared, results, strict=True):
         if result.refused:

@@ -15,21 +15,16 @@ import torch
 from torch import Tensor, nn
 
 from eos_platform.common.errors import EosError
-from eos_platform.models.adapters.adapter import Adapter, adapter_of
-from eos_platform.models.adapters.hooks import parameters
-from eos_platform.models.adapters.prefill import bytes_of, joined_outputs, placed
+from eos_platform.models.adapters.prefill import bytes_of
 from eos_platform.models.attention.text_queries import question
 from eos_platform.operators.plan import OperatorPlan
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.protocols import Example
 from eos_platform.tasks.answers.greedy import ends_of, written
 from eos_platform.tasks.batch import Batch, EncodedQuestions
+from eos_platform.tasks.prompting.encoder import EncodedPrompt, Encoder, Units
 from eos_platform.tasks.prompts import Prompt
-from eos_platform.tasks.together import stays_on
 
-Units = tuple[tuple[tuple[int, int], int], ...]
-SIZES = 16  # of pictures, of which one each is kept
-PIXELS = ("pixel_values", "pixel_attention_mask")  # of no use once seen
 Judge = Callable[[str, Example], float]  # what an answer is worth
 A_TOKEN = ("input_ids", "attention_mask")  # inputs of one number a token, beside those of types
 
@@ -40,7 +35,13 @@ class EncodedExamples(EncodedQuestions):
     synchronises = True
 
     def __init__(
-        self, model: Any, prompts: Iterable[Prompt], judge: Judge | None = None, tokenizer: Any = None
+        self,
+        model: Any,
+        prompts: Iterable[Prompt | EncodedPrompt],
+        judge: Judge | None = None,
+        tokenizer: Any = None,
+        encoder: Encoder | None = None,
+        again: Callable[[Example], Prompt] | None = None,
     ) -> None:
         """Every picture goes through the tower here, once; the pictures themselves are not kept.
 
@@ -49,31 +50,26 @@ class EncodedExamples(EncodedQuestions):
             prompts: the questions.
             judge: says what an answer is worth that the model wrote; None: it is right to the last token, or wrong.
             tokenizer: to read what was written.
+            encoder: of the model, that encoded prompts are from; None: a new one.
+            again: makes the prompt of an example once more, with its pixels.
 
         Raises:
             EosError: there are no prompts, or one without pictures.
         """
         self.model = model
         self.judge, self.tokenizer = judge, tokenizer
-        self.adapter: Adapter = adapter_of(model)
-        self.device = self.adapter.home
+        self.encoder = encoder or Encoder(model)
+        self.adapter, self.device, self.seen = self.encoder.adapter, self.encoder.device, self.encoder.seen
         self.prompts: list[Prompt] = []
-        self.seen: dict[int, Any] = {}
-        self._kept = 0  # bytes
         self.units: list[Units] = []
-        self._pictures: dict[Units, dict[str, Tensor]] = {}  # one of each size, to be timed
-        self._of_pictures = parameters(type(self.adapter.parts.body).get_image_features)
+        self._again = again
+        self._pictures: dict[Units, Mapping[str, Tensor]] = {}  # one of each size, to be timed
         for prompt in prompts:
-            if prompt.picture not in self.seen:
-                self._see(prompt.picture, {name: value.to(self.device) for name, value in prompt.inputs.items()})
-            rest = self._asked(prompt.inputs)
-            self.prompts.append(replace(prompt, inputs=rest))
-            inputs = {name: value.to(self.device) for name, value in rest.items()}
-            layout = self.adapter.layout(self._with_pictures(inputs, [prompt]))
-            self.units.append(layout.units)
-            if layout.units not in self._pictures and len(self._pictures) < SIZES:
-                pixels = {name: value.cpu() for name, value in prompt.inputs.items() if name in self._of_pictures}
-                self._pictures[layout.units] = pixels
+            encoded = prompt if isinstance(prompt, EncodedPrompt) else self.encoder(prompt)
+            self.prompts.append(encoded.prompt)
+            self.units.append(encoded.units)
+            if encoded.pixels is not None:
+                self._pictures.setdefault(encoded.units, encoded.pixels)
         if not self.prompts:
             raise EosError("there are no questions")
         self.skills = [prompt.skill for prompt in self.prompts]
@@ -139,26 +135,14 @@ class EncodedExamples(EncodedQuestions):
 
     def seeing(self, operator: OperatorSpec | None, batch: int) -> Callable[[], Any]:
         """A function that encodes a picture of the usual size, so many times at once."""
+        if self.usual not in self._pictures and self._again is not None:
+            inputs = self._again(self.example(self.middle())).inputs
+            self._pictures[self.usual] = self.encoder.of_pictures(inputs)
         if self.usual not in self._pictures:
             return super().seeing(operator, batch)
         one = self._pictures[self.usual]
         inputs = {name: torch.cat([value] * batch).to(self.device) for name, value in one.items()}
         return lambda: self.adapter.images(inputs)
-
-    def _see(self, picture: int, inputs: dict[str, Tensor]) -> None:
-        """Keep what the tower makes of a picture: on the device while that is little, then in the host's memory."""
-        seen = joined_outputs([self.adapter.images(inputs)])
-        self._kept += bytes_of(seen)
-        self.seen[picture] = seen if stays_on(self.device, self._kept) else placed(seen, torch.device("cpu"))
-
-    def _asked(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Those inputs that the model is still to be given: no pictures, and nothing that only its loss is made of."""
-        return {name: value for name, value in inputs.items() if name in self.adapter.inputs and name not in PIXELS}
-
-    def _with_pictures(self, inputs: dict[str, Any], prompts: Sequence[Prompt]) -> dict[str, Any]:
-        """Inputs with what was made of the pictures instead of these."""
-        seen = joined_outputs([placed(self.seen[prompt.picture], self.device) for prompt in prompts])
-        return {**inputs, "mm_encoder_outputs": {"image": seen}}
 
     def batch(self, index_b: Tensor, answers: Sequence[tuple[int, ...]] | None = None) -> Batch:
         """The questions of these numbers, padded behind their answers.
@@ -190,7 +174,7 @@ class EncodedExamples(EncodedQuestions):
         whole_b = torch.tensor(whole, device=self.device)
         answer_bs = (place_s >= prompt_b[:, None]) & (place_s < whole_b[:, None])
         inputs["attention_mask"] = (place_s < whole_b[:, None]).long()
-        prefill = self.adapter.encode(self._with_pictures(inputs, prompts), answer_bs)
+        prefill = self.adapter.encode(self.encoder.with_pictures(inputs, prompts), answer_bs)
         target_ba = torch.tensor(
             [[*prompt.answer, *[0] * (most - len(prompt.answer))] for prompt in prompts], device=self.device
         )

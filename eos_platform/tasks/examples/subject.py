@@ -24,7 +24,9 @@ from eos_platform.protocols import Example
 from eos_platform.tasks.base import FROM_TOWER, Subject
 from eos_platform.tasks.data.progress import counted
 from eos_platform.tasks.examples.encoded import EncodedExamples, Judge, Units, check_pictures, visual_tokens
-from eos_platform.tasks.prompts import Prompt, made_by
+from eos_platform.tasks.prompting.encoder import EncodedPrompt, Encoder
+from eos_platform.tasks.prompting.kept import Source
+from eos_platform.tasks.prompts import Prompt
 from eos_platform.tasks.scenes import SPLITS, Split
 
 TYPICAL = 256  # questions that tell what prompts usually are
@@ -138,7 +140,12 @@ class Examples(Subject):
         key = split, len(given)
         if key not in self._encoded:
             tokenizer = getattr(self.processor, "tokenizer", None)
-            self._encoded[key] = EncodedExamples(self.model, self._prompts(given), self._judge, tokenizer)
+            encoder = Encoder(self.model)
+            prompts = self._prompts(given, encoder)
+            again = self._prompting.again if self.processor is not None else None
+            encoded = EncodedExamples(self.model, prompts, self._judge, tokenizer, encoder, again)
+            encoded.content = self._prompting.name_of(encoder, given) if again else None
+            self._encoded[key] = encoded
         return self._encoded[key]
 
     _judge: Judge | None = None
@@ -150,9 +157,14 @@ class Examples(Subject):
             raise EosError(f"examples: there are none of the split '{split}', only of {', '.join(self.examples)}")
         return given[:questions]
 
-    def _prompts(self, given: Sequence[Example] | Sequence[Prompt]) -> Iterator[Prompt]:
-        lead = self.adapter.family.answer_lead
+    @cached_property
+    def _prompting(self) -> Source:
+        """What makes prompts of examples."""
+        return Source(self.processor, self.adapter.family.answer_lead, self._distils)
+
+    def _prompts(
+        self, given: Sequence[Example] | Sequence[Prompt], encoder: Encoder
+    ) -> Iterator[Prompt | EncodedPrompt]:
         yield from (one for one in given if isinstance(one, Prompt))
         if questions := [one for one in given if isinstance(one, Example)]:
-            made = made_by(self.processor, questions, lead, self._distils)
-            yield from counted("encoding questions", made, len(questions))
+            yield from counted("encoding questions", self._prompting.encoded(encoder, questions), len(questions))
