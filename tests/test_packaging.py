@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "tasks": COMMON | {"operators", "models", "costs", "task_names"},
     "search": CORE,
     "bench": COMMON | {"operators", "models", "costs"},
-    "serve": CORE - {"search"},
+    "serve": CORE | {"analysis"},
     "dashboards": {"common", "objectives", "protocols"},
     "analysis": CORE | {"bench"},
     "tracking": CORE | {"analysis", "dashboards"},
@@ -45,7 +45,8 @@ MAY_IMPORT = {
 }
 FOR_GPU = {"diverse_topk_kernel"}  # needs Triton, which comes with torch for GPUs only
 FOR_LMMS = {"lmms_model"}  # needs lmms-eval, which is an extra
-FOR_VLLM = {"llava", "qwen", "spare", "served"}  # of serve/vllm: need vLLM, which has an environment of its own
+# of serve/vllm: need vLLM, which has an environment of its own
+FOR_VLLM = {"anyres", "idefics", "internvl", "llava", "one_axis", "qwen", "spare", "served"}
 FREE = {"__init__", "__main__", "cli"}  # the top may use everything
 MOST = 15  # modules in a folder, beside its __init__
 

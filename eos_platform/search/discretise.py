@@ -188,12 +188,16 @@ def whole_counts(
     return counts
 
 
-def impossible(budget: float, least: float, cost: Priced | None = None) -> EosError:
+class BudgetError(EosError):
+    """A budget that the sites of a search cannot meet; other sites may."""
+
+
+def impossible(budget: float, least: float, cost: Priced | None = None) -> BudgetError:
     """The error for a budget that nothing reaches."""
     wanted, takes = f"{budget:g}", f"{least:.3f}"
     if cost and cost.cost.unit:
         wanted, takes = (shown_quantity(value, cost.cost) for value in (budget, least))
     fitted = f" as {cost.fitted.how}" if cost and cost.fitted else ""
-    return EosError(
+    return BudgetError(
         f"budget {wanted} is impossible: one visual token at every searched site already takes {takes}{fitted}"
     )

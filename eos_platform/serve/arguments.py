@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from eos_platform.common import strict_json
 from eos_platform.common.errors import EosError
@@ -20,11 +20,37 @@ from eos_platform.operators.spec import OperatorSpec
 from eos_platform.serve.plan import LayerZero, ServingPlan, digest
 from eos_platform.serve.torchvision_ops import install
 
-# by the model type of a configuration: the class of the plug-in
-ARCHITECTURES: Mapping[str, str] = {
-    "llava": "EosLlavaForConditionalGeneration",
-    "qwen2_5_vl": "EosQwen2_5_VLForConditionalGeneration",
+
+class Engine(NamedTuple):
+    """How a family is served.
+
+    Attributes:
+        architecture: the class of the plug-in.
+        limits: of a prompt's items, by kind, where not everything the engine takes is served.
+    """
+
+    architecture: str
+    limits: Mapping[str, int] = {}
+
+
+# by the model type of a configuration
+FAMILIES: Mapping[str, Engine] = {
+    "llava": Engine("EosLlavaForConditionalGeneration"),
+    "qwen2_5_vl": Engine("EosQwen2_5_VLForConditionalGeneration", {"video": 0}),
+    "qwen3_vl": Engine("EosQwen3VLForConditionalGeneration", {"video": 0}),
+    "idefics3": Engine("EosIdefics3ForConditionalGeneration"),
+    "smolvlm": Engine("EosSmolVLMForConditionalGeneration"),
+    "llava_next": Engine("EosLlavaNextForConditionalGeneration"),
+    # vLLM cuts every picture into tiles, transformers only one that is alone in its prompt
+    "llava_onevision": Engine("EosLlavaOnevisionForConditionalGeneration", {"image": 1, "video": 0}),
+    "internvl": Engine("EosInternVLForConditionalGeneration", {"video": 0}),
 }
+# known to the engine, and not served
+REFUSED: Mapping[str, str] = dict.fromkeys(
+    ("gemma3", "paligemma"),
+    "tokens of a picture attend to each other in both directions, which the engine's attention on CPUs does not do, and"
+    " GPUs were never tried",
+)
 
 
 @dataclass(frozen=True)
@@ -78,9 +104,14 @@ def served(model: str | Path, operator: str | Path | None, *, approximate: bool 
         config = load(AutoConfig, folder)
     folder = place_of(model).resolve()
     kind = str(config.model_type)
-    if kind not in ARCHITECTURES:
-        raise EosError(f"model '{model}' ({kind}): served in vLLM are {', '.join(ARCHITECTURES)}")
-    overrides: dict[str, Any] = {"architectures": [ARCHITECTURES[kind]]}
+    if kind in REFUSED:
+        raise EosError(f"model '{model}' ({kind}) is not served in vLLM: {REFUSED[kind]}")
+    if kind not in FAMILIES:
+        raise EosError(f"model '{model}' ({kind}): served in vLLM are {', '.join(FAMILIES)}")
+    overrides: dict[str, Any] = {"architectures": [FAMILIES[kind].architecture]}
+    if (tied := bool(getattr(config, "tie_word_embeddings", False))) != bool(config.text_config.tie_word_embeddings):
+        # transformers asks the whole model's configuration, vLLM its language model's
+        overrides["text_config"] = {"tie_word_embeddings": tied}
     arguments: dict[str, Any] = {"hf_overrides": overrides}
     if operator is None:
         return Served(folder, arguments)
@@ -96,9 +127,9 @@ def served(model: str | Path, operator: str | Path | None, *, approximate: bool 
     if act.keeps_positions or several_axes:
         arguments["video_pruning_rate"] = 0.5  # any rate: with it positions are asked for once pictures were seen
         if not several_axes:
-            overrides["text_config"] = {"rope_parameters": _several_axes(config.text_config)}
-    if several_axes:
-        arguments["limit_mm_per_prompt"] = {"video": 0}
+            overrides.setdefault("text_config", {})["rope_parameters"] = _several_axes(config.text_config)
+    if FAMILIES[kind].limits:
+        arguments["limit_mm_per_prompt"] = dict(FAMILIES[kind].limits)
     if act.reads_text:
         arguments["mm_processor_cache_gb"] = 0  # goes by the picture alone
     return Served(folder, arguments)

@@ -168,17 +168,19 @@ def _refusals(plan: OperatorPlan) -> Iterator[str]:
             why = "is read in the language model, which has not begun where pictures are encoded"
             if name == NEXT_BLOCK:
                 why = "is read in a block of the vision tower that the engine does not build"
-            elif name not in FROM_LAYER and name not in TOWER_FEATURES:
+            elif name in TOWER_FEATURES:
+                why = "is not read in the engine's vision tower"
+            elif name not in FROM_LAYER:
                 why = "is not known where pictures are encoded"
             yield f"sites.{planned.number}: '{name}' {why}"
 
 
 def _notes(plan: OperatorPlan) -> Iterator[str]:
     served = LayerZero.of(plan)
-    yield f"{plan.tokens} -> {served.kept} visual tokens a picture: slots, scheduler and limits of length follow"
+    yield f"{plan.tokens} -> {served.kept} visual tokens per image or tile: cache, scheduler and length limits follow"
     if served.sized:
-        yield "sizes ride in spare dimensions of every head, key-value cache included (128 -> 136: 6 % more a token)"
+        yield "sizes take up spare dimensions of every head, KV cache included (128 -> 136: 6 % more per token)"
     if served.keeps_positions:
-        yield "kept positions go the engine's way for positions of several axes"
+        yield "kept positions use the engine's support for positions of several axes"
     if served.reads_text:
-        yield "the question decides: pictures are encoded, and their prefix is cached, once for every question"
+        yield "the question decides: an image is encoded, and its prefix cached, anew for every question"

@@ -8,10 +8,11 @@ import pytest
 
 from eos_platform.common.errors import EosError
 from eos_platform.operators.spec import OperatorSpec, SiteSpec, Target
-from eos_platform.serve.arguments import served
-from eos_platform.serve.vllm import patches
+from eos_platform.serve.arguments import FAMILIES, served
+from eos_platform.serve.vllm import CLASSES, patches
 from eos_platform.serve.vllm.patches import PATCHES, check_version
 
+PACKAGE = Path(patches.__file__).parent
 SMALL, QWEN = Target(layers=6, grid=(12, 12), vision_layers=3), Target(layers=6, grid=(32, 32))
 KEPT = SiteSpec(layer=0, keep=30, score={"norm": 1.0}, beta=0.5)
 
@@ -59,7 +60,7 @@ def test_a_check_writes_what_is_left_of_it(eos, tmp_path) -> None:
         ((SiteSpec(layer=0, keep=9, score={"last_text": 1.0}),), (), "refused by vllm"),
         ((KEPT,), ("--engine", "vlm"), "did you mean 'vllm'"),
         ((KEPT,), ("--model", "bundled"), "12x12 grid"),
-        ((KEPT,), ("--model", "bundled-gemma"), "served in vLLM are llava"),
+        ((KEPT,), ("--model", "bundled-gemma"), "attend to each other in both directions"),
     ],
 )
 def test_what_cannot_be_is_one_line_and_code_2(eos, tmp_path, sites, more, says) -> None:
@@ -95,6 +96,16 @@ def test_arguments_follow_from_the_operator(tmp_path) -> None:
     assert served("bundled-small", None).arguments == {
         "hf_overrides": {"architectures": ["EosLlavaForConditionalGeneration"]}
     }
+
+
+def test_every_family_has_a_class_and_every_class_a_family(tmp_path) -> None:
+    assert {engine.architecture for engine in FAMILIES.values()} == set(CLASSES)
+    assert all((PACKAGE / f"{place.split(':')[0].rpartition('.')[2]}.py").is_file() for place in CLASSES.values())
+    target = Target(layers=6, grid=(6, 6))
+    found = served("bundled-smolvlm", saved(tmp_path, KEPT.model_copy(update={"keep": 9}), target=target)).arguments
+    # what transformers asks of the whole model, vLLM asks of its language model
+    assert found["hf_overrides"]["text_config"]["tie_word_embeddings"] is True
+    assert found["hf_overrides"]["text_config"]["rope_parameters"]["mrope_section"] == [20, 0, 0]
 
 
 def test_only_versions_that_were_tried_are_taken() -> None:

@@ -13,38 +13,36 @@ Of every model and ratio: ``portfolio`` (a search as it comes) and ``single`` (t
 before there was a portfolio), each with every seed; ``designs``: every design at that compute, chosen and tuned on
 validation questions, as many question evaluations as a search takes; and ``unreduced``. All deployed, on held-out
 questions. Of designs the best three on validation are asked held-out questions and the best of these is shown, which
-favours them. One line of JSON a cell; what stands there is not run again.
+favours them. One line of JSON a cell; what stands there is not run again. On a GPU several processes gain from
+NVIDIA's MPS (``nvidia-cuda-mps-control -d``): their kernels are small.
 """
 
 from __future__ import annotations
 
 import argparse
-import multiprocessing
-import statistics
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from eos_platform.analysis.comparison.settings import parse_ratios, parse_search
+from eos_platform.analysis.experiments.cells import Cell, add_options, measure_all, row_of
+from eos_platform.analysis.experiments.never_worse_report import frame, skills, table
 from eos_platform.common import console as terminal
-from eos_platform.common import strict_json
 from eos_platform.common.errors import EosError, unknown
-from eos_platform.common.files import check_writable
+from eos_platform.common.files import check_writable, write_atomic
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.search.config import SearchConfig
 from eos_platform.search.portfolio.candidates import TUNED, first_look
 from eos_platform.search.portfolio.find import find
 from eos_platform.search.portfolio.judge import Judge
 from eos_platform.search.start import check
-from eos_platform.tasks import evaluate, load_workload
+from eos_platform.tasks import evaluate
 from eos_platform.tasks.base import Subject
 
 KINDS = ("unreduced", "designs", "portfolio", "single")
 ASKED = 1024  # validation questions that designs are chosen and tuned on
-Cell = tuple[str, str, float, int]  # model, kind, ratio, seed
 
 
 def cells(models: Sequence[str], kinds: Sequence[str], ratios: Sequence[float], seeds: int) -> list[Cell]:
@@ -63,8 +61,8 @@ def measure(workload: Subject, cell: Cell, questions: int, settings: dict[str, A
     Raises:
         EosError: a setting that cannot be, or a budget that nothing reaches.
     """
-    model, kind, ratio, seed = cell
-    row: dict[str, Any] = {"model": model, "kind": kind, "ratio": ratio, "seed": seed, "questions": questions}
+    _, kind, ratio, seed = cell
+    row = row_of(cell)
     config = SearchConfig.of({**settings, "budget": ratio, "seed": seed, "portfolio": kind == "portfolio"}, "--set")
     begun = time.monotonic()
     if kind == "unreduced":
@@ -104,108 +102,6 @@ def _designs(workload: Subject, config: SearchConfig, questions: int) -> dict[st
     return {"designs": rows, "heldout": max(row["heldout"] for row in rows)}
 
 
-def table(rows: Sequence[dict[str, Any]]) -> str:
-    """Per model and ratio: unreduced, searched mean and worst, with one start alone, best design."""
-    whole = {row["model"]: row["heldout"] for row in rows if row["kind"] == "unreduced"}
-    lines = [
-        f"{'model':18}{'ratio':>6}{'whole':>7}{'portfolio':>11}{'worst':>7}{'single':>8}{'worst':>7}"
-        f"{'published':>11}{'tuned':>7}  {'s':>5}{'s one':>6}  design / starts"
-    ]
-    for model, ratio in dict.fromkeys((row["model"], row["ratio"]) for row in rows if row["kind"] != "unreduced"):
-        here = [row for row in rows if (row["model"], row["ratio"]) == (model, ratio)]
-        line = f"{model:18}{ratio:>6g}{_percent([whole[model]] if model in whole else []):>7}"
-        for kind, width in (("portfolio", 11), ("single", 8)):
-            found = [row["heldout"] for row in here if row["kind"] == kind]
-            line += f"{_percent(found):>{width}}{_percent(found and [min(found)]):>7}"
-        asked = [one for row in here if row["kind"] == "designs" for one in row["designs"]]
-        for changed, width in ((False, 11), (True, 7)):
-            found = [one["heldout"] for one in asked if changed or not one["tuned"]]
-            line += f"{_percent(found and [max(found)]):>{width}}"
-        for kind, width in (("portfolio", 7), ("single", 6)):
-            found = [row["seconds"] for row in here if row["kind"] == kind]
-            line += f"{statistics.fmean(found) if found else 0:>{width}.0f}"
-        best = max(asked, key=lambda one: one["heldout"], default={"design": "-"})["design"]
-        starts = ",".join(row["start"] for row in here if row["kind"] == "portfolio")
-        lines.append(f"{line}  {best} / {starts}")
-    return "\n".join(lines)
-
-
-def skills(rows: Sequence[dict[str, Any]]) -> str:
-    """Accuracy by skill: unreduced, searched (mean), best design; models and ratios in turn."""
-    lines = []
-    for model, ratio in dict.fromkeys((row["model"], row["ratio"]) for row in rows if row["kind"] == "portfolio"):
-        here = [row for row in rows if (row["model"], row["ratio"]) == (model, ratio)]
-        found = [row["skills"] for row in here if row["kind"] == "portfolio"]
-        asked = [one for row in here if row["kind"] == "designs" for one in row["designs"]]
-        best: dict[str, float] = max(asked, key=lambda one: one["heldout"], default={"skills": {}})["skills"]
-        whole: dict[str, float] = next(
-            (row["skills"] for row in rows if (row["model"], row["kind"]) == (model, "unreduced")), {}
-        )
-        parts = []
-        for name in found[0]:
-            three = (whole.get(name), statistics.fmean(one[name] for one in found), best.get(name))
-            parts.append(f"{name} " + "/".join("-" if value is None else f"{100 * value:.0f}" for value in three))
-        lines.append(f"{model} {ratio:g} (unreduced/searched/design): " + ", ".join(parts))
-    return "\n".join(lines)
-
-
-def _percent(values: Sequence[float]) -> str:
-    return f"{100 * statistics.fmean(values):.1f}" if values else "-"
-
-
-def _work(number: int, todo: Any, done: Any, given: argparse.Namespace, settings: dict[str, Any]) -> None:
-    """A process: cells from the queue, until it is empty or time is up."""
-    torch.set_num_threads(max(1, given.threads))
-    workload: Subject | None = None
-    while (cell := todo.get()) is not None:
-        if time.time() > given.until:
-            continue
-        try:
-            if workload is None or workload.name != cell[0]:
-                workload = load_workload(cell[0], device=given.device)
-            done.put(measure(workload, cell, given.questions, settings))
-        except Exception as error:  # one cell's; the others go on
-            model, kind, ratio, seed = cell
-            where = {"model": model, "kind": kind, "ratio": ratio, "seed": seed}
-            done.put(where | {"failed": f"{type(error).__name__}: {error}"[:500]})
-    done.put(None)
-
-
-def _run(left: Sequence[Cell], given: argparse.Namespace, settings: dict[str, Any]) -> None:
-    context = multiprocessing.get_context("spawn")
-    todo, done = context.Queue(), context.Queue()
-    workers = [
-        context.Process(target=_work, args=(number, todo, done, given, settings)) for number in range(given.processes)
-    ]
-    for cell in [*left, *[None] * given.processes]:
-        todo.put(cell)
-    for worker in workers:
-        worker.start()
-    ended = 0
-    while ended < len(workers):
-        row = done.get()
-        if row is None:
-            ended += 1
-            continue
-        label = f"{row['model']} {row['kind']} at {row['ratio']:g}, seed {row['seed']}"
-        if "failed" in row:
-            terminal.say(f"{label}: {row['failed']}", stderr=True)
-            continue
-        with given.out.open("a", encoding="utf-8") as file:
-            file.write(strict_json.dumps(strict_json.plain(row)) + "\n")
-        terminal.say(f"{label}: {row['heldout']:.2%} {row.get('start', '')}")
-    for worker in workers:
-        worker.join()
-
-
-def _read(path: Path) -> list[dict[str, Any]]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        return [strict_json.loads(line, str(path)) for line in lines]
-    except OSError as error:
-        raise EosError(f"{path}: {error}") from None
-
-
 def main(words: list[str] | None = None) -> int:
     """Run what is missing, print the table; the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -214,31 +110,27 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--ratios", default=".20,.10,.05", help="compute ratios, with commas between")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--questions", type=int, default=2048, help="held-out")
-    parser.add_argument("--processes", type=int, default=1, help="that share the device")
-    parser.add_argument("--threads", type=int, default=2, help="of each process")
-    parser.add_argument("--seconds", type=float, default=1e9, help="after so many, no further cell is begun")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of every search")
-    parser.add_argument("--device", help="default: the GPU if there is one")
-    parser.add_argument("--out", type=Path, default=Path("never_worse.jsonl"), help="one line a cell")
+    parser.add_argument("--csv", type=Path, help="where the numbers go as a table")
+    add_options(parser, "never_worse.jsonl")
     given = parser.parse_args(words)
-    given.until = time.time() + given.seconds
     try:
         settings = parse_search(given.set)
-        check_writable(given.out)
+        for path in filter(None, (given.out, given.csv)):
+            check_writable(path)
         kinds = given.kinds.split(",")
         for kind in kinds:
             if kind not in KINDS:
                 raise unknown("kind", kind, KINDS)
         ratios = parse_ratios(given.ratios, "--ratios") or ()
         wanted = cells(given.models.split(","), kinds, ratios, given.seeds)
-        have = {(row["model"], row["kind"], row["ratio"], row["seed"]) for row in _read(given.out)}
-        left = [cell for cell in wanted if cell not in have]
-        if left:
-            _run(left, given, settings)
-        rows = [row for row in _read(given.out) if (row["model"], row["kind"], row["ratio"], row["seed"]) in wanted]
+        asks = partial(measure, questions=given.questions, settings=settings)
+        rows = measure_all(wanted, asks, given, {"questions": given.questions})
     except EosError as error:
         terminal.say(f"never_worse: {error}", stderr=True)
         return 2
+    if given.csv:
+        write_atomic(given.csv, frame(rows).to_csv(index=False))
     terminal.say(skills(rows))
     terminal.say(table(rows))
     return 0

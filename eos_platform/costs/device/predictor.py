@@ -28,6 +28,7 @@ from eos_platform.operators.relaxed.site import RelaxedSite
 from eos_platform.operators.spec import OperatorSpec
 
 Of = Literal["ms", "joules"]
+ENOUGH = 3  # operators that a batch size is fitted to by itself
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,9 @@ class Prediction:
         """
         curves = {size: _curve(profile, mode, size, of) for size in _batches(profile, mode, batch)}
         fitted = [point for point in profile.of("operator", mode) if not point.held_out and point.batch in curves]
+        own = [point for point in fitted if point.batch == batch]
+        if mode == "eager" and len(own) >= ENOUGH:
+            fitted = own  # launching kernels takes no time where the device is busy, and all of it where it waits
         return cls(curves[batch], _weights(curves, fitted, batch, of))
 
     def of_work(self, work: Work) -> float:
@@ -190,8 +194,7 @@ def _value(point: Point, of: Of) -> float:
 
 
 def _weights(curves: dict[int, Curve], points: Sequence[Point], batch: int, of: Of) -> tuple[float, ...]:
-    """Of ``COLUMNS``, fitted over all batch sizes of a mode: what is batched grows with them, what is launched does
-    not."""
+    """Of ``COLUMNS``: what is batched grows with the batch size, what is launched does not."""
     if not points:
         return (0.0,) * len(COLUMNS)
     from scipy.optimize import nnls

@@ -15,11 +15,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from eos_platform.common import strict_json
 from eos_platform.common.errors import EosError, explain
 from eos_platform.common.files import read_text, shown_path, write_atomic
+from eos_platform.costs.device.former import FORMER, converted
 from eos_platform.costs.device.machine import Machine
 from eos_platform.costs.device.work import Work
 from eos_platform.costs.shapes import DecoderShape
 
-FORMAT: Literal["eos-device-profile-1"] = "eos-device-profile-1"
+FORMAT: Literal["eos-device-profile-2"] = "eos-device-profile-2"
 MODES = ("eager", "captured", "compiled")
 MOST = 64 << 20  # bytes of a file
 Mode = Literal["eager", "captured", "compiled"]
@@ -98,7 +99,7 @@ class Profiled(_Data):
 class DeviceProfile(_Data):
     """A profile as its file has it; ``prediction`` fits it."""
 
-    format: Literal["eos-device-profile-1"] = FORMAT
+    format: Literal["eos-device-profile-2"] = FORMAT
     machine: Machine
     model: Profiled
     points: tuple[Point, ...] = Field(max_length=10_000)
@@ -113,8 +114,10 @@ class DeviceProfile(_Data):
         """
         where = shown_path(Path(path))
         data = strict_json.loads(read_text(path, "device profile", MOST), where)
-        if not isinstance(data, dict) or data.get("format") != FORMAT:
+        if not isinstance(data, dict) or data.get("format") not in (FORMER, FORMAT):
             raise EosError(f"{where}: not a device profile; eos profile --out FILE makes one")
+        if data["format"] == FORMER:
+            data = converted(data) | {"format": FORMAT}
         try:
             return cls.model_validate(data)
         except ValidationError as error:

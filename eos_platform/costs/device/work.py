@@ -20,11 +20,14 @@ from eos_platform.operators.plan import FROM_LAYER, OperatorPlan
 from eos_platform.operators.relaxed.site import RelaxedSite
 
 Number = TypeVar("Number", float, Tensor)
-# of a site: itself; picks made one after another; reading a layer's projections; what its score is mixed from; moving
-# what is dropped; products, and numbers that are touched, of one prompt
-COLUMNS = ("sites", "picks", "asks", "reads", "moves", "gflops", "mtokens")
+# of a site: itself; picks that one kernel makes one after another; operations launched by picks one after another;
+# reading a layer's projections; features its score is mixed from; moving what is dropped; products, and numbers that
+# are touched, of one prompt
+COLUMNS = ("sites", "walks", "picks", "asks", "reads", "moves", "gflops", "mtokens")
 BATCHED = ("gflops", "mtokens")  # as many times as there are prompts
-ONE_BY_ONE = ("diverse_topk", "farthest", "dpp", "coverage")  # selectors that pick token after token
+WALKED = "diverse_topk"  # picks token after token, in one kernel
+# operations for each pick of the others that do
+LAUNCHED = {"farthest": 10, "dpp": 23, "coverage": 25, "suppress": 13, "max_sum": 7}
 
 
 class Work(BaseModel):
@@ -54,11 +57,11 @@ class Work(BaseModel):
                 continue
             site, tokens = planned.site, planned.incoming
             flops = site_flops(shape, planned, math.ceil(text))
-            picks = float(site.keep - site.important) if site.selector in ONE_BY_ONE else 0.0
+            walks, picks = _picks(site.selector, float(site.keep - site.important))
             moves = float(site.transfer.gamma > 0)
             reads = _reads(len(site.score), bool(site.probe), site.steering is not None)
             for column, value in enumerate(
-                _columns(shape, planned.features, float(tokens), picks, reads, moves, flops)
+                _columns(shape, planned.features, float(tokens), walks, picks, reads, moves, flops)
             ):
                 total[column] += value
         lengths = tuple(float(length) for length in plan.lengths(math.ceil(text), shape.units))
@@ -75,27 +78,33 @@ def soft_columns(
     for site, count in zip(sites, counts, strict=True):
         gone = (here - count).clamp_min(0.0)
         acts = gone / (gone + 1)
-        picks = count if site.selector in ONE_BY_ONE else torch.zeros_like(count)
+        walks, picks = _picks(site.selector, count)
         flops = soft_site_flops(shape, site, here, count, math.ceil(text))
         one = torch.ones_like(count)
         reads = one * _reads(len(site.features), site.probe is not None, site.steering is not None)
-        for column, value in enumerate(_columns(shape, site.features, here, picks, reads, one, flops)):
+        for column, value in enumerate(_columns(shape, site.features, here, walks, picks, reads, one, flops)):
             total[column] = total[column] + acts * value
         here = count
     return total
+
+
+def _picks(selector: str, count: Number) -> tuple[Number, Number]:
+    """Picks in one kernel, and operations launched by picks, of a selector that keeps so many."""
+    return count * float(selector == WALKED), count * float(LAUNCHED.get(selector, 0))
 
 
 def _columns(
     shape: DecoderShape,
     features: Collection[str],
     tokens: Number,
+    walks: Number,
     picks: Number,
     reads: Number,
     moves: Number,
     flops: Number,
 ) -> tuple[Any, ...]:
     asks = float(bool(set(FROM_LAYER) & set(features)))
-    return 1.0, picks, asks, reads, moves, flops / 1e9, shape.units * tokens * shape.hidden / 1e6
+    return 1.0, walks, picks, asks, reads, moves, flops / 1e9, shape.units * tokens * shape.hidden / 1e6
 
 
 def _reads(features: int, probed: bool, steered: bool) -> float:

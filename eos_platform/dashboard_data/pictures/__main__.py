@@ -1,6 +1,7 @@
 """Draw the pictures of README and studies/results again, light and dark.
 
-``mistakes`` is drawn from the table of the comparison (``bundled.csv``) alone. ``kept`` and ``asked`` run the stored
+``mistakes`` is drawn from the table of the comparison (``bundled.csv``) alone, ``other-models`` from
+``other-models.csv``. ``kept`` and ``asked`` run the stored
 operators and the tuned designs on a few held-out questions of the bundled model, which a CPU does in a minute.
 
     python -m eos_platform.dashboard_data.pictures --results studies/results
@@ -26,8 +27,16 @@ from eos_platform.dashboard_data.pictures.kept import asked_figure, stored_figur
 from eos_platform.dashboard_data.report import Report, export
 from eos_platform.dashboards.palette import darkened
 from eos_platform.dashboards.pictures.mistakes import mistakes_figure
+from eos_platform.dashboards.pictures.other_models import other_models_figure
 
-TABLE, OPERATORS = "bundled.csv", "operators"
+TABLE, OTHERS, OPERATORS = "bundled.csv", "other-models.csv", "operators"
+MODELS = {
+    "bundled-qwen": "Qwen2.5-VL",
+    "bundled-gemma": "Gemma 3",
+    "bundled-smolvlm": "SmolVLM",
+    "bundled-small-v2": "LLaVA-1.5 (tuned on)",
+    "bundled-onevision": "LLaVA-OneVision (tuned on)",
+}
 PANELS = {
     "merging and pooling": ("tome", "tome-tower", "diffrate", "pool", "adaptive-pool"),
     "pruning by the text's attention": ("fastv", "sparsevlm", "sparsevlm-v2", "pyramiddrop"),
@@ -49,6 +58,17 @@ def mistakes(results: Path) -> go.Figure:
     )
 
 
+def other_models(results: Path) -> go.Figure:
+    """Searches and the best designs on models of several families."""
+    cells = pd.read_csv(results / OTHERS)
+    return other_models_figure(
+        cells,
+        MODELS,
+        "Searched operators and the best design on five models",
+        f"bundled models, {int(cells['questions'].max()):,} held-out questions; designs tuned",
+    )
+
+
 def kept(results: Path) -> go.Figure:
     """Searched operators and tuned designs on one picture."""
     return stored_figure(results / OPERATORS, pd.read_csv(results / TABLE))
@@ -59,7 +79,12 @@ def asked(results: Path) -> go.Figure:
     return asked_figure(results / OPERATORS / "bundled-0.05.json")
 
 
-PICTURES: dict[str, Callable[[Path], go.Figure]] = {"mistakes": mistakes, "kept": kept, "asked": asked}
+PICTURES: dict[str, Callable[[Path], go.Figure]] = {
+    "mistakes": mistakes,
+    "other-models": other_models,
+    "kept": kept,
+    "asked": asked,
+}
 
 
 WIDE = 1600  # pixels: sharp where a page gives a picture 800

@@ -33,23 +33,31 @@ class AnyRes(Family):
     def media_items(self, parts: Parts, call: Call, captured: Sequence[Any]) -> Mapping[str, Sequence[MediaItem]]:
         """By the length of what was encoded, or by the sizes of the pictures."""
         pooled, config = encoded(call), parts.body.config
-        side, points = parts.grid[0], tuple(map(tuple, config.image_grid_pinpoints))
-        tile, largest = config.vision_config.image_size, self.largest(config)
         if pooled is not None:
-            return {"image": [_piece(len(each), side, points, tile, largest) for each in pooled]}
+            return {"image": [self._of_tokens(config, len(each)) for each in pooled]}
         if call.get("pixel_values") is None:
             return {}
         sizes = call["image_sizes"]
         sizes = sizes.tolist() if hasattr(sizes, "tolist") else sizes  # the model itself reads them, too
         tiled = self.tiled(call, len(sizes))
-        items = []
-        for (height, width), cut in zip(sizes, tiled, strict=True):
-            tokens = side * side + 1
-            if cut:
-                rows, columns = _shown(int(height), int(width), side, points, tile, largest)
-                tokens = side * side + rows * (columns + 1)
-            items.append(_piece(tokens, side, points, tile, largest))
-        return {"image": items}
+        return {"image": [self.item(config, int(h), int(w), cut) for (h, w), cut in zip(sizes, tiled, strict=True)]}
+
+    def item(self, config: Any, height: int, width: int, cut: bool = True) -> MediaItem:
+        """The units of a picture of so many pixels; ``cut``: whether it is cut into tiles.
+
+        Raises:
+            EosError: it has as many visual tokens as none of this model's.
+        """
+        side, tokens = self.grid(config)[0], 1
+        if cut:
+            points, tile = tuple(map(tuple, config.image_grid_pinpoints)), config.vision_config.image_size
+            rows, columns = _shown(height, width, side, points, tile, self.largest(config))
+            tokens = rows * (columns + 1)
+        return self._of_tokens(config, side * side + tokens)
+
+    def _of_tokens(self, config: Any, tokens: int) -> MediaItem:
+        points, tile = tuple(map(tuple, config.image_grid_pinpoints)), config.vision_config.image_size
+        return _piece(tokens, self.grid(config)[0], points, tile, self.largest(config))
 
     def tiled(self, call: Call, images: int) -> list[bool]:
         """Which of the pictures are cut into tiles."""

@@ -26,6 +26,7 @@ from eos_platform.operators.designs import DESIGNS
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.search.config import SearchConfig
 from eos_platform.search.cost import SearchCost
+from eos_platform.search.discretise import BudgetError
 from eos_platform.search.parameters import Structure
 from eos_platform.search.portfolio.candidates import Candidate, first_look
 from eos_platform.search.portfolio.guard import ahead, remarks_on
@@ -131,11 +132,10 @@ class _Portfolio:
         if not racers:
             raise EosError("portfolio: none of these starts can be searched from on this model at this budget")
         race = Race(racers, self.config, self._search, self.judge)
-        winner = race.run()
+        ranking = race.run()
         self.trail["race"] = race.told
         marks.append(time.monotonic())
-        whole = self.config.model_copy(update={"steps": max(4, round(WHOLE * self.config.steps))})
-        found = self._search(winner, whole, "whole")
+        winner, found = self._whole(ranking)
         marks.append(time.monotonic())
         result, finder = self._walked(found, "walk"), winner.name
         marks.append(time.monotonic())
@@ -145,6 +145,17 @@ class _Portfolio:
             round(late - early, 2) for early, late in zip([self.begun, *marks], marks, strict=False)
         ]
         return self._reported(result, finder, winner.name, looked)
+
+    def _whole(self, ranking: list[Racer]) -> tuple[Racer, SearchResult]:
+        """The first that a whole search brings within the budget, and its result."""
+        whole = self.config.model_copy(update={"steps": max(4, round(WHOLE * self.config.steps))})
+        refused: list[BudgetError] = []
+        for racer in ranking:
+            try:
+                return racer, self._search(racer, whole, "whole")
+            except BudgetError as error:
+                refused.append(error)
+        raise refused[0]
 
     def _racers(self, looked: list[Candidate]) -> list[Racer]:
         """The search's own starts and the best designs that gradients can begin at."""

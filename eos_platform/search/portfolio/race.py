@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from eos_platform.search.config import SearchConfig
+from eos_platform.search.discretise import BudgetError
 from eos_platform.search.parameters import Structure
 from eos_platform.search.portfolio.judge import Judge
 from eos_platform.search.run import SearchResult
@@ -47,25 +48,38 @@ class Race:
         """``search``: a search from where a racer stands, its stage being told."""
         self.racers, self.config, self.search, self.judge = list(racers), config, search, judge
         self.told: list[dict[str, Any]] = []
+        self.refused: list[BudgetError] = []
 
     @staticmethod
     def shares(config: SearchConfig) -> tuple[int, int]:
         """Steps of each racer in the two rounds."""
         return max(4, round(FIRST * config.steps)), max(4, round(SECOND * config.steps))
 
-    def run(self) -> Racer:
-        """The winner, as far as it came."""
+    def run(self) -> list[Racer]:
+        """Those of the last round, each as far as it came, the best first.
+
+        Raises:
+            BudgetError: none of them meets the budget.
+        """
         left = self.racers
         for number, steps in enumerate(self.shares(self.config)):
-            if len(left) == 1:
+            racing = left[: max(1, len(left) // 2)] if number else left
+            if len(racing) == 1:
                 break
             config = self.config.model_copy(update={"steps": steps}) if number == 0 else resumed(self.config, steps)
-            left = sorted((self._on(racer, config, number) for racer in left), key=lambda racer: racer.loss)
-            left = left[: max(1, len(left) // 2)]
-        return left[0]
+            ran = [racer for one in racing if (racer := self._on(one, config, number))]
+            if not ran:
+                raise self.refused[0]
+            left = sorted(ran, key=lambda racer: racer.loss)
+        return left
 
-    def _on(self, racer: Racer, config: SearchConfig, number: int) -> Racer:
-        result = self.search(racer, config, f"round-{number + 1}")
+    def _on(self, racer: Racer, config: SearchConfig, number: int) -> Racer | None:
+        try:
+            result = self.search(racer, config, f"round-{number + 1}")
+        except BudgetError as error:  # of its sites; others may be cheaper
+            self.refused.append(error)
+            self.told.append({"round": number + 1, "start": racer.name, "refused": str(error)})
+            return None
         verdict = self.judge.verdict(result.operator)
         self.told.append({"round": number + 1, "start": racer.name, "loss": verdict.loss, "accuracy": verdict.accuracy})
         return replace(racer, parameters=result.parameters, loss=verdict.loss)

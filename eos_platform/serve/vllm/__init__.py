@@ -10,10 +10,15 @@ from __future__ import annotations
 
 import logging
 
-CLASSES = {
-    "EosLlavaForConditionalGeneration": "eos_platform.serve.vllm.llava:EosLlavaForConditionalGeneration",
-    "EosQwen2_5_VLForConditionalGeneration": "eos_platform.serve.vllm.qwen:EosQwen2_5_VLForConditionalGeneration",
+# classes of the plug-in, by the module of this package that has them
+MODULES = {
+    "llava": ("EosLlavaForConditionalGeneration",),
+    "qwen": ("EosQwen2_5_VLForConditionalGeneration", "EosQwen3VLForConditionalGeneration"),
+    "idefics": ("EosIdefics3ForConditionalGeneration", "EosSmolVLMForConditionalGeneration"),
+    "anyres": ("EosLlavaNextForConditionalGeneration", "EosLlavaOnevisionForConditionalGeneration"),
+    "internvl": ("EosInternVLForConditionalGeneration",),
 }
+CLASSES = {name: f"{__name__}.{module}:{name}" for module, names in MODULES.items() for name in names}
 
 
 def register() -> None:

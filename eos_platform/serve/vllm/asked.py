@@ -67,7 +67,7 @@ class Asking:
             _check_apart(ranges, len(out["prompt_token_ids"]))
         if not self.reduction.reads_text:
             return out
-        ids = list(out["prompt_token_ids"][ranges[-1].offset + ranges[-1].length :])
+        ids = list(out["prompt_token_ids"][_end(ranges[-1]) :])
         asked = torch.tensor(ids or [NOBODY], dtype=torch.long)
         out["mm_hashes"]["image"] = [asked_key(one, ids) for one in out["mm_hashes"]["image"]]
         for item in out["mm_kwargs"]["image"]:
@@ -75,11 +75,18 @@ class Asking:
         return out
 
 
+def _end(one: Any) -> int:
+    """Behind the last visual token of a picture's range, where words of the range may follow."""
+    if one.is_embed is None:
+        return int(one.offset + one.length)
+    return int(one.offset + one.is_embed.nonzero()[-1]) + 1
+
+
 def _check_apart(ranges: Sequence[Any], length: int) -> None:
     end = 0
     for one in ranges:
-        if one.offset == end:
-            raise EosError("a picture needs a token of text before it (the model's own template has one)")
+        if one.offset == end > 0:
+            raise EosError("two pictures need a token of text between them (the model's own template has one)")
         end = one.offset + one.length
     if end == length:
         raise EosError("a picture needs a token of text behind it (the model's own template has one)")

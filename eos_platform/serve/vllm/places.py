@@ -39,6 +39,20 @@ def begun(length: int, spans: Sequence[Span]) -> tuple[Tensor, int]:
     return place_s.expand(ROWS, -1).clone(), int(step_s.sum()) - length
 
 
+def noted(length: int, spans: Sequence[Span]) -> tuple[Tensor, int]:
+    """As ``begun``, for families of one axis, which read the first row alone: the others are for notes.
+
+    Returns:
+        (3, s): positions; the first position of the picture that a token is of; the one behind that picture. Of a token
+        of text, its own and the next one.
+    """
+    place_3s, delta = begun(length, spans)
+    place_3s[2] += 1
+    for span in spans:
+        place_3s[2, span.offset : span.offset + span.length] += span.extent - 1
+    return place_3s, delta
+
+
 def seen(position_3s: Tensor, base_s: Tensor, where_r: Tensor, place_ra: Tensor) -> Tensor:
     """Positions with those of tokens that were seen.
 

@@ -19,7 +19,16 @@ SHAPE = DecoderShape(layers=8, hidden=64, heads=4, kv_heads=2, head_dim=16, inte
 TARGET = Target(layers=8, grid=(12, 12))
 TEXT = 20
 HERE = Machine(name="Made-up 9000", kind="cuda", memory=80_000_000_000, driver="1", torch="2", transformers="5")
-SITE = {"sites": 0.05, "picks": 0.002, "asks": 0.1, "reads": 0.04, "moves": 0.03, "gflops": 0.2, "mtokens": 0.5}
+SITE = {
+    "sites": 0.05,
+    "walks": 0.002,
+    "picks": 0.0004,
+    "asks": 0.1,
+    "reads": 0.04,
+    "moves": 0.03,
+    "gflops": 0.2,
+    "mtokens": 0.5,
+}
 
 
 def layer(length: float) -> float:

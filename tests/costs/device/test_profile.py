@@ -21,6 +21,21 @@ def test_a_profile_is_read_back_as_it_was_written(made_up, tmp_path):
     assert DeviceProfile.load(made_up.save(tmp_path / "h.json")) == made_up
 
 
+def test_a_profile_of_the_first_format_is_read(made_up, tmp_path):
+    """There all picks stood in one column: of operators drawn at random it is not known who picked."""
+    data = json.loads(made_up.save(tmp_path / "h.json").read_text()) | {"format": "eos-device-profile-1"}
+    for point in data["points"]:
+        if "columns" in point["work"]:
+            sites, walks, picks, *rest = point["work"]["columns"]
+            made_by = {"divprune": 10, "cdpruner": 23}.get(point["name"].rpartition("-")[0], 1)
+            point["work"]["columns"] = [sites, walks + picks / made_by, *rest]
+    (tmp_path / "former.json").write_text(json.dumps(data))
+    found = DeviceProfile.load(tmp_path / "former.json")
+    unknown = [point for point in made_up.points if point.held_out and sum(point.work.columns[1:3])]
+    assert unknown
+    assert found.points == tuple(point for point in made_up.points if point not in unknown)
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [

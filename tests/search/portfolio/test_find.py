@@ -1,5 +1,9 @@
 """A portfolio of starts: what is tried, what is dropped, and that the best design is never better."""
 
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
 from eos_platform.common.errors import EosError
@@ -7,12 +11,14 @@ from eos_platform.costs.match import match
 from eos_platform.operators.designs import get_design
 from eos_platform.search.config import SearchConfig
 from eos_platform.search.cost import flops_cost
+from eos_platform.search.discretise import impossible
 from eos_platform.search.portfolio import find as finding
 from eos_platform.search.portfolio.candidates import first_look, variants
 from eos_platform.search.portfolio.find import find, planned_steps
 from eos_platform.search.portfolio.guard import ahead
 from eos_platform.search.portfolio.judge import Judge, detectable
 from eos_platform.search.portfolio.local import improved, neighbours
+from eos_platform.search.portfolio.race import Race, Racer
 from eos_platform.search.run import search
 from eos_platform.tasks import evaluate
 
@@ -52,6 +58,34 @@ def test_the_result_is_not_behind_any_design_on_the_questions_of_the_guard(small
 def test_a_start_that_is_none_is_refused(small, quick):
     with pytest.raises(EosError, match="did you mean"):
         find(small, quick.model_copy(update={"portfolio": ("default", "tomee")}))
+
+
+@pytest.fixture
+def race():
+    """Of four starts, the later ones better; a search of those in ``too_dear`` cannot meet the budget."""
+
+    def run(too_dear: Callable[[str, str], bool]) -> tuple[list[str], Race]:
+        def searched(racer: Racer, config: SearchConfig, stage: str) -> Any:
+            if too_dear(racer.name, stage):
+                raise impossible(0.1, 0.104)
+            return SimpleNamespace(operator=racer.name, parameters={})
+
+        judge = SimpleNamespace(verdict=lambda name: SimpleNamespace(loss=-float(name), accuracy=0.5))
+        racers = [Racer(name, structure=None) for name in "1234"]  # type: ignore[arg-type]
+        race = Race(racers, SearchConfig(steps=60), searched, judge)  # type: ignore[arg-type]
+        return [racer.name for racer in race.run()], race
+
+    return run
+
+
+def test_a_start_that_cannot_meet_the_budget_leaves_the_race_to_the_others(race):
+    assert race(lambda name, stage: False)[0] == ["4", "3"]
+    ranking, run = race(lambda name, stage: name == "4")
+    assert ranking == ["3", "2", "1"]
+    assert "budget 0.1 is impossible" in next(row["refused"] for row in run.told if row["start"] == "4")
+    assert race(lambda name, stage: name == "4" and stage == "round-2")[0] == ["3"]
+    with pytest.raises(EosError, match=r"budget 0\.1 is impossible"):
+        race(lambda name, stage: True)
 
 
 def test_the_judge_asks_questions_that_the_reported_accuracy_does_not(small):

@@ -5,6 +5,7 @@ They run where vLLM is installed (``.ci/vllm.sh`` makes such an environment); el
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +13,8 @@ import pytest
 import torch
 
 pytest.importorskip("vllm", reason="vLLM is not installed beside this package; .ci/vllm.sh makes an environment")
+from random_models import MODELS, made
+
 from eos_platform.operators.spec import OperatorSpec, SiteSpec, Steering, Transfer
 from eos_platform.serve import sides
 from eos_platform.serve.arguments import served
@@ -50,15 +53,19 @@ def sites(name: str, width: int, tokens: int) -> tuple[SiteSpec, ...]:
 class Side:
     """What attaching says, found once."""
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, sizes: Sequence[tuple[int, int]] = (), pictures: int = 2) -> None:
+        """``sizes``: of pictures, in pixels, beside those of the task; ``pictures``: most of one prompt."""
         self.attached = sides.Attached(model)
         self.width = self.attached.model.config.text_config.hidden_size
         found = self.attached.questions(30)
         asked = [*found[:8], *found[-4:]]  # several of one picture, and others
+        shown = [one.images[0].resize(size) for one, size in zip(asked, sizes, strict=False)]
         other = next(one.images[0] for one in asked if one.images[0] is not asked[0].images[0])
-        words = prompt_text(self.attached.processor, "what is there?", 2)
-        alone = sides.Asked(prompt_text(self.attached.processor, "what is two and two?", 0), ())
-        self.asked = [*asked, sides.Asked(words, (asked[0].images[0], other)), alone]
+        if pictures > 1:
+            words = prompt_text(self.attached.processor, "what is there?", 2)
+            asked.append(sides.Asked(words, (asked[0].images[0], shown[0] if shown else other)))
+        asked += [sides.Asked(found[0].text, (image,)) for image in shown]
+        self.asked = [*asked, sides.Asked(prompt_text(self.attached.processor, "what is two and two?", 0), ())]
         self.known: dict[str, list[sides.Answer]] = {}
 
     def operator(self, name: str) -> OperatorSpec:
@@ -74,11 +81,6 @@ class Side:
 @pytest.fixture(scope="module")
 def small() -> Side:
     return Side("bundled-small")
-
-
-@pytest.fixture(scope="module")
-def qwen() -> Side:
-    return Side("bundled-qwen")
 
 
 def arguments(side: Side, name: str, folder: Any) -> Any:
@@ -150,17 +152,35 @@ def test_no_question_reads_what_another_chose(small: Side, tmp_path: Any) -> Non
     assert shared["unsteered"][2] >= BLOCK
 
 
-@pytest.mark.parametrize("name", ["steered", "unsteered", "pruned"])
-def test_pictures_of_any_size(qwen: Side, name: str, tmp_path: Any) -> None:
-    images = [image.resize(size) for image, size in zip(
-        [one.images[0] for one in qwen.asked[:4]], [(224, 336), (336, 168), (420, 420), (196, 252)], strict=True
-    )]  # fmt: skip
-    text = qwen.asked[0].text
-    asked = [*qwen.asked, *(sides.Asked(text, (image,)) for image in images)]
-    asked.append(sides.Asked(prompt_text(qwen.attached.processor, "what is there?", 2), tuple(images[:2])))
-    wanted = list(qwen.attached.answers(asked, qwen.operator(name)))
+# of every further family: pictures of other sizes, most pictures of a prompt
+FAMILIES: dict[str, tuple[list[tuple[int, int]], int]] = {
+    "bundled-qwen": ([(224, 336), (336, 168), (420, 420), (196, 252)], 2),
+    "bundled-smolvlm": ([(336, 168), (168, 336), (100, 100)], 2),
+    "bundled-onevision": ([(336, 112), (112, 336), (100, 100)], 1),
+    "qwen3_vl": ([(224, 336), (196, 252)], 2),
+    "internvl": ([(168, 84), (84, 252)], 2),
+    "llava_next": ([(84, 168), (252, 84), (100, 60)], 2),
+    "smolvlm": ([(84, 168), (252, 84)], 2),
+}
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Side:
+    kind = request.param
+    if kind == "smolvlm":
+        pytest.importorskip("num2words", reason="transformers' processor of SmolVLM needs it")
+    model = str(made(kind, tmp_path_factory.mktemp(kind))) if kind in MODELS else kind
+    return Side(model, *FAMILIES[kind])
+
+
+@pytest.mark.parametrize("name", ["steered", "pruned"])
+def test_other_families_and_pictures_of_any_size(family: Side, name: str, tmp_path: Any) -> None:
+    """In pieces, with text between; then all of it again, from the caches."""
+    wanted = family.answers(name)
     with sides.engine(
-        arguments(qwen, name, tmp_path), max_num_batched_tokens=64, max_num_seqs=8, block_size=BLOCK
+        arguments(family, name, tmp_path), max_num_batched_tokens=96, max_num_seqs=8, block_size=BLOCK
     ) as llm:
-        agree(sides.by_engine(llm, asked), wanted)
-        agree(sides.by_engine(llm, asked), wanted)
+        first = sides.by_engine(llm, family.asked)
+        agree(first, wanted)
+        agree(sides.by_engine(llm, family.asked), wanted)
+    assert all(one.prompt < whole.prompt for one, whole in zip(first[:-1], wanted[:-1], strict=True))

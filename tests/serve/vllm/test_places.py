@@ -34,6 +34,18 @@ def test_first_positions_are_found_again_after_others_were_written_over() -> Non
     assert places.bases(found, visual)[visual].tolist() == [1, 1, 7, 7]
 
 
+def test_notes_tell_first_positions_of_pictures_that_follow_one_another() -> None:
+    position, delta = places.noted(8, SPANS)
+    assert position.tolist() == [
+        [0, 1, 2, 2, 2, 11, 11, 15],
+        [0, 1, 2, 2, 2, 11, 11, 15],
+        [1, 2, *[11] * 3, 15, 15, 16],
+    ]
+    assert delta == 8 == int(position[2, -1]) - 8
+    alone, delta = places.noted(3, [places.Span(0, 3, 9)])
+    assert (delta, int(alone[2, -1]) - 3) == (6, 6)
+
+
 def test_a_prompt_without_pictures_is_counted() -> None:
     position, delta = places.begun(3, [])
     assert (position.tolist(), delta) == ([[0, 1, 2]] * 3, 0)
