@@ -26,7 +26,7 @@ from typing import Any
 
 from eos_platform.analysis.experiments.designs_report import report
 from eos_platform.analysis.experiments.from_pictures import evaluated
-from eos_platform.analysis.experiments.position_prior import debiased
+from eos_platform.analysis.explain.position_prior import debiased
 from eos_platform.analysis.stats.bitpack import pack
 from eos_platform.common import console as terminal
 from eos_platform.common import strict_json

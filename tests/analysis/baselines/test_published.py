@@ -10,6 +10,16 @@ from eos_platform.operators.spec import OperatorSpec
 
 ALL = {(one.design, one.nominal): one for one in published()}
 
+
+def flowing(keep):
+    """Counts by block of the tower."""
+    left, counts = 576, {}
+    for block in range(1, 22, 2):
+        left = keep if block == 21 else left - int((left - keep) * 0.5 / (21 - block) ** 0.5)
+        counts[block] = left
+    return counts
+
+
 # layer: tokens from there on; mean tokens; TFLOPs (a multiply-add as one) of visual tokens alone and with 60 of text
 FIGURES = {
     ("fastv", 306): ({2: 288}, 306, 2.007, 2.407),
@@ -52,6 +62,13 @@ FIGURES = {
     ("nuwa", 192): ({0: 336, 16: 48}, 192, None, None),
     ("nuwa", 128): ({0: 224, 16: 32}, 128, None, None),
     ("nuwa", 64): ({0: 112, 16: 16}, 64, None, None),
+    **{("prunesid", count): ({0: count}, count, None, None) for count in (192, 128, 64)},
+    ("adaptinfer", 128): ({2: 290, 11: 72, 21: 18}, 146.3, None, None),
+    ("adaptinfer", 64): ({2: 133, 11: 27, 21: 3}, 82.9, None, None),
+    ("adaptinfer", 48): ({2: 80, 11: 24, 21: 2}, 66.7, None, None),
+    ("adaptinfer", 32): ({2: 40, 11: 12, 21: 0}, 51.0, None, None),
+    # of half of what is to go, the root of the blocks to go
+    **{("flowcut", count): (flowing(count), count, None, None) for count in (192, 128, 64)},
 }
 
 
@@ -93,7 +110,7 @@ def test_shares_of_what_stays():
 
 def test_positions_are_the_authors():
     for (name, _), one in ALL.items():
-        kept = name in ("fastv", "sparsevlm-v2", "dart", "vtw", "v2drop", "nuwa")
+        kept = name in ("fastv", "sparsevlm-v2", "dart", "vtw", "v2drop", "nuwa", "flowcut")
         assert {site.positions for site in one.operator.sites} == {"keep" if kept else "renumber"}
 
 

@@ -12,7 +12,7 @@ recomputed with the projections of the layer the site stands before. Counts for 
 between the published lists, from none to all; where no count can reach a mean, all sites move earlier, no further than
 needed.
 
-Published: the lists for 128, 64, 48 and 32; what enters the layers is a mean of 146.3, 82.9, 66.5 and 51.0, as the
+Published: the lists for 128, 64, 48 and 32; what enters the layers is a mean of 146.3, 82.9, 66.7 and 51.0; the
 authors count what leaves them. The last list leaves none.
 """
 
@@ -31,7 +31,7 @@ LISTS = {128: (290, 72, 18), 64: (133, 27, 3), 48: (80, 24, 2), 32: (40, 12, 0)}
 
 def _site(layer: int, keep: int, positions: str = "renumber") -> SiteSpec:
     if keep == 0:
-        return SiteSpec(layer=layer, keep=0, selector="drop_all")
+        return SiteSpec(layer=layer, keep=0, selector="drop_all", positions=positions)  # type: ignore[arg-type]
     return SiteSpec(layer=layer, keep=keep, score={"weighed_text": 1.0}, positions=positions)  # type: ignore[arg-type]
 
 

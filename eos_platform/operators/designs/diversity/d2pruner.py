@@ -7,7 +7,7 @@ the best (``important``), selector ``suppress`` (theta .8) takes the rest: best 
 rest that stays is above theta, as long as there are such. gamma = 0, positions kept.
 
 Deviations: the prior, mean attention of every place over many pictures, is of a model and no number anybody published:
-``eos_platform.analysis.experiments.position_prior`` measures it and puts it into the operator (``prior``), as the table
+``eos_platform.analysis.explain.position_prior`` measures it and puts it into the operator (``prior``), as the table
 of designs does; as built here, attention is as it is. Attention is that of layer 2 instead of the layer before; tokens
 of the 70 % bar none of the rest; similarity is the cosine alone, as for questions (for grounding the authors add how
 near tokens are). Read in the paper: no code was to be had. No counts are published.

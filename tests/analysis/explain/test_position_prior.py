@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from eos_platform.analysis.experiments.position_prior import debiased, main, shown
+from eos_platform.analysis.explain.position_prior import debiased, main, shown
 from eos_platform.common.errors import EosError
 from eos_platform.models.runtime import site_step
 from eos_platform.operators.designs import get_design

@@ -1,8 +1,8 @@
 """What a feature is usually worth at each place of the picture, measured over many pictures and put into an operator.
 
-    python -m eos_platform.analysis.experiments.position_prior --model bundled-small-v2 --design d2pruner --tokens 24 \
+    python -m eos_platform.analysis.explain.position_prior --model bundled-small-v2 --design d2pruner --tokens 24 \
         --out d2pruner.json                           # a design, debiased on questions of the search split
-    python -m eos_platform.analysis.experiments.position_prior --model bundled-qwen --operator own.json --out o.json
+    python -m eos_platform.analysis.explain.position_prior --model bundled-qwen --operator own.json --out o.json
 
 The mean of the feature at the first site that reads it, where no token has left yet; pictures of another grid count at
 the places they cover. Printed as a small picture: rows down, a digit a place, 9 the largest. A design says which
