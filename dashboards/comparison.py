@@ -104,7 +104,8 @@ def staircases(
     figure = go.Figure()
     figure.update_layout(theme(escape(title)))
     styles = _styles(styles, layers["operator"])
-    for name, rows in layers.groupby("operator", sort=False):
+    operators = layers["operator"].nunique()
+    for place, (name, rows) in enumerate(layers.groupby("operator", sort=False)):
         style = styles[str(name)]
         figure.add_trace(
             go.Scatter(
@@ -112,8 +113,14 @@ def staircases(
                 y=rows["tokens"].tolist(),
                 mode="lines+markers",
                 name=escape(str(name)),
-                line={"color": style.colour, "width": 2.4, "shape": "hvh", "dash": style.dash},
-                marker={"symbol": style.symbol, "size": 10},
+                # lines that coincide: the first drawn are wider and show behind the others
+                line={
+                    "color": style.colour,
+                    "width": 2.4 + 1.4 * min(3, operators - 1 - place),
+                    "shape": "hvh",
+                    "dash": style.dash,
+                },
+                marker={"symbol": style.symbol, "size": 10 + 1.5 * min(3, operators - 1 - place)},
                 hovertemplate="layer %{x}: %{y} tokens<extra>%{fullData.name}</extra>",
             )
         )

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
@@ -15,7 +17,7 @@ from eos_platform.dashboards.text import escape
 ACROSS, ROW, HEAD = 3, 170, 96  # plots a row; pixels of a row, and above the first
 
 
-def curves_figure(curves: pd.DataFrame, title: str = "The search on its way (relaxed form)") -> go.Figure:
+def curves_figure(curves: pd.DataFrame, title: str = "Progress of the search (relaxed form)") -> go.Figure:
     """A plot a curve, in the order of their names."""
     names = sorted(curves["curve"].unique()) if len(curves) else []
     if not names:
@@ -24,7 +26,7 @@ def curves_figure(curves: pd.DataFrame, title: str = "The search on its way (rel
         figure.update_xaxes(visible=False)
         figure.update_yaxes(visible=False)
         figure.add_annotation(
-            text="No curve was logged: the search was too short, or was not one of this platform's",
+            text="No curves were logged: the search was too short, or was not run by this platform",
             x=0.5,
             y=0.5,
             xref="paper",
@@ -43,9 +45,10 @@ def curves_figure(curves: pd.DataFrame, title: str = "The search on its way (rel
         vertical_spacing=min(0.3, 62 / max(1, height - HEAD)),
         horizontal_spacing=0.07,
     )
-    for place, name in enumerate(names):
+    traces = []
+    for name in names:
         mine = curves[curves["curve"] == name].sort_values("step")
-        figure.add_trace(
+        traces.append(
             go.Scatter(
                 x=mine["step"].tolist(),
                 y=mine["value"].tolist(),
@@ -54,20 +57,29 @@ def curves_figure(curves: pd.DataFrame, title: str = "The search on its way (rel
                 marker={"size": 5},
                 name=escape(str(name)),
                 hovertemplate="step %{x}: %{y:.4g}<extra>%{fullData.name}</extra>",
-            ),
-            row=place // across + 1,
-            col=place % across + 1,
+            )
         )
-    look = theme(escape(title))
-    figure.update_layout({name: value for name, value in look.items() if name not in ("xaxis", "yaxis")})
-    figure.update_layout(
-        height=height,
-        margin={"l": 60, "r": 20, "t": HEAD, "b": 48},
-        showlegend=False,
-        title={"y": 1 - 20 / height, "yref": "container"},
-    )
+    places = range(len(names))
+    figure.add_traces(traces, [place // across + 1 for place in places], [place % across + 1 for place in places])
     last = float(curves["step"].max()) or 1.0
-    figure.update_xaxes(gridcolor=GRID, zeroline=False, range=[-0.03 * last, 1.02 * last])  # the same steps in each
-    figure.update_yaxes(gridcolor=GRID, zeroline=False, exponentformat="power")
-    figure.update_xaxes(title_text="step", title_font_size=13, row=rows)
+    x = {"gridcolor": GRID, "zeroline": False, "range": [-0.03 * last, 1.02 * last]}  # the same steps in each
+    y = {"gridcolor": GRID, "zeroline": False, "exponentformat": "power"}
+    axes: dict[str, Any] = {}
+    for place in range(rows * across):
+        number = str(place + 1) if place else ""
+        foot = {"title": {"text": "step", "font": {"size": 13}}} if place // across == rows - 1 else {}
+        axes |= {f"xaxis{number}": {**x, **foot}, f"yaxis{number}": y}
+    look = theme(escape(title))
+    look = {name: value for name, value in look.items() if name not in ("xaxis", "yaxis")}
+    # in one call: each takes Plotly as long as all of this
+    figure.update_layout(
+        {
+            **look,
+            **axes,
+            "title": {**look.get("title", {}), "y": 1 - 20 / height, "yref": "container"},
+            "height": height,
+            "margin": {"l": 60, "r": 20, "t": HEAD, "b": 48},
+            "showlegend": False,
+        }
+    )
     return figure

@@ -29,14 +29,14 @@ def answer_words(row: Mapping[str, Any]) -> tuple[str, str] | None:
 
 def question_words(picture: Mapping[str, Any]) -> str:
     """The question, and the right answer."""
-    return f"{printable(picture['text'], LABEL)} (right: {printable(picture['answer'], LABEL)})"
+    return f"{printable(picture['text'], LABEL)} (answer: {printable(picture['answer'], LABEL)})"
 
 
 def examples_html(rows: pd.DataFrame, pictures: Sequence[Mapping[str, Any]]) -> str:
     """A part of a page: a row a picture, first as it is, then as each operator sees it with its answer."""
     parts = []
     for place, picture in enumerate(pictures):
-        cells = [_cell(str(picture["png"]), f"Picture {place + 1}", "the picture", "")]
+        cells = [_cell(str(picture["png"]), f"Picture {place + 1}", "original", "")]
         for row in records(rows[rows["picture"] == place]):
             told = answer_words(row)
             name, caption = printable(str(row["column"]), LABEL), str(row["caption"])

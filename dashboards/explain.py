@@ -19,9 +19,7 @@ OTHERS = ("#8a6d3b", "#b8609a", "#5c6168", "#7aa60a")
 ROW, HEAD, FOOT = 26, 120, 90  # pixels
 
 
-def ablation_figure(
-    ablations: pd.DataFrame, title: str = "What each parameter is worth", subtitle: str = ""
-) -> go.Figure:
+def ablation_figure(ablations: pd.DataFrame, title: str = "Effect of each parameter", subtitle: str = "") -> go.Figure:
     """Change of accuracy by each ablation, largest loss at the top; hollow where the compute is another too."""
     figure = go.Figure()
     figure.update_layout(theme(escape(title), escape(subtitle)))
@@ -50,7 +48,7 @@ def ablation_figure(
         bargap=0.35,
         barmode="overlay",
     )
-    figure.update_xaxes(title_text="change of accuracy, points (95 % interval)", zeroline=False)
+    figure.update_xaxes(title_text="change in accuracy, points (95 % interval)", zeroline=False)
     figure.update_yaxes(
         categoryorder="array",
         categoryarray=list(rows["name"].map(escape)),

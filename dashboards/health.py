@@ -89,7 +89,7 @@ def importance_figure(importance: pd.DataFrame, title: str = "Parameter importan
     """Bars by parameter, one for each objective."""
     figure = _blank(title)
     if importance.empty:
-        return _nothing(figure, "Too few trials to tell<br>(4 measured ones with settings that differ are needed)")
+        return _nothing(figure, "Too few trials<br>(4 measured trials with different settings are needed)")
     order = importance.groupby("parameter")["share"].max().sort_values().index.tolist()
     for number, (objective, rows) in enumerate(importance.groupby("objective", sort=False)):
         figure.add_trace(
@@ -102,7 +102,7 @@ def importance_figure(importance: pd.DataFrame, title: str = "Parameter importan
                     "color": OBJECTIVES[number % len(OBJECTIVES)],
                     "pattern": {"shape": ("", "/", "x")[number % 3], "solidity": 0.25, "fgcolor": "white"},
                 },
-                hovertemplate="%{y}: %{x:.0f} % of what varies<extra>%{fullData.name}</extra>",
+                hovertemplate="%{y}: %{x:.0f} % of the variance<extra>%{fullData.name}</extra>",
             )
         )
     figure.update_layout(barmode="group", bargap=0.3, showlegend=True)
@@ -165,13 +165,13 @@ def parallel_figure(
 def why_nothing(trials: pd.DataFrame) -> str:
     """Why figures of these trials have nothing to show."""
     if trials.empty:
-        return "No trial has begun: a comparison has none,<br>its operators are on the front and in the table"
+        return "No trials: a comparison has none;<br>its operators are in the Front and Table views"
     counts = trials["state"].value_counts().to_dict()
     ended = int(trials["end"].notna().sum())
     if not ended:
-        return f"{len(trials)} running, and none has ended yet"
+        return f"{len(trials)} running, none finished yet"
     told = ", ".join(f"{count} {state}" for state, count in counts.items())
-    return f"{ended} ended, and none was measured:<br>{escape(told)}"
+    return f"{ended} ended, but none was measured:<br>{escape(told)}"
 
 
 def _label(objective: Objective) -> str:

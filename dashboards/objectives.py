@@ -128,7 +128,7 @@ def _front(rows: pd.DataFrame, axes: Sequence[Objective]) -> NDArray[np.bool_]:
 
 
 def _label(objective: Objective) -> str:
-    return f"{escape(objective.label)} ({'more' if objective.sign > 0 else 'less'} is better)"
+    return f"{escape(objective.label)} ({'higher' if objective.sign > 0 else 'lower'} is better)"
 
 
 def _add(

@@ -116,7 +116,7 @@ def page(
         inner = f'<div class="row">{inner}</div>' if len(row) > 1 else inner
         body.append(f'<section id="part-{number}" aria-label="{label}">{inner}</section>')
         if number == 0:
-            tables = {"Operators of the front": table, **(more or {})}
+            tables = {"Operators on the front": table, **(more or {})}
             for place, (heading, rows) in enumerate(tables.items()):
                 if rows is not None and len(rows):
                     places[f"table-{place}"] = escape(heading)

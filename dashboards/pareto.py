@@ -291,30 +291,35 @@ def _scatter(rows: pd.DataFrame, *, error_colour: str, **style: Any) -> go.Scatt
     """One trace of measured points: per cent up, interval bars where known, and what hovering tells."""
     cloud = style["mode"] == "markers" and len(rows) > MANY
     percent = 100 * rows["accuracy"]
-    above = (100 * rows["accuracy_high"] - percent).clip(lower=0).fillna(0)
-    below = (percent - 100 * rows["accuracy_low"]).clip(lower=0).fillna(0)
+    # thousands get no bars and a short hover text: in full the figure would have megabytes
+    bars = {} if cloud else {"error_y": _bars(rows, percent, error_colour)}
     if rows["key"].notna().all():
         style = {**style, "ids": rows["key"].astype(str).tolist()}
     return (go.Scattergl if cloud else go.Scatter)(
         x=rows["compute_ratio"].tolist(),
         y=percent.tolist(),
-        error_y={
-            "type": "data",
-            "symmetric": False,
-            "array": above.tolist(),
-            "arrayminus": below.tolist(),
-            "color": error_colour,
-            "thickness": 1.2,
-            "width": 3,
-            "visible": not cloud and bool((above + below > 0).any()),
-        },
-        # of thousands, words enough to know them: whole ones would be a megabyte that the page has to carry about
         customdata=rows["name"].astype(str).map(escape).tolist() if cloud else [_hover(row) for row in records(rows)],
         hovertemplate="<b>%{customdata}</b><br>accuracy %{y:.1f} %<br>compute ratio %{x:.3f}<extra></extra>"
         if cloud
         else "%{customdata}<extra></extra>",
+        **bars,
         **style,
     )
+
+
+def _bars(rows: pd.DataFrame, percent: pd.Series, colour: str) -> dict[str, Any]:
+    above = (100 * rows["accuracy_high"] - percent).clip(lower=0).fillna(0)
+    below = (percent - 100 * rows["accuracy_low"]).clip(lower=0).fillna(0)
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": above.tolist(),
+        "arrayminus": below.tolist(),
+        "color": colour,
+        "thickness": 1.2,
+        "width": 3,
+        "visible": bool((above + below > 0).any()),
+    }
 
 
 def _hover(row: Mapping[str, Any]) -> str:
@@ -351,7 +356,7 @@ def _subtitle(drawn: pd.DataFrame) -> str:
     bars = "bars: 95 % intervals" if drawn["accuracy_low"].notna().any() else ""
     questions = f"{counts[0]:,.0f} questions a point" if len(counts) == 1 else ""
     variants = set(drawn["variant"].dropna())
-    both = "designs tuned; as published: click in the legend" if {"tuned", "published"} <= variants else ""
+    both = "designs as tuned; click the legend to show them as published" if {"tuned", "published"} <= variants else ""
     return ", ".join(part for part in ("deployed operators", questions, bars, both) if part) if len(drawn) else ""
 
 

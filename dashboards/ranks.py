@@ -1,4 +1,4 @@
-"""Mean ranks over comparisons: one dot a method, best on top, bars joining those that are not told apart.
+"""Mean ranks over comparisons: one dot a method, best on top, bars joining those that do not differ significantly.
 
 ``ranks`` has one row a method, the best first: ``method``, ``mean_rank``, ``wins`` (blocks in which it is best),
 ``control`` (bool).
@@ -28,15 +28,15 @@ def ranks_figure(
     """The figure.
 
     Args:
-        cliques: methods that are not told apart, each run a bar.
-        critical_difference: mean ranks less apart than this are not told apart; nan: not known.
+        cliques: runs of methods that do not differ significantly, each drawn as a bar.
+        critical_difference: mean ranks less than this apart do not differ significantly; nan: not known.
         blocks: comparisons ranked over.
     """
     figure = go.Figure()
     known = critical_difference == critical_difference
-    note = f"over {blocks} comparisons; 1: best in all"
+    note = f"over {blocks} comparisons; 1 is best"
     if known:
-        note += f"; bars join what is less than the critical difference {critical_difference:.2f} apart"
+        note += f"; bars join methods less than the critical difference ({critical_difference:.2f}) apart"
     figure.update_layout(theme(escape(title), note))
     if ranks.empty:
         figure.add_annotation(text="Nothing ranked yet", x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False)
@@ -46,7 +46,7 @@ def ranks_figure(
     right = float(ranks["mean_rank"].max())
     for number, clique in enumerate(cliques):
         x = right + 0.6 + APART * number * max(1.0, right / 20)
-        hover = f"{escape(clique[0])} to {escape(clique[-1])}: not told apart"
+        hover = f"{escape(clique[0])} to {escape(clique[-1])}: no significant difference"
         figure.add_trace(
             go.Scatter(
                 x=[x, x],
@@ -90,7 +90,8 @@ def ranks_figure(
         )
     figure.update_xaxes(title_text="mean rank")
     ticks = {"tickvals": list(place.values()), "ticktext": [escape(name) for name in place]}
-    figure.update_yaxes(title_text="", showgrid=False, automargin=True, **ticks)
+    reach = [0.4 - len(ranks), 1.5 if known else 0.6]  # above the first is the critical difference, with its name
+    figure.update_yaxes(title_text="", showgrid=False, automargin=True, range=reach, **ticks)
     figure.update_layout(height=HEAD + ROW * max(len(ranks) + 1, 4))
     return figure
 

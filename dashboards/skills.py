@@ -22,7 +22,7 @@ def skills_figure(points: pd.DataFrame, title: str = "Accuracy by skill") -> go.
     """The heat map; the largest ratio is shown first."""
     names = [str(column) for column in points.columns if str(column).startswith("skill:")]
     figure = go.Figure()
-    figure.update_layout(theme(escape(title), "per cent right; rows by overall accuracy"))
+    figure.update_layout(theme(escape(title), "per cent correct; rows ordered by overall accuracy"))
     if not names or points.empty:
         figure.add_annotation(
             text="No skill measured yet", x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False, font_size=18

@@ -79,11 +79,11 @@ def speed_figure(rows: pd.DataFrame) -> go.Figure:
                     line=dotted,
                 )
     figure.update_layout(
-        theme("Prefill time: what an operator saves", "dotted: lower bound, the same model on an input that short")
+        theme("Prefill time: what an operator saves", "dotted: lower bound (the same model on an input of that length)")
     )
     figure.update_layout(margin_t=130)
     shared = {"showline": True, "linecolor": MUTED, "gridcolor": GRID, "zeroline": False}
-    figure.update_xaxes(title_text="mean visual tokens a layer", title_font_size=14, **shared)
+    figure.update_xaxes(title_text="mean visual tokens per layer", title_font_size=14, **shared)
     figure.update_yaxes(rangemode="tozero", **shared)
     figure.update_yaxes(title_text="prefill (ms)", col=1)
     return figure

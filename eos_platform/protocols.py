@@ -67,6 +67,7 @@ class Example:
     group: str = "all"
     key: str = ""
     subsets: tuple[str, ...] = ()
+    content: str = ""
 
     def __post_init__(self) -> None:
         if isinstance(self.answers, str):

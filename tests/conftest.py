@@ -18,6 +18,7 @@ import torch
 from hypothesis import settings
 
 from eos_platform.common import addresses
+from eos_platform.costs import prefill_time
 
 if "EOS_CACHE" not in os.environ:  # one for all processes of this run, and gone after it
     os.environ["EOS_CACHE"] = tempfile.mkdtemp(prefix="eos-test-cache-")
@@ -26,6 +27,7 @@ if "EOS_CACHE" not in os.environ:  # one for all processes of this run, and gone
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a name that is no folder is looked for in the cache alone
 
 torch.set_num_threads(1)
+prefill_time.PATIENCE = 0.02  # seconds: three runs of a prefill tell a test as much as twenty
 settings.register_profile("eos", deadline=None, derandomize=True, max_examples=25)
 settings.load_profile("eos")
 

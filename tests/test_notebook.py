@@ -16,7 +16,7 @@ nbformat.write(notebook, "ran.ipynb")
 """
 
 
-@pytest.mark.slow  # minutes of a core
+@pytest.mark.slow  # a minute of a core: a step of .ci/run
 def test_the_notebook_runs(tmp_path):
     # a process of its own: its sockets and event loops are no business of the other tests
     command = [sys.executable, "-W", "ignore", "-c", RUN, str(NOTEBOOK)]

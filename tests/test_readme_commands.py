@@ -1,7 +1,8 @@
-"""Every command of README.md and studies/README.md: words the command takes, and, as it stands there, one that runs.
+"""Every command of README.md and studies/README.md is one that the command-line parser accepts, and one that runs.
 
-The fast part parses all of them with the command's own parser. The slow part types them in their order in one folder,
-on the model and the files they name; only how much is searched and asked is cut down, so that a CPU does it.
+The fast part parses all of them. The slow part runs them in order in one folder, as they stand there, on the models and
+files they name; only the amount of work (steps, questions, repetitions of measurements) is reduced, so that a CPU can
+do it in minutes.
 """
 
 import functools
@@ -96,7 +97,7 @@ def test_the_options_of_modules_exist(line, capsys):
         assert not word.startswith("--") or word in shown
 
 
-# the same work as a line that is run, on the largest of the bundled models: with EOS_ALL_COMMANDS=1
+# more of the same work on the largest of the bundled models: run with EOS_ALL_COMMANDS=1
 LONG = {
     "eos transfer bundled-small bundled-small-v2 bundled-onevision --budgets .2,.1 --ways zero-shot,adapted": "six "
     "searches, 24 transfers; tests/analysis/transfer has a matrix",
@@ -111,7 +112,7 @@ FEW = {"steps": 4, "batch_size": 2, "search_questions": 8, "eval_questions": 8}
 
 @pytest.fixture
 def little_work(monkeypatch):
-    """The same commands, asked a few questions."""
+    """The same commands with few steps, questions and repetitions."""
 
     def put(module, name, change):
         home = importlib.import_module(module) if isinstance(module, str) else module
@@ -148,6 +149,10 @@ def little_work(monkeypatch):
         monkeypatch.setattr(find, name, few)
     put("eos_platform.tasks", "evaluate", lambda options: {**options, "questions": 8})
     put("eos_platform.analysis.explain.explain", "explain", lambda options: {**options, "questions": 8})
+    # what is timed is timed once
+    monkeypatch.setattr("eos_platform.costs.prefill_time.PATIENCE", 0.1)
+    monkeypatch.setattr("eos_platform.costs.measured.pays.FURTHER", ())
+    put("eos_platform.bench.profiling.measure", "measured", lambda options: {**options, "rounds": 1})
     plan = {"batches": [1], "repeats": 1, "new": 2, "tokens": [64], "modes": ("eager",)}
     put("eos_platform.bench.run", "Plan", lambda options: {**options, **plan})
     put("werkzeug.serving", "make_server", lambda options: options)
@@ -172,7 +177,7 @@ def furnish(place):
         (place / name).write_text("".join(rows))
 
 
-@pytest.mark.slow  # some twenty commands, ten minutes
+@pytest.mark.slow  # some twenty commands, minutes: a step of .ci/run
 def test_every_command_runs_as_it_stands_there(tmp_path, monkeypatch, little_work):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)

@@ -14,7 +14,7 @@ from eos_platform.dashboards.app.parts import number
 NEAR = math.log(1.25)  # of compute, so far that two operators are still compared
 ALIKE = 0.02  # relative difference of compute that nobody pays for
 Gap = tuple[float, float, float, float]  # difference in accuracy, its interval, p
-HOW = "of the designs within a quarter of its compute the most accurate, else the nearest in compute"
+HOW = "the most accurate design within 25 % of its compute, else the nearest in compute"
 
 
 def nearest_design(operators: pd.DataFrame, row: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -30,7 +30,11 @@ def nearest_design(operators: pd.DataFrame, row: Mapping[str, Any]) -> dict[str,
 
 def difference(gap: Gap | None) -> str:
     """In points, with its interval."""
-    return "not measured alike" if gap is None else f"{100 * gap[0]:+.1f} ({100 * gap[1]:+.1f} to {100 * gap[2]:+.1f})"
+    return (
+        "measured on different questions"
+        if gap is None
+        else f"{100 * gap[0]:+.1f} ({100 * gap[1]:+.1f} to {100 * gap[2]:+.1f})"
+    )
 
 
 def chance(gap: Gap | None) -> str:
@@ -41,7 +45,7 @@ def chance(gap: Gap | None) -> str:
 def against_design(gap: Gap | None, design: Mapping[str, Any]) -> str:
     """A searched operator against its nearest design, in a line."""
     p = f", p {chance(gap)}" if gap else ""
-    return f"{difference(gap)}{p} from {design['name']}, compute {number(design['compute_ratio'])}"
+    return f"{difference(gap)}{p} (vs {design['name']}, compute {number(design['compute_ratio'])})"
 
 
 def verdict(gap: Gap | None, first: Mapping[str, Any], other: Mapping[str, Any]) -> str:
@@ -51,8 +55,8 @@ def verdict(gap: Gap | None, first: Mapping[str, Any], other: Mapping[str, Any])
     costs = float(first["compute_ratio"]), float(other["compute_ratio"])
     more = other["name"] if gap[1] > 0 else first["name"] if gap[2] < 0 else None
     if abs(costs[0] - costs[1]) <= ALIKE * max(costs):
-        return f"{more}, at the same compute" if more else "no difference to be told, at the same compute"
+        return f"{more}, at the same compute" if more else "no significant difference, at the same compute"
     cheaper = (first if costs[0] < costs[1] else other)["name"]
     if more is None:
-        return f"no difference in accuracy to be told; {cheaper} is cheaper"
+        return f"no significant difference in accuracy; {cheaper} is cheaper"
     return f"{more}, and cheaper" if more == cheaper else f"{more} more accurate, {cheaper} cheaper"

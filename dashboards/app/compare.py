@@ -40,7 +40,7 @@ def layout() -> list[Any]:
     return [
         html.Div(
             [
-                html.Span(f"Operators (two to {MOST})", id="label-compare", className="label"),
+                html.Span(f"Operators to compare (2 to {MOST})", id="label-compare", className="label"),
                 dcc.Dropdown(
                     id="compare-choice", multi=True, searchable=True, placeholder="choose operators", options=[]
                 ),
@@ -116,7 +116,11 @@ def register(app: dash.Dash, studies: Any) -> None:
         keys = choice(operators, where)
         if len(keys) < 2:
             measured = int(operators["accuracy"].notna().sum())
-            why = f"It takes two to compare: {measured} measured here." if measured < 2 else "Choose two or more."
+            why = (
+                f"A comparison needs two measured operators; there are {measured}."
+                if measured < 2
+                else "Choose two or more."
+            )
             return html.P(why, className="note")
         rows = [operators.loc[key].to_dict() for key in keys]
         gaps = [studies.difference(where["study"], key, keys[0]) for key in keys[1:]]
@@ -200,7 +204,7 @@ def _numbers(
         ("family", lambda row: row["family"]),
         *((name, partial(_setting, name=name)) for name in varied if any(map(partial(_setting, name=name), rows))),
         ("seed", lambda row: number(row["seed"], ".0f") if not pd.isna(row["trial"]) else ""),
-        ("search took (s)", lambda row: number(row["seconds"], ".0f")),
+        ("search time (s)", lambda row: number(row["seconds"], ".0f")),
         *([("note", lambda row: _word(row["note"]))] if any(_word(row["note"]) for row in rows) else []),
     ]
     names = [dcc.Link(str(row["name"]), href=link(where, view="operator", run=row["key"])) for row in rows]
@@ -208,15 +212,18 @@ def _numbers(
     if any(gaps):
         lines[2:2] = [
             [f"difference from {rows[0]['name']} (points, 95 %)", "", *(difference(gap) for gap in gaps)],
-            ["p, as of two sets of questions", "", *(chance(gap) for gap in gaps)],
+            ["p-value (as of independent questions)", "", *(chance(gap) for gap in gaps)],
             ["better", "", *(verdict(gap, rows[0], row) for gap, row in zip(gaps, rows[1:], strict=True))],
         ]
     if any(against):
         cells = [_design(pair, where) if pair else "" for pair in against]
         lines += [
             [html.Span("nearest design", title=HOW), *cells],
-            ["difference from it (points, 95 %)", *(difference(pair[1]) if pair else "" for pair in against)],
-            ["p of that", *(chance(pair[1]) if pair else "" for pair in against)],
+            [
+                "difference from the nearest design (points, 95 %)",
+                *(difference(pair[1]) if pair else "" for pair in against),
+            ],
+            ["p-value", *(chance(pair[1]) if pair else "" for pair in against)],
         ]
     return plain_table(["", *names], lines, "Side by side", right=range(1, len(rows) + 1))
 

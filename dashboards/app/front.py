@@ -20,7 +20,7 @@ from eos_platform.protocols import Objective
 
 FAMILIES = ("searched", "hand-designed", "unreduced")
 SHOWN = 15  # rows of the table below; the Table view has all: every cell slows Dash's page a little
-OPENS = ": a name opens its operator, as a click on the point does"
+OPENS = ": click a name to open the operator"
 
 
 def layout() -> list[Any]:
@@ -43,15 +43,15 @@ def layout() -> list[Any]:
                                 id="front-designs", multi=True, placeholder="all designs", options=[], searchable=True
                             ),
                         ),
-                        field("Budget (compute ratio at most)", budget_control()),
+                        field("Budget (maximum compute ratio)", budget_control()),
                         field("Show", _checks("front-show", ("dominated", "confidence bars"))),
                         html.Details(
                             [
-                                html.Summary("Axes, other studies"),
+                                html.Summary("Axes and other studies"),
                                 *axis_fields(),
                                 field(
-                                    "Beside the front of",
-                                    dcc.Dropdown(id="front-also", multi=True, placeholder="no other study", options=[]),
+                                    "Also show the front of",
+                                    dcc.Dropdown(id="front-also", multi=True, placeholder="none", options=[]),
                                 ),
                             ],
                         ),
@@ -63,26 +63,26 @@ def layout() -> list[Any]:
                 html.Div(
                     [
                         html.P(
-                            html.Span("Reading the study …", className="working"),
+                            html.Span("Loading the study …", className="working"),
                             id="front-best",
                             role="status",
                             className="best",
                             **aria(live="polite"),
                         ),
-                        html.A("Skip the plot, to the table of its operators", href="#front-picked", className="skip"),
+                        html.A("Skip the plot and go to the table", href="#front-picked", className="skip"),
                         graph(
                             "front-graph",
-                            "Accuracy against compute ratio. The names in the table below open the operators of the "
-                            "front, those of the Table view every one",
+                            "Accuracy against compute ratio. The names in the table below open the "
+                            "operators on the front; the Table view lists every operator",
                             config={"modeBarButtonsToAdd": ["select2d", "lasso2d"]},
                             style={"height": "clamp(430px, calc(100vh - 190px), 760px)"},
                         ),
                         html.P(
-                            "Click a point for its operator; by keyboard, the names in the table below open the same "
-                            "pages. Drag to zoom, double-click to zoom out; "
-                            "box or lasso (top right) to pick points for the table and a comparison. Faded points that "
-                            "were asked no held-out questions stand at their validation accuracy, at times above the "
-                            "front.",
+                            "Click a point to open its operator (by keyboard: use the names in the table "
+                            "below). Drag to zoom, double-click to reset. The box and lasso tools (top "
+                            "right) select points for the table and for a comparison. Faded points were "
+                            "not evaluated on held-out questions; they are shown at their validation "
+                            "accuracy, which can be above the front.",
                             className="note",
                         ),
                     ],
@@ -247,7 +247,8 @@ def register(app: dash.Dash, studies: Any) -> None:
             caption = f"The Pareto front{asked}, cheapest first{OPENS}"
             if len(rows) > SHOWN:
                 caption = (
-                    f"Of the Pareto front{asked} {SHOWN} of {len(rows)}, cheapest first{OPENS}; the Table view has all"
+                    f"{SHOWN} of the {len(rows)} operators on the Pareto front{asked}, cheapest "
+                    f"first{OPENS}; the Table view has all"
                 )
                 rows = rows.iloc[np.linspace(0, len(rows) - 1, SHOWN).astype(int)]
             return operators_table(rows.to_dict("records"), where, caption, axes)
@@ -255,13 +256,9 @@ def register(app: dash.Dash, studies: Any) -> None:
         some = rows["key"].tolist()[:MOST]
         more = f"; the first {SHOWN} are shown" if len(rows) > SHOWN else ""
         return [
-            html.P(
-                dcc.Link(
-                    f"Compare {len(some)} of them side by side", href=link(where, view="compare", **{"with": some})
-                )
-            ),
+            html.P(dcc.Link(f"Compare {len(some)} side by side", href=link(where, view="compare", **{"with": some}))),
             operators_table(
-                rows.head(SHOWN).to_dict("records"), where, f"{len(rows)} operators picked{more}{OPENS}", axes
+                rows.head(SHOWN).to_dict("records"), where, f"{len(rows)} operators selected{more}{OPENS}", axes
             ),
         ]
 
@@ -272,7 +269,7 @@ def why_empty(operators: pd.DataFrame, rows: pd.DataFrame, axes: Sequence[Object
     if not measured:
         return "No operator measured yet"
     if rows.empty:
-        return f"{measured} measured operators, and none passes the filters"
+        return f"All {measured} measured operators are filtered out"
     lacking = [one.label for one in axes if one.metric not in rows or rows[one.metric].isna().all()]
     return f"None of the {len(rows)} operators shown has a measured {' or '.join(lacking)}"
 
@@ -298,7 +295,7 @@ def best_within(rows: pd.DataFrame, budget: float | None) -> list[Any]:
             best = mine.sort_values("accuracy").iloc[-1]
             parts.append(f"{family} {percent(best['accuracy'])} at {number(best['compute_ratio'])} ({best['name']})")
         else:
-            parts.append(f"nothing {family}")
+            parts.append(f"no {family} operator")
     whole = rows[rows["family"] == "unreduced"]
     if len(whole):
         parts.append(f"unreduced model {percent(whole['accuracy'].iloc[0])}")

@@ -33,26 +33,24 @@ def layout() -> list[Any]:
         html.Div(
             [
                 graph("health-volume", "Hypervolume over time", style={"height": "360px"}),
-                graph("health-states", "Trials that ended over time, by how", style={"height": "360px"}),
+                graph("health-states", "Trials that ended over time, by outcome", style={"height": "360px"}),
                 graph("health-importance", "Importance of the varied parameters", style={"height": "360px"}),
             ],
             className="three",
         ),
         graph("health-parallel", "Parallel coordinates of all trials", style={"height": "420px"}),
-        html.P(
-            "A click on a line opens its trial; a drag along an axis leaves only the lines there.", className="note"
-        ),
+        html.P("Click a line to open its trial; drag along an axis to select lines.", className="note"),
         html.Div(
             [
                 field(
                     "Optuna's figures",
                     dcc.Dropdown(id="health-figure", options=OPTUNA, value="history", clearable=False),
                 ),
-                field("of the objective", dcc.Dropdown(id="health-objective", options=[], placeholder="the first")),
+                field("Objective", dcc.Dropdown(id="health-objective", options=[], placeholder="the first")),
             ],
             className="row",
         ),
-        graph("health-optuna", "One of Optuna's figures of the study", style={"height": "520px"}),
+        graph("health-optuna", "The chosen Optuna figure", style={"height": "520px"}),
         html.Div(id="health-failures"),
         dcc.Store(id="health-drawn"),
     ]
@@ -126,7 +124,7 @@ def _cards(counts: dict[str, Any], facts: dict[str, Any]) -> list[Any]:
     cards = {name: str(counts[name]) for name in ("complete", "running", "pruned", "failed")}
     planned = f"{counts['done']} of {counts['target']}" if counts["target"] else str(counts["done"])
     over = not counts["left"] or facts["state"] != "running"
-    left = "none" if over else duration(counts["eta"]) if counts["eta"] is not None else "not known"
+    left = "none" if over else duration(counts["eta"]) if counts["eta"] is not None else "unknown"
     cards = {"trials done": planned, **cards, "time left": left, "study": facts["state"]}
     return [
         html.Div(
@@ -149,5 +147,5 @@ def _failures(trials: Any) -> Any:
         return None
     lines = [[row["name"], row["state"], row["failure"]] for row in failed.tail(FAILURES).to_dict("records")]
     return plain_table(
-        ("trial", "state", "why"), lines, f"Trials that failed: {len(failed)}, the last {len(lines)} shown"
+        ("trial", "state", "reason"), lines, f"Failed trials: {len(failed)}, the last {len(lines)} shown"
     )

@@ -11,14 +11,14 @@ from eos_platform.dashboards.examples import answer_words, question_words
 from eos_platform.dashboards.kept_tokens import overlay_png
 from eos_platform.dashboards.text import records
 
-UNASKED = "No answers here: only operators of the final comparison are asked these questions, at the end of a study."
+UNASKED = "No answers: only the operators in the final comparison, at the end of a study, are asked these questions."
 WAIT = 800  # milliseconds between looks at an overlay that is being worked out
 
 
 def kept_part(rows: pd.DataFrame, pictures: list[dict[str, Any]], why: dict[str, str]) -> tuple[Any, bool]:
     """The overlays, or a word of patience, or why there are none; and whether waiting is over."""
     if "working" in why.values():
-        text = "Working out which tokens are kept on example pictures …"
+        text = "Computing which tokens are kept on example pictures …"
         return html.P(text, className="note working", role="status"), False
     lacking = [
         html.P(f"Tokens kept by {name} on example pictures: {reason}", className="note") for name, reason in why.items()
@@ -31,7 +31,7 @@ def kept_grid(rows: pd.DataFrame, pictures: list[dict[str, Any]]) -> html.Div:
     lines: list[Any] = []
     for place, picture in enumerate(pictures):
         cells = [
-            html.Figure([html.Img(src=str(picture["png"]), alt=f"Picture {place + 1}"), html.Figcaption("the picture")])
+            html.Figure([html.Img(src=str(picture["png"]), alt=f"Picture {place + 1}"), html.Figcaption("original")])
         ]
         cells += [
             html.Figure(
@@ -50,10 +50,10 @@ def kept_grid(rows: pd.DataFrame, pictures: list[dict[str, Any]]) -> html.Div:
         lines.append(html.Div([question, html.Div(cells, className="cells")], className="picture"))
     if rows["given"].isna().all():
         lines.append(html.P(UNASKED, className="note"))
-    note = "Dark: gone. Clear: stands for itself. Yellow to red: stands for more and more tokens (32 and up: red)."
+    note = "Dark: dropped. Clear: kept. Yellow to red: kept, with others merged into it (red: 32 tokens or more)."
     return html.Div(
         [
-            html.H3("Example questions: tokens kept at the end, and the answers given"),
+            html.H3("Example questions: tokens kept after the last site, and the answers"),
             html.P(note, className="note"),
             html.Div(lines, className="pictures"),
         ],

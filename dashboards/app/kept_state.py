@@ -111,7 +111,10 @@ AXES = {"y": "Vertical axis", "x": "Horizontal axis", "z": "Third axis (three di
 def axis_fields() -> list[html.Div]:
     """The three fields; empty means the study's own, of the third: none."""
     return [
-        field(label, dcc.Dropdown(id=f"front-{axis}", options=[], placeholder="none" if axis == "z" else "the study's"))
+        field(
+            label,
+            dcc.Dropdown(id=f"front-{axis}", options=[], placeholder="none" if axis == "z" else "as in the study"),
+        )
         for axis, label in AXES.items()
     ]
 

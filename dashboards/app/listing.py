@@ -12,12 +12,22 @@ from eos_platform.dashboards.app.address import link
 from eos_platform.dashboards.app.parts import percent, plain_table
 from eos_platform.dashboards.app.parts import shown as figure_part
 
-COLUMNS = ("study", "what", "model", "state", "trials", "operators", "on the front", "best accuracy", "changed")
+COLUMNS = (
+    "study",
+    "description",
+    "model",
+    "state",
+    "trials",
+    "operators",
+    "on the front",
+    "best accuracy",
+    "last change",
+)
 
 
 def layout() -> list[Any]:
     """The page."""
-    return [html.Div(html.P("Reading the studies …", className="note working"), id="listing")]
+    return [html.Div(html.P("Loading the studies …", className="note working"), id="listing")]
 
 
 def register(app: dash.Dash, studies: Any) -> None:

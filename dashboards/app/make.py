@@ -1,4 +1,4 @@
-"""The application: pages that are all there at once (so none loses its zoom), one shown; a pulse that tells of news."""
+"""The application: views that stay in the page once visited, so that none loses its zoom; and a check for news."""
 
 from __future__ import annotations
 
@@ -14,6 +14,18 @@ from eos_platform.dashboards.app.guard import protect
 from eos_platform.dashboards.app.parts import aria
 
 PULSE = 2000  # milliseconds between looks at the store
+LATER = {
+    "operator": operator,
+    "compare": compare,
+    "health": health,
+}  # put in place on the first visit: six figures less
+# what the browser finds out late that it needs
+AHEAD = (
+    "plotly/package_data/plotly.min.js",
+    "dash/dcc/async-graph.js",
+    "dash/dcc/async-dropdown.js",
+    "dash/dcc/async-slider.js",
+)
 
 
 def make_app(studies: Any, *, pulse: int = PULSE, host: str = "127.0.0.1", allowed: Iterable[str] = ()) -> dash.Dash:
@@ -33,7 +45,7 @@ def make_app(studies: Any, *, pulse: int = PULSE, host: str = "127.0.0.1", allow
         suppress_callback_exceptions=True,
         add_log_handler=False,
     )
-    app.index_string = app.index_string.replace("<html>", '<html lang="en">')
+    app.index_string = app.index_string.replace("<html>", '<html lang="en">').replace("{%css%}", _ahead() + "{%css%}")
     app.layout = _layout(pulse)
     _navigation(app, studies)
     for page in (listing, front, operator, compare, health, table):
@@ -59,12 +71,12 @@ def _layout(pulse: int) -> html.Div:
                     html.H1(id="heading", children="Studies"),
                     html.Nav(id="nav", **aria(label="Views of the study")),
                     html.Span(
-                        html.Span("Reading the store …", className="working"),
+                        html.Span("Loading …", className="working"),
                         id="live",
                         role="status",
                         **aria(live="polite"),
                     ),
-                    html.Button("Dark", id="theme-button", n_clicks=0, title="Change between light and dark"),
+                    html.Button("Dark", id="theme-button", n_clicks=0, title="Switch between light and dark"),
                 ]
             ),
             html.Main(
@@ -72,7 +84,9 @@ def _layout(pulse: int) -> html.Div:
                 tabIndex="-1",
                 className="show-studies",
                 children=[
-                    html.Section(page.layout(), id=f"view-{name}", className="view", **aria(label=label))
+                    html.Section(
+                        [] if name in LATER else page.layout(), id=f"view-{name}", className="view", **aria(label=label)
+                    )
                     for name, label, page in (
                         ("studies", "Studies", listing),
                         ("front", "Pareto front", front),
@@ -87,6 +101,10 @@ def _layout(pulse: int) -> html.Div:
     )
 
 
+def _ahead() -> str:
+    return "".join(f'<link rel="preload" as="script" href="/_dash-component-suites/{path}">' for path in AHEAD)
+
+
 def _navigation(app: dash.Dash, studies: Any) -> None:
     @app.callback(
         Output("where", "data"),
@@ -98,7 +116,9 @@ def _navigation(app: dash.Dash, studies: Any) -> None:
     def _go(search: str | None) -> tuple[Any, ...]:
         where = parse(search or "")
         if where["study"] not in studies.names():
-            lost = [] if not where["study"] else [html.Span(f"no study '{where['study']}' here", className="warning")]
+            lost = (
+                [] if not where["study"] else [html.Span(f"there is no study '{where['study']}'", className="warning")]
+            )
             return {**where, "study": "", "view": "studies"}, "show-studies", "Studies", lost
         links = []
         for name, label in VIEWS.items():
@@ -107,6 +127,21 @@ def _navigation(app: dash.Dash, studies: Any) -> None:
             here = {"aria-current": "page"} if name == where["view"] else {}
             links.append(_nav_link(label, link({**where, "view": name}), here))
         return where, f"show-{where['view']}", where["study"], links
+
+    @app.callback(
+        *(Output(f"view-{name}", prop) for name in LATER for prop in ("children", "className")),
+        Input("where", "data"),
+        *(State(f"view-{name}", "className") for name in LATER),
+    )
+    def _put(where: dict[str, Any] | None, *classes: str) -> list[Any]:
+        """The page that is visited for the first time."""
+        view = where["view"] if where else ""
+        new = [view == name and mark == "view" for name, mark in zip(LATER, classes, strict=True)]
+        if not any(new):
+            raise dash.exceptions.PreventUpdate
+        keep = [dash.no_update] * 2
+        made = [[page.layout(), "view there"] if now else keep for now, page in zip(new, LATER.values(), strict=True)]
+        return [value for pair in made for value in pair]
 
     busy: set[str] = set()
 

@@ -17,11 +17,13 @@ def layout() -> html.Div:
     """A field that keeps what is being typed while the study goes on, and a button."""
     return html.Div(
         [
-            html.Label("Note (kept as the run's description in MLflow)", htmlFor="note-text", className="label"),
-            dcc.Textarea(id="note-text", maxLength=MOST, rows=2, placeholder="What is worth remembering of it?"),
+            html.Label("Note (saved as the run's description in MLflow)", htmlFor="note-text", className="label"),
+            dcc.Textarea(
+                id="note-text", maxLength=MOST, rows=2, placeholder="Anything worth remembering about this operator"
+            ),
             html.Div(
                 [
-                    html.Button("Save the note", id="note-save", n_clicks=0),
+                    html.Button("Save note", id="note-save", n_clicks=0),
                     html.Span("", id="note-said", role="status", **aria(live="polite")),
                 ],
                 className="saving",

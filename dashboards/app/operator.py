@@ -31,11 +31,11 @@ from eos_platform.dashboards.palette import operator_styles
 from eos_platform.dashboards.text import short
 from eos_platform.protocols import Objective
 
-WAITING = "Reading the operator …"
+WAITING = "Loading the operator …"
 WHY = {
     "complete": "It removes nothing.",
-    "running": "Its search has not ended yet.",
-    "pruned": "Its search was stopped early: others were better by then.",
+    "running": "Its search is still running.",
+    "pruned": "Its search was stopped early, because others were better at that point.",
     "interrupted": "Its search was interrupted.",
 }
 
@@ -44,6 +44,7 @@ def layout() -> list[Any]:
     """The page."""
     return [
         html.Div(waiting(WAITING), id="operator-body"),
+        html.Div(id="operator-search"),
         notes.layout(),
         html.Div(id="operator-kept"),
         dcc.Interval(id="operator-wait", interval=WAIT, disabled=True),
@@ -65,8 +66,8 @@ def skills_of(row: dict[str, Any]) -> pd.DataFrame:
 def why_no_skills(rows: Sequence[Mapping[str, Any]]) -> str:
     """Why there is no accuracy by skill of any of these."""
     if any(row["measured_on"] == "held-out" for row in rows):
-        return "The task has one kind of question: there are no skills to tell apart"
-    return "Measured on held-out questions alone, which only the front<br>and the designs are asked, at the study's end"
+        return "The task has only one kind of question"
+    return "Accuracy by skill is measured on held-out questions,<br>for the front and the designs, when the study ends"
 
 
 def register(app: dash.Dash, studies: Any) -> None:
@@ -89,7 +90,7 @@ def register(app: dash.Dash, studies: Any) -> None:
             nearest_design(operators, row) if row["family"] == "searched" and not pd.isna(row["accuracy"]) else None
         )
         gap = studies.difference(study, key, design["key"]) if design else None
-        beside = {"against the nearest design": against_design(gap, design)} if design else {}
+        beside = {"compared with the nearest design": against_design(gap, design)} if design else {}
         style = operator_styles(
             [(str(row["name"]), row["family"], row["design"] if isinstance(row["design"], str) else "")]
         )
@@ -129,10 +130,18 @@ def register(app: dash.Dash, studies: Any) -> None:
             )
             parts.append(_sites(sites))
             parts.append(_take_home(studies.commands(study, key)))
-        if not pd.isna(row["trial"]):
-            figure = curves_figure(studies.curves(study, key))
-            parts.append(shown(figure, theme, "Curves over the steps of the search, relaxed form", "operator-curves"))
         return parts
+
+    @app.callback(Output("operator-search", "children"), Input("where", "data"), Input("theme", "data"))
+    def _search(where: dict[str, Any] | None, theme: str | None) -> Any:
+        """The curves, apart: they take as long as all of the rest, and are seen after it."""
+        if not where or where["view"] != "operator":
+            return None
+        operators = studies.operators(where["study"])
+        if operators.loc[operators["key"] == where["run"], "trial"].notna().any():
+            figure = curves_figure(studies.curves(where["study"], where["run"]))
+            return shown(figure, theme, "Curves over the steps of the search, relaxed form", "operator-curves")
+        return None
 
     @app.callback(
         Output("operator-kept", "children"),
@@ -158,7 +167,7 @@ def _head(row: dict[str, Any], where: dict[str, Any], operators: pd.DataFrame) -
         if at:
             steps.append(dcc.Link("← cheaper on the front", href=link(where, run=front[at - 1])))
         if at + 1 < len(front):
-            steps.append(dcc.Link("dearer on the front →", href=link(where, run=front[at + 1])))
+            steps.append(dcc.Link("more expensive on the front →", href=link(where, run=front[at + 1])))
     beside = [key for key in where["with"] if key != row["key"]] + [row["key"]]
     steps.append(
         dcc.Link("Add to comparison", href=link(where, view="compare", **{"with": beside}), className="button")
@@ -179,7 +188,7 @@ def _facts(row: dict[str, Any], axes: Sequence[Objective], further: Mapping[str,
         "tokens left": number(row["tokens_left"], ".0f"),
         **{one.label: value(row, one) for one in others(axes)},
         "regime": row["regime"] if isinstance(row["regime"], str) else "",
-        "search took": number(row["seconds"], ".0f") + " s" if not pd.isna(row["seconds"]) else "",
+        "search time": number(row["seconds"], ".0f") + " s" if not pd.isna(row["seconds"]) else "",
         "seed": number(row["seed"], ".0f") if not pd.isna(row["trial"]) else "",
         **further,
     }
@@ -196,7 +205,7 @@ def _varied(row: dict[str, Any], fields: Sequence[str]) -> Any:
         return None
     return html.Div(
         [
-            html.H3("Its settings, of those the study varied", id="operator-settings-head"),
+            html.H3("Settings varied by the study", id="operator-settings-head"),
             html.Dl([html.Div([html.Dt(name), html.Dd(value)]) for name, value in settings], className="facts"),
         ],
         id="operator-settings",
@@ -216,20 +225,18 @@ def _sites(sites: pd.DataFrame) -> html.Div:
         ]
         for site in sites.to_dict("records")
     ]
-    columns = ("site", "tokens", "regime", "selector and what it weighs", "transfer", "compensation")
-    return plain_table(columns, lines, "Its sites, in order")
+    columns = ("site", "tokens", "regime", "selector and features", "transfer", "compensation")
+    return plain_table(columns, lines, "Sites, in order")
 
 
 def _take_home(commands: dict[str, str]) -> html.Div:
     return html.Div(
         [
-            html.H3("Take it home"),
+            html.H3("Use this operator"),
             copyable("Attach in Python", commands["attach"], "copy-attach"),
-            copyable("Measure", commands["cli"], "copy-cli"),
+            copyable("Evaluate", commands["cli"], "copy-cli"),
             copyable("Explain", commands["explain"], "copy-explain"),
-            html.P(
-                html.A("Its run in MLflow", href=commands["link"], target="_blank", rel="noopener", id="mlflow-link")
-            ),
+            html.P(html.A("Run in MLflow", href=commands["link"], target="_blank", rel="noopener", id="mlflow-link")),
         ],
         className="take-home",
     )

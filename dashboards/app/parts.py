@@ -137,7 +137,7 @@ def plain_table(
         for line in lines
     ]
     return html.Div(
-        html.Table([html.Caption(caption), html.Thead(html.Tr(head)), html.Tbody(body)]),
+        html.Table([html.Caption(html.Span(caption)), html.Thead(html.Tr(head)), html.Tbody(body)]),
         className="table",
         role="region",  # what can be scrolled can be reached, and has a name
         tabIndex="0",

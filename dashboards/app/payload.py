@@ -91,6 +91,7 @@ _KINDS: dict[str, Any] = {
     "health-figure.value": Text | None,
     "health-objective.value": Text | None,
     "table-page.value": int | None,
+    **{f"view-{name}.className": Literal["view", "view there"] | None for name in ("operator", "compare", "health")},
     **{f"{name}.n_intervals": Count | None for name in ("tick", "operator-wait", "compare-wait")},
 }
 KINDS: dict[str, TypeAdapter[Any]] = {name: TypeAdapter(kind) for name, kind in _KINDS.items()}

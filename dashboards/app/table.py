@@ -30,7 +30,7 @@ from eos_platform.dashboards.text import records, short
 from eos_platform.protocols import Objective
 
 PAGE = 25
-WAITING = "Reading the operators …"
+WAITING = "Loading the operators …"
 FIXED = ("family", "regime", "compute_ratio", "accuracy", "interval", "measured_on", "mean_tokens")
 WORDS = ("family", "regime", "measured_on", "state", "note")  # columns that are no numbers
 Column = tuple[str, str, Callable[[dict[str, Any]], str]]  # its label, what it is sorted by, a cell
@@ -54,7 +54,7 @@ def layout() -> list[Any]:
                     className="field find",
                 ),
                 field(
-                    "Columns", dcc.Dropdown(id="table-columns", multi=True, placeholder="the usual ones", options=[])
+                    "Columns", dcc.Dropdown(id="table-columns", multi=True, placeholder="default columns", options=[])
                 ),
                 html.Div(
                     [
@@ -83,7 +83,7 @@ def columns_of(axes: Sequence[Objective], measures: Sequence[Objective], varied:
         "mean_tokens": ("mean tokens", "mean_tokens", lambda row: number(row["mean_tokens"], ".1f")),
         "state": ("state", "state", lambda row: str(row["state"])),
         "trial": ("trial", "trial", lambda row: number(row["trial"], ".0f")),
-        "seconds": ("search took (s)", "seconds", lambda row: number(row["seconds"], ".0f")),
+        "seconds": ("search time (s)", "seconds", lambda row: number(row["seconds"], ".0f")),
         "note": ("note", "note", lambda row: printable(_word(row["note"]), LABEL)),
         "seed": ("seed", "seed", lambda row: number(row["seed"], ".0f") if not pd.isna(row["trial"]) else ""),
     }
@@ -144,7 +144,7 @@ def register(app: dash.Dash, studies: Any) -> None:
         shown = plain_table(heads, lines, caption, right=right)
         if not lines:
             every = len(studies.operators(study))
-            why = f"None of the {every} has all of the words '{find}'." if every else "No trial has begun yet."
+            why = f"None of the {every} operators matches '{find}'." if every else "No trial has started yet."
             return [shown, html.P(why, className="note")], file
         return shown, file
 
@@ -226,7 +226,7 @@ def _head(label: str, name: str, order: str, where: dict[str, Any], *, right: bo
     words = "from low to high" if here and falling else "from high to low"
     target = link(where, sort=name if here and falling else f"-{name}")
     by: dict[str, Any] = {"data-sort": name}
-    inner = html.A(f"{label}{mark}", href=target, title=f"Order by {label}, {words}", **by)
+    inner = html.A(f"{label}{mark}", href=target, title=f"Sort by {label}, {words}", **by)
     sort = aria(sort="descending" if falling else "ascending") if here else {}
     return html.Th(inner, scope="col", className="right" if right else "", **sort)
 

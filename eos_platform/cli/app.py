@@ -53,14 +53,14 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
-    help="Search how a vision-language model drops, merges and reweights its visual tokens, at any compute budget.\n\n"
+    help="Find which visual tokens a vision-language model can drop, merge or reweight at a given compute budget.\n\n"
     "Example: [bold]eos study run quickstart[/bold]",
 )
 Model = Annotated[
     str, typer.Option(help="A bundled model (bundled, bundled-qwen ...), a folder, or a name on the Hub, OWNER/NAME.")
 ]
 Revision = Annotated[
-    str | None, typer.Option(help="Branch, tag or commit of a name on the Hub; the same as OWNER/NAME@REVISION.")
+    str | None, typer.Option(help="Branch, tag or commit of a model on the Hub; same as OWNER/NAME@REVISION.")
 ]
 Device = Annotated[str | None, typer.Option(help="Where to run; default: the GPU if there is one.")]
 
@@ -81,7 +81,7 @@ def _eos(
 
 
 def search(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Where the operator file goes.")] = Path(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Path of the operator file to write.")] = Path(
         "operator.json"
     ),
     model: Model = "bundled",
@@ -107,7 +107,7 @@ def search(
     sets: Sets = None,
     servable: Servable = None,
     state: Annotated[
-        Path | None, typer.Option(help="A folder for checkpoints; a search that finds one there resumes from it.")
+        Path | None, typer.Option(help="Folder for checkpoints; if one is there, the search resumes from it.")
     ] = None,
     device: Device = None,
     dtype: Dtype = "auto",
@@ -117,14 +117,15 @@ def search(
     trust_remote_code: Trust = False,
     allow_missing: Missing = False,
 ) -> None:
-    """Find one operator by gradient, at one budget.
+    """Search for one operator at one budget, by gradient descent.
 
-    Several starts are tried first (designs, rounds of merging, sites of its own), the best is refined, and the result
-    compared with every design. [bold]--set portfolio=false[/bold] searches from one start alone, in less time.
+    The search first tries several starting points (hand-designed operators, rounds of merging, free sites), refines
+    the best, and compares the result with every hand-designed operator. [bold]--set portfolio=false[/bold] uses a
+    single starting point and takes less time.
 
-    A budget may be in milliseconds, bytes or joules. With --device-profile (a file of eos profile) it is met on that
-    device, wherever the search runs; [bold]--set cost_batch=16[/bold] and [bold]--set cost_mode=captured[/bold] say how
-    the model runs there.
+    A budget can be given in milliseconds, bytes or joules. With --device-profile (a file written by eos profile), a
+    budget of time or energy is met on that device, wherever the search itself runs; [bold]--set cost_batch=16[/bold]
+    and [bold]--set cost_mode=captured[/bold] describe how the model runs there.
 
     Example: [bold]eos search --model bundled --budget 0.2[/bold]
     """
@@ -185,7 +186,9 @@ def search(
 
 
 def evaluate(
-    operator: Annotated[Path | None, typer.Argument(help="An operator file; without one, the unreduced model.")] = None,
+    operator: Annotated[
+        Path | None, typer.Argument(help="An operator file; if omitted, only the unreduced model is measured.")
+    ] = None,
     model: Model = "bundled",
     revision: Revision = None,
     task: Task = None,
@@ -204,7 +207,7 @@ def evaluate(
     trust_remote_code: Trust = False,
     allow_missing: Missing = False,
 ) -> None:
-    """Measure a deployed operator on held-out questions, beside the unreduced model on the same ones.
+    """Measure a deployed operator and the unreduced model on the same held-out questions.
 
     Example: [bold]eos evaluate operator.json --model bundled --questions 1024[/bold]
     """

@@ -26,37 +26,39 @@ def bench(
         str | None, typer.Option(help="A model of true size with random weights; --shape list names them.")
     ] = None,
     model: Annotated[str | None, typer.Option(help="A bundled model or a model folder, instead of --shape.")] = None,
-    tokens: Annotated[str, typer.Option(help="Mean visual tokens of designs, with commas between.")] = "192,128,64,29",
-    batch: Annotated[str, typer.Option(help="Batch sizes, with commas between.")] = "1,16",
-    text: Annotated[int, typer.Option(min=2, help="Tokens of a prompt that are not visual.")] = 60,
+    tokens: Annotated[
+        str, typer.Option(help="Mean visual tokens of the designs, separated by commas.")
+    ] = "192,128,64,29",
+    batch: Annotated[str, typer.Option(help="Batch sizes, separated by commas.")] = "1,16",
+    text: Annotated[int, typer.Option(min=2, help="Number of non-visual tokens in the prompt.")] = 60,
     modes: Annotated[
         str,
-        typer.Option(help="Which of eager, captured (a CUDA graph) and compiled (a graph, sites fused beforehand)."),
+        typer.Option(help="Modes to time: eager, captured (a CUDA graph), compiled (a graph with fused sites)."),
     ] = "eager,captured",
-    new: Annotated[int, typer.Option(min=1, help="Tokens generated for an answer, for answers a second.")] = 64,
-    repeats: Annotated[int, typer.Option(min=1, help="How often each is run, interleaved.")] = 20,
+    new: Annotated[int, typer.Option(min=1, help="Tokens generated per answer, for answers per second.")] = 64,
+    repeats: Annotated[int, typer.Option(min=1, help="Number of interleaved repetitions.")] = 20,
     decode: Annotated[bool, typer.Option(help="Also time decoding.")] = True,
     serve: Annotated[
         bool,
         typer.Option("--serve", help="Instead of timing prefills, send requests to an engine (vLLM, in this process)."),
     ] = False,
     at_once: Annotated[
-        str, typer.Option(help="With --serve: numbers of concurrent requests, with commas between.")
+        str, typer.Option(help="With --serve: numbers of concurrent requests, separated by commas.")
     ] = "1,8,32",
-    requests: Annotated[int, typer.Option(min=2, help="With --serve: requests in each run.")] = 64,
-    out: Annotated[Path, typer.Option(help="Folder for the rows, a CSV and a page.")] = Path("eos-bench"),
-    mlflow: Annotated[str, typer.Option(metavar="URI|none", help="Also log the table there.")] = "none",
+    requests: Annotated[int, typer.Option(min=2, help="With --serve: requests per run.")] = 64,
+    out: Annotated[Path, typer.Option(help="Folder for the results, a CSV file and an HTML page.")] = Path("eos-bench"),
+    mlflow: Annotated[str, typer.Option(metavar="URI|none", help="MLflow tracking URI to log the table to.")] = "none",
     device: Annotated[str | None, typer.Option(help="Where to run; default: the GPU if there is one.")] = None,
     trust_remote_code: Trust = False,
     allow_missing: Missing = False,
 ) -> None:
-    """Time prefill and decoding with operators, beside the unreduced model and beside a lower bound.
+    """Time prefill and decoding with operators, next to the unreduced model and a lower bound.
 
-    The lower bound is the same model on an input that has only so many tokens at each layer; time above it is the
+    The lower bound is the same model on an input with only that many tokens in each layer; the time above it is the
     operator's own cost.
 
-    With --serve, measure an engine under load instead: requests a second, time to the first token and between tokens,
-    and use of the key-value cache, beside the unreduced model, with and without repeated pictures.
+    With --serve, load-test an engine instead: requests per second, time to first token, time between tokens and KV-
+    cache use, with and without repeated pictures, next to the unreduced model.
 
     Example: [bold]eos bench searched-like fastv --shape llava-1.5-7b --batch 1[/bold]
     """
@@ -159,7 +161,7 @@ def numbers(text: str, option: str) -> list[float]:
     try:
         parts = [float(word) for word in words(text, option)]
     except ValueError:
-        raise EosError(f"{option} {brief(text)}: expected numbers with commas between") from None
+        raise EosError(f"{option} {brief(text)}: expected numbers separated by commas") from None
     if not all(1 <= number <= MOST for number in parts):
         raise EosError(f"{option} {brief(text)}: every number must be 1 or more, and {MOST:,} at most")
     return parts

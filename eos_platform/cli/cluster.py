@@ -12,14 +12,14 @@ from eos_platform.common.errors import EosError
 
 cluster_app = typer.Typer(
     no_args_is_help=True,
-    help="Clusters: start their nodes, check them.\n\nExample: [bold]eos cluster check --address auto[/bold]",
+    help="Ray clusters: start nodes and check them.\n\nExample: [bold]eos cluster check --address auto[/bold]",
 )
 
 
 @cluster_app.command("env")
 def cluster_env(
     export: Annotated[
-        bool, typer.Option(help="As lines for a shell (--export), or for an env file (--no-export).")
+        bool, typer.Option(help="Print shell export lines (--export) or lines of an env file (--no-export).")
     ] = True,
 ) -> None:
     """Print the environment variables that every node must be started with (token, detection of dead nodes in 10 s).

@@ -30,38 +30,53 @@ SHOWN = 8  # designs at each ratio in the terminal; the files have all
 
 def compare(
     operators: Annotated[
-        list[Path] | None, typer.Argument(metavar="[OPERATOR_FILES]...", help="Operator files, instead of searching.")
+        list[Path] | None,
+        typer.Argument(metavar="[OPERATOR_FILES]...", help="Operator files to compare, instead of searching."),
     ] = None,
     model: Annotated[
         str,
         typer.Option(help="A bundled model, a folder, or a name on the Hub."),
     ] = "bundled",
     ratios: Annotated[
-        str | None, typer.Option(help="Compute ratios; default: the files' own, else .33,.22,.15,.11,.05.")
+        str | None,
+        typer.Option(
+            help="Compute ratios, separated by commas; default: those of the files, else .33,.22,.15,.11,.05."
+        ),
     ] = None,
-    designs: Annotated[str | None, typer.Option(help="Designs, with commas between, or none; default: all.")] = None,
+    designs: Annotated[
+        str | None, typer.Option(help="Hand-designed operators, separated by commas, or none; default: all.")
+    ] = None,
     tune: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Tune every design too: N trials, as many questions as a search.")
+        int,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="Also tune every design: N trials, with as many question evaluations as one search.",
+        ),
     ] = 0,
     questions: Annotated[int, typer.Option(min=1, help="Held-out questions.")] = 4096,
     seeds: Annotated[
-        int | None, typer.Option(min=0, help="Searches at every ratio; default: 1, none when files are given.")
+        int | None, typer.Option(min=0, help="Searches per ratio; default: 1, or 0 when files are given.")
     ] = None,
     sets: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a search setting; may be repeated.")
     ] = None,
-    out: Annotated[
-        Path, typer.Option(help="The results folder; a comparison that is already there is resumed.")
-    ] = Path("eos-compare"),
-    mlflow: Annotated[str, typer.Option(metavar="URI|none", help="Where to log the comparison.")] = MLFLOW,
-    report_only: Annotated[bool, typer.Option("--report-only", help="Make the report again from --out.")] = False,
+    out: Annotated[Path, typer.Option(help="Results folder; a comparison that is already there is resumed.")] = Path(
+        "eos-compare"
+    ),
+    mlflow: Annotated[str, typer.Option(metavar="URI|none", help="MLflow tracking URI to log to, or none.")] = MLFLOW,
+    report_only: Annotated[
+        bool, typer.Option("--report-only", help="Only rewrite the report from the results in --out.")
+    ] = False,
     task: Task = None,
     data: Data = None,
     allow_bad: AllowBad = None,
     options: Options = None,
-    batch: Annotated[int, typer.Option(min=1, help="Prompts in the prefill that is timed.")] = 8,
+    batch: Annotated[int, typer.Option(min=1, help="Batch size of the timed prefill.")] = 8,
     device_profile: DeviceProfile = None,
-    pictures: Annotated[int, typer.Option(min=0, help="Example pictures to show kept tokens on.")] = 3,
+    pictures: Annotated[
+        int, typer.Option(min=0, help="Number of example pictures on which to show the kept tokens.")
+    ] = 3,
     device: Annotated[str | None, typer.Option(help="Where to run; default: the GPU if there is one.")] = None,
     trust_remote_code: Trust = False,
     allow_missing: Missing = False,
@@ -103,7 +118,7 @@ def compare(
             run(settings, device)
         except KeyboardInterrupt:
             terminal.say(
-                f"eos: stopped; what is measured is kept. Go on with: {_command()}\n"
+                f"eos: stopped; what has been measured is kept. Resume with: {_command()}\n"
                 f"eos: report what there is with: eos compare --report-only --out {shlex.quote(str(out))}",
                 stderr=True,
             )

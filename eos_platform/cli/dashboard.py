@@ -17,11 +17,12 @@ from eos_platform.common import console as terminal
 from eos_platform.common.addresses import of_sqlite
 from eos_platform.common.errors import EosError
 
-ARENAS = -8  # M_ARENA_MAX of <malloc.h>
+# of <malloc.h>: M_ARENA_MAX, M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
+ARENAS, LARGE, TRIM = -8, -3, -1
 
 
 def dashboard(
-    studies: Annotated[Path, typer.Option(help="The folder studies are kept in.")] = Path("eos-runs"),
+    studies: Annotated[Path, typer.Option(help="Folder that holds the studies.")] = Path("eos-runs"),
     tracking: Annotated[
         str | None, typer.Option(metavar="URI", help="An MLflow tracking URI, instead of --studies.")
     ] = None,
@@ -32,11 +33,13 @@ def dashboard(
     allowed: Annotated[
         list[str] | None,
         typer.Option(
-            "--allowed-hosts", metavar="NAME", help="Another host name the page is reached by; may be repeated."
+            "--allowed-hosts",
+            metavar="NAME",
+            help="Another host name under which the page may be requested; may be repeated.",
         ),
     ] = None,
     interface: Annotated[
-        str, typer.Option("--mlflow-ui", metavar="URL", help="Where an MLflow UI runs, for links to runs.")
+        str, typer.Option("--mlflow-ui", metavar="URL", help="Address of an MLflow UI, for links to runs.")
     ] = "http://127.0.0.1:5000",
 ) -> None:
     """Browse studies while they run: fronts, operators, comparisons, health.
@@ -55,12 +58,16 @@ def dashboard(
 
 
 def _thrifty() -> None:
-    """One heap for all threads, where the C library can be told so (glibc): each of its own would keep what it freed.
+    """Give memory back that is freed, where the C library can be told so (glibc).
 
-    The threads wait for one lock, which costs nothing here: Python lets one of them work at a time anyway.
+    One heap for all threads: each heap would keep what was freed in it. (The threads share one lock then, which costs
+    nothing here: Python lets one of them work at a time anyway.) Figures and pages, megabytes each, are mapped by
+    themselves; by default the size that is mapped grows to 32 MB with use, and they would leave holes in the heap.
     """
     with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).mallopt(ARENAS, 1)
+        library = ctypes.CDLL(None)
+        for option, value in ((ARENAS, 1), (LARGE, 256 * 1024), (TRIM, 512 * 1024)):
+            library.mallopt(option, value)
 
 
 def make(uri: str, interface: str, host: str = "127.0.0.1", allowed: Iterable[str] = ()) -> Any:
@@ -72,8 +79,11 @@ def make(uri: str, interface: str, host: str = "127.0.0.1", allowed: Iterable[st
     Raises:
         EosError: no Dash here, or no such store.
     """
+    from eos_platform.dashboard_data.light_imports import light
+
+    light("pandas")
     try:
-        import dash  # noqa: F401
+        light("dash")
     except ImportError:
         raise EosError("the dashboard needs Dash: pip install 'eos-platform[dashboard]'") from None
     if urlsplit(interface).scheme not in ("http", "https"):

@@ -17,7 +17,7 @@ from eos_platform.common.printable import printable
 
 data_app = typer.Typer(
     no_args_is_help=True,
-    help="Questions of your own: check what was understood, show what a model is asked.\n\n"
+    help="Your own questions: check how they are read, and show what a model is asked.\n\n"
     "Example: [bold]eos data check my.jsonl[/bold]",
 )
 Source = Annotated[
@@ -31,14 +31,14 @@ def check(
     data: Source,
     allow_bad: AllowBad = None,
     options: Options = None,
-    examples: Annotated[int, typer.Option(min=0, max=100, help="Examples in the picture.")] = 10,
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where report.json, examples.png and bad.txt go.")] = Path(
-        "eos-data-check"
-    ),
+    examples: Annotated[int, typer.Option(min=0, max=100, help="Number of questions shown in examples.png.")] = 10,
+    out: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Folder for report.json, examples.png and bad.txt.")
+    ] = Path("eos-data-check"),
 ) -> None:
-    """Read every row, decode every picture, and say what was understood and what cannot be used.
+    """Read every row, decode every picture, and report how they were read and what cannot be used.
 
-    Exit code 2 where more rows than --allow-bad are bad.
+    Exits with 2 if more rows are bad than --allow-bad permits.
 
     Example: [bold]eos data check my.jsonl --allow-bad 1%[/bold]
     """
@@ -76,16 +76,18 @@ def check(
 @data_app.command("show")
 def show(
     data: Source,
-    number: Annotated[int, typer.Argument(min=1, help="Which question, counted from 1 in the data's order.")],
+    number: Annotated[int, typer.Argument(min=1, help="Number of the question, counted from 1 in the data's order.")],
     model: Annotated[str, typer.Option(help="A bundled model or a model folder, whose processor makes the prompt.")],
     options: Options = None,
     allow_bad: AllowBad = None,
-    out: Annotated[Path, typer.Option(metavar="FILE", help="Where the picture goes.")] = Path("eos-data-show.png"),
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Path of the picture to write.")] = Path(
+        "eos-data-show.png"
+    ),
     trust_remote_code: Trust = False,
     allow_missing: Missing = False,
     chat: Chat = None,
 ) -> None:
-    """Show what a model is asked: the text with its placeholders, the picture, the token ids, and where the answer is.
+    """Show one question as the model gets it: text with placeholders, picture, token ids, and where the answer is.
 
     Example: [bold]eos data show my.jsonl 17 --model bundled[/bold]
     """

@@ -38,16 +38,18 @@ def explain(
     data: Data = None,
     allow_bad: AllowBad = None,
     options: Options = None,
-    questions: Annotated[int, typer.Option(min=1, help="Validation questions, asked again for each ablation.")] = 1024,
-    pictures: Annotated[int, typer.Option(min=0, help="Example pictures to show kept tokens on.")] = 3,
+    questions: Annotated[int, typer.Option(min=1, help="Validation questions used for each ablation.")] = 1024,
+    pictures: Annotated[
+        int, typer.Option(min=0, help="Number of example pictures on which to show the kept tokens.")
+    ] = 3,
     out: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Write explain.md, .csv, .json and .html there.")
+        Path | None, typer.Option(metavar="FOLDER", help="Folder for explain.md, .csv, .json and .html.")
     ] = None,
     device: Annotated[str | None, typer.Option(help="Where to run; default: the GPU if there is one.")] = None,
     trust_remote_code: Trust = False,
     allow_missing: Missing = False,
 ) -> None:
-    """Say what an operator does, which hand-designed one it is nearest to, and how much each parameter contributes.
+    """Explain what an operator does, which hand-designed one it resembles, and how much each parameter contributes.
 
     Example: [bold]eos explain operator.json --questions 1024 --out explained[/bold]
     """
@@ -105,10 +107,10 @@ def _show(console: Console, explanation: Explanation) -> None:
     for line in staircase(explanation.operator):
         console.print(line, soft_wrap=True)
     if len(explanation.ablations):
-        say("\nwhat each parameter is worth: one changed at a time, largest loss first", style="bold")
+        say("\neffect of each parameter: one changed at a time, largest loss first", style="bold")
         console.print(ablations_table(explanation.ablations))
         if not explanation.ablations["matched"].all():
-            say("compute ratios in brackets are not the operator's: these rows are not matched")
+            say("compute ratios in brackets differ from the operator's: these rows are not matched")
 
 
 def staircase(operator: OperatorSpec) -> list[str]:

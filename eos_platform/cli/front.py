@@ -29,13 +29,13 @@ BUDGETS = ".33,.22,.15,.1,.05"  # compute ratios
 def front(
     budgets: Annotated[
         str | None,
-        typer.Option(help=f"Values of the cost, with or without its unit, with commas between. Default {BUDGETS}."),
+        typer.Option(help=f"Budgets separated by commas, with or without a unit. Default {BUDGETS}."),
     ] = None,
     cost: Annotated[
-        str | None, typer.Option(help="What budgets limit, such as prefill_ms or kv_bytes; default compute_ratio.")
+        str | None, typer.Option(help="What the budgets limit, such as prefill_ms or kv_bytes; default compute_ratio.")
     ] = None,
     device_profile: DeviceProfile = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The folder of the operator files.")] = Path("front"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the operator files.")] = Path("front"),
     model: Annotated[
         str,
         typer.Option(help="A bundled model, a folder, or a name on the Hub."),
@@ -53,10 +53,10 @@ def front(
     trust_remote_code: Trust = False,
     allow_missing: Missing = False,
 ) -> None:
-    """Find operators for many budgets, for little more than one search.
+    """Search for operators at several budgets, at little more than the cost of one search.
 
-    The largest budget is searched whole; each smaller one starts from its neighbour, takes a quarter of the steps,
-    starts at a lower temperature and without budget warm-up.
+    The largest budget gets a full search. Each smaller one starts from the operator found at the next larger budget
+    and takes a quarter of the steps, at a lower temperature and without budget warm-up.
 
     Example: [bold]eos front --model bundled --budgets .3,.2,.1,.05[/bold]
     """

@@ -14,13 +14,13 @@ Trust = Annotated[
 ]
 Chat = Annotated[
     str | None,
-    typer.Option(help="A published prompt instead of the processor's own: llava-1.5, as LLaVA's evaluation has it."),
+    typer.Option(help="A published prompt instead of the processor's template: llava-1.5, as in LLaVA's evaluation."),
 ]
 Missing = Annotated[
     bool,
     typer.Option(
         "--allow-missing",
-        help="Initialise weights that the model's folder lacks at random, and ignore unexpected ones.",
+        help="Initialise weights missing from the model's folder at random, and ignore unexpected ones.",
     ),
 ]
 Sets = Annotated[
@@ -30,36 +30,39 @@ Servable = Annotated[
     str | None,
     typer.Option(
         metavar="ENGINE",
-        help="Keep to what an engine (vllm) serves exactly: one site, before the language model; see eos serve.",
+        help="Restrict the search to what an engine (vllm) can serve exactly: one site, before the language "
+        "model; see eos serve.",
     ),
 ]
 DeviceProfile = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
-        help="A file of eos profile: milliseconds and joules are predicted from it where its device is not here.",
+        help="A file written by eos profile; times and energy are predicted from it when its device is not the "
+        "one in use.",
     ),
 ]
-CostBatch = Annotated[int, typer.Option(min=1, help="Prompts at once, where time or energy is taken.")]
+CostBatch = Annotated[int, typer.Option(min=1, help="Batch size when time or energy is measured.")]
 CostMode = Annotated[
-    str, typer.Option(metavar="MODE", help="How the model runs there: eager, or captured as a CUDA graph.")
+    str,
+    typer.Option(metavar="MODE", help="How the model runs in those measurements: eager, or captured (a CUDA graph)."),
 ]
 Task = Annotated[
     str | None,
     typer.Option(
-        help="What accuracy means: scenes, scenes-v2, files, or a task of an installed package; "
-        "default: what a bundled model was trained on, else scenes."
+        help="Task to score on: scenes, scenes-v2, files, or one from an installed package; default: the task "
+        "a bundled model was trained on, else scenes."
     ),
 ]
 Data = Annotated[
     str | None,
     typer.Option(
         metavar="FILE",
-        help="Questions of your own (--task files): JSONL, CSV, Parquet, tar shards, a folder; see eos data check.",
+        help="Your own questions (--task files): JSONL, CSV, Parquet, tar shards or a folder; see eos data check.",
     ),
 ]
 AllowBad = Annotated[
-    str | None, typer.Option(metavar="SHARE", help="Leave out unusable rows of --data, up to this share (1%).")
+    str | None, typer.Option(metavar="SHARE", help="Skip unusable rows of --data, up to this share (such as 1%).")
 ]
 Options = Annotated[
     list[str] | None,

@@ -11,11 +11,11 @@ from eos_platform.common.printable import NAME
 
 
 def plugins(
-    everything: Annotated[bool, typer.Option("--all", help="Also list what is built in.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Also list the built-in ones.")] = False,
 ) -> None:
-    """List what other installed packages add, from where, and what is broken.
+    """List the extensions that installed packages provide, where they come from, and which are broken.
 
-    A package adds model families, tasks, metrics, costs, designs and samplers by entry points in the groups
+    A package provides model families, tasks, metrics, costs, designs and samplers through entry points in the groups
     eos_platform.families, .tasks, .metrics, .costs, .designs and .samplers.
 
     Example: [bold]eos plugins --all[/bold]
@@ -40,7 +40,7 @@ def plugins(
             *(terminal.printable(one, NAME) for one in (plugin.kind, plugin.name, plugin.package, plugin.value)), state
         )
     if not table.row_count:
-        terminal.say("no other installed package adds anything; eos plugins --all lists what is built in")
+        terminal.say("no installed package provides extensions; eos plugins --all lists the built-in ones")
         return
     console = terminal.console()
     if not console.is_terminal:  # a file or a pipe has no edge to wrap at
@@ -49,7 +49,7 @@ def plugins(
     for line in broken:
         terminal.say(line)
     if broken:
-        terminal.say(f"{len(broken)} broken; the rest works without {'it' if len(broken) == 1 else 'them'}")
+        terminal.say(f"{len(broken)} broken; the others are not affected")
 
 
 WIDE = 1000  # columns that no table needs

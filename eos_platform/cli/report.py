@@ -17,19 +17,17 @@ from eos_platform.common.files import check_writable, write_atomic
 
 def report(
     source: Annotated[
-        str, typer.Argument(metavar="STUDY|COMPARISON", help="A study's name, or a comparison's folder.")
+        str, typer.Argument(metavar="STUDY|COMPARISON", help="Name of a study, or folder of a comparison.")
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The HTML file.")] = Path("report.html"),
-    studies: Annotated[Path, typer.Option(help="The folder studies are kept in.")] = Path("eos-runs"),
+    studies: Annotated[Path, typer.Option(help="Folder that holds the studies.")] = Path("eos-runs"),
     tracking: Annotated[
         str | None, typer.Option(metavar="URI", help="An MLflow tracking URI, instead of --studies.")
     ] = None,
-    figures: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Also save each figure as a file in this folder.")
-    ] = None,
+    figures: Annotated[Path | None, typer.Option(metavar="DIR", help="Also save each figure to this folder.")] = None,
     form: Annotated[str, typer.Option("--format", metavar="png|svg", help="Format of those figures.")] = "png",
 ) -> None:
-    """Write one self-contained HTML file: the front, operators, skills, how the study went.
+    """Write a self-contained HTML report: the front, its operators, accuracy by skill, and how the study went.
 
     Example: [bold]eos report quickstart --out report.html --figures figures --format svg[/bold]
     """

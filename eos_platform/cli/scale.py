@@ -21,8 +21,8 @@ Dtype = Annotated[
 Memory = Annotated[
     str | None, typer.Option(metavar="SIZE", help="Memory the search may use on each GPU, such as 22GB; default: all.")
 ]
-Gpus = Annotated[int, typer.Option(min=1, help="GPUs that share every batch of the search, each with the whole model.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only estimate time, memory and disk; search nothing.")]
+Gpus = Annotated[int, typer.Option(min=1, help="Number of GPUs that share every batch, each holding the whole model.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Estimate time, memory and disk space, and stop.")]
 
 
 def resources_of(memory: str | None, gpus: int, device: str | None) -> Resources:

@@ -15,10 +15,10 @@ from eos_platform.common import console as terminal
 
 study_app = typer.Typer(
     no_args_is_help=True,
-    help="Studies: many searches under Optuna, one Pareto front.\n\nExample: [bold]eos study run quickstart[/bold]",
+    help="Studies: many searches run by Optuna, one Pareto front.\n\nExample: [bold]eos study run quickstart[/bold]",
 )
 
-Runs = Annotated[Path, typer.Option(help="The folder studies are kept in.")]
+Runs = Annotated[Path, typer.Option(help="Folder that holds the studies.")]
 Source = Annotated[str, typer.Argument(metavar="NAME|FILE", help="A study's name, or a study file.")]
 Address = Annotated[str, typer.Option(help="A Ray cluster to run on, such as auto or ray-head:6379.")]
 Fresh = Annotated[
@@ -39,7 +39,7 @@ def study_run(
     trust_remote_code: Trust = False,
     allow_missing: Missing = False,
 ) -> None:
-    """Run a study, or continue it: a search that is done is never done again.
+    """Run a study, or continue it; finished searches are never repeated.
 
     Example: [bold]eos study run quickstart --set trials=8[/bold]
     """
@@ -57,7 +57,7 @@ def study_resume(
     trust_remote_code: Trust = False,
     allow_missing: Missing = False,
 ) -> None:
-    """Continue a study that was stopped, or that was given more trials.
+    """Continue a study that was stopped, or add trials to one that has finished.
 
     Example: [bold]eos study resume quickstart --set trials=20[/bold]
     """
@@ -94,7 +94,7 @@ def study_check(
 ) -> None:
     """Compare Optuna, MLflow and Ray's files record by record; exit code 1 when they differ.
 
-    Check a study while no driver is running it; [bold]eos study run[/bold] repairs what a dead driver left behind.
+    Check a study while it is not running; [bold]eos study run[/bold] repairs what a killed driver left behind.
 
     Example: [bold]eos study check quickstart[/bold]
     """
@@ -150,5 +150,5 @@ def resumable(study: Any, source: str, runs: Path) -> Iterator[None]:
         begun = study.folder.study_file.exists()
         command = f"eos study resume {study.file.name}" if begun else f"eos study run {source}"
         where = "" if runs == RUNS else f" --runs {runs}"
-        terminal.say(f"eos: stopped; every finished search is kept. Go on with: {command}{where}", stderr=True)
+        terminal.say(f"eos: stopped; every finished search is kept. Resume with: {command}{where}", stderr=True)
         raise typer.Exit(EXIT_INTERRUPTED) from None

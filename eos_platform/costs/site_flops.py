@@ -21,8 +21,8 @@ from eos_platform.operators.spec import SiteSpec
 
 Number = TypeVar("Number", float, Tensor)
 # which share of all pairs of tokens a selector compares
-_SIMILAR = {"alternate": 0.25, "farthest": 1.0, "bipartite": 1.0}
-ROWS = {"mean_text", "raters", "corrected"}  # features for which every text token is a query
+_SIMILAR = {"alternate": 0.25, "farthest": 1.0, "bipartite": 1.0, "suppress": 1.0}
+ROWS = {"mean_text", "raters", "corrected", "weighed_text"}  # features for which every text token is a query
 
 
 def feature_flops(shape: DecoderShape, names: Collection[str], tokens: Number, text_tokens: int, layer: int) -> Number:
@@ -39,6 +39,11 @@ def feature_flops(shape: DecoderShape, names: Collection[str], tokens: Number, t
     if rows:
         cost = cost + 2 * rows * asked * ((1 + shape.gated) * shape.hidden + present)
         cost = cost + 2 * text_tokens * tokens * (("mean_text" in names) + ("raters" in names))
+    if "previous_text" in names:
+        asked, keys = shape.read_at(max(layer - 1, 0))
+        cost = cost + 2 * shape.hidden * keys * present + 2 * asked * ((1 + shape.gated) * shape.hidden + present)
+    if "weighed_text" in names:
+        cost = cost + 2 * text_tokens * tokens * shape.heads
     if "corrected" in names:
         cost = cost + 2 * text_tokens * tokens * (shape.head_dim + shape.heads)
     return cost
@@ -98,6 +103,10 @@ def reduce_flops(site: SiteSpec, tokens: int, width: int, key_width: int, text_p
         cost += all_pairs(site.selector, rest, compared)
     if site.selector == "diverse_topk" and picked:
         cost += 2 * compared * products(rest, picked, compared)
+    if site.quota is not None and site.quota.kind == "components" and picked:
+        cost += 2 * compared * rest * rest  # products of all pairs; what is solved from them is no product
+    if site.selector == "max_sum" and picked:
+        cost += 2 * compared * rest * (picked - 1)  # a row of cosines a pick
     if site.selector == "dpp":
         cost += rest * picked * (2 * compared + picked - 1)  # a row of cosines a pick, less what earlier ones hold
     if site.coverage is not None and picked:

@@ -44,7 +44,7 @@ def _words(site: SiteSpec) -> str:
     weights = sorted(((name, weight) for name, weight in site.score.items() if weight), key=lambda pair: -abs(pair[1]))
     words = [f"{name} {weight:+.2g}" for name, weight in weights[:4]]
     if site.steering:
-        words.append("a learned direction that the question turns")
+        words.append("a learned direction that depends on the question")
     elif any(site.probe):
         words.append("a learned direction")
     return ", ".join(words)

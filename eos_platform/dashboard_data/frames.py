@@ -35,7 +35,7 @@ import pandas as pd
 
 from eos_platform.analysis.stats.intervals import wilson
 from eos_platform.analysis.stats.pareto import front_of, hypervolume, worst_of
-from eos_platform.dashboard_data.light_optuna import optuna_part
+from eos_platform.dashboard_data.light_imports import optuna_part
 from eos_platform.dashboards.text import short
 from eos_platform.objectives import COSTS, DEFAULT, losses
 from eos_platform.protocols import Objective

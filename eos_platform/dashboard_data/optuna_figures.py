@@ -15,7 +15,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from eos_platform.common.errors import unknown
-from eos_platform.dashboard_data.light_optuna import optuna_part
+from eos_platform.dashboard_data.light_imports import optuna_part
 from eos_platform.dashboards.palette import GRID, MUTED, theme
 from eos_platform.dashboards.palette import OBJECTIVES as COLOURS
 from eos_platform.dashboards.text import escape

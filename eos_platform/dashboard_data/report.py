@@ -5,14 +5,16 @@ from __future__ import annotations
 import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import plotly.graph_objects as go
 
 from eos_platform.common.errors import EosError
 from eos_platform.common.files import check_writable, write_atomic
+from eos_platform.dashboard_data import ranking
 from eos_platform.dashboard_data.describe import layers_of, sites_of
 from eos_platform.dashboard_data.studies import Studies
 from eos_platform.dashboards.comparison import compared_skills, staircases
@@ -26,6 +28,9 @@ from eos_platform.dashboards.skills import skills_figure
 from eos_platform.objectives import DEFAULT, front_title
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.protocols import Objective
+
+if TYPE_CHECKING:
+    from eos_platform.analysis.stats.ranks import Ranking
 
 DIAGRAMS = 3  # operators drawn each by itself: the cheapest, the middle and the dearest of the front
 FORMATS = ("png", "svg")
@@ -62,12 +67,16 @@ def of_study(studies: Studies, study: str) -> Report:
     lead = f"{facts['description']}\nModel {facts['model']}, task {facts['task']}; {done}, "
     lead += f"{len(front)} on the front{asked}."
     report = Report(study, lead.strip(), front=front, axes=axes)
-    report.tables = {"Hand-designed operators": _designs(measured), "How it was run": _settings(studies, study)}
+    report.tables = {"Hand-designed operators": _designs(measured), "Settings": _settings(studies, study)}
     report.figures["front"] = pareto_figure(measured, front_title(axes), axes=axes)
     specs = [(str(row["name"]), studies.operator(study, row["key"])) for row in _spread(front)]
     styles = operator_styles((name, "searched", None) for name, _ in specs)
     _operators(report, [(name, spec) for name, spec in specs if spec], styles)
     _skills(report, front, styles)
+    _ranks(report, ranking.ranking_over_ratios(ranking.blocks_of_study(studies, study)))
+    if over_all := studies.ranks():
+        report.figures["ranks-of-store"], words = over_all
+        report.parts["Mean ranks over all comparisons of this store"] = f"<p>{escape(words)}</p>"
     _kept(report, studies, study, front)
     trials = studies.settings(study)
     if len(trials):
@@ -89,6 +98,7 @@ def of_comparison(folder: Path) -> Report:
     from eos_platform.analysis.comparison import store
     from eos_platform.analysis.comparison.overlays import kept_of
     from eos_platform.analysis.comparison.points import points_of
+    from eos_platform.analysis.ranking.comparisons import blocks_of
 
     header, records = store.read_header(folder), store.read_records(folder)
     points = points_of(records)
@@ -106,6 +116,7 @@ def of_comparison(folder: Path) -> Report:
     styles = operator_styles((str(name), "searched", None) for name, _ in specs)
     _operators(report, [(name, OperatorSpec.of(spec, name)) for name, spec in specs if spec], styles)
     report.figures["skills"] = skills_figure(points)
+    _ranks(report, ranking.ranking_over_ratios(blocks_of([folder])))
     for variant in ("tuned", "published"):
         kept = kept_of(records, points, header["examples"], variant)
         if len(kept):
@@ -162,6 +173,14 @@ def _skills(report: Report, front: pd.DataFrame, styles: Mapping[str, Style]) ->
         report.figures["skills"] = compared_skills(pd.DataFrame(rows), styles=styles)
 
 
+def _ranks(report: Report, found: Ranking | None) -> None:
+    """Methods ranked over the compute ratios, where two or more were measured at two or more of them."""
+    if found is not None:
+        report.figures["ranks"] = ranking.figure_of(found, "Mean ranks over the compute ratios")
+        table = ranking.table_of(found).to_html(index=False, border=0)
+        report.parts["Ranks over the compute ratios"] = f"<p>{escape(ranking.words_over_ratios(found))}</p>{table}"
+
+
 def _kept(report: Report, studies: Studies, study: str, front: pd.DataFrame) -> None:
     """The pictures of the operators drawn above, or a sentence in the lead where there are none."""
     keys = [row["key"] for row in _spread(front)]
@@ -173,7 +192,7 @@ def _kept(report: Report, studies: Studies, study: str, front: pd.DataFrame) -> 
         report.parts[EXAMPLES] = examples_html(rows, pictures)
     for reason in dict.fromkeys(why.values()):
         names = ", ".join(name for name, reason_given in why.items() if reason_given == reason)
-        report.lead += f"\nNo pictures of tokens kept by {names}. {reason}"
+        report.lead += f"\nNo pictures of the tokens kept by {names}: {reason}"
 
 
 def html(report: Report) -> str:

@@ -238,7 +238,8 @@ class Studies:
         }
 
     def difference(self, study: str, key: str, other: str) -> tuple[float, float, float, float] | None:
-        """Accuracy of one operator minus another's, its 95 % interval and p (unpaired); none if not measured alike."""
+        """Accuracy of one operator minus another's, its 95 % interval and p (unpaired); none if measured on
+        different questions."""
         rows = self.operators(study).set_index("key")[["accuracy", "questions", "measured_on"]]
         first, second = (rows.loc[one].to_dict() for one in (key, other))
         if first["measured_on"] != second["measured_on"] or not (first["questions"] > 0 and second["questions"] > 0):

@@ -25,7 +25,7 @@ def closing(run_dir: RunDir, points: pd.DataFrame) -> Iterator[str]:
     front = points[front_of(points, run_dir.study.axes)].sort_values("compute_ratio")
     yield ""
     if front.empty:
-        yield f"{run_dir.study.name} found no operator that keeps to its budget and constraints"
+        yield f"{run_dir.study.name} found no operator that meets its budget and constraints"
     else:
         unreduced = float(whole["accuracy"].iloc[0]) if len(whole) else None
         best = champion(front, unreduced)
@@ -53,7 +53,7 @@ def _found(name: str, front: pd.DataFrame, best: dict[str, Any], unreduced: floa
     many = f"{len(front)} operators" if len(front) > 1 else "one operator"
     return (
         f"{name} found a front of {many} (held-out questions); {why}, trial {int(best['trial'])}, keeps"
-        f" {100 * accuracy:.1f}{of} at {100 * ratio:.0f} % of the compute, with {tokens:.0f} visual tokens a layer"
+        f" {100 * accuracy:.1f}{of} at {100 * ratio:.0f} % of the compute, with {tokens:.0f} visual tokens per layer"
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,13 +16,13 @@ from rich.table import Table
 
 from eos_platform.analysis.stats.intervals import interval
 from eos_platform.analysis.stats.pareto import HELD_OUT, front_of, hypervolume, worst_of
-from eos_platform.common.boundary import error_text
 from eos_platform.common.errors import EosError
 from eos_platform.common.files import write_atomic
 from eos_platform.costs.flops import compute_ratio
 from eos_platform.costs.match import match
 from eos_platform.dashboards.page import alone
 from eos_platform.dashboards.pareto import pareto_figure
+from eos_platform.engine.cluster.ray_tasks import as_they_end
 from eos_platform.engine.cluster.resources import Share
 from eos_platform.engine.store import optuna_store as store
 from eos_platform.engine.store.kept_operator import operator_of
@@ -99,23 +100,14 @@ def examine(candidates: Sequence[Candidate], job: Job, part: Share, questions: i
     # the model takes the next one (a GPU's would otherwise end after each)
     task: Any = ray.remote(**part.options, max_retries=4, max_calls=0)(examine_operator)
     results: list[Measured | None] = [None] * len(candidates)
-    open_ = [task.remote(job, questions, number, one.operator) for number, one in enumerate(candidates)]
-    try:
-        with final_bar(console, job.study, len(candidates), questions) as advance:
-            while open_:
-                (done, *_), open_ = ray.wait(open_, num_returns=1)
-                number, result = ray.get(done)
-                results[number] = result
-                advance()
-    except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, EosError):
-            raise error.cause from None
-        raise
-    except ray.exceptions.RayError as error:
-        raise EosError(f"a worker died during the final comparison: {error_text(error)}") from None
-    finally:
-        for reference in open_:
-            ray.cancel(reference, force=True)
+    begun = [task.remote(job, questions, number, one.operator) for number, one in enumerate(candidates)]
+    with (
+        closing(as_they_end(begun, "the final comparison")) as ended,
+        final_bar(console, job.study, len(candidates), questions) as advance,
+    ):
+        for number, result in ended:
+            results[number] = result
+            advance()
     return [result for result in results if result is not None]
 
 
@@ -172,7 +164,7 @@ def finish(
     """
     compared = candidates(run_dir, optuna_study, facts)
     if not any(candidate.family == "searched" for candidate in compared):
-        console.print("no search met its budget: the comparison shows the unreduced model alone", style="yellow")
+        console.print("no search met its budget: the comparison shows only the unreduced model", style="yellow")
     results = examine(compared, job, part, run_dir.study.final.questions, console)
     for one, result in zip(compared, results, strict=True):
         if result.refused:

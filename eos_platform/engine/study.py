@@ -81,6 +81,11 @@ class Study:
         self.console = console or terminal.console()
         self._functions, self._scheduler = functions or Functions(), scheduler
 
+    def __repr__(self) -> str:
+        """Its model, task and plan, in a line."""
+        plan = f"{self.file.trials} trials proposed by {self.file.sampler.name}"
+        return f"Study: {self.file.name} ({self.file.model} on {self.file.task}, {plan}) in {self.folder.path}"
+
     def run(self, *, fresh: bool = False) -> pd.DataFrame:
         """Run the study, or what remains of it, and compare its front with the designs.
 
@@ -114,7 +119,8 @@ class Study:
             elsewhere = self.address != "local"
             part = share(self.file, machines(self.file.resources.labels), elastic=elsewhere)
             if part.concurrent < self.file.concurrent:
-                self.console.print(f"{part.concurrent} at a time, not {self.file.concurrent}: more do not fit here")
+                instead = f"{part.concurrent} searches at a time instead of {self.file.concurrent}"
+                self.console.print(f"{instead}: more do not fit on this machine")
             job = job_of(self.folder, part, self._functions)
             if elsewhere:
                 preflight(part, job.states, job.model, packages_of(self.file))
@@ -134,7 +140,9 @@ class Study:
                         storage.claim(self.folder.states, optuna_study.user_attrs[store.UID])
                     self._write_study_file()
                     if begun := warm_start.begin(optuna_study, self.file, known):
-                        self.console.print(f"warm start: {begun} searches that others found worth it come first")
+                        self.console.print(
+                            f"warm start: {begun} searches with settings that did well before come first"
+                        )
                     recorder.examples = facts.examples
                     retry = Retry(check=lease.check)
                     run_trials(self.folder, optuna_study, recorder, job, part, self.console, self._scheduler, retry)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import ray
@@ -10,8 +11,7 @@ import ray
 from eos_platform.analysis.transfer.cells import Record
 from eos_platform.analysis.transfer.plan import Item, Settings
 from eos_platform.analysis.transfer.run import Perform, Sources, here
-from eos_platform.common.boundary import error_text
-from eos_platform.common.errors import EosError
+from eos_platform.engine.cluster.ray_tasks import as_they_end
 
 
 def on_ray(device: str | None = None) -> Perform:
@@ -27,20 +27,10 @@ def on_ray(device: str | None = None) -> Perform:
         gpus = ray.cluster_resources().get("GPU", 0.0)
         task: Any = ray.remote(num_cpus=1, num_gpus=1 if gpus else 0, max_retries=4)(_measured)
         shared = ray.put(dict(sources))
-        open_ = [task.remote(group, settings, shared, device) for group in groups.values()]
-        try:
-            while open_:
-                (done, *_), open_ = ray.wait(open_, num_returns=1)
-                yield from ray.get(done)
-        except ray.exceptions.RayTaskError as error:
-            if isinstance(error.cause, EosError):
-                raise error.cause from None
-            raise
-        except ray.exceptions.RayError as error:
-            raise EosError(f"a worker died during the transfer matrix: {error_text(error)}") from None
-        finally:
-            for reference in open_:
-                ray.cancel(reference, force=True)
+        begun = [task.remote(group, settings, shared, device) for group in groups.values()]
+        with closing(as_they_end(begun, "the transfer matrix")) as ended:
+            for records in ended:
+                yield from records
 
     return perform
 

@@ -16,17 +16,23 @@ from eos_platform.operators.reduce import needed
 from eos_platform.operators.rescale import Grid, rescale
 from eos_platform.operators.spec import OperatorSpec, SiteSpec
 
-TOWER_FEATURES = ("vision", "next_vision", "keys")  # read inside the vision tower, for sites in the decoder
+# read inside the vision tower, for sites in the decoder
+TOWER_FEATURES = ("vision", "next_vision", "keys", "received", "flow", "padding")
+RECEIVED = "received"  # the one of them that is read of other towers too
 RATED = ("raters", "corrected")  # need to know which text tokens rate visual ones
+EARLIER = ("variation", "previous_text")  # of tokens as they entered the layer before
 OPENING = (*RATED, "relevance", "question")  # rest on what enters the language model
-FROM_TEXT = ("last_text", "mean_text", "text_pivots", "text_rows", *OPENING)  # change with the text of the prompt
-FROM_LAYER = ("last_text", "mean_text", "key_norm", "text_pivots", *RATED)  # projections of the decoder layer
+# change with the text of the prompt
+FROM_TEXT = ("last_text", "previous_text", "mean_text", "weighed_text", "text_pivots", "text_rows", *OPENING)
+# projections of the decoder layer
+FROM_LAYER = ("last_text", "previous_text", "mean_text", "weighed_text", "key_norm", "text_pivots", *RATED)
 
 
 class Need(StrEnum):
     """What an operator needs that not every model, or not every prompt, gives."""
 
     TOWER_FEATURES = "features of the vision tower"
+    RECEIVED = "attention that patches receive in the vision tower"
     TOWER_SITES = "sites in the vision tower"
     SMALLER_IMAGE = "a shrunk picture"
     FEWER_FROM_TOWER = "fewer visual tokens out of the vision tower"
@@ -138,9 +144,11 @@ class OperatorPlan:
 
     @cached_property
     def reads_earlier(self) -> frozenset[int]:
-        """Layers before which a site compares tokens with themselves a layer earlier."""
+        """Layers before which a site looks at tokens as they were a layer earlier."""
         return frozenset(
-            planned.site.layer for planned in self.decoder if "variation" in planned.features and planned.site.layer > 0
+            planned.site.layer
+            for planned in self.decoder
+            if set(EARLIER) & set(planned.features) and planned.site.layer > 0
         )
 
     @property
@@ -234,7 +242,8 @@ def _restrictions(
         if in_tower:
             continue
         for need, names in (
-            (Need.TOWER_FEATURES, TOWER_FEATURES),
+            (Need.TOWER_FEATURES, tuple(name for name in TOWER_FEATURES if name != RECEIVED)),
+            (Need.RECEIVED, (RECEIVED,)),
             (Need.LAYER_WEIGHTS, FROM_LAYER),
             (Need.PROMPT_TEXT, FROM_TEXT),
         ):

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from eos_platform.common.errors import EosError
+from eos_platform.common.when_imported import when_imported
 from eos_platform.operators.score import combine, plain, probe_feature, with_token_features
 from eos_platform.operators.selectors.selection import Choice, select_tokens
 from eos_platform.operators.spec import SiteSpec
@@ -22,7 +23,10 @@ from eos_platform.operators.tokens import Tokens, at_least_float32, centred, gat
 from eos_platform.operators.transfer import gather_support, scatter_dropped
 
 # selectors that look at similarity
-COMPARING = ("diverse_topk", "alternate", "farthest", "bipartite", "density", "pivots", "dpp", "coverage")
+COMPARING = (
+    *("diverse_topk", "alternate", "farthest", "bipartite", "density", "pivots", "dpp", "coverage"),
+    *("suppress", "max_sum"),
+)
 
 
 class Reduced(NamedTuple):
@@ -48,6 +52,8 @@ def needed(site: SiteSpec, tokens: int) -> tuple[str, ...]:
         names.append("text_rows")
     if site.steering and _ranks(site, tokens):
         names.append("question")
+    if site.exclude_padding and site.keep < tokens:
+        names.append("padding")
     return tuple(names)
 
 
@@ -59,7 +65,8 @@ def reduce(site: SiteSpec, tokens: Tokens, given: Mapping[str, Tensor], grid: tu
             ``norm`` and ``uniqueness`` are computed when not given; ``keys`` (b, n, e), compared where the site's
             similarity is that; ``text_pivots`` (b, p, d), hidden states of text tokens for the selector ``pivots``;
             ``text_rows`` (b, p, d), those that ``coverage`` covers, zeros where there are fewer;
-            ``question`` (b, d), the mean direction of the text, where it turns the probe.
+            ``question`` (b, d), the mean direction of the text, where it turns the probe; ``padding`` (b, n), 1 where
+            a token is of a margin, where these are passed over.
         grid: rows and columns of the original grid, which ``tokens.origin_bn`` indexes.
 
     Raises:
@@ -78,23 +85,30 @@ def reduce(site: SiteSpec, tokens: Tokens, given: Mapping[str, Tensor], grid: tu
 
 def _reduce(site: SiteSpec, tokens: Tokens, given: Mapping[str, Tensor], grid: tuple[int, int]) -> Reduced:
     n = tokens.x_bnd.shape[1]
-    features = with_token_features(given, tokens.x_bnd, needed(site, n))
+    present_bn, degree_bn = passed_over(site, given, n), None
+    if present_bn is not None:
+        degree_bn = present_bn.to(at_least_float32(tokens.x_bnd).dtype)
+    features = with_prior(site, with_token_features(given, tokens.x_bnd, needed(site, n), degree_bn), tokens.origin_bn)
     score_bn: Tensor | None = None
     if _ranks(site, n):
         probed_bn = probed(site, tokens.x_bnd, given.get("question")) if site.probe else None
-        score_bn = combine(features, site.score, probed_bn=probed_bn, mixing=site.mixing)
+        score_bn = combine(features, site.score, degree_bn, probed_bn, site.mixing)
         score_bn = score_bn.to(at_least_float32(tokens.x_bnd).dtype)
     if site.keep == n:
         everyone_bn = torch.arange(n, device=tokens.x_bnd.device).expand(tokens.x_bnd.shape[:2])
         y_bnd = _reweighted(site, at_least_float32(tokens.x_bnd), score_bn)
         return Reduced(tokens._replace(x_bnd=y_bnd.to(tokens.x_bnd.dtype)), everyone_bn)
 
-    compared_bne = compared_by(site, tokens, given)
+    compared_bne = compared_by(site, tokens, given, degree_bn)
     raw_bn = plain(features, site.score).to(at_least_float32(tokens.x_bnd).dtype) if site.reads_raw else None
     text_bpd = given.get("text_rows" if site.selector == "coverage" else "text_pivots")
-    choice = select_tokens(site, compared_bne, score_bn, text_bpd, grid, raw_bn, tokens.origin_bn)
+    choice = select_tokens(
+        site, compared_bne, score_bn, text_bpd, grid, raw_bn, tokens.origin_bn, present_bn=present_bn
+    )
     kept = Tokens(*(gather_tokens(values, choice.kept_br) for values in tokens))
     importance_bn = importance_of(site, features, score_bn, tokens)
+    if degree_bn is not None:  # what is passed over gives nothing
+        importance_bn = degree_bn if importance_bn is None else importance_bn * degree_bn
     if moves(site, n) or site.rho > 0:  # else pruning: the very tokens, bit for bit
         y_brd, size_br = at_least_float32(kept.x_bnd), kept.size_bn
         if moves(site, n):
@@ -107,6 +121,27 @@ def _reduce(site: SiteSpec, tokens: Tokens, given: Mapping[str, Tensor], grid: t
     if site.summary:
         return with_summary(tokens, kept, choice, importance_bn)
     return Reduced(kept, choice.kept_br)
+
+
+def passed_over(site: SiteSpec, given: Mapping[str, Tensor], tokens: int) -> Tensor | None:
+    """Which tokens are not of a margin (b, n), bool; None where that plays no part.
+
+    Raises:
+        EosError: it does, and is not given.
+    """
+    if not site.exclude_padding or site.keep == tokens:
+        return None
+    if "padding" not in given:
+        raise EosError("margins of pictures are passed over, and what is a margin is not given here")
+    return given["padding"] < 0.5
+
+
+def with_prior(site: SiteSpec, features: Mapping[str, Tensor], origin_bn: Tensor) -> Mapping[str, Tensor]:
+    """Features, the one that has a prior divided by it."""
+    if site.prior is None or site.prior.feature not in features:
+        return features
+    name = site.prior.feature
+    return {**features, name: site.prior.divides(at_least_float32(features[name]), origin_bn)}
 
 
 def probed(site: SiteSpec, x_bnd: Tensor, question_bd: Tensor | None = None) -> Tensor:
@@ -135,14 +170,21 @@ def probed(site: SiteSpec, x_bnd: Tensor, question_bd: Tensor | None = None) -> 
 # no two of one name (two sites with probes, say); those in a tuple get names of their own
 
 
-@torch.compiler.assume_constant_result
 def _matrices(text: str, visual: str, rank: int, device: torch.device) -> tuple[Tensor, Tensor]:
     return unpacked(text, rank, device), unpacked(visual, rank, device)
 
 
-@torch.compiler.assume_constant_result
 def _direction(probe: tuple[float, ...], device: torch.device) -> tuple[Tensor]:
     return (_made(probe, device),)
+
+
+def _take_for_constant() -> None:
+    for made in (_matrices, _direction):
+        torch.compiler.assume_constant_result(made)
+
+
+# not as decorators: these would import the compiler, which takes a second, for everybody
+when_imported("torch._dynamo", _take_for_constant)
 
 
 @lru_cache(maxsize=64)
@@ -240,8 +282,8 @@ def with_summary(tokens: Tokens, kept: Tokens, choice: Choice, importance_bn: Te
     return Reduced(Tokens(*(gather_tokens(values, order_br) for values in both)), index_br)
 
 
-def compared_by(site: SiteSpec, tokens: Tokens, given: Mapping[str, Tensor]) -> Tensor:
-    """What tokens are compared by (b, n, e).
+def compared_by(site: SiteSpec, tokens: Tokens, given: Mapping[str, Tensor], degree_bn: Tensor | None = None) -> Tensor:
+    """What tokens are compared by (b, n, e); ``degree_bn``: 0 where one is passed over.
 
     Raises:
         EosError: it is not given, or a metric of another width.
@@ -256,7 +298,7 @@ def compared_by(site: SiteSpec, tokens: Tokens, given: Mapping[str, Tensor]) -> 
     if site.similarity == "hidden" or not _compares(site, tokens.x_bnd.shape[1]):
         return tokens.x_bnd
     if site.similarity == "centred":
-        return centred(tokens.x_bnd)
+        return centred(tokens.x_bnd, degree_bn)
     if "keys" not in given:
         raise EosError("similarity 'keys' compares keys of the vision tower, which are not given here")
     return given["keys"]

@@ -74,6 +74,8 @@ def rescale(
     sites: list[SiteSpec] = []
     for number, site in enumerate(operator.sites):
         at = f"sites.{number}"
+        if site.prior is not None:
+            site = site.model_copy(update={"prior": site.prior.resampled(old.grid, target.grid)})
         site, dropped = _given(site, absent)
         changes += [f"{at}: {one}" for one in dropped]
         layer = _layer(site, old, target, at)
@@ -89,6 +91,7 @@ def rescale(
             fields["positions"] = "keep"
             changes.append(f"{at}: positions are kept, as 3-D positions cannot be renumbered")
         fields |= {"score": site.score, "similarity": site.similarity}
+        fields |= {"prior": site.prior, "exclude_padding": site.exclude_padding}
         made = SiteSpec.model_validate({**site.model_dump(), **fields, "layer": layer})
         if made.layer != site.layer:
             changes.append(f"{at}: {site.place} layer {site.layer} -> {made.layer}")
@@ -134,7 +137,12 @@ def _given(site: SiteSpec, absent: Collection[str]) -> tuple[SiteSpec, list[str]
     if similarity == "keys" and "keys" in absent:
         similarity = "hidden"
         changes.append("tokens are compared by themselves, as the model does not give the keys of its vision tower")
-    return site.model_copy(update={"score": score, "similarity": similarity}), changes
+    prior = site.prior if site.prior is None or site.prior.feature in score else None
+    excluding = site.exclude_padding and "padding" not in absent
+    if excluding != site.exclude_padding:
+        changes.append("no token is passed over as one of a margin, which the model does not give")
+    changed = {"score": score, "similarity": similarity, "prior": prior, "exclude_padding": excluding}
+    return site.model_copy(update=changed), changes
 
 
 def _layer(site: SiteSpec, old: Target, target: Target, at: str) -> int:

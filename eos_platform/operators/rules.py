@@ -1,4 +1,5 @@
-"""Rules of selection that only some selectors take, as data: what covers what, and how many stay of each group."""
+"""Rules of selection that only some selectors take, as data: what covers what, what bars what, how many stay of each
+group."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from eos_platform.common.strict_types import Int, Real
+from eos_platform.common.strict_types import Bool, Int, Real
 
 Weight = Annotated[Real, Field(ge=0.0, le=1000.0)]
 
@@ -45,18 +46,32 @@ class Coverage(Spec):
         return self
 
 
+class Suppression(Spec):
+    """What the selector ``suppress`` leaves to the last: tokens too like a better one that stays.
+
+    The best score stays and bars every token whose cosine with it is above ``theta`` (``relative``: above ``theta``
+    times the mean cosine of all pairs); then the best of those not barred, and so on. Where fewer are left than are to
+    stay, those barred follow, best score first.
+    """
+
+    theta: Real = Field(ge=0.0, le=1000.0)
+    relative: Bool = False
+
+
 class Quota(Spec):
     """How many stay of each of ``groups`` groups of the grid, best score first, before any others do.
 
-    Groups are ``strips`` (runs of the tokens in raster order, as equal as can be) or ``windows``. Each has a quota:
-    ``equal``, or in proportion to its mean of the features as they are (``mean``), rounded down, what is left going one
-    each to the largest shares; ``none`` guarantees nothing. No group keeps more than ``cap``, unless others have too
-    few. Where quotas cannot be used up, the best scores elsewhere stay.
+    Groups are ``strips`` (runs of the tokens in raster order, as equal as can be), ``windows``, or ``components``: each
+    token belongs to that of the leading principal components of the picture's tokens which it weighs most in. Each has
+    a quota: ``equal``, or in proportion to its mean of the features as they are (``mean``), rounded down, what is left
+    going one each to the largest shares; ``none`` guarantees nothing. No group keeps more than ``cap``, unless others
+    have too few. Where quotas cannot be used up, the best scores elsewhere stay. ``survivors``: one each, the others by
+    the number of tokens that nobody bars (``selectors/survivors.py``).
     """
 
     groups: Int = Field(ge=1, le=100_000_000)
-    kind: Literal["strips", "windows"] = "windows"
-    share: Literal["equal", "mean", "none"] = "equal"
+    kind: Literal["strips", "windows", "components"] = "windows"
+    share: Literal["equal", "mean", "none", "survivors"] = "equal"
     cap: Int | None = Field(default=None, ge=1)
 
     @model_validator(mode="after")
@@ -64,3 +79,8 @@ class Quota(Spec):
         if self.share == "none" and self.cap is None:
             raise ValueError("a quota of share 'none' needs a cap")
         return self
+
+    @property
+    def of_suppression(self) -> bool:
+        """Whether it makes sense only where tokens bar others."""
+        return self.kind == "components" or self.share == "survivors"

@@ -16,7 +16,8 @@ from pydantic import Field, field_validator, model_serializer, model_validator
 from eos_platform.common import former_names
 from eos_platform.common.errors import unknown
 from eos_platform.common.strict_types import Bool, Int, MaybeInfinite, Real
-from eos_platform.operators.rules import Coverage, Quota, Spec
+from eos_platform.operators.prior import Prior
+from eos_platform.operators.rules import Coverage, Quota, Spec, Suppression
 from eos_platform.operators.steering import Steering
 
 FEATURES = ("last_text", "mean_text", "vision", "norm", "uniqueness")  # what a search mixes
@@ -27,19 +28,28 @@ DESIGN_FEATURES = (
     "relevance",
     "key_norm",
     "variation",
+    "received",
+    "previous_text",
+    "weighed_text",
+    "flow",
 )  # what some published methods add
 ALL_FEATURES = FEATURES + DESIGN_FEATURES
 Unit = Annotated[Real, Field(ge=0.0, le=1.0)]
 SelectorName = Literal[
     "score", "diverse_topk", "grid", "alternate", "farthest", "random", "drop_all",
-    "spaced", "bipartite", "density", "pivots", "dpp", "coverage",
+    "spaced", "bipartite", "density", "pivots", "dpp", "coverage", "suppress", "max_sum",
 ]  # fmt: skip
 Regime = Literal["identity", "prune", "merge", "pool", "reweight", "hybrid"]
-SCORED = ("score", "diverse_topk", "bipartite", "pivots", "dpp")  # selectors that read the score
+SCORED = ("score", "diverse_topk", "bipartite", "pivots", "dpp", "suppress", "max_sum")  # selectors that read the score
 WEIGHING = ("diverse_topk", "coverage")  # selectors that weigh it against how unlike tokens are
+# selectors that can pass tokens over
+EXCLUDING = ("score", "diverse_topk", "coverage", "suppress", "farthest", "random")
 # fields that joined a site after files had been written and digested: left out where they say nothing, so that those
 # files, and operators that earlier versions can read, stay as they are
-LATER = {"protect": 0.0, "metric": None, "mixing": "sum", "weighing": "sum", "coverage": None, "quota": None}
+LATER = {
+    "protect": 0.0, "metric": None, "mixing": "sum", "weighing": "sum", "coverage": None, "quota": None,
+    "suppress": None, "prior": None, "exclude_padding": False,
+}  # fmt: skip
 
 
 class Support(Spec):
@@ -95,7 +105,9 @@ class SiteSpec(Spec):
     """
 
     place: Literal["decoder", "tower"] = "decoder"
-    layer: Int = Field(ge=0)  # before this layer; 0 of the decoder: between projector and language model
+    # before this layer; 0 of the decoder: between projector and language model; of the tower, the one after the last
+    # that is used: between that and the projector
+    layer: Int = Field(ge=0)
     keep: Int = Field(ge=0)  # tokens that stay
     selector: SelectorName = "score"
     important: Int = Field(default=0, ge=0)  # so many best scores stay first; the selector adds the rest
@@ -117,7 +129,11 @@ class SiteSpec(Spec):
     # the plain weighted sum of the features, as they are (raw). Of "coverage": see there
     weighing: Literal["sum", "product", "raw"] = "sum"
     coverage: Coverage | None = None  # of the selector "coverage"
-    quota: Quota | None = None  # of the selector "score"
+    quota: Quota | None = None  # of the selectors "score" and "suppress"
+    suppress: Suppression | None = None  # of the selector "suppress"
+    prior: Prior | None = None  # what a feature is divided by, place by place, before anything is made of it
+    # tokens that lie wholly in the margins a picture was padded with stay last, give nothing, and count nowhere
+    exclude_padding: Bool = False
     seed: Int = Field(default=0, ge=0, lt=2**32)  # of the selector "random"
     transfer: Transfer = Transfer()
     summary: Bool = False  # one of those kept is the sum of all dropped, each times its a_i, in the last one's place
@@ -179,8 +195,22 @@ class SiteSpec(Spec):
         """Rules that only some selectors take."""
         if (self.selector == "coverage") != (self.coverage is not None):
             raise ValueError("'coverage' is given exactly when the selector is 'coverage'")
-        if self.quota is not None and self.selector != "score":
-            raise ValueError(f"a quota orders its groups by the score: selector 'score', not '{self.selector}'")
+        if (self.selector == "suppress") != (self.suppress is not None):
+            raise ValueError("'suppress' is given exactly when the selector is 'suppress'")
+        if self.quota is not None and self.selector not in ("score", "suppress"):
+            raise ValueError(
+                f"a quota orders its groups by the score: selector 'score' or 'suppress', not '{self.selector}'"
+            )
+        if self.quota is not None and self.quota.of_suppression and self.suppress is None:
+            raise ValueError("a quota of components or by survivors is of the selector 'suppress'")
+        if self.exclude_padding and self.selector not in EXCLUDING:
+            raise ValueError(f"'exclude_padding' is of the selectors {', '.join(EXCLUDING)}, not '{self.selector}'")
+        if self.exclude_padding and self.place == "tower":
+            raise ValueError("padding is passed over in the decoder only")
+        if self.prior is not None and self.place == "tower":
+            raise ValueError("a prior is of features in the decoder")
+        if self.prior is not None and self.prior.feature not in self.score:
+            raise ValueError(f"a prior of '{self.prior.feature}', which the score does not weigh")
         if self.weighing != "sum" and self.selector not in WEIGHING:
             raise ValueError(f"weighing '{self.weighing}' is of the selectors {' and '.join(WEIGHING)}")
         if self.mixing == "product" and (self.probe or self.steering):

@@ -32,7 +32,8 @@ from eos_platform.common.files import MEGABYTE, read_text, shown_path, write_ato
 from eos_platform.common.printable import check_label, printable
 from eos_platform.common.strict_types import Int
 from eos_platform.operators.grid import overlap_layout
-from eos_platform.operators.rules import Coverage, Quota
+from eos_platform.operators.prior import Prior
+from eos_platform.operators.rules import Coverage, Quota, Suppression
 from eos_platform.operators.site import (
     ALL_FEATURES,
     FEATURES,
@@ -50,6 +51,7 @@ __all__ = [
     "FEATURES",
     "Coverage",
     "OperatorSpec",
+    "Prior",
     "Quota",
     "Regime",
     "SelectorName",
@@ -57,6 +59,7 @@ __all__ = [
     "Spec",
     "Steering",
     "Support",
+    "Suppression",
     "Target",
     "Transfer",
 ]
@@ -131,6 +134,10 @@ class OperatorSpec(Spec):
             picks, rest = site.keep - site.summary - site.important, tokens - site.important
             if site.selector == "alternate" and site.keep < tokens and picks < rest // 2:
                 raise ValueError(f"{at}: 'alternate' keeps at least {rest // 2} of {rest} tokens; use two sites")
+            if site.prior is not None and len(site.prior.numbers) != self.target.tokens:
+                raise ValueError(
+                    f"{at}: a prior of {len(site.prior.numbers)} numbers for {self.target.tokens} places of the grid"
+                )
             if site.transfer.support.kind == "overlap":
                 _overlap_fits(site, at, tokens, self.target)
             tokens, before = site.keep, (site.place, site.layer)
@@ -315,8 +322,10 @@ _KEYS = {
     "target": Target.model_fields,
     "sites.*": SiteSpec.model_fields,
     "sites.*.coverage": Coverage.model_fields,
+    "sites.*.prior": Prior.model_fields,
     "sites.*.quota": Quota.model_fields,
     "sites.*.steering": Steering.model_fields,
+    "sites.*.suppress": Suppression.model_fields,
     "sites.*.transfer": Transfer.model_fields,
     "sites.*.transfer.support": Support.model_fields,
 }

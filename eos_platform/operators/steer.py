@@ -30,6 +30,13 @@ def unpacked(text: str, rank: int, device: torch.device) -> Tensor:
         return flat.view(rank, -1).to(device)
 
 
+# a tuple, even of one: see ``reduce._direction``
+@torch.compiler.assume_constant_result
+def constants(text: str, rank: int, device: torch.device) -> tuple[Tensor]:
+    """``unpacked``, which a compiled site takes for a constant."""
+    return (unpacked(text, rank, device),)
+
+
 def steered(probe_d: Tensor, text_kd: Tensor, visual_kd: Tensor, question_bd: Tensor) -> Tensor:
     """The direction to look along for each question (b, d).
 

@@ -14,9 +14,12 @@ from torch import Tensor
 from eos_platform.models.adapters.adapter import adapter_of
 from eos_platform.models.runtime.attach import check_free
 from eos_platform.search.config import SearchConfig
+from eos_platform.tasks import cache
 from eos_platform.tasks.batch import Batch, EncodedQuestions, answer_states, at_once
 from eos_platform.tasks.together import group, in_portions
 
+MANY = 256  # questions that take longer to ask than the model's weights to be named by their bytes
+STATES = "states"
 TEACHER_BATCH = 64  # always the same, so that whoever asks first gets the same numbers
 
 
@@ -25,17 +28,39 @@ def teacher_states(model: Any, encoded: EncodedQuestions) -> Tensor:
     """Answer states of the unreduced model for every question (q, a, d); what the search aligns with. Found once."""
     check_free(model)
     if encoded.teacher_qad is None:
-        portions = list(encoded.portions(min(TEACHER_BATCH, at_once(model)) if on_gpu(model) else TEACHER_BATCH))
-        teacher_qad: Tensor | None = None
-        for index_b, state_bad in in_portions(portions, lambda index_b: answer_states(model, encoded.batch(index_b))):
-            if teacher_qad is None:
-                teacher_qad = state_bad.new_zeros(len(encoded), *state_bad.shape[1:])
-            teacher_qad[index_b.to(teacher_qad.device)] = state_bad
-        if teacher_qad is None:  # fewer portions than processes
-            example = answer_states(model, encoded.batch(portions[0][:1]))
-            teacher_qad = example.new_zeros(len(encoded), *example.shape[1:])
-        encoded.teacher_qad = group().sum_(teacher_qad)
+        size = min(TEACHER_BATCH, at_once(model)) if on_gpu(model) else TEACHER_BATCH
+        key = None
+        if encoded.content is not None and len(encoded) >= MANY and group().size == 1:
+            key = cache.key_of(model.parameters(), "answer states", encoded.content, size)
+        encoded.teacher_qad = _kept(model, encoded, key) if key else None
+    if encoded.teacher_qad is None:
+        encoded.teacher_qad = _asked(model, encoded, list(encoded.portions(size)))
+        if key:
+            cache.save(key, {STATES: encoded.teacher_qad})
     return encoded.teacher_qad
+
+
+def _asked(model: Any, encoded: EncodedQuestions, portions: list[Tensor]) -> Tensor:
+    teacher_qad: Tensor | None = None
+    for index_b, state_bad in in_portions(portions, lambda index_b: answer_states(model, encoded.batch(index_b))):
+        if teacher_qad is None:
+            teacher_qad = state_bad.new_zeros(len(encoded), *state_bad.shape[1:])
+        teacher_qad[index_b.to(teacher_qad.device)] = state_bad
+    if teacher_qad is None:  # fewer portions than processes
+        example = answer_states(model, encoded.batch(portions[0][:1]))
+        teacher_qad = example.new_zeros(len(encoded), *example.shape[1:])
+    return group().sum_(teacher_qad)
+
+
+def _kept(model: Any, encoded: EncodedQuestions, key: str) -> Tensor | None:
+    """What the model said before, in this process or another; None: it was not asked."""
+    kept = (cache.load(key) or {}).get(STATES)
+    if kept is None:
+        return None
+    example = answer_states(model, encoded.batch(next(iter(encoded.portions(1)))))
+    if (kept.dtype, kept.shape) != (example.dtype, (len(encoded), *example.shape[1:])):
+        return None
+    return kept.to(example.device)
 
 
 def on_gpu(model: Any) -> bool:

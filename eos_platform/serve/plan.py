@@ -168,7 +168,9 @@ def _refusals(plan: OperatorPlan) -> Iterator[str]:
             why = "is read in the language model, which has not begun where pictures are encoded"
             if name == NEXT_BLOCK:
                 why = "is read in a block of the vision tower that the engine does not build"
-            elif name not in FROM_LAYER and name not in TOWER_FEATURES:
+            elif name in TOWER_FEATURES:
+                why = "is not read in the engine's vision tower"
+            elif name not in FROM_LAYER:
                 why = "is not known where pictures are encoded"
             yield f"sites.{planned.number}: '{name}' {why}"
 

@@ -68,6 +68,8 @@ class EncodedQuestions(ABC):
         skills: of each question, what it is about.
         text_tokens: of a typical prompt, those that are not visual.
         teacher_qad: answer states of the unreduced model, once a search has asked.
+        content: names the questions with their answers, and all that their prompts are made of but the language
+            model's weights; None: they have no such name.
         synchronises: whether making a batch waits for the device, so that it cannot be captured.
     """
 
@@ -75,6 +77,7 @@ class EncodedQuestions(ABC):
     skills: list[str]
     text_tokens: int
     teacher_qad: Tensor | None = None
+    content: str | None = None
     synchronises = False
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""What a vision tower made of a task's pictures, on disk: computed once, mapped into every process.
+"""What a vision tower made of a task's pictures, and prompts, on disk: made once, mapped into every process.
 
 The files lie in ``$EOS_CACHE`` (default ``~/.cache/eos-platform``; ``off``: no cache) and take at most
 ``$EOS_CACHE_GB`` gigabytes (default 8): the longest unused go first. They are safetensors and hold tensors only. One
@@ -95,7 +95,7 @@ def save(key: str, tensors: Mapping[str, Tensor]) -> None:
         return  # it would never be taken
     with contextlib.suppress(OSError, SafetensorError):
         place.mkdir(parents=True, exist_ok=True)
-        if size > _limit() or 2 * size > shutil.disk_usage(place).free:
+        if size > limit() or 2 * size > shutil.disk_usage(place).free:
             return
         _make_room(place, size)
         handle, temporary = tempfile.mkstemp(dir=place, prefix=".")
@@ -108,7 +108,8 @@ def save(key: str, tensors: Mapping[str, Tensor]) -> None:
             Path(temporary).unlink(missing_ok=True)
 
 
-def _limit() -> float:
+def limit() -> float:
+    """Bytes that the files may take."""
     try:
         return float(os.environ.get(LIMIT, GIGABYTES)) * 1e9
     except ValueError:
@@ -125,7 +126,7 @@ def _make_room(place: Path, size: int) -> None:
     files.sort()
     held = sum(taken for _, taken, _ in files)
     for _, taken, path in files:
-        if held + size <= _limit():
+        if held + size <= limit():
             return
         path.unlink(missing_ok=True)
         held -= taken

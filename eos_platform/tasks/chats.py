@@ -31,7 +31,12 @@ CLIP_MEAN = (122, 116, 104)
 
 
 class Published:
-    """A processor with a published prompt: its template is another, and pictures are squares."""
+    """A processor with a published prompt: its template is another, and pictures are squares.
+
+    Attributes:
+        name: of the prompt.
+        chat_template: its text.
+    """
 
     def __init__(self, processor: Any, name: str) -> None:
         """Take a processor, whose own template is left as it is.
@@ -48,7 +53,12 @@ class Published:
         word = str(getattr(processor, "image_token", None) or "<image>")
         if word != "<image>":
             raise EosError(f"the published prompt '{name}' has <image> for a picture; this model's word is {word}")
-        self._processor, self.chat_template = processor, CHATS[name]
+        self._processor, self.name, self.chat_template = processor, name, CHATS[name]
+
+    @property
+    def processor(self) -> Any:
+        """The model's own."""
+        return self._processor
 
     def __call__(self, *, text: Any, images: Any = None, **options: Any) -> Any:
         """The processor's inputs."""

@@ -24,7 +24,7 @@ WHOLE, QUARTER = "whole", "quarter"
 
 def with_less(example: Example) -> Example:
     """The same question about its picture at a quarter of the pixels."""
-    return replace(example, image=partial(_shrunk, example))
+    return replace(example, image=partial(_shrunk, example), content="")
 
 
 def whole_and_quarter(encoded: EncodedQuestions, less: Callable[[], EncodedQuestions]) -> tuple[np.ndarray, np.ndarray]:

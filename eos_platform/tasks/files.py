@@ -169,6 +169,7 @@ class Files:
             most=self.max_tokens or self._metric.most,
             plain=reasons.question,
             facts={"row": row.id},
+            content=f"film {self._frames} {row.key}" if reasons.film else row.key,
         )
 
     def _shown(self, row: Row) -> Any:

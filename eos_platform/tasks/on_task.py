@@ -15,6 +15,7 @@ from eos_platform.protocols import Example, Task
 from eos_platform.tasks.answers.own_answers import answer_themselves
 from eos_platform.tasks.detail import DETAIL, needs_detail, whole_and_quarter, with_less
 from eos_platform.tasks.examples import EncodedExamples, Examples, Judge
+from eos_platform.tasks.prompting.encoder import Encoder
 from eos_platform.tasks.scenes import SPLITS, Split
 
 
@@ -65,7 +66,9 @@ class OnTask(Examples):
         known = set(map(id, self._encoded.values()))
         result = super().encoded(split, questions)
         if self._distils and id(result) not in known:
-            answer_themselves(result, getattr(self.on, "max_tokens", 0))
+            most = getattr(self.on, "max_tokens", 0)
+            answer_themselves(result, most, result.content)
+            result.content = result.content and f"{result.content} by itself, {most}"
         return result
 
     def subsets(self, split: Split, questions: int) -> Mapping[str, np.ndarray]:
@@ -87,9 +90,8 @@ class OnTask(Examples):
 
     def _with_less(self, split: Split, questions: int) -> EncodedExamples:
         given = [with_less(one) for one in self._first(split, questions)]
-        return EncodedExamples(
-            self.model, self._prompts(given), self._judge, getattr(self.processor, "tokenizer", None)
-        )
+        encoder, tokenizer = Encoder(self.model), getattr(self.processor, "tokenizer", None)
+        return EncodedExamples(self.model, self._prompts(given, encoder), self._judge, tokenizer, encoder)
 
     def _first(self, split: Split, questions: int) -> Sequence[Example]:
         if split not in SPLITS:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -14,6 +15,7 @@ from eos_platform.common.errors import EosError
 from eos_platform.protocols import Example
 from eos_platform.tasks.data.pictures import ahead
 from eos_platform.tasks.data.question import MARK
+from eos_platform.tasks.prompting.once import Once, Ready
 
 __all__ = ["Example", "Prompt", "made_by", "prompt_text"]
 
@@ -41,7 +43,14 @@ class Prompt:
     most: int = 0
 
 
-def made_by(processor: Any, examples: Sequence[Example], lead: str = " ", unanswered: bool = False) -> Iterator[Prompt]:
+def made_by(
+    processor: Any,
+    examples: Sequence[Example],
+    lead: str = " ",
+    unanswered: bool = False,
+    once: Once | None = None,
+    first: int = 0,
+) -> Iterator[Prompt]:
     """Prompts of one user turn, a picture and a question, as the model's own processor and chat template have them.
 
     Without a template a prompt is the word for a picture, and the question.
@@ -51,6 +60,8 @@ def made_by(processor: Any, examples: Sequence[Example], lead: str = " ", unansw
         examples: questions.
         lead: what stands between a prompt without template and its answer.
         unanswered: examples may come without answers; a token that means nothing stands for each.
+        once: of this processor: pixels come with the first prompt about a picture, and need not with later ones.
+        first: the number of the first example, for messages.
 
     Raises:
         EosError: the processor has no tokenizer, or an answer is empty.
@@ -61,30 +72,50 @@ def made_by(processor: Any, examples: Sequence[Example], lead: str = " ", unansw
     if getattr(processor, "chat_template", None):
         lead = ""
     leads = lead, _template_lead(processor)
-    numbers: dict[Any, int] = {}
-    about = [numbers.setdefault(example.key or id(example.image), len(numbers)) for example in examples]
+    maker = once or Once(processor)
+    about = [maker.number(example) for example in examples]
     # questions about a picture stand together; the next pictures are opened while these are encoded
     runs = [list(some) for _, some in groupby(enumerate(examples), lambda one: about[one[0]])]
-    for run, pictures in ahead(lambda run: _opened(*run[0]), runs):
-        if isinstance(pictures, EosError):
-            raise pictures
+
+    def ready(run: list[tuple[int, Example]]) -> Ready | None:
+        place, example = run[0]
+        known = once is not None and maker.knows(about[place])
+        return None if known else maker.prepared(_opened(first + place, example))
+
+    for run, opened in ahead(ready, runs):
+        if isinstance(opened, EosError):
+            raise opened
         for place, example in run:
-            yield _prompt(processor, tokenizer, place, example, pictures, about[place], leads, unanswered)
+            number, late = about[place], partial(_late, maker, first + place, example)
+            count = maker.count(number) if opened is None else len(opened.pictures)
+            text = prompt_text(processor, example.question, count)
+            with reading(f"question {first + place + 1} cannot be put to this model"):
+                if once is None:
+                    inputs = maker.whole(number, text, opened or late())
+                else:
+                    inputs = maker(number, text, late if opened is None else partial(_now, opened))
+            yield _prompt(tokenizer, first + place, example, text, inputs, number, leads, unanswered)
+
+
+def _late(maker: Once, place: int, example: Example) -> Ready:
+    """Pictures that had to be opened after all."""
+    return maker.prepared(_opened(place, example))
+
+
+def _now(ready: Ready) -> Ready:
+    return ready
 
 
 def _prompt(
-    processor: Any,
     tokenizer: Any,
     place: int,
     example: Example,
-    pictures: list[Any],
+    text: str,
+    inputs: Mapping[str, Any],
     number: int,
     leads: tuple[str, str],
     unanswered: bool,
 ) -> Prompt:
-    text = prompt_text(processor, example.question, len(pictures))
-    with reading(f"question {place + 1} cannot be put to this model"):
-        inputs = processor(text=[text], images=pictures if len(pictures) == 1 else [pictures], return_tensors="pt")
     end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
     ids = [_answer_ids(tokenizer, text, answer, *leads) for answer in example.answers or ("",)]
     if unanswered and not example.answers:

@@ -10,6 +10,8 @@ from eos_platform.protocols import Task
 from eos_platform.tasks.benchmarks.choices import Ai2d, MmBench, MmStar, ScienceQa, Seed
 from eos_platform.tasks.benchmarks.short import ChartQa, DocVqa, Gqa, InfoVqa, OcrBench, RealWorldQa, TextVqa, VqaV2
 from eos_platform.tasks.benchmarks.yes_no import Mme, Pope
+from eos_platform.tasks.drawn.crowds import Crowds
+from eos_platform.tasks.drawn.fabrics import Fabrics
 from eos_platform.tasks.files import Files
 from eos_platform.tasks.scenes.task import Scenes
 from eos_platform.tasks.scenes_v2.task import ScenesV2
@@ -31,6 +33,8 @@ TASKS: Registry[Opener] = Registry("task", "tasks", _opener, named=True)
 TASKS.register(Scenes.name, Scenes)
 TASKS.register(ScenesV2.name, ScenesV2)
 TASKS.register(Files.name, Files)
+TASKS.register(Crowds.name, Crowds)
+TASKS.register(Fabrics.name, Fabrics)
 BENCHMARKS: tuple[Any, ...] = (  # classes of ``Benchmark``
     *(Pope, Gqa, TextVqa, VqaV2, ScienceQa, Mme, MmBench, MmStar, Seed, Ai2d),
     *(ChartQa, DocVqa, InfoVqa, OcrBench, RealWorldQa),

@@ -4,7 +4,7 @@ import pytest
 
 from eos_platform.tasks import Workload, load_workload
 
-QUICK = {"steps": 4, "batch_size": 8, "search_questions": 32, "eval_questions": 32}
+QUICK = {"steps": 4, "batch_size": 4, "search_questions": 16, "eval_questions": 16}
 
 
 @pytest.fixture(scope="session")

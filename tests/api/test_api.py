@@ -96,6 +96,8 @@ def test_reprs_are_a_few_lines(small, found):
     for value in (small, shown, found, found.operator):
         assert str(value) == repr(value)
         assert len(repr(value)) < 500, repr(value)
+    study = eos.Study("quickstart", runs="elsewhere")
+    assert repr(study).startswith("Study: quickstart (bundled-small on scenes, 6 trials proposed by qmc) in ")
     assert repr(small) == ("Workload: bundled-small (llava, 6 decoder layers, 144 visual tokens) on scenes, cpu")
     assert repr(shown).startswith(f"Evaluation: {100 * shown.accuracy:.1f} % of 40 questions (")
     first, second, *sites = repr(found).splitlines()

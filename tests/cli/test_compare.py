@@ -61,7 +61,7 @@ def test_ctrl_c_keeps_what_is_measured(tmp_path, monkeypatch):
     monkeypatch.setattr("sys.argv", ["/usr/bin/eos", *words])
     done = eos(*words)
     assert done.exit_code == 130
-    assert f"eos: stopped; what is measured is kept. Go on with: eos {shlex.join(words)}\n" in done.stderr
+    assert f"eos: stopped; what has been measured is kept. Resume with: eos {shlex.join(words)}\n" in done.stderr
     assert "eos compare --report-only --out 'a b'" in done.stderr
     shown = eos("compare", "--report-only", "--out", "a b", "--mlflow", "none")
     assert shown.exit_code == 0, shown.output

@@ -44,10 +44,10 @@ def test_words_a_picture_ablations_and_a_folder(tmp_path):
     assert "site removed, site 2" in set(frame["name"])
     data = json.loads((out / "explain.json").read_text())
     assert data["tokens_entering_each_layer"] == [30, 30, 30, 10, 10, 10]
-    assert "## What each parameter is worth" in (out / "explain.md").read_text()
+    assert "## Effect of each parameter" in (out / "explain.md").read_text()
     page = (out / "explain.html").read_text()
     for words in (
-        "What each parameter is worth",
+        "Effect of each parameter",
         "Visual tokens entering each decoder layer",
         "Tokens kept after each",
     ):

@@ -29,7 +29,7 @@ def test_every_budget_gets_its_file(tmp_path):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("--budgets", "abc"), "expected numbers with commas between"),
+        (("--budgets", "abc"), "expected numbers separated by commas"),
         (("--budgets", ".3,2"), "front: budget"),
         (("--set", "stepz=3"), "did you mean 'steps'"),
     ],

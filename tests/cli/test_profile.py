@@ -27,7 +27,7 @@ def test_a_profile_is_measured_saved_and_told(tmp_path):
     [
         (["--modes", "captured"], "--modes captured: CUDA graphs are of GPUs; the model runs on cpu"),
         (["--modes", "lazy"], "--modes lazy: one of eager, captured, compiled"),
-        (["--batch", "1,two"], "--batch 1,two: expected numbers with commas between"),
+        (["--batch", "1,two"], "--batch 1,two: expected numbers separated by commas"),
         (["--shape", "tiny", "--batch", "1,2,4,8,16,32"], "would get 7 each: name fewer"),
     ],
 )

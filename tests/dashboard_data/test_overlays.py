@@ -23,7 +23,7 @@ studies.close()
 """
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")  # its worker takes seconds to start
 def overlays():
     found = Overlays()
     yield found

@@ -51,10 +51,10 @@ def test_the_tokens_kept_by_the_drawn_operators_are_in_it(of_study):
     page = report.html(of_study)
     assert f'aria-label="{report.EXAMPLES}"' in page
     # the picture, three operators: their answers to four questions, three of them right
-    assert page.count("<figcaption>the picture</figcaption>") == 4
+    assert page.count("<figcaption>original</figcaption>") == 4
     assert page.count("<b class='right'>right</b>") == 9
     assert page.count("<b class='wrong'>wrong</b>") == 3
-    assert "what color is picture 0? (right: red)" in page
+    assert "what color is picture 0? (answer: red)" in page
 
 
 def test_without_the_model_the_pictures_are_left_out_and_it_says_so(tmp_path, monkeypatch):
@@ -65,7 +65,7 @@ def test_without_the_model_the_pictures_are_left_out_and_it_says_so(tmp_path, mo
     made = report.of_study(found, "small")
     assert "kept" not in made.figures
     said = made.lead.splitlines()[-1]
-    assert said.startswith("No pictures of tokens kept by trial 0, trial 3, trial 5. Not recorded")
+    assert said.startswith("No pictures of the tokens kept by trial 0, trial 3, trial 5: Not recorded")
 
 
 def test_the_page_is_one_file_that_asks_for_nothing(of_study):

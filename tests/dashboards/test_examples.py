@@ -30,7 +30,7 @@ def test_the_picture_stands_beside_what_is_kept_and_what_was_answered():
     )
     text = examples_html(rows, [picture()])
     assert text.count("<img ") == 3  # the picture, and as each of two has it
-    assert "how &lt;many&gt;? (right: two)" in text
+    assert "how &lt;many&gt;? (answer: two)" in text
     assert "answers <q>&lt;script&gt;</q>: <b class='wrong'>wrong</b>" in text
     assert "trial &lt;3&gt;, 1 tokens left" in text
     assert "<script" not in text

@@ -90,8 +90,8 @@ def test_of_thousands_of_trials_some_lines_are_drawn_the_best_among_them(trials)
 
 def test_nothing_to_show_says_why():
     trials = pd.DataFrame({"state": ["failed", "pruned", "failed"], "start": 0.0, "end": [1.0, 2.0, math.nan]})
-    assert why_nothing(trials) == "2 ended, and none was measured:<br>2 failed, 1 pruned"
-    assert why_nothing(trials.assign(end=math.nan, state="running")) == "3 running, and none has ended yet"
+    assert why_nothing(trials) == "2 ended, but none was measured:<br>2 failed, 1 pruned"
+    assert why_nothing(trials.assign(end=math.nan, state="running")) == "3 running, none finished yet"
     assert "a comparison has none" in why_nothing(trials[:0])
     figure = hypervolume_figure(pd.DataFrame(columns=["minutes", "hypervolume"]), empty=why_nothing(trials))
-    assert figure.layout.annotations[0].text.startswith("2 ended, and none was measured")
+    assert figure.layout.annotations[0].text.startswith("2 ended, but none was measured")

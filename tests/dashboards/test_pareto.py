@@ -188,7 +188,7 @@ def test_a_design_published_and_tuned_is_drawn_twice(points):
     assert published.marker.color == tuned.marker.color
     assert published.visible == "legendonly"
     assert drawn["tome"].visible is True
-    assert pareto_figure(both, "T").layout.title.subtitle.text.endswith("as published: click in the legend")
+    assert pareto_figure(both, "T").layout.title.subtitle.text.endswith("click the legend to show them as published")
 
 
 def test_every_design_of_the_package_looks_different():

@@ -104,7 +104,7 @@ def test_a_searched_operator_is_held_against_the_design_nearest_to_it():
     assert beside.nearest_design(pd.DataFrame([mine, near[2]]), mine)["name"] == "c"
     assert beside.nearest_design(pd.DataFrame([mine]), mine) is None
     said = beside.against_design((0.05, 0.01, 0.09, 0.0123), near[1])
-    assert said == "+5.0 (+1.0 to +9.0), p 0.012 from b, compute 0.220"
+    assert said == "+5.0 (+1.0 to +9.0), p 0.012 (vs b, compute 0.220)"
     shown = words(
         compare._numbers([mine, near[0]], WHERE, DEFAULT, (), [None], [(near[1], (0.05, 0.01, 0.09, 0.0123)), None])
     )
@@ -119,8 +119,8 @@ def test_a_searched_operator_is_held_against_the_design_nearest_to_it():
         ((-0.1, -0.12, -0.08, 0.0), 0.201, "trial 3, at the same compute"),
         ((-0.1, -0.12, -0.08, 0.0), 0.3, "trial 3, and cheaper"),
         ((0.1, 0.08, 0.12, 0.0), 0.3, "other more accurate, trial 3 cheaper"),
-        ((0.0, -0.01, 0.01, 0.9), 0.1, "no difference in accuracy to be told; other is cheaper"),
-        ((0.0, -0.01, 0.01, 0.9), 0.2, "no difference to be told, at the same compute"),
+        ((0.0, -0.01, 0.01, 0.9), 0.1, "no significant difference in accuracy; other is cheaper"),
+        ((0.0, -0.01, 0.01, 0.9), 0.2, "no significant difference, at the same compute"),
         (None, 0.2, ""),
     ],
 )

@@ -36,7 +36,7 @@ def test_a_sentence_says_what_was_found(tmp_path):
     said = lines(FOUND, tmp_path)
     assert said[1] == (
         "tiny found a front of 3 operators (held-out questions); its champion, trial 1, keeps 94.5 of the unreduced"
-        " model's 95.0 % at 29 % of the compute, with 42 visual tokens a layer"
+        " model's 95.0 % at 29 % of the compute, with 42 visual tokens per layer"
     )
     assert any("models:/tiny@champion" in line for line in said)
 
@@ -45,7 +45,7 @@ def test_a_sentence_says_what_was_found(tmp_path):
     ("frame", "words"),
     [
         (points((0, 0.5, 0.2)), "one operator (held-out questions); none is within a point of the unreduced model"),
-        (points(), "tiny found no operator that keeps to its budget"),
+        (points(), "tiny found no operator that meets its budget"),
         (points((7, 0.9, 0.2)).query("family == 'searched'"), "trial 7, keeps 90.0 % at 20 % of the compute"),
     ],
 )

@@ -214,7 +214,7 @@ def test_resume_after_a_kill_and_after_an_interruption(make_study, tmp_path, emp
     more, output = drive_until_running(study, signal.SIGINT)
     assert "continuing tiny: " in output
     assert "stopping; unfinished searches will run again when the study is resumed" in output
-    assert "eos: stopped; every finished search is kept. Go on with: eos study resume tiny" in output
+    assert "eos: stopped; every finished search is kept. Resume with: eos study resume tiny" in output
     assert "Traceback" not in output
     assert not numbers(study, TrialState.RUNNING)
     assert not (runs_of(study)["status"] == "RUNNING").any()

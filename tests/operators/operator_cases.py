@@ -1,15 +1,16 @@
 """Random but reproducible inputs and sites for the operator tests."""
 
+import numpy as np
 import torch
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from eos_platform.operators.spec import Coverage, Quota, SiteSpec, Steering, Support, Transfer
+from eos_platform.operators.spec import Coverage, Prior, Quota, SiteSpec, Steering, Support, Suppression, Transfer
 from eos_platform.operators.tokens import Tokens
 
 DEPLOYED = (
     *("score", "diverse_topk", "grid", "alternate", "farthest", "random"),
-    *("spaced", "bipartite", "density", "pivots", "dpp", "coverage"),
+    *("spaced", "bipartite", "density", "pivots", "dpp", "coverage", "suppress", "max_sum"),
 )
 GRIDS = ((1, 1), (1, 2), (2, 3), (3, 3), (4, 6), (5, 5))
 INF = float("inf")
@@ -38,6 +39,7 @@ def given_of(seed, b, n, d, dtype=torch.float64, texts=3):
     text = torch.randn(b, texts, d, generator=g, dtype=torch.float64).to(dtype)
     question = torch.randn(b, d, generator=g, dtype=torch.float64).to(dtype)
     rows = torch.cat([text, torch.zeros_like(text[:, :1])], 1)
+    more["padding"] = (torch.rand(b, n, generator=torch.Generator().manual_seed(seed + 3)) < 0.3).double()
     return features_of(seed, b, n) | more | {"keys": keys, "text_pivots": text, "text_rows": rows, "question": question}
 
 
@@ -99,8 +101,8 @@ def coverages(draw, similarity):
 
 
 @st.composite
-def quotas(draw, factors):
-    share = draw(st.sampled_from(["equal", "mean", "none"]))
+def quotas(draw, factors, more=()):
+    share = draw(st.sampled_from(["equal", "mean", "none", *more]))
     cap = draw(st.integers(1, 4)) if share == "none" else draw(st.one_of(st.none(), st.integers(1, 4)))
     kind = draw(st.sampled_from(["strips", "windows"]))
     return Quota(groups=draw(st.sampled_from(factors)), kind=kind, share=share, cap=cap)
@@ -115,7 +117,12 @@ def deployed_sites(draw, n, grid, selectors=DEPLOYED):
     similarity = draw(st.sampled_from(["hidden", "keys", "centred"])) if selector != "pivots" else "hidden"
     weighing = draw(st.sampled_from(["sum", "product", "raw"])) if selector in ("diverse_topk", "coverage") else "sum"
     coverage = draw(coverages(similarity)) if selector == "coverage" else None
-    quota = draw(st.one_of(st.none(), quotas(factors_of(grid)))) if selector == "score" else None
+    quota = suppress = None
+    if selector in ("score", "suppress"):
+        more = ["survivors"] if selector == "suppress" else []
+        quota = draw(st.one_of(st.none(), quotas(factors_of(grid), more)))
+    if selector == "suppress":
+        suppress = Suppression(theta=draw(st.sampled_from([0.1, 0.4, 0.9])), relative=draw(st.booleans()))
     raw = weighing == "raw" or (quota is not None and quota.share == "mean")
     transfer = {
         "gamma": draw(st.sampled_from([0.0, 0.3, 1.0, 1.0])),
@@ -146,10 +153,18 @@ def deployed_sites(draw, n, grid, selectors=DEPLOYED):
         keep = min(n, draw(st.sampled_from(factors_of(grid))) + summary)
         summary = summary and keep - 1 in factors_of(grid)
     tau = INF if transfer["by"] == "anchor" else draw(st.sampled_from([0.0, 0.05, 0.5, INF]))
+    excludes = selector in ("score", "diverse_topk", "coverage", "suppress", "farthest", "random") and not summary
+    prior = None
+    if draw(st.booleans()):
+        places = np.random.default_rng(draw(st.integers(0, 99))).random(grid[0] * grid[1])
+        prior = Prior.of(names[0], [float(place) for place in places])
     return SiteSpec(
         layer=0,
         keep=keep,
         selector=selector,
+        suppress=suppress,
+        prior=prior,
+        exclude_padding=excludes and draw(st.booleans()),
         important=important,
         score={name: draw(st.sampled_from([1.0, -0.7, 0.4])) for name in names},
         spread=draw(st.sampled_from([0.0, 1.0, 2.5])) if selector in ("diverse_topk", "coverage") else 0.0,

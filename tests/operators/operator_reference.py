@@ -7,27 +7,46 @@ import selector_reference as select
 from selector_reference import best, cosine, distance, overlapping, windows
 
 
-def zscore(values, scale=None):
+def zscore(values, there, scale=None):
+    """Over those there; no value is further off than n such could be."""
     values = np.asarray(values, dtype=np.float64)
-    variance = np.mean((values - values.mean()) ** 2)
-    if variance <= 1e-12 * (np.mean(values**2) if scale is None else scale):
+    mean = values[there].mean() if len(there) else 0.0
+    variance = np.mean((values[there] - mean) ** 2) if len(there) else 0.0
+    square = np.mean(values[there] ** 2) if len(there) else 0.0
+    if variance <= 1e-12 * (square if scale is None else scale):
         return np.zeros_like(values)
-    return (values - values.mean()) / math.sqrt(variance)
+    limit = math.sqrt(len(values)) + 1
+    return np.clip((values - mean) / math.sqrt(variance), -limit, limit)
 
 
-def scaled(values):
-    """Brought to [0, 1]."""
+def scaled(values, there):
+    """Brought to [0, 1] over those there."""
     values = np.asarray(values, dtype=np.float64)
-    low, high = values.min(), values.max()
-    return (values - low) / (high - low) if high - low > 1e-6 * max(abs(values)) else np.ones_like(values)
+    if not len(there):
+        return np.ones_like(values)
+    low, high = values[there].min(), values[there].max()
+    varies = high - low > 1e-6 * max(abs(values[there]))
+    return np.clip((values - low) / (high - low), 0, 1) if varies else np.ones_like(values)
 
 
-def with_own(features, x):
+def with_own(features, x, there):
     n = len(x)
+    others = [[j for j in there if j != i] for i in range(n)]
     return {
         "norm": [np.linalg.norm(v) for v in x],
-        "uniqueness": [1 - sum(cosine(x[i], x[j]) for j in range(n) if j != i) / max(n - 1, 1) for i in range(n)],
+        "uniqueness": [1 - sum(cosine(x[i], x[j]) for j in others[i]) / max(len(others[i]), 0.01) for i in range(n)],
     } | dict(features)
+
+
+def usual(site, features, x, origin, there):
+    """All features, the one that has a prior divided by what is usual at its place."""
+    own = with_own(features, x, there)
+    if site.prior is not None:
+        places = site.prior.numbers
+        own[site.prior.feature] = [
+            v / max(places[o], 0.01) for v, o in zip(own[site.prior.feature], origin, strict=True)
+        ]
+    return own
 
 
 def direction(site, features):
@@ -41,38 +60,51 @@ def direction(site, features):
     return tuple(turned)
 
 
-def score(weights, features, x, probe=(), mixing="sum"):
-    own, total = with_own(features, x), np.zeros(len(x))
+def score(weights, own, x, there, probe=(), mixing="sum"):
+    total = np.zeros(len(x))
     if mixing == "product":
-        factors = [scaled(own[name]) if w > 0 else 1 - scaled(own[name]) for name, w in weights.items()]
+        factors = [scaled(own[name], there) if w > 0 else 1 - scaled(own[name], there) for name, w in weights.items()]
         sizes = [abs(w) for w in weights.values()]
-        return zscore(np.prod([f**w for f, w in zip(factors, sizes, strict=True)], axis=0))
+        return zscore(np.prod([f**w for f, w in zip(factors, sizes, strict=True)], axis=0), there)
     for name, weight in weights.items():
-        total += weight * zscore(own[name])
+        total += weight * zscore(own[name], there)
     probed = np.array([np.linalg.norm(probe) * cosine(v, np.array(probe)) if probe else 0.0 for v in x])
-    return zscore(total + probed, sum(w**2 for w in weights.values()) + np.mean(probed**2))
+    return zscore(total + probed, there, sum(w**2 for w in weights.values()) + np.mean(probed**2))
 
 
-def plain(site, features, x):
+def plain(site, own):
     """The weighted sum of the features as they are, at least 0."""
-    total = sum(weight * np.asarray(with_own(features, x)[name]) for name, weight in site.score.items())
+    total = sum(weight * np.asarray(own[name]) for name, weight in site.score.items())
     return np.maximum(total, 0.0)
 
 
-def multiplied(site, s, raw):
-    return np.maximum(raw, 1e-12) if site.weighing == "raw" else np.maximum(scaled(s), 1e-6)
+def multiplied(site, s, raw, there):
+    return np.maximum(raw, 1e-12) if site.weighing == "raw" else np.maximum(scaled(s, there), 1e-6)
 
 
-def kept(site, x, c, s, features, grid, origin):
-    """(those that stay, of these the destinations, those that give), without a summary's carrier."""
+def kept(site, x, c, s, own, features, grid, origin, there):
+    """(those that stay, of these the destinations, those that give), without a summary's carrier. Tokens passed over
+    stay last, the lowest index first."""
     n, r, among = len(x), site.keep - site.summary, site.transfer.among
     if site.keep == n:
         return list(range(n)), list(range(n)), []
+    s = np.where(np.isin(np.arange(n), there), s, -1e30)
     important = best(s, site.important)
     rest = [i for i in range(n) if i not in important]
+    wanted, over = r - len(important), [i for i in rest if i not in there]
+    if site.exclude_padding and len(rest) - len(over) <= wanted:  # all that are there, and the first of the others
+        few = wanted - (len(rest) - len(over))
+        stay = sorted(important + [i for i in rest if i in there] + over[:few])
+        givers = [i for i in range(n) if i not in stay]
+        if site.transfer.among < 1:
+            share = min(len(givers), math.floor(site.transfer.among * len(givers)) + 1) if among > 0 else 0
+            givers = sorted(sorted(givers, key=lambda i: (-s[i], i))[:share])
+        return stay, [i for i in stay if i not in important], givers
+    rest = [i for i in rest if i in there]
     left, count, kind = c[rest], r - len(important), site.selector
     candidates = []
-    raw = plain(site, features, x) if site.score else np.zeros(n)
+    raw = plain(site, own) if site.score else np.zeros(n)
+    all_there = np.arange(len(rest))
     if kind == "density":
         picks, candidates = select.density(left, s[rest], count, among)
     elif count == 0:
@@ -89,14 +121,21 @@ def kept(site, x, c, s, features, grid, origin):
                 else select.quota(site.quota, s[rest], raw[rest], [origin[i] for i in rest], count, grid)
             ),
             "coverage": lambda: select.coverage(
-                site, left, count, scaled(s[rest]), multiplied(site, s[rest], raw[rest]), features["text_rows"]
+                site,
+                left,
+                count,
+                scaled(s[rest], all_there),
+                multiplied(site, s[rest], raw[rest], all_there),
+                features["text_rows"],
             ),
+            "suppress": lambda: select.suppress(site, left, s[rest], raw[rest], [origin[i] for i in rest], count, grid),
+            "max_sum": lambda: select.max_sum(left, s[rest], count),
             "grid": lambda: select.grid(len(rest), count, grid),
             "alternate": lambda: select.alternate(left, count),
             "farthest": lambda: select.farthest(left, count),
             "diverse_topk": lambda: select.cover(
                 left,
-                s[rest] if site.weighing == "sum" else np.log(multiplied(site, s[rest], raw[rest])),
+                s[rest] if site.weighing == "sum" else np.log(multiplied(site, s[rest], raw[rest], all_there)),
                 site.spread,
                 count,
             ),
@@ -166,18 +205,21 @@ def reduce_one(site, x, size, origin, features, grid):
     """One image: (kept indices, y, sizes)."""
     x, size = np.asarray(x, dtype=np.float64), np.asarray(size, dtype=np.float64)
     n, t = len(x), site.transfer
-    s = score(site.score, features, x, direction(site, features), site.mixing) if site.score else np.zeros(n)
+    there = [i for i in range(n) if not (site.exclude_padding and site.keep < n and features["padding"][i] > 0.5)]
+    own = usual(site, features, x, origin, there)
+    s = score(site.score, own, x, there, direction(site, features), site.mixing) if site.score else np.zeros(n)
     c = np.asarray(features["keys"], dtype=np.float64) if site.similarity == "keys" else x
     if site.similarity == "centred":
-        c = x - sum(x) / n
-    stay, destinations, givers = kept(site, x, c, s, features, grid, origin)
+        c = x - (sum(x[there]) / len(there) if there else 0)
+    stay, destinations, givers = kept(site, x, c, s, own, features, grid, origin, there)
     dropped = [i for i in range(n) if i not in stay]
     carrier = dropped[-1] if site.summary and dropped else None
     a = np.ones(n)
     if t.source == "importance":
         a = np.exp(s) / np.mean(np.exp(s))
     elif t.source == "attention":
-        a = plain(site, features, x)
+        a = plain(site, own)
+    a = np.where(np.isin(np.arange(n), there), a, 0.0)
     sums, mass = {j: np.zeros_like(x[j]) for j in stay}, dict.fromkeys(stay, 0.0)
     if dropped and stay:
         giving = [i for i in givers if i != carrier]

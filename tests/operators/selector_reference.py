@@ -1,6 +1,7 @@
 """The selectors again, for one image, with loops and float64: slow, obvious, written from the formulas alone."""
 
 import math
+from fractions import Fraction
 from itertools import pairwise
 
 import numpy as np
@@ -237,3 +238,52 @@ def quota(rule, s, raw, origin, count, grid):
     for level in (first, second, range(len(s))):
         order += sorted((i for i in level if i not in order), key=lambda i: (-s[i], i))
     return sorted(order[:count])
+
+
+def max_sum(c, s, count):
+    picks = ranking(s)[:1]
+    while len(picks) < count:
+        alike = {i: sum(cosine(c[i], c[j]) for j in picks) for i in range(len(c)) if i not in picks}
+        picks.append(min(alike, key=lambda i: (alike[i], i)))
+    return picks
+
+
+def suppress(site, c, s, raw, origin, count, grid):
+    """Best first, and none too like one that stays; those left out follow. With a quota, within each group."""
+    rule, quotas, n = site.suppress, site.quota, len(c)
+    alike = [[cosine(a, b) for b in c] for a in c]
+    pairs = [alike[i][j] for i in range(n) for j in range(n) if i != j]
+    theta = rule.theta * (sum(pairs) / len(pairs) if pairs else 0.0) if rule.relative else rule.theta
+    group = [0] * n
+    if quotas is not None:
+        cells, groups = grid[0] * grid[1], min(quotas.groups, grid[0] * grid[1])
+        cell = windows(grid, groups)[0] if quotas.kind == "windows" else [i * groups // cells for i in range(cells)]
+        group = [cell[o] for o in origin]
+    free = []
+    for i in ranking(s):
+        if all(group[i] != group[j] or alike[i][j] <= theta for j in free):
+            free.append(i)
+    line = free + [i for i in ranking(s) if i not in free]
+    if quotas is None:
+        return sorted(line[:count])
+    value = np.zeros(n)
+    for place, i in enumerate(line):
+        value[i] = n - place
+    if quotas.share != "survivors":
+        return quota(quotas, value, raw, origin, count, grid)
+    members = [[i for i in line if group[i] == g] for g in range(groups)]
+    many = [len([i for i in one if i in free]) for one in members]
+    most = [min(len(one), alive, quotas.cap or n) for one, alive in zip(members, many, strict=True)]
+    while sum(most) < count:
+        most = [min(bound + 1, len(one)) for bound, one in zip(most, members, strict=True)]
+    numbers = [min(1, len(one)) for one in members]
+    rest, so_far = max(0, count - sum(numbers)), 0
+    for g, upto in enumerate(np.cumsum(many)):
+        share = round(Fraction(int(upto) * rest, max(sum(many), 1)))
+        numbers[g] = min(numbers[g] + share - so_far, most[g])
+        so_far = share
+    for g in range(groups):  # where there are more groups than tokens that stay, the first ones have theirs
+        numbers[g] = max(0, min(numbers[g], count - sum(numbers[:g])))
+    for g in ranking(many):
+        numbers[g] += min(most[g] - numbers[g], count - sum(numbers))
+    return sorted(i for one, number in zip(members, numbers, strict=True) for i in one[:number])

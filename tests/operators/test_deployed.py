@@ -12,7 +12,7 @@ from operator_reference import reduce_one
 from eos_platform.common.errors import EosError
 from eos_platform.operators.reduce import needed, reduce
 from eos_platform.operators.relaxed.site import RelaxedSite
-from eos_platform.operators.rules import Coverage
+from eos_platform.operators.rules import Coverage, Quota, Suppression
 from eos_platform.operators.spec import SiteSpec, Support, Transfer
 from eos_platform.operators.tokens import Tokens, gather_tokens
 
@@ -62,7 +62,13 @@ def test_a_row_does_not_depend_on_its_batch(case):
 
 def rules(selector):
     """The selector, and what it cannot be without."""
-    return {"selector": selector, "coverage": Coverage(text=1.0) if selector == "coverage" else None}
+    bars = Suppression(theta=0.9, relative=True) if selector == "suppress" else None
+    return {
+        "selector": selector,
+        "coverage": Coverage(text=1.0) if selector == "coverage" else None,
+        "suppress": bars,
+        "quota": Quota(groups=2, share="survivors") if bars else None,
+    }
 
 
 @st.composite

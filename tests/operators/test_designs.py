@@ -35,6 +35,7 @@ def given(stage, b, n, width=8, seed=0):
     draw = torch.Generator().manual_seed(1000 * seed + stage)
     found = {name: torch.rand(b, n, generator=draw) for name in ALL_FEATURES}
     found["keys"] = torch.randn(b, n, 6, generator=draw)
+    found["padding"] = torch.arange(n).expand(b, n).lt(n // 4).float()
     found["text_pivots"] = torch.randn(b, 4, width, generator=draw)
     found["text_rows"] = torch.randn(b, 5, width, generator=draw)
     return found
@@ -73,7 +74,7 @@ def test_the_registry_is_whole():
     names = (
         "random stride pool adaptive-pool downsample zero reweight tome tome-tower fastv prumerge prumerge+ sparsevlm"
         " sparsevlm-v2 pyramiddrop vtw diffrate visionzip vispruner divprune dart cdpruner fastervlm cen-divprune"
-        " cen-cdpruner scope mmtok tops holov v2drop zoo-prune nuwa"
+        " cen-cdpruner scope mmtok tops holov v2drop zoo-prune nuwa prunesid d2pruner adaptinfer flowcut todre"
     )
     assert list(DESIGNS) == names.split()
     for name, design in DESIGNS.items():
@@ -168,8 +169,9 @@ def test_authors_and_controls_number_positions_as_they_do():
         name: knob.default for name in DESIGNS for knob in DESIGNS[name].knobs(LLAVA) if knob.name == "positions"
     }
     kept = {"random", "stride", "pool", "adaptive-pool", "tome", "fastv", "sparsevlm-v2", "dart", "nuwa", "v2drop"}
+    kept.add("d2pruner")
     assert {name for name, positions in default.items() if positions == "keep"} == kept
-    assert set(default) == set(DESIGNS) - {"downsample", "zero", "reweight", "tome-tower", "diffrate", "vtw"}
+    assert set(default) == set(DESIGNS) - {"downsample", "zero", "reweight", "tome-tower", "diffrate", "vtw", "flowcut"}
 
 
 def test_bad_requests_are_refused():

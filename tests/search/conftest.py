@@ -20,4 +20,4 @@ def small() -> Workload:
 @pytest.fixture(scope="session")
 def tiny() -> SearchConfig:
     """Of few questions: its accuracies are measured in batches of four, each as dear as a step without its gradient."""
-    return SearchConfig(budget=0.15, steps=10, batch_size=4, search_questions=64, eval_questions=16)
+    return SearchConfig(budget=0.15, steps=10, batch_size=4, search_questions=32, eval_questions=8)

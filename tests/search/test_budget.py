@@ -36,7 +36,7 @@ def whole(small: Workload, config: SearchConfig, parameters: Parameters, soft: t
 def test_a_search_hits_the_budget_under_every_rule(
     small: Workload, tiny: SearchConfig, rule: str, budget: float
 ) -> None:
-    config = tiny.model_copy(update={"steps": 5, "budget_rule": rule, "budget": budget})
+    config = tiny.model_copy(update={"steps": 5, "eval_questions": 4, "budget_rule": rule, "budget": budget})
     ratios = []
     result = search(small, config, report=lambda step, curves: ratios.append(curves["soft_compute_ratio"]))
     assert 0.95 * budget <= result.compute_ratio <= budget

@@ -35,7 +35,7 @@ def test_of_the_schedules_the_one_that_deploys_best_is_taken(
     )
 
 
-@pytest.mark.parametrize(("steps", "share", "times"), [(10, 0.2, 2), (30, 0.2, COMPARED), (12, 0.75, COMPARED)])
+@pytest.mark.parametrize(("steps", "share", "times"), [(10, 0.2, 2), (20, 0.3, COMPARED), (12, 0.75, COMPARED)])
 def test_of_the_last_steps_the_one_that_deploys_best_is_taken(
     small: Workload, tiny: SearchConfig, monkeypatch: pytest.MonkeyPatch, steps: int, share: float, times: int
 ) -> None:
@@ -73,7 +73,7 @@ def test_schedules_are_tried_on_a_bounded_number_of_questions(
     run = _Search(small, tiny.model_copy(update={"batch_size": batch_size}), None, None, {})
     assert run.deployed.tried_on == asked
     run.deployed.loss((20, 20))
-    assert run.progress.samples == 64  # no more than there are
+    assert run.progress.samples == tiny.search_questions  # no more than there are
 
 
 def test_as_many_tokens_compete_as_may_stay_and_a_margin(small: Workload, tiny: SearchConfig) -> None:

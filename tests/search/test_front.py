@@ -10,7 +10,7 @@ from eos_platform.search import SearchConfig, search
 from eos_platform.search.front import configs_of, front
 from eos_platform.tasks import Workload
 
-TINY = SearchConfig(steps=16, batch_size=8, search_questions=64, eval_questions=64)
+TINY = SearchConfig(steps=16, batch_size=4, search_questions=32, eval_questions=16)
 
 
 def test_every_budget_is_met_from_the_largest_down(small: Workload) -> None:

@@ -13,7 +13,18 @@ from eos_platform.operators.spec import OperatorSpec, SiteSpec, Steering, Target
 from eos_platform.serve.plan import LayerZero, ServingPlan, Verdict, digest
 
 TARGET = Target(layers=8, grid=(24, 24), vision_layers=5)
-SERVED = {"adaptive-pool", "cdpruner", "divprune", "pool", "random", "stride", "tome", "visionzip", "vispruner"}
+SERVED = {
+    "adaptive-pool",
+    "cdpruner",
+    "divprune",
+    "pool",
+    "prunesid",
+    "random",
+    "stride",
+    "tome",
+    "visionzip",
+    "vispruner",
+}
 RESULTS = Path(__file__).parents[2] / "studies/results/operators"
 
 
@@ -26,7 +37,18 @@ def test_every_design_is_served_exactly_or_refused_with_a_reason() -> None:
     plans = {name: ServingPlan.of(operator) for name, operator in built.items()}
     exact = {name for name, plan in plans.items() if plan.verdict is Verdict.EXACT}
     assert exact >= SERVED
-    assert {"fastv", "sparsevlm-v2", "pyramiddrop", "vtw", "dart", "tome-tower", "zero", "downsample"} & exact == set()
+    assert {
+        "fastv",
+        "sparsevlm-v2",
+        "pyramiddrop",
+        "vtw",
+        "dart",
+        "tome-tower",
+        "zero",
+        "downsample",
+        "flowcut",
+        "todre",
+    } & exact == set()
     assert all(plan.reasons for name, plan in plans.items() if name not in exact)
     assert all(plan.served is not None for plan in plans.values() if plan.verdict is Verdict.EXACT)
 
@@ -52,6 +74,10 @@ def test_a_later_site_that_changes_nothing_is_no_obstacle() -> None:
         (SiteSpec(layer=3, keep=20, score={"norm": 1.0}), "nothing is left|inside the language model"),
         (SiteSpec(layer=0, keep=20, score={"last_text": 1.0}), "'last_text' is read in the language model"),
         (SiteSpec(layer=0, keep=20, score={"next_vision": 1.0}), "does not build"),
+        (SiteSpec(layer=0, keep=20, score={"received": 1.0}), "'received' is not read in the engine's vision tower"),
+        (SiteSpec(layer=0, keep=20, score={"norm": 1.0}, exclude_padding=True), "'padding' is not read in the engine"),
+        (SiteSpec(layer=0, keep=20, score={"weighed_text": 1.0}), "'weighed_text' is read in the language model"),
+        (SiteSpec(place="tower", layer=5, keep=20, score={"norm": 1.0}), "in the vision tower"),
         (SiteSpec(place="tower", layer=2, keep=20, score={"norm": 1.0}), "in the vision tower"),
         (SiteSpec(layer=0, keep=0, selector="drop_all"), "no visual token"),
     ],

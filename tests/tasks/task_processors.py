@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import transformers as hf
@@ -16,15 +16,28 @@ TEMPLATE = (
 )
 
 
-def tokenizer(image: str, more: Sequence[str] = ()) -> Any:
-    """Words w3 to w79 and a few more, with the numbers that the small models know them by."""
+def tokenizer(image: str, more: Sequence[str] = (), named: Mapping[str, str] | None = None) -> Any:
+    """Words w3 to w79 and a few more, with the numbers that the small models know them by.
+
+    Args:
+        image: the word for a picture.
+        more: special words.
+        named: special words that are attributes, as a model's own ``tokenizer_config.json`` has them.
+    """
     words = ["<pad>", "<s>", "</s>", *(f"w{number}" for number in range(3, 80)), *more]
     known = {word: number for number, word in enumerate(words)} | {image: IMAGE, "<video>": VIDEO}
+    # no number between is free: words that a processor adds would be given it
+    known |= {f"unused{number}": number for number in range(IMAGE) if number not in known.values()}
     made = Tokenizer(models.WordLevel(known, unk_token="<pad>"))
     made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     made.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
     return hf.PreTrainedTokenizerFast(
-        tokenizer_object=made, pad_token="<pad>", bos_token="<s>", additional_special_tokens=[image, "<video>", *more]
+        tokenizer_object=made,
+        pad_token="<pad>",
+        bos_token="<s>",
+        **(
+            {"extra_special_tokens": dict(named)} if named else {"additional_special_tokens": [image, "<video>", *more]}
+        ),
     )
 
 
@@ -52,16 +65,14 @@ def pali_processor() -> Any:
 
     images = SiglipImageProcessorPil(size={"height": 8, "width": 8})
     images.image_seq_length = 16
-    return hf.PaliGemmaProcessor(images, tokenizer("<image>"))
+    return hf.PaliGemmaProcessor(images, tokenizer("<image>", named={"image_token": "<image>"}))
 
 
 def gemma_processor() -> Any:
     from transformers.models.gemma3.image_processing_pil_gemma3 import Gemma3ImageProcessorPil
 
-    words = tokenizer("<img>", ("<boi>", "<eoi>"))
-    for name, word in (("image_token", "<img>"), ("boi_token", "<boi>"), ("eoi_token", "<eoi>")):
-        setattr(words, name, word)
-        setattr(words, f"{name}_id", words.convert_tokens_to_ids(word))
+    named = {"image_token": "<img>", "boi_token": "<boi>", "eoi_token": "<eoi>"}
+    words = tokenizer("<img>", ("<boi>", "<eoi>"), named)
     images = Gemma3ImageProcessorPil(size={"height": 16, "width": 16})
     return hf.Gemma3Processor(images, words, image_seq_length=16, chat_template=TEMPLATE.replace("IMAGE", "<boi>"))
 

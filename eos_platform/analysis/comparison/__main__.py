@@ -61,7 +61,7 @@ def main(words: list[str] | None = None) -> int:
         terminal.say(f"compare: {error}", stderr=True)
         return 2
     except KeyboardInterrupt:
-        terminal.say("compare: stopped; what is measured is kept. The same command goes on", stderr=True)
+        terminal.say("compare: stopped; what has been measured is kept. Run the same command to resume", stderr=True)
         return 130
     terminal.say(f"measured: {given.out}; report it with: eos compare --report-only --out {given.out}", stderr=True)
     return 0

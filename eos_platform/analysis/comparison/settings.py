@@ -144,7 +144,7 @@ def parse_ratios(text: str | None, option: str = "--ratios") -> tuple[float, ...
     except ValueError:
         ratios = ()
     if not ratios:
-        raise EosError(f"{option} {brief(text)}: expected numbers with commas between, such as .2,.1")
+        raise EosError(f"{option} {brief(text)}: expected numbers separated by commas, such as .2,.1")
     return ratios
 
 

@@ -9,7 +9,8 @@ cell is done; the same command again goes on where it was stopped. ``--seconds``
 Ratios are measured in the order given, so that what is cut short is whole for the first ones. A design that a model
 refuses, or that has no form at a ratio, has its reason for a row. ``--tune N`` tries N random sets of each design's
 knobs, too, on questions of the search split, and asks the best the held-out ones. ``--table`` prints what is there.
-Operators that act or read in the vision tower are asked from the pictures on where a task keeps its pictures encoded.
+Operators that act or read in the vision tower are asked from the pictures on where a task keeps its pictures encoded. A
+design that divides a feature by what is usual at its place has that measured, on the search split, for every cell.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from typing import Any
 
 from eos_platform.analysis.experiments.designs_report import report
 from eos_platform.analysis.experiments.from_pictures import evaluated
+from eos_platform.analysis.experiments.position_prior import debiased
 from eos_platform.analysis.stats.bitpack import pack
 from eos_platform.common import console as terminal
 from eos_platform.common import strict_json
@@ -71,6 +73,8 @@ def measure(subject: Subject, design: str, variant: str, ratio: float | None, qu
     if operator is not None:
         operator, changes = fitted(subject, operator)
         check_fits(parts_of(subject.model), operator)
+        if design and get_design(design).prior_of:
+            operator = debiased(subject, operator, get_design(design).prior_of)
     started = time.monotonic()
     evaluation = evaluated(subject, operator, "heldout", questions)
     spec = operator or OperatorSpec(target=subject.target)
@@ -156,7 +160,7 @@ def measure_model(model: str, given: argparse.Namespace, deadline: float) -> Non
             if _key(row) in known:
                 continue
             if time.time() > deadline:
-                terminal.say(f"{model}: out of time; the same command goes on", stderr=True)
+                terminal.say(f"{model}: out of time; run the same command to resume", stderr=True)
                 return
             try:
                 row |= measure(subject, design, variant, ratio, given.questions, given.tune)

@@ -117,11 +117,18 @@ def _picked(site: SiteSpec) -> Iterator[Change]:
     if site.selector == "diverse_topk" and site.spread > 0:
         yield "spread 0 (score only)", f"{site.spread:.3g}", {"spread": 0.0}, {}
     if site.selector != "farthest":
-        plain = {"weighing": "sum", "coverage": None, "quota": None}
+        plain = {"weighing": "sum", "coverage": None, "quota": None, "suppress": None}
         yield "selector farthest", site.selector, {"selector": "farthest", **plain}, {}
     if site.weighing != "sum":
         yield "weighing sum", site.weighing, {"weighing": "sum"}, {}
-    if site.quota is not None:
+    if site.suppress is not None:
+        off = {"selector": "score", "suppress": None, **({"quota": None} if site.quota else {})}
+        yield "suppress off", f"{site.suppress.theta:.3g}", off, {}
+    if site.prior is not None:
+        yield "prior off", site.prior.feature, {"prior": None}, {}
+    if site.exclude_padding:
+        yield "padding like the rest", "passed over", {"exclude_padding": False}, {}
+    if site.quota is not None and not site.quota.of_suppression:
         yield "quota off", f"{site.quota.groups} {site.quota.kind}", {"quota": None}, {}
     if site.important and site.selector != "score":
         yield "important 0", str(site.important), {"important": 0}, {}

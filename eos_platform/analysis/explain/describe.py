@@ -20,6 +20,8 @@ PICKS = {
     "density": "keeps the centres of dense clusters",
     "pivots": "keeps the best-scored tokens and those least like them and like the text",
     "coverage": "keeps, one by one, the token that stands for most of what none kept already stands for",
+    "suppress": "keeps the best-scored token that is not too like a better one that stays, again and again",
+    "max_sum": "keeps the best-scored token, then, one by one, the one least like all those kept together",
     "dpp": "keeps a set of relevant tokens that are unlike each other, by a determinant",
 }
 
@@ -90,8 +92,15 @@ def _picks(site: SiteSpec) -> str:
             )
     else:
         text = PICKS[site.selector]
+    if site.suppress is not None:
+        times = " times the picture's mean" if site.suppress.relative else ""
+        text += f" (a cosine above {_n(site.suppress.theta)}{times}), then those barred"
     if site.quota is not None:
         text += f", {_quota(site.quota)}"
+    if site.exclude_padding:
+        text += "; tokens of the picture's margins stay last"
+    if site.prior is not None:
+        text += f"; '{site.prior.feature}' is divided by what is usual at its place"
     if site.mixing == "product" and site.ranks:
         text += "; the score is a product of its features, each brought to [0, 1]"
     if site.important:
@@ -125,9 +134,11 @@ def _quota(rule: Quota) -> str:
         "equal": "as many of each of",
         "mean": "of each by its share of the score among",
         "none": f"at most {rule.cap} of each of",
+        "survivors": "of each by how many nobody bars among",
     }
     capped = f", at most {rule.cap} of each" if rule.cap is not None and rule.share != "none" else ""
-    return f"{shares[rule.share]} {rule.groups} {rule.kind} first{capped}"
+    groups = "principal components" if rule.kind == "components" else rule.kind
+    return f"{shares[rule.share]} {rule.groups} {groups} first{capped}"
 
 
 def _transfer(site: SiteSpec) -> str:

@@ -110,7 +110,7 @@ def markdown(result: Explanation) -> str:
         sections.append("## Nearest hand-designed operators\n\n" + DISTANCE + "\n" + "\n".join(table))
     if len(result.ablations):
         sections.append(
-            "## What each parameter is worth\n\n"
+            "## Effect of each parameter\n\n"
             + METHOD.format(questions=result.questions)
             + "\n"
             + ablation_table(result.ablations)

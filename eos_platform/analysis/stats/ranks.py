@@ -31,7 +31,7 @@ class Ranking:
         wins: blocks in which it is best, a tie counting for each.
         blocks: how many.
         p_value: of Friedman's test that all are alike; nan where fewer than two blocks or methods are.
-        critical_difference: Nemenyi's: mean ranks that are less apart are not told apart; nan likewise.
+        critical_difference: Nemenyi's: mean ranks less than this apart do not differ significantly; nan likewise.
         partial: methods that miss some block (not ranked, or last there): in how many blocks they are, and their
             mean relative rank in those (0: best of those present, 1: worst).
     """
@@ -45,7 +45,7 @@ class Ranking:
 
     @property
     def cliques(self) -> list[tuple[str, ...]]:
-        """The largest runs of methods, in order, that are not told apart: what the bars of a figure join."""
+        """The largest runs of methods, in order, that do not differ significantly: what the bars of a figure join."""
         names, found = list(self.mean_rank), list[tuple[str, ...]]()
         for start, name in enumerate(names):
             reach = [other for other in names[start:] if self._near(name, other)]

@@ -14,10 +14,11 @@ from eos_platform.operators.spec import OperatorSpec, Target
 
 MOST = 50
 FEWEST = 8  # of one mode at one batch size
-# what a mode at a batch size gets, in the order in which it matters: operators that are fitted to, as a share of tokens
+# what the batch sizes of a mode get in turn, in the order in which it matters: operators that are fitted to, as a share
+# of tokens; early on few and many picks, with and without moving what is dropped, or they could not be told apart
 FITTED = (
-    (SEARCHED, 0.25), ("fastv", 0.3), ("tome", 0.3), ("pool", 0.25), (SEARCHED, 0.08), ("divprune", 0.2),
-    ("sparsevlm", 0.3), ("dart", 0.15), (SEARCHED, 0.5), ("pyramiddrop", 0.4), ("cdpruner", 0.1), ("stride", 0.1),
+    (SEARCHED, 0.5), ("divprune", 0.2), ("fastv", 0.3), (SEARCHED, 0.1), ("tome", 0.3), ("pool", 0.25),
+    ("sparsevlm", 0.3), (SEARCHED, 0.25), ("dart", 0.15), ("cdpruner", 0.1), ("pyramiddrop", 0.4), ("stride", 0.1),
 )  # fmt: skip
 SHARES = (0.0, 1.0, 0.12, 0.45, 0.25, 0.7, 0.05, 0.35)  # of the visual tokens, in prefills without operator
 DECODED = (0.0, 1.0, 0.3)  # likewise, in the cache that is decoded from
@@ -64,8 +65,8 @@ def plan(
             f"a profile has {MOST} points; {len(settings)} modes at batch sizes would get {each} each: name fewer"
         )
     wanted = [Wanted("encode", "eager", batch, target.tokens) for batch in batches] if pictures else []
-    chosen, fitted, held = list(dict.fromkeys(settings)), 0, 0
-    for mode, batch in chosen:
+    fitted, held = dict.fromkeys(modes, 0), 0
+    for mode, batch in dict.fromkeys(settings):
         decoded = min(len(DECODED), max(2, each // 8)) if mode != "compiled" else 0
         prefills = min(len(SHARES), max(3, round(0.36 * each)))
         unseen = max(1, round(0.2 * each))
@@ -75,8 +76,8 @@ def plan(
             wanted.append(Wanted("decode", mode, batch, _length(share, target, text)))
         # others for each batch size: what a site takes is fitted over all of a mode
         for _ in range(each - decoded - prefills - unseen):
-            wanted.append(Wanted("operator", mode, batch, operator=_fitted(fitted, target, width)))
-            fitted += 1
+            wanted.append(Wanted("operator", mode, batch, operator=_fitted(fitted[mode], target, width)))
+            fitted[mode] += 1
         for _ in range(unseen):
             wanted.append(Wanted("operator", mode, batch, operator=drawn(target, width, held), held_out=True))
             held += 1

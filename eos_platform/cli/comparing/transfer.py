@@ -26,38 +26,40 @@ EXIT_INTERRUPTED = 130
 def transfer(
     places: Annotated[
         list[str],
-        typer.Argument(metavar="PLACE...", help="MODEL or MODEL:TASK; operators are searched and tried in each."),
+        typer.Argument(metavar="PLACE...", help="MODEL or MODEL:TASK; operators are searched for and tried in each."),
     ],
     operators: Annotated[
         list[Path] | None, typer.Option("--operator", help="An operator file to try everywhere; may be repeated.")
     ] = None,
-    budgets: Annotated[str, typer.Option(help="Compute ratios, with commas between.")] = ".2,.1",
+    budgets: Annotated[str, typer.Option(help="Compute ratios, separated by commas.")] = ".2,.1",
     ways: Annotated[
         str,
         typer.Option(
-            help="How an operator comes to a place: zero-shot (rescaled), carried (its learned directions mapped too),"
-            " adapted (a few steps from it), adapted-carried."
+            help="How operators are transferred: zero-shot (rescaled), carried (learned directions mapped as "
+            "well), adapted (a few more search steps), adapted-carried (both)."
         ),
     ] = "zero-shot,adapted",
-    adapt_steps: Annotated[int, typer.Option(min=4, help="Steps of adaptation.")] = 40,
-    steps: Annotated[int, typer.Option(min=4, help="Steps of a search anew.")] = 480,
-    seeds: Annotated[int, typer.Option(min=1, help="Searches anew at each place and budget.")] = 1,
-    questions: Annotated[int, typer.Option(min=1, help="Held-out questions of each cell.")] = 2048,
+    adapt_steps: Annotated[int, typer.Option(min=4, help="Search steps per adaptation.")] = 40,
+    steps: Annotated[int, typer.Option(min=4, help="Steps of each place's own searches.")] = 480,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of own searches per place and budget.")] = 1,
+    questions: Annotated[int, typer.Option(min=1, help="Held-out questions per cell of the matrix.")] = 2048,
     sets: Sets = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The folder; a matrix there is gone on with.")] = Path(
-        "eos-transfer"
-    ),
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Results folder; a matrix that is already there is resumed.")
+    ] = Path("eos-transfer"),
     address: Annotated[
         str | None,
         typer.Option(help="Measure on Ray: local, auto or HOST:PORT of a cluster. Default: in this process."),
     ] = None,
-    report_only: Annotated[bool, typer.Option("--report-only", help="Make the report of what is measured.")] = False,
+    report_only: Annotated[
+        bool, typer.Option("--report-only", help="Only write the report of what has been measured.")
+    ] = False,
     device: Annotated[str | None, typer.Option(help="Where to run; default: the GPU if there is one.")] = None,
 ) -> None:
-    """Measure whether an operator found on one model or task holds on others.
+    """Measure how well operators found for one model or task work on others.
 
-    Every place gets searches of its own; their operators are then brought to every other place at the same compute
-    ratio, deployed, and asked the same held-out questions as the search there.
+    Each place (a model, or MODEL:TASK) gets its own searches. Their operators are then transferred to every other
+    place at the same compute ratio, deployed, and evaluated on the same held-out questions as the searches there.
 
     Example: [bold]eos transfer bundled-small bundled-small-v2 bundled-onevision --budgets .2,.1[/bold]
     """
@@ -87,7 +89,7 @@ def transfer(
     try:
         cells = _measure(settings, out, device, address)
     except KeyboardInterrupt:
-        terminal.say("eos: stopped; what is measured is kept. The same command goes on", stderr=True)
+        terminal.say("eos: stopped; what has been measured is kept. Run the same command to resume", stderr=True)
         raise typer.Exit(EXIT_INTERRUPTED) from None
     show(settings, cells, out)
 

@@ -25,28 +25,30 @@ def benchmark(
     model: Annotated[str, typer.Option(help="A bundled model or a model folder, of any family.")],
     operator: Annotated[
         list[Path] | None,
-        typer.Option("--operator", help="An operator file; may be repeated; without one, the unreduced model alone."),
+        typer.Option(
+            "--operator", help="An operator file; may be repeated; if omitted, only the unreduced model is run."
+        ),
     ] = None,
-    tasks: Annotated[str, typer.Option(help="Benchmarks, with commas between, such as pope,gqa,textvqa.")] = "",
+    tasks: Annotated[str, typer.Option(help="Benchmarks, separated by commas, such as pope,gqa,textvqa.")] = "",
     root: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Where the downloads are: DIR/pope and so on; of a single task, DIR itself."),
+        typer.Option(metavar="DIR", help="Folder of the downloads: DIR/pope and so on; for a single task, DIR itself."),
     ] = None,
     data: Data = None,
     allow_bad: AllowBad = None,
     options: Options = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Questions of each task, the first ones.")] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Questions at a time.")] = 16,
+    limit: Annotated[int | None, typer.Option(min=1, help="Use only the first N questions of each task.")] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Batch size.")] = 16,
     out: Annotated[
         Path,
-        typer.Option(help="Folder for answers and tables; answers that are already there are not asked for again."),
+        typer.Option(help="Folder for answers and tables; questions already answered there are skipped."),
     ] = Path("eos-benchmark"),
     device: Annotated[str | None, typer.Option(help="Where to run; default: the GPU if there is one.")] = None,
     trust_remote_code: Trust = False,
     allow_missing: Missing = False,
     chat: Chat = None,
 ) -> None:
-    """Ask a model public benchmarks with their own prompts and metrics, with operators and without.
+    """Run public benchmarks with their own prompts and metrics, with and without operators.
 
     Answers are saved as they come: the same command resumes where it stopped.
 
@@ -89,7 +91,7 @@ def benchmark(
                 numbers[asked.task.name] = {name: summary_of(asked, name) for name in asked.scores}
     except KeyboardInterrupt:
         again = shlex.join(["eos", *sys.argv[1:]])
-        terminal.say(f"eos: stopped; every answer is kept. Go on with: {again}", stderr=True)
+        terminal.say(f"eos: stopped; every answer is kept. Resume with: {again}", stderr=True)
         raise typer.Exit(EXIT_INTERRUPTED) from None
     stream = io.StringIO()
     writer = csv.DictWriter(stream, list(rows[0]))

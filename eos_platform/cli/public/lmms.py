@@ -18,27 +18,31 @@ SUMMARY = "summary.json"
 
 
 def lmms(
-    tasks: Annotated[str, typer.Option(help="lmms-eval's tasks, with commas between.")],
+    tasks: Annotated[str, typer.Option(help="lmms-eval tasks, separated by commas.")],
     model: Annotated[str, typer.Option(help="A bundled model or a model folder.")] = "bundled",
-    operator: Annotated[Path | None, typer.Option(help="An operator file; without one, the unreduced model.")] = None,
-    include_path: Annotated[Path | None, typer.Option(metavar="DIR", help="Task files of your own.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Questions of each task.")] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Questions at a time.")] = 16,
+    operator: Annotated[
+        Path | None, typer.Option(help="An operator file; if omitted, only the unreduced model is measured.")
+    ] = None,
+    include_path: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of your own lmms-eval task files.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Use only the first N questions of each task.")] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Batch size.")] = 16,
     simple: Annotated[
         bool,
         typer.Option(
             "--simple", help="Use lmms-eval's simple interface (contexts and pictures) instead of chat messages."
         ),
     ] = False,
-    mlflow: Annotated[str, typer.Option(metavar="URI|none", help="Where to log the scores.")] = "none",
+    mlflow: Annotated[str, typer.Option(metavar="URI|none", help="MLflow tracking URI to log the scores to.")] = "none",
     device: Annotated[str | None, typer.Option(help="Where to run; default: the GPU if there is one.")] = None,
-    out: Annotated[Path, typer.Option(help="Where results and answers go.")] = Path("eos-lmms"),
+    out: Annotated[Path, typer.Option(help="Folder for results and answers.")] = Path("eos-lmms"),
 ) -> None:
     """Run lmms-eval (pip install 'eos-platform\\[lmms]') on a model with an operator, and read its scores back.
 
-    Answers are saved as they come: the same command resumes where it stopped. A run that left no results is an error,
-    whatever lmms-eval's exit status was. Where --out has the unreduced model's answers, too, scores are also shown in
-    per cent of its.
+    Answers are saved as they come: the same command resumes where it stopped. A run without results is an error,
+    whatever lmms-eval's exit status. If --out also holds the unreduced model's answers, scores are also shown as a
+    percentage of its scores.
 
     Example: [bold]eos lmms --model M --operator operator.json --tasks pope,gqa[/bold]
     """

@@ -17,33 +17,34 @@ PART = ".part"
 
 
 def profile(
-    out: Annotated[Path, typer.Option("--out", "-o", help="Where the profile goes.")] = Path("device.json"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Path of the profile to write.")] = Path("device.json"),
     model: Annotated[str | None, typer.Option(help="A bundled model or a model folder.")] = None,
     shape: Annotated[
-        str | None, typer.Option(help="Instead: a model of true size with random weights; --shape list names them.")
+        str | None,
+        typer.Option(help="Profile a model of true size with random weights instead; --shape list names them."),
     ] = None,
-    batch: Annotated[str | None, typer.Option(help="Prompts at once, with commas between; default 1.")] = None,
+    batch: Annotated[str | None, typer.Option(help="Batch sizes, separated by commas; default 1.")] = None,
     modes: Annotated[
         str | None,
         typer.Option(
-            help="Of eager, captured (a CUDA graph), compiled (a graph, sites fused beforehand), with commas between."
-            " Default: eager, and on a GPU captured."
+            help="Modes to measure, separated by commas: eager, captured (a CUDA graph), compiled (a graph "
+            "with fused sites). Default: eager; on a GPU also captured."
         ),
     ] = None,
-    text: Annotated[int, typer.Option(min=2, max=100_000, help="Tokens of a prompt that are not visual.")] = 60,
+    text: Annotated[int, typer.Option(min=2, max=100_000, help="Number of non-visual tokens in the prompt.")] = 60,
     rounds: Annotated[
         int | None,
-        typer.Option(min=1, max=100, help="Times all points are measured in turn; default 3 on a GPU, else 5."),
+        typer.Option(min=1, max=100, help="How many times all points are measured; default 3 on a GPU, else 5."),
     ] = None,
     device: Annotated[str | None, typer.Option(help="Where to run; default: the GPU if there is one.")] = None,
     trust_remote_code: Trust = False,
     allow_missing: Missing = False,
 ) -> None:
-    """Measure what this device takes for a model, so that searches can have a budget in milliseconds anywhere.
+    """Measure how long this device takes to run a model, for searches with a budget in milliseconds.
 
-    At most 50 points are measured, in turns: prefills of several lengths, operators, decoding, pictures encoded. Some
-    operators are held out: the table at the end says how far off predictions of them are. One that is stopped goes on
-    when it is started again.
+    At most 50 points are measured: prefills of several lengths, operators, decoding, image encoding. Some operators
+    are held out, and the table at the end shows the prediction error on them. An interrupted profile resumes when
+    the command is run again.
 
     Example: [bold]eos profile --model bundled --out laptop.json[/bold], then
     [bold]eos search --model bundled --cost prefill_ms --budget 12ms --device-profile laptop.json[/bold]

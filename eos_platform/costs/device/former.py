@@ -24,13 +24,14 @@ def converted(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def _point(point: Any) -> Any:
-    work = point.get("work") if isinstance(point, dict) else None
-    columns = work.get("columns") if isinstance(work, dict) else None
-    if not isinstance(columns, list) or len(columns) <= PICKS:
+    if not isinstance(point, dict) or not isinstance(point.get("work"), dict):
+        return point
+    columns = point["work"].get("columns")
+    if not isinstance(columns, list) or len(columns) <= PICKS or not isinstance(columns[PICKS], (int, float)):
         return point
     picks, name = columns[PICKS], str(point.get("name", ""))
     if picks and point.get("held_out"):
         return None
     selector = FITTED.get(name.rpartition("-")[0])
     split = [0.0, picks * LAUNCHED[selector]] if selector else [picks, 0.0]
-    return point | {"work": work | {"columns": [*columns[:PICKS], *split, *columns[PICKS + 1 :]]}}
+    return point | {"work": point["work"] | {"columns": [*columns[:PICKS], *split, *columns[PICKS + 1 :]]}}

@@ -67,9 +67,7 @@ class Prediction:
         fitted = [point for point in profile.of("operator", mode) if not point.held_out and point.batch in curves]
         own = [point for point in fitted if point.batch == batch]
         if mode == "eager" and len(own) >= ENOUGH:
-            fitted = (
-                own  # launching a site's kernels takes no time where the device is busy, and all of it where it waits
-            )
+            fitted = own  # launching kernels takes no time where the device is busy, and all of it where it waits
         return cls(curves[batch], _weights(curves, fitted, batch, of))
 
     def of_work(self, work: Work) -> float:
@@ -196,7 +194,7 @@ def _value(point: Point, of: Of) -> float:
 
 
 def _weights(curves: dict[int, Curve], points: Sequence[Point], batch: int, of: Of) -> tuple[float, ...]:
-    """Of ``COLUMNS``, fitted over the batch sizes given: what is batched grows with them, what is launched does not."""
+    """Of ``COLUMNS``: what is batched grows with the batch size, what is launched does not."""
     if not points:
         return (0.0,) * len(COLUMNS)
     from scipy.optimize import nnls

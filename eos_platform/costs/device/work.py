@@ -26,7 +26,8 @@ Number = TypeVar("Number", float, Tensor)
 COLUMNS = ("sites", "walks", "picks", "asks", "reads", "moves", "gflops", "mtokens")
 BATCHED = ("gflops", "mtokens")  # as many times as there are prompts
 WALKED = "diverse_topk"  # picks token after token, in one kernel
-LAUNCHED = {"farthest": 10, "dpp": 23, "coverage": 25}  # operations for each pick of the others that do
+# operations for each pick of the others that do
+LAUNCHED = {"farthest": 10, "dpp": 23, "coverage": 25, "suppress": 13, "max_sum": 7}
 
 
 class Work(BaseModel):

@@ -117,7 +117,7 @@ def main(
         terminal.say(f"eos: {error}", stderr=True)
         raise typer.Exit(2) from None
     except (Interrupted, KeyboardInterrupt):
-        terminal.say("eos: stopped; the same command goes on", stderr=True)
+        terminal.say("eos: stopped; run the same command to resume", stderr=True)
         raise typer.Exit(130) from None
     console.print(table)
     if out:

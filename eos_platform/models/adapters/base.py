@@ -170,6 +170,21 @@ class Family:
         logits: Tensor = model.lm_head(hidden_bsd)
         return logits
 
+    def tower_attention(self, parts: Parts) -> Any | None:
+        """The attention of the vision tower's last block, of which ``received`` is read; None: it is not."""
+        return None
+
+    def received(self, parts: Parts, attention: Any, call: Call, tower: Call) -> tuple[Tensor, ...]:
+        """How much attention each visual token's patches receive on average, one tensor (n,) a picture, float32.
+
+        Args:
+            parts: of the model.
+            attention: ``tower_attention``.
+            call: arguments of its call, by name.
+            tower: arguments of the tower's call, by name.
+        """
+        raise NotImplementedError
+
     def sees_with(self, parts: Parts) -> list[Tensor]:
         """The weights that make visual tokens of pictures."""
         projector = _first(parts.body, self.projectors)

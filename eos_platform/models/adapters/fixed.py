@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from eos_platform.models.adapters.base import Call, Family, Parts, encoded
+from eos_platform.models.attention.patch_queries import projected, received
 from eos_platform.models.runtime.visual_spans import Grid
 
 
@@ -16,6 +18,7 @@ class Fixed(Family):
     """One unit an image, or a tile; the whole picture is the last."""
 
     whole = -1
+    squares: ClassVar[bool] = False  # each visual token is made of a square of the tower's patches
 
     def single_image(self, parts: Parts, call: Call) -> bool:
         """As many images as prompts."""
@@ -24,12 +27,37 @@ class Fixed(Family):
         images = encoded(call) if images is None else images
         return images is not None and len(images) == len(prompts) and images[0].shape[0] > 0
 
+    def tower_attention(self, parts: Parts) -> Any | None:
+        """Of towers like SigLIP's, all of whose patches make visual tokens by squares."""
+        encoder = getattr(getattr(parts.tower, "vision_model", parts.tower), "encoder", None)
+        layers = getattr(encoder, "layers", None)
+        attention = getattr(layers[-1], "self_attn", None) if layers is not None else None
+        return attention if self.squares and hasattr(attention, "q_proj") else None
+
+    def received(self, parts: Parts, attention: Any, call: Call, tower: Call) -> tuple[Tensor, ...]:
+        """Of each square of patches, as their places go."""
+        x_mkd, (rows, columns) = call["hidden_states"], parts.grid
+        mask = call.get("attention_mask")
+        if isinstance(mask, Tensor) and mask.dim() != 4:  # flash attention's, of padding among the patches
+            mask = mask[:, None, None].bool() if mask.dim() == 2 else None
+        queries, keys = projected(attention, x_mkd)
+        received_mk = received(queries, keys, attention.head_dim**-0.5, mask)
+        side = math.isqrt(received_mk.shape[1])
+        received_mk = received_mk[:, received_mk.shape[1] - side * side :]  # without a class token in front
+        square_mhw = received_mk.unflatten(1, (rows, side // rows, columns, side // columns)).mean((2, 4))
+        return tuple(square_mhw.flatten(1))
+
 
 class InternVL(Fixed):
     """InternVL (HF): tiles of a picture, or frames of a film, one run of placeholders."""
 
     name = "InternVL"
     model_types = ("internvl",)
+    squares = True
+
+    def tower_attention(self, parts: Parts) -> Any | None:
+        """Under its own names."""
+        return parts.tower.encoder.layer[-1].attention
 
     def grid(self, config: Any) -> Grid:
         """The tower's patches, shuffled into fewer."""
@@ -45,6 +73,7 @@ class SmolVLM(Fixed):
 
     name = "SmolVLM/Idefics3"
     model_types: ClassVar[tuple[str, ...]] = ("smolvlm", "idefics3")
+    squares = True
 
     def grid(self, config: Any) -> Grid:
         """The tower's patches, shuffled into fewer."""
@@ -70,6 +99,7 @@ class Gemma3(Fixed):
     model_types = ("gemma3",)
     own_masks = both_ways = True
     rope_by_kind = True
+    squares = True
 
     def grid(self, config: Any) -> Grid:
         """The tower's patches, pooled into fewer."""
@@ -82,6 +112,7 @@ class PaliGemma(Fixed):
 
     name = "PaliGemma"
     model_types: ClassVar[tuple[str, ...]] = ("paligemma",)
+    squares = True
     own_masks = both_ways = True
     answer_lead = ""  # a line's end stands there already
     answers_typed: ClassVar[Mapping[str, int]] = {"token_type_ids": 1}

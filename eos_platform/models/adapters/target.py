@@ -11,7 +11,7 @@ from eos_platform.models.adapters.base import Parts
 from eos_platform.models.adapters.hooks import Hook, parameters, renamed
 from eos_platform.models.attention.implementations import biases_lacking, check_attention
 from eos_platform.models.loading.unwrap import unwrapped
-from eos_platform.operators.plan import TOWER_FEATURES, Need, OperatorPlan
+from eos_platform.operators.plan import RECEIVED, TOWER_FEATURES, Need, OperatorPlan
 from eos_platform.operators.rescale import rescale
 from eos_platform.operators.spec import OperatorSpec, Target
 
@@ -30,7 +30,8 @@ __all__ = [
 ]
 
 REMEDY = "; eos.rescale(operator, eos.target_of(model)).operator, or attach(..., rescale=True), makes one that fits"
-IN_TOWER = ("vision", "norm", "uniqueness")  # the features there are inside the vision tower
+IN_TOWER = ("vision", "received", "flow", "norm", "uniqueness")  # the features there are inside the vision tower
+BEHIND_TOWER = (*IN_TOWER, "next_vision")  # between its last block and the projector
 FROM_TOWER = TOWER_FEATURES  # what sites in the decoder may read of it
 IN_TOWER_NEEDS = (Need.TOWER_FEATURES, Need.TOWER_SITES, Need.SMALLER_IMAGE)
 BIASES = (Need.SIZE_BIAS, Need.TOWER_SIZE_BIAS)
@@ -58,7 +59,11 @@ def _target(parts: Parts, name: str = "") -> Target:
 def absent_of(parts: Parts) -> tuple[str, ...]:
     """What sites in the decoder may read elsewhere, and not of this model."""
     reads = parts.family is None or (parts.family.reads_tower and parts.used > 0)
-    return () if reads else FROM_TOWER
+    if reads:
+        return ()
+    if parts.family is not None and parts.family.tower_attention(parts) is not None:
+        return tuple(name for name in FROM_TOWER if name != RECEIVED)
+    return FROM_TOWER
 
 
 def rescaled_to(parts: Parts, spec: OperatorSpec) -> OperatorSpec:
@@ -111,9 +116,12 @@ def unmet(parts: Parts, plan: OperatorPlan) -> Iterator[tuple[Need, str]]:
             yield restriction.need, f"{where}: sites.{restriction.site}: {restriction.what} {lacks[restriction.need]}"
     closed = [need for need in IN_TOWER_NEEDS if need in plan.needs and need in lacks]
     if closed and not _reached_into(parts):
-        named = [*sorted(plan.tower_features), *(str(need) for need in closed if need is not Need.TOWER_FEATURES)]
+        named = [
+            *sorted(plan.tower_features - {RECEIVED}),
+            *(str(need) for need in closed if need is not Need.TOWER_FEATURES),
+        ]
         yield closed[0], f"{where}: {', '.join(named)}: {lacks[closed[0]]}"
-    for need in (Need.RENUMBERING, Need.FEWER_FROM_TOWER, Need.SMALLER_IMAGE):
+    for need in (Need.RENUMBERING, Need.FEWER_FROM_TOWER, Need.SMALLER_IMAGE, Need.RECEIVED):
         if need in plan.needs and need in lacks:
             yield need, f"{where}: {lacks[need]}"
 
@@ -124,6 +132,8 @@ def lacking(parts: Parts) -> dict[Need, str]:
     if not _reached_into(parts):
         name = "this model" if family is None else family.name
         missing |= dict.fromkeys(IN_TOWER_NEEDS, f"not for {name}, whose vision tower is not reached into")
+        if family is not None and family.tower_attention(parts) is None:
+            missing[Need.RECEIVED] = f"'{RECEIVED}': not for {name}, whose vision tower's attention is not read"
     elif "interpolate_pos_encoding" not in parameters(type(parts.tower).forward):
         missing[Need.SMALLER_IMAGE] = f"{type(parts.tower).__name__} takes pictures of one size only"
     if family is not None and family.axes > 1:
@@ -151,6 +161,12 @@ def _misfits(parts: Parts, operator: OperatorSpec) -> Iterator[str]:
         width = of.config.hidden_size if site.probe else 0
         if site.probe and len(site.probe) != width:
             yield f"{where}: sites.{number}: a probe of {len(site.probe)} numbers; the model's tokens have {width}"
+        at = site.layer if site.place == "decoder" and site.score.get("previous_text") else 0
+        if 0 < at <= last and parts.kind(at - 1) != parts.kind(at):
+            yield (
+                f"{where}: sites.{number}: 'previous_text' is read in layer {at - 1}, which attends in another way"
+                f" than layer {at}, where it is asked for"
+            )
     varies = parts.family is not None and parts.family.varies
     if operator.target.grid != parts.grid and not varies:  # where sizes vary, an image's share of tokens counts
         made, has = ("x".join(map(str, grid)) for grid in (operator.target.grid, parts.grid))
@@ -163,11 +179,14 @@ def _tower_misfits(parts: Parts, plan: OperatorPlan) -> Iterator[str]:
     """The same for sites in the vision tower."""
     for planned in plan.tower:
         site, at = planned.site, f"sites.{planned.number}"
-        if site.layer >= parts.used:
+        if site.layer > parts.used:
             yield (
                 f"{at}: layer {site.layer} is beyond the last layer of the vision tower that the model uses"
                 f" ({parts.used - 1})"
             )
+        there = IN_TOWER if site.layer < parts.used else BEHIND_TOWER
         for name, weight in site.score.items():
-            if weight and name not in IN_TOWER:
-                yield f"{at}: the vision tower has no feature '{name}'; it has {', '.join(IN_TOWER)}"
+            if weight and name not in there:
+                yield f"{at}: the vision tower has no feature '{name}'; it has {', '.join(there)}"
+        if site.layer == parts.used and site.beta:
+            yield f"{at}: no block of the vision tower comes after it, whose attention 'beta' would bias"

@@ -14,10 +14,11 @@ from torch import Tensor
 
 from eos_platform.common.errors import EosError
 from eos_platform.models.attention.rope import Rope, Turn, rotate
-from eos_platform.models.attention.text_queries import mean_rows, pivot_places, without_decay
+from eos_platform.models.attention.text_queries import mean_rows, pivot_places, weighed_rows, without_decay
 from eos_platform.models.loading.devices import check_weights, loaded, moved
 
-GIVEN = ("vision", "next_vision", "relevance", "keys")  # what is known of each token before any decoder layer
+# what is known of each token before any decoder layer
+GIVEN = ("vision", "next_vision", "relevance", "keys", "received", "flow", "padding")
 
 
 class AttentionInputs(NamedTuple):
@@ -141,7 +142,7 @@ def layer_features(
     if "text_rows" in names:
         asks_bt = sequence.text_bk.gather(1, sequence.other_bt)
         features["text_rows"] = take_tokens(sequence.x_bkd, sequence.other_bt) * asks_bt[..., None]
-    rows = [name for name in ("last_text", "mean_text", "raters", "corrected") if name in names]
+    rows = [name for name in ("last_text", "mean_text", "raters", "corrected", "weighed_text") if name in names]
     loud = [name for name in ("key_norm", "text_pivots") if name in names]
     if not rows and not loud:
         return features
@@ -177,6 +178,12 @@ def _from_rows(
         features["last_text"] = row_bqn[:, 0]
     if "mean_text" in names:
         features["mean_text"] = mean_rows(row_btn, sequence.text_bk.gather(1, sequence.other_bt))
+    if "weighed_text" in names:
+        asks_bt = sequence.text_bk.gather(1, sequence.other_bt)
+        row_bhtk = row_bhqk[:, :, last:]
+        features["weighed_text"] = weighed_rows(
+            take_columns(row_bhtk, sequence.visual_bn), take_columns(row_bhtk, sequence.other_bt), asks_bt
+        )
     if "raters" in names or "corrected" in names:
         assert sequence.rater_bt is not None
         if "raters" in names:
@@ -191,6 +198,20 @@ def _from_rows(
                 row_bhtn, rope.at(sequence.other_bt), rope.at(sequence.visual_bn), sequence.rater_bt, sequence.turn
             )
     return features
+
+
+def previous_row(layer: Any, sequence: AttentionInputs) -> Tensor:
+    """How much the last text token looks at each visual token in ``layer`` (b, n), float32.
+
+    Args:
+        layer: the decoder layer before the site's.
+        sequence: the tokens as they entered it.
+    """
+    with loaded(layer):
+        normed_bkd, key_bkge = layer_keys(layer, sequence)
+        key_bkge = sequence.turn(key_bkge, sequence.rope)
+        row_bh1k = attention_rows(layer, sequence, sequence.last_b[:, None], normed_bkd, key_bkge)
+    return take_columns(row_bh1k.mean(1), sequence.visual_bn)[:, 0]
 
 
 def take_columns(row_bqk: Tensor, place_bn: Tensor) -> Tensor:

@@ -56,6 +56,21 @@ def mean_rows(row_btn: Tensor, asks_bt: Tensor) -> Tensor:
     return torch.einsum("bt,btn->bn", weight_bt.float(), row_btn)
 
 
+def weighed_rows(row_bhtn: Tensor, own_bhtt: Tensor, asks_bt: Tensor) -> Tensor:
+    """Sum over heads of the rows of those who ask, each weighed by how much text attends to it, and it to text (b, n;
+    AdaptInfer, arXiv 2508.06084): the sums of the columns of A + A^T - diag A, A being attention among the text.
+
+    Args:
+        row_bhtn: attention of the text to the visual tokens.
+        own_bhtt: to itself.
+        asks_bt: which of the text may ask; the others neither weigh nor are weighed.
+    """
+    asks_b1tt = (asks_bt[:, :, None] & asks_bt[:, None])[:, None]
+    own_bhtt = own_bhtt * asks_b1tt
+    weight_bht = own_bhtt.sum(2) + own_bhtt.sum(3) - own_bhtt.diagonal(dim1=2, dim2=3)
+    return torch.einsum("bht,bhtn->bn", weight_bht, row_bhtn)
+
+
 def without_decay(
     row_bhtn: Tensor, text_rope: Rope, visual_rope: Rope, rater_bt: Tensor, turn: Turn = rotate
 ) -> Tensor:

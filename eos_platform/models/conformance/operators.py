@@ -64,6 +64,16 @@ SHAPES: dict[str, list[tuple[float, dict[str, Any]]]] = {
             },
         ),
         (0.3, {"layer": 2, "score": {"last_text": 1.0}, "quota": {"groups": 4, "share": "mean"}}),
+        (
+            0.2,
+            {
+                "layer": 3,
+                "selector": "suppress",
+                "score": {"weighed_text": 1.0},
+                "suppress": {"theta": 0.8, "relative": True},
+                "quota": {"groups": 4, "share": "survivors"},
+            },
+        ),
     ],
     "product": [
         (
@@ -82,6 +92,7 @@ SHAPES: dict[str, list[tuple[float, dict[str, Any]]]] = {
             0.3,
             {"layer": 2, "selector": "coverage", "score": {"mean_text": 1.0}, "weighing": "raw", "coverage": {}},
         ),
+        (0.2, {"layer": 3, "selector": "max_sum", "score": {"last_text": 1.0}}),
     ],
     "drop_all": [(0.0, {"layer": 2, "selector": "drop_all"})],
     "withdraw at 0": [(0.0, {"layer": 0, "selector": "drop_all"})],

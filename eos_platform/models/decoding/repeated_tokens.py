@@ -16,7 +16,8 @@ from torch import Tensor
 
 from eos_platform.common.errors import EosError
 from eos_platform.models.decoding.cache import cache_of
-from eos_platform.models.decoding.prompt import Call, Prompt, lead, with_new
+from eos_platform.models.decoding.later_steps import lead, with_new
+from eos_platform.models.decoding.prompt import Call, Prompt
 from eos_platform.models.loading.devices import moved
 
 MANY = 64  # pieces of ids, before they are joined

@@ -24,7 +24,7 @@ from eos_platform.models.attention.queries import layer_features, take_tokens
 from eos_platform.models.attention.recurrent import HALF, Gates, ordered, restored
 from eos_platform.models.attention.rope import Rope, own_positions, soft_rope
 from eos_platform.models.attention.text_queries import question
-from eos_platform.models.decoding.prompt import on
+from eos_platform.models.decoding.later_steps import on
 from eos_platform.models.loading.devices import device_of, moved
 from eos_platform.models.relaxation.state import State, Trace
 from eos_platform.models.runtime.layout import Layout

@@ -8,6 +8,7 @@ Legend: b batch, s prompt, q new tokens.
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 
 from eos_platform.common.errors import EosError
-from eos_platform.models.adapters.base import Parts, has_media
+from eos_platform.models.adapters.base import Parts, encoded, has_media
 from eos_platform.models.decoding.answers import answer_of
 from eos_platform.models.decoding.cache import cache_of
 from eos_platform.models.decoding.prompt import Call, Prompt, recall
@@ -26,6 +27,8 @@ from eos_platform.models.runtime.images import layout_of_call
 from eos_platform.models.runtime.layout import Layout
 from eos_platform.models.runtime.prompt_state import assemble
 from eos_platform.models.runtime.token_state import TokenState
+from eos_platform.models.runtime.visual_spans import Units
+from eos_platform.models.vision.patches import Patches
 from eos_platform.models.vision.tower import Tower
 from eos_platform.operators.plan import Need, OperatorPlan
 
@@ -58,7 +61,10 @@ class CallContext:
         self.plan = plan
         self._local = _Local()
         # a tower that no feature is read of, and that nothing is done in, needs no one there
-        self.tower = Tower(parts, plan) if plan.enters_tower else None
+        self.tower: Tower | Patches | None = None
+        if plan.enters_tower:
+            reached = parts.family is None or parts.family.reads_tower
+            self.tower = Tower(parts, plan) if reached else Patches(parts)
 
     def remove(self) -> None:
         """Take the hooks in the vision tower off again."""
@@ -174,7 +180,26 @@ class CallContext:
             valid_bs = moved(image_call.mask_bs, device).bool()
             if len(valid_bs) > 1:  # of several prompts something is counted anyway
                 padding = tuple((~valid_bs).sum(1).tolist())
-        features = vision.features if vision else None
+        features: dict[str, Tensor | tuple[Tensor, ...]] = {}
+        if vision is not None:
+            features = {**vision.features, **_of_pictures(vision.pictures, kinds, image_call.call)}
         return assemble(
             kinds, valid_bs, moved(position, device), moved(image_call.answer_bs, device), features, padding
         )
+
+
+def _of_pictures(
+    found: Mapping[str, tuple[Tensor, ...]], kinds: Sequence[tuple[Tensor, Units]], call: Call
+) -> Mapping[str, tuple[Tensor, ...]]:
+    """What was read of pictures one by one, which must be those of the prompts.
+
+    Raises:
+        EosError: they are not, or films are among them.
+    """
+    images = {unit.image for _, units in kinds for _, members in units.groups for unit in members}
+    for name, values in found.items():
+        if call.get("pixel_values_videos") is not None or encoded(call, "video") is not None:
+            raise EosError(f"'{name}' is read of pictures, not of films")
+        if len(values) != len(images):
+            raise EosError(f"'{name}' was read of {len(values)} pictures, and {len(images)} are in the prompts")
+    return found

@@ -28,37 +28,31 @@ from torch import Tensor, nn
 from eos_platform.common.errors import EosError
 from eos_platform.models.adapters.base import Parts
 from eos_platform.models.adapters.deep import dense, levels_of
-from eos_platform.models.adapters.hooks import before
+from eos_platform.models.adapters.hooks import before, behind
 from eos_platform.models.attention.flash_bias import Carrier
 from eos_platform.models.attention.implementations import check_kept, check_unpacked, is_flash
-from eos_platform.models.attention.masks import by_kind, cut, take
-from eos_platform.models.attention.queries import take_tokens
-from eos_platform.models.attention.recurrent import fillers_first, padding, restored
+from eos_platform.models.attention.masks import take
+from eos_platform.models.attention.recurrent import restored
 from eos_platform.models.attention.rope import Rope
 from eos_platform.models.decoding.cache import cache_of
 from eos_platform.models.decoding.foreign_cache import check_origin, check_whole
-from eos_platform.models.decoding.prompt import (
-    Call,
-    Origin,
-    Pass,
-    Prompt,
-    Stage,
-    ahead,
-    biased,
-    flash_bias,
-    forget,
-    later_call,
-    on,
-    recall,
-    remember,
-    sees_later,
-    shorten,
-)
+from eos_platform.models.decoding.later_steps import ahead, later_call, on, sees_later, shorten
+from eos_platform.models.decoding.prompt import Call, Origin, Pass, Prompt, Stage, forget, recall, remember
 from eos_platform.models.loading.devices import device_of, moved
 from eos_platform.models.runtime.call_context import CallContext, CallInfo
 from eos_platform.models.runtime.compile import compile_step
 from eos_platform.models.runtime.image_call import ImageCall
 from eos_platform.models.runtime.layout import Layout, check_layout
+from eos_platform.models.runtime.prefill_call import (
+    add_level,
+    hand_over,
+    keep_earlier,
+    mask_of_places,
+    mask_of_present,
+    masked_and_turned,
+    own_masks,
+    whole_length,
+)
 from eos_platform.models.runtime.prompt_state import opened
 from eos_platform.models.runtime.site_step import Step, apply_site, enter
 from eos_platform.models.runtime.token_state import TokenState
@@ -122,7 +116,7 @@ class DecoderHooks:
             self._hooks.append(before(model, self._begin_call, traced))
             self._hooks.append(before(parts.body, self.context.read_call, traced))
             # a call that fails must not be taken for the next one of the language model
-            self._hooks.append(parts.body.register_forward_hook(self._end_call, always_call=True))
+            self._hooks.append(behind(parts.body, self._end_call, traced, always=True))
             source = None if parts.family is None else parts.family.grid_module(parts)
             if source is not None:
                 self._hooks.append(before(source, self.context.capture_grids, traced))
@@ -134,10 +128,8 @@ class DecoderHooks:
             if index >= first or index <= levels or index + 1 in self.plan.reads_earlier:
                 self._hooks.append(before(layer, partial(self._layer, index), traced))
                 if parts.recurrent(index):
-                    after = self._in_place if self.layout is not None else self._in_place_untraced
-                    self._hooks.append(layer.register_forward_hook(after))
-        leave = self._leave if self.layout is not None else self._leave_untraced
-        self._hooks.append(parts.language_model.norm.register_forward_hook(leave))
+                    self._hooks.append(behind(layer, self._in_place, traced))
+        self._hooks.append(behind(parts.language_model.norm, self._leave, traced))
         if self.plan.biased and is_flash(parts):
             for index in range(min(self.plan.biased), len(parts.layers)):
                 if not parts.recurrent(index):
@@ -166,7 +158,6 @@ class DecoderHooks:
         assert self.context is not None
         self.context.read_answers(module, call)
 
-    @torch.compiler.disable
     def _end_call(self, module: Any, args: Any, output: Any) -> None:
         assert self.context is not None
         self.context.take()
@@ -231,39 +222,19 @@ class DecoderHooks:
         whole = moved(self.context.token_state_of(images, position), x_bsd.device)
         return None if whole is None else Step(opened(whole, x_bsd, self.plan.features), x_bsd, whole.slot_bk)
 
-    @property
-    def _own_masks(self) -> bool:
-        return self.parts.family is not None and self.parts.family.own_masks
-
     def _reduce_first(self, now: Pass, step: Step, call: Call) -> None:
-        layer, kind, mask = self.parts.layers[0], self.parts.kind(0), call.get("attention_mask")
-        if self._own_masks and (mask is None or (isinstance(mask, Tensor) and mask.dim() == 2)):
-            mask = by_kind(self.parts.language_model, call)  # its own would be of the places that are left
+        parts, layer, kind = self.parts, self.parts.layers[0], self.parts.kind(0)
         device = device_of(layer.input_layernorm, step.x_bkd.device)
-        present, x_bkd, mask = moved((step.present, step.x_bkd, mask), device)
+        present, x_bkd, mask = moved((step.present, step.x_bkd, mask_of_places(parts, call)), device)
         seen = mask.get(kind) if isinstance(mask, dict) else mask
         for planned in self.plan.by_layer.get(0, ()):
-            rope = self.parts.rope(x_bkd, present.position_bk, kind)
-            if self._own_masks and seen is not None and seen.dim() == 4:
+            rope = parts.rope(x_bkd, present.position_bk, kind)
+            if own_masks(parts) and seen is not None and seen.dim() == 4:
                 present = replace(present, mask=take(seen, present.slot_bk))
             present, x_bkd, _ = self._apply(planned, present, x_bkd, rope, layer)
-        use_cache = call.get("use_cache")
-        caches = self.parts.language_model.config.use_cache if use_cache is None else use_cache
-        alive_bk = present.alive_bk
-        if mask is None and alive_bk is not None:
-            mask = alive_bk.long()
-        elif mask is None and not caches and cache_of(call) is None:
-            # without mask and cache, gaps in the positions would be taken for packed sequences
-            mask = torch.ones(x_bkd.shape[:2], dtype=torch.long, device=x_bkd.device)
-        elif isinstance(mask, dict):
-            mask = {name: self._cut(one, present.slot_bk, alive_bk, x_bkd) for name, one in mask.items()}
-        elif mask is not None:
-            mask = self._cut(mask, present.slot_bk, alive_bk, x_bkd)
+        mask = mask_of_present(parts, mask, present, x_bkd, call)
         call.update(inputs_embeds=x_bkd, attention_mask=mask, position_ids=present.position_bk)
         now.stage = now.prompt.stages[0] = Stage(present, None)
-
-    def _cut(self, mask: Tensor | None, column_bk: Tensor, alive_bk: Tensor | None, x_bkd: Tensor) -> Tensor | None:
-        return cut(mask, column_bk, alive_bk, x_bkd.dtype, is_flash(self.parts))
 
     def _apply(self, planned: PlannedSite, present: TokenState, x_bkd: Tensor, rope: Rope, layer: Any) -> Step:
         apply = compile_step(apply_site) if self.compiled and present.ragged is None else apply_site
@@ -298,32 +269,12 @@ class DecoderHooks:
             call["position_ids"] = None
 
     def _prefill(self, now: Pass, module: Any, call: Call, index: int) -> None:
-        if 0 < index <= len(now.deep):
-            level_bkd = moved(now.deep[index - 1], call["hidden_states"].device)
-            if now.stage is not None:
-                level_bkd = take_tokens(level_bkd, now.stage.on(level_bkd.device).present.slot_bk)
-            call["hidden_states"] = call["hidden_states"] + level_bkd
+        add_level(now, call, index)
         if index > 0 and index in self.plan.by_layer:
             self._reduce(now, module, call, index)
         if index + 1 in self.plan.reads_earlier:
-            self._keep_earlier(now, call["hidden_states"])
-        stage = now.stage
-        if stage is None:
-            return
-        stage = stage.on(call["hidden_states"].device)
-        mask, rope = self._handed(stage, call, index)
-        if self.parts.recurrent(index):
-            now.order_bk, call["hidden_states"], mask = fillers_first(stage.present, call["hidden_states"], mask)
-            call.update(attention_mask=mask, position_embeddings=tuple(rope))
-            return
-        call.update(attention_mask=mask, position_embeddings=tuple(rope), **flash_bias(self.parts, stage.present))
-        position = stage.present.position_bk
-        if call.get("position_ids") is not None or position.dim() == 2:
-            call["position_ids"] = position if position.dim() == 2 else position[0]
-
-    @torch.compiler.disable
-    def _in_place_untraced(self, module: Any, args: Any, output_bkd: Tensor) -> Tensor | None:
-        return self._in_place(module, args, output_bkd)
+            keep_earlier(now, call["hidden_states"])
+        hand_over(self.parts, now, call, index)
 
     def _in_place(self, module: Any, args: Any, output_bkd: Tensor) -> Tensor | None:
         """After a layer that read tokens one after another: fillers are where they were."""
@@ -332,34 +283,6 @@ class DecoderHooks:
             return None
         order_bk, now.order_bk = now.order_bk, None
         return restored(output_bkd, order_bk)
-
-    def _keep_earlier(self, now: Pass, x_bkd: Tensor) -> None:
-        """What enters this layer, for a site before the next one."""
-        if now.stage is not None:
-            now.stage = replace(now.stage, present=replace(now.stage.present, earlier_bkd=x_bkd))
-        elif now.start is not None:
-            now.start = replace(now.start, earlier_bkd=x_bkd)
-
-    def _handed(self, stage: Stage, call: Call, index: int) -> tuple[Tensor | None, Rope]:
-        """Mask and rotary embeddings of the tokens present, for layers of this one's kind."""
-        kind, present, x_bkd = self.parts.kind(index), stage.present, call["hidden_states"]
-        if kind not in stage.handed:
-            arguments = call.get("attention_mask"), Rope(*call["position_embeddings"])
-            mask, rope = moved(arguments, x_bkd.device)
-            recurrent = self.parts.recurrent(index)
-            if stage.column_bk is not None:
-                mask = (
-                    padding(mask, stage.column_bk, present.alive_bk)
-                    if recurrent
-                    else self._cut(mask, stage.column_bk, present.alive_bk, x_bkd)
-                )
-                if stage.renumbered:
-                    rope = self.parts.rope(x_bkd, present.position_bk, kind)
-                else:
-                    rope = Rope(*(part.expand(len(x_bkd), -1, -1) for part in rope)).at(stage.column_bk)
-            plain = recurrent or is_flash(self.parts)
-            stage.handed[kind] = mask if plain else biased(mask, present, x_bkd), rope
-        return stage.handed[kind]
 
     def _reduce(self, now: Pass, module: Any, call: Call, index: int) -> None:
         x_bkd, kind = call["hidden_states"], self.parts.kind(index)
@@ -371,10 +294,10 @@ class DecoderHooks:
             rope = Rope(*(part.expand(len(x_bkd), -1, -1) for part in rope))
         else:
             stage = now.stage.on(x_bkd.device)
-            mask, rope = self._handed(stage, call, index)
+            mask, rope = masked_and_turned(self.parts, stage, call, index)
             present, column_bk, renumbered = stage.present, stage.column_bk, stage.renumbered
         for planned in self.plan.by_layer[index]:
-            if self._own_masks:
+            if own_masks(self.parts):
                 present = replace(present, mask=mask)
             present, x_bkd, keep_bk = self._apply(planned, present, x_bkd, rope, module)
             column_bk = keep_bk if column_bk is None else column_bk.gather(1, keep_bk)
@@ -382,14 +305,14 @@ class DecoderHooks:
                 rope, renumbered = self.parts.rope(x_bkd, present.position_bk, kind), True
             else:
                 rope = rope.at(keep_bk)
-            if self._own_masks and mask is not None:
+            if own_masks(self.parts) and mask is not None:
                 mask = take(mask, keep_bk)
         call["hidden_states"] = x_bkd
         present = replace(present, earlier_bkd=None)  # not to be kept with the cache
         now.stage = now.prompt.stages[index] = Stage(present, column_bk, renumbered)
 
     def _decode(self, now: Pass, module: Any, call: Call, index: int) -> None:
-        if index == 0 and self._own_masks:
+        if index == 0 and own_masks(self.parts):
             now.later_bqq = sees_later(call.get("attention_mask"), call["hidden_states"].shape[1])
         begun = [layer for layer in now.prompt.stages if layer <= index]
         if not begun or self.parts.recurrent(index):  # its state is of what was there
@@ -400,10 +323,6 @@ class DecoderHooks:
             now.decode[key] = later_call(self.parts, now, now.prompt.stages[key[0]].on(device), on(call, device), index)
         call.update(now.decode[key])
 
-    @torch.compiler.disable
-    def _leave_untraced(self, module: Any, args: Any, output_bkd: Tensor) -> Tensor | None:
-        return self._leave(module, args, output_bkd)
-
     def _leave(self, module: Any, args: Any, output_bkd: Tensor) -> Tensor | None:
         """After the final norm: as many rows as came in, zeros where a token was removed."""
         local = self._local
@@ -413,14 +332,11 @@ class DecoderHooks:
             remember(cache, Prompt(0) if now is None else now.prompt)
         if now is not None and now.repeated:
             return nn.functional.pad(output_bkd, (0, 0, now.repeated, 0))
-        if now is None or not now.prefill or now.stage is None:
+        if now is None:
             return None
-        present = now.stage.on(output_bkd.device).present
-        for stage in now.prompt.stages.values():
-            stage.done()
-        now.prompt.settle()
-        if present.alive_bk is not None:
-            output_bkd = output_bkd.masked_fill(~present.alive_bk[:, :, None], 0)
-        batch, _, width = output_bkd.shape
-        whole_bsd = output_bkd.new_zeros(batch, now.prompt.length, width)
-        return whole_bsd.scatter(1, present.slot_bk[:, :, None].expand(-1, -1, width), output_bkd)
+        whole_bsd = whole_length(now, output_bkd)
+        if whole_bsd is not None:
+            for stage in now.prompt.stages.values():
+                stage.done()
+            now.prompt.settle()
+        return whole_bsd

@@ -5,7 +5,8 @@ Legend: b batch, s sequence, n visual tokens, r those that came out of the visio
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -41,6 +42,7 @@ class Layout:
             the tokens that came out of the tower: r of them where ``seen`` is given.
         next_vision_bn: the same in the tower's next block, as a single head.
         keys_bne: the tower's keys of each visual token, mean over heads.
+        more: what else the tower says of them, by feature name.
         seen: which visual tokens came out of the tower, when not all did; the other places hold nothing, and are
             dropped before anything else.
         units: what every prompt alike holds, each reduced by itself: grids, and how many units of each; ``visual_bn``
@@ -54,13 +56,14 @@ class Layout:
     vision_bn: Tensor | None = None
     next_vision_bn: Tensor | None = None
     keys_bne: Tensor | None = None
+    more: Mapping[str, Tensor] = field(default_factory=dict)
     seen: TowerTokens | None = None
     units: tuple[tuple[Grid, int], ...] = ()
 
     def features(self) -> dict[str, Tensor]:
         """What the vision tower says about the visual tokens, by feature name (and ``keys``)."""
         given = {"vision": self.vision_bn, "next_vision": self.next_vision_bn, "keys": self.keys_bne}
-        return {name: tensor for name, tensor in given.items() if tensor is not None}
+        return {name: tensor for name, tensor in given.items() if tensor is not None} | dict(self.more)
 
 
 def find_layout(image_bs: Tensor, valid_bs: Tensor, tokens: int, answer_bs: Tensor | None = None) -> Layout:

@@ -68,7 +68,7 @@ def assemble(
     valid_bs: Tensor,
     position: Tensor,
     answer_bs: Tensor | None = None,
-    features: Mapping[str, Tensor] | None = None,
+    features: Mapping[str, Tensor | tuple[Tensor, ...]] | None = None,
     padding: tuple[int, ...] = (),
 ) -> TokenState:
     """Every token of prompts that hold any images.
@@ -78,7 +78,8 @@ def assemble(
         valid_bs: not padding.
         position: of every token (b or 1, s), or with axes in front.
         answer_bs: supervised tokens; what follows the first of them after the images is no prompt.
-        features: what a vision tower said of each visual token of each image (m, n), by feature name.
+        features: what a vision tower said of each visual token of each image (m, n), or of each image (n,), by feature
+            name.
         padding: how many tokens of each prompt are, where the host knows; such may leave.
     """
     batch, length = valid_bs.shape
@@ -100,7 +101,12 @@ def assemble(
             given = {}
             if features:
                 image_u = numbers(tuple(unit.image for unit in members), device)
-                given = {name: tensor[image_u] for name, tensor in features.items()}
+                given = {
+                    name: values[image_u]
+                    if isinstance(values, Tensor)
+                    else torch.stack([values[unit.image] for unit in members])
+                    for name, values in features.items()
+                }
             for unit in members:
                 visual[unit.row] += n
             groups.append(_span_group(grid, place_un, row_u, members, given))

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from eos_platform.common.errors import EosError
 from eos_platform.models.adapters.base import Parts
-from eos_platform.models.attention.queries import GIVEN, layer_features, take_tokens
+from eos_platform.models.attention.queries import GIVEN, AttentionInputs, layer_features, previous_row, take_tokens
 from eos_platform.models.attention.rope import Rope, own_positions
 from eos_platform.models.runtime.layout import Layout
 from eos_platform.models.runtime.prompt_state import of_layout, opened
@@ -121,6 +121,8 @@ def features_at(
     read = layer_features([name for name in names if name not in GIVEN], layer, inputs, {})
     if "variation" in names:
         read["variation"] = _variation(state, x_bkd, sites[0].site.layer)
+    if "previous_text" in names:
+        read["previous_text"] = _previous(state, inputs, sites[0].site.layer, parts)
     return [_of_group(group, names, read) for group in state.groups]
 
 
@@ -132,6 +134,20 @@ def _variation(state: TokenState, x_bkd: Tensor, layer: int) -> Tensor:
     if state.earlier_bkd is not None:
         moved_bkd = moved_bkd - state.earlier_bkd
     return moved_bkd.norm(dim=-1).gather(1, state.visual_bn)
+
+
+def _previous(state: TokenState, inputs: AttentionInputs, layer: int, parts: Parts) -> Tensor:
+    """What the last text token looked at in the layer before, which is of the same kind of attention; before the first
+    layer, what it looks at there.
+
+    Raises:
+        EosError: tokens were not kept as they entered it.
+    """
+    if layer == 0:
+        return previous_row(parts.reader(0), inputs)
+    if state.earlier_bkd is None:
+        raise EosError("'previous_text' reads the layer before, whose tokens were not kept here")
+    return previous_row(parts.layers[layer - 1], inputs._replace(x_bkd=state.earlier_bkd))
 
 
 def _of_group(group: SpanGroup, names: Collection[str], layer_values: dict[str, Tensor]) -> dict[str, Tensor]:

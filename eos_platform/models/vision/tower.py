@@ -1,8 +1,9 @@
 """An operator at work in the vision tower: pictures shrunk, visual tokens reduced between blocks, attention read.
 
-Hooks on the tower, its blocks and the projector. The class token is never counted and never dropped. Where fewer
-tokens leave the tower than the prompt has places for, the projector's output is spread over those places, with zeros
-between: the language model then drops the empty ones before anything else.
+Hooks on the tower, its blocks and the projector (a site before the block after the last used one acts there). The class
+token is never counted and never dropped. Where fewer tokens leave the tower than the prompt has places for, the
+projector's output is spread over those places, with zeros between: the language model then drops the empty ones before
+anything else.
 
 Legend: m images, n visual tokens present, k = 1 + n with the class token in front, r those that come out, d width.
 """
@@ -21,32 +22,38 @@ from torch import Tensor, nn
 from eos_platform.common.errors import EosError
 from eos_platform.models.adapters.base import Parts
 from eos_platform.models.adapters.hooks import before
-from eos_platform.models.attention.vision_queries import read_block
+from eos_platform.models.attention.vision_queries import READ, read_block
 from eos_platform.models.loading.devices import device_of, moved
 from eos_platform.models.runtime.layout import Layout, TowerTokens
 from eos_platform.operators.grid import overlap_layout
 from eos_platform.operators.plan import OperatorPlan, PlannedSite
 from eos_platform.operators.reduce import reduce
-from eos_platform.operators.tokens import Tokens, at_least_float32
+from eos_platform.operators.tokens import Tokens, at_least_float32, gather_tokens
+
+MORE = ("received", "flow", "padding")  # kept beside what a layout has names for
+RUNNING = 0.5  # weight of what a block says in the mean of all blocks so far, of "flow"
 
 
 @dataclass
 class VisionFeatures:
     """What the vision tower said about a batch of images; of the visual tokens that came out of it."""
 
-    features: dict[str, Tensor] = field(default_factory=dict)  # some of READ, (m, r) or (m, r, e)
+    features: dict[str, Tensor] = field(default_factory=dict)  # some of READ, or padding; (m, r) or (m, r, e)
     seen: TowerTokens | None = None
+    # where pictures may differ in size, by feature name: one tensor a picture, of all its visual tokens
+    pictures: dict[str, tuple[Tensor, ...]] = field(default_factory=dict)
 
     def rows(self, take: Callable[[Tensor], Tensor]) -> VisionFeatures:
         """The same of some of the images."""
         seen = self.seen and TowerTokens(take(self.seen.index_br), take(self.seen.size_br))
-        return VisionFeatures({name: take(tensor) for name, tensor in self.features.items()}, seen)
+        return VisionFeatures({name: take(tensor) for name, tensor in self.features.items()}, seen=seen)
 
     def add_to(self, layout: Layout) -> None:
         """Tell a layout of one prompt an image."""
         layout.vision_bn = self.features.get("vision")
         layout.next_vision_bn = self.features.get("next_vision")
         layout.keys_bne = self.features.get("keys")
+        layout.more = {name: self.features[name] for name in MORE if name in self.features}
         layout.seen = self.seen
 
 
@@ -58,7 +65,7 @@ def concatenated(parts: Sequence[VisionFeatures]) -> VisionFeatures:
     if not seen:
         return VisionFeatures(features)
     return VisionFeatures(
-        features, TowerTokens(torch.cat([one.index_br for one in seen]), torch.cat([one.size_br for one in seen]))
+        features, seen=TowerTokens(torch.cat([one.index_br for one in seen]), torch.cat([one.size_br for one in seen]))
     )
 
 
@@ -69,6 +76,7 @@ class _Stage:
     size_mn: Tensor
     origin_mn: Tensor
     bias_mk: Tensor | None = None  # added to the logits of each key
+    flow_mn: Tensor | None = None  # mean of "flow" over the sites so far that read it, later ones weighing more
 
 
 class _Local(threading.local):
@@ -98,16 +106,19 @@ class Tower:
     def _install(self) -> None:
         parts = self.parts
         self._hooks.append(before(parts.tower, self._begin))
-        first = min(self.sites, default=len(parts.blocks))
+        first = min((layer for layer in self.sites if layer < parts.used), default=len(parts.blocks))
         for index, block in enumerate(parts.blocks):
             if index >= first:
                 self._hooks.append(before(block, partial(self._block, index)))
-        own, after = set(self.names), parts.used < len(parts.blocks)
+        behind = {name for planned in self.sites.get(parts.used, ()) for name in planned.features}
+        own, after = (set(self.names) | behind) & set(READ), parts.used < len(parts.blocks)
         if "next_vision" in own and after:
             own.discard("next_vision")
             self._hooks.append(before(parts.blocks[parts.used].self_attn, partial(self._read, ("next_vision",))))
         if own:
             self._hooks.append(before(parts.vision_layer.self_attn, partial(self._read, tuple(own))))
+        if parts.used in self.sites:
+            self._hooks.append(before(parts.body.multi_modal_projector, self._behind))
         if self.spreads:
             self._hooks.append(parts.body.multi_modal_projector.register_forward_hook(self._spread))
 
@@ -144,6 +155,8 @@ class Tower:
             origin_n = _middles(grid, self.image, pixels.device)
         size_mn = torch.full((images, len(origin_n)), tokens / len(origin_n), device=pixels.device)
         local.stage = _Stage(size_mn, origin_n.expand(images, -1))
+        if "padding" in self.names:
+            local.vision_features.features["padding"] = margins(pixels, grid)
 
     def _block(self, index: int, module: Any, call: dict[str, Any]) -> None:
         local = self._local
@@ -151,7 +164,7 @@ class Tower:
         device = device_of(module.layer_norm1, call["hidden_states"].device)
         call["hidden_states"] = moved(call["hidden_states"], device)
         local.stage = moved(local.stage, device)
-        for planned in self.sites.get(index, ()):
+        for planned in self.sites.get(index, ()) if index < self.parts.used else ():
             local.stage, call["hidden_states"] = self._apply(planned, local.stage, module, call["hidden_states"])
         if local.stage.bias_mk is not None:
             call["attention_mask"] = local.stage.bias_mk[:, None, None].to(call["hidden_states"].dtype)
@@ -159,16 +172,38 @@ class Tower:
     def _apply(self, planned: PlannedSite, stage: _Stage, block: Any, x_mkd: Tensor) -> tuple[_Stage, Tensor]:
         site, names, x_mnd = planned.site, planned.features, x_mkd[:, 1:]
         given: dict[str, Tensor] = {}
-        if "vision" in names or "keys" in names:
+        if set(names) & set(READ):
             given = read_block(block.self_attn, block.layer_norm1(x_mkd), names, stage.bias_mk)
         if "text_pivots" in names:  # no text has come yet
             given["text_pivots"] = x_mnd[:, :0]
-        tokens, _ = reduce(site, Tokens(x_mnd, stage.size_mn, stage.origin_mn), given, self.parts.grid)
+        flow_mn = stage.flow_mn
+        if "flow" in given:
+            flow_mn = given["flow"] if flow_mn is None else flow_mn + RUNNING * (given["flow"] - flow_mn)
+            given["flow"] = flow_mn
+        tokens, index_mr = reduce(site, Tokens(x_mnd, stage.size_mn, stage.origin_mn), given, self.parts.grid)
         bias_mk = None
         if site.beta > 0:
             bias_mk = nn.functional.pad(site.beta * tokens.size_bn.float().log(), (1, 0))
         x_mkd = torch.cat((x_mkd[:, :1], tokens.x_bnd.to(x_mkd.dtype)), 1)
-        return _Stage(tokens.size_bn, tokens.origin_bn, bias_mk), x_mkd
+        flow_mn = None if flow_mn is None else gather_tokens(flow_mn, index_mr)
+        return _Stage(tokens.size_bn, tokens.origin_bn, bias_mk, flow_mn), x_mkd
+
+    def _behind(self, module: Any, call: dict[str, Any]) -> None:
+        """Sites between the last used block and the projector: what is known of tokens goes with those that stay."""
+        local = self._local
+        assert local.vision_features is not None
+        assert local.stage is not None
+        name = next(iter(call))
+        for planned in self.sites[self.parts.used]:
+            x_mnd, stage, known = call[name], moved(local.stage, call[name].device), local.vision_features
+            given = {one: moved(values, x_mnd.device) for one, values in known.features.items()}
+            if "text_pivots" in planned.features:  # no text has come yet
+                given["text_pivots"] = x_mnd[:, :0]
+            tokens, index_mr = reduce(
+                planned.site, Tokens(x_mnd, stage.size_mn, stage.origin_mn), given, self.parts.grid
+            )
+            call[name], local.stage = tokens.x_bnd, _Stage(tokens.size_bn, tokens.origin_bn)
+            known.features = {one: gather_tokens(given[one], index_mr) for one in known.features}
 
     def _read(self, names: tuple[str, ...], module: Any, call: dict[str, Any]) -> None:
         local = self._local
@@ -189,6 +224,31 @@ class Tower:
         images, _, width = output_mrd.shape
         whole_mnd = output_mrd.new_zeros(images, self.parts.grid[0] * self.parts.grid[1], width)
         return whole_mnd.scatter(1, origin_mr[:, :, None].expand(-1, -1, width), output_mrd)
+
+
+def margins(pixels_mchw: Tensor, grid: tuple[int, int]) -> Tensor:
+    """1 for each visual token that lies wholly in a margin a picture was padded with (m, n), float32; else 0.
+
+    A margin is every row of patches, and every column, from an edge on in which all pixels are as the picture's corner
+    there, on both sides of it or on one. A picture of one colour has none.
+    """
+    rows, columns = grid
+    patch_mchw = pixels_mchw.unflatten(-2, (rows, -1)).unflatten(-1, (columns, -1))  # m c h p w q
+    plain = [
+        _from_edges((patch_mchw == corner).all(5).all(3).all(1), axis)
+        for axis in (1, 2)
+        for corner in (pixels_mchw[:, :, :1, :1, None, None], pixels_mchw[:, :, -1:, -1:, None, None])
+    ]
+    margin_mhw = plain[0] | plain[1] | plain[2] | plain[3]
+    margin_mn = margin_mhw.flatten(1)
+    return (margin_mn & ~margin_mn.all(1, keepdim=True)).float()
+
+
+def _from_edges(same_mhw: Tensor, axis: int) -> Tensor:
+    """The whole rows (or columns) from an edge on that hold, and no other comes before them."""
+    whole = same_mhw.all(3 - axis).long()  # of each row, or column
+    run = whole.cumprod(1) | whole.flip(1).cumprod(1).flip(1)
+    return run.bool().unsqueeze(3 - axis).expand_as(same_mhw)
 
 
 @lru_cache(maxsize=64)

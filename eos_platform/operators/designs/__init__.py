@@ -8,10 +8,15 @@ from functools import wraps
 from typing import Any, TypeVar, get_args
 
 from eos_platform.common.boundary import reading
+from eos_platform.operators.designs.attention.adaptinfer import ADAPTINFER
+from eos_platform.operators.designs.attention.flowcut import FLOWCUT
 from eos_platform.operators.designs.base import LLAVA, Design, Knob
 from eos_platform.operators.designs.diversity.cen_prune import CEN_CDPRUNER, CEN_DIVPRUNE
+from eos_platform.operators.designs.diversity.d2pruner import D2PRUNER
 from eos_platform.operators.designs.diversity.mmtok import MMTOK
+from eos_platform.operators.designs.diversity.prunesid import PRUNESID
 from eos_platform.operators.designs.diversity.scope import SCOPE
+from eos_platform.operators.designs.diversity.todre import TODRE
 from eos_platform.operators.designs.diversity.tops import TOPS
 from eos_platform.operators.designs.diversity.zoo_prune import ZOO_PRUNE
 from eos_platform.operators.designs.merging.diffrate import DIFFRATE
@@ -47,6 +52,7 @@ _METHODS = (
     *(TOME, TOME_TOWER, FASTV, PRUMERGE, PRUMERGE_PLUS, SPARSEVLM, SPARSEVLM_V2, PYRAMIDDROP, VTW, DIFFRATE),
     *(VISIONZIP, VISPRUNER, DIVPRUNE, DART, CDPRUNER),
     *(FASTERVLM, CEN_DIVPRUNE, CEN_CDPRUNER, SCOPE, MMTOK, TOPS, HOLOV, V2DROP, ZOO_PRUNE, NUWA),
+    *(PRUNESID, D2PRUNER, ADAPTINFER, FLOWCUT, TODRE),
 )
 
 

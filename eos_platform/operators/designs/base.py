@@ -76,6 +76,7 @@ class Design:
     # nominal tokens -> the operator its authors give for LLaVA-1.5 (576 tokens, 32 layers); what differs is said there
     published: Mapping[int, Callable[[], OperatorSpec]] = field(default_factory=dict)
     fixed: bool = False  # one amount of compute, whatever is asked
+    prior_of: str = ""  # the feature that is divided by what is usual at its place, which is measured on the model
     coarse: bool = False  # only some counts exist: what is built may be well below what is asked
 
     def build(self, target: Target, tokens: float, **knobs: Value) -> OperatorSpec:

@@ -10,7 +10,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 
 from eos_platform.common.errors import EosError
-from eos_platform.operators.spec import Target
+from eos_platform.operators.spec import SiteSpec, Target
 
 SLACK = 1e-9  # counts that are whole but for rounding
 
@@ -136,6 +136,21 @@ def tower_blocks(target: Target) -> range:
     if target.vision_layers < 2:
         raise EosError("acts inside the vision tower, and the target knows of none (vision_layers, at least 2)")
     return range(1, target.vision_layers)
+
+
+def before_projector(target: Target, site: SiteSpec) -> tuple[SiteSpec, ...]:
+    """What a site before the language model does, done between vision tower and projector instead.
+
+    Raises:
+        EosError: the target says of no vision tower.
+    """
+    if target.vision_layers < 1:
+        raise EosError("acts behind the vision tower, and the target knows of none (vision_layers)")
+    there = site.model_copy(update={"place": "tower", "layer": target.vision_layers, "positions": "keep"})
+    if site.positions == "keep":
+        return (there,)
+    renumbered = SiteSpec(layer=0, keep=site.keep, selector="grid", positions="renumber")
+    return there, renumbered
 
 
 def shape_within(grid: tuple[int, int], tokens: float, stretch: float) -> tuple[int, int]:

@@ -20,7 +20,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from eos_platform.operators.reduce import compared_by, importance_of, moves, needed, received, with_summary
+from eos_platform.operators.reduce import (
+    compared_by,
+    importance_of,
+    moves,
+    needed,
+    passed_over,
+    received,
+    with_prior,
+    with_summary,
+)
 from eos_platform.operators.relaxed.site import RelaxedSite
 from eos_platform.operators.relaxed.threshold import soft_keep
 from eos_platform.operators.score import mixed, probe_feature, with_token_features
@@ -58,15 +67,17 @@ def leave(
     assert spec is not None
     x_bnd, n = tokens.x_bnd, tokens.x_bnd.shape[1]
     names = (*needed(spec, n), *site.mixes)
-    features = with_token_features(given, x_bnd, names)
-    score_bn = _score(site, spec, x_bnd, features, n)
+    present_bn = passed_over(spec, given, n)
+    degree_bn = None if present_bn is None else present_bn.to(at_least_float32(x_bnd).dtype)
+    features = with_prior(spec, with_token_features(given, x_bnd, names, degree_bn), tokens.origin_bn)
+    score_bn = _score(site, spec, x_bnd, features, n, degree_bn)
     plain = Tokens(x_bnd, tokens.size_bn, tokens.origin_bn)
     if spec.keep == n:
         everyone_bn = torch.arange(n, device=x_bnd.device).expand(x_bnd.shape[:2])
         y_bnd = _scaled(site, spec, at_least_float32(x_bnd), score_bn)
         return Left(tokens._replace(x_bnd=y_bnd.to(x_bnd.dtype)), everyone_bn)
 
-    compared_bne = compared_by(spec, plain, given) if site.metric is None else seen_by(x_bnd, *site.metric)
+    compared_bne = compared_by(spec, plain, given, degree_bn) if site.metric is None else seen_by(x_bnd, *site.metric)
     line_bn = score_bn
     if spec.selector == "alternate":
         line_bn = None
@@ -76,7 +87,14 @@ def leave(
     detached_bn = None if score_bn is None else score_bn.detach()
     text_bpd = given.get("text_rows" if spec.selector == "coverage" else "text_pivots")
     choice = select_tokens(
-        spec, compared_bne.detach(), detached_bn, text_bpd, grid, origin_bn=tokens.origin_bn, line_bn=hard_bn
+        spec,
+        compared_bne.detach(),
+        detached_bn,
+        text_bpd,
+        grid,
+        origin_bn=tokens.origin_bn,
+        line_bn=hard_bn,
+        present_bn=present_bn,
     )
     slope_bn: Tensor | None = None  # 0 in value
     if line_bn is not None and line_bn.requires_grad:
@@ -86,6 +104,8 @@ def leave(
 
     kept = Tokens(*(gather_tokens(values, choice.kept_br) for values in plain))
     importance_bn = importance_of(spec, features, score_bn, plain)
+    if degree_bn is not None:
+        importance_bn = degree_bn if importance_bn is None else importance_bn * degree_bn
     if slope_bn is not None:
         importance_bn = (1 - slope_bn) * (1.0 if importance_bn is None else importance_bn)
     y_brd, size_br = at_least_float32(kept.x_bnd), kept.size_bn
@@ -107,7 +127,14 @@ def leave(
     return Left(RelaxedTokens(*reduced, presence_br), index_br)
 
 
-def _score(site: RelaxedSite, spec: SiteSpec, x_bnd: Tensor, features: Mapping[str, Tensor], n: int) -> Tensor | None:
+def _score(
+    site: RelaxedSite,
+    spec: SiteSpec,
+    x_bnd: Tensor,
+    features: Mapping[str, Tensor],
+    n: int,
+    degree_bn: Tensor | None = None,
+) -> Tensor | None:
     if not spec.ranks or not (site.mixes or site.probe is not None):
         return None
     probed_bn = None
@@ -115,7 +142,7 @@ def _score(site: RelaxedSite, spec: SiteSpec, x_bnd: Tensor, features: Mapping[s
         turned = site.probe if site.steering is None else steered(site.probe, *site.steering, features["question"])
         probed_bn = probe_feature(x_bnd, turned)
     used = [(name, site.weights[number]) for number, name in enumerate(site.mixes)]
-    return mixed(features, used, None, probed_bn, spec.mixing).to(at_least_float32(x_bnd).dtype)
+    return mixed(features, used, degree_bn, probed_bn, spec.mixing).to(at_least_float32(x_bnd).dtype)
 
 
 def _whole(spec: SiteSpec) -> SiteSpec:

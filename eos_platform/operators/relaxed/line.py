@@ -16,7 +16,8 @@ from eos_platform.operators.relaxed.site import RelaxedSite
 from eos_platform.operators.score import multiplier, scaled
 from eos_platform.operators.selectors.coverage import coverage
 from eos_platform.operators.selectors.diverse_topk import diverse_topk
-from eos_platform.operators.selectors.quota import quota_levels
+from eos_platform.operators.selectors.quota import groups_of, quota_levels
+from eos_platform.operators.selectors.suppress import suppressed_order, survivors
 from eos_platform.operators.tokens import RelaxedTokens, centred
 
 USELESS = 1e-9  # gain below which a token covers nothing that is not covered
@@ -89,6 +90,32 @@ def quota_line(
     raw_bn = None if raw_bn is None else raw_bn.detach()
     present_bn = tokens.presence_bn > 0.5
     level_bn = quota_levels(site.quota, score_bn.detach(), raw_bn, tokens.origin_bn, grid, count, present_bn)
+    return _by_level(score_bn, level_bn)
+
+
+def suppressed_line(
+    site: RelaxedSite, tokens: RelaxedTokens, score_bn: Tensor, raw_bn: Tensor | None, grid: tuple[int, int]
+) -> Tensor:
+    """Of ``suppress``: the score, tokens that nobody bars a whole range above those that are barred, and those within
+    their group's quota two above; which these are is taken as it is."""
+    assert site.suppress is not None
+    there_bn, compared_bne = tokens.presence_bn > 0.5, compared(site, tokens)
+    known_bn, group_bn = score_bn.detach().masked_fill(~there_bn, -torch.inf), None
+    if site.quota is not None:
+        group_bn = groups_of(site.quota, tokens.origin_bn, grid, compared_bne, there_bn)
+    survives_bn = survivors(site.suppress, compared_bne, known_bn, score_bn.shape[1], there_bn, group_bn)
+    level_bn = survives_bn.long()
+    if site.quota is not None:
+        count, order_bn = site.count.detach().round().long(), suppressed_order(survives_bn, known_bn)
+        raw_bn = None if raw_bn is None else raw_bn.detach()
+        within_bn = quota_levels(
+            site.quota, order_bn, raw_bn, tokens.origin_bn, grid, count, there_bn, group_bn, survives_bn
+        )
+        level_bn = level_bn + 2 * within_bn
+    return _by_level(score_bn, level_bn)
+
+
+def _by_level(score_bn: Tensor, level_bn: Tensor) -> Tensor:
     low_b1, high_b1 = score_bn.detach().amin(-1, keepdim=True), score_bn.detach().amax(-1, keepdim=True)
     line_bn = score_bn + level_bn * (1.0 + high_b1 - low_b1)
     return line_bn / _spread_of(line_bn.detach())

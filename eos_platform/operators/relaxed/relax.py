@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from eos_platform.operators.relaxed.leaving import leave
-from eos_platform.operators.relaxed.line import compared, coverage_line, diverse_line, quota_line
+from eos_platform.operators.relaxed.line import compared, coverage_line, diverse_line, quota_line, suppressed_line
 from eos_platform.operators.relaxed.site import TAU_FLOOR, RelaxedSite
 from eos_platform.operators.relaxed.threshold import soft_keep
 from eos_platform.operators.score import combine, plain, probe_feature, with_token_features
@@ -51,7 +51,7 @@ def relax(
 
     Args:
         features: name -> (b, n); those not given count nothing, but ``norm`` and ``uniqueness`` are computed. Where a
-            question turns the probe, ``question`` (b, d).
+            question turns the probe, ``question`` (b, d); where margins are passed over, ``padding`` (b, n).
         grid: rows and columns of the original grid, which ``tokens.origin_bn`` indexes.
         temperature: of the selection, > 0.
         hard: run the deployed selection of round(count) tokens forward, the gradient of the soft one backward.
@@ -62,7 +62,12 @@ def relax(
     with torch.autocast(tokens.x_bnd.device.type, enabled=False):
         if site.template is not None:
             return Relaxed(*leave(site, tokens, features, grid, temperature))
+        if site.exclude_padding:  # a token of a margin is not there, and so neither stays nor gives
+            tokens = tokens._replace(presence_bn=tokens.presence_bn * (features["padding"] < 0.5))
         full = with_token_features(features, tokens.x_bnd, site.features, tokens.presence_bn)
+        if site.prior is not None and site.prior.feature in full:
+            usual = site.prior.divides(at_least_float32(full[site.prior.feature]), tokens.origin_bn)
+            full = {**full, site.prior.feature: usual}
         probed_bn = None if site.probe is None else probe_feature(tokens.x_bnd, _direction(site, full))
         score_bn = combine(full, site.weights, tokens.presence_bn, probed_bn, site.mixing)
         score_bn = score_bn.to(at_least_float32(tokens.x_bnd).dtype)
@@ -91,6 +96,8 @@ def _line(
     candidates: int | None,
 ) -> tuple[Tensor, Tensor | None]:
     """By what tokens stand in line (b, n), and the first ``candidates`` of it, ascending (see ``line.py``)."""
+    if site.suppress is not None:
+        return suppressed_line(site, tokens, score_bn, raw_bn, grid), None
     if site.quota is not None:
         return quota_line(site, tokens, score_bn, raw_bn, grid), None
     if site.selector == "coverage":
@@ -112,7 +119,7 @@ def _keep(
     hard: bool,
 ) -> Tensor:
     """The degree to which each token stays (b, n)."""
-    learned = site.selector in ("score", "diverse_topk", "coverage")
+    learned = site.selector in ("score", "diverse_topk", "coverage", "suppress")
     if learned and not hard:
         return soft_keep(line_bn, tokens.presence_bn, site.count, temperature)
     if site.selector == "drop_all":

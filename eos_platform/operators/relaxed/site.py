@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from eos_platform.common.errors import EosError
-from eos_platform.operators.spec import FEATURES, Coverage, Quota, SiteSpec, Support, Transfer
+from eos_platform.operators.prior import Prior
+from eos_platform.operators.spec import FEATURES, Coverage, Quota, SiteSpec, Support, Suppression, Transfer
 
 TAU_FLOOR = 1e-6  # stands for tau = 0: sharper than any two cosines of generic tokens are apart
-SELECTORS = ("score", "diverse_topk", "grid", "alternate", "farthest", "random", "drop_all", "coverage")
+SELECTORS = ("score", "diverse_topk", "grid", "alternate", "farthest", "random", "drop_all", "coverage", "suppress")
 
 
 @dataclass
@@ -41,6 +42,9 @@ class RelaxedSite:
     weighing: Literal["sum", "product", "raw"] = "sum"
     coverage: Coverage | None = None
     quota: Quota | None = None
+    suppress: Suppression | None = None
+    prior: Prior | None = None
+    exclude_padding: bool = False
     # tokens really leave at a site that has a template, by its rules; the rest is what it learns (``leaving.py``)
     template: SiteSpec | None = None
     mixes: tuple[str, ...] = ()  # features its score is mixed from, in the order of ``weights``
@@ -88,6 +92,9 @@ class RelaxedSite:
             weighing=site.weighing,
             coverage=site.coverage,
             quota=site.quota,
+            suppress=site.suppress,
+            prior=site.prior,
+            exclude_padding=site.exclude_padding,
         )
 
 

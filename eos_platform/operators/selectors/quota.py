@@ -10,6 +10,7 @@ from torch import Tensor
 
 from eos_platform.operators.grid_tables import window_table
 from eos_platform.operators.rules import Quota
+from eos_platform.operators.selectors.survivors import component_groups, survivor_quotas
 
 
 @torch.no_grad()
@@ -21,6 +22,8 @@ def quota_levels(
     grid: tuple[int, int],
     count: int | Tensor,
     present_bn: Tensor | None = None,
+    group_bn: Tensor | None = None,
+    survives_bn: Tensor | None = None,
 ) -> Tensor:
     """Of every token (b, n), long: 2 within its group's quota, 1 within the cap, 0 beyond it or not there.
 
@@ -30,14 +33,13 @@ def quota_levels(
         origin_bn: raster index of each token in the original ``grid``.
         count: how many are to stay; may live on the device.
         present_bn: bool, which tokens are there at all.
+        group_bn: which group each is of; default: as its place says.
+        survives_bn: bool, which tokens nobody bars, where quotas go by them.
     """
     b, n = score_bn.shape
-    cells = grid[0] * grid[1]
-    groups = min(rule.groups, cells)
-    if rule.kind == "windows":
-        group_bn = window_table(grid, groups, origin_bn.device)[origin_bn]
-    else:
-        group_bn = origin_bn * groups // cells
+    groups = min(rule.groups, grid[0] * grid[1])
+    if group_bn is None:
+        group_bn = groups_of(rule, origin_bn, grid)
     there_bn = torch.ones_like(origin_bn) if present_bn is None else present_bn.long()
     order_bn = score_bn.masked_fill(there_bn == 0, -torch.inf).sort(dim=-1, descending=True, stable=True).indices
     # rank within its group: how many of the group come before it in the order
@@ -49,19 +51,53 @@ def quota_levels(
     rank_sorted_bn = torch.empty_like(place_bn).scatter(1, by_group_bn, place_bn)
     rank_sorted_bn = rank_sorted_bn - first_bg.gather(1, sorted_group_bn)
     rank_bn = torch.empty_like(place_bn).scatter(1, order_bn, rank_sorted_bn)
-    quota_bg = _quotas(rule, raw_bn, group_bn, there_bn, groups, count)
-    cap = n if rule.cap is None else rule.cap
+    if survives_bn is not None and rule.share == "survivors":
+        quota_bg = survivor_quotas(rule, group_bn, survives_bn, there_bn, groups, count)
+    else:
+        quota_bg = _quotas(rule, raw_bn, group_bn, there_bn, groups, count)
+    cap = n if rule.cap is None or rule.share == "survivors" else rule.cap
     within_cap_bn = rank_bn < cap
     level_bn = within_cap_bn.long() + (within_cap_bn & (rank_bn < quota_bg.gather(1, group_bn)))
     return level_bn * there_bn
 
 
+def groups_of(
+    rule: Quota,
+    origin_bn: Tensor,
+    grid: tuple[int, int],
+    compared_bne: Tensor | None = None,
+    present_bn: Tensor | None = None,
+) -> Tensor:
+    """Which group each token is of (b, n), long.
+
+    Args:
+        origin_bn: raster index of each token in the original ``grid``.
+        compared_bne: what tokens are compared by, whose components may be the groups.
+        present_bn: bool, which tokens are there at all.
+    """
+    groups = min(rule.groups, grid[0] * grid[1])
+    if rule.kind == "components":
+        assert compared_bne is not None, "a quota of components is of the selector 'suppress', which compares"
+        return component_groups(compared_bne, groups, present_bn)
+    if rule.kind == "windows":
+        return window_table(grid, groups, origin_bn.device)[origin_bn]
+    return origin_bn * groups // (grid[0] * grid[1])
+
+
 def quota_order(
-    rule: Quota, score_bn: Tensor, raw_bn: Tensor | None, origin_bn: Tensor, grid: tuple[int, int], count: int
+    rule: Quota,
+    score_bn: Tensor,
+    raw_bn: Tensor | None,
+    origin_bn: Tensor,
+    grid: tuple[int, int],
+    count: int,
+    present_bn: Tensor | None = None,
+    group_bn: Tensor | None = None,
+    survives_bn: Tensor | None = None,
 ) -> Tensor:
     """All tokens (b, n), the first to stay leading: those within quotas, those within caps, the others; in each the
     best score first. Arguments: see ``quota_levels``."""
-    level_bn = quota_levels(rule, score_bn, raw_bn, origin_bn, grid, count)
+    level_bn = quota_levels(rule, score_bn, raw_bn, origin_bn, grid, count, present_bn, group_bn, survives_bn)
     order_bn = score_bn.sort(dim=-1, descending=True, stable=True).indices
     by_level_bn = level_bn.gather(1, order_bn).sort(dim=-1, descending=True, stable=True).indices
     return order_bn.gather(1, by_level_bn)

@@ -23,9 +23,12 @@ from eos_platform.operators.selectors.coverage import coverage
 from eos_platform.operators.selectors.density import density
 from eos_platform.operators.selectors.diverse_topk import at_once, diverse_topk
 from eos_platform.operators.selectors.dpp import dpp
+from eos_platform.operators.selectors.log_distance import ABSENT
+from eos_platform.operators.selectors.max_sum import max_sum
 from eos_platform.operators.selectors.pivots import pivots
 from eos_platform.operators.selectors.priority import alternate, crossing, first, priority, protected
-from eos_platform.operators.selectors.quota import quota_order
+from eos_platform.operators.selectors.quota import groups_of, quota_order
+from eos_platform.operators.selectors.suppress import suppressed_order, survivors
 from eos_platform.operators.spec import SiteSpec
 from eos_platform.operators.tokens import cosine_of_all, gather_tokens, partition
 
@@ -48,6 +51,7 @@ class _Rest(NamedTuple):
     score_bm: Tensor | None
     raw_bm: Tensor | None  # the features as they are
     origin_bm: Tensor | None
+    present_bm: Tensor | None = None  # bool, which are not passed over; None: all
 
 
 @torch.no_grad()
@@ -60,6 +64,7 @@ def select_tokens(
     raw_bn: Tensor | None = None,
     origin_bn: Tensor | None = None,
     line_bn: Tensor | None = None,
+    present_bn: Tensor | None = None,
 ) -> Choice:
     """Apply the selector of ``site``, to all tokens or to those that are not important.
 
@@ -70,16 +75,22 @@ def select_tokens(
         raw_bn: the weighted sum of the features as they are, where the site reads it.
         origin_bn: raster index of each in the original grid, where a quota asks for it.
         line_bn: how tokens stand in line at the selector ``alternate``, where a search has found that already.
+        present_bn: bool, those not passed over; the others stay last.
     """
     b, n, _ = compared_bne.shape
     keep, device = site.keep - site.summary, compared_bne.device
     count = keep - site.important
     stays_bn = torch.zeros(b, n, dtype=torch.bool, device=device)
-    rest = _Rest(torch.arange(n, device=device).expand(b, n), compared_bne, score_bn, raw_bn, origin_bn)
+    if present_bn is not None and score_bn is not None:
+        score_bn = score_bn.masked_fill(~present_bn, ABSENT)
+    rest = _Rest(torch.arange(n, device=device).expand(b, n), compared_bne, score_bn, raw_bn, origin_bn, present_bn)
     if site.important > 0:
         stays_bn = stays_bn.scatter(1, first(_ranked(score_bn), site.important), True)
         rest_bm = partition(~stays_bn, n - site.important)[0]
-        of = [None if values is None else gather_tokens(values, rest_bm) for values in (score_bn, raw_bn, origin_bn)]
+        of = [
+            None if values is None else gather_tokens(values, rest_bm)
+            for values in (score_bn, raw_bn, origin_bn, present_bn)
+        ]
         rest = _Rest(rest_bm, gather_tokens(compared_bne, rest_bm), *of)
     width = compared_bne.shape[-1]
     cosine_bij: Tensor | None = None  # of those at even and odd places, or of all
@@ -156,7 +167,7 @@ def _diverse(site: SiteSpec, rest: _Rest, count: int, cosine_bmm: Tensor | None 
     spread = torch.full((), site.spread, device=rest.compared_bme.device)
     value_bm = _ranked(rest.score_bm)
     if site.weighing != "sum":  # a product, as the sum of logarithms
-        value_bm = multiplier(value_bm, rest.raw_bm)
+        value_bm = _without_absent(multiplier(value_bm, rest.raw_bm, _degree(rest)), rest)
     return diverse_topk(rest.compared_bme, value_bm, spread, count, cosine_bmm)[0]
 
 
@@ -167,9 +178,9 @@ def _covering(site: SiteSpec, rest: _Rest, count: int, text_bpd: Tensor | None) 
     log_m_bm = score_bm = None
     if rest.score_bm is not None and site.weighs_score:
         if site.weighing == "sum":
-            score_bm = scaled(rest.score_bm)
+            score_bm = scaled(rest.score_bm, _degree(rest))
         else:
-            log_m_bm = multiplier(rest.score_bm, rest.raw_bm)
+            log_m_bm = multiplier(rest.score_bm, rest.raw_bm, _degree(rest))
     found = coverage(
         site.coverage,
         rest.compared_bme,
@@ -178,8 +189,36 @@ def _covering(site: SiteSpec, rest: _Rest, count: int, text_bpd: Tensor | None) 
         score_bn=score_bm,
         spread=site.spread,
         text_bte=text_bpd if site.coverage.text > 0 else None,
+        present_bn=rest.present_bm,
     )
     return found.order_bc
+
+
+def _suppressing(site: SiteSpec, rest: _Rest, count: int, grid: tuple[int, int]) -> Tensor:
+    assert site.suppress is not None
+    assert rest.origin_bm is not None
+    score_bm, group_bm = _ranked(rest.score_bm), None
+    rounds = min(count, score_bm.shape[1])
+    if site.quota is not None:
+        group_bm = groups_of(site.quota, rest.origin_bm, grid, rest.compared_bme, rest.present_bm)
+        rounds = score_bm.shape[1]  # groups share by all that survive
+    survives_bm = survivors(site.suppress, rest.compared_bme, score_bm, rounds, rest.present_bm, group_bm)
+    line_bm = suppressed_order(survives_bm, score_bm)
+    if site.quota is None:
+        return first(line_bm, count)
+    order_bm = quota_order(
+        site.quota, line_bm, rest.raw_bm, rest.origin_bm, grid, count, rest.present_bm, group_bm, survives_bm
+    )
+    return order_bm[:, :count]
+
+
+def _degree(rest: _Rest) -> Tensor | None:
+    """How much of each is there (b, m); None: all of it."""
+    return None if rest.present_bm is None else rest.present_bm.to(rest.compared_bme.dtype)
+
+
+def _without_absent(value_bm: Tensor, rest: _Rest) -> Tensor:
+    return value_bm if rest.present_bm is None else value_bm.masked_fill(~rest.present_bm, ABSENT)
 
 
 def _picks(site: SiteSpec, rest: _Rest, count: int, text_bpd: Tensor | None, grid: tuple[int, int]) -> Tensor:
@@ -200,15 +239,21 @@ def _picks(site: SiteSpec, rest: _Rest, count: int, text_bpd: Tensor | None, gri
         return dpp(rest.compared_bme, _ranked(rest.score_bm), count)
     if site.selector == "coverage":
         return _covering(site, rest, count, text_bpd)
+    if site.selector == "suppress":
+        return _suppressing(site, rest, count, grid)
+    if site.selector == "max_sum":
+        return max_sum(rest.compared_bme, _ranked(rest.score_bm), count)
     if site.quota is not None:
         assert rest.origin_bm is not None
-        order_bm = quota_order(site.quota, _ranked(rest.score_bm), rest.raw_bm, rest.origin_bm, grid, count)
+        score_bm = _ranked(rest.score_bm)
+        order_bm = quota_order(site.quota, score_bm, rest.raw_bm, rest.origin_bm, grid, count, rest.present_bm)
         return order_bm[:, :count]
     if site.selector == "pivots":
         if text_bpd is None:
             raise EosError("selector 'pivots' needs the text tokens that are pivots, which are not given here")
         return pivots(rest.compared_bme, _ranked(rest.score_bm), text_bpd, count)
-    return first(priority(site.selector, rest.compared_bme, rest.score_bm, count, grid, site.seed), count)
+    value_bm = priority(site.selector, rest.compared_bme, rest.score_bm, count, grid, site.seed, _degree(rest))
+    return first(value_bm, count)
 
 
 def _candidates(rest: _Rest, count: int, among: float) -> Tensor:

@@ -21,6 +21,7 @@ from eos_platform.costs.match import largest
 from eos_platform.operators.designs import DESIGNS, get_design
 from eos_platform.operators.designs.base import Design
 from eos_platform.operators.designs.merging.tome import rounds
+from eos_platform.operators.plan import EARLIER
 from eos_platform.operators.spec import OperatorSpec, SiteSpec, Transfer
 from eos_platform.search.config import SearchConfig
 from eos_platform.search.cost import SearchCost
@@ -106,7 +107,7 @@ def structure_at(
         raise EosError(
             f"start: '{operator.name}' acts in the vision tower, where nothing is searched; it is measured, not refined"
         )
-    if any(site.reads_raw or site.mixing == "product" or site.score.get("variation") for site in operator.sites):
+    if any(site.reads_raw or site.mixing == "product" or _reads_earlier(site) for site in operator.sites):
         raise EosError(
             f"start: '{operator.name}' weighs features as they are, multiplies them, or compares layers, which a search"
             " does not: it is measured, not refined"
@@ -124,6 +125,10 @@ def structure_at(
             smaller = again(budget)
         operator = smaller
     raise EosError(f"start: the budget leaves no room for what a search adds to '{config.start}'")
+
+
+def _reads_earlier(site: SiteSpec) -> bool:
+    return any(site.score.get(name) for name in EARLIER)
 
 
 def price_of(workload: Subject, structure: Structure, config: SearchConfig, cost: SearchCost) -> float:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from PIL import Image
 
-from eos_platform.common.boundary import reading
+from eos_platform.common.boundary import error_text
 from eos_platform.common.errors import EosError
 from eos_platform.common.extras import needed
 from eos_platform.common.files import open_regular, shown_path
@@ -27,7 +29,7 @@ def frames(source: Source, count: int = FRAMES) -> list[Image.Image]:
         EosError: it cannot be decoded, or is of a length nobody means.
     """
     av = needed("av", "video", "a film")
-    with _stream(source) as data, reading(f"film {shown_path(str(source))} cannot be decoded"), av.open(data) as film:
+    with _stream(source) as data, _reading(source, "decoded"), av.open(data) as film:
         stream = _video(film, source)
         total = stream.frames or _counted(film, stream, source)
         wanted = sorted({min(total - 1, (2 * part + 1) * total // (2 * count)) for part in range(count)})
@@ -60,12 +62,24 @@ def look(source: Source, whole: bool = False) -> Look:
         while piece := stream.read(PIECE):
             digest.update(piece)
         stream.seek(0)
-        with reading(f"film {shown_path(str(source))} cannot be opened"), av.open(stream) as film:
+        with _reading(source, "opened"), av.open(stream) as film:
             context = _video(film, source).codec_context
             size = context.width, context.height
     if whole:
         frames(source, 1)
     return Look(digest.digest(), *size)
+
+
+@contextmanager
+def _reading(source: Source, what: str) -> Iterator[None]:
+    """Whatever FFmpeg raises becomes one line, without the numbers that it has for itself."""
+    try:
+        yield
+    except EosError:
+        raise
+    except Exception as error:  # av's own errors, and those of the file
+        text = getattr(error, "strerror", None) or error_text(error)
+        raise EosError(f"film {shown_path(str(source))} cannot be {what}: {text} (no film, or cut off)") from None
 
 
 def _stream(source: Source) -> Any:

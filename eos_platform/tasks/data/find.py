@@ -90,7 +90,8 @@ def _folder(path: Path, part: str) -> Found:
     if part and not inner.is_dir():
         raise EosError(f"{shown_path(path)} has no part '{part}'")
     if listed := sorted(one for one in inner.rglob("metadata.*") if one.suffix in (".jsonl", ".csv")):
-        return Found("folder of pictures", chain.from_iterable(map(_listed, listed)), inner)
+        rows = chain.from_iterable(_listed(one, one.parent.relative_to(inner)) for one in listed)
+        return Found("folder of pictures", rows, inner)
     for ending in (".parquet", ".tar", ".jsonl"):
         if many := sorted(inner.rglob(f"*{ending}")):
             return _several(many, inner)
@@ -100,13 +101,13 @@ def _folder(path: Path, part: str) -> Found:
     )
 
 
-def _listed(path: Path) -> Iterator[Raw | Bad]:
-    """A ``metadata`` file: its ``file_name`` is a picture beside it."""
+def _listed(path: Path, beside: Path) -> Iterator[Raw | Bad]:
+    """A ``metadata`` file: its ``file_name`` is a picture beside it, in a folder of the data's own."""
     for row in ENDINGS[path.suffix][1](path):
         if isinstance(row, Raw) and "file_name" in row.values:
             values = dict(row.values)
             name = values.pop("file_name")
-            row = Raw(row.place, {"image": str(path.parent / name) if isinstance(name, str) else name, **values})
+            row = Raw(row.place, {"image": str(beside / name) if isinstance(name, str) else name, **values})
         yield row
 
 

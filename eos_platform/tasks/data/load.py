@@ -230,7 +230,7 @@ def _named(rows: Iterable[Row]) -> Iterator[Row]:
 def _kind(reason: str) -> str:
     """A reason without what is one row's own: names in quotes, and numbers."""
     bare = re.sub(r"""(['"]).*?\1(?!\w)|\[.*?\]""", "...", reason)
-    return re.sub(r"\d[\d,.x]*", "N", bare)[:80]
+    return re.sub(r"0x[0-9a-f]+|\d[\d,.x]*", "N", bare)[:80]
 
 
 def _at(one: Bad) -> tuple[str, int]:

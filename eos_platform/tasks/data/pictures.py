@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from eos_platform.common.boundary import error_text
 from eos_platform.common.errors import EosError
@@ -23,6 +23,7 @@ from eos_platform.tasks.data.media import Source, bytes_of
 T = TypeVar("T")
 U = TypeVar("U")
 AHEAD = 2  # pictures under way, for each thread
+NO_FORMAT = "no format of pictures that is known here"
 SMALLEST = 2  # pixels a side; processors take a side of 1 or 3 for colours
 
 
@@ -91,7 +92,8 @@ def _decoding(source: Source) -> Iterator[None]:
     except EosError:
         raise
     except Exception as error:
-        raise EosError(f"picture {shown_path(str(source))} cannot be opened: {error_text(error)}") from None
+        text = NO_FORMAT if isinstance(error, UnidentifiedImageError) else error_text(error)
+        raise EosError(f"picture {shown_path(str(source))} cannot be opened: {text}") from None
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from eos_platform.tasks.data.conversations import turns_of
 from eos_platform.tasks.data.question import MARK, letter, marks
 from eos_platform.tasks.data.texts import LONGEST, checked, no_text
 
+FILM_MARK = "<video>"
 PICTURES = ("image", "images", "video")
 KEYS = (*PICTURES, "question", "messages", "conversations", "answer", "answers", "choices", "group", "together", "id",
         "split", "extra", "image_base64")  # fmt: skip
@@ -88,7 +89,7 @@ def meant(values: Mapping[str, Any], columns: Mapping[str, str] | None = None) -
         choices = _choices(values)
         if choices and answers:
             answers = (_letter(answers[0], choices),)
-        question = question if film else _marked(question, len(pictures))
+        question = _of_film(question) if film else _marked(question, len(pictures))
         texts = tuple(checked(one, "answer") if isinstance(one, str) else no_text(one, "answer") for one in answers)
         yield Meant(pictures, film, question, texts, choices, group, together, name, split, turn)
 
@@ -218,6 +219,16 @@ def _marked(question: str, pictures: int) -> str:
     if not question.replace(MARK, "").strip():
         raise EosError("question: empty")
     return question
+
+
+def _of_film(question: str) -> str:
+    """The question about a film, whose frames stand in front of it, without a mark for them there."""
+    bare = question
+    for mark in (MARK, FILM_MARK):
+        bare = bare.removeprefix(mark).removeprefix("\n")
+    if count := marks(bare) + bare.count(FILM_MARK):
+        raise EosError(f"{count} {MARK} or {FILM_MARK} inside the question of a film; its frames stand in front")
+    return checked(bare, "question")
 
 
 def _id(values: Mapping[str, Any]) -> str:

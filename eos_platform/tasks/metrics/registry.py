@@ -112,7 +112,9 @@ def called_for(rows: Iterable[tuple[tuple[str, ...], tuple[str, ...]]]) -> tuple
         counts["yesno"] += all(text.plain(one) in ("yes", "no") for one in answers)
         counts["none"] += not answers
     total = counts["all"]
-    if not total or counts["none"] == total:
+    if not total:
+        return "exact", "the default, as no row can be used"
+    if counts["none"] == total:
         return "exact", "there are no answers: what the unreduced model writes stands for them"
     if counts["choices"] == total:
         return "letter", "every row has choices"

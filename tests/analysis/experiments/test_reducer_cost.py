@@ -85,3 +85,16 @@ def test_prompts_are_a_first_token_then_visual_ones_then_text():
     assert less.seen.size_br.tolist() == [[3.0] * 12] * 2
     assert less.seen.index_br[0, [0, -1]].tolist() == [0, 35]
     assert (less.vision_bn.shape, less.keys_bne.shape) == ((2, 12), (2, 12, 64))
+
+
+def test_flops_of_reducers_are_counted_without_a_device(capsys):
+    """What picks by place costs nothing; comparing all pairs is 2 n^2 d over a layer's FLOPs, and grows with n."""
+    from eos_platform.analysis.experiments.reducer_flops import main as count
+
+    assert count(["--designs", "stride,divprune,prunesid", "--tokens", "576", "2880"]) == 0
+    rows = {line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines()[1:]}
+    assert rows["stride"] == ["0.0000", "0.0000"]
+    layer = 2 * 4096 * (4 * 4096 + 3 * 11008) * 636 + 4 * 4096 * 636**2
+    assert float(rows["divprune"][0]) == pytest.approx(2 * 576**2 * 4096 / layer, abs=1e-4)
+    assert float(rows["prunesid"][1]) == pytest.approx(2 * float(rows["divprune"][1]), abs=2e-4)
+    assert count(["--designs", "divprun"]) == 2

@@ -11,11 +11,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from eos_platform.costs.device.work import LAUNCHED, WALKED
 from eos_platform.operators.designs import get_design
 from eos_platform.operators.reduce import reduce
-from eos_platform.operators.spec import SiteSpec, Target
+from eos_platform.operators.spec import SiteSpec, Suppression, Target
 from eos_platform.operators.tokens import Tokens
 
 VIEWS = {"expand", "permute", "select", "slice", "squeeze", "t", "transpose", "unsqueeze", "view", "_unsafe_view"}
-BY = {"farthest": "divprune", "dpp": "cdpruner", "coverage": "scope", WALKED: "cen-divprune"}
+BY = {
+    "farthest": "divprune", "dpp": "cdpruner", "coverage": "scope", WALKED: "cen-divprune",
+    "max_sum": "todre",
+}  # fmt: skip
 SIDE, WIDTH = 12, 32
 
 
@@ -40,10 +43,15 @@ def operations(site: SiteSpec) -> int:
     return counted.many
 
 
+def site_of(selector: str, keep: int) -> SiteSpec:
+    """A design's, where one picks nothing but by the selector."""
+    if selector == "suppress":
+        return SiteSpec(layer=0, keep=keep, selector="suppress", score={"vision": 1.0}, suppress=Suppression(theta=0.5))
+    return get_design(BY[selector]).build(Target(layers=6, grid=(SIDE, SIDE)), keep).sites[0]
+
+
 @pytest.mark.parametrize("selector", [*LAUNCHED, WALKED])
 def test_operations_a_pick_launches(selector):
-    few, many = (
-        get_design(BY[selector]).build(Target(layers=6, grid=(SIDE, SIDE)), keep).sites[0] for keep in (20.0, 40.0)
-    )
+    few, many = (site_of(selector, keep) for keep in (20, 40))
     assert few.selector == many.selector == selector
     assert (operations(many) - operations(few)) / (many.keep - few.keep) == LAUNCHED.get(selector, 0)

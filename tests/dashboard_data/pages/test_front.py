@@ -79,7 +79,7 @@ def test_what_is_set_is_in_the_address_and_a_drag_is_one_update(page, served):
     page.wait_for_function(f"{GRAPH}.layout.shapes?.length === 2")
     asked = []
     page.on("request", lambda request: asked.append(request) if DRAW in (request.post_data or "") else None)
-    thumb = page.get_by_role("slider", name="Budget (compute ratio at most)").bounding_box()
+    thumb = page.get_by_role("slider", name="Budget (maximum compute ratio)").bounding_box()
     page.mouse.move(thumb["x"] + 8, thumb["y"] + 8)
     page.mouse.down()
     for step in range(30):
@@ -101,8 +101,8 @@ def test_what_is_set_is_in_the_address_and_a_drag_is_one_update(page, served):
 
 def test_any_measure_can_be_an_axis_and_nothing_left_says_why(page, served):
     page.goto(f"{served.address}/?study=small&x=mean_tokens")
-    expect(page.locator("#front-graph .xtitle")).to_have_text("mean tokens (less is better)")
+    expect(page.locator("#front-graph .xtitle")).to_have_text("mean tokens (lower is better)")
     page.goto(f"{served.address}/?study=small&z=mean_tokens")
     page.wait_for_function(f"{GRAPH}?.data?.some(trace => trace.type === 'scatter3d')")
     page.goto(f"{served.address}/?study=small&families=")
-    expect(page.locator("#front-graph")).to_contain_text("8 measured operators, and none passes the filters")
+    expect(page.locator("#front-graph")).to_contain_text("All 8 measured operators are filtered out")

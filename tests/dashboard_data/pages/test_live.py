@@ -63,7 +63,7 @@ def test_a_store_slower_than_the_pulse_is_waited_for(page, store):
     served.studies.names = slow
     try:
         page.goto(served.address)
-        expect(page.locator("#listing")).to_have_text("Reading the studies …")
+        expect(page.locator("#listing")).to_have_text("Loading the studies …")
         seen.set()
         expect(page.locator("#listing tbody tr")).to_have_count(1)
         expect(page.locator("#live")).to_have_text("1 study")

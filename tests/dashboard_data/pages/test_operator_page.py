@@ -17,9 +17,9 @@ def test_a_trials_settings_seed_and_curves_are_on_its_page(page, served, studies
     keys = studies.operators("small").set_index("name")["key"]
     page.goto(f"{served.address}/?study=small&view=operator&run={keys['trial 3']}")
     expect(page.locator("#operator-settings")).to_contain_text("learning_rate0.033")
-    expect(page.locator("#operator-body .facts").first).to_contain_text("search took12 s")
+    expect(page.locator("#operator-body .facts").first).to_contain_text("search time12 s")
     expect(page.locator("#operator-body .facts").first).to_contain_text("seed0")
-    expect(page.locator("#operator-curves")).to_contain_text("No curve was logged")
+    expect(page.locator("#operator-curves")).to_contain_text("No curves were logged")
 
 
 def test_the_picture_stands_beside_the_answer_given_and_whether_it_is_right(page, served, studies):
@@ -27,14 +27,14 @@ def test_the_picture_stands_beside_the_answer_given_and_whether_it_is_right(page
     page.goto(served.study(view="operator", run=keys["trial 3"]))
     pictures = page.locator("#operator-kept .picture")
     expect(pictures).to_have_count(4)
-    expect(pictures.first).to_contain_text("what color is picture 0? (right: red)")
+    expect(pictures.first).to_contain_text("what color is picture 0? (answer: red)")
     expect(pictures.first.locator("img")).to_have_count(2)  # as it is, and what stays of it
     expect(pictures.first).to_contain_text("trial 3, 10 tokens left")
     expect(page.locator("#operator-kept b.right")).to_have_count(3)
     expect(page.locator("#operator-kept b.wrong")).to_have_count(1)
     expect(pictures.last).to_contain_text("nothing: wrong")
     page.goto(served.study(view="operator", run=keys["trial 2"]))  # not on the front: nobody asked it
-    expect(page.locator("#operator-kept")).to_contain_text("only operators of the final comparison are asked")
+    expect(page.locator("#operator-kept")).to_contain_text("only the operators in the final comparison")
 
 
 def test_a_note_is_kept_where_mlflow_keeps_notes_and_shown_as_plain_text(page, tmp_path):
@@ -44,9 +44,9 @@ def test_a_note_is_kept_where_mlflow_keeps_notes_and_shown_as_plain_text(page, t
     note = "Good on <b>text</b>,\n=not a formula"
     try:
         page.goto(served.study(view="operator", run=key))
-        field, said = page.get_by_label("Note (kept as"), page.locator("#note-said")
+        field, said = page.get_by_label("Note (saved as"), page.locator("#note-said")
         field.fill(note)
-        page.get_by_role("button", name="Save the note").click()
+        page.get_by_role("button", name="Save note").click()
         expect(said).to_have_text("Saved")
         description = MlflowClient(served.studies.uri).get_run(key).data.tags["mlflow.note.content"]
         assert description.startswith(note)
@@ -58,7 +58,7 @@ def test_a_note_is_kept_where_mlflow_keeps_notes_and_shown_as_plain_text(page, t
         page.goto(served.study(view="operator", run=key))
         expect(field).to_have_value(note)
         field.fill("")
-        page.get_by_role("button", name="Save the note").click()
+        page.get_by_role("button", name="Save note").click()
         expect(said).to_have_text("Removed")
         assert MlflowClient(served.studies.uri).get_run(key).data.tags["mlflow.note.content"].startswith("**")
     finally:

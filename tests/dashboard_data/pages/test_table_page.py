@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 
 def test_heads_sort_columns_are_chosen_and_all_of_it_is_a_file(page, served):
     page.goto(f"{served.address}/?study=small&view=table&columns=compute_ratio,seconds")
-    expect(page.locator("#table-body thead th")).to_have_text(["operator", "compute ratio", "search took (s)"])
+    expect(page.locator("#table-body thead th")).to_have_text(["operator", "compute ratio", "search time (s)"])
     head = page.get_by_role("columnheader", name="compute ratio")
     expect(page.locator("#table-body thead th[aria-sort]")).to_have_count(0)  # by accuracy, which is not shown
     head.get_by_role("link").click()

@@ -52,7 +52,7 @@ def operators(model: Any) -> dict[str, OperatorSpec]:
     whats["keys"] = {"score": {"norm": 1.0}, "selector": "dpp", "similarity": "keys"}
     found = {}
     for name, fields in whats.items():
-        if name in absent_of(parts):
+        if name in absent_of(parts) or (name == "previous_text" and parts.kind(1) != parts.kind(2)):
             continue
         counts = (target.tokens // 2, target.tokens // 5)
         sites = [SiteSpec(layer=layer, keep=keep, **fields) for layer, keep in zip((0, 2), counts, strict=True)]

@@ -120,6 +120,17 @@ def key_norm(run: Run, row: int, visual: Tensor) -> Tensor:
     return torch.stack([own_key(run, row, place).abs().sum() for place in run.places(row, visual)[0]])
 
 
+def weighed_text(run: Run, row: int, visual: Tensor) -> Tensor:
+    """Rows of all heads, weighed by what text attends to and is attended by, itself counted once."""
+    visuals, texts, _ = run.places(row, visual)
+    total = torch.zeros(len(visuals))
+    for head in run.attention[row]:
+        for t in texts:
+            weight = sum(head[t, s] for s in texts) + sum(head[s, t] for s in texts) - head[t, t]
+            total += weight * head[t, visuals]
+    return total
+
+
 LOOPS: dict[str, Callable[[Run, int, Tensor], Tensor]] = {
     "last_text": last_text,
     "mean_text": mean_text,
@@ -127,6 +138,7 @@ LOOPS: dict[str, Callable[[Run, int, Tensor], Tensor]] = {
     "corrected": corrected,
     "relevance": relevance,
     "key_norm": key_norm,
+    "weighed_text": weighed_text,
 }
 
 
@@ -220,6 +232,21 @@ def test_variation(small: Any, eager: Any, asked: list[Given], layer: int) -> No
         assert (asked[1]["variation"][row] > 0).all()
 
 
+def test_previous_text(small: Any, eager: Any, asked: list[Given]) -> None:
+    """The last text token's row of the layer before, of the tokens present there; before the first layer its own."""
+    x, layout = small.embed(eager, small.prompts(2, (9, 5)))
+    for layer, first in ((2, (FIRST,)), (1, ()), (0, ())):
+        asked.clear()
+        site = {"layer": layer, "keep": 12, "score": {"previous_text": 1.0}}
+        prefill(eager, x, layout, small.operator(*first, site))
+        found, kept = asked[-1]["previous_text"], torch.arange(64).expand(2, -1)
+        if first:
+            kept = kept_places(eager, small.operator(*first), x, layout)[0].origin_br
+        run = Run(eager, x, layout, small.operator(*first), max(layer - 1, 0))
+        expected = torch.stack([last_text(run, row, kept[row]) for row in range(2)])
+        assert torch.allclose(found, expected, rtol=1e-4, atol=1e-6), layer
+
+
 def test_variation_before_the_first_layer_is_the_norm(small: Any, eager: Any, asked: list[Given]) -> None:
     x, layout = small.embed(eager, small.prompts(2, (9, 5)))
     prefill(eager, x, layout, small.operator({"layer": 0, "keep": 12, "score": {"variation": 1.0}}))
@@ -246,11 +273,19 @@ def test_what_is_read_in_the_tower(small: Any, feature_layer: int) -> None:
     vision_model = model.model.vision_tower
     with torch.no_grad():
         output = vision_model(inputs["pixel_values"], output_attentions=True, output_hidden_states=True)
-        _, vision = encode_images(model, inputs["pixel_values"], None, ("vision", "next_vision", "keys"))
+        names = ("vision", "next_vision", "keys", "received", "flow")
+        _, vision = encode_images(model, inputs["pixel_values"], None, names)
     blocks = vision_model.encoder.layers
     used = len(blocks) + 1 + feature_layer
     assert torch.allclose(vision.features["vision"], output.attentions[used - 1][:, :, 0, 1:].mean(1), atol=1e-6)
+    assert torch.allclose(vision.features["received"], output.attentions[used - 1].mean((1, 2))[:, 1:], atol=1e-6)
     own = blocks[used - 1]
+    values = own.self_attn.v_proj(own.layer_norm1(output.hidden_states[used - 1])).unflatten(-1, (4, 8)).mean(2)
+    for row in range(2):
+        attended = output.attentions[used - 1][row, :, 0, 1:].mean(0)
+        alike = torch.stack([values[row, 0] @ value for value in values[row, 1:]]).softmax(0)
+        flow = (attended / attended.sum() + alike) * values[row, 1:].abs().sum(-1)
+        assert torch.allclose(vision.features["flow"][row], flow, atol=1e-5)
     key = own.self_attn.k_proj(own.layer_norm1(output.hidden_states[used - 1]))[:, 1:]
     expected = sum(key[..., start : start + 8] for start in range(0, 32, 8)) / 4
     assert torch.allclose(vision.features["keys"], expected, atol=1e-5)
@@ -287,4 +322,5 @@ def test_what_the_tower_should_have_told_is_missed(small: Any, model: Any) -> No
 
 
 def test_every_feature_is_tried_here() -> None:
-    assert set(ALL_FEATURES) == set(LOOPS) | {"vision", "next_vision", "norm", "uniqueness", "variation"}
+    tower, before = {"vision", "next_vision", "received", "flow"}, {"variation", "previous_text"}
+    assert set(ALL_FEATURES) == set(LOOPS) | tower | before | {"norm", "uniqueness"}

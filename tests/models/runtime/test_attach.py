@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -189,3 +192,36 @@ def test_refusals(small: Any, model: Any) -> None:
     with attached(model, small.operator(PRUNE)):
         held = cache_of(model(**uneven, use_cache=True))
         assert [held.get_seq_length(layer) for layer in range(4)] == [128] * 4  # as long as the prompt that holds none
+
+
+COMPILED_LATER = """
+import sys
+import torch
+from eos_platform.models.runtime.attach import attach, detach
+
+assert "torch._dynamo" not in sys.modules  # which comes with transformers' models
+import small_llava as small
+
+model, inputs = small.build(), small.prompts(2, (7, 4))
+with torch.no_grad():
+    plain = model(**inputs).logits
+    attach(model, small.operator(*small.SITES["prune"]))
+    reduced = model(**inputs).logits
+    assert not torch.equal(reduced, plain)
+    compiled = torch.compile(model, backend="eager")
+    assert torch.allclose(compiled(**inputs).logits, reduced, atol=1e-5)
+    detach(model)
+    assert torch.allclose(compiled(**inputs).logits, plain, atol=1e-5)
+    attach(model, small.operator(*small.SITES["prune"]))
+    assert torch.allclose(compiled(**inputs).logits, reduced, atol=1e-5)
+"""
+
+
+@pytest.mark.slow  # compiles a whole model three times: a quarter of a minute
+def test_a_compiler_that_comes_later_sees_hooks_come_and_go() -> None:
+    """It takes a second to import, and is told what it must know once somebody imports it."""
+    paths = [str(Path(__file__).parents[1]), *sys.path]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-W", "ignore", "-c", COMPILED_LATER]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr

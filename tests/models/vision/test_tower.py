@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from eos_platform.common.errors import EosError
 from eos_platform.models.runtime.attach import attach, attached, detach, reducing
 from eos_platform.models.vision.encoding import encode_images
+from eos_platform.models.vision.tower import margins
 from eos_platform.operators.plan import OperatorPlan
 from eos_platform.operators.reduce import reduce
 from eos_platform.operators.spec import OperatorSpec
@@ -209,9 +210,11 @@ def test_text_and_other_images_pass_in_between(small: Any, model: Any) -> None:
 
 def test_refusals(small: Any, model: Any) -> None:
     site = {"place": "tower", "layer": 1, "keep": 20, "score": {"vision": 1.0}}
-    with pytest.raises(EosError, match=r"sites\.0: layer 2 is beyond the last layer of the vision tower .* uses \(1\)"):
-        attach(model, small.operator({**site, "layer": 2}))
-    with pytest.raises(EosError, match=r"sites\.0: the vision tower has no feature 'last_text'; it has vision, norm"):
+    with pytest.raises(EosError, match=r"sites\.0: layer 3 is beyond the last layer of the vision tower .* uses \(1\)"):
+        attach(model, small.operator({**site, "layer": 3}))
+    with pytest.raises(
+        EosError, match=r"sites\.0: the vision tower has no feature 'last_text'; it has vision, received"
+    ):
         attach(model, small.operator({**site, "score": {"last_text": 1.0}}))
     spec = small.operator(site)
     x, layout = small.embed(model, small.prompts())  # seen without the operator
@@ -233,3 +236,63 @@ def test_a_site_reads_nothing_it_does_not_need(small: Any) -> None:
     read = [planned.features for planned in OperatorPlan.of(small.operator(prunes, merges)).decoder]
     assert read == [(), ()]
     assert [planned.features for planned in OperatorPlan.of(small.operator(merges)).decoder] == [("keys",)]
+
+
+@torch.no_grad()
+def test_a_site_before_the_projector(small: Any, model: Any, eager: Any) -> None:
+    """Tokens are chosen and merged as the last used block leaves them, by what it says, and only then projected."""
+    transfer = {"gamma": 1.0, "nu": 0.0, "mu": 1.0, "to": "destinations"}
+    fields = {"keep": 20, "selector": "spaced", "important": 15, "score": {"vision": 1.0}, "similarity": "keys"}
+    site = {**fields, "place": "tower", "layer": 2, "transfer": transfer}
+    later = {"layer": 1, "keep": 9, "score": {"vision": 1.0}}
+    spec, images = small.operator(site, later), pictures(2)
+    features, read = encode_images(model, images, spec, ("vision",))
+    tower = eager.model.vision_tower
+    states = tower(images, output_hidden_states=True, output_attentions=True)
+    normed = tower.encoder.layers[1].layer_norm1(states.hidden_states[1])
+    key = tower.encoder.layers[1].self_attn.k_proj(normed)[:, 1:].unflatten(-1, (4, 8)).mean(2)
+    given = {"vision": states.attentions[1][:, :, 0, 1:].mean(1), "keys": key}
+    kept, index = reduce(spec.sites[0], Tokens.of(states.hidden_states[2][:, 1:]), given, spec.target.grid)
+    expected = model.model.multi_modal_projector(kept.x_bnd)
+    assert read.seen is not None
+    assert torch.equal(read.seen.index_br, kept.origin_bn)
+    assert torch.allclose(read.seen.size_br, kept.size_bn, atol=1e-5)
+    assert torch.allclose(features.take_along_dim(index[..., None], 1), expected, atol=1e-5)
+    assert torch.allclose(read.features["vision"], given["vision"].gather(1, index), atol=1e-6)
+    with pytest.raises(EosError, match="layer 3 is beyond the last layer of the vision tower"):
+        attach(model, small.operator({**site, "layer": 3}))
+
+
+@torch.no_grad()
+def test_flow_is_a_running_mean(small: Any, model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a block says counts as much as all blocks before it together, of the tokens that are left."""
+    from eos_platform.models.vision import tower as module
+
+    found: list[Tensor] = []
+    monkeypatch.setattr(module, "reduce", lambda site, tokens, given, grid: found.append(given["flow"]) or
+                        reduce(site, tokens, given, grid))  # fmt: skip
+    sites = [
+        {"place": "tower", "layer": layer, "keep": keep, "score": {"flow": 1.0}} for layer, keep in ((0, 40), (1, 9))
+    ]
+    read: list[Tensor] = []
+    own = module.read_block
+    monkeypatch.setattr(module, "read_block", lambda *args: read.append(own(*args)) or {**read[-1]})
+    encode_images(model, pictures(2), small.operator(*sites), ())
+    first, second = (one["flow"] for one in read)
+    assert torch.equal(found[0], first)
+    index = first.sort(dim=1, descending=True, stable=True).indices[:, :40].sort(1).values
+    assert torch.allclose(found[1], (first.gather(1, index) + second) / 2)
+
+
+def test_margins() -> None:
+    """Rows and columns of one colour from an edge on, as far as they are whole; a plain picture has none."""
+    picture = torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    picture[0, :, :5], picture[0, :, 12:] = 0.3, 0.3  # two rows of patches above (one cut), two below
+    picture[1, :, :, 14:] = -1.0
+    picture[2] = 0.5
+    found = margins(picture, (8, 8)).view(4, 8, 8).bool()
+    assert found[0].all(1).tolist() == [True, True, False, False, False, False, True, True]
+    assert found[1].all(0).tolist() == [False] * 7 + [True]
+    assert found[1].sum() == 8
+    assert not found[2].any()
+    assert not found[3].any()

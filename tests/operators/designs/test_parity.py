@@ -7,6 +7,7 @@ import numpy as np
 import plain_diversity as diversity
 import plain_merging as merging
 import plain_pruning as pruning
+import plain_suppressing as suppressing
 import pytest
 import torch
 import torch.nn.functional as F
@@ -108,9 +109,22 @@ METHODS: dict[str, Callable[[SiteSpec, Picture, dict], Picture]] = {
         if site.quota is None
         else diversity.nuwa(p, g["vision"], site.keep, site.quota)
     ),
+    "prunesid": lambda site, p, g: suppressing.prunesid(p, g["vision"], site.keep),
+    "d2pruner": lambda site, p, g: suppressing.d2pruner(
+        p, g["last_text"], site.keep, min(round(0.7 * site.keep), site.keep), 0.8
+    ),
+    "adaptinfer": lambda site, p, g: pruning.top(p, g["weighed_text"], site.keep) if site.keep else pruning.withdraw(p),
+    "flowcut": lambda site, p, g: pruning.top(p, g["flow"], site.keep),
+    "todre": lambda site, p, g: suppressing.todre(p, g["vision"], site.keep) if site.keep else pruning.withdraw(p),
 }
 GRIDS = st.sampled_from([(6, 8), (5, 5), (3, 5), (1, 7), (1, 2)])
-SLOW = ("cdpruner", "divprune", "zero", "cen-divprune", "cen-cdpruner", "scope", "tops", "mmtok", "zoo-prune")
+SLOW = (
+    *("cdpruner", "divprune", "zero", "cen-divprune", "cen-cdpruner", "scope", "tops", "mmtok", "zoo-prune"),
+    *("prunesid", "todre"),
+)
+# centred, five directions span four dimensions but for rounding, so that what a determinant leaves of them is chance;
+# and of equal tokens any mixture is a principal component
+NO_TIES = ("cen-cdpruner", "prunesid")
 CONTROLS = {"random", "stride", "pool", "adaptive-pool", "downsample", "reweight"}  # below, each in its own way
 
 
@@ -124,9 +138,8 @@ def test_every_design_has_a_reference():
 def test_the_method_as_described(name, grid, share, seed, ties):
     target = Target(layers=8, grid=grid, vision_layers=5)
     tokens = 1 + share * (target.tokens - 1.01)
-    # means of tied tokens tie but for rounding, so ties are for the first site; centred, five directions span four
-    # dimensions but for rounding, so that what a determinant leaves of them is chance
-    ties = ties and name != "cen-cdpruner"
+    # means of tied tokens tie but for rounding, so ties are for the first site
+    ties = ties and name not in NO_TIES
     compare(DESIGNS[name].build(target, tokens), Scene(seed, ties), METHODS[name], first_only=ties)
 
 
@@ -199,3 +212,16 @@ def test_reweight_scales_every_token_by_its_importance():
     importance = np.exp(rho * (attention - attention.mean()) / attention.std())
     expected = scene.tokens(15) * (importance / importance.mean())[:, None]
     torch.testing.assert_close(tokens.x_bnd[0].double(), torch.from_numpy(expected), rtol=1e-5, atol=1e-5)
+
+
+def test_the_matrix_prints_a_line_a_design_and_fails_where_a_token_differs(monkeypatch, capsys):
+    import parity_matrix
+
+    words = ["parity_matrix.py", "--cases", "3", "--designs", "prunesid,todre"]
+    monkeypatch.setattr("sys.argv", words)
+    assert parity_matrix.main() == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:3] for line in lines[1:]] == [["prunesid", "3", "3"], ["todre", "3", "3"]]
+    assert "128: 128 (128.0)" in lines[1]
+    monkeypatch.setitem(parity_matrix.METHODS, "todre", lambda site, p, g: pruning.top(p, g["vision"], site.keep))
+    assert parity_matrix.main() == 1

@@ -10,7 +10,7 @@ from eos_platform.operators.reduce import reduce
 from eos_platform.operators.relaxed.leaving import leave
 from eos_platform.operators.relaxed.relax_units import relax_units, shared
 from eos_platform.operators.relaxed.site import RelaxedSite
-from eos_platform.operators.spec import ALL_FEATURES, SiteSpec, Steering, Support, Transfer
+from eos_platform.operators.spec import ALL_FEATURES, Prior, Quota, SiteSpec, Steering, Support, Suppression, Transfer
 from eos_platform.operators.tokens import RelaxedTokens
 
 GRID = (4, 6)
@@ -36,6 +36,18 @@ SITES = {
         transfer=MERGE.model_copy(update={"mu": 1.0}),
     ),
     "dpp": SiteSpec(layer=0, keep=7, selector="dpp", score={"relevance": 1.0}),
+    "unlike, taken together": SiteSpec(layer=0, keep=7, selector="max_sum", score={"vision": 1.0}),
+    "no two alike": SiteSpec(
+        layer=0,
+        keep=9,
+        selector="suppress",
+        score={"vision": 1.0, "norm": 0.5},
+        suppress=Suppression(theta=0.5, relative=True),
+        quota=Quota(groups=4, kind="components", share="survivors"),
+        prior=Prior.of("vision", [1 + place for place in range(24)]),
+        exclude_padding=True,
+        transfer=MERGE,
+    ),
     "anchors": SiteSpec(
         layer=0,
         keep=6,

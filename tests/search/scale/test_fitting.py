@@ -24,7 +24,7 @@ from eos_platform.search.scale.resources import Resources
 from eos_platform.search.step import Stepper
 from eos_platform.tasks import Workload, load_workload
 
-CONFIG = SearchConfig(budget=0.15, steps=8, batch_size=24, search_questions=32, eval_questions=16)
+CONFIG = SearchConfig(budget=0.15, steps=8, batch_size=12, search_questions=32, eval_questions=16)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -108,8 +108,8 @@ def test_what_a_layer_keeps_is_as_counted(family: str, dtype: torch.dtype) -> No
 def test_memory_is_a_straight_line_in_the_questions_at_once(rehearsal: Rehearsal) -> None:
     for again in (False, True):
         (line,) = rehearsal.lines(again)
-        (counted,) = peaks(lambda again=again: rehearsal.gradient(12, again), rehearsal.model)
-        assert line.bytes(12) == pytest.approx(counted, rel=0.1)
+        (counted,) = peaks(lambda again=again: rehearsal.gradient(8, again), rehearsal.model)
+        assert line.bytes(8) == pytest.approx(counted, rel=0.1)
     assert Line.through((1, 130.0), (3, 190.0)) == Line(100.0, 30.0)
     assert Line(100.0, 30.0).questions(250.0) == 5
     assert Line(100.0, 30.0).questions(50.0) == 0
@@ -133,11 +133,11 @@ def test_a_rehearsal_leaves_a_stepper_as_it_was(rehearsal: Rehearsal) -> None:
 def test_parts_are_as_large_as_fits(
     small: Workload, rehearsal: Rehearsal, monkeypatch: pytest.MonkeyPatch, share: float
 ) -> None:
-    whole = rehearsal.lines(False)[0].bytes(24)
+    whole = rehearsal.lines(False)[0].bytes(12)
     monkeypatch.setattr(fitting, "room", lambda device, limit: int(share * whole))
     found = estimate(small, CONFIG)
     assert found is not None
-    assert found.at_once * found.parts >= 24
+    assert found.at_once * found.parts >= 12
     assert found.parts > 1
     assert found.memory - found.weights <= share * whole
     if share == 0.1:
@@ -147,10 +147,10 @@ def test_parts_are_as_large_as_fits(
 def test_a_batch_that_fits_is_left_whole(small: Workload) -> None:
     found = estimate(small, CONFIG, Resources(memory=10**13))
     assert found is not None
-    assert (found.at_once, found.parts, found.checkpointing) == (24, 1, False)
+    assert (found.at_once, found.parts, found.checkpointing) == (12, 1, False)
     first, second = found.lines()
     assert first.startswith("estimate: ")
-    assert second == "to fit: 24 questions at once, no activation checkpointing"
+    assert second == "to fit: 12 questions at once, no activation checkpointing"
 
 
 def test_what_fits_easily_is_not_rehearsed_unless_somebody_asks(
@@ -186,9 +186,9 @@ class Asked:
 
 
 def test_choices_of_the_user_are_kept(small: Workload) -> None:
-    found = estimate(small, CONFIG, Resources(at_once=7, checkpointing=True))
+    found = estimate(small, CONFIG, Resources(at_once=5, checkpointing=True))
     assert found is not None
-    assert (found.at_once, found.parts, found.checkpointing) == (6, 4, True)
+    assert (found.at_once, found.parts, found.checkpointing) == (4, 3, True)
 
 
 def test_no_room_at_all_is_one_line(small: Workload, monkeypatch: pytest.MonkeyPatch) -> None:

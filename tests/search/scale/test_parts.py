@@ -62,14 +62,20 @@ def check_same(one: tuple[Any, Any], two: tuple[Any, Any]) -> None:
         assert torch.allclose(two[1][name], value, atol=2e-3), name
 
 
-@pytest.mark.parametrize("hard", [False, True])
+@pytest.fixture(scope="module", params=[False, True], ids=["soft", "hard"])
+def in_one(request: pytest.FixtureRequest, small: Workload) -> tuple[bool, Stepper, tuple[Any, Any]]:
+    """Whether counts are fixed, a stepper of whole batches, and what it gives."""
+    whole = stepper(small)
+    return request.param, whole, after(whole, hard=request.param)
+
+
 @pytest.mark.parametrize(("at_once", "checkpointing"), [(2, False), (4, True), (6, True), (1, False)])
 def test_parts_and_layers_run_twice_change_nothing(
-    small: Workload, at_once: int, checkpointing: bool, hard: bool
+    small: Workload, in_one: tuple[bool, Stepper, tuple[Any, Any]], at_once: int, checkpointing: bool
 ) -> None:
-    whole, parts = stepper(small), stepper(small)
+    (hard, whole, gave), parts = in_one, stepper(small)
     parts.at_once, parts.checkpointing = at_once, checkpointing
-    check_same(after(whole, hard=hard), after(parts, hard=hard))
+    check_same(gave, after(parts, hard=hard))
     gradients = [value.grad for value in whole.parameters.parameters()]
     assert any(bool(value.any()) for value in gradients if value is not None)
     for value, other in zip(whole.parameters.parameters(), parts.parameters.parameters(), strict=True):

@@ -15,6 +15,7 @@ from eos_platform.common.errors import EosError
 from eos_platform.models.bundled import folder as bundled
 from eos_platform.models.loading.processors import load_processor
 from eos_platform.tasks.data.films import frames
+from eos_platform.tasks.data.inspect.sheet import GAP, HIGH, WIDE, sheet
 from eos_platform.tasks.data.load import load
 from eos_platform.tasks.files import Files
 from eos_platform.tasks.prompts import made_by
@@ -77,5 +78,25 @@ def test_what_is_no_film(folder: Path) -> None:
     (folder / "sound.mp4").write_bytes(b"")
     for name in ("cut.mp4", "sound.mp4", "none.mp4"):
         data = lines(folder / "q.jsonl", [{"video": name, "question": "q", "answer": "a"}])
-        with pytest.raises(EosError, match=r"1 of 1 rows cannot be used: line 1: film"):
+        with pytest.raises(EosError, match=r"1 of 1 rows cannot be used: line 1: film") as told:
             Files(data)
+        assert "Errno" not in str(told.value)
+
+
+def test_a_mark_stands_in_front_of_a_films_question_or_nowhere(folder: Path) -> None:
+    film(folder / "f.mp4", 4)
+    asked = ("how many?", "<video>\nhow many?", "<image>\nhow many?")
+    rows = [{"video": "f.mp4", "question": one, "answer": "a", "split": "heldout"} for one in asked]
+    assert {one.question for one in Files(lines(folder / "q.jsonl", rows)).all("heldout")} == {"how many?"}
+    for wrong, says in (("is <video> long?", "1 <image> or <video> inside"), ("<video>", "question: empty")):
+        row = {"video": "f.mp4", "question": wrong, "answer": "a"}
+        with pytest.raises(EosError, match=says):
+            Files(lines(folder / "q.jsonl", [row]))
+
+
+def test_the_sheet_shows_a_film_from_its_beginning_to_its_end(folder: Path) -> None:
+    film(folder / "f.mp4")
+    row = {"video": "f.mp4", "question": "q", "answer": "a", "split": "heldout"}
+    page = np.asarray(sheet(Files(lines(folder / "q.jsonl", [row])).all("heldout")).convert("L"))
+    middle = [round(int(page[GAP + HIGH // 2, GAP + WIDE // 8 * (2 * place + 1)]) / 10) for place in range(4)]
+    assert middle == [1, 7, 13, 22]  # of frames 1, 4, ... 22

@@ -17,10 +17,15 @@ from eos_platform.tasks.files import Files
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_every_format_gives_the_same_questions(folder: Path, form: str) -> None:
+def test_every_format_gives_the_same_questions(folder: Path, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a whole name, and by one from another folder."""
     expected = load(jsonl(folder))
-    found = load(FORMATS[form](folder))
+    data = FORMATS[form](folder)
+    monkeypatch.chdir(folder.parent)
+    found, relative = load(data), load(data.replace(str(folder), folder.name))
     assert not found.bad
+    assert not relative.bad
+    assert [row.looks for row in relative.rows] == [row.looks for row in found.rows]
     by_question = {row.features.question: row for row in found.rows}
     assert len(found.rows) == len(ANSWERS)
     for number, row in enumerate(expected.rows):
@@ -29,6 +34,21 @@ def test_every_format_gives_the_same_questions(folder: Path, form: str) -> None:
         assert (same.looks, same.split) == (row.looks, row.split)
         assert opened(same.sources[0]).tobytes() == opened(row.sources[0]).tobytes()
         assert opened(same.sources[0]).size == (20 + number, 16)
+
+
+def test_a_folder_of_pictures_has_splits_in_folders(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As ``imagefolder`` of ``datasets`` has them: each with a list of its own."""
+    for number, split in ((0, "train"), (1, "test")):
+        (folder / f"data/{split}").mkdir(parents=True)
+        (folder / f"data/{split}/a.png").write_bytes(png(number + 30))
+        row = {"file_name": "a.png", "question": split, "answer": "a"}
+        lines(folder / f"data/{split}/metadata.jsonl", [row])
+    monkeypatch.chdir(folder)
+    for data, part, asked in (("data", "", ["test", "train"]), ("data", "test", ["test"]), (folder / "data", "", None)):
+        found = load(str(data), part=part)
+        assert not found.bad
+        assert len({row.key for row in found.rows}) == len(found.rows)
+        assert asked is None or [row.features.question for row in found.rows] == asked
 
 
 @pytest.mark.parametrize("packed", [zipped, tarred])

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -28,6 +29,7 @@ from eos_platform.common.files import write_atomic
 
 SIZES = ((64, 48), (48, 64), (96, 96), (32, 80))  # width, height
 DATA, CACHE = "rows.jsonl", "cache"
+LONG, STEPPING = 40, "corrected:"  # steps, and what a search says after some of them
 COLUMNS = ("what", "seconds", "processor seconds", "peak memory")
 
 
@@ -77,11 +79,17 @@ def draw(folder: Path, rows: int, pictures: int) -> Path:
     return path
 
 
-def spent(what: str, command: Sequence[str], cache: Path) -> Spent:
+def spent(what: str, command: Sequence[str], cache: Path, stop_at: str = "") -> Spent:
     """Run ``eos`` with these words, and tell what it took.
 
+    Args:
+        what: it is called.
+        command: the words.
+        cache: its folder of kept things.
+        stop_at: a text after which Ctrl-C is pressed; empty: it runs to its end.
+
     Raises:
-        EosError: it failed.
+        EosError: it failed, or ended before it could be stopped.
     """
     begun = time.monotonic()
     words = [sys.executable, "-m", "eos_platform", *command]
@@ -90,11 +98,16 @@ def spent(what: str, command: Sequence[str], cache: Path) -> Spent:
         words, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stderr is not None
-        said = process.stderr.read()
+        said, stopped = "", False
+        for one in process.stderr:
+            said += one
+            if stop_at and stop_at in one and not stopped:
+                process.send_signal(signal.SIGINT)
+                stopped = True
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise EosError(f"{what}: {' '.join(command)} failed: {said[-300:]}")
+    if bool(process.returncode) != bool(stop_at):
+        raise EosError(f"{what}: {' '.join(command)} {'was not stopped' if stop_at else 'failed'}: {said[-300:]}")
     return Spent(what, time.monotonic() - begun, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
 
 
@@ -110,22 +123,27 @@ def measure(folder: Path, rows: int, pictures: int, model: str, questions: int) 
     """
     data, cache = draw(folder, rows, pictures), folder / CACHE
     shutil.rmtree(cache, ignore_errors=True)
-    state = folder / "state"
-    shutil.rmtree(state, ignore_errors=True)
+    states = [folder / name for name in ("short", "stopped")]
+    for state in states:
+        shutil.rmtree(state, ignore_errors=True)
     check: list[str] = ["data", "check", str(data), "--out", str(folder / "check")]
-    search: list[str] = ["search", "--model", model, "--data", str(data), "--budget", ".3", "--state", str(state)]
+    search: list[str] = ["search", "--model", model, "--data", str(data), "--budget", ".3"]
     search += ["--device", "cpu", "--output", str(folder / "operator.json"), "--set", "portfolio=false"]
     search += ["--set", f"search_questions={questions}", "--set", "batch_size=8", "--set", "eval_questions=16"]
-    jobs: list[tuple[str, list[str]]] = [
-        ("nothing: eos --version", ["--version"]),
-        ("eos data check", check),
-        ("eos data check again", check),
-        (f"search of 4 steps, {questions} questions encoded", [*search, "--steps", "4"]),
-        ("the same, ended, resumed", [*search, "--steps", "4"]),
+    short, long = ([*search, "--state", str(state)] for state in states)
+    encoded = f"{questions} questions encoded"
+    jobs: list[tuple[str, list[str], str]] = [
+        ("nothing: eos --version", ["--version"], ""),
+        ("eos data check", check, ""),
+        ("eos data check again", check, ""),
+        (f"search of 4 steps, {encoded}", [*short, "--steps", "4"], ""),
+        ("another of 4 steps, what was encoded known", [*search, "--steps", "4"], ""),
+        (f"search of {LONG} steps, stopped by Ctrl-C", [*long, "--steps", str(LONG)], STEPPING),
+        ("the same command, which goes on to its end", [*long, "--steps", str(LONG)], ""),
     ]
     found: list[Spent] = []
-    for what, command in jobs:
-        found.append(spent(what, command, cache))
+    for what, command, stop_at in jobs:
+        found.append(spent(what, command, cache, stop_at))
         terminal.say(line(found[-1]), stderr=True)
     return found
 

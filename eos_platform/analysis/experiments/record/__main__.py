@@ -123,7 +123,7 @@ def _guarded() -> int:
         return 2
     except KeyboardInterrupt:
         again = shlex.join([sys.executable, "-m", "eos_platform.analysis.experiments.record", *sys.argv[1:]])
-        _say(f"record: stopped; what was answered and searched is kept. Go on with: {again}")
+        _say(f"record: stopped; what was answered and searched is kept. Resume with: {again}")
         return 130
     return 0
 

@@ -61,6 +61,13 @@ class Best(_Strict):
     source: str
 
 
+class Table(_Strict):
+    """A published table of designs: per cent of the unreduced model, by design and number of tokens."""
+
+    source: str
+    values: dict[str, dict[str, float]]
+
+
 class Modelled(_Strict):
     """A model."""
 
@@ -73,6 +80,13 @@ class Modelled(_Strict):
     published: dict[str, Known] = {}
     source: str = ""
     to_beat: dict[str, Best] = {}
+    designs: dict[str, Table] = {}
+
+    def known(self, operator: str) -> str:
+        """What is published of an operator ``DESIGN-TOKENS``, with the letters of the tables."""
+        design, _, tokens = operator.rpartition("-")
+        values = {letter: one.values.get(design, {}).get(tokens) for letter, one in self.designs.items()}
+        return ", ".join(f"{value:g} {letter}" for letter, value in values.items() if value is not None)
 
 
 class Plan(_Strict):
@@ -112,6 +126,9 @@ def load_plan(path: Path | None = None) -> Plan:
         if name not in DESIGNS:
             raise EosError(f"{where}: {unknown('design', name, DESIGNS)}")
     for model, one in plan.models.items():
+        for name in (name for table in one.designs.values() for name in table.values):
+            if name not in DESIGNS:
+                raise EosError(f"{where}: models.{model}: {unknown('design', name, DESIGNS)}")
         for name in (*one.benchmarks, *one.published, *one.parts):
             if name not in plan.benchmarks:
                 raise EosError(f"{where}: models.{model}: {unknown('benchmark', name, plan.benchmarks)}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +30,23 @@ def markdown(plan: Plan, outcome: Outcome) -> str:
         means = average(rows)
         if len(means) < 2:
             continue
-        lines += [f"## {tokens} visual tokens", "", f"| operator | {' | '.join(tasks)} | of unreduced |"]
-        lines += ["| --- " + "| ---: " * (len(tasks) + 1) + "|"]
-        for name in sorted(means, key=lambda one: (one != UNREDUCED, -means[one])):
+        lines += [f"## {tokens} visual tokens", "", f"| operator | {' | '.join(tasks)} | of unreduced | published |"]
+        lines += ["| --- " + "| ---: " * (len(tasks) + 1) + "| --- |"]
+        for name in sorted(means, key=lambda one: (one != UNREDUCED, isnan(means[one]), -means[one])):
             cells = {row["task"]: row for row in rows if row["operator"] == name}
             shown = [f"{cells[task]['value']:.1f}" for task in tasks]
-            lines.append(f"| {name} | {' | '.join(shown)} | {means[name]:.1f} |")
+            lines.append(f"| {name} | {' | '.join(shown)} | {_per_cent(means[name])} | {of.known(name)} |")
         lines += ["", _beaten(plan, outcome, tokens, means), ""]
+    if tasks and of.designs:
+        sources = (f"- {letter}: {one.source}." for letter, one in of.designs.items())
+        lines += [
+            "## Published",
+            "",
+            "Means over other benchmarks, prompts and tools than the rows above:",
+            "",
+            *sources,
+            "",
+        ]
     if outcome.missing:
         lines += ["## Not run", "", *(f"- {name}: {why}" for name, why in outcome.missing.items()), ""]
     return "\n".join(lines)
@@ -61,6 +72,8 @@ def _beaten(plan: Plan, outcome: Outcome, tokens: int, means: Mapping[str, float
     best, mine = of.to_beat.get(str(tokens)), means.get(f"searched-{tokens}")
     if mine is None:
         return "No searched operator was measured here."
+    if isnan(mine):
+        return "The unreduced model scores 0 on a benchmark: nothing is a share of that."
     said = f"Searched: {mine:.1f} % of unreduced"
     if best is None:
         return f"{said}. No published number of this model at {tokens} tokens is known to compare with."
@@ -72,6 +85,10 @@ def _beaten(plan: Plan, outcome: Outcome, tokens: int, means: Mapping[str, float
         f"{said}; published best {best.value} ({best.source}), a mean over other sets of "
         "benchmarks: the rows above are the like-for-like comparison."
     )
+
+
+def _per_cent(mean: float) -> str:
+    return "-" if isnan(mean) else f"{mean:.1f}"
 
 
 def table_csv(rows: Sequence[Mapping[str, Any]]) -> str:

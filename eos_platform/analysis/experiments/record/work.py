@@ -25,6 +25,7 @@ from eos_platform.tasks.benchmarks.base import Benchmark
 from eos_platform.tasks.chats import published
 from eos_platform.tasks.choice import open_task
 
+DOWNSAMPLE = "downsample"
 Notify = Callable[[str, int, int], None]
 Say = Callable[[str], None]
 
@@ -159,6 +160,8 @@ class Record:
             except EosError as error:
                 self.outcome.missing[f"searched-{tokens}"] = str(error)
             for name in self.plan.designs:
+                if name == DOWNSAMPLE and self.of.visual_tokens:
+                    continue  # its processor does that (``_smaller``)
                 try:
                     operator = get_design(name).build(target, tokens)
                     check_fits(parts, operator)
@@ -173,8 +176,34 @@ class Record:
     def measure(self) -> Outcome:
         """The tables' rows, with every operator."""
         for asked in self.ask(self.operators()):
+            if DOWNSAMPLE in self.plan.designs and self.of.visual_tokens:
+                asked = self._smaller(asked)
             self.outcome.rows += rows_of(asked)
         return self.outcome
+
+    def _smaller(self, asked: Asked) -> Asked:
+        """The same, and the unreduced model on pictures that its processor makes of fewer tokens."""
+        assert self.of.visual_tokens is not None
+        scores, texts = dict(asked.scores), dict(asked.texts)
+        for tokens in (one for one in self.plan.tokens if one < self.of.visual_tokens):
+            fix_size(self.processor, tokens)
+            try:
+                (small,) = run(
+                    self.model,
+                    self.processor,
+                    [asked.task],
+                    {},
+                    self.out / f"answers-{DOWNSAMPLE}-{tokens}",
+                    about={**self.about, "visual_tokens": tokens},
+                    limit=len(asked.questions),
+                    batch=self.batch,
+                    notify=self.notify,
+                )
+            finally:
+                fix_size(self.processor, self.of.visual_tokens)
+            name = f"{DOWNSAMPLE}-{tokens}"
+            scores[name], texts[name] = small.scores[UNREDUCED], small.texts[UNREDUCED]
+        return Asked(asked.task, asked.questions, scores, texts)
 
 
 def fix_size(processor: Any, tokens: int) -> None:

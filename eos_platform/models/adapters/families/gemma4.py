@@ -19,6 +19,7 @@ class Gemma4(PaliGemma):
     name = "Gemma 4"
     model_types = ("gemma4",)
     varies = True
+    squares = False
     whole = 0
     rope_by_kind = True
     projectors = ("embed_vision",)

@@ -27,6 +27,7 @@ class Glm(Qwen):
     name = "GLM-4V"
     model_types = ("glm4v", "glm46v")
     paired_rope = True
+    rows_of_patches = False
 
 
 class PaddleOcr(Qwen):
@@ -35,6 +36,7 @@ class PaddleOcr(Qwen):
     name = "PaddleOCR-VL"
     model_types = ("paddleocr_vl",)
     projectors = ("projector",)
+    rows_of_patches = False
 
     def merge(self, parts: Parts) -> int:
         """By the configuration, as the tower knows none."""

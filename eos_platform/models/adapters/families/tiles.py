@@ -55,6 +55,7 @@ class Idefics2(SmolVLM):
     """Idefics 2: a resampler asks each picture the same questions; its answers have no places, and are one row."""
 
     name = "Idefics 2"
+    squares = False
     model_types = ("idefics2",)
 
     def grid(self, config: Any) -> Grid:

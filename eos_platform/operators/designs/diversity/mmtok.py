@@ -8,8 +8,9 @@ tokens of cosines / ``text_temperature`` (.02), weigh 1 together; visual rows, o
 ``image`` (.5) together. gamma = 0, positions renumbered.
 
 Deviations: visual tokens are compared after the projector instead of in the vision tower; text rows are all tokens
-after the image, where the original takes stop words and its stock prompts out; patches of letterboxing are not excluded
-(on LLaVA the original does, which no rival is given).
+after the image, where the original takes stop words and its stock prompts out; patches of letterboxing are excluded
+only where the knob ``exclude_padding`` says so (on LLaVA the original always does, which no rival is given; any site
+whose selector can pass tokens over may have it).
 
 Published: 192, 128, 64 and 16.
 """
@@ -25,14 +26,26 @@ from eos_platform.operators.spec import Coverage, SiteSpec, Target
 
 
 def _site(
-    keep: int, text_temperature: float = 0.02, temperature: float = 0.2, image: float = 0.5, positions: str = "renumber"
+    keep: int,
+    text_temperature: float = 0.02,
+    temperature: float = 0.2,
+    image: float = 0.5,
+    positions: str = "renumber",
+    exclude_padding: bool = False,
 ) -> SiteSpec:
     rule = Coverage(visual=image, temperature=temperature, text=1.0, text_temperature=text_temperature)
-    return SiteSpec(layer=0, keep=keep, selector="coverage", coverage=rule, positions=positions)  # type: ignore[arg-type]
+    return SiteSpec(
+        layer=0,
+        keep=keep,
+        selector="coverage",
+        coverage=rule,
+        exclude_padding=exclude_padding,
+        positions=positions,  # type: ignore[arg-type]
+    )
 
 
 def _make(target: Target, tokens: float, knobs: Mapping[str, Any]) -> tuple[SiteSpec, ...]:
-    names = ("text_temperature", "temperature", "image", "positions")
+    names = ("text_temperature", "temperature", "image", "positions", "exclude_padding")
     return (_site(whole(tokens), *(knobs[name] for name in names)),)
 
 
@@ -41,6 +54,7 @@ def _knobs(target: Target) -> tuple[Knob, ...]:
         Knob("text_temperature", 0.02, 0.005, 0.2, log=True),
         Knob("temperature", 0.2, 0.02, 1.0, log=True),
         Knob("image", 0.5, 0.05, 5.0, log=True),
+        Knob("exclude_padding", False, choices=(False, True)),
         positions_knob("renumber"),
     )
 

@@ -23,12 +23,12 @@ from eos_platform.operators.designs.schedule import whole
 from eos_platform.operators.spec import Coverage, SiteSpec, Target
 
 
-def _site(keep: int, alpha: float = 1.0, positions: str = "renumber") -> SiteSpec:
+def _site(keep: int, alpha: float = 1.0, positions: str = "renumber", feature: str = "vision") -> SiteSpec:
     return SiteSpec(
         layer=0,
         keep=keep,
         selector="coverage",
-        score={"vision": 1.0},
+        score={feature: 1.0},
         weighing="raw",
         coverage=Coverage(power=alpha),
         positions=positions,  # type: ignore[arg-type]
@@ -36,7 +36,7 @@ def _site(keep: int, alpha: float = 1.0, positions: str = "renumber") -> SiteSpe
 
 
 def _make(target: Target, tokens: float, knobs: Mapping[str, Any]) -> tuple[SiteSpec, ...]:
-    return (_site(whole(tokens), knobs["alpha"], knobs["positions"]),)
+    return (_site(whole(tokens), knobs["alpha"], knobs["positions"], knobs["feature"]),)
 
 
 SCOPE = Design(
@@ -45,6 +45,10 @@ SCOPE = Design(
     "Deng et al., arXiv 2510.24214",
     "keeps attended, covering tokens",
     _make,
-    lambda target: (Knob("alpha", 1.0, 0.1, 3.0, log=True), positions_knob("renumber")),
+    lambda target: (
+        Knob("alpha", 1.0, 0.1, 3.0, log=True),
+        Knob("feature", "vision", choices=("vision", "received")),
+        positions_knob("renumber"),
+    ),
     {nominal: as_published("scope", nominal, _site(nominal)) for nominal in (192, 128, 64)},
 )

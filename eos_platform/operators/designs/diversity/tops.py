@@ -23,12 +23,14 @@ from eos_platform.operators.designs.schedule import whole
 from eos_platform.operators.spec import Coverage, SiteSpec, Target
 
 
-def _site(keep: int, weight: float = 1.0, spread: float = 1.0, positions: str = "renumber") -> SiteSpec:
+def _site(
+    keep: int, weight: float = 1.0, spread: float = 1.0, positions: str = "renumber", feature: str = "vision"
+) -> SiteSpec:
     return SiteSpec(
         layer=0,
         keep=keep,
         selector="coverage",
-        score={"vision": 1.0},
+        score={feature: 1.0},
         coverage=Coverage(weight=weight),
         spread=spread,
         positions=positions,  # type: ignore[arg-type]
@@ -36,11 +38,13 @@ def _site(keep: int, weight: float = 1.0, spread: float = 1.0, positions: str = 
 
 
 def _make(target: Target, tokens: float, knobs: Mapping[str, Any]) -> tuple[SiteSpec, ...]:
-    return (_site(whole(tokens), knobs["coverage"], knobs["distance"], knobs["positions"]),)
+    names = ("coverage", "distance", "positions", "feature")
+    return (_site(whole(tokens), *(knobs[name] for name in names)),)
 
 
 def _knobs(target: Target) -> tuple[Knob, ...]:
-    return (Knob("coverage", 1.0, 0.0, 2.0), Knob("distance", 1.0, 0.0, 2.0), positions_knob("renumber"))
+    weights = (Knob("coverage", 1.0, 0.0, 2.0), Knob("distance", 1.0, 0.0, 2.0))
+    return (*weights, Knob("feature", "vision", choices=("vision", "received")), positions_knob("renumber"))
 
 
 TOPS = Design(

@@ -13,7 +13,9 @@ Deviations: counts are static, where the original keeps as many as stand out in 
 of the last used block, mean over heads, instead of the next block's as one head; order stays that of the image instead
 of descending attention, and the summary stands in the place of the last token that went instead of at the end;
 prumerge+'s strided tokens are spaced among the rest instead of over the whole grid (which adds those not yet kept);
-their share is three quarters, as the original's stride gives. No counts are published: they vary by picture.
+their share is three quarters, as the original's stride gives; tokens are added up after the projector, the original's
+before it (where the sum of all that go means more: after it the summary is next to nothing), as they are where the knob
+``place`` is ``projector`` (LLaVA only). No counts are published: they vary by picture.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from eos_platform.operators.designs.base import Design, Knob, positions_knob
-from eos_platform.operators.designs.schedule import whole
+from eos_platform.operators.designs.schedule import before_projector, whole
 from eos_platform.operators.spec import SiteSpec, Support, Target, Transfer
 
 
@@ -50,13 +52,14 @@ def _make(target: Target, tokens: float, knobs: Mapping[str, Any]) -> tuple[Site
         summary=summary,
         positions=knobs["positions"],
     )
-    return (site,)
+    return before_projector(target, site) if knobs["place"] == "projector" else (site,)
 
 
 def _knobs(target: Target) -> tuple[Knob, ...]:
     return (
         Knob("neighbours", 32, 4, 128, log=True),
         Knob("summary", True, choices=(True, False)),
+        Knob("place", "decoder", choices=("decoder", "projector")),
         positions_knob("renumber"),
     )
 

@@ -8,7 +8,8 @@ No round merges more than half; where that caps the last ones the others merge m
 enough (short towers), blocks take as many rounds as it takes.
 
 Deviations: a site stands before a block instead of between its attention and its MLP, so the keys are those of the
-block to come and the last used block merges nothing; the number merged may differ by one between blocks, so that any
+block to come and the last used block merges nothing (with the knob ``last`` one more round stands behind it, before the
+projector, by its own keys); the number merged may differ by one between blocks, so that any
 count can be met; parity of places ignores the class token, which takes no part; order stays that of the image, and
 positions in the language model are those of the tokens that received. The authors give no counts for a LLaVA.
 """
@@ -24,7 +25,9 @@ from eos_platform.operators.spec import SiteSpec, Target, Transfer
 
 
 def _make(target: Target, tokens: float, knobs: Mapping[str, Any]) -> tuple[SiteSpec, ...]:
-    keep, blocks, each = whole(tokens), tower_blocks(target)[knobs["first"] - 1 :], 1
+    keep, blocks, each = whole(tokens), [*tower_blocks(target)[knobs["first"] - 1 :]], 1
+    if knobs["last"]:
+        blocks.append(target.vision_layers)
     while (counts := evenly(target.tokens, keep, each * len(blocks), at_most_half=True))[-1] > keep:
         each += 1
     merge = Transfer(gamma=1.0, tau=0.0, nu=1.0, to="destinations")
@@ -38,7 +41,7 @@ def _make(target: Target, tokens: float, knobs: Mapping[str, Any]) -> tuple[Site
                 selector="alternate",
                 similarity=knobs["similarity"],
                 transfer=merge,
-                beta=knobs["beta"],
+                beta=knobs["beta"] if blocks[number // each] < target.vision_layers else 0.0,
             )
             sites.append(site)
             left = count
@@ -50,6 +53,7 @@ def _knobs(target: Target) -> tuple[Knob, ...]:
         Knob("first", 1, 1, max(1, target.vision_layers - 1)),
         Knob("similarity", "keys", choices=("keys", "hidden")),
         Knob("beta", 1.0, 0.0, 1.0),
+        Knob("last", False, choices=(False, True)),
     )
 
 

@@ -8,7 +8,8 @@ Parameters: before the language model, the best by ``vision`` stay (``important`
 tau = 0, to destinations), each adding the mean of what it receives to itself (mu = 1, nu = 0). Positions renumbered.
 
 Deviations: the class token does not reach the language model (the counts are those that do, so one more patch does);
-order stays that of the image instead of dominant ones first.
+order stays that of the image instead of dominant ones first. Tokens are merged after the projector, the original's
+before it: so they are where the knob ``place`` is ``projector`` (LLaVA only).
 
 Published: 192, 128 and 64, of which 30, 20 and 10 contextual, the share taken for other counts.
 """
@@ -19,17 +20,23 @@ from collections.abc import Mapping
 from typing import Any
 
 from eos_platform.operators.designs.base import Design, Knob, as_published, positions_knob
-from eos_platform.operators.designs.schedule import whole
+from eos_platform.operators.designs.schedule import before_projector, whole
 from eos_platform.operators.spec import SiteSpec, Target, Transfer
 
 
-def _site(dominant: int, contextual: int, positions: str = "renumber", similarity: str = "keys") -> SiteSpec:
+def _site(
+    dominant: int,
+    contextual: int,
+    positions: str = "renumber",
+    similarity: str = "keys",
+    feature: str = "vision",
+) -> SiteSpec:
     return SiteSpec(
         layer=0,
         keep=dominant + contextual,
         selector="spaced",
         important=dominant,
-        score={"vision": 1.0},
+        score={feature: 1.0},
         similarity=similarity,  # type: ignore[arg-type]
         transfer=Transfer(gamma=1.0, tau=0.0, nu=0.0, mu=1.0, to="destinations"),
         positions=positions,  # type: ignore[arg-type]
@@ -39,13 +46,16 @@ def _site(dominant: int, contextual: int, positions: str = "renumber", similarit
 def _make(target: Target, tokens: float, knobs: Mapping[str, Any]) -> tuple[SiteSpec, ...]:
     keep = whole(tokens)
     contextual = max(1, round(knobs["contextual"] * keep))
-    return (_site(keep - contextual, contextual, knobs["positions"], knobs["similarity"]),)
+    site = _site(keep - contextual, contextual, knobs["positions"], knobs["similarity"], knobs["feature"])
+    return before_projector(target, site) if knobs["place"] == "projector" else (site,)
 
 
 def _knobs(target: Target) -> tuple[Knob, ...]:
     return (
         Knob("contextual", 5 / 32, 0.02, 0.9, log=True),
         Knob("similarity", "keys", choices=("keys", "hidden")),
+        Knob("feature", "vision", choices=("vision", "received")),
+        Knob("place", "decoder", choices=("decoder", "projector")),
         positions_knob("renumber"),
     )
 

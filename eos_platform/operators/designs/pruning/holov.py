@@ -9,7 +9,8 @@ renumbered.
 
 Deviations: the released code adds the variance of cosines within a strip to the attention, rescaled so that it cancels
 in the shares, and ranks within a strip by attention alone: it is left out. A strip of fewer tokens than its share
-leaves the others to the best elsewhere, where the original pads with zeros. Order stays that of the image.
+leaves the others to the best elsewhere, where the original pads with zeros. Order stays that of the image. Where a
+vision tower has no class token, the knob ``feature`` may be ``received``, as the original does on Qwen2.5-VL.
 
 Published: 192, 128 and 64.
 """
@@ -26,18 +27,19 @@ from eos_platform.operators.spec import Quota, SiteSpec, Target
 STRIP = 36  # tokens of one
 
 
-def _site(keep: int, strips: int = 16, positions: str = "renumber") -> SiteSpec:
+def _site(keep: int, strips: int = 16, positions: str = "renumber", feature: str = "vision") -> SiteSpec:
     quota = Quota(groups=strips, kind="strips", share="mean")
-    return SiteSpec(layer=0, keep=keep, score={"vision": 1.0}, quota=quota, positions=positions)  # type: ignore[arg-type]
+    return SiteSpec(layer=0, keep=keep, score={feature: 1.0}, quota=quota, positions=positions)  # type: ignore[arg-type]
 
 
 def _make(target: Target, tokens: float, knobs: Mapping[str, Any]) -> tuple[SiteSpec, ...]:
-    return (_site(whole(tokens), knobs["strips"], knobs["positions"]),)
+    return (_site(whole(tokens), knobs["strips"], knobs["positions"], knobs["feature"]),)
 
 
 def _knobs(target: Target) -> tuple[Knob, ...]:
     own = max(1, round(target.tokens / STRIP))
-    return (Knob("strips", own, 1, max(own, target.grid[0])), positions_knob("renumber"))
+    feature = Knob("feature", "vision", choices=("vision", "received"))
+    return (Knob("strips", own, 1, max(own, target.grid[0])), feature, positions_knob("renumber"))
 
 
 HOLOV = Design(

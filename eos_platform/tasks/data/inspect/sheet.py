@@ -12,6 +12,7 @@ from eos_platform.common.printable import printable
 from eos_platform.tasks.data.question import Question
 
 ACROSS, WIDE, HIGH, WORDS, GAP = 5, 260, 200, 130, 12
+BESIDE = 4  # pictures of a question
 LINE, CHARACTERS, LINES = 15, 38, 8
 
 
@@ -32,13 +33,20 @@ def sheet(questions: Sequence[Question]) -> Image.Image:
 
 def spread(questions: Sequence[Question], count: int) -> list[Question]:
     """``count`` of them, evenly over all."""
-    count = min(count, len(questions))
-    return [questions[place * (len(questions) - 1) // max(1, count - 1)] for place in range(count)]
+    return [questions[place] for place in places(len(questions), count)]
+
+
+def places(total: int, count: int) -> list[int]:
+    """``count`` places evenly over ``total``, the first and the last among them; all, where there are fewer."""
+    count = min(count, total)
+    return [place * (total - 1) // max(1, count - 1) for place in range(count)]
 
 
 def _joined(result: Any) -> Image.Image:
     """Pictures side by side, in the room of one."""
-    pictures = list(result)[:4] if isinstance(result, (list, tuple)) else [result]
+    several = isinstance(result, (list, tuple))
+    # of many, such as a film's frames, some from all over
+    pictures = [result[place] for place in places(len(result), BESIDE)] if several else [result]
     room = Image.new("RGB", (WIDE, HIGH), "white")
     each = WIDE // len(pictures)
     for place, picture in enumerate(pictures):

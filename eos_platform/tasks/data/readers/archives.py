@@ -33,10 +33,14 @@ class Folder:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._paths: dict[str, Path] = {}  # questions about a picture share one
 
     def find(self, name: str) -> Source:
         """The path; whether a file is there shows when it is read."""
-        return self.root / name
+        path = self._paths.get(name)
+        if path is None:
+            path = self._paths[name] = self.root / name
+        return path
 
 
 class Zip:

@@ -99,6 +99,7 @@ def test_a_search_on_pictures_of_several_sizes_of_each_bundled_model(model: str)
 
 
 @pytest.mark.slow  # two models are searched on
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of PaliGemma's processor
 @pytest.mark.parametrize("family", ["PaliGemma", "Gemma 3"])
 def test_a_search_on_pictures_of_several_sizes_of_other_families(family: str, tmp_path: Path) -> None:
     data = questions_file(tmp_path, 40)

@@ -40,6 +40,7 @@ PLAN: dict[str, Any] = {
             "download": "none", "benchmarks": ["pope", "gqa", "mmstar"], "source": "nobody",
             "published": {"pope": {"value": 50, "within": 60}},
             "to_beat": {"64": {"value": 96.5, "source": "somebody"}},
+            "designs": {"A": {"source": "some table", "values": {"random": {"64": 81.5}}}},
         }
     },
 }  # fmt: skip
@@ -74,6 +75,8 @@ def test_a_record_is_made_from_start_to_finish_and_gone_on_with(
     assert "## 16 visual tokens" in page
     for name in ("searched-64", "random-16", "downsample-64"):
         assert f"| {name} | " in page
+    assert "| 81.5 A |" in next(line for line in page.splitlines() if line.startswith("| random-64 | "))
+    assert "- A: some table." in page
     assert "- 500 tokens: the model has 144 visual tokens in all" in page
     assert "- mmstar: no download: " in page
     assert "not all benchmarks were run, so nothing is said against 96.5" in page
@@ -106,6 +109,21 @@ def test_nothing_reduced_is_asked_of_a_model_that_answers_otherwise_than_publish
     assert "| gqa | 3 | 0.0 (0.0 .. 0.0) | 99.5 | 0.5 | NO |" in Path("out/bundled-small/record.md").read_text()
 
 
+def test_a_model_whose_processor_resizes_is_asked_on_smaller_pictures(root: Path) -> None:
+    """Of Qwen's kind: its tower is not reached into, so that is what downsampling is."""
+    model = {"download": "none", "benchmarks": ["pope", "gqa"], "visual_tokens": 64}
+    model |= {"published": {"pope": {"value": 50, "within": 60}}}
+    plan = {**PLAN, "tokens": [16], "models": {"bundled-qwen": model}}
+    plan["search"] = {**PLAN["search"], "data": "none.jsonl"}
+    record(root, plan, "--limit", "4")
+    page = Path("out/bundled-qwen/record.md").read_text()
+    lines = {line.split("|")[1].strip() for line in page.splitlines() if line.startswith("| ")}
+    assert {"unreduced", "random-16", "downsample-16"} <= lines
+    assert "nan" not in page
+    smaller = Path("out/bundled-qwen/answers-downsample-16/pope.unreduced.jsonl")
+    assert len(smaller.read_text().splitlines()) == 4
+
+
 def test_a_dry_run_lists_downloads_time_and_disk(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     record(root, PLAN, "--dry-run", "--rate", "1", "--step-seconds", "2")
     out = capsys.readouterr().out
@@ -130,6 +148,8 @@ def test_the_pinned_plan_is_what_the_field_prints() -> None:
     assert asked == set(plan.benchmarks)
     assert plan.models["llava-1.5-7b"].to_beat["64"].value == 96.5
     assert "16" not in plan.models["llava-1.5-7b"].to_beat  # none is published that can be repeated
+    assert plan.models["llava-1.5-7b"].known("visionzip-128") == "96.8 A, 97 B"
+    assert plan.models["llava-1.5-7b"].known("random-128") == ""
 
 
 @pytest.mark.parametrize(
@@ -138,6 +158,14 @@ def test_the_pinned_plan_is_what_the_field_prints() -> None:
         ({"tokens": [0]}, "tokens"),
         ({"tokns": [1]}, "unknown key 'tokns'"),
         ({"designs": ["randm"]}, "unknown design 'randm'; did you mean 'random'"),
+        (
+            {
+                "models": {
+                    "m": {"download": "", "benchmarks": [], "designs": {"A": {"source": "", "values": {"fstv": {}}}}}
+                }
+            },
+            "models.m: unknown design 'fstv'; did you mean 'fastv'",
+        ),
         ({"benchmarks": {"popp": {"questions": 1}}}, "unknown benchmark 'popp'; did you mean 'pope'"),
         ({"models": {"m": {"download": "", "benchmarks": ["mme"]}}}, "models.m: unknown benchmark 'mme'"),
     ],

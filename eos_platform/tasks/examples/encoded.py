@@ -1,7 +1,4 @@
-"""Questions about pictures, for any model: prompts encoded by the model's own body, its pictures seen once.
-
-    subject = Examples(model, processor, {"search": examples, "validation": more, "heldout": others})
-    result = eos_platform.search(subject, SearchConfig(budget=0.3))
+"""Prompts encoded by the model's own body, its pictures seen once.
 
 Batches are made of questions that are alike in the sizes of their pictures, so that every shape is static.
 Legend: b batch, s sequence, a answer tokens, d width.
@@ -9,41 +6,26 @@ Legend: b batch, s sequence, a answer tokens, d width.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from eos_platform.common.errors import EosError, unknown
-from eos_platform.costs.flops import DecoderShape, shape_of
-from eos_platform.costs.profiled_flops import flops_of
-from eos_platform.models.adapters.adapter import Adapter, adapter_of
-from eos_platform.models.adapters.hooks import parameters
-from eos_platform.models.adapters.prefill import bytes_of, joined_outputs, placed
-from eos_platform.models.adapters.target import target_of
+from eos_platform.common.errors import EosError
+from eos_platform.models.adapters.prefill import bytes_of
 from eos_platform.models.attention.text_queries import question
-from eos_platform.models.loading.unwrap import unwrapped
 from eos_platform.operators.plan import OperatorPlan
-from eos_platform.operators.spec import FEATURES, OperatorSpec, Target
+from eos_platform.operators.spec import OperatorSpec
 from eos_platform.protocols import Example
 from eos_platform.tasks.answers.greedy import ends_of, written
-from eos_platform.tasks.base import FROM_TOWER, Subject
 from eos_platform.tasks.batch import Batch, EncodedQuestions
-from eos_platform.tasks.data.progress import counted
-from eos_platform.tasks.prompts import Prompt, made_by
-from eos_platform.tasks.scenes import SPLITS, Split
-from eos_platform.tasks.together import stays_on
+from eos_platform.tasks.prompting.encoder import EncodedPrompt, Encoder, Units
+from eos_platform.tasks.prompts import Prompt
 
-Units = tuple[tuple[tuple[int, int], int], ...]
-SIZES = 16  # of pictures, of which one each is kept
-PIXELS = ("pixel_values", "pixel_attention_mask")  # of no use once seen
 Judge = Callable[[str, Example], float]  # what an answer is worth
-TYPICAL = 256  # questions that tell what prompts usually are
 A_TOKEN = ("input_ids", "attention_mask")  # inputs of one number a token, beside those of types
 
 
@@ -53,7 +35,13 @@ class EncodedExamples(EncodedQuestions):
     synchronises = True
 
     def __init__(
-        self, model: Any, prompts: Iterable[Prompt], judge: Judge | None = None, tokenizer: Any = None
+        self,
+        model: Any,
+        prompts: Iterable[Prompt | EncodedPrompt],
+        judge: Judge | None = None,
+        tokenizer: Any = None,
+        encoder: Encoder | None = None,
+        again: Callable[[Example], Prompt] | None = None,
     ) -> None:
         """Every picture goes through the tower here, once; the pictures themselves are not kept.
 
@@ -62,36 +50,31 @@ class EncodedExamples(EncodedQuestions):
             prompts: the questions.
             judge: says what an answer is worth that the model wrote; None: it is right to the last token, or wrong.
             tokenizer: to read what was written.
+            encoder: of the model, that encoded prompts are from; None: a new one.
+            again: makes the prompt of an example once more, with its pixels.
 
         Raises:
             EosError: there are no prompts, or one without pictures.
         """
         self.model = model
         self.judge, self.tokenizer = judge, tokenizer
-        self.adapter: Adapter = adapter_of(model)
-        self.device = self.adapter.home
+        self.encoder = encoder or Encoder(model)
+        self.adapter, self.device, self.seen = self.encoder.adapter, self.encoder.device, self.encoder.seen
         self.prompts: list[Prompt] = []
-        self.seen: dict[int, Any] = {}
-        self._kept = 0  # bytes
         self.units: list[Units] = []
-        self._pictures: dict[Units, dict[str, Tensor]] = {}  # one of each size, to be timed
-        self._of_pictures = parameters(type(self.adapter.parts.body).get_image_features)
+        self._again = again
+        self._pictures: dict[Units, Mapping[str, Tensor]] = {}  # one of each size, to be timed
         for prompt in prompts:
-            if prompt.picture not in self.seen:
-                self._see(prompt.picture, {name: value.to(self.device) for name, value in prompt.inputs.items()})
-            rest = self._asked(prompt.inputs)
-            self.prompts.append(replace(prompt, inputs=rest))
-            inputs = {name: value.to(self.device) for name, value in rest.items()}
-            layout = self.adapter.layout(self._with_pictures(inputs, [prompt]))
-            self.units.append(layout.units)
-            if layout.units not in self._pictures and len(self._pictures) < SIZES:
-                pixels = {name: value.cpu() for name, value in prompt.inputs.items() if name in self._of_pictures}
-                self._pictures[layout.units] = pixels
+            encoded = prompt if isinstance(prompt, EncodedPrompt) else self.encoder(prompt)
+            self.prompts.append(encoded.prompt)
+            self.units.append(encoded.units)
+            if encoded.pixels is not None:
+                self._pictures.setdefault(encoded.units, encoded.pixels)
         if not self.prompts:
             raise EosError("there are no questions")
         self.skills = [prompt.skill for prompt in self.prompts]
         self.lengths = [prompt.inputs["input_ids"].shape[1] for prompt in self.prompts]
-        visual = [_tokens(units) for units in self.units]
+        visual = [visual_tokens(units) for units in self.units]
         self.text_tokens = round((sum(self.lengths) - sum(visual)) / len(visual))
         self.longest = max(len(prompt.answer) for prompt in self.prompts)
         self.groups: dict[Units, list[int]] = {}
@@ -152,26 +135,14 @@ class EncodedExamples(EncodedQuestions):
 
     def seeing(self, operator: OperatorSpec | None, batch: int) -> Callable[[], Any]:
         """A function that encodes a picture of the usual size, so many times at once."""
+        if self.usual not in self._pictures and self._again is not None:
+            inputs = self._again(self.example(self.middle())).inputs
+            self._pictures[self.usual] = self.encoder.of_pictures(inputs)
         if self.usual not in self._pictures:
             return super().seeing(operator, batch)
         one = self._pictures[self.usual]
         inputs = {name: torch.cat([value] * batch).to(self.device) for name, value in one.items()}
         return lambda: self.adapter.images(inputs)
-
-    def _see(self, picture: int, inputs: dict[str, Tensor]) -> None:
-        """Keep what the tower makes of a picture: on the device while that is little, then in the host's memory."""
-        seen = joined_outputs([self.adapter.images(inputs)])
-        self._kept += bytes_of(seen)
-        self.seen[picture] = seen if stays_on(self.device, self._kept) else placed(seen, torch.device("cpu"))
-
-    def _asked(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Those inputs that the model is still to be given: no pictures, and nothing that only its loss is made of."""
-        return {name: value for name, value in inputs.items() if name in self.adapter.inputs and name not in PIXELS}
-
-    def _with_pictures(self, inputs: dict[str, Any], prompts: Sequence[Prompt]) -> dict[str, Any]:
-        """Inputs with what was made of the pictures instead of these."""
-        seen = joined_outputs([placed(self.seen[prompt.picture], self.device) for prompt in prompts])
-        return {**inputs, "mm_encoder_outputs": {"image": seen}}
 
     def batch(self, index_b: Tensor, answers: Sequence[tuple[int, ...]] | None = None) -> Batch:
         """The questions of these numbers, padded behind their answers.
@@ -203,7 +174,7 @@ class EncodedExamples(EncodedQuestions):
         whole_b = torch.tensor(whole, device=self.device)
         answer_bs = (place_s >= prompt_b[:, None]) & (place_s < whole_b[:, None])
         inputs["attention_mask"] = (place_s < whole_b[:, None]).long()
-        prefill = self.adapter.encode(self._with_pictures(inputs, prompts), answer_bs)
+        prefill = self.adapter.encode(self.encoder.with_pictures(inputs, prompts), answer_bs)
         target_ba = torch.tensor(
             [[*prompt.answer, *[0] * (most - len(prompt.answer))] for prompt in prompts], device=self.device
         )
@@ -234,7 +205,7 @@ class EncodedExamples(EncodedQuestions):
 
     def heaviest(self, size: int) -> Tensor:
         """Numbers of ``size`` questions about pictures of the most visual tokens, the longest first."""
-        members = sorted(self.groups[max(self.groups, key=_tokens)], key=lambda number: -self.lengths[number])
+        members = sorted(self.groups[max(self.groups, key=visual_tokens)], key=lambda number: -self.lengths[number])
         return torch.tensor([members[place % len(members)] for place in range(size)])
 
     @property
@@ -297,133 +268,6 @@ def check_pictures(operator: OperatorSpec) -> None:
         )
 
 
-class Examples(Subject):
-    """A model on questions of the user's own."""
-
-    def __init__(
-        self,
-        model: Any,
-        processor: Any,
-        examples: Mapping[Split, Sequence[Example] | Sequence[Prompt]],
-        *,
-        name: str = "",
-        task: str = "examples",
-    ) -> None:
-        """The model is frozen.
-
-        Args:
-            model: of any family that can be relaxed.
-            processor: its own; None where the examples are prompts already.
-            examples: by split: a search needs ``search`` and ``validation``.
-
-        Raises:
-            EosError: no examples to search on, an unknown split, or a model no search can run on.
-        """
-        for split in examples:
-            if split not in SPLITS:
-                raise unknown("split", split, SPLITS)
-        if not examples.get("search"):
-            raise EosError("examples: none to search on; give some as 'search'")
-        self.examples = examples
-        self._begin(model, processor, name, task)
-
-    def _begin(self, model: Any, processor: Any, name: str, task: str) -> None:
-        """Take a model.
-
-        Raises:
-            EosError: no search can run on it.
-        """
-        self.model = unwrapped(model).eval().requires_grad_(False)
-        self.name, self.task, self.processor = name or type(self.model).__name__, task, processor
-        self._named = name
-        self._encoded: dict[tuple[Split, int], EncodedExamples] = {}
-        if not self.adapter.capabilities.relaxable:
-            raise EosError(f"a search cannot run on {self.adapter.family.name} models")
-
-    @property
-    def skills(self) -> tuple[str, ...]:
-        """As the examples name them."""
-        return tuple(
-            dict.fromkeys(one.group if isinstance(one, Example) else one.skill for one in self.examples["search"])
-        )
-
-    def check(self, operator: OperatorSpec) -> None:
-        """Refuse an operator that cannot be at work on the model, or that pictures would have to be encoded for.
-
-        Raises:
-            EosError: why.
-        """
-        super().check(operator)
-        check_pictures(operator)
-
-    @property
-    def features(self) -> tuple[str, ...]:
-        """All but those that are read inside the vision tower."""
-        return tuple(name for name in FEATURES if name not in FROM_TOWER)
-
-    @cached_property
-    def usual_units(self) -> Units:
-        """What most prompts hold."""
-        return Counter[Units](self._typical.units).most_common(1)[0][0]
-
-    @cached_property
-    def target(self) -> Target:
-        """The model, and pictures as most prompts have them; where sizes vary, all units of a prompt are one row."""
-        target, units = target_of(self.model, self._named), self.usual_units
-        if not self.adapter.capabilities.varies:
-            return target
-        one = len(units) == 1 and units[0][1] == 1
-        return target.model_copy(update={"grid": units[0][0] if one else (1, _tokens(units))})
-
-    @cached_property
-    def shape(self) -> DecoderShape:
-        """Sizes of the decoder, which most prompts hand so many units."""
-        return replace(shape_of(self.model), units=max(1, round(_tokens(self.usual_units) / self.target.tokens)))
-
-    @cached_property
-    def text_tokens(self) -> int:
-        """Tokens of a typical prompt that are not visual."""
-        return self._typical.text_tokens
-
-    @property
-    def _typical(self) -> EncodedExamples:
-        return self.encoded("search", TYPICAL)
-
-    def counted_flops(self, operator: OperatorSpec | None) -> int:
-        """FLOPs as counted while the language model's prefill of a prompt of median length runs."""
-        typical = self._typical
-        batch = typical.batch(torch.tensor([typical.middle()]))
-        return flops_of(self.model, operator, batch.prefill.until(int(batch.layout.last_b[0]) + 1))
-
-    def encoded(self, split: Split, questions: int) -> EncodedExamples:
-        """The first ``questions`` of a split, or all there are.
-
-        Raises:
-            EosError: there are none.
-        """
-        given = self._first(split, questions)
-        key = split, len(given)
-        if key not in self._encoded:
-            tokenizer = getattr(self.processor, "tokenizer", None)
-            self._encoded[key] = EncodedExamples(self.model, self._prompts(given), self._judge, tokenizer)
-        return self._encoded[key]
-
-    _judge: Judge | None = None
-    _distils = False  # questions come without answers
-
-    def _first(self, split: Split, questions: int) -> Sequence[Example] | Sequence[Prompt]:
-        given = self.examples.get(split, ())
-        if not given:
-            raise EosError(f"examples: there are none of the split '{split}', only of {', '.join(self.examples)}")
-        return given[:questions]
-
-    def _prompts(self, given: Sequence[Example] | Sequence[Prompt]) -> Iterator[Prompt]:
-        lead = self.adapter.family.answer_lead
-        yield from (one for one in given if isinstance(one, Prompt))
-        if questions := [one for one in given if isinstance(one, Example)]:
-            made = made_by(self.processor, questions, lead, self._distils)
-            yield from counted("encoding questions", made, len(questions))
-
-
-def _tokens(units: Units) -> int:
+def visual_tokens(units: Units) -> int:
+    """Of a prompt that holds such units."""
     return sum(rows * columns * many for (rows, columns), many in units)

@@ -1,0 +1,1 @@
+"""Designs that rank by more than one row of attention: of text by its weight, of what flows to the class token."""

@@ -1,0 +1,1 @@
+"""Small drawn tasks to judge by, unlike those that searches are tuned on: ``crowds`` and ``fabrics``."""

@@ -1,0 +1,149 @@
+"""Train a small model on a drawn task, from a bundled model that sees already.
+
+    python -m eos_platform.tasks.drawn.training --task crowds --model bundled-small-v2 --minutes 5 --out trained/crowds
+    eos compare --model trained/crowds --task crowds --operators tome,divprune,random
+
+All weights learn, by the answers alone, on pictures of the split ``train``, which no search and no examination draws
+from; the rate rises, then falls along a cosine over the minutes given. What is saved is a folder that transformers and
+every command here load. At the end held-out questions are asked, group by group. One GPU, or the CPU; Ctrl-C saves what
+there is. Models: any bundled one whose pictures a drawn task can be drawn for (of one size).
+
+Legend: b batch, s sequence.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from eos_platform.common import console as terminal
+from eos_platform.common.errors import EosError, unknown
+from eos_platform.models.adapters.adapter import adapter_of
+from eos_platform.models.bundled import MODELS, folder
+from eos_platform.models.loading.devices import find_device
+from eos_platform.models.loading.processors import load_processor
+from eos_platform.tasks import load_workload
+from eos_platform.tasks.drawn.base import TRAIN, Drawn
+from eos_platform.tasks.drawn.crowds import Crowds
+from eos_platform.tasks.drawn.fabrics import Fabrics
+from eos_platform.tasks.evaluate import evaluate
+from eos_platform.tasks.prompts import Prompt, made_by
+
+TASKS: dict[str, type[Drawn]] = {"crowds": Crowds, "fabrics": Fabrics}
+IGNORED = -100  # labels that nothing is learnt of
+WARM = 0.05  # share of the time in which the rate rises
+
+
+def batched(prompts: Sequence[Prompt], pad: int, device: torch.device) -> dict[str, Tensor]:
+    """Prompts and their answers as a model's inputs (b, s), padded behind; only answers are learnt."""
+    rows = [torch.cat([one.inputs["input_ids"][0], torch.tensor(one.answer)]) for one in prompts]
+    longest = max(map(len, rows))
+    ids_bs = torch.full((len(rows), longest), pad)
+    mask_bs, label_bs = torch.zeros_like(ids_bs), torch.full_like(ids_bs, IGNORED)
+    for row, (ids, one) in enumerate(zip(rows, prompts, strict=True)):
+        ids_bs[row, : len(ids)], mask_bs[row, : len(ids)] = ids, 1
+        label_bs[row, len(ids) - len(one.answer) : len(ids)] = torch.tensor(one.answer)
+    of_text = prompts[0].inputs["input_ids"].shape
+    seen = {
+        name: torch.cat([one.inputs[name] for one in prompts])
+        for name, tensor in prompts[0].inputs.items()
+        if tensor.shape != of_text
+    }
+    given = {"input_ids": ids_bs, "attention_mask": mask_bs, "labels": label_bs, **seen}
+    return {name: tensor.to(device) for name, tensor in given.items()}
+
+
+def fed(task: Drawn, processor: Any, lead: str, size: int, start: int) -> Iterator[list[Prompt]]:
+    """Batches of prompts without end, each picture once."""
+    each = len(task.groups)
+    while True:
+        examples = task.examples(TRAIN, (start + size) * each)[start * each :]
+        yield list(made_by(processor, examples, lead))
+        start += size
+
+
+def train(
+    model: Any, processor: Any, task: Drawn, minutes: float, pictures: int, rate: float, device: torch.device
+) -> int:
+    """Train in place; how many pictures were seen."""
+    adapter, begun, seen = adapter_of(model), time.monotonic(), 0
+    model.float().train()
+    matrices = [parameter for parameter in model.parameters() if parameter.dim() > 1]
+    others = [parameter for parameter in model.parameters() if parameter.dim() <= 1]
+    groups: list[dict[str, Any]] = [{"params": matrices}, {"params": others, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98), weight_decay=0.02)
+    mean, told = 0.0, begun
+    try:
+        for prompts in fed(task, processor, adapter.family.answer_lead, pictures, 0):
+            done = (time.monotonic() - begun) / (60 * minutes)
+            if done >= 1:
+                break
+            for group in optimizer.param_groups:
+                group["lr"] = rate * min(done / WARM, 0.5 + 0.5 * math.cos(math.pi * done))
+            inputs = batched(prompts, processor.tokenizer.pad_token_id, device)
+            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+                loss = model(**inputs).loss
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            seen += pictures
+            mean += 0.05 * (loss.item() - mean) if seen > pictures else loss.item()
+            if time.monotonic() - told > 15:
+                told = time.monotonic()
+                left = (1 - done) * minutes
+                terminal.say(f"{seen} pictures, loss {mean:.3f}, {left:.1f} minutes to go", stderr=True)
+    except KeyboardInterrupt:
+        terminal.say("stopped; what there is is saved", stderr=True)
+    model.eval()
+    return seen
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Train, save, examine; the exit code."""
+    from transformers import AutoModelForImageTextToText
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--task", required=True, help=" or ".join(TASKS))
+    parser.add_argument("--model", default="bundled-small-v2", help="bundled: what training starts from")
+    parser.add_argument("--minutes", type=float, default=5.0)
+    parser.add_argument("--pictures", type=int, default=64, help="in a batch; each has one question of every group")
+    parser.add_argument("--rate", type=float, default=1e-3, help="the highest learning rate")
+    parser.add_argument("--questions", type=int, default=1500, help="held-out ones, at the end")
+    parser.add_argument("--device", help="default: the GPU if there is one")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the model")
+    given = parser.parse_args(words)
+    try:
+        if given.task not in TASKS:
+            raise unknown("task", given.task, TASKS)
+        if given.model not in MODELS:
+            raise unknown("model", given.model, MODELS)
+        device, task = find_device(given.device), TASKS[given.task]()
+        place = folder(given.model)
+        torch.manual_seed(0)
+        model: Any = AutoModelForImageTextToText.from_pretrained(place)
+        model.to(device)
+        processor = load_processor(place)
+        task.suit(adapter_of(model))
+        seen = train(model, processor, task, given.minutes, given.pictures, given.rate, device)
+        model.to(torch.bfloat16).save_pretrained(given.out)
+        processor.save_pretrained(given.out)
+        terminal.say(f"{given.out}: trained on {seen} pictures")
+        found = evaluate(load_workload(given.out, given.task, given.device), None, "heldout", given.questions)
+        groups = ", ".join(f"{name} {100 * share:.1f}" for name, share in found.per_skill.items())
+        terminal.say(f"held out: {100 * found.accuracy:.1f} % of {found.questions} questions ({groups})")
+    except EosError as error:
+        terminal.say(f"training: {error}", stderr=True)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    terminal.run(main)

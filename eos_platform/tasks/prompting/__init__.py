@@ -1,0 +1,1 @@
+"""From questions to what a model is handed, each picture prepared and seen once, and kept on disk."""
