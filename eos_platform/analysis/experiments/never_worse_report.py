@@ -27,7 +27,7 @@ def frame(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
                 for one in row["designs"]
             ]
             continue
-        known = {
+        known: dict[str, Any] = {
             name: row[name] for name in ("heldout", "validation", "relaxed", "compute_ratio", "start") if name in row
         }
         if "seconds" in row:
