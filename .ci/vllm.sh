@@ -31,11 +31,12 @@ if [[ $(cat "$environment/eos-pins" 2>/dev/null) != "$stamp" ]]; then
     }
     # they were built for another torch than vLLM's for CPUs, and nothing here hears or films
     "$environment/bin/pip" uninstall -y torchaudio torchcodec >/dev/null
-    site=$("$environment/bin/python" -c 'import site; print(site.getsitepackages()[0])')
-    echo "import eos_platform.serve.torchvision_ops as ops; ops.install()" >"$site/eos-torchvision.pth"
     echo "$stamp" >"$environment/eos-pins"
 fi
 "$environment/bin/pip" install --no-deps -e .
+site=$("$environment/bin/python" -c 'import site; print(site.getsitepackages()[0])')
+echo "import eos_platform.serve.torchvision_ops as ops; ops.install()" >"$site/eos-torchvision.pth"
+((limit - SECONDS > 60)) || skip "installing took $SECONDS of $limit s; the environment is kept"
 
 step "operators in vLLM"
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}

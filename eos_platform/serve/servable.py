@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from eos_platform.analysis.comparison.settings import parse_ratios, parse_search
-from eos_platform.analysis.experiments.cells.queue import Cell, add_options, measure_all, row_of
+from eos_platform.analysis.experiments.tables.cells import Cell, add_options, measure_all, row_of
 from eos_platform.common import console as terminal
 from eos_platform.common.errors import EosError, unknown
 from eos_platform.common.files import check_writable

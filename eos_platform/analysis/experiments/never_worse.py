@@ -27,8 +27,8 @@ from pathlib import Path
 from typing import Any
 
 from eos_platform.analysis.comparison.settings import parse_ratios, parse_search
-from eos_platform.analysis.experiments.cells.queue import Cell, add_options, measure_all, row_of
-from eos_platform.analysis.experiments.cells.report import frame, skills, table
+from eos_platform.analysis.experiments.tables.cells import Cell, add_options, measure_all, row_of
+from eos_platform.analysis.experiments.tables.never_worse_report import frame, skills, table
 from eos_platform.common import console as terminal
 from eos_platform.common.errors import EosError, unknown
 from eos_platform.common.files import check_writable, write_atomic

@@ -1,7 +1,7 @@
 """The table of searches against designs, from rows made by hand."""
 
-from eos_platform.analysis.experiments.cells.report import skills, table
 from eos_platform.analysis.experiments.never_worse import cells, measure
+from eos_platform.analysis.experiments.tables.never_worse_report import skills, table
 
 
 def row(kind: str, heldout: float, seed: int = 0, **more: object) -> dict[str, object]:

@@ -141,3 +141,12 @@ def made(kind: str, into: Path) -> Path:
     """A random model of a type, the same every time."""
     torch.manual_seed(0)
     return MODELS[kind](into)
+
+
+if __name__ == "__main__":
+    import sys
+
+    from eos_platform.serve.torchvision_ops import install
+
+    install()  # an environment of vLLM's for CPUs
+    print(made(sys.argv[1], Path(sys.argv[2])))

@@ -1,1 +1,0 @@
-"""Cells of a large table: shared out among processes, kept as they come, told in tables."""
