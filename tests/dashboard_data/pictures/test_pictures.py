@@ -31,7 +31,7 @@ def test_the_line_of_the_searched_is_what_readme_says(points):
     means = next(one for one in figure.data if one.line.width == 3)
     wrong = dict(zip(points[points["family"] == "searched"].groupby("ratio").groups, means.y, strict=True))
     readme = " ".join((ROOT / "README.md").read_text("utf-8").split())
-    said = re.search(r"answer ([\d.]+) % rightly at a tenth of the compute and ([\d.]+) % at a twentieth", readme)
+    said = re.search(r"answer ([\d.]+) % correctly at a tenth of the compute and ([\d.]+) % at a twentieth", readme)
     assert said is not None
     assert [f"{100 - wrong[ratio]:.1f}" for ratio in (0.1, 0.05)] == list(said.groups())
 
