@@ -28,6 +28,7 @@ from eos_platform.operators.relaxed.site import RelaxedSite
 from eos_platform.operators.spec import OperatorSpec
 
 Of = Literal["ms", "joules"]
+LONG, ALIKE = 0.25, 1.1  # of the longest prompt; of the time in a captured graph
 ENOUGH = 3  # operators that a batch size is fitted to by itself
 
 
@@ -63,7 +64,10 @@ class Prediction:
         Raises:
             EosError: it has no such mode or batch size, or its device does not tell this.
         """
-        curves = {size: _curve(profile, mode, size, of) for size in _batches(profile, mode, batch)}
+        batches = _batches(profile, mode, batch)
+        if mode == "eager" and _busy(profile, batch):
+            mode, batches = "captured", _batches(profile, "captured", batch)
+        curves = {size: _curve(profile, mode, size, of) for size in batches}
         fitted = [point for point in profile.of("operator", mode) if not point.held_out and point.batch in curves]
         own = [point for point in fitted if point.batch == batch]
         if mode == "eager" and len(own) >= ENOUGH:
@@ -176,6 +180,20 @@ def _batches(profile: DeviceProfile, mode: str, batch: int) -> list[int]:
         have = ", ".join(f"{one} at batch {size}" for one, size in known) or "no prefill at all"
         raise EosError(f"the device profile has {have}; not {mode} at batch {batch}")
     return [size for one, size in known if one == mode]
+
+
+def _busy(profile: DeviceProfile, batch: int) -> bool:
+    """Whether the device works without a break in eager mode too, at all lengths but the short ones.
+
+    Launches then cost no time, as in a captured graph, of which measurements scatter less.
+    """
+    eager, captured = (profile.of("prefill", mode, batch) for mode in ("eager", "captured"))
+    times = {point.work.lengths[0]: point.time for point in captured}
+    longest = max(times, default=0.0)
+    both = [
+        (point.time, times[at]) for point in eager if (at := point.work.lengths[0]) in times and at > LONG * longest
+    ]
+    return bool(both) and all(one <= ALIKE * other for one, other in both)
 
 
 def _curve(profile: DeviceProfile, mode: str, batch: int, of: Of) -> Curve:

@@ -32,6 +32,7 @@ from typing import Any, Protocol, TypeVar
 from torch import nn
 
 from eos_platform.common.errors import EosError, expected
+from eos_platform.models.adapters.base import Parts
 from eos_platform.models.adapters.hooks import Renamed
 from eos_platform.models.adapters.target import check_plan, parts_of, rescaled_to
 from eos_platform.models.loading.unwrap import unwrapped
@@ -40,6 +41,8 @@ from eos_platform.models.runtime.decoder_hooks import DecoderHooks
 from eos_platform.models.runtime.layout import Layout
 from eos_platform.models.runtime.operator_source import operator_from, save_operator
 from eos_platform.models.runtime.token_state import TokenState
+from eos_platform.models.vision.patches import Patches
+from eos_platform.models.vision.tower import Tower
 from eos_platform.operators.plan import OperatorPlan
 from eos_platform.operators.spec import OperatorSpec, SiteSpec
 
@@ -153,7 +156,16 @@ def start(
     check_plan(parts, plan)
     if layout is not None and not layout.units and layout.visual_bn.shape[1] != plan.tokens:
         raise EosError(f"layout has {layout.visual_bn.shape[1]} visual tokens; the operator is for {plan.tokens}")
-    return DecoderHooks(model, parts, plan, CallContext(parts, plan) if layout is None else layout, watch, compiled)
+    images = CallContext(parts, plan.tokens, plan.needs, _tower(parts, plan)) if layout is None else layout
+    return DecoderHooks(model, parts, plan, images, watch, compiled)
+
+
+def _tower(parts: Parts, plan: OperatorPlan) -> Tower | Patches | None:
+    """Hooks in the vision tower, unless no feature is read and nothing is done there."""
+    if not plan.enters_tower:
+        return None
+    reached = parts.family is None or parts.family.reads_tower
+    return Tower(parts, plan) if reached else Patches(parts)
 
 
 def attach(

@@ -30,7 +30,7 @@ from eos_platform.models.runtime.token_state import TokenState
 from eos_platform.models.runtime.visual_spans import Units
 from eos_platform.models.vision.patches import Patches
 from eos_platform.models.vision.tower import Tower
-from eos_platform.operators.plan import Need, OperatorPlan
+from eos_platform.operators.plan import Need
 
 REMEMBERED_CALLS = 2  # calls of the vision tower remembered: images, then films
 
@@ -56,15 +56,17 @@ class _Local(threading.local):
 class CallContext:
     """Follows the calls of one model, through a session's hooks; those in the vision tower are its own."""
 
-    def __init__(self, parts: Parts, plan: OperatorPlan) -> None:
-        self.parts = parts
-        self.plan = plan
+    def __init__(self, parts: Parts, tokens: int, needs: frozenset[Need], tower: Tower | Patches | None) -> None:
+        """Follow the calls.
+
+        Args:
+            parts: of the model.
+            tokens: visual tokens of an image, as the operator has them.
+            needs: of the operator.
+            tower: hooks in the vision tower; None where nothing is read or done there.
+        """
+        self.parts, self.tokens, self.needs, self.tower = parts, tokens, needs, tower
         self._local = _Local()
-        # a tower that no feature is read of, and that nothing is done in, needs no one there
-        self.tower: Tower | Patches | None = None
-        if plan.enters_tower:
-            reached = parts.family is None or parts.family.reads_tower
-            self.tower = Tower(parts, plan) if reached else Patches(parts)
 
     def remove(self) -> None:
         """Take the hooks in the vision tower off again."""
@@ -91,7 +93,7 @@ class CallContext:
         info = local.info = CallInfo(valid_bs=mask if isinstance(mask, Tensor) and mask.dim() == 2 else None)
         cache = cache_of(call)
         if cache is not None and cache.get_seq_length() > 0:  # images that come now are not reduced
-            if has_media(call) and Need.NO_LATER_IMAGE in self.plan.needs:
+            if has_media(call) and Need.NO_LATER_IMAGE in self.needs:
                 raise EosError(
                     "an image in a later turn or piece of a prompt is kept whole, and this operator reduces it inside"
                     " the vision tower: detach it, or begin with an empty cache"
@@ -106,7 +108,7 @@ class CallContext:
         info.images = image_call_of(call, answer_bs)
         with whole_images(call):
             if info.images is not None and parts.family.reads_tower and one_image_each(parts, call):
-                info.images = layout_of_call(parts, self.plan.tokens, call, answer_bs)
+                info.images = layout_of_call(parts, self.tokens, call, answer_bs)
 
     def _count_on(self, call: Call, prompt: Prompt, valid_bs: Tensor | None) -> None:
         """Before a later step of a prompt that layer 0 holds only in part: positions the body would count wrongly."""
@@ -173,7 +175,7 @@ class CallContext:
             return None
         device = kinds[0][0].device  # of the prompts; the vision tower may be on another
         vision = moved(self.tower.vision_features if self.tower else None, device)
-        if Need.ONE_IMAGE in self.plan.needs or (vision is not None and vision.seen is not None):
+        if Need.ONE_IMAGE in self.needs or (vision is not None and vision.seen is not None):
             raise EosError("an operator that reduces inside the vision tower needs one image a prompt")
         valid_bs, padding = torch.ones_like(kinds[0][0]), ()
         if image_call.mask_bs is not None:

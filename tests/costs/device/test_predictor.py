@@ -25,14 +25,26 @@ def operator(*sites):
     return OperatorSpec(target=TARGET, sites=tuple(made))
 
 
-# an eager batch size is fitted to its own few operators
-@pytest.mark.parametrize(("mode", "batch", "rank", "off"), [("eager", 1, 0.94, 0.12), ("captured", 16, 0.98, 0.03)])
-def test_operators_never_measured_are_predicted(made_up, unseen, mode, batch, rank, off):
+@pytest.mark.parametrize(("mode", "batch"), [("eager", 1), ("captured", 16)])
+def test_operators_never_measured_are_predicted(made_up, unseen, mode, batch):
     prediction = Prediction.of(made_up, mode, batch)
     works = [unseen(seed) for seed in range(60)]
     predicted, real = [prediction.of_work(work) for work in works], [takes(work, batch) for work in works]
-    assert rank_correlation(predicted, real) > rank
-    assert statistics.median(abs(p / r - 1) for p, r in zip(predicted, real, strict=True)) < off
+    assert rank_correlation(predicted, real) > 0.98
+    assert statistics.median(abs(p / r - 1) for p, r in zip(predicted, real, strict=True)) < 0.03
+
+
+def test_eager_is_as_captured_where_the_device_is_busy_and_fitted_to_its_own_where_it_waits(made_up):
+    """Here the host needs 4 ms for the launches of a prefill, and the device more at batch 16 alone."""
+    slow = [
+        point.model_copy(update={"ms": (max(4.0, *point.ms),)}) if point.mode == "eager" else point
+        for point in made_up.points
+    ]
+    profile = made_up.model_copy(update={"points": tuple(slow)})
+    assert Prediction.of(profile, "eager", 16) == Prediction.of(profile, "captured", 16)
+    waiting = Prediction.of(profile, "eager", 1)
+    assert waiting != Prediction.of(profile, "captured", 1)
+    assert waiting.curve(50.0) == pytest.approx(4.0, rel=0.05)
 
 
 def test_a_profile_has_fifty_points_at_most_and_says_how_far_off_it_is(made_up):

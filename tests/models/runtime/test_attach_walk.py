@@ -17,7 +17,7 @@ from eos_platform.operators.spec import OperatorSpec
 ROOT = Path(eos_platform.__file__).parent
 FORMS, STRINGS = (OperatorSpec, OperatorPlan), (str, Path)
 READING = ["runtime/attach", "runtime/operator_source", "operators/spec"]
-MEETING = ["operators/plan", "adapters/target", "runtime/call_context"]
+MEETING = ["operators/plan", "adapters/target"]
 HOOKING = ["runtime/decoder_hooks"]
 
 
