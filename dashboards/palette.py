@@ -53,6 +53,7 @@ _KNOWN = {
     "pyramiddrop": Style("#7aa60a", "star-triangle-up"),
     "vtw": Style("#7aa60a", "arrow"),
     "v2drop": Style("#7aa60a", "triangle-sw"),
+    "adaptinfer": Style("#009e73", "diamond-tall"),
     # by attention inside the vision tower: violets
     "prumerge": Style("#6b5fb5", "pentagon"),
     "prumerge+": Style("#6b5fb5", "hexagon2"),
@@ -60,6 +61,7 @@ _KNOWN = {
     "vispruner": Style("#9a4fc4", "hourglass"),
     "fastervlm": Style("#9a4fc4", "triangle-se"),
     "scope": Style("#9a4fc4", "star"),
+    "flowcut": Style("#9a4fc4", "octagon"),
     "holov": Style("#6b5fb5", "triangle-ne"),
     "nuwa": Style("#6b5fb5", "octagon"),
     "tops": Style("#6b5fb5", "star-triangle-down"),
@@ -70,6 +72,9 @@ _KNOWN = {
     "cen-divprune": Style("#7a5230", "diamond-tall"),
     "cen-cdpruner": Style("#a03a3a", "triangle-down"),
     "zoo-prune": Style("#7a5230", "square-cross"),
+    "prunesid": Style("#7a5230", "pentagon"),
+    "d2pruner": Style("#a03a3a", "triangle-ne"),
+    "todre": Style("#a03a3a", "square-cross"),
 }
 _SPARE = (
     Style("#c08a00", "triangle-sw"),

@@ -85,7 +85,7 @@ class Prior(Spec):
         from eos_platform.operators.steer import constants
 
         (usual_1n,) = constants(self.values, 1, feature_bn.device)
-        return feature_bn / usual_1n[0].clamp_min(LEAST)[origin_bn].to(feature_bn.dtype)
+        return feature_bn / usual_1n[0][origin_bn].to(feature_bn.dtype).clamp_min(LEAST)
 
 
 def _packed(numbers: Sequence[float]) -> str:

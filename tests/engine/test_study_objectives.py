@@ -99,7 +99,7 @@ def test_three_objectives_from_the_trial_to_the_figure(tmp_path):
     labels = [one.label for one in report.figures["parallel"].data[0].dimensions]
     assert labels[-3:] == ["prefill ms", "compute ratio", "accuracy (%)"]
     drawn = report.figures["front"]
-    assert drawn.layout.xaxis.title.text == "prefill ms (less is better)"
+    assert drawn.layout.xaxis.title.text == "prefill ms (lower is better)"
     (best,) = [trace for trace in drawn.data if trace.name == "Pareto front"]
     assert len(best.x) == len(front)
     assert sorted(best.marker.color) == sorted(searched["compute_ratio"])

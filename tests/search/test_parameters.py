@@ -24,7 +24,15 @@ def plain(value):
     return value.model_dump(mode="json") if hasattr(value, "model_dump") else value
 
 
-OF_DESIGNS = ("template", "mixes", "protect", "metric")  # which the search's own sites have not
+OF_DESIGNS = (
+    "template",
+    "mixes",
+    "protect",
+    "metric",
+    "suppress",
+    "prior",
+    "exclude_padding",
+)  # which the search's own sites have not
 
 
 def begun(settings):

@@ -28,6 +28,7 @@ from eos_platform.common.errors import EosError, unknown
 from eos_platform.models.adapters.adapter import adapter_of
 from eos_platform.models.bundled import MODELS, folder
 from eos_platform.models.loading.devices import find_device
+from eos_platform.models.loading.pretrained import load
 from eos_platform.models.loading.processors import load_processor
 from eos_platform.tasks import load_workload
 from eos_platform.tasks.drawn.base import TRAIN, Drawn
@@ -128,7 +129,7 @@ def main(words: Sequence[str] | None = None) -> int:
         device, task = find_device(given.device), TASKS[given.task]()
         place = folder(given.model)
         torch.manual_seed(0)
-        model: Any = AutoModelForImageTextToText.from_pretrained(place)
+        model: Any = load(AutoModelForImageTextToText, place)
         model.to(device)
         processor = load_processor(place)
         task.suit(adapter_of(model))

@@ -5,7 +5,6 @@ What each prompt says, and which pictures it shows, is not in the file: it is it
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from torch import Tensor
 from transformers import modeling_outputs
 from transformers.utils import ModelOutput
 
+from eos_platform.common import strict_json
 from eos_platform.models.adapters.prefill import OF_ALL
 from eos_platform.tasks import cache
 from eos_platform.tasks.prompting.encoder import Units
@@ -68,7 +68,7 @@ def save(key: str, prompts: Sequence[Kept], seen: Sequence[Any]) -> int:
             for number, one in enumerate([value] if isinstance(value, Tensor) else value):
                 tensors[f"seen {place} {name} {number}"] = one
     about["kind"] = type(seen[0]).__name__ if seen else ""
-    tensors["about"] = torch.frombuffer(bytearray(json.dumps(about).encode()), dtype=torch.uint8)
+    tensors["about"] = torch.frombuffer(bytearray(strict_json.dumps(about).encode()), dtype=torch.uint8)
     cache.save(key, tensors)
     return sum(one.numel() * one.element_size() for one in tensors.values())
 
@@ -84,7 +84,7 @@ def load(key: str, body: Any) -> tuple[list[Kept], list[Any], int] | None:
     if tensors is None:
         return None
     try:
-        about = json.loads(tensors["about"].numpy().tobytes())
+        about = strict_json.loads(tensors["about"].numpy().tobytes().decode(), "kept prompts")
         inputs = {name: _apart(tensors[f"input {name}"], tensors[f"shapes {name}"]) for name in about["names"]}
         answers = tensors["answers"].split(about["answers"])
         prompts = [

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import json
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
@@ -19,6 +18,7 @@ import tokenizers
 import transformers
 from torch import Tensor
 
+from eos_platform.common import strict_json
 from eos_platform.models.adapters.adapter import Adapter
 from eos_platform.tasks import cache as kept
 from eos_platform.tasks import chats, prompts
@@ -66,7 +66,9 @@ def _digest(*facts: object) -> str:
 
 def _text(values: Mapping[str, Any]) -> str:
     """Settings, as far as they are plain; places of files tell nothing."""
-    return json.dumps(_plain({name: value for name, value in values.items() if name not in PLACES}), sort_keys=True)
+    return strict_json.dumps(
+        strict_json.plain(_plain({name: value for name, value in values.items() if name not in PLACES})), sort_keys=True
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -161,7 +161,7 @@ def test_words_of_the_command_line():
     assert parse_ratios(".33,.22") == (0.33, 0.22)
     assert parse_ratios(None) is None
     for nothing in ("a,b", ",", ""):
-        with pytest.raises(EosError, match="expected numbers with commas"):
+        with pytest.raises(EosError, match="expected numbers separated by commas"):
             parse_ratios(nothing)
     assert parse_designs("a, b") == ("a", "b")
     assert parse_designs("none") == ()
