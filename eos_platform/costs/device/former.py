@@ -20,18 +20,28 @@ def converted(data: dict[str, Any]) -> dict[str, Any]:
     What is no profile is handed back as it is, for the schema to refuse.
     """
     points = data.get("points")
-    return data | {"points": [new for one in points if (new := _point(one))]} if isinstance(points, list) else data
+    return data | {"points": [_point(one) for one in points if not _unknown(one)]} if isinstance(points, list) else data
+
+
+def _unknown(point: Any) -> bool:
+    """Whether it is of an operator with picks that was drawn at random."""
+    columns = _columns(point) if isinstance(point, dict) and point.get("held_out") else []
+    return len(columns) > PICKS and columns[PICKS] > 0
+
+
+def _columns(point: dict[str, Any]) -> list[Any]:
+    """Those of a point, if they are numbers."""
+    work = point.get("work")
+    columns = work.get("columns") if isinstance(work, dict) else None
+    sound = isinstance(columns, list) and all(isinstance(one, (int, float)) for one in columns)
+    return columns if sound and columns else []
 
 
 def _point(point: Any) -> Any:
-    if not isinstance(point, dict) or not isinstance(point.get("work"), dict):
+    columns = _columns(point) if isinstance(point, dict) else []
+    if len(columns) <= PICKS:
         return point
-    columns = point["work"].get("columns")
-    if not isinstance(columns, list) or len(columns) <= PICKS or not isinstance(columns[PICKS], (int, float)):
-        return point
-    picks, name = columns[PICKS], str(point.get("name", ""))
-    if picks and point.get("held_out"):
-        return None
-    selector = FITTED.get(name.rpartition("-")[0])
+    picks = columns[PICKS]
+    selector = FITTED.get(str(point.get("name", "")).rpartition("-")[0])
     split = [0.0, picks * LAUNCHED[selector]] if selector else [picks, 0.0]
     return point | {"work": point["work"] | {"columns": [*columns[:PICKS], *split, *columns[PICKS + 1 :]]}}
