@@ -96,13 +96,14 @@ def _rows(left: Sequence[Cell], measure: Measured, given: argparse.Namespace) ->
     until = time.time() + given.seconds
     if not left:
         return
+    task = getattr(given, "task", None)  # default: what a bundled model was trained on
     if given.processes == 1:
-        yield from _work(left, measure, given.device, given.threads, until)
+        yield from _work(left, measure, given.device, given.threads, until, task)
         return
     context = multiprocessing.get_context("spawn")
     todo, done = context.Queue(), context.Queue()
     workers = [
-        context.Process(target=_from_queue, args=(todo, done, measure, given.device, given.threads, until))
+        context.Process(target=_from_queue, args=(todo, done, measure, given.device, given.threads, until, task))
         for _ in range(given.processes)
     ]
     for cell in [*left, *[None] * given.processes]:
@@ -127,7 +128,12 @@ def _from_queue(todo: Any, done: Any, *given: Any) -> None:
 
 
 def _work(
-    cells: Iterable[Cell], measure: Measured, device: str | None, threads: int, until: float
+    cells: Iterable[Cell],
+    measure: Measured,
+    device: str | None,
+    threads: int,
+    until: float,
+    task: str | None = None,
 ) -> Iterator[dict[str, Any]]:
     torch.set_num_threads(max(1, threads))
     workload: Subject | None = None
@@ -136,7 +142,7 @@ def _work(
             continue
         try:
             if workload is None or workload.name != cell[0]:
-                workload = load_workload(cell[0], device=device)
+                workload = load_workload(cell[0], task, device)
             yield measure(workload, cell)
         except Exception as error:  # one cell's; the others go on
             yield row_of(cell) | {"failed": f"{type(error).__name__}: {error}"[:500]}
