@@ -127,7 +127,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     for row in rows:
         groups.setdefault((row["model"], row["ratio"], row["kind"]), []).append(row)
     for places in dict.fromkeys(row["model"] for row in rows):
-        named = list(max((row["places"] for row in rows if row["model"] == places), key=len))
+        named = max((list(row["places"]) for row in rows if row["model"] == places), key=len)
         lines += ["", f"| {places} | ratio | seeds | {' | '.join(named)} | mean | worst loses | s |"]
         lines += [f"|{' --- |' * (len(named) + 6)}"]
         for (_, ratio, kind), some in sorted(
