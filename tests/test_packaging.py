@@ -182,7 +182,8 @@ def test_the_core_imports_without_the_platform_around_it():
     modules = sorted(".".join(module).removesuffix(".__init__") for module in found)
     code = (
         f"import importlib, sys\nfor name in {modules}: importlib.import_module(name)\n"
-        "print(*{name.split('.')[0] for name in sys.modules} & {'ray', 'optuna', 'mlflow', 'plotly', 'pandas'})"
+        "print(*{name.split('.')[0] for name in sys.modules} & {'ray', 'optuna', 'mlflow', 'plotly', 'pandas'})\n"
+        "print('torch._dynamo' if 'torch._dynamo' in sys.modules else '')"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
