@@ -10,8 +10,7 @@ import ray
 
 from eos_platform.analysis.transfer.cells import Record
 from eos_platform.analysis.transfer.plan import Item, Settings
-from eos_platform.analysis.transfer.processes import grouped
-from eos_platform.analysis.transfer.run import Perform, Sources, here
+from eos_platform.analysis.transfer.run import Perform, Sources, grouped, here
 from eos_platform.engine.cluster.ray_tasks import as_they_end
 
 

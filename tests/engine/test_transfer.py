@@ -1,11 +1,10 @@
-"""A transfer matrix measured by Ray's workers, or by several processes, is the one that this process measures."""
+"""A transfer matrix measured by Ray's workers is the one that this process measures."""
 
 from pathlib import Path
 
 import pytest
 
 from eos_platform.analysis.transfer.plan import WAYS, Settings
-from eos_platform.analysis.transfer.processes import on_processes
 from eos_platform.analysis.transfer.run import Perform, here, run
 from eos_platform.engine.cluster.ray_session import ray_session
 from eos_platform.engine.transfer import on_ray
@@ -13,7 +12,7 @@ from eos_platform.engine.transfer import on_ray
 TOLD = ("status", "accuracy", "scores", "compute_ratio", "operator", "steps", "changes")
 
 
-@pytest.mark.slow  # a matrix three times, once on a real Ray
+@pytest.mark.slow  # a matrix twice, once on a real Ray
 def test_workers_measure_what_this_process_does(tmp_path: Path) -> None:
     settings = Settings.of(
         {
@@ -30,6 +29,5 @@ def test_workers_measure_what_this_process_does(tmp_path: Path) -> None:
     with ray_session("local"):
         far = measured("far", on_ray("cpu"))
     near = measured("near", here("cpu"))
-    assert measured("beside", on_processes(2, "cpu")) == near
     assert len(near) == 2 + 2 + 2 * len(WAYS)
     assert far == near

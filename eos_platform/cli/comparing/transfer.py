@@ -52,7 +52,7 @@ def transfer(
         typer.Option(help="Measure on Ray: local, auto or HOST:PORT of a cluster. Default: in this process."),
     ] = None,
     processes: Annotated[
-        int, typer.Option(min=1, help="Processes on this machine that share the work (and its GPU, best under MPS).")
+        int, typer.Option(min=1, help="Measure in this many processes that share the device (without Ray).")
     ] = 1,
     report_only: Annotated[
         bool, typer.Option("--report-only", help="Only write the report of what has been measured.")
@@ -88,9 +88,9 @@ def transfer(
             raise EosError(f"{out} holds no transfer matrix")
         show(settings, Cells(out, settings), out)
         return
-    if address is not None and processes > 1:
-        raise EosError("--processes is for this machine alone; on a Ray cluster (--address), Ray shares out the work")
     check_writable(out / CELLS)
+    if processes > 1 and address is not None:
+        raise EosError("--processes: with --address Ray decides how many there are")
     try:
         cells = _measure(settings, out, device, address, processes)
     except KeyboardInterrupt:
@@ -120,7 +120,7 @@ def _measure(settings: Settings, out: Path, device: str | None, address: str | N
             )
             bar.finished(f"{items[key].name}: {told}", size[key])
 
-        if address is None and processes > 1:
+        if processes > 1:
             from eos_platform.analysis.transfer.processes import on_processes
 
             return run(settings, out, on_processes(processes, device), finished)
