@@ -36,7 +36,7 @@ from eos_platform.costs.flops import compute_ratio
 from eos_platform.costs.match import match
 from eos_platform.models.adapters.target import absent_of, check_fits, parts_of
 from eos_platform.models.bundled import MODELS
-from eos_platform.operators.designs import DESIGNS, Design, get_design
+from eos_platform.operators.designs import Design, get_design, suited
 from eos_platform.operators.designs.base import Value
 from eos_platform.operators.rescale import rescale
 from eos_platform.operators.spec import OperatorSpec
@@ -195,7 +195,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder of the rows")
     parser.add_argument("--models", type=_texts, default=list(MODELS), help="with commas between; default: all bundled")
     parser.add_argument("--task", help="default: what each bundled model was trained on")
-    parser.add_argument("--designs", type=_texts, default=list(DESIGNS), help="with commas between; default: all")
+    parser.add_argument("--designs", type=_texts, default=list(suited()), help="with commas between; default: all")
     parser.add_argument("--ratios", type=_ratios, default=RATIOS, help="with commas between")
     parser.add_argument("--questions", type=int, default=512, help="held-out questions")
     parser.add_argument("--tune", type=int, default=0, metavar="N", help="random sets of knobs for every cell")
