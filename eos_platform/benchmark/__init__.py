@@ -1,0 +1,1 @@
+"""OperatorBench: a table of deployed operators that answers like a model on a GPU."""
