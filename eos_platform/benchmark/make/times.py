@@ -11,12 +11,12 @@ from pathlib import Path
 
 import torch
 
+from eos_platform.bench.profiling.drawn import alone
 from eos_platform.benchmark.make.asked import Asked
 from eos_platform.benchmark.make.places import PLACES, measured, profile
 from eos_platform.benchmark.make.shards import Shard, read
 from eos_platform.benchmark.make.work import hash_of, key_of
 from eos_platform.benchmark.space import Space
-from eos_platform.operators.plan import OperatorPlan
 from eos_platform.operators.spec import OperatorSpec
 
 TIMES, SAMPLE = "times", 200
@@ -25,21 +25,16 @@ CPU_PROFILE = "bundled-small-cpu.json"
 
 
 def sample(asked: Asked, count: int) -> list[tuple[tuple[int, ...], OperatorSpec]]:
-    """Points of a model to be timed, half of them designs; none that acts in the vision tower."""
+    """Points of a model to be timed, half of them designs; none that acts or reads in the vision tower."""
     found = []
     whole = Space(asked.operators.knobs)
     for family, share in (("composed", count - count // 2), ("design", count // 2)):
         of_family = [whole.canonical(config) for config in Space(whole.designs, (family,)).points()]
         mine = sorted(((whole.indices(config), config) for config in of_family), key=lambda one: hash_of(one[0]))
         made = ((at, asked.operators.of(config)) for at, config in mine)
-        taken = ((at, operator) for at, operator in made if not acts_in_tower(operator) and operator.sites)
+        taken = ((at, operator) for at, operator in made if alone(operator))
         found += [one for one, _ in zip(taken, range(share), strict=False)]
     return sorted(found, key=lambda one: hash_of(one[0]))
-
-
-def acts_in_tower(operator: OperatorSpec) -> bool:
-    """Whether it does something in the vision tower, whose time no profile has."""
-    return operator.sees_less or OperatorPlan.of(operator).acts_in_tower
 
 
 def measure(device: str, folder: Path, seconds: float, say: Callable[[str], None]) -> None:
