@@ -41,6 +41,7 @@ MAY_IMPORT = {
     "dashboard_data": CORE | {"analysis", "dashboards", "tracking"},
     "engine": CORE | {"analysis", "dashboards", "tracking", "terminal"},
     "api": CORE | {"analysis", "dashboards", "dashboard_data", "terminal"},
+    "benchmark": CORE | {"analysis", "bench", "engine"},
     "registries": CORE | {"engine"},
 }
 FOR_GPU = {"diverse_topk_kernel"}  # needs Triton, which comes with torch for GPUs only
