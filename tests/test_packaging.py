@@ -191,7 +191,8 @@ def test_the_core_imports_without_the_platform_around_it():
 
 
 def test_attaching_and_searching_wait_for_no_compiler():
-    code = "import eos_platform.models.runtime.attach, eos_platform.search.run, sys; print('torch._dynamo' in sys.modules)"
+    modules = "eos_platform.models.runtime.attach, eos_platform.search.run, sys"
+    code = f"import {modules}; print('torch._dynamo' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600, check=True)
     assert done.stdout.strip() == "False"
 
