@@ -79,7 +79,7 @@ def test_a_flaw_is_where_the_answer_says():
 def test_a_bundled_model_is_trained_and_examined(tmp_path, capsys):
     words = [
         "--task",
-        "fabrics,crowds",
+        "fabrics,crowds,scenes-v2",
         "--model",
         "bundled-small-v2",
         "--minutes",
@@ -93,6 +93,7 @@ def test_a_bundled_model_is_trained_and_examined(tmp_path, capsys):
     told = capsys.readouterr().out
     assert "held out, fabrics: " in told
     assert "held out, crowds: " in told
+    assert "held out, scenes-v2: " in told
     assert (tmp_path / "model" / "config.json").exists()
     assert main(["--task", "crowd", "--out", str(tmp_path / "other")]) == 2
     assert "crowds" in capsys.readouterr().err

@@ -3,7 +3,8 @@
     python -m eos_platform.tasks.drawn.training --task crowds --model bundled-small-v2 --minutes 5 --out trained/crowds
     eos compare --model trained/crowds --task crowds --operators tome,divprune,random
 
-Several tasks, with commas between, take turns: batches of each are as many as of the others.
+Several tasks, with commas between, take turns: batches of each are as many as of the others. ``scenes-v2`` among them
+keeps a model that knows it from forgetting it.
 
 All weights learn, by the answers alone, on pictures of the split ``train``, which no search and no examination draws
 from; the rate rises, then falls along a cosine over the minutes given. What is saved is a folder that transformers and
@@ -18,11 +19,13 @@ from __future__ import annotations
 import argparse
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
@@ -33,14 +36,49 @@ from eos_platform.models.bundled import MODELS, folder
 from eos_platform.models.loading.devices import find_device
 from eos_platform.models.loading.pretrained import load
 from eos_platform.models.loading.processors import load_processor
-from eos_platform.tasks import load_workload
-from eos_platform.tasks.drawn.base import TRAIN, Drawn
+from eos_platform.protocols import Example
+from eos_platform.tasks import load_workload, scenes_v2
+from eos_platform.tasks.drawn.base import TRAIN
 from eos_platform.tasks.drawn.crowds import Crowds
 from eos_platform.tasks.drawn.fabrics import Fabrics
 from eos_platform.tasks.evaluate import evaluate
 from eos_platform.tasks.prompts import Prompt, made_by
+from eos_platform.tasks.scenes_v2.draws import Draws
+from eos_platform.tasks.scenes_v2.task import ScenesV2
 
-TASKS: dict[str, type[Drawn]] = {"crowds": Crowds, "fabrics": Fabrics}
+
+class Trainable(Protocol):
+    """A task with pictures to learn from."""
+
+    def suit(self, adapter: Any) -> None:
+        """Draw as a model sees."""
+
+    def pictures(self, split: str, first: int, count: int) -> list[Example]:
+        """Questions about so many pictures of a split, from number ``first`` on."""
+
+
+class MoreScenes(ScenesV2):
+    """``scenes-v2``, that a model which knows it may not forget it: pictures as its training draws them."""
+
+    def pictures(self, split: str, first: int, count: int) -> list[Example]:
+        """At most three questions about each picture."""
+        made: list[Example] = []
+        for index in range(first, first + count):
+            size = scenes_v2.size_of(self.sizes, index)
+            scene = scenes_v2.make_scene("train", index, size)
+            draws = Draws(index, *size, 5)
+            for one in draws.shuffled(scenes_v2.ask(scene, draws))[:EACH]:
+                image = partial(_drawn, scene)
+                made.append(Example(image, one.text, one.answer, one.skill, f"{split}-{index}"))
+        return made
+
+
+def _drawn(scene: scenes_v2.Scene) -> Image.Image:
+    return Image.fromarray(scenes_v2.render(scene))
+
+
+EACH = 3  # questions about a picture
+TASKS: dict[str, Callable[[], Trainable]] = {"crowds": Crowds, "fabrics": Fabrics, "scenes-v2": MoreScenes}
 IGNORED = -100  # labels that nothing is learnt of
 WARM = 0.05  # share of the time in which the rate rises
 
@@ -66,7 +104,7 @@ def batched(prompts: Sequence[Prompt], pad: int) -> dict[str, Tensor]:
 class Fed(IterableDataset[dict[str, Tensor]]):
     """Batches without end, each picture once; tasks take turns, and so do processes that draw."""
 
-    def __init__(self, tasks: Sequence[Drawn], processor: Any, lead: str, size: int) -> None:
+    def __init__(self, tasks: Sequence[Trainable], processor: Any, lead: str, size: int) -> None:
         self.tasks, self.processor, self.lead, self.size = tasks, processor, lead, size
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
@@ -83,7 +121,7 @@ class Fed(IterableDataset[dict[str, Tensor]]):
 def train(
     model: Any,
     processor: Any,
-    tasks: Sequence[Drawn],
+    tasks: Sequence[Trainable],
     minutes: float,
     pictures: int,
     rate: float,
