@@ -29,7 +29,7 @@ class Answer:
     """What one query gives.
 
     Attributes:
-        values: of the objectives by name, in the order they were asked for (``answer["error"]``); NaN where a time was not measured.
+        values: of the objectives by name, in the order they were asked for; NaN where a time was not measured.
         questions: that the accuracy is of.
         steps: of the gradient search that found the operator; 0: none.
         cost: what it would have taken on a model: questions run forward. A step of a search counts its questions three
@@ -80,6 +80,7 @@ class OperatorBench:
         about = metadata(self._path)
         self.model, self.questions = model, self._table.questions
         self.steps: tuple[int, ...] = tuple(about["steps"])
+        self._volumes: dict[tuple[str, ...], float] = {}  # of the whole space
         self._batch = int(about["search"]["batch_size"])
 
     def __repr__(self) -> str:
@@ -205,6 +206,28 @@ class OperatorBench:
         count = self.questions if questions is None else questions
         rows = [self.row(point) for point in self._space.points()]
         return np.array([[self._value(name, row, count) for name in objectives] for row in rows])
+
+    def hypervolume(self, points: Any, objectives: Sequence[str] = DEFAULT) -> float:
+        """What some operators dominate of the objectives' plane (or room), over what all operators of the space do.
+
+        It counts from the worst there is: an error of 1, the unreduced model's costs.
+
+        Args:
+            points: (points, objectives); of two or three objectives.
+
+        Raises:
+            EosError: of another number of objectives.
+        """
+        from eos_platform.benchmark.volume import dominated
+
+        return dominated(self, points, tuple(objectives)) / self._whole(tuple(objectives))
+
+    def _whole(self, objectives: tuple[str, ...]) -> float:
+        from eos_platform.benchmark.volume import dominated
+
+        if objectives not in self._volumes:
+            self._volumes[objectives] = dominated(self, self.values(objectives), objectives)
+        return self._volumes[objectives]
 
     def operator(self, config: Mapping[str, Any], steps: int | None = None) -> OperatorSpec:
         """The operator itself, to be attached to the model (needs torch).
