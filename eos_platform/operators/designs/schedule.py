@@ -146,6 +146,11 @@ def check_film(target: Target) -> int:
     """
     if target.frames < 2:
         raise EosError("looks across the frames of a film, and the target is of single pictures (frames, at least 2)")
+    return frame_tokens(target)
+
+
+def frame_tokens(target: Target) -> int:
+    """Tokens of a frame; of a picture, all."""
     return target.tokens // target.frames
 
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from eos_platform.common.errors import EosError
 from eos_platform.operators.designs.base import Design, Knob, positions_knob
-from eos_platform.operators.designs.schedule import check_film, whole
+from eos_platform.operators.designs.schedule import check_film, frame_tokens, whole
 from eos_platform.operators.spec import Quota, SiteSpec, Target
 
 CYCLE = 4  # frames, of which the first stays whole
@@ -28,7 +28,7 @@ CYCLE = 4  # frames, of which the first stays whole
 
 def _make(target: Target, tokens: float, knobs: Mapping[str, Any]) -> tuple[SiteSpec, ...]:
     one, keep = check_film(target), whole(tokens)
-    kept_whole = -(-target.frames // CYCLE)
+    kept_whole = _kept_whole(target)
     if keep < kept_whole * one:
         raise EosError(
             f"keeps every fourth frame whole: {tokens:g} tokens are fewer than the {kept_whole * one} of {kept_whole}"
@@ -47,6 +47,11 @@ def _make(target: Target, tokens: float, knobs: Mapping[str, Any]) -> tuple[Site
     )
 
 
+def _kept_whole(target: Target) -> int:
+    """Frames that stay whole."""
+    return -(-target.frames // CYCLE)
+
+
 def _knobs(target: Target) -> tuple[Knob, ...]:
     return (positions_knob("renumber"),)
 
@@ -59,4 +64,5 @@ DYCOKE = Design(
     _make,
     _knobs,
     films=True,
+    least=lambda target: _kept_whole(target) * frame_tokens(target),
 )

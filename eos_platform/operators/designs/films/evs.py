@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from eos_platform.operators.designs.base import Design, Knob, positions_knob
-from eos_platform.operators.designs.schedule import first_frame_whole
+from eos_platform.operators.designs.schedule import first_frame_whole, frame_tokens
 from eos_platform.operators.spec import SiteSpec, Target
 
 
@@ -37,4 +37,5 @@ EVS = Design(
     _make,
     _knobs,
     films=True,
+    least=frame_tokens,
 )

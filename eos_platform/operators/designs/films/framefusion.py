@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from eos_platform.operators.designs.base import Design, Knob, positions_knob
-from eos_platform.operators.designs.schedule import first_frame_whole
+from eos_platform.operators.designs.schedule import first_frame_whole, frame_tokens
 from eos_platform.operators.spec import SiteSpec, Support, Target, Transfer
 
 
@@ -49,4 +49,5 @@ FRAMEFUSION = Design(
     _make,
     _knobs,
     films=True,
+    least=frame_tokens,
 )

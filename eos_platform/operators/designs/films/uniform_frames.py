@@ -11,7 +11,7 @@ from typing import Any
 
 from eos_platform.common.errors import EosError
 from eos_platform.operators.designs.base import Design, Knob, positions_knob
-from eos_platform.operators.designs.schedule import check_film, whole
+from eos_platform.operators.designs.schedule import check_film, frame_tokens, whole
 from eos_platform.operators.spec import Quota, SiteSpec, Target
 
 
@@ -46,5 +46,6 @@ UNIFORM_FRAMES = Design(
     _make,
     _knobs,
     films=True,
+    least=frame_tokens,
     coarse=True,
 )
