@@ -35,6 +35,7 @@ MODELS = {
     "bundled-qwen": "Qwen2.5-VL",
     "bundled-gemma": "Gemma 3",
     "bundled-smolvlm": "SmolVLM",
+    "bundled-small": "LLaVA-1.5, task 1 (tuned on)",
     "bundled-small-v2": "LLaVA-1.5 (tuned on)",
     "bundled-onevision": "LLaVA-OneVision (tuned on)",
 }
@@ -77,7 +78,7 @@ def other_models(results: Path) -> go.Figure:
     return other_models_figure(
         cells,
         MODELS,
-        "Searched operators and the best design on five models",
+        "Searched operators and the best design on six models",
         f"bundled models, {int(cells['questions'].max()):,} held-out questions; designs tuned",
     )
 
