@@ -109,10 +109,7 @@ def pareto_figure(
             "range": _y_range(drawn),
         },
         "showlegend": True,
-        "legend": {
-            **{"x": 1.015, "xanchor": "left", "y": 1, "yanchor": "top", "tracegroupgap": 14},
-            "font": {"size": 14},
-        },
+        "legend": {"xanchor": "left", "x": 1.015, "yanchor": "top", "y": 1, "tracegroupgap": 14, "font": {"size": 14}},
         "hovermode": "closest",
         "height": height,
     }

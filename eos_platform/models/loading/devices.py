@@ -28,6 +28,10 @@ def find_device(name: str | None = None) -> torch.device:
     """
     name = name or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
+        torch.device(name)
+    except RuntimeError:
+        raise EosError(f"device {shown(name)} cannot be used: expected cpu, cuda, cuda:1, mps ...") from None
+    try:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:  # a build without CUDA asserts
         raise EosError(f"device {shown(name)} cannot be used: {error_text(error)}") from None
