@@ -94,6 +94,15 @@ def check_weights(module: Any) -> None:
         )
 
 
+_LAYER_ARGUMENTS = ("hidden_states", "attention_mask", "position_ids", "position_embeddings")
+
+
+def on(call: dict[str, Any], device: torch.device) -> dict[str, Any]:
+    """What a layer is handed, by name, but for its cache, on its own device."""
+    arguments = {name: moved(value, device) for name, value in call.items() if name in _LAYER_ARGUMENTS}
+    return {**call, **arguments}
+
+
 def moved(value: Value, device: torch.device) -> Value:
     """``value`` with every tensor in it on a device; itself where that changes nothing.
 
