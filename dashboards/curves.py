@@ -20,6 +20,8 @@ GAP = 0.07  # between two plots of a row
 def curves_figure(curves: pd.DataFrame, title: str = "Progress of the search (relaxed form)") -> go.Figure:
     """A plot a curve, in the order of their names."""
     names = sorted(curves["curve"].unique()) if len(curves) else []
+    several = [name for name in names if (curves["curve"] == name).sum() > 1]
+    names = several or names  # what was logged once is no curve, but a result
     if not names:
         figure = go.Figure()
         figure.update_layout(theme(escape(title)), height=200)
