@@ -19,6 +19,8 @@ SLOW = {"gp": 60}  # evaluations of methods whose own work is slow
 
 def main(words: list[str] | None = None) -> int:
     """Do a piece; the exit code."""
+    import pandas as pd
+
     from eos_platform.benchmark.baselines.methods import METHODS
     from eos_platform.benchmark.baselines.run import run, searched, table
     from eos_platform.benchmark.bench import OperatorBench
@@ -47,10 +49,9 @@ def main(words: list[str] | None = None) -> int:
             counts = {name: min(given.evaluations, SLOW.get(name, given.evaluations)) for name in METHODS}
             args = given.out, models, given.methods, range(given.seeds), counts.__getitem__
             run(*args, given.seconds, terminal.say, given.table, given.name)
-        frame = table(given.out)
-        for model in models:
-            terminal.say(f"{model}: searched {searched(model, given.table)}")
-        terminal.say(frame[frame["evaluations"] == frame.groupby("method")["evaluations"].transform("max")].to_string())
+        frame = pd.concat([table(given.out), *(searched(model, given.table) for model in models)])
+        last = frame.groupby(["model", "method"])["evaluations"].transform("max")
+        terminal.say(frame[frame["evaluations"] == last].to_string(index=False))
         if given.csv:
             write_atomic(given.csv, frame.to_csv(index=False))
     except EosError as error:

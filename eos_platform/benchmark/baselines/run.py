@@ -18,7 +18,7 @@ from eos_platform.benchmark.bench import DEFAULT, OperatorBench
 from eos_platform.benchmark.make.shards import Shard, read
 from eos_platform.common.errors import unknown
 
-RUNS = "runs"
+RUNS, SEARCHED = "runs", "searched"
 AT = (5, 10, 15, 20, 30, 40, 50, 75, 100, 150, 200, 250, 300, 400, 500)  # evaluations
 
 
@@ -90,12 +90,13 @@ def table(folder: Path) -> pd.DataFrame:
     return found.round(5)
 
 
-def searched(model: str, path: str | None = None) -> dict[int, float]:
-    """Hypervolume of what gradient searches have after so many steps, as a share of that of the space without them; all
-    learning rates and ranks together."""
+def searched(model: str, path: str | None = None) -> pd.DataFrame:
+    """Rows of the same kind for what gradient searches have after so many steps (``evaluations``), all their settings
+    together: hypervolume as a share of that of the space without them, which they can exceed."""
     bench, mine = OperatorBench(model, path=path), OperatorBench(model, ("searched",), path=path)
-    found = {}
+    rows = []
     for steps in mine.steps:
         answers = [mine.query(point, DEFAULT, steps=steps) for point in mine.space().points()]
-        found[steps] = bench.hypervolume([[answer[name] for name in DEFAULT] for answer in answers], DEFAULT)
-    return found
+        share = bench.hypervolume([[answer[name] for name in DEFAULT] for answer in answers], DEFAULT)
+        rows.append({"model": model, "method": SEARCHED, "evaluations": steps, "mean": round(share, 5)})
+    return pd.DataFrame(rows)
