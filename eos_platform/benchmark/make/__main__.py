@@ -8,8 +8,8 @@
     python -m eos_platform.benchmark.make check --out checked --count 200 --questions 128
 
 ``work`` asks the operators their questions, ``times`` measures some of them, ``build`` puts everything together, and
-``check`` asks some again and holds the table against it. ``directions`` searches the learned directions of the space anew,
-which makes it another one.
+``check`` asks some again and holds the table against it. ``directions`` searches the learned directions of the space
+anew, which makes it another one.
 """
 
 from __future__ import annotations
