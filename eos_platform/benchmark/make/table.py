@@ -9,6 +9,7 @@ import base64
 import datetime
 import platform
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +156,7 @@ def _about(asked: Asked, found: Collected, blocks: int, predicted: dict[str, Pre
         "group_of": group_of[0].tolist(),
         "text_tokens": workload.text_tokens,
         "target": workload.target.model_dump(mode="json"),
+        "shape": {name: value for name, value in asdict(workload.shape).items() if isinstance(value, int)},
         "designs": {
             name: {"number": knobs.number, "choice": knobs.choice} for name, knobs in asked.operators.knobs.items()
         },
