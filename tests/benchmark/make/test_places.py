@@ -1,9 +1,11 @@
 """Where times are taken: operators carried over to other sizes, and predictions for them."""
 
 import time
+from pathlib import Path
 
 import pytest
 
+import eos_platform
 from eos_platform.bench.operators import direction, steering
 from eos_platform.benchmark.make.places import PLACES, Place, Predicted, carried, measured
 from eos_platform.costs.device.profile import DeviceProfile
@@ -11,7 +13,7 @@ from eos_platform.operators.designs import DESIGNS
 from eos_platform.operators.spec import OperatorSpec, SiteSpec, Target
 
 SMALL = Target(layers=6, grid=(12, 12), model="bundled-small", vision_layers=3)
-PROFILE = "studies/results/device-profiles/llava-1.5-7b-h200.json"
+PROFILE = Path(eos_platform.__file__).parent / "studies" / "results" / "device-profiles" / "llava-1.5-7b-h200.json"
 
 
 def operator(keep=29, probed=True):
