@@ -48,7 +48,7 @@ def optimisers_figure(
     figure.update_annotations(font={"size": 15, "color": INK}, yshift=2)
     for number, model in enumerate(panels):
         _panel(figure, table[table["model"] == model], searched.get(model), number + 1)
-    ticks = [5, 10, 20, 50, 100, 200, 300]
+    ticks = [5, 10, 20, 50, 100, 200]
     figure.update_xaxes(type="log", tickvals=ticks, tickangle=0, gridcolor=GRID, showline=False, ticks="")
     figure.update_xaxes(title={"text": "evaluations of all questions", "font": {"size": 14}, "standoff": 6})
     shares = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3]

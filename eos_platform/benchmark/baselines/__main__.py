@@ -36,7 +36,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--models", nargs="+", default=None, help="default: all of the table")
     parser.add_argument("--methods", nargs="+", default=list(METHODS))
     parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--evaluations", type=int, default=300, help=f"at most; fewer of {', '.join(SLOW)}")
+    parser.add_argument("--evaluations", type=int, default=200, help=f"at most; fewer of {', '.join(SLOW)}")
     parser.add_argument("--seconds", type=float, default=36_000.0, help="after which no run is begun")
     parser.add_argument("--table", default=None, help="another table than the package's")
     parser.add_argument("--name", default="baselines", help="of this process, where several share a folder")

@@ -58,14 +58,14 @@ def run(
         if method not in METHODS:
             raise unknown("method", method, METHODS)
     begun, done = time.monotonic(), {_key(line) for line in read(folder, RUNS)}
-    shard = Shard(folder, RUNS, name)
+    shard, benches = Shard(folder, RUNS, name), {model: OperatorBench(model, path=path) for model in models}
     for seed in seeds:
         for method in methods:
             for model in models:
                 if (model, method, seed) in done or time.monotonic() - begun > seconds:
                     continue
                 started, count = time.monotonic(), evaluations(method)
-                history = METHODS[method](OperatorBench(model, path=path), DEFAULT, count, seed)
+                history = METHODS[method](benches[model], DEFAULT, count, seed)
                 found = trace(history, count)
                 took = time.monotonic() - started
                 line: dict[str, Any] = {"model": model, "method": method, "seed": seed, "seconds": round(took, 2)}
