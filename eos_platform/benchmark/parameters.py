@@ -114,7 +114,7 @@ def parameters(designs: Mapping[str, Knobs]) -> tuple[Parameter, ...]:
             "its last choice: as published, otherwise",
             f"{design}, it has one",
         ),
-        Parameter("budget", (0.08, 0.12, 0.2, 0.3), True, "compute ratio that the search must meet", searched),
+        Parameter("budget", (0.08, 0.12), True, "compute ratio that the search must meet", searched),
         Parameter("learning_rate", (0.02, 0.05, 0.1), True, "of the search", searched),
         Parameter("steering_rank", (0, 8), True, "of the search", searched),
     )

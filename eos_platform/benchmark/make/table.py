@@ -10,6 +10,7 @@ import datetime
 import platform
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -173,11 +174,9 @@ def _about(asked: Asked, found: Collected, blocks: int, predicted: dict[str, Pre
 def _provenance(profiles: dict[str, Path]) -> dict[str, Any]:
     import transformers
 
-    from eos_platform import __version__
-
     return {
         "made": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "eos_platform": __version__,
+        "eos_platform": metadata.version("eos-platform"),
         "torch": torch.__version__,
         "transformers": transformers.__version__,
         "python": platform.python_version(),

@@ -1,7 +1,7 @@
 """Draw the pictures of README and studies/results again, light and dark.
 
 ``mistakes`` is drawn from the table of the comparison (``bundled.csv``) alone, ``other-models`` from
-``other-models.csv``. ``kept`` and ``asked`` run the stored
+``other-models.csv``, ``operator-bench`` from ``operator-bench.csv``. ``kept`` and ``asked`` run the stored
 operators and the tuned designs on a few held-out questions of the bundled model, which a CPU does in a minute.
 
     python -m eos_platform.dashboard_data.pictures --results studies/results
@@ -27,9 +27,10 @@ from eos_platform.dashboard_data.pictures.kept import asked_figure, stored_figur
 from eos_platform.dashboard_data.report import Report, export
 from eos_platform.dashboards.palette import darkened
 from eos_platform.dashboards.pictures.mistakes import mistakes_figure
+from eos_platform.dashboards.pictures.optimisers import optimisers_figure
 from eos_platform.dashboards.pictures.other_models import other_models_figure
 
-TABLE, OTHERS, OPERATORS = "bundled.csv", "other-models.csv", "operators"
+TABLE, OTHERS, BENCH, OPERATORS = "bundled.csv", "other-models.csv", "operator-bench.csv", "operators"
 MODELS = {
     "bundled-qwen": "Qwen2.5-VL",
     "bundled-gemma": "Gemma 3",
@@ -69,6 +70,21 @@ def other_models(results: Path) -> go.Figure:
     )
 
 
+def operator_bench(results: Path) -> go.Figure:
+    """Optimisers on OperatorBench."""
+    table = pd.read_csv(results / BENCH)
+    whole = table[table["method"] == "searched"].sort_values("evaluations").drop_duplicates("model", keep="last")
+    searched = {str(model): float(mean) for model, mean in zip(whole["model"], whole["mean"], strict=True)}
+    seeds = int(table["seeds"].max())
+    return optimisers_figure(
+        table,
+        {model: model for model in sorted(searched)},
+        searched,
+        "What optimisers miss of the best operators of OperatorBench",
+        f"error and compute ratio; lines: means of {seeds} seeds, bands: from the worst to the best",
+    )
+
+
 def kept(results: Path) -> go.Figure:
     """Searched operators and tuned designs on one picture."""
     return stored_figure(results / OPERATORS, pd.read_csv(results / TABLE))
@@ -82,6 +98,7 @@ def asked(results: Path) -> go.Figure:
 PICTURES: dict[str, Callable[[Path], go.Figure]] = {
     "mistakes": mistakes,
     "other-models": other_models,
+    "operator-bench": operator_bench,
     "kept": kept,
     "asked": asked,
 }

@@ -33,7 +33,7 @@ def made(tmp_path_factory):
         *(point for number, point in enumerate(space.points()) if number in (7, 4000, 10_950)),
         space.canonical({"family": "design", "design": "tome-tower", "ratio": 0.2, "knob_number": 0, "knob_choice": 0}),
     ]
-    search = space.canonical({"family": "searched", "budget": 0.2, "learning_rate": 0.05, "steering_rank": 0})
+    search = space.canonical({"family": "searched", "budget": 0.12, "learning_rate": 0.05, "steering_rank": 0})
     found = OperatorSpec(target=operators.target, sites=operators.of(points[0]).sites, name="found")
     rows = [((), 0, None), *((space.indices(point), 0, operators.of(point)) for point in points)]
     rows.append((space.indices(search), 60, found))
