@@ -190,6 +190,13 @@ def test_the_core_imports_without_the_platform_around_it():
     assert done.stdout.strip() == ""
 
 
+def test_attaching_and_searching_wait_for_no_compiler():
+    modules = "eos_platform.models.runtime.attach, eos_platform.search.run, sys"
+    code = f"import {modules}; print('torch._dynamo' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600, check=True)
+    assert done.stdout.strip() == "False"
+
+
 def test_help_waits_for_no_library_but_those_that_print_it():
     code = "import eos_platform.cli, sys; print(*{name.split('.')[0] for name in sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600, check=True)

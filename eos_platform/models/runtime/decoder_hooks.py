@@ -237,6 +237,8 @@ class DecoderHooks:
         now.stage = now.prompt.stages[0] = Stage(present, None)
 
     def _apply(self, planned: PlannedSite, present: TokenState, x_bkd: Tensor, rope: Rope, layer: Any) -> Step:
+        if planned.site.scope == "film":
+            present = present.films()
         apply = compile_step(apply_site) if self.compiled and present.ragged is None else apply_site
         step = apply(self._fitted(planned, present), present, x_bkd, rope, layer, self.parts)
         if self.watch is not None:
