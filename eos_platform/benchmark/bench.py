@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,7 +92,7 @@ class OperatorBench:
 
     def __len__(self) -> int:
         """How many points the space has."""
-        return sum(1 for _ in self._space.points())
+        return len(self._rows)
 
     @staticmethod
     def models(path: str | Path | None = None) -> tuple[str, ...]:
@@ -167,18 +168,24 @@ class OperatorBench:
         return Answer(values, questions, taken, questions + 3 * taken * self._batch, self._table.digests[row])
 
     def _value(self, name: str, row: int, questions: int) -> float:
+        return float(self._column(name, slice(row, row + 1), questions)[0])
+
+    def _column(self, name: str, rows: slice | NDArray[np.int64], questions: int) -> NDArray[np.float64]:
+        """One objective of some rows."""
         if name in COSTS:
-            return float(self._table.costs[name][row])
+            return self._table.costs[name][rows]
         kind, _, group = name.partition("/")
         if kind not in ("error", "accuracy"):
             raise unknown("objective", name, self.objectives)
-        right_q = self._table.right_rq[row, :questions]
+        right_rq = self._table.right_rq[rows, :questions]
         if group:
             if group not in self.groups:
                 raise unknown("group", group, self.groups)
-            right_q = right_q[self._table.group_q[:questions] == self.groups.index(group)]
-        share = float(right_q.mean()) if len(right_q) else float("nan")
-        return share if kind == "accuracy" else 1.0 - share
+            right_rq = right_rq[:, self._table.group_q[:questions] == self.groups.index(group)]
+        if not right_rq.shape[1]:
+            return np.full(len(right_rq), np.nan)
+        share_r: NDArray[np.float64] = right_rq.mean(1)
+        return share_r if kind == "accuracy" else 1.0 - share_r
 
     def right(self, config: Mapping[str, Any], steps: int | None = None) -> NDArray[np.bool_]:
         """Which questions a point's operator answers rightly (questions,): for intervals and paired comparisons."""
@@ -204,8 +211,12 @@ class OperatorBench:
         """All points of the space at once (points, objectives), in the order of ``space().points()``; of searches, the
         whole ones."""
         count = self.questions if questions is None else questions
-        rows = [self.row(point) for point in self._space.points()]
-        return np.array([[self._value(name, row, count) for name in objectives] for row in rows])
+        return np.stack([self._column(name, self._rows, count) for name in objectives], 1)
+
+    @cached_property
+    def _rows(self) -> NDArray[np.int64]:
+        """Of all points, in order."""
+        return np.array([self.row(point) for point in self._space.points()])
 
     def hypervolume(self, points: Any, objectives: Sequence[str] = DEFAULT) -> float:
         """What some operators dominate of the objectives' plane (or room), over what all operators of the space do.

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 from eos_platform.benchmark.operators import Operators, digest
 from eos_platform.benchmark.space import Config
 from eos_platform.benchmark.table import ModelTable
 from eos_platform.common.errors import EosError
-from eos_platform.costs.shapes import DecoderShape, shape_of
+from eos_platform.costs.shapes import DecoderShape
 from eos_platform.operators.spec import OperatorSpec, Target
 
 
@@ -22,7 +20,9 @@ def rebuilt(table: ModelTable, config: Config, row: int) -> OperatorSpec:
         return OperatorSpec.from_json(table.operators[row], f"row {row}")
     about = table.about
     target = Target.model_validate(about["target"])
-    made = Operators(table.model, target, _shape(table.model), int(about["text_tokens"]), table.space.designs)
+    made = Operators(
+        table.model, target, DecoderShape(**about["shape"]), int(about["text_tokens"]), table.space.designs
+    )
     operator = made.of(config)
     if digest(operator) != table.digests[row]:
         what = config["design"] if config["family"] == "design" else config["family"]
@@ -30,15 +30,3 @@ def rebuilt(table: ModelTable, config: Config, row: int) -> OperatorSpec:
             f"row {row} of {table.model}: '{what}' is built otherwise than when it was asked: another version"
         )
     return operator
-
-
-@lru_cache(maxsize=4)
-def _shape(model: str) -> DecoderShape:
-    """Of a bundled model's decoder, from its configuration alone."""
-    import torch
-    from transformers import AutoConfig, AutoModelForImageTextToText
-
-    from eos_platform.models.bundled import folder
-
-    with torch.device("meta"):
-        return shape_of(AutoModelForImageTextToText.from_config(AutoConfig.from_pretrained(folder(model))))

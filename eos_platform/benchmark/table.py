@@ -126,7 +126,10 @@ def load(model: str, path: str | None = None) -> ModelTable:
     if model not in about["models"]:
         raise unknown("model", model, about["models"])
     parquet = needed("pyarrow.parquet", "data", "OperatorBench is a Parquet file")
-    columns = parquet.read_table(_place(path), filters=[("model", "==", model)]).to_pydict()
+    # not by ``read_table`` and ``filter``, which import pandas
+    every = parquet.ParquetFile(_place(path)).read()
+    names = every.column("model").to_pylist()
+    columns = every.slice(names.index(model), names.count(model)).to_pydict()  # a model's rows stand together
     mine = about["models"][model]
     space = Space(knobs_of(mine), FAMILIES)
     places = [_places(one, columns[one.name]) for one in space.parameters]

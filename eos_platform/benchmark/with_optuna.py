@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import optuna
     from optuna.distributions import BaseDistribution
 
-RUNGS = (64, 128, 256, 512)
+RUNGS = (64, 128, 256)
 
 
 def suggest(trial: optuna.Trial, space: Space, *, conditional: bool = True) -> Config:

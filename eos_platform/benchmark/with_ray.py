@@ -15,7 +15,7 @@ from eos_platform.benchmark.bench import DEFAULT, MODEL, WITHOUT_GRADIENTS, Oper
 from eos_platform.benchmark.space import Space
 from eos_platform.common.errors import EosError
 
-RUNGS = (64, 128, 256, 512)  # questions, below all of them
+RUNGS = (64, 128, 256)  # questions, below all of them
 
 
 def param_space(space: Space) -> dict[str, Any]:

@@ -14,11 +14,13 @@ from pathlib import Path
 from eos_platform.common import console as terminal
 from eos_platform.common.errors import EosError
 
-SLOW = {"gp": 100}  # evaluations of methods whose own work is slow
+SLOW = {"gp": 50}  # evaluations of methods whose own work is slow
 
 
 def main(words: list[str] | None = None) -> int:
     """Do a piece; the exit code."""
+    import pandas as pd
+
     from eos_platform.benchmark.baselines.methods import METHODS
     from eos_platform.benchmark.baselines.run import run, searched, table
     from eos_platform.benchmark.bench import OperatorBench
@@ -34,7 +36,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--models", nargs="+", default=None, help="default: all of the table")
     parser.add_argument("--methods", nargs="+", default=list(METHODS))
     parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--evaluations", type=int, default=300, help=f"at most; fewer of {', '.join(SLOW)}")
+    parser.add_argument("--evaluations", type=int, default=200, help=f"at most; fewer of {', '.join(SLOW)}")
     parser.add_argument("--seconds", type=float, default=36_000.0, help="after which no run is begun")
     parser.add_argument("--table", default=None, help="another table than the package's")
     parser.add_argument("--name", default="baselines", help="of this process, where several share a folder")
@@ -47,10 +49,9 @@ def main(words: list[str] | None = None) -> int:
             counts = {name: min(given.evaluations, SLOW.get(name, given.evaluations)) for name in METHODS}
             args = given.out, models, given.methods, range(given.seeds), counts.__getitem__
             run(*args, given.seconds, terminal.say, given.table, given.name)
-        frame = table(given.out)
-        for model in models:
-            terminal.say(f"{model}: searched {searched(model, given.table)}")
-        terminal.say(frame[frame["evaluations"] == frame.groupby("method")["evaluations"].transform("max")].to_string())
+        frame = pd.concat([table(given.out), *(searched(model, given.table) for model in models)])
+        last = frame.groupby(["model", "method"])["evaluations"].transform("max")
+        terminal.say(frame[frame["evaluations"] == last].to_string(index=False))
         if given.csv:
             write_atomic(given.csv, frame.to_csv(index=False))
     except EosError as error:

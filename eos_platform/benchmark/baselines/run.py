@@ -18,7 +18,7 @@ from eos_platform.benchmark.bench import DEFAULT, OperatorBench
 from eos_platform.benchmark.make.shards import Shard, read
 from eos_platform.common.errors import unknown
 
-RUNS = "runs"
+RUNS, SEARCHED = "runs", "searched"
 AT = (5, 10, 15, 20, 30, 40, 50, 75, 100, 150, 200, 250, 300, 400, 500)  # evaluations
 
 
@@ -58,14 +58,14 @@ def run(
         if method not in METHODS:
             raise unknown("method", method, METHODS)
     begun, done = time.monotonic(), {_key(line) for line in read(folder, RUNS)}
-    shard = Shard(folder, RUNS, name)
+    shard, benches = Shard(folder, RUNS, name), {model: OperatorBench(model, path=path) for model in models}
     for seed in seeds:
         for method in methods:
             for model in models:
                 if (model, method, seed) in done or time.monotonic() - begun > seconds:
                     continue
                 started, count = time.monotonic(), evaluations(method)
-                history = METHODS[method](OperatorBench(model, path=path), DEFAULT, count, seed)
+                history = METHODS[method](benches[model], DEFAULT, count, seed)
                 found = trace(history, count)
                 took = time.monotonic() - started
                 line: dict[str, Any] = {"model": model, "method": method, "seed": seed, "seconds": round(took, 2)}
@@ -90,12 +90,13 @@ def table(folder: Path) -> pd.DataFrame:
     return found.round(5)
 
 
-def searched(model: str, path: str | None = None) -> dict[int, float]:
-    """Hypervolume of what gradient searches have after so many steps, as a share of that of the space without them; all
-    learning rates and ranks together."""
+def searched(model: str, path: str | None = None) -> pd.DataFrame:
+    """Rows of the same kind for what gradient searches have after so many steps (``evaluations``), all their settings
+    together: hypervolume as a share of that of the space without them, which they can exceed."""
     bench, mine = OperatorBench(model, path=path), OperatorBench(model, ("searched",), path=path)
-    found = {}
+    rows = []
     for steps in mine.steps:
         answers = [mine.query(point, DEFAULT, steps=steps) for point in mine.space().points()]
-        found[steps] = bench.hypervolume([[answer[name] for name in DEFAULT] for answer in answers], DEFAULT)
-    return found
+        share = bench.hypervolume([[answer[name] for name in DEFAULT] for answer in answers], DEFAULT)
+        rows.append({"model": model, "method": SEARCHED, "evaluations": steps, "mean": round(share, 5)})
+    return pd.DataFrame(rows)

@@ -5,8 +5,11 @@
     python -m eos_platform.benchmark.make times --out shards --device cpu --seconds 300
     python -m eos_platform.benchmark.make status --out shards
     python -m eos_platform.benchmark.make build --out shards --table operators.parquet
+    python -m eos_platform.benchmark.make check --out checked --count 200 --questions 128
 
-``work`` asks the operators their questions, ``times`` measures some of them, ``build`` puts everything together.
+``work`` asks the operators their questions, ``times`` measures some of them, ``build`` puts everything together, and
+``check`` asks some again and holds the table against it. ``directions`` searches the learned directions of the space
+anew, which makes it another one.
 """
 
 from __future__ import annotations
@@ -16,11 +19,13 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from eos_platform.common import console as terminal
 from eos_platform.common.errors import EosError
 
+TABLE = Path("operators.parquet")
 MODELS = ("bundled-small", "bundled-small-v2")
 
 
@@ -107,6 +112,32 @@ def build(given: argparse.Namespace) -> None:
     terminal.say(*made(given.out, given.table, given.models, profiles, given.every))
 
 
+def check(given: argparse.Namespace) -> None:
+    """The table against fresh runs."""
+    from eos_platform.benchmark.make.check import check as checked
+    from eos_platform.benchmark.make.check import times as held
+
+    path = str(given.table) if given.table != TABLE else None
+    terminal.say(*checked(given.out, given.count, given.questions, given.device, path, terminal.say), *held(path))
+
+
+def directions(given: argparse.Namespace) -> None:
+    """The learned part of the space."""
+    from eos_platform.benchmark.make.directed import directions as searched
+
+    searched(given.models, given.device, given.out / "directions.json", terminal.say)
+
+
+PIECES: dict[str, Callable[[argparse.Namespace], int | None]] = {
+    "directions": directions,
+    "work": work,
+    "times": times,
+    "status": status,
+    "build": build,
+    "check": check,
+}
+
+
 def main(words: list[str] | None = None) -> int:
     """Do a piece; the exit code."""
     parser = argparse.ArgumentParser(
@@ -114,24 +145,27 @@ def main(words: list[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("piece", choices=("work", "times", "status", "build"))
+    parser.add_argument("piece", choices=tuple(PIECES))
     parser.add_argument("--out", type=Path, default=Path("operator-bench"), help="folder of the shards")
     parser.add_argument("--models", nargs="+", default=list(MODELS))
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--workers", type=int, default=1, help="processes; a GPU is shared best under CUDA MPS")
     parser.add_argument("--seconds", type=float, default=3600.0, help="after which nothing more is begun")
     parser.add_argument("--questions", type=int, default=1024, help="the first so many held-out ones")
+    parser.add_argument("--count", type=int, default=200, help="operators that check asks again")
     parser.add_argument("--families", nargs="+", default=["composed", "design", "searched"])
     parser.add_argument("--every", type=int, default=1, help="one point in so many, for a trial run")
     parser.add_argument("--name", default="worker", help="of this worker's shards")
     parser.add_argument("--run", default="", help="what workers of one run share")
-    parser.add_argument("--table", type=Path, default=Path("operators.parquet"))
+    parser.add_argument(
+        "--table", type=Path, default=TABLE, help="that is written, or checked; default of check: the package's"
+    )
     parser.add_argument("--profile", type=Path, default=Path("studies/results/device-profiles/llava-1.5-7b-h200.json"))
     parser.add_argument("--cpu-profile", type=Path, default=None, help="default: the one that times leaves there")
     given = parser.parse_args(words)
     try:
         given.out.mkdir(parents=True, exist_ok=True)
-        return {"work": work, "times": times, "status": status, "build": build}[given.piece](given) or 0
+        return PIECES[given.piece](given) or 0
     except EosError as error:
         terminal.say(f"operator-bench: {error}", stderr=True)
         return 2

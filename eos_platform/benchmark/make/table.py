@@ -9,6 +9,8 @@ import base64
 import datetime
 import platform
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +157,7 @@ def _about(asked: Asked, found: Collected, blocks: int, predicted: dict[str, Pre
         "group_of": group_of[0].tolist(),
         "text_tokens": workload.text_tokens,
         "target": workload.target.model_dump(mode="json"),
+        "shape": {name: value for name, value in asdict(workload.shape).items() if isinstance(value, int)},
         "designs": {
             name: {"number": knobs.number, "choice": knobs.choice} for name, knobs in asked.operators.knobs.items()
         },
@@ -171,11 +174,9 @@ def _about(asked: Asked, found: Collected, blocks: int, predicted: dict[str, Pre
 def _provenance(profiles: dict[str, Path]) -> dict[str, Any]:
     import transformers
 
-    from eos_platform import __version__
-
     return {
         "made": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "eos_platform": __version__,
+        "eos_platform": metadata.version("eos-platform"),
         "torch": torch.__version__,
         "transformers": transformers.__version__,
         "python": platform.python_version(),

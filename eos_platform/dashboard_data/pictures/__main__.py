@@ -1,8 +1,9 @@
 """Draw the pictures of README and studies/results again, light and dark.
 
 ``mistakes`` is drawn from the table of the comparison (``bundled.csv``) alone, ``other-models`` from
-``other-models.csv``, ``designs`` from ``designs.csv`` and the searches of the other two. ``kept`` and ``asked`` run the
-stored operators and the tuned designs on a few held-out questions of the bundled model, which a CPU does in a minute.
+``other-models.csv``, ``designs`` from ``designs.csv`` and the searches of the other two, ``operator-bench`` from
+``operator-bench.csv``. ``kept`` and ``asked`` run the stored operators and the tuned designs on a few held-out questions of
+the bundled model, which a CPU does in a minute.
 
     python -m eos_platform.dashboard_data.pictures --results studies/results
 """
@@ -28,9 +29,11 @@ from eos_platform.dashboard_data.report import Report, export
 from eos_platform.dashboards.palette import darkened
 from eos_platform.dashboards.pictures.designs import SEARCHED, designs_figure
 from eos_platform.dashboards.pictures.mistakes import mistakes_figure
+from eos_platform.dashboards.pictures.optimisers import optimisers_figure
 from eos_platform.dashboards.pictures.other_models import other_models_figure
 
 TABLE, OTHERS, DESIGNS, OPERATORS = "bundled.csv", "other-models.csv", "designs.csv", "operators"
+BENCH = "operator-bench.csv"
 MODELS = {
     "bundled-qwen": "Qwen2.5-VL",
     "bundled-gemma": "Gemma 3",
@@ -83,6 +86,21 @@ def other_models(results: Path) -> go.Figure:
     )
 
 
+def operator_bench(results: Path) -> go.Figure:
+    """Optimisers on OperatorBench."""
+    table = pd.read_csv(results / BENCH)
+    whole = table[table["method"] == "searched"].sort_values("evaluations").drop_duplicates("model", keep="last")
+    searched = {str(model): float(mean) for model, mean in zip(whole["model"], whole["mean"], strict=True)}
+    seeds = int(table["seeds"].max())
+    return optimisers_figure(
+        table,
+        {model: model for model in sorted(searched)},
+        searched,
+        "What optimisers miss of the best operators of OperatorBench",
+        f"error and compute ratio; lines: means of {seeds} seeds, bands: from the worst to the best",
+    )
+
+
 def designs(results: Path) -> go.Figure:
     """Every design on every model, and searches where there are some."""
     cells = pd.read_csv(results / DESIGNS)
@@ -117,6 +135,7 @@ def asked(results: Path) -> go.Figure:
 PICTURES: dict[str, Callable[[Path], go.Figure]] = {
     "mistakes": mistakes,
     "other-models": other_models,
+    "operator-bench": operator_bench,
     "designs": designs,
     "kept": kept,
     "asked": asked,
