@@ -20,7 +20,9 @@ MOST = 1_000_000  # tokens, or prompts at once
 def bench(
     operators: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[OPERATOR]...", help="Operator files, designs, or searched-like (the default)."),
+        typer.Argument(
+            metavar="[OPERATOR]...", help="Operator files, models:/NAME@ALIAS, designs, or searched-like (the default)."
+        ),
     ] = None,
     shape: Annotated[
         str | None, typer.Option(help="A model of true size with random weights; --shape list names them.")

@@ -26,6 +26,7 @@ LATER = (
     "portfolio",
     "metric_rank",
     "generalist",
+    "scope",
 )  # fields that files leave out at their default
 Weight = Annotated[Real, Field(ge=0.0, allow_inf_nan=False)]
 
@@ -65,6 +66,11 @@ class SearchConfig(BaseModel):
     selector: Literal["diverse_topk", "score"] = Field(
         default="diverse_topk",
         description="of the first site: tokens that score well and differ from each other, or those that score well",
+    )
+    scope: Literal["frame", "film"] = Field(
+        default="frame",
+        description="of the sites it places itself: frames of a film reduced one by one, or whole films, where a budget"
+        " is one of the clip and tokens are held against other frames; designs that it starts at keep theirs",
     )
     start: str = Field(
         default="default",

@@ -22,7 +22,7 @@ from eos_platform.common import console as terminal
 from eos_platform.common import strict_json
 from eos_platform.common.errors import EosError
 from eos_platform.common.files import read_text, write_atomic
-from eos_platform.operators.designs import DESIGNS
+from eos_platform.operators.designs import DESIGNS, suited
 from eos_platform.operators.spec import OperatorSpec, Target
 from eos_platform.serve import sides
 from eos_platform.serve.arguments import served
@@ -115,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("agreement.jsonl"))
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
-    models, names = options.model or ["bundled-small"], options.operator or [UNREDUCED, *sorted(DESIGNS)]
+    models, names = options.model or ["bundled-small"], options.operator or [UNREDUCED, *sorted(suited())]
     if options.one:
         row = measure(models[0], names[0], options.questions, options.inside)
         kept = [one for one in read(options.out) if one["key"] != row["key"]]

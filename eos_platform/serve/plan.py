@@ -171,6 +171,8 @@ def _refusals(plan: OperatorPlan) -> Iterator[str]:
     for planned in plan.decoder:
         if not planned.active or planned.site.layer:
             continue
+        if planned.site.scope == "film":
+            yield f"sites.{planned.number} looks across frames, which the engine encodes and reduces one by one"
         if planned.site.keep == 0:
             yield f"sites.{planned.number} leaves no visual token; ask without a picture instead"
         unknown_there = sorted(set(planned.features) - set(KNOWN))

@@ -133,7 +133,7 @@ class Adapter:
             many, rest = divmod(len(group.units), batch)
             if rest or any(unit.row != number // many for number, unit in enumerate(group.units)):
                 raise EosError("the prompts of a batch must be alike in how many images they hold, and of which sizes")
-            units.append((group.grid, many))
+            units.append(((group.grid[-2], group.grid[-1]), many))
             places.append(group.place_un.reshape(batch, -1))
         if not units:
             raise EosError("these prompts hold no visual tokens to reduce")
@@ -192,10 +192,12 @@ class Adapter:
 
 
 def adapter_of(model: Any) -> Adapter:
-    """The adapter of a model.
+    """The adapter of a model; an adapter is its own, so that who has one hands it on and it is not made again.
 
     Raises:
         EosError: of no family known here, or not built as its family is.
     """
+    if isinstance(model, Adapter):
+        return model
     family = family_of(model)
     return Adapter(model, family, family.parts(model))

@@ -59,9 +59,9 @@ def read(path: Path) -> list[dict[str, Any]]:
         raise EosError(f"{path}: {error}") from None
 
 
-def loaded(model: str, device: str | None) -> Subject:
-    """A model on its own task."""
-    return load_workload(model, device=device)
+def loaded(model: str, device: str | None, task: str | None = None) -> Subject:
+    """A model on a task; default: its own."""
+    return load_workload(model, task, device)
 
 
 def measure_all(
