@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import torch
@@ -93,6 +93,10 @@ class PlanCost:
             shape: of the decoder, and how many images the prompt holds.
             text_tokens: tokens that are not visual.
         """
+        target = plan.operator.target
+        if target.frames > 1 and plan.operator.scope == "frame":  # every frame by itself, with whole tokens
+            shape = replace(shape, units=shape.units * target.frames)
+            return cls.of(plan.of_grid(target.axes[-2:]), shape, text_tokens)
         return cls(
             logits=float(2 * shape.hidden * shape.vocab),
             opening=opening_flops(shape, plan.features, plan.entering, text_tokens),

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from eos_platform.operators.grid import Grid, as_films
 from eos_platform.operators.plan import OperatorPlan
 from eos_platform.operators.relaxed.site import RelaxedSite
 from eos_platform.operators.spec import OperatorSpec
@@ -42,7 +43,9 @@ def _lengths(context: CostContext, operator: OperatorSpec | None) -> list[int]:
     """Tokens that each layer's cache gets. Every unit of a prompt keeps whole tokens: its share of its own grid."""
     layers, target = context.shape.layers, context.target
     plan = OperatorPlan.of(operator if operator is not None else OperatorSpec(target=target))
-    units = context.units or ((target.grid, context.shape.units),)
+    units: Sequence[tuple[Grid, int]] = context.units or ((target.axes, context.shape.units),)
+    if context.units and plan.operator.scope == "film":
+        units = as_films(context.units)
     counts = [(many, plan.of_grid(grid).counts) for grid, many in units]
     return [context.text_tokens + sum(many * of_unit[layer] for many, of_unit in counts) for layer in range(layers)]
 

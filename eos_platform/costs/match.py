@@ -84,7 +84,7 @@ def largest(
 
     if fits(everything):
         return built(everything)[0]
-    best = layers  # one token, as few as any design reaches
+    best = layers * design.least(target)  # of most designs one token
     if not design.fixed:
         best = between(best, everything) if fits(best) else best
         # more tokens can take fewer rounds and so cost a little less: look a few tokens further

@@ -1,15 +1,40 @@
 """Static geometry: how a grid of visual tokens is cut into windows, and the token in the middle of each.
 
+A grid has rows and columns, or frames before these: a film's tokens, frame by frame.
+
 Plain numbers, so that an operator's file can be read without loading torch; ``grid_tables`` has them as tensors.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
 from eos_platform.common.errors import EosError
+
+Grid = tuple[int, int] | tuple[int, int, int]
+
+
+def cells_of(grid: Grid) -> int:
+    """Tokens of a grid."""
+    return math.prod(grid)
+
+
+def frames_of(grid: Grid) -> int:
+    """Frames of a grid; of a picture, one."""
+    return grid[0] if len(grid) == 3 else 1
+
+
+def stacked(grid: Grid) -> tuple[int, int]:
+    """Rows and columns, of a film the rows of all its frames."""
+    return (grid[0] * grid[1], grid[2]) if len(grid) == 3 else grid
+
+
+def as_films(units: Sequence[tuple[Grid, int]]) -> tuple[tuple[Grid, int], ...]:
+    """Grids and how many there are of each, those of one grid joined: the frames of a film."""
+    return tuple((grid, many) if len(grid) == 3 else ((many, *grid), 1) for grid, many in units)
 
 
 class Layout(NamedTuple):
@@ -20,15 +45,19 @@ class Layout(NamedTuple):
 
 
 @lru_cache(maxsize=2048)
-def layout(grid: tuple[int, int], size: int) -> Layout:
-    """Cut ``grid`` (rows, columns) into ``size`` windows.
+def layout(grid: Grid, size: int) -> Layout:
+    """Cut ``grid`` (rows, columns) into ``size`` windows, or a film (frames, rows, columns) into blocks.
 
     Equal windows where some factoring of ``size`` divides rows and columns (the squarest such, wide before tall);
-    otherwise bands of rows, each cut into nearly equal columns. Any size from 1 to the number of cells works.
+    otherwise bands of rows, each cut into nearly equal columns. Any size from 1 to the number of cells works. A film is
+    cut into runs of frames first, each of which is cut as one frame is; of the ways to do so the one with the most
+    nearly cubic blocks, equal ones where there are any.
 
     Raises:
         EosError: more windows than cells, or none.
     """
+    if len(grid) == 3:
+        return _blocks(*grid, size)
     rows, columns = grid
     if not 1 <= size <= rows * columns:
         raise EosError(f"a grid of {rows}x{columns} tokens cannot be cut into {size} windows")
@@ -44,6 +73,28 @@ def layout(grid: tuple[int, int], size: int) -> Layout:
                 for column in range(left, right):
                     window[row * columns + column] = len(anchor)
             anchor.append((top + bottom - 1) // 2 * columns + (left + right - 1) // 2)
+    return Layout(tuple(window), tuple(anchor))
+
+
+def _blocks(frames: int, rows: int, columns: int, size: int) -> Layout:
+    """Of a film."""
+    one = rows * columns
+    if not 1 <= size <= frames * one:
+        raise EosError(f"a film of {frames}x{rows}x{columns} tokens cannot be cut into {size} blocks")
+    # so many runs of frames; those of one film differ by one block at most
+    possible = range(-(-size // one), min(frames, size) + 1)
+
+    def awkward(runs: int) -> tuple[bool, float, int]:
+        long, side = frames / runs, math.sqrt(one * runs / size)
+        return bool(frames % runs or size % runs), abs(math.log(long / side)), runs
+
+    runs = min(possible, key=awkward)
+    window, anchor = list[int](), list[int]()
+    for run in range(runs):
+        first, after = run * frames // runs, (run + 1) * frames // runs
+        flat = layout((rows, columns), (run + 1) * size // runs - run * size // runs)
+        window += [len(anchor) + number for number in flat.window] * (after - first)
+        anchor += [(first + after - 1) // 2 * one + cell for cell in flat.anchor]
     return Layout(tuple(window), tuple(anchor))
 
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 
+from eos_platform.operators.grid import Grid
 from eos_platform.operators.reduce import needed
-from eos_platform.operators.rescale import Grid, rescale
+from eos_platform.operators.rescale import rescale
 from eos_platform.operators.spec import OperatorSpec, SiteSpec
 
 # read inside the vision tower, for sites in the decoder
@@ -174,12 +175,15 @@ class OperatorPlan:
         return min(self.by_layer, default=None)
 
     def of_grid(self, grid: Grid) -> OperatorPlan:
-        """The same for images of another grid, of which it keeps the same shares; made once for each."""
+        """The same for images of another grid, or films (frames, rows, columns), of which it keeps the same shares.
+
+        It is made once for each.
+        """
         target = self.operator.target
-        if grid == target.grid:
+        if grid == target.axes:
             return self
         if grid not in self._by_grid:
-            fitted = rescale(self.operator, target.model_copy(update={"grid": grid}), probes=True).operator
+            fitted = rescale(self.operator, target.of_grid(grid), probes=True).operator
             self._by_grid[grid] = OperatorPlan.of(fitted)
         return self._by_grid[grid]
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, model_validator
 
+from eos_platform.operators.grid import Grid, stacked
 from eos_platform.operators.rules import Spec
 
 if TYPE_CHECKING:  # an operator's file is read where nobody should wait for torch
@@ -25,7 +26,6 @@ if TYPE_CHECKING:  # an operator's file is read where nobody should wait for tor
 
 BYTES = 2  # of a number
 LEAST = 1e-2  # of the mean: what is divided by is never less
-Grid = tuple[int, int]
 
 
 class Prior(Spec):
@@ -64,7 +64,8 @@ class Prior(Spec):
         return struct.unpack(f"<{len(data) // BYTES}e", data)
 
     def resampled(self, old: Grid, new: Grid) -> Prior:
-        """The same over another grid, between places by straight lines."""
+        """The same over another grid, between places by straight lines; of a film, over the rows of all its frames."""
+        old, new = stacked(old), stacked(new)
         if old == new:
             return self
         numbers, rows, columns = self.numbers, _lines(old[0], new[0]), _lines(old[1], new[1])

@@ -6,7 +6,7 @@ Legend: b batch, n tokens present, r kept, q dropped, d width, e width of what t
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -15,11 +15,13 @@ from torch import Tensor
 
 from eos_platform.common.errors import EosError
 from eos_platform.common.when_imported import when_imported
+from eos_platform.operators.films.features import FILM_FEATURES, film_feature
+from eos_platform.operators.grid import Grid, cells_of
 from eos_platform.operators.score import combine, plain, probe_feature, with_token_features
 from eos_platform.operators.selectors.selection import Choice, select_tokens
 from eos_platform.operators.spec import SiteSpec
 from eos_platform.operators.steer import seen_by, steered, unpacked
-from eos_platform.operators.tokens import Tokens, at_least_float32, centred, gather_tokens
+from eos_platform.operators.tokens import RelaxedTokens, Tokens, at_least_float32, centred, gather_tokens
 from eos_platform.operators.transfer import gather_support, scatter_dropped
 
 # selectors that look at similarity
@@ -44,6 +46,8 @@ def needed(site: SiteSpec, tokens: int) -> tuple[str, ...]:
     names = (
         [name for name, weight in site.score.items() if weight] if _ranks(site, tokens) or _sums(site, tokens) else []
     )
+    if site.quota is not None and site.quota.feature and site.keep < tokens and site.quota.feature not in names:
+        names.append(site.quota.feature)
     if site.similarity == "keys" and _compares(site, tokens):
         names.append("keys")
     if site.selector == "pivots" and site.keep < tokens:
@@ -57,7 +61,7 @@ def needed(site: SiteSpec, tokens: int) -> tuple[str, ...]:
     return tuple(names)
 
 
-def reduce(site: SiteSpec, tokens: Tokens, given: Mapping[str, Tensor], grid: tuple[int, int]) -> Reduced:
+def reduce(site: SiteSpec, tokens: Tokens, given: Mapping[str, Tensor], grid: Grid) -> Reduced:
     """Apply ``site`` to the tokens present.
 
     Args:
@@ -67,7 +71,7 @@ def reduce(site: SiteSpec, tokens: Tokens, given: Mapping[str, Tensor], grid: tu
             ``text_rows`` (b, p, d), those that ``coverage`` covers, zeros where there are fewer;
             ``question`` (b, d), the mean direction of the text, where it turns the probe; ``padding`` (b, n), 1 where
             a token is of a margin, where these are passed over.
-        grid: rows and columns of the original grid, which ``tokens.origin_bn`` indexes.
+        grid: rows and columns of the original grid, which ``tokens.origin_bn`` indexes; of a film, frames before these.
 
     Raises:
         EosError: more tokens are to stay than arrive, or something that is needed is not given.
@@ -77,18 +81,20 @@ def reduce(site: SiteSpec, tokens: Tokens, given: Mapping[str, Tensor], grid: tu
         raise EosError(f"keep {site.keep} is more than the {n} tokens that arrive")
     if site.is_noop(n):
         return Reduced(tokens, torch.arange(n, device=tokens.x_bnd.device).expand(b, n))
-    if site.transfer.support.kind == "overlap" and n != grid[0] * grid[1]:
-        raise EosError(f"support 'overlap' needs all {grid[0]}x{grid[1]} tokens of the grid, not {n}")
+    if site.transfer.support.kind == "overlap" and n != cells_of(grid):
+        raise EosError(f"support 'overlap' needs all {'x'.join(map(str, grid))} tokens of the grid, not {n}")
     with torch.autocast(tokens.x_bnd.device.type, enabled=False):
         return _reduce(site, tokens, given, grid)
 
 
-def _reduce(site: SiteSpec, tokens: Tokens, given: Mapping[str, Tensor], grid: tuple[int, int]) -> Reduced:
+def _reduce(site: SiteSpec, tokens: Tokens, given: Mapping[str, Tensor], grid: Grid) -> Reduced:
     n = tokens.x_bnd.shape[1]
     present_bn, degree_bn = passed_over(site, given, n), None
     if present_bn is not None:
         degree_bn = present_bn.to(at_least_float32(tokens.x_bnd).dtype)
-    features = with_prior(site, with_token_features(given, tokens.x_bnd, needed(site, n), degree_bn), tokens.origin_bn)
+    features: Mapping[str, Tensor] = with_token_features(given, tokens.x_bnd, needed(site, n), degree_bn)
+    features = with_film_features(features, tokens, needed(site, n), grid, degree_bn)
+    features = with_prior(site, features, tokens.origin_bn)
     score_bn: Tensor | None = None
     if _ranks(site, n):
         probed_bn = probed(site, tokens.x_bnd, given.get("question")) if site.probe else None
@@ -100,7 +106,7 @@ def _reduce(site: SiteSpec, tokens: Tokens, given: Mapping[str, Tensor], grid: t
         return Reduced(tokens._replace(x_bnd=y_bnd.to(tokens.x_bnd.dtype)), everyone_bn)
 
     compared_bne = compared_by(site, tokens, given, degree_bn)
-    raw_bn = plain(features, site.score).to(at_least_float32(tokens.x_bnd).dtype) if site.reads_raw else None
+    raw_bn = raw_of(site, features, tokens)
     text_bpd = given.get("text_rows" if site.selector == "coverage" else "text_pivots")
     choice = select_tokens(
         site, compared_bne, score_bn, text_bpd, grid, raw_bn, tokens.origin_bn, present_bn=present_bn
@@ -134,6 +140,26 @@ def passed_over(site: SiteSpec, given: Mapping[str, Tensor], tokens: int) -> Ten
     if "padding" not in given:
         raise EosError("margins of pictures are passed over, and what is a margin is not given here")
     return given["padding"] < 0.5
+
+
+def with_film_features(
+    features: Mapping[str, Tensor],
+    tokens: Tokens | RelaxedTokens,
+    names: Collection[str],
+    grid: Grid,
+    degree_bn: Tensor | None = None,
+) -> Mapping[str, Tensor]:
+    """``features`` plus those of ``names`` that look across the frames of a film."""
+    wanted = [name for name in FILM_FEATURES if name in names and name not in features]
+    found = {name: film_feature(name, tokens.x_bnd, tokens.origin_bn, grid, degree_bn) for name in wanted}
+    return {**features, **found} if found else features
+
+
+def raw_of(site: SiteSpec, features: Mapping[str, Tensor], tokens: Tokens) -> Tensor | None:
+    """What the selector reads of the features as they are (b, n); None: nothing."""
+    if site.quota is not None and site.quota.feature:
+        return at_least_float32(features[site.quota.feature])
+    return plain(features, site.score).to(at_least_float32(tokens.x_bnd).dtype) if site.reads_raw else None
 
 
 def with_prior(site: SiteSpec, features: Mapping[str, Tensor], origin_bn: Tensor) -> Mapping[str, Tensor]:
@@ -200,7 +226,7 @@ def received(
     choice: Choice,
     compared_bne: Tensor,
     importance_bn: Tensor | None,
-    grid: tuple[int, int],
+    grid: Grid,
 ) -> tuple[Tensor, Tensor]:
     """What each kept token receives (b, r, d), averaged as ``mu`` says, and the sum of its t_ij (b, r)."""
     transfer = site.transfer
@@ -221,7 +247,7 @@ def _shared_out(
     choice: Choice,
     compared_bne: Tensor,
     importance_bn: Tensor | None,
-    grid: tuple[int, int],
+    grid: Grid,
 ) -> tuple[Tensor, Tensor]:
     """By source: those of the dropped who give share themselves out to those of the kept who receive."""
     giving_bq, taking_br, taking = choice.dropped_bq, choice.kept_br, kept

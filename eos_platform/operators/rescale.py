@@ -66,7 +66,7 @@ def rescale(
     if not isinstance(target, spec.Target):
         raise expected("target", "what eos.target_of(model) gives", target)
     old, changes = operator.target, list[str]()
-    same = (old.layers, old.grid, old.vision_layers) == (target.layers, target.grid, target.vision_layers)
+    same = all(getattr(old, name) == getattr(target, name) for name in ("layers", "grid", "frames", "vision_layers"))
     if same and probes and not absent:
         return Rescaled(operator, ())
     image = operator.image and _shrunk(operator.image, old.grid, target.grid)
@@ -113,7 +113,7 @@ def sites_for(operator: OperatorSpec, grid: Grid) -> tuple[SiteSpec, ...]:
     """The operator's decoder sites for a picture of another size: the same layers, the same shares of its tokens."""
     if grid == operator.target.grid:
         return operator.decoder_sites
-    target = operator.target.model_copy(update={"grid": grid})
+    target = operator.target.of_grid(grid)
     return rescale(operator, target, probes=True).operator.decoder_sites
 
 
@@ -197,7 +197,7 @@ def _counts(site: SiteSpec, scale: tuple[int, int], grid: Grid, tokens: int, arr
         support["size"] = min(share(support["size"]), grid[0] * grid[1])
     fields = {"keep": keep, "important": important, "transfer": transfer}
     if site.quota is not None:
-        groups = min(share(site.quota.groups), grid[0] * grid[1])
+        groups = None if site.quota.groups is None else min(share(site.quota.groups), grid[0] * grid[1])
         fields["quota"] = site.quota.model_copy(update={"groups": groups}).model_dump()
     return fields
 

@@ -3,12 +3,13 @@ group."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_serializer, model_validator
 
 from eos_platform.common.strict_types import Bool, Int, Real
 
+OF_FRAMES = {"groups": None, "feature": "", "temperature": 1.0, "weights": ()}  # what only a quota of frames says
 Weight = Annotated[Real, Field(ge=0.0, le=1000.0)]
 
 
@@ -61,23 +62,49 @@ class Suppression(Spec):
 class Quota(Spec):
     """How many stay of each of ``groups`` groups of the grid, best score first, before any others do.
 
-    Groups are ``strips`` (runs of the tokens in raster order, as equal as can be), ``windows``, or ``components``: each
-    token belongs to that of the leading principal components of the picture's tokens which it weighs most in. Each has
-    a quota: ``equal``, or in proportion to its mean of the features as they are (``mean``), rounded down, what is left
-    going one each to the largest shares; ``none`` guarantees nothing. No group keeps more than ``cap``, unless others
-    have too few. Where quotas cannot be used up, the best scores elsewhere stay. ``survivors``: one each, the others by
-    the number of tokens that nobody bars (``selectors/survivors.py``).
+    Groups are ``frames`` of a film, ``strips`` (runs of the tokens in raster order, as equal as can be), ``windows``,
+    or ``components``: each token belongs to that of the leading principal components of the picture's tokens which it
+    weighs most in. Each has a quota: ``equal``, or in proportion to its mean of the features as they are (``mean``),
+    rounded down, what is left going one each to the largest shares; ``none`` guarantees nothing. No group keeps more
+    than ``cap``, unless others have too few. Where quotas cannot be used up, the best scores elsewhere stay.
+    ``survivors``: one each, the others by the number of tokens that nobody bars (``selectors/survivors.py``).
+
+    Frames share by two rules more: ``softmax``, each in proportion to 1 + p - mean p, p being the softmax over frames
+    of their mean of ``feature`` / ``temperature``; ``listed``, in proportion to ``weights``, which begin again behind
+    the last.
     """
 
-    groups: Int = Field(ge=1, le=100_000_000)
-    kind: Literal["strips", "windows", "components"] = "windows"
-    share: Literal["equal", "mean", "none", "survivors"] = "equal"
+    groups: Int | None = Field(default=None, ge=1, le=100_000_000)
+    kind: Literal["strips", "windows", "components", "frames"] = "windows"
+    share: Literal["equal", "mean", "none", "survivors", "softmax", "listed"] = "equal"
     cap: Int | None = Field(default=None, ge=1)
+    feature: str = ""
+    temperature: Real = Field(default=1.0, ge=1e-6, le=1e6)
+    weights: tuple[Weight, ...] = Field(default=(), max_length=10_000)
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, write: Any) -> dict[str, Any]:
+        """Without the fields that joined later, where they say nothing."""
+        data: dict[str, Any] = write(self)
+        return {name: value for name, value in data.items() if name not in OF_FRAMES or value != OF_FRAMES[name]}
 
     @model_validator(mode="after")
     def _says_something(self) -> Quota:
         if self.share == "none" and self.cap is None:
             raise ValueError("a quota of share 'none' needs a cap")
+        if self.kind == "frames":
+            if self.groups is not None:
+                raise ValueError("a quota of frames has as many groups as the film has frames: leave 'groups' out")
+            if self.share == "survivors":
+                raise ValueError("share 'survivors' is of windows, strips or components")
+        elif self.groups is None:
+            raise ValueError(f"a quota of {self.kind} needs 'groups', how many there are")
+        elif self.share in ("softmax", "listed"):
+            raise ValueError(f"share '{self.share}' is of a quota of frames")
+        if (self.share == "softmax") != bool(self.feature):
+            raise ValueError("'feature' is given exactly when the share is 'softmax'")
+        if (self.share == "listed") != any(self.weights):
+            raise ValueError("'weights', one of them above 0, are given exactly when the share is 'listed'")
         return self
 
     @property

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from eos_platform.common.errors import EosError
-from eos_platform.operators.spec import ALL_FEATURES, FEATURES
+from eos_platform.operators.spec import ALL_FEATURES, SEARCHED
 from eos_platform.operators.tokens import along, at_least_float32, unit
 
 WORST = 1e-6  # what the least of a feature, or of a score, brought to [0, 1], still multiplies by
@@ -63,7 +63,7 @@ def combine(
 
     Args:
         features: name -> (b, n).
-        weights: by name, or a tensor in the order of ``FEATURES``, where features that are not given count nothing.
+        weights: by name, or a tensor in the order of ``SEARCHED``, where features that are not given count nothing.
         presence_bn: how much of each token is there; default: all of it.
         probed_bn: what a learned direction says (``probe_feature``), added as it is to the sum.
         mixing: ``product``: of the features brought to [0, 1], to the power of their weights, instead of the sum.
@@ -73,7 +73,7 @@ def combine(
     """
     used: list[tuple[str, float | Tensor]] = []
     if isinstance(weights, Tensor):
-        used += [(name, weights[index]) for index, name in enumerate(FEATURES) if name in features]
+        used += _in_order(features, weights)
     else:
         used += _weighted(features, weights)
     return mixed(features, used, presence_bn, probed_bn, mixing)
@@ -151,11 +151,7 @@ def plain(features: Mapping[str, Tensor], weights: Mapping[str, float] | Tensor)
     Raises:
         EosError: a feature weighed by name is not given.
     """
-    used: list[tuple[str, float | Tensor]]
-    if isinstance(weights, Tensor):
-        used = [(name, weights[index]) for index, name in enumerate(FEATURES) if name in features]
-    else:
-        used = _weighted(features, weights)
+    used = _in_order(features, weights) if isinstance(weights, Tensor) else _weighted(features, weights)
     return torch.stack([weight * at_least_float32(features[name]) for name, weight in used]).sum(0).clamp_min(0.0)
 
 
@@ -168,6 +164,12 @@ def with_token_features(
         if name in needed and name not in full:
             full[name] = feature(x_bnd, presence_bn)
     return full
+
+
+def _in_order(features: Mapping[str, Tensor], weights: Tensor) -> list[tuple[str, float | Tensor]]:
+    """The features that have a weight; of pictures, weights end before those of films."""
+    named = SEARCHED[: len(weights)]
+    return [(name, weights[index]) for index, name in enumerate(named) if name in features]
 
 
 def _weighted(features: Mapping[str, Tensor], weights: Mapping[str, float]) -> list[tuple[str, float | Tensor]]:

@@ -33,7 +33,9 @@ DESIGN_FEATURES = (
     "weighed_text",
     "flow",
 )  # what some published methods add
-ALL_FEATURES = FEATURES + DESIGN_FEATURES
+FILM_FEATURES = ("change", "paired_change", "film_uniqueness", "film_distance")  # look across the frames of a film
+SEARCHED = (*FEATURES, "change", "film_uniqueness")  # what a search mixes at sites of films
+ALL_FEATURES = FEATURES + DESIGN_FEATURES + FILM_FEATURES
 Unit = Annotated[Real, Field(ge=0.0, le=1.0)]
 SelectorName = Literal[
     "score", "diverse_topk", "grid", "alternate", "farthest", "random", "drop_all",
@@ -48,25 +50,26 @@ EXCLUDING = ("score", "diverse_topk", "coverage", "suppress", "farthest", "rando
 # files, and operators that earlier versions can read, stay as they are
 LATER = {
     "protect": 0.0, "metric": None, "mixing": "sum", "weighing": "sum", "coverage": None, "quota": None,
-    "suppress": None, "prior": None, "exclude_padding": False,
+    "suppress": None, "prior": None, "exclude_padding": False, "scope": "frame",
 }  # fmt: skip
 
 
 class Support(Spec):
     """Which tokens may give to which.
 
-    ``all``: any. ``window``: those in the same cell when the original grid is cut into ``size`` windows. ``nearest``:
-    the ``size`` most similar. ``overlap``: the windows of adaptive pooling to ``size`` outputs, which may overlap.
+    ``all``: any. ``window``: those in the same cell when the original grid is cut into ``size`` windows (a film: into
+    blocks). ``nearest``: the ``size`` most similar. ``overlap``: the windows of adaptive pooling to ``size`` outputs,
+    which may overlap. ``tube``: of a film, the latest kept token at the same place of an earlier frame.
     A dropped token with no kept token in its support is discarded.
     """
 
-    kind: Literal["all", "window", "nearest", "overlap"] = "all"
+    kind: Literal["all", "window", "nearest", "overlap", "tube"] = "all"
     size: Int | None = Field(default=None, ge=1)
 
     @model_validator(mode="after")
     def _size_belongs(self) -> Support:
-        if (self.kind == "all") != (self.size is None):
-            need = "takes no size" if self.kind == "all" else "needs a size (windows, or neighbours)"
+        if (self.kind in ("all", "tube")) != (self.size is None):
+            need = "takes no size" if self.kind in ("all", "tube") else "needs a size (windows, or neighbours)"
             raise ValueError(f"support '{self.kind}' {need}")
         return self
 
@@ -90,7 +93,7 @@ class Transfer(Spec):
 
     @model_validator(mode="after")
     def _consistent(self) -> Transfer:
-        if self.by == "anchor" and (self.support.kind in ("all", "window") or not math.isinf(self.tau)):
+        if self.by == "anchor" and (self.support.kind in ("all", "window", "tube") or not math.isinf(self.tau)):
             raise ValueError("transfer by anchor needs a support 'nearest' or 'overlap', and tau inf")
         if self.by == "source" and self.support.kind == "overlap":
             raise ValueError("support 'overlap' needs transfer by anchor")
@@ -105,6 +108,9 @@ class SiteSpec(Spec):
     """
 
     place: Literal["decoder", "tower"] = "decoder"
+    # what is reduced together: every picture, tile or frame by itself, or a film: all those of one grid in a prompt, in
+    # order, of which the counts are then one budget
+    scope: Literal["frame", "film"] = "frame"
     # before this layer; 0 of the decoder: between projector and language model; of the tower, the one after the last
     # that is used: between that and the projector
     layer: Int = Field(ge=0)
@@ -171,6 +177,7 @@ class SiteSpec(Spec):
                 f"important {self.important} is more than the {self.keep - self.summary} that stay{beside}"
             )
         self._rules_belong()
+        self._film_belongs()
         if self.selector == "pivots" and self.similarity != "hidden":
             raise ValueError("selector 'pivots' compares hidden states, as text tokens have no other")
         if self.metric is not None and self.similarity == "keys":
@@ -201,6 +208,8 @@ class SiteSpec(Spec):
             raise ValueError(
                 f"a quota orders its groups by the score: selector 'score' or 'suppress', not '{self.selector}'"
             )
+        if self.quota is not None and self.quota.feature and self.quota.feature not in ALL_FEATURES:
+            raise ValueError(str(unknown("feature", self.quota.feature, ALL_FEATURES)))
         if self.quota is not None and self.quota.of_suppression and self.suppress is None:
             raise ValueError("a quota of components or by survivors is of the selector 'suppress'")
         if self.exclude_padding and self.selector not in EXCLUDING:
@@ -222,6 +231,24 @@ class SiteSpec(Spec):
                 raise ValueError("no text is known inside the vision tower, and none can be covered there")
             if self.similarity != "hidden":
                 raise ValueError("text rows are compared with hidden states: similarity 'hidden'")
+
+    def _film_belongs(self) -> None:
+        """What looks across frames needs the scope that holds several."""
+        if self.scope == "film":
+            if self.place == "tower":
+                raise ValueError("frames go through the vision tower one by one: scope 'film' is of the decoder")
+            if self.transfer.support.kind == "overlap":
+                raise ValueError("support 'overlap' pools single pictures: scope 'frame'")
+            if self.quota is not None and self.quota.kind == "strips":
+                raise ValueError("strips are of single pictures; a film has a quota of 'frames' or 'windows'")
+            return
+        across = [name for name in FILM_FEATURES if self.score.get(name)]
+        if across:
+            raise ValueError(f"feature '{across[0]}' looks across the frames of a film: scope 'film'")
+        if self.transfer.support.kind == "tube":
+            raise ValueError("support 'tube' runs across the frames of a film: scope 'film'")
+        if self.quota is not None and (self.quota.kind == "frames" or self.quota.feature in FILM_FEATURES):
+            raise ValueError("a quota of frames is of a film: scope 'film'")
 
     @property
     def ranks(self) -> bool:

@@ -24,19 +24,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, Field, JsonValue, ValidationError, model_validator
+from pydantic import AfterValidator, Field, JsonValue, ValidationError, model_serializer, model_validator
 
 from eos_platform.common import former_names, strict_json
 from eos_platform.common.errors import EosError, expected, explain, shown
 from eos_platform.common.files import MEGABYTE, read_text, shown_path, write_atomic
 from eos_platform.common.printable import check_label, printable
 from eos_platform.common.strict_types import Int
-from eos_platform.operators.grid import overlap_layout
+from eos_platform.operators.grid import Grid, overlap_layout
 from eos_platform.operators.prior import Prior
 from eos_platform.operators.rules import Coverage, Quota, Suppression
 from eos_platform.operators.site import (
     ALL_FEATURES,
     FEATURES,
+    SEARCHED,
     Regime,
     SelectorName,
     SiteSpec,
@@ -49,6 +50,7 @@ from eos_platform.operators.steering import Steering
 __all__ = [
     "ALL_FEATURES",
     "FEATURES",
+    "SEARCHED",
     "Coverage",
     "OperatorSpec",
     "Prior",
@@ -79,11 +81,35 @@ class Target(Spec):
     grid: tuple[Side, Side]  # rows, columns of visual tokens
     model: Label = ""  # a name for people
     vision_layers: Int = Field(default=0, ge=0, le=MOST)  # blocks of the vision tower whose output is used; 0: unknown
+    frames: Int = Field(default=1, ge=1, le=MOST)  # of a film, whose frames' rows the grid counts one below another
+
+    @model_validator(mode="after")
+    def _rows_divide(self) -> Target:
+        if self.grid[0] % self.frames:
+            raise ValueError(f"frames: {self.grid[0]} rows are not those of {self.frames} equal frames")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, write: Any) -> dict[str, Any]:
+        """Without frames where there is one, as operators of earlier versions are."""
+        data: dict[str, Any] = write(self)
+        return {name: value for name, value in data.items() if name != "frames" or value != 1}
 
     @property
     def tokens(self) -> int:
         """Visual tokens of one image."""
         return self.grid[0] * self.grid[1]
+
+    @property
+    def axes(self) -> Grid:
+        """Rows and columns, of a film frames before these."""
+        rows, columns = self.grid
+        return (rows, columns) if self.frames == 1 else (self.frames, rows // self.frames, columns)
+
+    def of_grid(self, axes: Grid) -> Target:
+        """The same model with pictures of another grid, or films."""
+        frames, rows, columns = axes if len(axes) == 3 else (1, *axes)
+        return self.model_copy(update={"grid": (frames * rows, columns), "frames": frames})
 
 
 class OperatorSpec(Spec):
@@ -129,6 +155,11 @@ class OperatorSpec(Spec):
                 raise ValueError(f"{at}: layer {site.layer} comes after layer {before[1]}; sites go in layer order")
             if site.place == "tower" and site.positions == "renumber":
                 raise ValueError(f"{at}: positions are renumbered in the decoder only")
+            if site.place == "decoder" and site.scope != self.scope:
+                raise ValueError(
+                    f"{at}: scope '{site.scope}' beside '{self.scope}': all sites of an operator reduce frames one by"
+                    " one, or all reduce films as a whole"
+                )
             if site.keep > tokens:
                 raise ValueError(f"{at}: keep {site.keep} is more than the {tokens} tokens that arrive")
             picks, rest = site.keep - site.summary - site.important, tokens - site.important
@@ -157,6 +188,11 @@ class OperatorSpec(Spec):
     def decoder_sites(self) -> tuple[SiteSpec, ...]:
         """The sites before decoder layers."""
         return tuple(site for site in self.sites if site.place == "decoder")
+
+    @property
+    def scope(self) -> Literal["frame", "film"]:
+        """What the sites before decoder layers reduce together."""
+        return next((site.scope for site in self.decoder_sites), "frame")
 
     @property
     def sees_less(self) -> bool:
@@ -233,6 +269,7 @@ class OperatorSpec(Spec):
             where = "tower layer" if site.place == "tower" else "layer"
             lines.append(
                 f"  before {where} {site.layer}: {arriving} -> {site.keep}, {site.regime(arriving)}, {site.selector}"
+                + (", whole films" if site.scope == "film" else "")
             )
         return "\n".join(lines[:LINES] + [f"  and {len(lines) - LINES} more sites"] * (len(lines) > LINES))
 

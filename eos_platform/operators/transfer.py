@@ -11,6 +11,7 @@ import math
 import torch
 from torch import Tensor
 
+from eos_platform.operators.grid import Grid, cells_of, frames_of
 from eos_platform.operators.grid_tables import overlap_table, window_table
 from eos_platform.operators.matmul import weighted_sums
 from eos_platform.operators.spec import Support, Transfer
@@ -22,7 +23,7 @@ def scatter_dropped(
     kept: Tokens,
     dropped: Tokens,
     importance_bq: Tensor | None,
-    grid: tuple[int, int],
+    grid: Grid,
     compared: tuple[Tensor, Tensor] | None = None,
     alike_bqr: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
@@ -61,7 +62,7 @@ def gather_support(
     tokens: Tokens,
     index_br: Tensor,
     importance_bn: Tensor | None,
-    grid: tuple[int, int],
+    grid: Grid,
     compared_bne: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """By anchor: what each kept token takes of all others in its support, in the form of ``received``.
@@ -95,8 +96,15 @@ def similarity(transfer: Transfer, compared_bqe: Tensor, compared_bre: Tensor) -
     return cosine(compared_bqe, compared_bre)
 
 
-def permitted(support: Support, origin_br: Tensor, origin_bq: Tensor, grid: tuple[int, int]) -> Tensor | None:
-    """Whether dropped token i and kept token j lie in one window (b, q, r); None where the support has no windows."""
+def permitted(support: Support, origin_br: Tensor, origin_bq: Tensor, grid: Grid) -> Tensor | None:
+    """Whether dropped token i may give to kept token j (b, q, r); None where similarity alone decides: they lie in one
+    window, or j is the latest at i's place of the frames before."""
+    if support.kind == "tube":
+        one = cells_of(grid) // frames_of(grid)
+        frame_br, frame_bq1 = origin_br // one, (origin_bq // one)[..., None]
+        same_bqr = (origin_bq % one)[..., None] == (origin_br % one)[:, None]
+        earlier_bqr = (same_bqr & (frame_br[:, None] < frame_bq1)) * (frame_br[:, None] + 1)
+        return (earlier_bqr > 0) & (earlier_bqr == earlier_bqr.amax(-1, keepdim=True))
     if support.kind != "window" or support.size is None:
         return None
     window_of = window_table(grid, support.size, origin_br.device)
@@ -120,7 +128,7 @@ def _merged(
 
 
 def _pooled(
-    support: Support, kept: Tokens, origin_bq: Tensor, mass_bq: Tensor, x_bqd: Tensor, grid: tuple[int, int]
+    support: Support, kept: Tokens, origin_bq: Tensor, mass_bq: Tensor, x_bqd: Tensor, grid: Grid
 ) -> tuple[Tensor, Tensor]:
     """``received`` where each window's dropped tokens are spread evenly over those kept of it: no product either."""
     assert support.size is not None

@@ -25,6 +25,8 @@ LATER = (
     "start",
     "portfolio",
     "metric_rank",
+    "generalist",
+    "scope",
 )  # fields that files leave out at their default
 Weight = Annotated[Real, Field(ge=0.0, allow_inf_nan=False)]
 
@@ -65,6 +67,11 @@ class SearchConfig(BaseModel):
         default="diverse_topk",
         description="of the first site: tokens that score well and differ from each other, or those that score well",
     )
+    scope: Literal["frame", "film"] = Field(
+        default="frame",
+        description="of the sites it places itself: frames of a film reduced one by one, or whole films, where a budget"
+        " is one of the clip and tokens are held against other frames; designs that it starts at keep theirs",
+    )
     start: str = Field(
         default="default",
         min_length=1,
@@ -99,6 +106,10 @@ class SearchConfig(BaseModel):
         default=None,
         description="keep to what this engine serves exactly: one site, before the language model; steered only where"
         " steering_rank says so, as every question about a picture is then encoded by itself",
+    )
+    generalist: Literal["mean", "worst"] = Field(
+        default="mean",
+        description="of a search over several models or tasks: the mean of their losses counts, or the worst place's",
     )
     task_weight: Weight = 1.0
     distill_weight: Weight = 1.0

@@ -11,7 +11,7 @@ from torch import Tensor
 from eos_platform.common.errors import EosError
 from eos_platform.costs.flops import DecoderShape, compute_ratio
 from eos_platform.costs.quantity import shown_quantity
-from eos_platform.operators.spec import FEATURES, OperatorSpec, SiteSpec, Steering, Target, Transfer
+from eos_platform.operators.spec import OperatorSpec, SiteSpec, Steering, Target, Transfer
 from eos_platform.protocols import Cost
 from eos_platform.search.config import SearchConfig
 from eos_platform.search.parameters import Parameters
@@ -63,9 +63,10 @@ def to_operator(parameters: Parameters, counts: tuple[int, ...], target: Target,
         sites.append(
             SiteSpec(
                 layer=site.layer,
+                scope=site.scope,
                 keep=keep,
                 selector="diverse_topk" if site.selector == "diverse_topk" else "score",
-                score={f: _number(w) for f, w in zip(FEATURES, (weights / size).tolist(), strict=True) if w},
+                score={f: _number(w) for f, w in zip(parameters.mixed, (weights / size).tolist(), strict=True) if w},
                 probe=() if probe is None else tuple(map(_number, (probe / size).tolist())),
                 steering=Steering.of(site.steering[0], site.steering[1] / size) if steers and site.steering else None,
                 spread=0.0 if site.spread is None else _number(float(site.spread)),

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from eos_platform.operators.relaxed.site import RelaxedSite
-from eos_platform.operators.spec import FEATURES, SiteSpec, Support, Target
+from eos_platform.operators.spec import FEATURES, SEARCHED, SiteSpec, Support, Target
 from eos_platform.search.config import SearchConfig
 from eos_platform.search.solve import Solve, parabola
 from eos_platform.search.starts.head import EARLY, WEIGHTS, Head
@@ -67,8 +67,10 @@ class Parameters(nn.Module):
         self.size_bias = float(config.size_bias)
         sites = len(self.layers)
         self.keep = nn.Parameter(torch.full((sites,), STAY))  # logit of the share of arriving tokens that stays
-        table = torch.tensor([[WEIGHTS[name] for name in FEATURES]] * sites)
-        self.weights = nn.Parameter(table.reshape(sites, len(FEATURES)))
+        self.scope = config.scope
+        self.mixed = SEARCHED if self.scope == "film" else FEATURES  # what a score may be of, a weight each
+        table = torch.tensor([[WEIGHTS[name] for name in self.mixed]] * sites)
+        self.weights = nn.Parameter(table.reshape(sites, len(self.mixed)))
         self.probe = nn.Parameter(torch.zeros(sites, width if config.learns_directions else 0))
         rank, chance = (
             config.steering_rank if config.learns_directions else 0,
@@ -89,8 +91,9 @@ class Parameters(nn.Module):
         self.mean_question: Tensor
         # which features may count at all, and in the end: which do
         self.features = tuple(name for name in features if not (config.portable and name == "vision"))
-        allowed = [[float(name in self.at(layer)) for name in FEATURES] for layer in self.layers]
-        self.register_buffer("mask", torch.tensor(allowed).reshape(sites, len(FEATURES)), persistent=False)
+        self.features += self.mixed[len(FEATURES) :]
+        allowed = [[float(name in self.at(layer)) for name in self.mixed] for layer in self.layers]
+        self.register_buffer("mask", torch.tensor(allowed).reshape(sites, len(self.mixed)), persistent=False)
         self.mask: Tensor
         # set when counts are fixed: whole numbers, as numbers and on the device
         self.fixed: tuple[int, ...] | None = None
@@ -160,6 +163,7 @@ class Parameters(nn.Module):
                     steering=(self.question_proj[number], self.direction_delta[number])
                     if self.question_proj.shape[1]
                     else None,
+                    scope=self.scope,
                     spread=self.spread.clamp(0.0, SPREAD_MOST) if selector == "diverse_topk" else None,
                 )
             )

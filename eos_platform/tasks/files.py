@@ -151,6 +151,7 @@ class Files:
         self.loaded = Loaded(loaded.form, tuple(kept), tuple(bad))
         self.bad = tuple(map(str, bad))
         self.groups = tuple(groups)
+        self.films = bool(kept) and all(row.features.film for row in kept)
         self.version = digest.hexdigest()[:16]
 
     def _question(self, row: Row, none: bool, turn: int) -> Question:

@@ -40,6 +40,7 @@ class OnTask(Examples):
             EosError: a model no search can run on.
         """
         self.on, self._source = task, source or task.name
+        self.films = bool(getattr(task, "films", False))
         self._distils = bool(getattr(task, "distils", False))
         exact = bool(getattr(task, "exact", False)) or self._distils
         self._judge: Judge | None = None if exact else self._score

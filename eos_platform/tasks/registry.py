@@ -12,6 +12,7 @@ from eos_platform.tasks.benchmarks.short import ChartQa, DocVqa, Gqa, InfoVqa, O
 from eos_platform.tasks.benchmarks.yes_no import Mme, Pope
 from eos_platform.tasks.drawn.crowds import Crowds
 from eos_platform.tasks.drawn.fabrics import Fabrics
+from eos_platform.tasks.drawn.films import Films
 from eos_platform.tasks.files import Files
 from eos_platform.tasks.scenes.task import Scenes
 from eos_platform.tasks.scenes_v2.task import ScenesV2
@@ -35,6 +36,7 @@ TASKS.register(ScenesV2.name, ScenesV2)
 TASKS.register(Files.name, Files)
 TASKS.register(Crowds.name, Crowds)
 TASKS.register(Fabrics.name, Fabrics)
+TASKS.register(Films.name, Films)
 BENCHMARKS: tuple[Any, ...] = (  # classes of ``Benchmark``
     *(Pope, Gqa, TextVqa, VqaV2, ScienceQa, Mme, MmBench, MmStar, Seed, Ai2d),
     *(ChartQa, DocVqa, InfoVqa, OcrBench, RealWorldQa),

@@ -85,6 +85,10 @@ def test_version_and_help():
         (["search", "--budget", "0", "-o", "x.json"], "search: budget: input should be greater than 0 (got 0.0)"),
         (["search", "--set", "stepz=3", "-o", "x.json"], "search: unknown key 'stepz'; did you mean 'steps'?"),
         (["search", "-o", "."], "cannot write ."),
+        (
+            ["search", "--also", "bundled-small", "--dry-run", "-o", "x.json"],
+            "--also: a search over several places has",
+        ),
         (["search", "--model", "bundeld", "-o", "x.json"], "did you mean 'bundled'"),
         (["evaluate", "none.json"], "operator file not found: none.json"),
         # looked for where studies keep them, and no store is made

@@ -13,7 +13,7 @@ from eos_platform.operators.spec import Target
 TARGET = Target(layers=8, grid=(12, 12), vision_layers=4)
 SHAPE = DecoderShape(layers=8, hidden=256, heads=4, kv_heads=4, head_dim=64, intermediate=688, vocab=128)
 TEXT = 20
-MATCHED = [name for name, design in DESIGNS.items() if not design.fixed]
+MATCHED = [name for name, design in DESIGNS.items() if not design.fixed and not design.films]
 
 
 @pytest.mark.parametrize("name", MATCHED)

@@ -9,7 +9,7 @@ import torch
 from rich.console import Console
 
 from eos_platform.common.errors import EosError
-from eos_platform.operators.designs import DESIGNS, LLAVA, get_design
+from eos_platform.operators.designs import DESIGNS, LLAVA, get_design, suited
 from eos_platform.operators.reduce import reduce
 from eos_platform.operators.spec import ALL_FEATURES, OperatorSpec, Target
 from eos_platform.operators.tokens import Tokens
@@ -26,7 +26,7 @@ TARGETS = [
     Target(layers=1, grid=(1, 1), vision_layers=2),
     Target(layers=2, grid=(1, 1)),
 ]
-FREE = [name for name, design in DESIGNS.items() if not design.fixed]
+FREE = [name for name, design in DESIGNS.items() if not design.fixed and not design.films]
 FIXED = [name for name, design in DESIGNS.items() if design.fixed]
 
 
@@ -75,6 +75,7 @@ def test_the_registry_is_whole():
         "random stride pool adaptive-pool downsample zero reweight tome tome-tower fastv prumerge prumerge+ sparsevlm"
         " sparsevlm-v2 pyramiddrop vtw diffrate visionzip vispruner divprune dart cdpruner fastervlm cen-divprune"
         " cen-cdpruner scope mmtok tops holov v2drop zoo-prune nuwa prunesid d2pruner adaptinfer flowcut todre"
+        " whole-frames evs vidcom2 dycoke framefusion"
     )
     assert list(DESIGNS) == names.split()
     for name, design in DESIGNS.items():
@@ -143,7 +144,7 @@ def test_designs_of_one_compute(target):
     assert run(operator, picture(operator)).x_bnd.isfinite().all()
 
 
-@pytest.mark.parametrize("name", DESIGNS)
+@pytest.mark.parametrize("name", suited())
 @pytest.mark.parametrize("target", [TARGET, LLAVA, TARGETS[2], TARGETS[4]], ids=lambda target: f"{target.layers}")
 def test_every_value_of_a_knob_builds_and_runs(name, target):
     design = DESIGNS[name]
@@ -166,12 +167,20 @@ def test_every_value_of_a_knob_builds_and_runs(name, target):
 
 def test_authors_and_controls_number_positions_as_they_do():
     default = {
-        name: knob.default for name in DESIGNS for knob in DESIGNS[name].knobs(LLAVA) if knob.name == "positions"
+        name: knob.default for name in suited() for knob in DESIGNS[name].knobs(LLAVA) if knob.name == "positions"
     }
     kept = {"random", "stride", "pool", "adaptive-pool", "tome", "fastv", "sparsevlm-v2", "dart", "nuwa", "v2drop"}
     kept.add("d2pruner")
     assert {name for name, positions in default.items() if positions == "keep"} == kept
-    assert set(default) == set(DESIGNS) - {"downsample", "zero", "reweight", "tome-tower", "diffrate", "vtw", "flowcut"}
+    assert set(default) == set(suited()) - {
+        "downsample",
+        "zero",
+        "reweight",
+        "tome-tower",
+        "diffrate",
+        "vtw",
+        "flowcut",
+    }
 
 
 def test_bad_requests_are_refused():

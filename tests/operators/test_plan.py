@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from eos_platform.operators.designs import DESIGNS
+from eos_platform.operators.designs import DESIGNS, suited
 from eos_platform.operators.plan import Need, OperatorPlan
 from eos_platform.operators.reduce import needed
 from eos_platform.operators.spec import OperatorSpec, Steering, Target
@@ -130,7 +130,7 @@ def test_copies_are_plans_of_the_same() -> None:
         assert other.needs == found.needs
 
 
-@pytest.mark.parametrize("name", sorted(DESIGNS))
+@pytest.mark.parametrize("name", sorted(suited()))
 def test_designs_are_compiled_as_their_sites_say(name: str) -> None:
     target = Target(layers=12, grid=(12, 12), vision_layers=8)
     operator = DESIGNS[name].build(target, 144 if DESIGNS[name].fixed else 60)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from eos_platform.common.errors import EosError
+from eos_platform.operators.site import FILM_FEATURES
 from eos_platform.operators.spec import ALL_FEATURES, OperatorSpec, SiteSpec, Support, Target, Transfer
 
 TARGET = Target(layers=6, grid=(8, 8))
@@ -43,13 +44,16 @@ transfers = st.builds(
 def operators(draw: st.DrawFn) -> OperatorSpec:
     layers = sorted(draw(st.lists(st.integers(0, 5), max_size=4)))
     keeps = sorted(draw(st.lists(st.integers(1, 64), min_size=len(layers), max_size=len(layers))), reverse=True)
+    scope = draw(st.sampled_from(["frame", "film"]))
+    known = [name for name in ALL_FEATURES if scope == "film" or name not in FILM_FEATURES]
     sites = [
         SiteSpec(
             layer=layer,
+            scope=scope,
             keep=keep,
             selector=draw(st.sampled_from(["score", "spaced", "bipartite", "density", "pivots", "dpp"])),
             important=draw(st.integers(0, keep)),
-            score={draw(st.sampled_from(ALL_FEATURES)): draw(st.floats(0.01, 5))},
+            score={draw(st.sampled_from(known)): draw(st.floats(0.01, 5))},
             transfer=draw(transfers),
             rho=draw(st.floats(0, 3)),
             beta=draw(unit),
@@ -57,7 +61,8 @@ def operators(draw: st.DrawFn) -> OperatorSpec:
         )
         for layer, keep in zip(layers, keeps, strict=True)
     ]
-    return OperatorSpec(target=TARGET, sites=tuple(sites), provenance={"seed": draw(st.integers(0, 9))})
+    target = TARGET.model_copy(update={"frames": draw(st.sampled_from([1, 4]))})
+    return OperatorSpec(target=target, sites=tuple(sites), provenance={"seed": draw(st.integers(0, 9))})
 
 
 @given(operators())

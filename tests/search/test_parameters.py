@@ -25,6 +25,7 @@ def plain(value):
 
 
 OF_DESIGNS = (
+    "scope",
     "template",
     "mixes",
     "protect",

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from eos_platform.common.errors import EosError
-from eos_platform.operators.designs import DESIGNS
+from eos_platform.operators.designs import DESIGNS, suited
 from eos_platform.operators.plan import OperatorPlan
 from eos_platform.operators.spec import OperatorSpec, SiteSpec, Steering, Target
 from eos_platform.serve.plan import LayerZero, ServingPlan, Verdict, digest
@@ -33,7 +33,7 @@ def verdict(*sites: SiteSpec, **fields: object) -> ServingPlan:
 
 
 def test_every_design_is_served_exactly_or_refused_with_a_reason() -> None:
-    built = {name: design.build(TARGET, 576 if name == "reweight" else 120) for name, design in DESIGNS.items()}
+    built = {name: DESIGNS[name].build(TARGET, 576 if name == "reweight" else 120) for name in suited()}
     plans = {name: ServingPlan.of(operator) for name, operator in built.items()}
     exact = {name for name, plan in plans.items() if plan.verdict is Verdict.EXACT}
     assert exact >= SERVED
@@ -61,6 +61,25 @@ def test_sites_inside_the_language_model_are_left_out_where_that_is_agreed_to() 
     with pytest.raises(EosError, match="--approximate agrees"):
         plan.taken()
     assert plan.taken(approximate=True).sites == (first,)
+
+
+def test_sites_inside_the_language_model_are_served_where_that_is_asked_for() -> None:
+    sites = (
+        SiteSpec(layer=0, keep=100, score={"norm": 1.0}),
+        SiteSpec(layer=5, keep=20, score={"last_text": 1.0, "mean_text": 0.5, "norm": 0.1}, beta=1.0),
+    )
+    operator = OperatorSpec(target=TARGET, sites=sites)
+    plan = ServingPlan.of(operator, inside=True)
+    assert (plan.verdict, plan.served) == (Verdict.EXACT, operator)
+    assert any("before layer 5" in note and "prefix caching" in note for note in plan.notes)
+    for later, why in (
+        ({"score": {"weighed_text": 1.0}}, "'weighed_text' is not read inside"),
+        ({"score": {"norm": 1.0}, "positions": "renumber"}, "positions are kept inside"),
+    ):
+        other = OperatorSpec(target=TARGET, sites=(sites[0], SiteSpec(layer=5, keep=20, **later)))
+        left = ServingPlan.of(other, inside=True)
+        assert left.verdict is Verdict.APPROXIMATE
+        assert why in left.reasons[0]
 
 
 def test_a_later_site_that_changes_nothing_is_no_obstacle() -> None:

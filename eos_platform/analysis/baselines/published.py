@@ -17,7 +17,7 @@ from rich.table import Table
 
 from eos_platform.common import console as terminal
 from eos_platform.costs.flops import DecoderShape, compute_ratio, layer_flops
-from eos_platform.operators.designs import DESIGNS
+from eos_platform.operators.designs import DESIGNS, suited
 from eos_platform.operators.spec import OperatorSpec
 
 SHAPE = DecoderShape(layers=32, hidden=4096, heads=32, kv_heads=32, head_dim=128, intermediate=11008, vocab=32064)
@@ -62,7 +62,7 @@ def main() -> None:
         table.add_row(one.design, str(one.nominal), one.counts, *numbers, source)
     console = terminal.console()
     console.print(table)
-    silent = [name for name, design in DESIGNS.items() if not design.published]
+    silent = [name for name in suited() if not DESIGNS[name].published]
     console.print(f"no counts published: {', '.join(silent)}", soft_wrap=True, highlight=False)
 
 

@@ -57,7 +57,7 @@ def plan(settings: Settings, workload: Subject) -> list[Entry]:
         _given(operator, cost, ratios, str(path.name))
         for path, (_, operator), cost in zip(settings.operators, files, costs, strict=True)
     ]
-    names = settings.design_names
+    names = settings.design_names(workload.target.frames)
     entries += [Entry(name, "hand-designed", "published", name) for name in names if is_fixed(name)]
     matched = [name for name in names if not is_fixed(name)]
     for ratio in ratios:

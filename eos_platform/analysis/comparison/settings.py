@@ -12,7 +12,7 @@ from eos_platform.common import strict_json, strict_yaml
 from eos_platform.common.errors import EosError, brief, explain
 from eos_platform.common.former_names import SEARCH
 from eos_platform.common.strict_types import Bool, Int, Real
-from eos_platform.operators.designs import DESIGNS, get_design
+from eos_platform.operators.designs import get_design, suited
 from eos_platform.search.config import SearchConfig
 from eos_platform.search.deployed import most_samples
 from eos_platform.tasks.choice import checked, default_for
@@ -65,10 +65,9 @@ class Settings(BaseModel):
             get_design(name)
         return designs
 
-    @property
-    def design_names(self) -> tuple[str, ...]:
-        """The designs to compare, each once."""
-        return tuple(dict.fromkeys(DESIGNS if self.designs is None else self.designs))
+    def design_names(self, frames: int = 1) -> tuple[str, ...]:
+        """The designs to compare, each once; by default those that suit pictures, or films of so many frames."""
+        return tuple(dict.fromkeys(suited(frames) if self.designs is None else self.designs))
 
     @property
     def searches(self) -> int:

@@ -35,7 +35,7 @@ from eos_platform.models.attention.rope import Rope
 from eos_platform.models.loading.devices import find_device
 from eos_platform.models.runtime.layout import Layout, TowerTokens
 from eos_platform.models.runtime.site_step import apply_site, enter
-from eos_platform.operators.designs import DESIGNS, get_design
+from eos_platform.operators.designs import get_design, suited
 from eos_platform.operators.plan import OperatorPlan
 from eos_platform.operators.spec import OperatorSpec, Target
 
@@ -222,7 +222,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
 def main(words: list[str] | None = None) -> int:
     """Measure and print; the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--designs", nargs="*", default=list(DESIGNS))
+    parser.add_argument("--designs", nargs="*", default=list(suited()))
     parser.add_argument("--tokens", type=int, nargs="*", default=[576, 2880], help="visual tokens")
     parser.add_argument("--batch", type=int, nargs="*", default=[1, 8])
     parser.add_argument("--width", type=int, default=4096, help="of the decoder layer; 128 a head")

@@ -18,7 +18,7 @@ from eos_platform.common import console as terminal
 from eos_platform.common.errors import EosError
 from eos_platform.costs.flops import PlanCost, layer_flops
 from eos_platform.costs.shapes import DecoderShape
-from eos_platform.operators.designs import DESIGNS, get_design
+from eos_platform.operators.designs import get_design, suited
 from eos_platform.operators.plan import OperatorPlan
 from eos_platform.operators.spec import Target
 
@@ -55,7 +55,7 @@ def share(name: str, tokens: int, part: float, width: int, text: int) -> float:
 def main(words: Sequence[str] | None = None) -> int:
     """Count and print; the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--designs", default=",".join(DESIGNS), help="with commas between; default: all")
+    parser.add_argument("--designs", default=",".join(suited()), help="with commas between; default: all")
     parser.add_argument("--tokens", type=int, nargs="*", default=list(TOKENS), help="visual tokens")
     parser.add_argument("--width", type=int, default=4096, help="of the decoder layer")
     parser.add_argument("--text", type=int, default=60, help="tokens that are not visual")

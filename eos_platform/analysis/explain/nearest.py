@@ -23,7 +23,7 @@ from eos_platform.analysis.explain.describe import sizes_differ
 from eos_platform.common.errors import EosError
 from eos_platform.costs.flops import DecoderShape
 from eos_platform.costs.match import match
-from eos_platform.operators.designs import DESIGNS
+from eos_platform.operators.designs import suited
 from eos_platform.operators.spec import ALL_FEATURES, OperatorSpec, SiteSpec, Target
 
 AXES = ("placement", "counts", "selector", "transfer")
@@ -72,9 +72,9 @@ def nearest(operator: OperatorSpec, ratio: float, target: Target, shape: Decoder
     if not _profile_weights(operator):
         return []
     designs = []
-    for name, design in DESIGNS.items():
+    for name in suited(target.frames):
         try:
-            other = match(design, ratio * SLACK, target, shape, text_tokens)
+            other = match(name, ratio * SLACK, target, shape, text_tokens)
         except EosError:  # it cannot be had at this compute
             continue
         if _profile_weights(other):

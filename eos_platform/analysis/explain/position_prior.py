@@ -33,6 +33,7 @@ from eos_platform.models.runtime.decoder_hooks import DecoderHooks
 from eos_platform.models.runtime.site_step import Step, features_at
 from eos_platform.models.runtime.token_state import TokenState
 from eos_platform.operators.designs import get_design
+from eos_platform.operators.grid import Grid
 from eos_platform.operators.plan import OperatorPlan, PlannedSite
 from eos_platform.operators.prior import Prior
 from eos_platform.operators.spec import OperatorSpec
@@ -40,7 +41,6 @@ from eos_platform.tasks import load_workload
 from eos_platform.tasks.base import Subject
 
 QUESTIONS, BATCH = 1000, 32
-Grid = tuple[int, int]
 
 
 class _Reader(DecoderHooks):

@@ -88,10 +88,10 @@ def here(
         steps: is told the steps of searches.
         states: folder of interrupted searches.
     """
+    loaded: dict[Place, Subject] = {}
 
     def perform(items: list[Item], settings: Settings, sources: Sources) -> Iterator[Record]:
         places = places_by_name(settings)
-        loaded: dict[Place, Subject] = {}
 
         def load(place: Place) -> Subject:
             if place not in loaded:
@@ -118,6 +118,14 @@ def here(
             )
 
     return perform
+
+
+def grouped(items: Iterable[Item]) -> list[list[Item]]:
+    """Cells that are best measured by one worker, one after the other: those of a place, a budget and a seed."""
+    groups: dict[tuple[str, float, int], list[Item]] = {}
+    for item in items:
+        groups.setdefault((item.place, item.budget, item.seed), []).append(item)
+    return list(groups.values())
 
 
 def total_of(settings: Settings) -> int:

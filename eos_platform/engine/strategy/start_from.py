@@ -14,7 +14,7 @@ from torch import Tensor
 
 from eos_platform.costs.amount import amount
 from eos_platform.costs.registry import COSTS
-from eos_platform.operators.spec import FEATURES, OperatorSpec, SiteSpec, Target, Transfer
+from eos_platform.operators.spec import OperatorSpec, SiteSpec, Target, Transfer
 from eos_platform.search.config import SearchConfig
 from eos_platform.search.parameters import RHO_MOST, SPREAD_MOST, TAU_RANGE, WEIGHTS, Parameters
 from eos_platform.tasks.typical import cost_context
@@ -77,7 +77,7 @@ def parameters_of(
         number, site = sites[layer]
         arriving = operator.incoming[number]
         parameters.keep[row] = _logit(site.keep / arriving)
-        parameters.weights[row] = torch.tensor([scale * site.score.get(name, 0.0) for name in FEATURES])
+        parameters.weights[row] = torch.tensor([scale * site.score.get(name, 0.0) for name in parameters.mixed])
         if parameters.probe.shape[1]:
             parameters.probe[row] = scale * torch.tensor(site.probe) if site.probe else 0.0
         if site.steering:
@@ -104,10 +104,14 @@ def _learnable(site: SiteSpec, parameters: Parameters, row: int) -> bool:
         return False
     if (site.mixing, site.weighing, site.coverage, site.quota) != ("sum", "sum", None, None):
         return False
+    if site.scope != parameters.scope:
+        return False
     if site.important or site.summary or site.positions != parameters.positions:
         return False
     used = {name for name, weight in site.score.items() if weight}
-    if not used <= {name for name, allowed in zip(FEATURES, parameters.mask[row].tolist(), strict=True) if allowed}:
+    if not used <= {
+        name for name, allowed in zip(parameters.mixed, parameters.mask[row].tolist(), strict=True) if allowed
+    }:
         return False
     if site.probe and len(site.probe) != parameters.probe.shape[1]:
         return False

@@ -133,7 +133,7 @@ class Adapter:
             many, rest = divmod(len(group.units), batch)
             if rest or any(unit.row != number // many for number, unit in enumerate(group.units)):
                 raise EosError("the prompts of a batch must be alike in how many images they hold, and of which sizes")
-            units.append((group.grid, many))
+            units.append(((group.grid[-2], group.grid[-1]), many))
             places.append(group.place_un.reshape(batch, -1))
         if not units:
             raise EosError("these prompts hold no visual tokens to reduce")

@@ -94,6 +94,20 @@ SHAPES: dict[str, list[tuple[float, dict[str, Any]]]] = {
         ),
         (0.2, {"layer": 3, "selector": "max_sum", "score": {"last_text": 1.0}}),
     ],
+    "film": [
+        (
+            0.6,
+            {
+                "layer": 0,
+                "scope": "film",
+                "score": {"film_uniqueness": 1.0},
+                "quota": {"kind": "frames", "share": "softmax", "feature": "film_distance"},
+                "transfer": {"gamma": 1.0, "support": {"kind": "tube"}},
+                "beta": 0.5,
+            },
+        ),
+        (0.3, {"layer": 2, "scope": "film", "score": {"change": 1.0, "last_text": 0.5}}),
+    ],
     "drop_all": [(0.0, {"layer": 2, "selector": "drop_all"})],
     "withdraw at 0": [(0.0, {"layer": 0, "selector": "drop_all"})],
 }
@@ -123,7 +137,7 @@ def _made(name: str, target: Target, sites: list[tuple[float, dict[str, Any]]], 
             probe_d, *matrices = torch.randn(5, width, generator=torch.Generator().manual_seed(0)).split([1, 2, 2])
             fields |= {"probe": probe_d[0].tolist(), "steering": Steering.of(*matrices)}
         support = fields.get("transfer", {}).get("support")
-        if support:
+        if support and "size" in support:
             size = round(support["size"] * target.tokens)
             fields["transfer"] = {**fields["transfer"], "support": {**support, "size": size}}
         made.append(SiteSpec.model_validate(fields))

@@ -17,6 +17,7 @@ from eos_platform.models.conformance.subjects import built, specs
 from eos_platform.models.conformance.zoo import Sample, prompts
 from eos_platform.models.decoding.cache import cache_of
 from eos_platform.models.runtime.attach import attach, attached, detach
+from eos_platform.operators.grid import as_films
 from eos_platform.operators.plan import Need, OperatorPlan
 from eos_platform.operators.spec import OperatorSpec, Target
 
@@ -33,7 +34,8 @@ def tokens_by_layer(sample: Sample) -> int:
         text = layout.valid_bs.shape[1] - layout.visual_bn.shape[1]
         for name, operator in specs(model).items():
             plan = OperatorPlan.of(operator)
-            spans = [plan.of_grid(grid).lengths(0, many) for grid, many in layout.units]
+            units = as_films(layout.units) if operator.scope == "film" else layout.units
+            spans = [plan.of_grid(grid).lengths(0, many) for grid, many in units]
             foretold = [text + sum(counts) for counts in zip(*spans, strict=True)]
             with attached(model, operator), torch.no_grad():
                 handed, cache = _handed(model, inputs)

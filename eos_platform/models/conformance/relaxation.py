@@ -22,7 +22,7 @@ from eos_platform.models.conformance.zoo import Sample, prompts
 from eos_platform.models.relaxation.relaxed import relaxed
 from eos_platform.models.runtime.attach import attached, reducing
 from eos_platform.operators.relaxed.site import RelaxedSite
-from eos_platform.operators.spec import FEATURES, OperatorSpec, SiteSpec, Target
+from eos_platform.operators.spec import FEATURES, SEARCHED, OperatorSpec, SiteSpec, Target
 
 CHECKS = Checks()
 LAYERS = (0, 2)
@@ -82,8 +82,9 @@ def identity(sample: Sample) -> int:
             target = target_of(adapter.model)
             with torch.no_grad():
                 expected = adapter.forward(prefill)
-                for layer in LAYERS:
-                    site = SiteSpec(layer=layer, keep=target.tokens, score={"mean_text": 1.0}, beta=1.0)
+                for layer, scope in itertools.product(LAYERS, _scopes(name)):
+                    fields = {"layer": layer, "scope": scope, "keep": target.tokens, "score": {"mean_text": 1.0}}
+                    site = SiteSpec.model_validate({**fields, "beta": 1.0})
                     with relaxed(
                         adapter.model, [RelaxedSite.of(site)], prefill.layout, temperature=0.03, hard=True
                     ) as trace:
@@ -95,16 +96,29 @@ def identity(sample: Sample) -> int:
     return tried
 
 
-def _sites(target: Target) -> tuple[SiteSpec, ...]:
+def _scopes(name: str) -> tuple[str, ...]:
+    """What is reduced together in a batch of this name."""
+    return ("frame", "film") if name.startswith("film") else ("frame",)
+
+
+def _sites(target: Target, scope: str = "frame") -> tuple[SiteSpec, ...]:
     """Reducing twice, the first time a lot, by scores that masks and positions have a part in."""
+    across = {"change": 0.3} if scope == "film" else {}
     merge = {"gamma": 0.9, "tau": 0.1}
     most, least = max(2, target.tokens // 2), max(1, target.tokens // 4)
     return (
         SiteSpec.model_validate(
-            {"layer": 0, "keep": most, "score": {"norm": 1.0, "mean_text": 0.5}, "beta": 0.7, "transfer": merge}
+            {
+                "layer": 0,
+                "scope": scope,
+                "keep": most,
+                "score": {"norm": 1.0, "mean_text": 0.5, **across},
+                "beta": 0.7,
+                "transfer": merge,
+            }
         ),
         SiteSpec.model_validate(
-            {"layer": 2, "keep": least, "score": {"last_text": 1.0}, "transfer": merge, "rho": 0.2}
+            {"layer": 2, "scope": scope, "keep": least, "score": {"last_text": 1.0}, "transfer": merge, "rho": 0.2}
         ),
     )
 
@@ -116,8 +130,8 @@ def hard(sample: Sample) -> int:
     for attention, batches in (("sdpa", None), ("eager", 1)):
         for name, adapter, inputs, prefill in itertools.islice(encoded(sample, attention), batches):
             model, target = adapter.model, target_of(adapter.model)
-            for first in LAYERS:
-                sites = tuple(site for site in _sites(target) if site.layer >= first)
+            for first, scope in itertools.product(LAYERS, _scopes(name)):
+                sites = tuple(site for site in _sites(target, scope) if site.layer >= first)
                 operator = OperatorSpec(target=target, sites=sites)
                 last = prefill.layout.last_b
                 rows = torch.arange(len(last))
@@ -139,7 +153,8 @@ def hard(sample: Sample) -> int:
                         ):
                             output = adapter.logits(adapter.forward(prefill))[rows, last]
                         assert torch.allclose(output, whole, **CLOSE), (
-                            f"{name}, sites from {first}, {candidates} candidates: {(output - whole).abs().max()}"
+                            f"{name}, by {scope}, sites from {first}, {candidates} candidates:"
+                            f" {(output - whole).abs().max()}"
                         )
                         tried += 1
     return tried
@@ -151,8 +166,8 @@ def gradients(sample: Sample) -> int:
     tried = 0
     for name, adapter, _, prefill in encoded(sample):
         tokens = target_of(adapter.model).tokens
-        for candidates in (None, max(2, (3 * tokens) // 4)):
-            sites = [_leaves(layer, share * tokens) for layer, share in ((0, 0.6), (2, 0.3))]
+        for candidates, scope in itertools.product((None, max(2, (3 * tokens) // 4)), _scopes(name)):
+            sites = [_leaves(layer, share * tokens, scope) for layer, share in ((0, 0.6), (2, 0.3))]
             with relaxed(adapter.model, sites, prefill.layout, temperature=0.3, hard=False, candidates=candidates):
                 hidden_bsd = adapter.forward(prefill)
             rows = torch.arange(len(hidden_bsd))
@@ -166,11 +181,12 @@ def gradients(sample: Sample) -> int:
     return tried
 
 
-def _leaves(layer: int, count: float) -> RelaxedSite:
+def _leaves(layer: int, count: float, scope: str) -> RelaxedSite:
     def leaf(value: Any) -> Tensor:
         return torch.tensor(value, requires_grad=True)
 
-    weights = [{"last_text": 0.5, "mean_text": -0.4, "norm": 0.2}.get(name, 0.1) for name in FEATURES]
+    mixed = SEARCHED if scope == "film" else FEATURES
+    weights = [{"last_text": 0.5, "mean_text": -0.4, "norm": 0.2}.get(name, 0.1) for name in mixed]
     return RelaxedSite(
         layer=layer,
         count=leaf(count),
@@ -181,4 +197,6 @@ def _leaves(layer: int, count: float) -> RelaxedSite:
         rho=leaf(0.2),
         beta=leaf(0.5),
         source="importance",
+        scope="film" if scope == "film" else "frame",
+        features=mixed,
     )

@@ -29,6 +29,7 @@ from eos_platform.models.relaxation.state import State, Trace
 from eos_platform.models.runtime.layout import Layout
 from eos_platform.models.runtime.prompt_state import opened, uniform
 from eos_platform.models.runtime.token_state import TokenState
+from eos_platform.operators.grid import as_films, cells_of
 from eos_platform.operators.plan import OPENING
 from eos_platform.operators.reduce import needed
 from eos_platform.operators.relaxed.relax_units import relax_units
@@ -56,6 +57,7 @@ class Relaxation:
         self.parts, self.layout, self.temperature, self.hard = parts, layout, temperature, hard
         self.candidates, self.tokens = candidates, tokens
         self.units = layout.units or ((parts.grid, 1),)
+        self.films = any(site.scope == "film" for site in sites)  # an operator's sites all have one scope
         self.own_masks = parts.family is not None and parts.family.own_masks
         self.sites: dict[int, list[RelaxedSite]] = {}
         for site in sites:
@@ -176,14 +178,14 @@ class Relaxation:
             group = replace(present.groups[0], given=given)
             present = replace(present, groups=(group,), rater_bt=known.rater_bt)
         if layout.units:
-            raster = [
-                torch.arange(rows * columns, device=x_bsd.device).repeat(many) for (rows, columns), many in layout.units
-            ]
+            held = as_films(layout.units) if self.films else layout.units
+            raster = [torch.arange(cells_of(grid), device=x_bsd.device).repeat(many) for grid, many in held]
             origin_bn = torch.cat(raster).expand(len(x_bsd), -1)
             present = present.replaced([present.groups[0].size_un], [origin_bn], None)
         if self.steers:
             present = replace(present, question_bd=moved(self.question_bd, x_bsd.device))
-        lengths = tuple(rows * columns for (rows, columns), _ in self.units)
+        units = as_films(self.units) if self.films else self.units
+        lengths = tuple(cells_of(grid) for grid, _ in units)
         self.state = State(present, None, torch.ones_like(present.groups[0].size_un), present.position_bk, lengths)
 
     def _uniform(self, call: dict[str, Any]) -> TokenState:
@@ -261,7 +263,7 @@ class Relaxation:
             site,
             tokens,
             features,
-            self.units,
+            as_films(self.units) if self.films else self.units,
             state.lengths,
             total=self.tokens,
             temperature=moved(self.temperature, x_bkd.device),

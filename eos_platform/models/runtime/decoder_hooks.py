@@ -231,7 +231,7 @@ class DecoderHooks:
             rope = parts.rope(x_bkd, present.position_bk, kind)
             if own_masks(parts) and seen is not None and seen.dim() == 4:
                 present = replace(present, mask=take(seen, present.slot_bk))
-            present, x_bkd, _ = self._apply(planned, present, x_bkd, rope, layer)
+            present, x_bkd, _ = self._apply(planned, in_scope(planned, present), x_bkd, rope, layer)
         mask = mask_of_present(parts, mask, present, x_bkd, call)
         call.update(inputs_embeds=x_bkd, attention_mask=mask, position_ids=present.position_bk)
         now.stage = now.prompt.stages[0] = Stage(present, None)
@@ -299,7 +299,7 @@ class DecoderHooks:
         for planned in self.plan.by_layer[index]:
             if own_masks(self.parts):
                 present = replace(present, mask=mask)
-            present, x_bkd, keep_bk = self._apply(planned, present, x_bkd, rope, module)
+            present, x_bkd, keep_bk = self._apply(planned, in_scope(planned, present), x_bkd, rope, module)
             column_bk = keep_bk if column_bk is None else column_bk.gather(1, keep_bk)
             if planned.site.positions == "renumber":
                 rope, renumbered = self.parts.rope(x_bkd, present.position_bk, kind), True
@@ -340,3 +340,8 @@ class DecoderHooks:
                 stage.done()
             now.prompt.settle()
         return whole_bsd
+
+
+def in_scope(planned: PlannedSite, present: TokenState) -> TokenState:
+    """The tokens as a site looks at them: span by span, or those of whole films together."""
+    return present.films() if planned.site.scope == "film" else present

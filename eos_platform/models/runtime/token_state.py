@@ -23,7 +23,8 @@ from eos_platform.models.attention.queries import AttentionInputs as AttentionIn
 from eos_platform.models.attention.queries import take_tokens
 from eos_platform.models.attention.rope import Rope, Turn, rotate
 from eos_platform.models.runtime.ragged import Ragged
-from eos_platform.models.runtime.visual_spans import Grid, Unit, numbers
+from eos_platform.models.runtime.visual_spans import Unit, numbers
+from eos_platform.operators.grid import Grid, cells_of
 from eos_platform.operators.tokens import Tokens, gather_tokens, partition
 
 
@@ -31,7 +32,7 @@ from eos_platform.operators.tokens import Tokens, gather_tokens, partition
 class SpanGroup:
     """Visual tokens of spans of one grid."""
 
-    grid: Grid
+    grid: Grid  # of a film, with frames in front
     place_un: Tensor  # where they stand among the tokens present
     size_un: Tensor
     origin_un: Tensor
@@ -137,13 +138,22 @@ class TokenState:
             self.rater_bt, wide_rope, self.counted_bn, self.mask, self.question_bd, own_rope, turn,
         )  # fmt: skip
 
+    def films(self) -> TokenState:
+        """The same with all spans of one grid in a prompt as one: frames of a film, in order.
+
+        Where each prompt holds one span, that is a film of one frame already.
+        """
+        if self.ragged is None or all(len(group.grid) == 3 for group in self.groups):
+            return self
+        return replace(self, groups=tuple(film for group in self.groups for film in _films(group)))
+
     def origins_and_sizes(self) -> tuple[Tensor, Tensor]:
         """Of the visual tokens present (b, n), of prompts alike in their spans: origins count on from span to span,
         group by group."""
         origins, sizes, start = [], [], 0
         batch = len(self.slot_bk)
         for group in self.groups:
-            whole, many = group.grid[0] * group.grid[1], len(group.origin_un) // batch
+            whole, many = cells_of(group.grid), len(group.origin_un) // batch
             first_u = start + whole * torch.arange(many, device=self.slot_bk.device)
             origins.append((group.origin_un.unflatten(0, (batch, many)) + first_u[:, None]).flatten(1))
             sizes.append(group.size_un.unflatten(0, (batch, many)).flatten(1))
@@ -233,6 +243,42 @@ class TokenState:
         gone_bk = self.ragged.nth_bk - self.valid_bk.long().cumsum(1)
         gone_b = numbers(self.ragged.gone(), self.slot_bk.device)
         return replace(self, position_bk=self.original_bk - gone_bk, shift=gone_b[:, None])
+
+
+def _films(group: SpanGroup) -> list[SpanGroup]:
+    """The spans of a group, those of a prompt joined; films of one length together."""
+    if len(group.grid) == 3:
+        return [group]
+    device = group.place_un.device
+    by_row: dict[int, list[int]] = {}
+    for number, unit in enumerate(group.units):
+        by_row.setdefault(unit.row, []).append(number)
+    by_length: dict[int, list[int]] = {}
+    for row, members in by_row.items():
+        by_length.setdefault(len(members), []).append(row)
+    films: list[SpanGroup] = []
+    one = cells_of(group.grid)
+    for frames, rows in by_length.items():
+        index_u = numbers(tuple(number for row in rows for number in by_row[row]), device)
+
+        def joined(values: Tensor, index_u: Tensor = index_u, frames: int = frames) -> Tensor:
+            """(spans, n, ...) as (films, frames * n, ...)."""
+            return values[index_u].unflatten(0, (-1, frames)).flatten(1, 2)
+
+        first_t = one * torch.arange(frames, device=device)
+        origin_un = joined(group.origin_un).unflatten(1, (frames, -1)) + first_t[:, None]
+        films.append(
+            SpanGroup(
+                (frames, *group.grid),
+                joined(group.place_un),
+                joined(group.size_un),
+                origin_un.flatten(1),
+                {name: joined(values) for name, values in group.given.items()},
+                numbers(tuple(rows), device),
+                tuple(group.units[by_row[row][0]] for row in rows),
+            )
+        )
+    return films
 
 
 def at(position: Tensor, place_bk: Tensor) -> Tensor:

@@ -19,6 +19,11 @@ from eos_platform.operators.designs.diversity.scope import SCOPE
 from eos_platform.operators.designs.diversity.todre import TODRE
 from eos_platform.operators.designs.diversity.tops import TOPS
 from eos_platform.operators.designs.diversity.zoo_prune import ZOO_PRUNE
+from eos_platform.operators.designs.films.dycoke import DYCOKE
+from eos_platform.operators.designs.films.evs import EVS
+from eos_platform.operators.designs.films.framefusion import FRAMEFUSION
+from eos_platform.operators.designs.films.vidcom2 import VIDCOM2
+from eos_platform.operators.designs.films.whole_frames import WHOLE_FRAMES
 from eos_platform.operators.designs.merging.diffrate import DIFFRATE
 from eos_platform.operators.designs.merging.prumerge import PRUMERGE, PRUMERGE_PLUS
 from eos_platform.operators.designs.merging.sparsevlm import SPARSEVLM, SPARSEVLM_V2
@@ -54,6 +59,7 @@ _METHODS = (
     *(FASTERVLM, CEN_DIVPRUNE, CEN_CDPRUNER, SCOPE, MMTOK, TOPS, HOLOV, V2DROP, ZOO_PRUNE, NUWA),
     *(PRUNESID, D2PRUNER, ADAPTINFER, FLOWCUT, TODRE),
 )
+_FILMS = (WHOLE_FRAMES, EVS, VIDCOM2, DYCOKE, FRAMEFUSION)
 
 
 def _brought(thing: Any) -> Design:
@@ -79,10 +85,10 @@ def _brought(thing: Any) -> Design:
 
 
 DESIGNS: Registry[Design] = Registry("design", "designs", _brought, named=True)
-for _design in (*_CONTROLS, *_METHODS):
+for _design in (*_CONTROLS, *_METHODS, *_FILMS):
     DESIGNS.register(_design.name, _design)
 
-__all__ = ["DESIGNS", "LLAVA", "Design", "Knob", "get_design"]
+__all__ = ["DESIGNS", "LLAVA", "Design", "Knob", "get_design", "suited"]
 
 
 def get_design(name: str) -> Design:
@@ -92,3 +98,8 @@ def get_design(name: str) -> Design:
         EosError: no design is called so, or the package that brings it is broken.
     """
     return DESIGNS.get_named(name)
+
+
+def suited(frames: int = 1) -> tuple[str, ...]:
+    """Names of the designs for pictures, and for films of so many frames those that look across these too."""
+    return tuple(name for name, design in DESIGNS.items() if frames > 1 or not design.films)

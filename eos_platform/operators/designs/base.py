@@ -77,6 +77,8 @@ class Design:
     published: Mapping[int, Callable[[], OperatorSpec]] = field(default_factory=dict)
     fixed: bool = False  # one amount of compute, whatever is asked
     prior_of: str = ""  # the feature that is divided by what is usual at its place, which is measured on the model
+    films: bool = False  # looks across the frames of a film: targets of one frame are refused
+    least: Callable[[Target], int] = lambda target: 1  # tokens that it leaves at least, where all goes at once
     coarse: bool = False  # only some counts exist: what is built may be well below what is asked
 
     def build(self, target: Target, tokens: float, **knobs: Value) -> OperatorSpec:

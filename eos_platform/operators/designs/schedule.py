@@ -138,6 +138,34 @@ def tower_blocks(target: Target) -> range:
     return range(1, target.vision_layers)
 
 
+def check_film(target: Target) -> int:
+    """Tokens of a frame.
+
+    Raises:
+        EosError: the target is of pictures, not of films.
+    """
+    if target.frames < 2:
+        raise EosError("looks across the frames of a film, and the target is of single pictures (frames, at least 2)")
+    return frame_tokens(target)
+
+
+def frame_tokens(target: Target) -> int:
+    """Tokens of a frame; of a picture, all."""
+    return target.tokens // target.frames
+
+
+def first_frame_whole(target: Target, tokens: float) -> int:
+    """Tokens of a film that stay, the first frame's among them.
+
+    Raises:
+        EosError: they are fewer than it has, or the target is of no film.
+    """
+    one, keep = check_film(target), whole(tokens)
+    if keep < one:
+        raise EosError(f"keeps the first frame whole: {tokens:g} tokens are fewer than the {one} it has")
+    return keep
+
+
 def before_projector(target: Target, site: SiteSpec) -> tuple[SiteSpec, ...]:
     """What a site before the language model does, done between vision tower and projector instead.
 

@@ -20,13 +20,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from eos_platform.operators.grid import Grid
 from eos_platform.operators.reduce import (
     compared_by,
     importance_of,
     moves,
     needed,
     passed_over,
+    raw_of,
     received,
+    with_film_features,
     with_prior,
     with_summary,
 )
@@ -54,7 +57,7 @@ def leave(
     site: RelaxedSite,
     tokens: RelaxedTokens,
     given: Mapping[str, Tensor],
-    grid: tuple[int, int],
+    grid: Grid,
     temperature: float | Tensor,
 ) -> Left:
     """Apply a site with a template; values are those of ``reduce`` with the same numbers.
@@ -69,7 +72,8 @@ def leave(
     names = (*needed(spec, n), *site.mixes)
     present_bn = passed_over(spec, given, n)
     degree_bn = None if present_bn is None else present_bn.to(at_least_float32(x_bnd).dtype)
-    features = with_prior(spec, with_token_features(given, x_bnd, names, degree_bn), tokens.origin_bn)
+    features = with_film_features(with_token_features(given, x_bnd, names, degree_bn), tokens, names, grid, degree_bn)
+    features = with_prior(spec, features, tokens.origin_bn)
     score_bn = _score(site, spec, x_bnd, features, n, degree_bn)
     plain = Tokens(x_bnd, tokens.size_bn, tokens.origin_bn)
     if spec.keep == n:
@@ -92,6 +96,7 @@ def leave(
         detached_bn,
         text_bpd,
         grid,
+        raw_bn=raw_of(spec, {name: one.detach() for name, one in features.items()}, plain),
         origin_bn=tokens.origin_bn,
         line_bn=hard_bn,
         present_bn=present_bn,

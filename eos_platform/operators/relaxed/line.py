@@ -12,6 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from eos_platform.operators.grid import Grid
 from eos_platform.operators.relaxed.site import RelaxedSite
 from eos_platform.operators.score import multiplier, scaled
 from eos_platform.operators.selectors.coverage import coverage
@@ -81,9 +82,7 @@ def coverage_line(
     return line_bn / _spread_of(line_bn.detach())
 
 
-def quota_line(
-    site: RelaxedSite, tokens: RelaxedTokens, score_bn: Tensor, raw_bn: Tensor | None, grid: tuple[int, int]
-) -> Tensor:
+def quota_line(site: RelaxedSite, tokens: RelaxedTokens, score_bn: Tensor, raw_bn: Tensor | None, grid: Grid) -> Tensor:
     """Of a quota: the score, each level a whole range above the next."""
     assert site.quota is not None
     count = site.count.detach().round().long()
@@ -94,7 +93,7 @@ def quota_line(
 
 
 def suppressed_line(
-    site: RelaxedSite, tokens: RelaxedTokens, score_bn: Tensor, raw_bn: Tensor | None, grid: tuple[int, int]
+    site: RelaxedSite, tokens: RelaxedTokens, score_bn: Tensor, raw_bn: Tensor | None, grid: Grid
 ) -> Tensor:
     """Of ``suppress``: the score, tokens that nobody bars a whole range above those that are barred, and those within
     their group's quota two above; which these are is taken as it is."""

@@ -15,6 +15,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from eos_platform.operators.grid import Grid
+from eos_platform.operators.reduce import with_film_features
 from eos_platform.operators.relaxed.leaving import leave
 from eos_platform.operators.relaxed.line import compared, coverage_line, diverse_line, quota_line, suppressed_line
 from eos_platform.operators.relaxed.site import TAU_FLOOR, RelaxedSite
@@ -41,7 +43,7 @@ def relax(
     site: RelaxedSite,
     tokens: RelaxedTokens,
     features: Mapping[str, Tensor],
-    grid: tuple[int, int],
+    grid: Grid,
     *,
     temperature: float | Tensor,
     hard: bool,
@@ -65,6 +67,9 @@ def relax(
         if site.exclude_padding:  # a token of a margin is not there, and so neither stays nor gives
             tokens = tokens._replace(presence_bn=tokens.presence_bn * (features["padding"] < 0.5))
         full = with_token_features(features, tokens.x_bnd, site.features, tokens.presence_bn)
+        if site.scope == "film":
+            shares = () if site.quota is None else (site.quota.feature,)
+            full = {**with_film_features(full, tokens, (*site.features, *shares), grid, tokens.presence_bn)}
         if site.prior is not None and site.prior.feature in full:
             usual = site.prior.divides(at_least_float32(full[site.prior.feature]), tokens.origin_bn)
             full = {**full, site.prior.feature: usual}
@@ -72,6 +77,8 @@ def relax(
         score_bn = combine(full, site.weights, tokens.presence_bn, probed_bn, site.mixing)
         score_bn = score_bn.to(at_least_float32(tokens.x_bnd).dtype)
         raw_bn = plain(full, site.weights).to(score_bn.dtype) if site.reads_raw else None
+        if site.quota is not None and site.quota.feature:
+            raw_bn = full[site.quota.feature].to(score_bn.dtype)
         line_bn, index_bm = _line(site, tokens, score_bn, raw_bn, grid, candidates)
         if index_bm is None:
             keep_bm = _keep(site, tokens, line_bn, grid, temperature, hard)
@@ -92,7 +99,7 @@ def _line(
     tokens: RelaxedTokens,
     score_bn: Tensor,
     raw_bn: Tensor | None,
-    grid: tuple[int, int],
+    grid: Grid,
     candidates: int | None,
 ) -> tuple[Tensor, Tensor | None]:
     """By what tokens stand in line (b, n), and the first ``candidates`` of it, ascending (see ``line.py``)."""
@@ -114,7 +121,7 @@ def _keep(
     site: RelaxedSite,
     tokens: RelaxedTokens,
     line_bn: Tensor,
-    grid: tuple[int, int],
+    grid: Grid,
     temperature: float | Tensor,
     hard: bool,
 ) -> Tensor:
@@ -140,7 +147,7 @@ def _transfer(
     score_bn: Tensor,
     keep_bm: Tensor,
     index_bm: Tensor | None,
-    grid: tuple[int, int],
+    grid: Grid,
 ) -> RelaxedTokens:
     x_bnd, size_bn, before_bn = at_least_float32(tokens.x_bnd), tokens.size_bn, tokens.presence_bn
     if index_bm is None:
@@ -173,7 +180,7 @@ def _unnormalised_shares(
     few: RelaxedTokens,
     after_bm: Tensor,
     index_bm: Tensor | None,
-    grid: tuple[int, int],
+    grid: Grid,
 ) -> Tensor:
     """min(1, exp((cos_ij - c_i) / tau)) within the support (b, n, m), c_i = max_j (cos_ij + log p_j) for tau < 1.
 

@@ -1,4 +1,4 @@
-"""One relaxed site on prompts that hold several units, each reduced by itself: images, tiles, frames.
+"""One relaxed site on prompts that hold several units, each reduced by itself: images, tiles, frames; or films.
 
 A site's count is a share: of ``total`` tokens it is for, and of those of every unit alike, as when it is deployed.
 Legend: b batch, u units of one grid, l visual tokens of each, n those of all units, m handed on, d width.
@@ -14,12 +14,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from eos_platform.operators.grid import Grid, cells_of
 from eos_platform.operators.relaxed.relax import Relaxed, relax
 from eos_platform.operators.relaxed.site import RelaxedSite
 from eos_platform.operators.spec import SiteSpec, Support
 from eos_platform.operators.tokens import RelaxedTokens
 
-Grid = tuple[int, int]
 WHOLE = ("question",)  # features of a prompt, not of its tokens
 
 
@@ -70,7 +70,7 @@ def relax_units(
                 name: values.repeat_interleave(many, 0) if name in WHOLE else of(values)
                 for name, values in features.items()
             }
-        size = grid[0] * grid[1]
+        size = cells_of(grid)
         few = None if candidates is None else math.ceil(candidates * size / total)
         few = None if few is None or few >= length else few
         done = relax(
@@ -114,7 +114,7 @@ def shared(site: RelaxedSite, size: int, total: int, hard: bool, arriving: int |
         share = max(1, (2 * support.size * size + total) // (2 * total))
         support = Support(kind="window", size=min(share, size))
     quota = site.quota
-    if quota is not None:
+    if quota is not None and quota.groups is not None:
         groups = min(max(1, (2 * quota.groups * size + total) // (2 * total)), size)
         quota = quota.model_copy(update={"groups": groups})
     return replace(site, count=count, support=support, quota=quota)

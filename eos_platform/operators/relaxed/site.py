@@ -10,7 +10,7 @@ from torch import Tensor
 
 from eos_platform.common.errors import EosError
 from eos_platform.operators.prior import Prior
-from eos_platform.operators.spec import FEATURES, Coverage, Quota, SiteSpec, Support, Suppression, Transfer
+from eos_platform.operators.spec import FEATURES, SEARCHED, Coverage, Quota, SiteSpec, Support, Suppression, Transfer
 
 TAU_FLOOR = 1e-6  # stands for tau = 0: sharper than any two cosines of generic tokens are apart
 SELECTORS = ("score", "diverse_topk", "grid", "alternate", "farthest", "random", "drop_all", "coverage", "suppress")
@@ -22,7 +22,7 @@ class RelaxedSite:
 
     layer: int
     count: Tensor  # how many tokens stay, not necessarily a whole number
-    weights: Tensor  # in the order of FEATURES
+    weights: Tensor  # in the order of FEATURES; of films, of SEARCHED
     gamma: Tensor
     tau: Tensor
     nu: Tensor
@@ -45,6 +45,7 @@ class RelaxedSite:
     suppress: Suppression | None = None
     prior: Prior | None = None
     exclude_padding: bool = False
+    scope: Literal["frame", "film"] = "frame"  # reduced by themselves, or the frames of a film together
     # tokens really leave at a site that has a template, by its rules; the rest is what it learns (``leaving.py``)
     template: SiteSpec | None = None
     mixes: tuple[str, ...] = ()  # features its score is mixed from, in the order of ``weights``
@@ -65,6 +66,7 @@ class RelaxedSite:
         """
         for axis, value in _beyond(site).items():
             raise EosError(f"a search does not move sites with {axis} {value}: such a site has no relaxed form")
+        film = site.scope == "film"
         source: Literal["ones", "importance"] = "importance" if site.transfer.source == "importance" else "ones"
 
         def tensor(value: float | list[float]) -> Tensor:
@@ -73,7 +75,7 @@ class RelaxedSite:
         return cls(
             layer=site.layer,
             count=tensor(float(site.keep)),
-            weights=tensor([site.score.get(name, 0.0) for name in FEATURES]),
+            weights=tensor([site.score.get(name, 0.0) for name in (SEARCHED if film else FEATURES)]),
             gamma=tensor(site.transfer.gamma),
             tau=tensor(max(site.transfer.tau, TAU_FLOOR)),
             nu=tensor(site.transfer.nu),
@@ -95,6 +97,8 @@ class RelaxedSite:
             suppress=site.suppress,
             prior=site.prior,
             exclude_padding=site.exclude_padding,
+            scope=site.scope,
+            features=tuple(SEARCHED) if film else FEATURES,
         )
 
 
@@ -103,6 +107,8 @@ def _beyond(site: SiteSpec) -> dict[str, str]:
     transfer, plain, still = site.transfer, SiteSpec(layer=0, keep=0, selector="drop_all"), Transfer()
     values = {name: getattr(site, name) for name in ("place", "important", "summary")}
     beyond = {name: value for name, value in values.items() if value != getattr(plain, name)}
+    if transfer.support.kind == "tube":
+        beyond["transfer.support.kind"] = transfer.support.kind
     if site.similarity == "keys":
         beyond["similarity"] = site.similarity
     if site.coverage is not None and site.coverage.text > 0:
@@ -114,6 +120,6 @@ def _beyond(site: SiteSpec) -> dict[str, str]:
     if transfer.source == "attention":
         beyond["transfer.source"] = transfer.source
     for name, weight in site.score.items():
-        if weight and name not in FEATURES:
+        if weight and name not in (SEARCHED if site.scope == "film" else FEATURES):
             beyond["feature"] = name
     return {axis: f"'{value}'" if isinstance(value, str) else str(value) for axis, value in beyond.items()}

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from eos_platform.operators.grid import Grid, cells_of
 from eos_platform.operators.grid_tables import anchor_mask, anchor_masks
 from eos_platform.operators.tokens import unit
 
@@ -26,7 +27,7 @@ def priority(
     x_bnd: Tensor,
     score_bn: Tensor | None,
     count: int | Tensor,
-    grid: tuple[int, int],
+    grid: Grid,
     seed: int,
     presence_bn: Tensor | None = None,
 ) -> Tensor:
@@ -69,10 +70,10 @@ def _position(present_bn: Tensor) -> Tensor:
     return present_bn.long().cumsum(-1) - 1
 
 
-def _spaced(present_bn: Tensor, count: int | Tensor, grid: tuple[int, int]) -> Tensor:
+def _spaced(present_bn: Tensor, count: int | Tensor, grid: Grid) -> Tensor:
     """Window anchors while the whole grid is there, even spacing afterwards; 1 for those, 0 for the rest."""
     n = present_bn.shape[-1]
-    whole = n == grid[0] * grid[1]
+    whole = n == cells_of(grid)
     if whole and isinstance(count, int):
         return anchor_mask(grid, count, present_bn.device).expand_as(present_bn).float()
     there_b1 = present_bn.sum(-1, keepdim=True).clamp_min(1)

@@ -5,9 +5,12 @@ Legend: b batch, n tokens, g groups.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
+from eos_platform.operators.grid import Grid, cells_of, frames_of
 from eos_platform.operators.grid_tables import window_table
 from eos_platform.operators.rules import Quota
 from eos_platform.operators.selectors.survivors import component_groups, survivor_quotas
@@ -19,7 +22,7 @@ def quota_levels(
     score_bn: Tensor,
     raw_bn: Tensor | None,
     origin_bn: Tensor,
-    grid: tuple[int, int],
+    grid: Grid,
     count: int | Tensor,
     present_bn: Tensor | None = None,
     group_bn: Tensor | None = None,
@@ -29,7 +32,7 @@ def quota_levels(
 
     Args:
         score_bn: ranks tokens within a group.
-        raw_bn: the features as they are, of which a group's share is the mean; None: not asked for.
+        raw_bn: the features as they are, of whose mean a group's share is made; None: not asked for.
         origin_bn: raster index of each token in the original ``grid``.
         count: how many are to stay; may live on the device.
         present_bn: bool, which tokens are there at all.
@@ -37,7 +40,7 @@ def quota_levels(
         survives_bn: bool, which tokens nobody bars, where quotas go by them.
     """
     b, n = score_bn.shape
-    groups = min(rule.groups, grid[0] * grid[1])
+    groups = _many(rule, grid)
     if group_bn is None:
         group_bn = groups_of(rule, origin_bn, grid)
     there_bn = torch.ones_like(origin_bn) if present_bn is None else present_bn.long()
@@ -64,7 +67,7 @@ def quota_levels(
 def groups_of(
     rule: Quota,
     origin_bn: Tensor,
-    grid: tuple[int, int],
+    grid: Grid,
     compared_bne: Tensor | None = None,
     present_bn: Tensor | None = None,
 ) -> Tensor:
@@ -75,13 +78,13 @@ def groups_of(
         compared_bne: what tokens are compared by, whose components may be the groups.
         present_bn: bool, which tokens are there at all.
     """
-    groups = min(rule.groups, grid[0] * grid[1])
+    groups = _many(rule, grid)
     if rule.kind == "components":
         assert compared_bne is not None, "a quota of components is of the selector 'suppress', which compares"
         return component_groups(compared_bne, groups, present_bn)
     if rule.kind == "windows":
         return window_table(grid, groups, origin_bn.device)[origin_bn]
-    return origin_bn * groups // (grid[0] * grid[1])
+    return origin_bn * groups // cells_of(grid)  # of a film too: frame by frame
 
 
 def quota_order(
@@ -89,7 +92,7 @@ def quota_order(
     score_bn: Tensor,
     raw_bn: Tensor | None,
     origin_bn: Tensor,
-    grid: tuple[int, int],
+    grid: Grid,
     count: int,
     present_bn: Tensor | None = None,
     group_bn: Tensor | None = None,
@@ -103,18 +106,29 @@ def quota_order(
     return order_bn.gather(1, by_level_bn)
 
 
+def _many(rule: Quota, grid: Grid) -> int:
+    """How many groups there are."""
+    return frames_of(grid) if rule.groups is None else min(rule.groups, cells_of(grid))
+
+
 def _quotas(
     rule: Quota, raw_bn: Tensor | None, group_bn: Tensor, there_bn: Tensor, groups: int, count: int | Tensor
 ) -> Tensor:
     """How many of each group are to stay (b, g)."""
     if rule.share == "none":
         return group_bn.new_zeros(len(group_bn), groups)
-    if rule.share == "equal" or raw_bn is None:
+    if rule.share == "listed":
+        listed_g = _listed(rule.weights, groups, group_bn.device)
+        weight_bg = listed_g.expand(len(group_bn), -1)
+    elif rule.share == "equal" or raw_bn is None:
         weight_bg = torch.ones(len(group_bn), groups, device=group_bn.device)
     else:
         weight_bg = raw_bn.new_zeros(len(group_bn), groups).scatter_add(1, group_bn, raw_bn * there_bn)
         many_bg = raw_bn.new_zeros(len(group_bn), groups).scatter_add(1, group_bn, there_bn.to(raw_bn.dtype))
         weight_bg = weight_bg / many_bg.clamp_min(1)
+        if rule.share == "softmax":
+            degree_bg = (weight_bg / rule.temperature).masked_fill(many_bg == 0, -torch.inf).softmax(-1)
+            weight_bg = (1 + degree_bg - degree_bg.mean(-1, keepdim=True)) * (many_bg > 0)
     total_b1 = weight_bg.sum(-1, keepdim=True)
     share_bg = torch.where(total_b1 > 0, weight_bg / torch.where(total_b1 > 0, total_b1, 1.0), 1 / groups)
     quota_bg = (share_bg * count + ROUNDING).floor().long()
@@ -123,6 +137,13 @@ def _quotas(
     place_bg = torch.arange(groups, device=group_bn.device).expand_as(largest_bg)
     rank_bg = torch.empty_like(largest_bg).scatter(1, largest_bg, place_bg)
     return quota_bg + (rank_bg < missing_b1)
+
+
+@lru_cache(maxsize=64)
+def _listed(weights: tuple[float, ...], groups: int, device: torch.device) -> Tensor:
+    """The weight of each group (g,), over and over."""
+    with torch.inference_mode(False):  # cached, see grid_tables.py
+        return torch.tensor([weights[group % len(weights)] for group in range(groups)], device=device)
 
 
 ROUNDING = 1e-5  # shares of a count that are whole but for rounding

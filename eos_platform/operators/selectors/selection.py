@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from eos_platform.common.errors import EosError
+from eos_platform.operators.grid import Grid
 from eos_platform.operators.grid_tables import overlap_anchors
 from eos_platform.operators.score import multiplier, scaled
 from eos_platform.operators.selectors.bipartite import bipartite
@@ -60,7 +61,7 @@ def select_tokens(
     compared_bne: Tensor,
     score_bn: Tensor | None,
     text_bpd: Tensor | None,
-    grid: tuple[int, int],
+    grid: Grid,
     raw_bn: Tensor | None = None,
     origin_bn: Tensor | None = None,
     line_bn: Tensor | None = None,
@@ -194,7 +195,7 @@ def _covering(site: SiteSpec, rest: _Rest, count: int, text_bpd: Tensor | None) 
     return found.order_bc
 
 
-def _suppressing(site: SiteSpec, rest: _Rest, count: int, grid: tuple[int, int]) -> Tensor:
+def _suppressing(site: SiteSpec, rest: _Rest, count: int, grid: Grid) -> Tensor:
     assert site.suppress is not None
     assert rest.origin_bm is not None
     score_bm, group_bm = _ranked(rest.score_bm), None
@@ -221,7 +222,7 @@ def _without_absent(value_bm: Tensor, rest: _Rest) -> Tensor:
     return value_bm if rest.present_bm is None else value_bm.masked_fill(~rest.present_bm, ABSENT)
 
 
-def _picks(site: SiteSpec, rest: _Rest, count: int, text_bpd: Tensor | None, grid: tuple[int, int]) -> Tensor:
+def _picks(site: SiteSpec, rest: _Rest, count: int, text_bpd: Tensor | None, grid: Grid) -> Tensor:
     """Places of the tokens picked among the rest (b, count)."""
     b, m, _ = rest.compared_bme.shape
     device = rest.compared_bme.device

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from eos_platform.common.errors import EosError
-from eos_platform.operators.designs import DESIGNS, get_design
+from eos_platform.operators.designs import get_design, suited
 from eos_platform.operators.designs.base import Design, Knob, Value
 from eos_platform.operators.spec import OperatorSpec, Target
 from eos_platform.search.config import SearchConfig
@@ -74,7 +74,7 @@ def first_look(
         count: sets of knobs that are tried of each of the best.
     """
     found: list[Candidate] = []
-    for name in names if names is not None else tuple(DESIGNS):
+    for name in names if names is not None else suited(workload.target.frames):
         if name in IDLE:
             continue
         try:

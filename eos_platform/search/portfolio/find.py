@@ -22,7 +22,7 @@ from torch import Tensor
 
 from eos_platform.common.errors import EosError
 from eos_platform.costs.flops import compute_ratio
-from eos_platform.operators.designs import DESIGNS
+from eos_platform.operators.designs import DESIGNS, suited
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.search.config import SearchConfig
 from eos_platform.search.cost import SearchCost
@@ -114,7 +114,7 @@ class _Portfolio:
         """Designs to look at, and starts of the search's own."""
         chosen = self.config.portfolio
         if isinstance(chosen, bool):
-            return tuple(DESIGNS), (DEFAULT, PAIRS, LATE)
+            return suited(self.workload.target.frames), (DEFAULT, PAIRS, LATE)
         own = tuple(name for name in chosen if name in (DEFAULT, PAIRS, LATE))
         designs = tuple(name for name in chosen if name not in own)
         for name in designs:

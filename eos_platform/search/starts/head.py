@@ -15,11 +15,20 @@ from torch import Tensor, nn
 
 from eos_platform.operators.reduce import COMPARING
 from eos_platform.operators.relaxed.site import RelaxedSite
-from eos_platform.operators.spec import ALL_FEATURES, FEATURES, SiteSpec, Steering, Transfer
+from eos_platform.operators.spec import ALL_FEATURES, FEATURES, SEARCHED, SiteSpec, Steering, Transfer
 from eos_platform.search.config import SearchConfig
 
-EARLY = ("vision", "norm", "uniqueness")  # before the language model: text has not met the picture yet
-WEIGHTS = {"last_text": 0.5, "mean_text": 0.5, "vision": 0.2, "norm": 0.1, "uniqueness": 0.5}  # where searches begin
+# before the language model: text has not met the picture yet
+EARLY = ("vision", "norm", "uniqueness", "change", "film_uniqueness")
+WEIGHTS = {  # where searches begin
+    "last_text": 0.5,
+    "mean_text": 0.5,
+    "vision": 0.2,
+    "norm": 0.1,
+    "uniqueness": 0.5,
+    "change": 0.5,
+    "film_uniqueness": 0.2,
+}
 PROTECT = 0.05  # at first: enough for weights to have a gradient, too little to change what is merged
 SLIGHT = 0.05  # features weighing less than this share of the heaviest are not worth computing
 NONE = 0.02  # strengths below this are left out
@@ -72,7 +81,8 @@ class Head(nn.Module):
             score = {name: WEIGHTS[name] for name in FEATURES if name in self._at(site.layer)}
             changes = {"protect": PROTECT, "score": score} if score else {}
         elif self._learns_score(site):
-            more = {name: 0.0 for name in self._at(site.layer) if name not in site.score}
+            across = SEARCHED[len(FEATURES) :] if site.scope == "film" else ()
+            more = {name: 0.0 for name in (*self._at(site.layer), *across) if name not in site.score}
             changes["score"] = {**site.score, **more}
         if site.transfer.gamma == 0 and site.keep and not site.summary:
             changes["transfer"] = Transfer(gamma=1.0, tau=SOFT, nu=1.0)

@@ -148,7 +148,15 @@ def _pairs(workload: Subject, config: SearchConfig, cost: SearchCost, late: bool
         raise EosError(f"start: '{config.start}' has no room at budget {config.budget:g}")
     merge = Transfer(gamma=1.0, tau=0.0, nu=1.0, to="destinations")
     head = tuple(
-        SiteSpec(layer=0, keep=count, selector="alternate", transfer=merge, beta=1.0, positions=config.positions)
+        SiteSpec(
+            layer=0,
+            scope=config.scope,
+            keep=count,
+            selector="alternate",
+            transfer=merge,
+            beta=1.0,
+            positions=config.positions,
+        )
         for count in rounds(target.tokens, keep)
     )
     return Structure(config.start, head, own, "score" if late else config.selector)

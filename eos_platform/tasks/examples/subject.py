@@ -103,12 +103,17 @@ class Examples(Subject):
 
     @cached_property
     def target(self) -> Target:
-        """The model, and pictures as most prompts have them; where sizes vary, all units of a prompt are one row."""
+        """The model, and pictures as most prompts have them.
+
+        Where sizes vary, all units of a prompt are one row; frames of a film are its grid.
+        """
         target, units = target_of(self.model, self._named), self.usual_units
+        (grid, many), *others = units
+        if self.films and many > 1 and not others:
+            return target.of_grid((many, *grid))
         if not self.adapter.capabilities.varies:
             return target
-        one = len(units) == 1 and units[0][1] == 1
-        return target.model_copy(update={"grid": units[0][0] if one else (1, visual_tokens(units))})
+        return target.of_grid(grid if many == 1 and not others else (1, visual_tokens(units)))
 
     @cached_property
     def shape(self) -> DecoderShape:
@@ -148,6 +153,7 @@ class Examples(Subject):
             self._encoded[key] = encoded
         return self._encoded[key]
 
+    films = False  # several pictures of a prompt are the frames of a film
     _judge: Judge | None = None
     _distils = False  # questions come without answers
 

@@ -3,7 +3,7 @@
 import pytest
 
 from eos_platform.common.errors import EosError
-from eos_platform.operators.designs import DESIGNS, LLAVA
+from eos_platform.operators.designs import DESIGNS, LLAVA, suited
 from eos_platform.operators.spec import Target
 
 TARGETS = {
@@ -32,7 +32,7 @@ def built(design, target, tokens, **knobs):
         return str(error)
 
 
-@pytest.mark.parametrize("name", DESIGNS)
+@pytest.mark.parametrize("name", suited())
 def test_recorded_design(name, recorded):
     design = DESIGNS[name]
     found = {

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from eos_platform.common import strict_json
 from eos_platform.common.errors import EosError, explain, unknown
 from eos_platform.common.files import read_text, shown_path
-from eos_platform.operators.designs import DESIGNS
+from eos_platform.operators.designs import DESIGNS, suited
 from eos_platform.tasks.registry import BENCHMARKS
 
 Count = Annotated[int, Field(ge=1, strict=True)]
@@ -96,7 +96,7 @@ class Plan(_Strict):
     search: Searched
     benchmarks: dict[str, Asked]
     models: dict[str, Modelled]
-    designs: tuple[str, ...] = tuple(DESIGNS)
+    designs: tuple[str, ...] = suited()
 
     def part(self, model: str, benchmark: str) -> str:
         """Which part of a benchmark a model is asked."""

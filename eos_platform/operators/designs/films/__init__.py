@@ -1,0 +1,1 @@
+"""Designs that look across the frames of a film."""
