@@ -41,6 +41,7 @@ MAY_IMPORT = {
     "dashboard_data": CORE | {"analysis", "dashboards", "tracking"},
     "engine": CORE | {"analysis", "dashboards", "tracking", "terminal"},
     "api": CORE | {"analysis", "dashboards", "dashboard_data", "terminal"},
+    "benchmark": CORE | {"analysis", "bench", "engine"},
     "registries": CORE | {"engine"},
 }
 FOR_GPU = {"diverse_topk_kernel"}  # needs Triton, which comes with torch for GPUs only
@@ -187,6 +188,13 @@ def test_the_core_imports_without_the_platform_around_it():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == ""
+
+
+def test_attaching_and_searching_wait_for_no_compiler():
+    modules = "eos_platform.models.runtime.attach, eos_platform.search.run, sys"
+    code = f"import {modules}; print('torch._dynamo' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600, check=True)
+    assert done.stdout.strip() == "False"
 
 
 def test_help_waits_for_no_library_but_those_that_print_it():

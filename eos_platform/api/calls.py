@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
+from eos_platform.analysis.transfer.places import beside
 from eos_platform.api.progress import shown_progress
 from eos_platform.api.result import Found
 from eos_platform.common import former_names
@@ -19,6 +20,7 @@ from eos_platform.common.files import as_path
 from eos_platform.models.runtime.operator_source import operator_from
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.search.config import SearchConfig
+from eos_platform.search.generalist.run import generalist
 from eos_platform.search.portfolio.find import find as run_search
 from eos_platform.search.portfolio.find import planned_steps
 from eos_platform.search.run import Report
@@ -40,11 +42,13 @@ def search(
     report: Report | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     start: Mapping[str, Tensor] | Any = None,
+    also: Sequence[str | Subject] = (),
     **settings: Any,
 ) -> Found:
     """Find an operator for a model, by gradient, at one budget.
 
-    Several starts are tried and the result is compared with every design, unless ``portfolio`` is false.
+    Several starts are tried and the result is compared with every design, unless ``portfolio`` is false. With ``also``
+    one operator is found for several models of one shape, or several tasks (see ``search.generalist``), from one start.
 
     Example:
         >>> found = eos.search("bundled-small", budget=0.3)
@@ -58,6 +62,8 @@ def search(
         report: called every few steps with the step and the curves.
         checkpoint: a folder to keep the search's state in; a search that finds one there goes on from it.
         start: an earlier result, or its ``parameters``, to start from.
+        also: further places: ``"MODEL"``, ``"MODEL:TASK"``, ``":TASK"`` of the same model, or what
+            ``eos.load_workload`` gave. The setting ``generalist`` says whether their mean counts or the worst.
         settings: of ``eos.SearchConfig`` (``budget``, ``steps``, ``seed``, ...); and of ``eos.load_workload``
             (``task``, ``device``, ``processor``, ...) unless the workload is loaded.
 
@@ -75,11 +81,37 @@ def search(
         raise expected("start", "a search's result", start)
     with frozen(model):
         workload = workload_from(model, loading)
+        if also:
+            if start:
+                raise EosError("also: a search over several places cannot start from an earlier result")
+            return _over_places(workload, also, chosen, quiet, report, checkpoint, loading.get("device"))
         with shown_progress(planned_steps(chosen), quiet) as moved:
             result = run_search(
                 workload, chosen, report=_both(report, moved), checkpoint=checkpoint and Path(checkpoint), start=start
             )
     return Found.of(result)
+
+
+def _over_places(
+    workload: Subject,
+    also: Any,
+    config: SearchConfig,
+    quiet: bool,
+    report: Report | None,
+    checkpoint: Any,
+    device: str | None,
+) -> Found:
+    if isinstance(also, (str, Subject)) or not isinstance(also, Sequence):
+        also = [also]
+    for one in also:
+        if not isinstance(one, (str, Subject)):
+            raise expected("also", "a list of places, MODEL:TASK or what eos.load_workload gave,", one)
+    loaded = iter(beside(workload, [one for one in also if isinstance(one, str)], device)[1:])
+    places = [workload, *(one if isinstance(one, Subject) else next(loaded) for one in also)]
+    with shown_progress(config.steps, quiet) as moved:
+        return Found.of(
+            generalist(places, config, report=_both(report, moved), checkpoint=checkpoint and Path(checkpoint))
+        )
 
 
 def evaluate(
@@ -171,4 +203,4 @@ def _both(first: Report | None, second: Report | None) -> Report | None:
     return report if calls else None
 
 
-_OWN = ("quiet", "report", "checkpoint", "start")
+_OWN = ("quiet", "report", "checkpoint", "start", "also")

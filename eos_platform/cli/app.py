@@ -46,6 +46,7 @@ from eos_platform.cli.serving.serve import serve
 from eos_platform.cli.speed.profile import profile
 from eos_platform.cli.study import study_app
 from eos_platform.common import console as terminal
+from eos_platform.common.errors import EosError
 from eos_platform.common.files import check_writable
 
 app = typer.Typer(
@@ -90,6 +91,14 @@ def search(
     data: Data = None,
     allow_bad: AllowBad = None,
     options: Options = None,
+    also: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MODEL:TASK",
+            help="Search one operator for this model and task as well; may be repeated. MODEL alone: its own task; "
+            ":TASK: the same model.",
+        ),
+    ] = None,
     budget: Annotated[
         str | None,
         typer.Option(help="Target value of the cost, with or without its unit: 0.2, 20%, 8ms, 1.5MB. Default 0.2."),
@@ -127,13 +136,18 @@ def search(
     budget of time or energy is met on that device, wherever the search itself runs; [bold]--set cost_batch=16[/bold]
     and [bold]--set cost_mode=captured[/bold] describe how the model runs there.
 
+    With --also, one operator is searched for several models of one shape, or several tasks, and measured in each;
+    [bold]--set generalist=worst[/bold] gives most weight to the place that loses most, instead of the same to all.
+
     Example: [bold]eos search --model bundled --budget 0.2[/bold]
     """
+    from eos_platform.analysis.transfer.places import beside
     from eos_platform.cli.scale import dry, resources_of
     from eos_platform.costs.device.known import profile_of
     from eos_platform.engine.schema.study_file import parse_override
     from eos_platform.models.loading.hub import at_revision
     from eos_platform.search.config import SearchConfig
+    from eos_platform.search.generalist.run import generalist
     from eos_platform.search.portfolio.find import find, planned_steps
     from eos_platform.search.scale.processes import search_together
     from eos_platform.tasks import load_workload
@@ -153,20 +167,26 @@ def search(
     if state is not None:
         check_writable(state / "search.safetensors")
     resources = resources_of(memory, gpus, device)
+    if also and (dry_run or resources.processes > 1):
+        raise EosError(f"--also: a search over several places has no {'--dry-run' if dry_run else '--gpus'}")
     load = partial(
         load_workload, model, chosen, dtype=dtype, trust_remote_code=trust_remote_code, allow_missing=allow_missing
     )
     with data_bar(terminal.console()):
         workload = load(device=device if gpus == 1 or device else first_device())
-    report_bad_rows(workload)
+        places = beside(workload, also or (), device)
+    for place in places:
+        report_bad_rows(place)
     console = terminal.console()
     if dry_run:
         dry(workload, config, resources, state)
         return
     together = resources.processes > 1  # whose one search has one start
-    with search_bar(console, config.steps if together else planned_steps(config)) as report:
+    with search_bar(console, config.steps if together or also else planned_steps(config)) as report:
         tell = lambda line: console.print(line, soft_wrap=True)  # noqa: E731
-        if together:
+        if also:
+            result = generalist(places, config, report=report, checkpoint=state, resources=resources, tell=tell)
+        elif together:
             result = search_together(load, workload, config, resources, report=report, checkpoint=state, tell=tell)
         else:
             result = find(workload, config, report=report, checkpoint=state, resources=resources, tell=tell)
@@ -187,7 +207,11 @@ def search(
 
 def evaluate(
     operator: Annotated[
-        Path | None, typer.Argument(help="An operator file; if omitted, only the unreduced model is measured.")
+        Path | None,
+        typer.Argument(
+            help="An operator file, or models:/NAME@ALIAS in MLflow's registry; if omitted, only the unreduced model "
+            "is measured."
+        ),
     ] = None,
     model: Model = "bundled",
     revision: Revision = None,
@@ -219,6 +243,7 @@ def evaluate(
     from eos_platform.costs.quantity import shown_cost, shown_quantity
     from eos_platform.costs.registry import COSTS
     from eos_platform.models.loading.hub import at_revision
+    from eos_platform.models.runtime.operator_source import operator_from
     from eos_platform.operators.spec import OperatorSpec
     from eos_platform.protocols import Setting
     from eos_platform.tasks import evaluate as run_evaluation
@@ -227,7 +252,7 @@ def evaluate(
     from eos_platform.terminal.data_bar import data_bar
     from eos_platform.terminal.tables import operator_table, skills_table
 
-    spec = OperatorSpec.load(operator) if operator else None
+    spec = operator_from(operator) if operator else None
     fields = [COSTS.get_named(name) for name in costs or (["prefill_ms"] if device_profile else [])]
     setting = Setting(batch, one_of_modes(mode), profile=str(device_profile or ""))
     profile_of(setting)  # one that is none is an error before anything long begins

@@ -10,7 +10,7 @@ import ray
 
 from eos_platform.analysis.transfer.cells import Record
 from eos_platform.analysis.transfer.plan import Item, Settings
-from eos_platform.analysis.transfer.run import Perform, Sources, here
+from eos_platform.analysis.transfer.run import Perform, Sources, grouped, here
 from eos_platform.engine.cluster.ray_tasks import as_they_end
 
 
@@ -21,13 +21,10 @@ def on_ray(device: str | None = None) -> Perform:
     """
 
     def perform(items: list[Item], settings: Settings, sources: Sources) -> Iterator[Record]:
-        groups: dict[tuple[str, float, int], list[Item]] = {}
-        for item in items:
-            groups.setdefault((item.place, item.budget, item.seed), []).append(item)
         gpus = ray.cluster_resources().get("GPU", 0.0)
         task: Any = ray.remote(num_cpus=1, num_gpus=1 if gpus else 0, max_retries=4)(_measured)
         shared = ray.put(dict(sources))
-        begun = [task.remote(group, settings, shared, device) for group in groups.values()]
+        begun = [task.remote(group, settings, shared, device) for group in grouped(items)]
         with closing(as_they_end(begun, "the transfer matrix")) as ended:
             for records in ended:
                 yield from records

@@ -12,6 +12,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from eos_platform.common.when_imported import when_imported
+
 BYTES = 2  # of a float16 number, as in the operator's file
 
 
@@ -31,10 +33,13 @@ def unpacked(text: str, rank: int, device: torch.device) -> Tensor:
 
 
 # a tuple, even of one: see ``reduce._direction``
-@torch.compiler.assume_constant_result
 def constants(text: str, rank: int, device: torch.device) -> tuple[Tensor]:
     """``unpacked``, which a compiled site takes for a constant."""
     return (unpacked(text, rank, device),)
+
+
+# not as a decorator: that would import the compiler
+when_imported("torch._dynamo", lambda: torch.compiler.assume_constant_result(constants))
 
 
 def steered(probe_d: Tensor, text_kd: Tensor, visual_kd: Tensor, question_bd: Tensor) -> Tensor:

@@ -25,6 +25,7 @@ LATER = (
     "start",
     "portfolio",
     "metric_rank",
+    "generalist",
     "scope",
 )  # fields that files leave out at their default
 Weight = Annotated[Real, Field(ge=0.0, allow_inf_nan=False)]
@@ -105,6 +106,10 @@ class SearchConfig(BaseModel):
         default=None,
         description="keep to what this engine serves exactly: one site, before the language model; steered only where"
         " steering_rank says so, as every question about a picture is then encoded by itself",
+    )
+    generalist: Literal["mean", "worst"] = Field(
+        default="mean",
+        description="of a search over several models or tasks: the mean of their losses counts, or the worst place's",
     )
     task_weight: Weight = 1.0
     distill_weight: Weight = 1.0

@@ -29,6 +29,7 @@ class SearchResult:
     trail: dict[str, Any] = field(default_factory=dict, repr=False)  # of a portfolio: what was tried, what came of it
     remarks: tuple[str, ...] = ()  # what a person should know, a line each
     parameters: dict[str, Tensor] = field(default_factory=dict, repr=False, compare=False)  # to start another from
+    places: dict[str, float] = field(default_factory=dict)  # of a generalist: the accuracy in each place
     estimate: Any = field(default=None, repr=False, compare=False)  # a ``scale.fitting.Estimate``
 
     def paid(self) -> str:

@@ -94,7 +94,7 @@ def search(
     """
     resources = resources or ALL
     resources.limit(workload.model)
-    return _Search(
+    return Searching(
         workload, config, report, checkpoint, start or {}, measure, cost, structure, judge, measured, resources, tell
     ).run()
 
@@ -109,10 +109,12 @@ def estimate(
     """
     resources = resources or ALL
     resources.limit(workload.model)
-    return _Search(workload, config, None, checkpoint, {}, resources=resources, tell=lambda line: None).estimate
+    return Searching(workload, config, None, checkpoint, {}, resources=resources, tell=lambda line: None).estimate
 
 
-class _Search:
+class Searching:
+    """A search that can be run once."""
+
     def __init__(
         self,
         workload: Subject,
@@ -130,7 +132,6 @@ class _Search:
     ) -> None:
         self.measure, self.judge, self.measured, self.group = measure, judge, measured, group()
         self.workload, self.config, self.report, self.folder = workload, config, report, folder
-        self.subject = f"{workload.name} on {workload.task}"
         # an interrupted search goes on with the fit it began with: measuring again would give another
         fitted: Fit | Predictor | None = kept_fit(folder) if folder is not None else None
         cost = search_cost(workload, config, fitted) if fitted else cost
@@ -142,21 +143,21 @@ class _Search:
         torch.manual_seed(config.seed)
         structure = structure or structure_of(workload, config, self.cost)
         width = workload.shape.hidden
-        self.parameters = Parameters(config, workload.target, width, workload.features, structure)
+        self.parameters = Parameters(config, workload.target, width, self.features(), structure)
         self.parameters.to(workload.adapter.home)
         load_parameters(self.parameters, start)
         start_at_budget(self.parameters, workload, config, self.cost)
         self.encoded = workload.encoded("search", config.search_questions)
         self.prepare(structure)
-        self.parameters.ask(self.encoded.mean_question)
-        self.stepper = Stepper(workload, config, self.parameters, self.encoded, self.cost, tell)
+        self.parameters.ask(self.mean_question)
+        self.stepper = self.new_stepper(tell)
         self.progress = Progress(multiplier=config.budget_weight)
         self.best: dict[str, Tensor] = {}  # of the straight-through steps compared, the parameters that deploy best
         if folder is not None:
             saved = load_state(folder, config, self.subject, self.parameters, self.stepper.optimiser)
             if saved is not None:
                 self.progress, self.best = saved
-        self.deployed = Deployed(workload, config, self.parameters, self.progress, self.encoded, self.cost)
+        self.deployed = self.new_deployed()
         self.schedule = Schedule(config, self.cost.whole)
         self.estimate: Estimate | None = None
         if self.progress.step < config.steps:
@@ -167,8 +168,9 @@ class _Search:
         self.good = [value.detach().clone() for value in self.state()]
 
     def run(self) -> SearchResult:
+        """All steps that are left, and what came of it."""
         config, progress, workload = self.config, self.progress, self.workload
-        self.stepper.teacher_qad = self.deployed.teacher_qad = teacher_states(workload.model, self.encoded)
+        self.ask_teacher()
         started = time.monotonic() - progress.seconds
         with Interrupts(self.folder is not None or self.group.size > 1) as interrupts:
             while progress.step < config.steps:
@@ -191,7 +193,7 @@ class _Search:
             operator = operator.model_copy(update={"provenance": {**operator.provenance, "cost": spent.as_json()}})
         accuracy = relaxed_accuracy = math.nan
         if self.measured:
-            accuracy = evaluate(workload, operator, "validation", config.eval_questions).accuracy
+            accuracy = self.evaluation(operator).accuracy
             relaxed_accuracy = self.deployed.relaxed_accuracy()
         remarks: tuple[str, ...] = ()
         if abs(relaxed_accuracy - accuracy) > APART:
@@ -216,6 +218,40 @@ class _Search:
             estimate=self.estimate,
         )
 
+    @property
+    def subject(self) -> str:
+        """What is searched, as its saved state names it."""
+        return f"{self.workload.name} on {self.workload.task}"
+
+    def features(self) -> tuple[str, ...]:
+        """What tokens may be weighed by."""
+        return self.workload.features
+
+    def mean_question(self) -> Tensor:
+        """What all questions have in common (d,)."""
+        return self.encoded.mean_question()
+
+    def new_stepper(self, tell: Tell | None) -> Stepper:
+        """What takes the steps."""
+        return Stepper(self.workload, self.config, self.parameters, self.encoded, self.cost, tell)
+
+    def new_deployed(self) -> Deployed:
+        """The parameters as operators."""
+        return Deployed(self.workload, self.config, self.parameters, self.progress, self.encoded, self.cost)
+
+    def ask_teacher(self) -> None:
+        """Have the unreduced model answer."""
+        teacher_qad = teacher_states(self.workload.model, self.encoded)
+        self.stepper.teacher_qad = self.deployed.teacher_qad = teacher_qad
+
+    def evaluation(self, operator: OperatorSpec) -> Evaluation:
+        """Of validation questions, deployed."""
+        return evaluate(self.workload, operator, "validation", self.config.eval_questions)
+
+    def draw(self, rng: np.random.Generator) -> Tensor:
+        """Numbers of the questions of a batch."""
+        return torch.from_numpy(self.encoded.draw(rng, min(self.config.batch_size, len(self.encoded))))
+
     def prepare(self, structure: Structure) -> None:
         """Have the vision tower say what the sites of a design read there."""
         if structure.head:
@@ -232,8 +268,7 @@ class _Search:
         if progress.candidates == 0 or progress.step % LOOK == 0 or progress.step == self.soft_steps:
             progress.candidates = self.deployed.candidates(budget)  # falling: enough until the next look
         rng = np.random.default_rng([config.seed, progress.step])
-        size = min(config.batch_size, len(self.encoded))
-        chosen = torch.from_numpy(self.encoded.draw(rng, size))
+        chosen = self.draw(rng)
         hard = progress.fixed is not None
         self.curves = self.stepper.run(
             chosen,
@@ -243,7 +278,7 @@ class _Search:
             rate=self.rate(),
             candidates=progress.candidates,
         )
-        progress.samples += size
+        progress.samples += len(chosen)
         if not math.isfinite(self.curves["loss"]):
             self.restart()
         elif not hard:
@@ -318,7 +353,7 @@ class _Search:
         measured = bool(config.eval_every) and step % config.eval_every == 0
         if measured:
             operator = self.deployed.operator()
-            evaluation = evaluate(self.workload, operator, "validation", config.eval_questions)
+            evaluation = self.evaluation(operator)
             self.curves["accuracy"] = evaluation.accuracy
             self.curves["compute_ratio"] = compute_ratio(operator, self.workload.shape, self.workload.text_tokens)
             if config.cost != COMPUTE:

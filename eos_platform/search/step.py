@@ -10,6 +10,7 @@ Legend: b batch, s sequence, q questions, a answer tokens, d width.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -43,12 +44,14 @@ class Stepper:
         encoded: EncodedQuestions,
         cost: SearchCost | None = None,
         tell: Tell | None = None,
+        optimiser: torch.optim.Adam | None = None,
     ) -> None:
         """A stepper of a search.
 
         Args:
             cost: that the budget is about; default: the compute ratio.
             tell: is told, in a line, when memory runs out.
+            optimiser: of ``parameters``, where it is there already.
         """
         self.workload, self.config, self.parameters, self.tell = workload, config, parameters, tell
         self.encoded = encoded
@@ -60,7 +63,7 @@ class Stepper:
         device = parameters.keep.device
         self.on_gpu = device.type == "cuda"
         self.captures = self.on_gpu and not encoded.synchronises
-        self.optimiser = new_optimiser(parameters, config)
+        self.optimiser = optimiser or new_optimiser(parameters, config)
         self.index_b = torch.zeros(min(config.batch_size, len(encoded)), dtype=torch.long, device=device)
         self.budget = torch.full((), config.budget, device=device)
         self.temperature = torch.ones((), device=device)
@@ -71,6 +74,7 @@ class Stepper:
         self.at_once = len(self.group.mine(self.index_b))  # questions that go through the model together
         self.checkpointing = False
         self.carried: bool | None = None  # see ``relaxed``
+        self.weight: Tensor | None = None  # of the gradients, where other questions have theirs beside these
         self._graph: Any = None
         self._captured: tuple[bool, int, int, bool] | None = None
 
@@ -167,12 +171,16 @@ class Stepper:
 
     def gradient(self, hard: bool, candidates: int) -> None:
         """Gradients and curves of this process' part of the batch; over all processes they add up to the batch's."""
-        total = self.encoded.answer_tokens(self.index_b)
         self.optimiser.zero_grad(set_to_none=False)
         self.measured.zero_()
-        with checkpointed(self.workload.model, self.checkpointing):
+        self.add_gradient(hard, candidates, leads=self.group.first)
+
+    def add_gradient(self, hard: bool, candidates: int, leads: bool) -> None:
+        """Add them to what is there; ``leads``: what is asked once of a batch comes with these questions."""
+        total = self.encoded.answer_tokens(self.index_b)
+        with checkpointed(self.workload.model) if self.checkpointing else nullcontext():
             for number, index_b in enumerate(self.group.mine(self.index_b).split(self.at_once)):
-                self._part(index_b, total, hard, candidates, leads=self.group.first and number == 0)
+                self._part(index_b, total, hard, candidates, leads=leads and number == 0)
 
     def _part(self, index_b: Tensor, total: Tensor, hard: bool, candidates: int, leads: bool) -> None:
         """Add what some questions bring. ``leads``: the part that what is asked once of a batch goes with."""
@@ -184,7 +192,7 @@ class Stepper:
         sites = parameters.sites(counts)
         mask = _causal(batch.layout.valid_bs) if self.captures else None
         with relaxed(
-            workload.model,
+            workload.adapter,
             sites,
             batch.layout,
             temperature=self.temperature,
@@ -193,8 +201,8 @@ class Stepper:
             tokens=workload.target.tokens,
             carried=self.carried,
         ):
-            state_bad = answer_states(workload.model, batch, mask)
-        parts = losses(workload.model, state_bad, self.teacher_qad[index_b.to(self.teacher_qad.device)], batch, total)
+            state_bad = answer_states(workload.adapter, batch, mask)
+        parts = losses(workload.adapter, state_bad, self.teacher_qad[index_b.to(self.teacher_qad.device)], batch, total)
         if leads:
             spent = self.cost.relaxed(sites) if sites else torch.full_like(self.multiplier, self.cost.whole)
             loss = total_loss(parts, spent, self.multiplier, config)
@@ -205,7 +213,7 @@ class Stepper:
             loss = answer_loss(parts, config)
             once = [torch.zeros_like(loss)] * (len(self.curves) - len(parts) - 1)
         if sites:  # a budget of everything may leave none that act
-            loss.backward()
+            (loss if self.weight is None else self.weight * loss).backward()
         self.measured += torch.stack([loss, *parts.values(), *once]).detach()
 
     def _update(self) -> None:

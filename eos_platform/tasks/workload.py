@@ -147,6 +147,17 @@ def load_workload(
         return _subject(placement.placed(loaded), processor, chosen, opened, name)
 
 
+def on_another_task(workload: Subject, task: Choice | Task) -> Subject:
+    """The same model, its weights shared, on another task.
+
+    Raises:
+        EosError: no such task, or one that does not suit the model.
+    """
+    chosen = task if isinstance(task, Task) and not isinstance(task, (str, Mapping)) else checked(task)
+    processor = getattr(workload, "processor", None)
+    return _subject(workload.model, processor, chosen, open_task(chosen), workload.name)
+
+
 def _of_model(model: Any, processor: Any, chosen: Choice | Task, trust_remote_code: bool) -> Subject:
     """A model that somebody has loaded, with its processor."""
     check_free(model)

@@ -32,6 +32,13 @@ def test_a_name_and_a_budget_are_enough(found, capfd):
     assert capfd.readouterr() == ("", "")  # nobody looks on
 
 
+def test_one_operator_for_two_tasks(small):
+    found = eos.search(small, also=[":crowds"], quiet=True, **SHORT)
+    assert list(found.places) == ["bundled-small on scenes", "bundled-small on crowds 1"]
+    assert found.accuracy == pytest.approx(sum(found.places.values()) / 2)
+    assert found.remarks[0].startswith("in each place, deployed: bundled-small on scenes ")
+
+
 @pytest.mark.parametrize(
     ("config", "settings"),
     [
@@ -210,6 +217,10 @@ WRONG = {
     "search: report": (lambda w: eos.search(w, report=5), "report: a function of step and curves is expected, not 5"),
     "search: start": (lambda w: eos.search(w, start=5), "start: a search's result is expected, not 5"),
     "search: checkpoint": (lambda w: eos.search(w, checkpoint=5), "checkpoint: a path is expected, not 5"),
+    "search: also": (lambda w: eos.search(w, also=5), "also: a list of places, .* expected, not 5"),
+    "search: also no task": (lambda w: eos.search(w, also=[":crowd"]), "did you mean 'crowds'"),
+    "search: also and start": (lambda w: eos.search(w, also=["x"], start={"keep": 1}), "cannot start from an earlier"),
+    "search: also twice": (lambda w: eos.search(w, also=w), "is there twice"),
     "search: device of a model": (lambda w: eos.search(w.model, device="cpu"), "stays where it is"),
     "search: processor of a name": (lambda w: eos.search("bundled-small", processor=5), "goes with a model"),
     "search: processor": (lambda w: eos.search(w.model, processor=5), "processor: .* is expected, not 5"),

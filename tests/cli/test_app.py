@@ -30,6 +30,15 @@ STUDY = {
 }
 
 
+TAKE_OPERATORS = (
+    ["evaluate"],
+    ["explain"],
+    ["bench"],
+    ["benchmark", "--model", "bundled-small", "--tasks", "pope", "--root", ".", "--operator"],
+    ["transfer", "bundled-small", "bundled", "--operator"],
+)
+
+
 def eos(*words):
     return RUNNER.invoke(cli.app, [str(word) for word in words], env={"COLUMNS": "120"})
 
@@ -76,8 +85,14 @@ def test_version_and_help():
         (["search", "--budget", "0", "-o", "x.json"], "search: budget: input should be greater than 0 (got 0.0)"),
         (["search", "--set", "stepz=3", "-o", "x.json"], "search: unknown key 'stepz'; did you mean 'steps'?"),
         (["search", "-o", "."], "cannot write ."),
+        (
+            ["search", "--also", "bundled-small", "--dry-run", "-o", "x.json"],
+            "--also: a search over several places has",
+        ),
         (["search", "--model", "bundeld", "-o", "x.json"], "did you mean 'bundled'"),
         (["evaluate", "none.json"], "operator file not found: none.json"),
+        # looked for where studies keep them, and no store is made
+        *(([*words, "models:/x@champion"], "no MLflow store at eos-runs/mlflow.db") for words in TAKE_OPERATORS),
         (["evaluate", "--model", "bundled-smal"], "did you mean 'bundled-small'"),
         (["evaluate", "--task", "seens", "--model", "bundled-small"], "unknown task 'seens'; did you mean 'scenes'"),
     ],

@@ -24,6 +24,7 @@ def words(*more: str) -> list[str]:
         (["--budgets", "a"], "--budgets a"),
         (["--operator", "nowhere.json"], "nowhere.json"),
         (["--operator", "a/bundled-small.json"], "a place or another file has this name"),
+        (["--processes", "2", "--address", "local"], "--processes: with --address"),
         (["--report-only"], "holds no transfer matrix"),
     ],
 )

@@ -8,14 +8,14 @@ from eos_platform.operators.spec import OperatorSpec
 from eos_platform.operators.steer import steered
 from eos_platform.search import SearchConfig, search
 from eos_platform.search.deployed import COMPARED, STEEPNESS, TRIED_LEAST, TRIED_MOST
-from eos_platform.search.run import _Search
+from eos_platform.search.run import Searching
 from eos_platform.tasks import Workload
 
 
 def test_of_the_schedules_the_one_that_deploys_best_is_taken(
     small: Workload, tiny: SearchConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = _Search(small, tiny.model_copy(update={"budget": 0.4}), None, None, {})
+    run = Searching(small, tiny.model_copy(update={"budget": 0.4}), None, None, {})
     run.parameters.keep.data[1] = 0.0
     tried: list[tuple[int, ...]] = []
 
@@ -39,7 +39,7 @@ def test_of_the_schedules_the_one_that_deploys_best_is_taken(
 def test_of_the_last_steps_the_one_that_deploys_best_is_taken(
     small: Workload, tiny: SearchConfig, monkeypatch: pytest.MonkeyPatch, steps: int, share: float, times: int
 ) -> None:
-    run = _Search(small, tiny.model_copy(update={"steps": steps, "straight_through": share}), None, None, {})
+    run = Searching(small, tiny.model_copy(update={"steps": steps, "straight_through": share}), None, None, {})
     found: dict[int, OperatorSpec] = {}
 
     def loss(counts: tuple[int, ...]) -> float:
@@ -70,21 +70,21 @@ def test_without_a_straight_through_stage_the_last_step_is_deployed(small: Workl
 def test_schedules_are_tried_on_a_bounded_number_of_questions(
     small: Workload, tiny: SearchConfig, monkeypatch: pytest.MonkeyPatch, batch_size: int, asked: int
 ) -> None:
-    run = _Search(small, tiny.model_copy(update={"batch_size": batch_size}), None, None, {})
+    run = Searching(small, tiny.model_copy(update={"batch_size": batch_size}), None, None, {})
     assert run.deployed.tried_on == asked
     run.deployed.loss((20, 20))
     assert run.progress.samples == tiny.search_questions  # no more than there are
 
 
 def test_as_many_tokens_compete_as_may_stay_and_a_margin(small: Workload, tiny: SearchConfig) -> None:
-    few = _Search(small, tiny, None, None, {}).deployed
+    few = Searching(small, tiny, None, None, {}).deployed
     assert float(few.counts(0.15).amax()) + 32 < few.candidates(0.15) < few.candidates(0.25) < small.target.tokens
-    many = _Search(small, tiny.model_copy(update={"budget": 0.9}), None, None, {}).deployed
+    many = Searching(small, tiny.model_copy(update={"budget": 0.9}), None, None, {}).deployed
     assert many.candidates(0.9) == small.target.tokens
 
 
 def test_what_questions_have_in_common_turns_nothing(small: Workload, tiny: SearchConfig) -> None:
-    run = _Search(small, tiny, None, None, {})
+    run = Searching(small, tiny, None, None, {})
     batch = run.encoded.batch(torch.arange(len(run.encoded)))
     asked = question(batch.x_bsd, batch.layout.text_bs)  # as an operator at work sees it: no answer in it
     torch.testing.assert_close(run.parameters.mean_question, asked.mean(0), rtol=1e-4, atol=1e-5)
@@ -100,7 +100,7 @@ def test_what_questions_have_in_common_turns_nothing(small: Workload, tiny: Sear
 
 
 def test_the_operator_holds_what_the_parameters_say(small: Workload, tiny: SearchConfig) -> None:
-    run = _Search(small, tiny, None, None, {})
+    run = Searching(small, tiny, None, None, {})
     run.parameters.probe.data[0] = torch.arange(small.shape.hidden) / 10.0
     run.parameters.weights.data[0, 3] = 1e-3  # `norm`: too slight to be worth computing
     first = run.deployed.operator().sites[0]
@@ -127,5 +127,5 @@ def test_the_operator_holds_what_the_parameters_say(small: Workload, tiny: Searc
     assert proportion == pytest.approx(
         float(probe.norm() / run.parameters.direction_delta.detach()[0].norm()), rel=1e-3
     )
-    still = _Search(small, SearchConfig(**{**tiny.model_dump(), "probe": False}), None, None, {}).deployed.operator()
+    still = Searching(small, SearchConfig(**{**tiny.model_dump(), "probe": False}), None, None, {}).deployed.operator()
     assert all(site.probe == () for site in still.sites)

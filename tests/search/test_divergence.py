@@ -7,7 +7,7 @@ import torch
 
 from eos_platform.search import SearchConfig, SearchDiverged, search
 from eos_platform.search.objective import losses
-from eos_platform.search.run import RESTARTS, _Search
+from eos_platform.search.run import RESTARTS, Searching
 from eos_platform.search.step import CLIP
 from eos_platform.tasks import Workload
 
@@ -69,7 +69,7 @@ def test_a_restart_puts_everything_back_and_halves_the_learning_rate(
     small: Workload, tiny: SearchConfig, spoil: Callable
 ) -> None:
     spoil(no_number, lambda call: call == 3)
-    run = _Search(small, tiny, None, None, {})
+    run = Searching(small, tiny, None, None, {})
     before = [value.detach().clone() for value in run.state()]
     for _ in range(2):
         run.step()
@@ -95,7 +95,7 @@ def test_one_overflowing_gradient_does_not_spoil_the_search(
 
 @pytest.mark.parametrize("size", [1e-3, 1e3, float("inf"), float("nan")])
 def test_long_gradients_are_shortened_and_broken_ones_dropped(small: Workload, tiny: SearchConfig, size: float) -> None:
-    stepper = _Search(small, tiny, None, None, {}).stepper
+    stepper = Searching(small, tiny, None, None, {}).stepper
     for value in stepper.parameters.parameters():
         assert value.grad is not None
         value.grad.fill_(1e-3)

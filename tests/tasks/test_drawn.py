@@ -30,6 +30,8 @@ def test_questions_are_the_same_at_every_call_and_of_their_split_alone(made):
     assert sum(map(len, keys)) == len(set.union(*keys)) == 4 * 20
     assert all(task.score(f" {one.answer}\n", one) == 1 for one in first)
     assert task.score("no idea", first[0]) == 0
+    later = task.pictures("heldout", 5, 2)
+    assert [(one.question, one.key) for one in later] == [(one.question, one.key) for one in first[15:21]]
     with pytest.raises(EosError, match="split"):
         task.examples("test", 3)
 
@@ -77,7 +79,7 @@ def test_a_flaw_is_where_the_answer_says():
 def test_a_bundled_model_is_trained_and_examined(tmp_path, capsys):
     words = [
         "--task",
-        "fabrics",
+        "fabrics,crowds,scenes-v2",
         "--model",
         "bundled-small-v2",
         "--minutes",
@@ -88,7 +90,10 @@ def test_a_bundled_model_is_trained_and_examined(tmp_path, capsys):
         "cpu",
     ]
     assert main([*words, "--questions", "12", "--out", str(tmp_path / "model")]) == 0
-    assert "held out: " in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "held out, fabrics: " in told
+    assert "held out, crowds: " in told
+    assert "held out, scenes-v2: " in told
     assert (tmp_path / "model" / "config.json").exists()
     assert main(["--task", "crowd", "--out", str(tmp_path / "other")]) == 2
     assert "crowds" in capsys.readouterr().err

@@ -65,10 +65,11 @@ def _ranks(rows: Sequence[Row], what: str, variant: str) -> str:
         scores.setdefault((row["model"], row["ratio"]), {})[row["design"]] = (
             None if row.get("stand_in") else row.get(what)
         )
-    scores = {key: block for key, block in scores.items() if any(value is not None for value in block.values())}
+    everyone = {name for block in scores.values() for name in block}
+    # where hardly any design reaches a ratio there is nothing to compare
+    scores = {key: block for key, block in scores.items() if 2 * _measured(block) >= len(everyone)}
     if not scores:
         return ""
-    everyone = {name for block in scores.values() for name in block}
     whole = {
         model
         for model in dict.fromkeys(model for model, _ in scores)
@@ -79,6 +80,10 @@ def _ranks(rows: Sequence[Row], what: str, variant: str) -> str:
     if whole and len(some) < len(scores):
         texts.append(_ranking(some, f"{what}, {variant}, over {', '.join(sorted(whole))}"))
     return "\n\n".join(texts)
+
+
+def _measured(block: Mapping[str, float | None]) -> int:
+    return sum(value is not None for value in block.values())
 
 
 def _runs(scores: Mapping[tuple[str, float], Mapping[str, float | None]], model: str, name: str) -> bool:

@@ -16,6 +16,8 @@ design that divides a feature by what is usual at its place has that measured, o
 from __future__ import annotations
 
 import argparse
+import csv
+import io
 import random
 import subprocess
 import sys
@@ -46,6 +48,10 @@ from eos_platform.tasks.base import Subject
 RATIOS = (0.1, 0.2, 0.05, 0.3, 0.15)
 POSITIONS = "positions are kept"  # a change that leaves the method what it is
 TUNING = 256  # questions of the search split that one set of knobs is tried on
+COLUMNS = (
+    "model", "task", "design", "variant", "ratio", "accuracy", "detail", "questions", "detail_questions",
+    "compute_ratio", "mean_tokens", "tokens_left", "stand_in",
+)  # fmt: skip
 Row = dict[str, Any]
 
 
@@ -173,6 +179,19 @@ def measure_model(model: str, given: argparse.Namespace, deadline: float) -> Non
     terminal.say(f"{model}: done", stderr=True)
 
 
+def as_csv(rows: Sequence[Row]) -> str:
+    """The numbers without each question's answer, as text; what was refused has its reason."""
+    stream = io.StringIO()
+    table = csv.writer(stream, lineterminator="\n")
+    table.writerow((*COLUMNS, "knobs", "changes", "reason"))
+    for row in rows:
+        values = [row.get(name) for name in COLUMNS]
+        knobs = ", ".join(f"{name} {value}" for name, value in (row.get("knobs") or {}).items())
+        cells = [f"{value:.5g}" if isinstance(value, float) else value for value in values]
+        table.writerow((*cells, knobs, "; ".join(row.get("changes") or ()), row.get("reason")))
+    return stream.getvalue()
+
+
 def read(path: Path) -> list[Row]:
     """The rows of a file; a last line cut short is left out."""
     rows: list[Row] = []
@@ -202,6 +221,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=float("inf"), help="no cell begins later")
     parser.add_argument("--device", help="default: the GPU if there is one")
     parser.add_argument("--table", action="store_true", help="measure nothing, print what is there")
+    parser.add_argument("--csv", type=Path, help="where the numbers go as a table, too")
     parser.add_argument("--one", action="store_true", help="measure in this process, and print no table")
     given = parser.parse_args(words)
     try:
@@ -214,6 +234,8 @@ def main(words: list[str] | None = None) -> int:
             return 0
         failed = [] if given.table else _side_by_side(given, sys.argv[1:] if words is None else words)
         rows = [row for model in given.models for row in read(given.out / f"{model}.jsonl")]
+        if given.csv is not None:
+            write_atomic(given.csv, as_csv(rows))
         terminal.say(report(rows))
     except EosError as error:
         terminal.say(f"designs_table: {error}", stderr=True)

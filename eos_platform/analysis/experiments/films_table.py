@@ -24,7 +24,7 @@ import pandas as pd
 
 from eos_platform.analysis.comparison.settings import parse_ratios, parse_search
 from eos_platform.analysis.experiments.designs_table import fitted
-from eos_platform.analysis.experiments.tables.cells import Cell, add_options, measure_all, row_of
+from eos_platform.analysis.experiments.tables.cells import Cell, add_options, loaded, measure_all, row_of
 from eos_platform.common import console as terminal
 from eos_platform.common.errors import EosError
 from eos_platform.common.files import check_writable, write_atomic
@@ -179,7 +179,7 @@ def main(words: list[str] | None = None) -> int:
                 design_of(kind)
         wanted = cells(given.model, kinds, parse_ratios(given.shares, "--shares") or (), given.seeds)
         asks = partial(measure, questions=given.questions, settings=settings)
-        rows = measure_all(wanted, asks, given, {"questions": given.questions})
+        rows = measure_all(wanted, asks, given, {"questions": given.questions}, partial(loaded, task=given.task))
     except EosError as error:
         terminal.say(f"films_table: {error}", stderr=True)
         return 2

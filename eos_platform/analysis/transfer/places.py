@@ -9,6 +9,7 @@ from eos_platform.common.errors import EosError, shown
 from eos_platform.tasks import load_workload
 from eos_platform.tasks.base import Subject
 from eos_platform.tasks.choice import Choice, checked, default_for, from_text, name_of, text_of
+from eos_platform.tasks.workload import on_another_task
 
 AT = ":"  # no name on the Hub has one; "@" is before a revision there
 
@@ -71,4 +72,25 @@ def parse_places(texts: Sequence[str]) -> tuple[Place, ...]:
     for number, name in enumerate(names):
         if name in names[:number]:
             raise EosError(f"place {shown(name)} is named twice")
+    return places
+
+
+def beside(subject: Subject, texts: Sequence[str], device: str | None = None) -> list[Subject]:
+    """A loaded place, and the further ones that are named; places of one model share its weights.
+
+    Args:
+        subject: the first place.
+        texts: ``MODEL``, ``MODEL:TASK``, or ``:TASK`` of the first place's model.
+        device: where to run further models.
+
+    Raises:
+        EosError: no model, or no such task.
+    """
+    places, models = [subject], {subject.name: subject}
+    for text in texts:
+        place = Place.parse(f"{subject.name}{text}" if text.startswith(AT) else text)
+        known = models.get(place.model)
+        made = place.load(device) if known is None else on_another_task(known, place.choice)
+        models.setdefault(place.model, made)
+        places.append(made)
     return places

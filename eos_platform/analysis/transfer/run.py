@@ -11,6 +11,7 @@ from eos_platform.analysis.transfer.places import Place
 from eos_platform.analysis.transfer.plan import ANEW, UNREDUCED, Item, Settings, first_items, places_by_name, transfers
 from eos_platform.analysis.transfer.store import Cells
 from eos_platform.common.errors import EosError, unknown
+from eos_platform.models.runtime.operator_source import REGISTRY, operator_from
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.tasks.base import Subject
 
@@ -47,8 +48,9 @@ def run(settings: Settings, folder: Path, perform: Perform, notify: Callable[[Re
 
 
 def operator_of(file: str) -> tuple[str, OperatorSpec]:
-    """An operator's file, by the name its row has."""
-    return Path(file).stem, OperatorSpec.load(Path(file))
+    """An operator's file, or one in MLflow's registry, by the name its row has."""
+    registered = file.removeprefix(REGISTRY)
+    return Path(file).stem if registered == file else registered.replace("/", "-"), operator_from(file)
 
 
 def _file(name: str) -> str:
@@ -86,10 +88,10 @@ def here(
         steps: is told the steps of searches.
         states: folder of interrupted searches.
     """
+    loaded: dict[Place, Subject] = {}
 
     def perform(items: list[Item], settings: Settings, sources: Sources) -> Iterator[Record]:
         places = places_by_name(settings)
-        loaded: dict[Place, Subject] = {}
 
         def load(place: Place) -> Subject:
             if place not in loaded:
@@ -116,6 +118,14 @@ def here(
             )
 
     return perform
+
+
+def grouped(items: Iterable[Item]) -> list[list[Item]]:
+    """Cells that are best measured by one worker, one after the other: those of a place, a budget and a seed."""
+    groups: dict[tuple[str, float, int], list[Item]] = {}
+    for item in items:
+        groups.setdefault((item.place, item.budget, item.seed), []).append(item)
+    return list(groups.values())
 
 
 def total_of(settings: Settings) -> int:

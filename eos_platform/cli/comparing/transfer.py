@@ -29,7 +29,8 @@ def transfer(
         typer.Argument(metavar="PLACE...", help="MODEL or MODEL:TASK; operators are searched for and tried in each."),
     ],
     operators: Annotated[
-        list[Path] | None, typer.Option("--operator", help="An operator file to try everywhere; may be repeated.")
+        list[Path] | None,
+        typer.Option("--operator", help="An operator file (or models:/NAME@ALIAS) to try everywhere; may be repeated."),
     ] = None,
     budgets: Annotated[str, typer.Option(help="Compute ratios, separated by commas.")] = ".2,.1",
     ways: Annotated[
@@ -51,6 +52,9 @@ def transfer(
         str | None,
         typer.Option(help="Measure on Ray: local, auto or HOST:PORT of a cluster. Default: in this process."),
     ] = None,
+    processes: Annotated[
+        int, typer.Option(min=1, help="Measure in this many processes that share the device (without Ray).")
+    ] = 1,
     report_only: Annotated[
         bool, typer.Option("--report-only", help="Only write the report of what has been measured.")
     ] = False,
@@ -86,15 +90,17 @@ def transfer(
         show(settings, Cells(out, settings), out)
         return
     check_writable(out / CELLS)
+    if processes > 1 and address is not None:
+        raise EosError("--processes: with --address Ray decides how many there are")
     try:
-        cells = _measure(settings, out, device, address)
+        cells = _measure(settings, out, device, address, processes)
     except KeyboardInterrupt:
         terminal.say("eos: stopped; what has been measured is kept. Run the same command to resume", stderr=True)
         raise typer.Exit(EXIT_INTERRUPTED) from None
     show(settings, cells, out)
 
 
-def _measure(settings: Settings, out: Path, device: str | None, address: str | None) -> Cells:
+def _measure(settings: Settings, out: Path, device: str | None, address: str | None, processes: int) -> Cells:
     from eos_platform.analysis.transfer.plan import first_items, transfers
     from eos_platform.analysis.transfer.run import here, operator_of, run
     from eos_platform.analysis.transfer.store import Cells
@@ -115,6 +121,10 @@ def _measure(settings: Settings, out: Path, device: str | None, address: str | N
             )
             bar.finished(f"{items[key].name}: {told}", size[key])
 
+        if processes > 1:
+            from eos_platform.analysis.transfer.processes import on_processes
+
+            return run(settings, out, on_processes(processes, device), finished)
         if address is None:
             perform = here(device, lambda item, step, _: bar.working(item.name, step), out / "states")
             return run(settings, out, perform, finished)

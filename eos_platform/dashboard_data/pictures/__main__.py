@@ -1,8 +1,9 @@
 """Draw the pictures of README and studies/results again, light and dark.
 
 ``mistakes`` is drawn from the table of the comparison (``bundled.csv``) alone, ``other-models`` from
-``other-models.csv``. ``kept`` and ``asked`` run the stored
-operators and the tuned designs on a few held-out questions of the bundled model, which a CPU does in a minute.
+``other-models.csv``, ``designs`` from ``designs.csv`` and the searches of the other two, ``operator-bench`` from
+``operator-bench.csv``. ``kept`` and ``asked`` run the stored operators and the tuned designs on held-out questions
+of the bundled model, which a CPU does in a minute.
 
     python -m eos_platform.dashboard_data.pictures --results studies/results
 """
@@ -26,17 +27,33 @@ from eos_platform.common.files import write_atomic
 from eos_platform.dashboard_data.pictures.kept import asked_figure, stored_figure
 from eos_platform.dashboard_data.report import Report, export
 from eos_platform.dashboards.palette import darkened
+from eos_platform.dashboards.pictures.designs import SEARCHED, designs_figure
 from eos_platform.dashboards.pictures.mistakes import mistakes_figure
+from eos_platform.dashboards.pictures.optimisers import optimisers_figure
 from eos_platform.dashboards.pictures.other_models import other_models_figure
 
-TABLE, OTHERS, OPERATORS = "bundled.csv", "other-models.csv", "operators"
+TABLE, OTHERS, DESIGNS, OPERATORS = "bundled.csv", "other-models.csv", "designs.csv", "operators"
+BENCH = "operator-bench.csv"
 MODELS = {
     "bundled-qwen": "Qwen2.5-VL",
     "bundled-gemma": "Gemma 3",
     "bundled-smolvlm": "SmolVLM",
+    "bundled-small": "LLaVA-1.5, task 1 (tuned on)",
     "bundled-small-v2": "LLaVA-1.5 (tuned on)",
     "bundled-onevision": "LLaVA-OneVision (tuned on)",
 }
+COLUMNS = {
+    "bundled": "LLaVA, 576",
+    "bundled-small": "LLaVA, 144",
+    "bundled-small-v2": "LLaVA, v2",
+    "trained/crowds": "crowds",
+    "trained/fabrics": "fabrics",
+    "bundled-onevision": "OneVision",
+    "bundled-qwen": "Qwen2.5-VL",
+    "bundled-gemma": "Gemma 3",
+    "bundled-smolvlm": "SmolVLM",
+}
+SHOWN = (0.2, 0.1)  # compute ratios of the panels
 PANELS = {
     "merging and pooling": ("tome", "tome-tower", "diffrate", "pool", "adaptive-pool"),
     "pruning by the text's attention": ("fastv", "sparsevlm", "sparsevlm-v2", "pyramiddrop"),
@@ -64,8 +81,44 @@ def other_models(results: Path) -> go.Figure:
     return other_models_figure(
         cells,
         MODELS,
-        "Searched operators and the best design on five models",
+        "Searched operators and the best design on six models",
         f"bundled models, {int(cells['questions'].max()):,} held-out questions; designs tuned",
+    )
+
+
+def operator_bench(results: Path) -> go.Figure:
+    """Optimisers on OperatorBench."""
+    table = pd.read_csv(results / BENCH)
+    whole = table[table["method"] == "searched"].sort_values("evaluations").drop_duplicates("model", keep="last")
+    searched = {str(model): float(mean) for model, mean in zip(whole["model"], whole["mean"], strict=True)}
+    seeds = int(table["seeds"].max())
+    return optimisers_figure(
+        table,
+        {model: model for model in sorted(searched)},
+        searched,
+        "What optimisers miss of the best operators of OperatorBench",
+        f"error and compute ratio; lines: means of {seeds} seeds, bands: from the worst to the best",
+    )
+
+
+def designs(results: Path) -> go.Figure:
+    """Every design on every model, and searches where there are some."""
+    cells = pd.read_csv(results / DESIGNS)
+    others = pd.read_csv(results / OTHERS)
+    bundled = pd.read_csv(results / TABLE)
+    found = pd.concat(
+        [
+            others[others["kind"] == "portfolio"].rename(columns={"heldout": "accuracy"}),
+            bundled[bundled["family"] == "searched"].assign(model="bundled"),
+        ]
+    )
+    searched = found.groupby(["model", "ratio"], as_index=False)["accuracy"].mean().assign(design=SEARCHED)
+    return designs_figure(
+        pd.concat([cells, searched]),
+        COLUMNS,
+        SHOWN,
+        "What every design keeps of the accuracy",
+        "per cent of the unreduced model's; better of published and tuned; empty: not possible or not measured",
     )
 
 
@@ -82,6 +135,8 @@ def asked(results: Path) -> go.Figure:
 PICTURES: dict[str, Callable[[Path], go.Figure]] = {
     "mistakes": mistakes,
     "other-models": other_models,
+    "operator-bench": operator_bench,
+    "designs": designs,
     "kept": kept,
     "asked": asked,
 }

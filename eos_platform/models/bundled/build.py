@@ -17,8 +17,9 @@ from transformers import (
 PATCH = 14
 SPECIAL = {"pad": "<pad>", "bos": "<s>", "eos": "</s>", "image": "<image>"}
 MEAN, STD = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)  # pixels reach the tower in [-1, 1]
-SHAPES = {
-    24: {"vision": (256, 1024, 5, 4), "text": (256, 576, 8, 8)},  # width, intermediate, layers, heads
+Shape = dict[str, tuple[int, int, int, int]]  # width, intermediate, layers, heads
+SHAPES: dict[int, Shape] = {
+    24: {"vision": (256, 1024, 5, 4), "text": (256, 576, 8, 8)},
     12: {"vision": (128, 512, 3, 4), "text": (128, 352, 6, 4)},
 }
 
@@ -80,9 +81,16 @@ TEMPLATE = (
 )
 
 
-def new_model(grid: int, vocabulary: int) -> LlavaForConditionalGeneration:
-    """Randomly initialised, float32: a CLIP tower, a two-layer projector, a Llama decoder with tied embeddings."""
-    width, intermediate, layers, heads = SHAPES[grid]["vision"]
+def new_model(grid: int, vocabulary: int, shape: Shape | None = None) -> LlavaForConditionalGeneration:
+    """Randomly initialised, float32: a CLIP tower, a two-layer projector, a Llama decoder with tied embeddings.
+
+    Args:
+        grid: visual tokens a side.
+        vocabulary: of the tokenizer.
+        shape: of tower and decoder; default: that of the bundled model of this grid.
+    """
+    shape = shape or SHAPES[grid]
+    width, intermediate, layers, heads = shape["vision"]
     vision = CLIPVisionConfig(
         hidden_size=width,
         intermediate_size=intermediate,
@@ -92,7 +100,7 @@ def new_model(grid: int, vocabulary: int) -> LlavaForConditionalGeneration:
         patch_size=PATCH,
         projection_dim=width,
     )
-    width, intermediate, layers, heads = SHAPES[grid]["text"]
+    width, intermediate, layers, heads = shape["text"]
     text = LlamaConfig(
         vocab_size=vocabulary,
         hidden_size=width,

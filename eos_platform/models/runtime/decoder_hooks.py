@@ -36,9 +36,9 @@ from eos_platform.models.attention.recurrent import restored
 from eos_platform.models.attention.rope import Rope
 from eos_platform.models.decoding.cache import cache_of
 from eos_platform.models.decoding.foreign_cache import check_origin, check_whole
-from eos_platform.models.decoding.later_steps import ahead, later_call, on, sees_later, shorten
+from eos_platform.models.decoding.later_steps import ahead, later_call, sees_later, shorten
 from eos_platform.models.decoding.prompt import Call, Origin, Pass, Prompt, Stage, forget, recall, remember
-from eos_platform.models.loading.devices import device_of, moved
+from eos_platform.models.loading.devices import device_of, moved, on
 from eos_platform.models.runtime.call_context import CallContext, CallInfo
 from eos_platform.models.runtime.compile import compile_step
 from eos_platform.models.runtime.image_call import ImageCall

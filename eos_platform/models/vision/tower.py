@@ -105,7 +105,8 @@ class Tower:
 
     def _install(self) -> None:
         parts = self.parts
-        self._hooks.append(before(parts.tower, self._begin))
+        # untraced: compiled, it would go on telling the operator that was attached when it was compiled
+        self._hooks.append(before(parts.tower, self._begin, traced=False))
         first = min((layer for layer in self.sites if layer < parts.used), default=len(parts.blocks))
         for index, block in enumerate(parts.blocks):
             if index >= first:

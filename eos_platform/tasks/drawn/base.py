@@ -48,15 +48,23 @@ class Drawn(ABC):
         Raises:
             EosError: no such split.
         """
+        return self.pictures(split, 0, -(-count // len(self.groups)))[:count]
+
+    def pictures(self, split: str, first: int, count: int) -> list[Example]:
+        """All questions about ``count`` pictures of a split (or of ``train``), from number ``first`` on.
+
+        Raises:
+            EosError: no such split.
+        """
         if split not in (*SPLITS, TRAIN):
             raise unknown("split", split, (*SPLITS, TRAIN))
         made: list[Example] = []
-        for index in range(-(-count // len(self.groups))):
+        for index in range(first, first + count):
             key = f"{self.name}-{split}-{index}"
             scene = self.scene(random.Random(key))
             image = partial(self.picture, key)
             made += [Example(image, text, answer, group, key) for group, text, answer in self.questions(scene, key)]
-        return made[:count]
+        return made
 
     def score(self, output: str, example: Example) -> float:
         """1 where the answer is right to the last letter."""

@@ -1,5 +1,6 @@
 """Designs measured on a bundled model, resumed, and what is printed of them."""
 
+import csv
 import random
 
 import pytest
@@ -42,7 +43,12 @@ def test_what_is_there_is_not_measured_again(folder, capsys):
     assert len(read(path)) == len(lines) - 1
     assert main(words) == 0
     assert len(read(path)) == len(lines)
-    assert main(["--out", str(out), "--models", "bundled-small", "--table"]) == 0
+    numbers = out / "numbers.csv"
+    assert main(["--out", str(out), "--models", "bundled-small", "--table", "--csv", str(numbers)]) == 0
+    table = list(csv.DictReader(numbers.read_text().splitlines()))
+    assert [row["design"] for row in table] == [row["design"] for row in read(path)]
+    assert [bool(row["reason"]) for row in table] == ["reason" in row for row in read(path)]
+    assert float(table[0]["accuracy"]) == pytest.approx(read(path)[0]["accuracy"], abs=1e-5)
     printed = capsys.readouterr().out
     assert "unreduced" in printed
     assert "mean ranks of accuracy, published" in printed

@@ -13,7 +13,7 @@ from eos_platform.search import SearchConfig, search
 from eos_platform.search.deployed import Deployed
 from eos_platform.search.objective import teacher_states
 from eos_platform.search.parameters import Parameters
-from eos_platform.search.run import _Search
+from eos_platform.search.run import Searching
 from eos_platform.search.scale.resources import Resources
 from eos_platform.search.step import Stepper
 from eos_platform.tasks import Workload, load_workload
@@ -190,7 +190,7 @@ def test_questions_asked_without_gradient_are_halved_too() -> None:
 
 
 def test_trials_of_a_search_have_the_teacher_of_its_steps(small: Workload) -> None:
-    made = _Search(small, CONFIG.model_copy(update={"steps": 4}), None, None, {}, resources=Resources())
+    made = Searching(small, CONFIG.model_copy(update={"steps": 4}), None, None, {}, resources=Resources())
     made.run()
     assert made.deployed.teacher_qad is made.stepper.teacher_qad is made.encoded.teacher_qad
     assert isinstance(made.deployed, Deployed)

@@ -95,11 +95,11 @@ def spent(what: str, command: Sequence[str], cache: Path, stop_at: str = "") -> 
     words = [sys.executable, "-m", "eos_platform", *command]
     environment = {**os.environ, "EOS_CACHE": str(cache)}
     with subprocess.Popen(
-        words, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
-        assert process.stderr is not None
+        assert process.stdout is not None
         said, stopped = "", False
-        for one in process.stderr:
+        for one in process.stdout:
             said += one
             if stop_at and stop_at in one and not stopped:
                 process.send_signal(signal.SIGINT)

@@ -22,7 +22,8 @@ from eos_platform.tasks import load_workload
 from eos_platform.tasks.base import Subject
 
 Cell = tuple[str, str, float, int]  # model, kind, ratio, seed
-Measured = Callable[[Subject, Cell], dict[str, Any]]
+Measured = Callable[[Any, Cell], dict[str, Any]]
+Load = Callable[[str, str | None], Any]
 
 
 def cell_of(row: dict[str, Any]) -> Cell:
@@ -58,8 +59,17 @@ def read(path: Path) -> list[dict[str, Any]]:
         raise EosError(f"{path}: {error}") from None
 
 
+def loaded(model: str, device: str | None, task: str | None = None) -> Subject:
+    """A model on a task; default: its own."""
+    return load_workload(model, task, device)
+
+
 def measure_all(
-    cells: Sequence[Cell], measure: Measured, given: argparse.Namespace, told: Mapping[str, Any]
+    cells: Sequence[Cell],
+    measure: Measured,
+    given: argparse.Namespace,
+    told: Mapping[str, Any],
+    load: Load = loaded,
 ) -> list[dict[str, Any]]:
     """Measure what the file lacks.
 
@@ -68,6 +78,7 @@ def measure_all(
         measure: a function of a module, or a ``partial`` of one, as other processes get it.
         given: the options of ``add_options``.
         told: what all rows of this table say besides; a file's rows that say otherwise are of another table.
+        load: what ``measure`` is handed, by the cell's model and the device; like it, a function of a module.
 
     Returns:
         the table's rows as far as there are any; a cell that failed is said, and tried again by the next call.
@@ -80,7 +91,7 @@ def measure_all(
 
     have = {cell_of(row) for row in rows()}
     left = [cell for cell in cells if cell not in have]
-    for number, row in enumerate(_rows(left, measure, given)):
+    for number, row in enumerate(_rows(left, measure, given, load)):
         model, kind, ratio, seed = cell_of(row)
         label = f"{number + 1} of {len(left)}: {model} {kind} at {ratio:g}, seed {seed}"
         if "failed" in row:
@@ -92,18 +103,17 @@ def measure_all(
     return rows()
 
 
-def _rows(left: Sequence[Cell], measure: Measured, given: argparse.Namespace) -> Iterator[dict[str, Any]]:
+def _rows(left: Sequence[Cell], measure: Measured, given: argparse.Namespace, load: Load) -> Iterator[dict[str, Any]]:
     until = time.time() + given.seconds
     if not left:
         return
-    task = getattr(given, "task", None)  # default: what a bundled model was trained on
     if given.processes == 1:
-        yield from _work(left, measure, given.device, given.threads, until, task)
+        yield from _work(left, measure, load, given.device, given.threads, until)
         return
     context = multiprocessing.get_context("spawn")
     todo, done = context.Queue(), context.Queue()
     workers = [
-        context.Process(target=_from_queue, args=(todo, done, measure, given.device, given.threads, until, task))
+        context.Process(target=_from_queue, args=(todo, done, measure, load, given.device, given.threads, until))
         for _ in range(given.processes)
     ]
     for cell in [*left, *[None] * given.processes]:
@@ -128,21 +138,16 @@ def _from_queue(todo: Any, done: Any, *given: Any) -> None:
 
 
 def _work(
-    cells: Iterable[Cell],
-    measure: Measured,
-    device: str | None,
-    threads: int,
-    until: float,
-    task: str | None = None,
+    cells: Iterable[Cell], measure: Measured, load: Load, device: str | None, threads: int, until: float
 ) -> Iterator[dict[str, Any]]:
     torch.set_num_threads(max(1, threads))
-    workload: Subject | None = None
+    workload, last = None, ""
     for cell in cells:
         if time.time() > until:
             continue
         try:
-            if workload is None or workload.name != cell[0]:
-                workload = load_workload(cell[0], task, device)
+            if last != cell[0]:
+                workload, last = load(cell[0], device), cell[0]
             yield measure(workload, cell)
         except Exception as error:  # one cell's; the others go on
             yield row_of(cell) | {"failed": f"{type(error).__name__}: {error}"[:500]}

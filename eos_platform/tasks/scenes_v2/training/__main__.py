@@ -29,7 +29,11 @@ PART = 15 * 2**20  # bytes
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", default=",".join(FAMILIES), help="names with commas between them")
+    parser.add_argument(
+        "--models",
+        default=",".join(FAMILIES),
+        help="names with commas between them; small-10m and small-30m are others",
+    )
     parser.add_argument("--minutes", type=float, default=8.0, help="training time, compiling counted in")
     parser.add_argument("--gpus", type=int, default=1, help="how many to use; 0: the CPU")
     parser.add_argument("--place", default="", help="MODEL:GPU,... where the sharing out is not wanted")

@@ -22,7 +22,7 @@ from eos_platform.common import strict_json
 from eos_platform.models.loading.pretrained import load, load_model
 from eos_platform.tasks.scenes_v2.training.data import NAMES, Pictures
 from eos_platform.tasks.scenes_v2.training.exam import examine
-from eos_platform.tasks.scenes_v2.training.families import FAMILIES, Family, family
+from eos_platform.tasks.scenes_v2.training.families import TRAINABLE, Family, family
 from eos_platform.tasks.scenes_v2.training.feed import Feed
 from eos_platform.tasks.scenes_v2.training.learner import Learner, compile_layers, uncompile
 from eos_platform.tasks.scenes_v2.training.muon import Muon
@@ -40,7 +40,7 @@ def _has_questions(seeing: bool, losses: dict[str, Any]) -> bool:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", required=True, choices=sorted(FAMILIES))
+    parser.add_argument("--model", required=True, choices=sorted(TRAINABLE))
     parser.add_argument("--out", type=Path, required=True, help="folder for the trained model")
     parser.add_argument("--minutes", type=float, default=9.0, help="training time, compiling counted in")
     parser.add_argument("--until", type=float, help="the same as a point in time (seconds of the clock), for several")

@@ -15,7 +15,7 @@ from eos_platform.tasks.scenes_v2.scene import Objects, Page, Scene, Table, Text
 from eos_platform.tasks.scenes_v2.training import run
 from eos_platform.tasks.scenes_v2.training.__main__ import main, pack, placed
 from eos_platform.tasks.scenes_v2.training.data import BLOCK, SLOTS, Exam, Pictures
-from eos_platform.tasks.scenes_v2.training.families import FAMILIES, family
+from eos_platform.tasks.scenes_v2.training.families import FAMILIES, SIZES, family
 from eos_platform.tasks.scenes_v2.training.labels import ATTRIBUTES, CELL, cell_labels
 from eos_platform.tasks.scenes_v2.training.learner import Learner
 from eos_platform.tasks.scenes_v2.training.muon import Muon
@@ -68,6 +68,19 @@ def test_packed_questions_are_answered_as_if_alone(name, tokenizer):
             line = torch.cat([at.prefix_p, batch["ids"][0, slot, :count]])[None]
             alone = model.model(input_ids=line, **seen_by(name, batch["pixels"], line, ids)).last_hidden_state[0, p:]
             torch.testing.assert_close(packed[slot, :count], alone, atol=2e-4, rtol=2e-4)
+
+
+def test_larger_models_have_the_layout_of_the_small_one():
+    """Scale is studied on them: the same picture, tokens and prompt, at 10 and 30 M parameters."""
+    small = family("bundled-small")
+    for name, least, most in (("small-10m", 9e6, 12e6), ("small-30m", 28e6, 33e6)):
+        kin = family(name)
+        with torch.device("meta"):
+            made = kin.new_model(1200, {"<image>": 3})
+        assert least < sum(one.numel() for one in made.parameters()) < most
+        assert (kin.sizes, kin.prompt(kin.sizes[0])) == (small.sizes, small.prompt(small.sizes[0]))
+        assert made.config.image_seq_length == 144
+    assert set(SIZES).isdisjoint(FAMILIES)
 
 
 def seen_by(name, pixels_bhwc, line, ids):

@@ -9,20 +9,22 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from eos_platform.models.bundled.build import PATCH, new_model, new_processor
+from eos_platform.models.bundled.build import PATCH, Shape, new_model, new_processor
 from eos_platform.tasks.scenes_v2.training.families.base import MEAN, STD, Family, Size, inner, through
+
+MEDIUM: Shape = {"vision": (256, 1024, 5, 4), "text": (256, 704, 8, 4)}  # 10 M parameters
+LARGE: Shape = {"vision": (384, 1536, 6, 6), "text": (448, 1216, 8, 7)}  # 31 M
 
 
 class Llava(Family):
-    """576 tokens of a picture of 336 pixels (10 M parameters), or 144 of 168 (2 M)."""
+    """576 tokens of a picture of 336 pixels (10 M parameters), or 144 of 168 (2 M, or as ``shape`` has it)."""
 
-    def __init__(self, side: int) -> None:
-        self.side = side
+    def __init__(self, side: int, cost: float, shape: Shape | None = None) -> None:
+        self.side, self.cost, self.shape = side, cost, shape
         self.sizes = ((side * PATCH, side * PATCH),)
-        self.cost = 4.0 if side == 24 else 0.4
 
     def new_model(self, vocabulary: int, ids: Mapping[str, int]) -> Any:
-        model = new_model(self.side, vocabulary)
+        model = new_model(self.side, vocabulary, self.shape)
         inner(model.model.vision_tower).post_layernorm.requires_grad_(False)  # LLaVA never uses it
         return model
 

@@ -1,0 +1,1 @@
+"""Optimisers of several kinds on OperatorBench: hypervolume against evaluations."""

@@ -1,0 +1,1 @@
+"""Making the table: every point's operator deployed and asked, searches and their snapshots, times, one Parquet."""

@@ -1,0 +1,1 @@
+"""One operator for several places: a search over several models of one shape, several tasks, or both."""

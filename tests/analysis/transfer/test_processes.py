@@ -1,0 +1,57 @@
+"""Cells of a matrix by processes that share a device: the same records as in one; dead ones are not waited for."""
+
+import queue
+from pathlib import Path
+
+import pytest
+
+from eos_platform.analysis.transfer import processes as module
+from eos_platform.analysis.transfer.plan import Settings, first_items
+from eos_platform.analysis.transfer.processes import on_processes
+from eos_platform.analysis.transfer.run import here, run
+from eos_platform.common.errors import EosError
+
+SETTINGS = {
+    "places": ("bundled-small", "bundled-small-v2"), "budgets": (0.35,), "ways": ("carried",), "steps": 4,
+    "questions": 16, "search": {"batch_size": 4, "search_questions": 32, "eval_questions": 16},
+}  # fmt: skip
+
+
+class Ended:
+    """A process that is no more."""
+
+    def is_alive(self) -> bool:
+        return False
+
+
+def test_processes_that_died_are_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LOOK", 0.01)
+    done: queue.Queue[dict[str, str] | None] = queue.Queue()
+    for one in ({"key": "first"}, None):
+        done.put(one)
+    records = module._records(done, [Ended(), Ended()])
+    assert next(records) == {"key": "first"}
+    with pytest.raises(EosError, match="ended before"):
+        next(records)
+
+
+def test_after_the_time_nothing_is_begun_and_all_is_left(tmp_path: Path) -> None:
+    settings = Settings.of(SETTINGS)
+    items = first_items(settings)
+    todo: queue.Queue[list | None] = queue.Queue()
+    done: queue.Queue[dict | None] = queue.Queue()
+    for one in (items, None):
+        todo.put(one)
+    module._work(todo, done, settings, {}, "cpu", 1, until=0.0)
+    assert done.get_nowait() is None
+    assert done.empty()
+
+
+@pytest.mark.slow  # two processes that load torch, two searches
+def test_the_same_records_as_in_one_process(tmp_path: Path) -> None:
+    settings = Settings.of(SETTINGS)
+    alone = run(settings, tmp_path / "alone", here("cpu")).records
+    shared = run(settings, tmp_path / "shared", on_processes(2, "cpu", at_a_time=1)).records
+    assert {key: record["scores"] for key, record in shared.items()} == {
+        key: record["scores"] for key, record in alone.items()
+    }

@@ -1,0 +1,27 @@
+"""Optimisers' hypervolume: what is missed on a log axis, a band from the worst seed to the best."""
+
+import pandas as pd
+import pytest
+
+from eos_platform.dashboards.pictures.optimisers import LEAST, optimisers_figure
+
+TABLE = pd.DataFrame(
+    [
+        {"model": model, "method": method, "evaluations": at, "mean": mean, "worst": mean - 0.05, "best": 1.0}
+        for model in ("a", "b")
+        for method, mean in (("random", 0.8), ("tpe", 0.9))
+        for at in (10, 100)
+    ]
+)
+
+
+def test_lines_bands_and_what_searches_have():
+    figure = optimisers_figure(TABLE, {"a": "model <a>", "b": "model b"}, {"a": 0.98, "b": 1.02}, "title")
+    lines = {(one.name, one.xaxis): one for one in figure.data if one.name}
+    assert lines["random", "x"].y == pytest.approx([0.2, 0.2])
+    assert lines["TPE", "x2"].y == pytest.approx([0.1, 0.1])
+    band = next(one for one in figure.data if one.fill == "toself")
+    assert band.y == pytest.approx([0.25, 0.25, LEAST, LEAST])
+    assert lines["gradient searches (24)", "x"].y == pytest.approx([0.02, 0.02])
+    assert ("gradient searches (24)", "x2") not in lines  # more than the whole space: nothing is missed
+    assert "model &lt;a&gt;" in figure.layout.annotations[0].text
