@@ -13,6 +13,7 @@ from eos_platform.models.relaxation.trace import Kept, kept_of
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.tasks.base import Subject
 from eos_platform.tasks.batch import EncodedQuestions
+from eos_platform.tasks.examples import EncodedExamples
 
 PIXELS_A_TOKEN = 8  # enough to recognise what is under a token
 LARGEST = 1536  # pixels of a side
@@ -63,8 +64,17 @@ def example(encoded: EncodedQuestions, number: int) -> dict[str, Any]:
         "text": question.question[:LONGEST],
         "answer": question.answer[:LONGEST],
         "grid": list(shown[0]),
-        "png": png_uri(question.opened(), shown[0]),
+        "png": png_uri(picture_of(encoded, number), shown[0]),
     }
+
+
+def picture_of(encoded: EncodedQuestions, number: int) -> Image.Image:
+    """The picture that ``shown`` is of: of several in a prompt, such as the frames of a film, one."""
+    opened = encoded.example(number).opened()
+    if isinstance(opened, (list, tuple)):
+        assert isinstance(encoded, EncodedExamples)
+        return opened[encoded.adapter.family.whole]
+    return opened
 
 
 def png_uri(picture: Image.Image, grid: tuple[int, int]) -> str:
