@@ -2,8 +2,8 @@
 
 ``mistakes`` is drawn from the table of the comparison (``bundled.csv``) alone, ``other-models`` from
 ``other-models.csv``, ``designs`` from ``designs.csv`` and the searches of the other two, ``operator-bench`` from
-``operator-bench.csv``. ``kept`` and ``asked`` run the stored operators and the tuned designs on a few held-out questions of
-the bundled model, which a CPU does in a minute.
+``operator-bench.csv``. ``kept`` and ``asked`` run the stored operators and the tuned designs on a few held-out
+questions of the bundled model, which a CPU does in a minute.
 
     python -m eos_platform.dashboard_data.pictures --results studies/results
 """

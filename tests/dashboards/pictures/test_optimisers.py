@@ -22,6 +22,6 @@ def test_lines_bands_and_what_searches_have():
     assert lines["TPE", "x2"].y == pytest.approx([0.1, 0.1])
     band = next(one for one in figure.data if one.fill == "toself")
     assert band.y == pytest.approx([0.25, 0.25, LEAST, LEAST])
-    assert lines["gradient searches (24)", "x"].y == pytest.approx([0.02, 0.02])
-    assert ("gradient searches (24)", "x2") not in lines  # more than the whole space: nothing is missed
+    assert lines["gradient searches", "x"].y == pytest.approx([0.02, 0.02])
+    assert ("gradient searches", "x2") not in lines  # more than the whole space: nothing is missed
     assert "model &lt;a&gt;" in figure.layout.annotations[0].text
