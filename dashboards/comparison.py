@@ -39,22 +39,11 @@ def compared_skills(
     empty: str = "No score by skill was measured",
 ) -> go.Figure:
     """A line a skill, a mark an operator; operators told apart by symbol and colour, a thin line between the marks."""
-    figure = go.Figure()
-    figure.update_layout(theme(escape(title)))
+    look = theme(escape(title))
     if skills.empty:
-        figure.update_layout(height=200)
-        figure.add_annotation(
-            text=empty,
-            x=0.5,
-            y=0.5,
-            xref="paper",
-            yref="paper",
-            showarrow=False,
-            font_size=15,
-        )
-        figure.update_xaxes(visible=False)
-        figure.update_yaxes(visible=False)
-        return figure
+        said = {"text": empty, "x": 0.5, "y": 0.5, "xref": "paper", "yref": "paper", "showarrow": False}
+        hidden = {"xaxis": {"visible": False}, "yaxis": {"visible": False}}
+        return go.Figure(layout={**look, **hidden, "height": 200, "annotations": [{**said, "font": {"size": 15}}]})
     order = skills.groupby("skill")["accuracy"].mean().sort_values().index.tolist()
     least = skills.groupby("skill")["accuracy"].min().astype(float).to_dict()
     most = skills.groupby("skill")["accuracy"].max().astype(float).to_dict()
@@ -64,12 +53,12 @@ def compared_skills(
         x += [100 * least[skill], 100 * most[skill], None]
         y += [escape(skill), escape(skill), None]
     between = {"color": MUTED, "width": 1}
-    figure.add_trace(go.Scatter(x=x, y=y, mode="lines", line=between, showlegend=False, hoverinfo="skip"))
+    traces = [go.Scatter(x=x, y=y, mode="lines", line=between, showlegend=False, hoverinfo="skip")]
     styles = _styles(styles, skills["operator"])
     only = len(styles) == 1
     for name, rows in skills.groupby("operator", sort=False):
         style = styles[str(name)]
-        figure.add_trace(
+        traces.append(
             go.Scatter(
                 x=(100 * rows["accuracy"]).tolist(),
                 y=[escape(str(skill)) for skill in rows["skill"]],
@@ -85,16 +74,22 @@ def compared_skills(
     head = 84 if only else _head(styles)
     height = 66 + head + ROW * len(order)
     low = max(0.0, 100 * float(skills["accuracy"].min()) - 8)
-    figure.update_layout(
-        height=height,
-        margin={"l": 20, "r": 46, "t": head, "b": 60},
-        showlegend=not only,
-        legend={"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "font": {"size": 13}},
-        title={"y": 1 - 20 / height, "yref": "container"},
-    )
-    figure.update_xaxes(title_text="accuracy (%), held-out questions", range=[low, 102], gridcolor=GRID)
-    figure.update_yaxes(categoryorder="array", categoryarray=[escape(skill) for skill in order], automargin=True)
-    return figure
+    names = {"categoryorder": "array", "categoryarray": [escape(skill) for skill in order], "automargin": True}
+    layout = {
+        **look,
+        "height": height,
+        "margin": {"l": 20, "r": 46, "t": head, "b": 60},
+        "showlegend": not only,
+        "legend": {"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "font": {"size": 13}},
+        "title": {**look["title"], "y": 1 - 20 / height, "yref": "container"},
+        "xaxis": {
+            **look["xaxis"],
+            "title": {**look["xaxis"]["title"], "text": "accuracy (%), held-out questions"},
+            "range": [low, 102],
+        },
+        "yaxis": {**look["yaxis"], **names},
+    }
+    return go.Figure(traces, layout)  # in one step: every update_layout takes Plotly as long as this
 
 
 def staircases(

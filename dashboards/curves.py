@@ -9,17 +9,19 @@ from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from eos_platform.dashboards.palette import GRID, MUTED, SEARCHED, theme
 from eos_platform.dashboards.text import escape
 
 ACROSS, ROW, HEAD = 3, 170, 96  # plots a row; pixels of a row, and above the first
+GAP = 0.07  # between two plots of a row
 
 
 def curves_figure(curves: pd.DataFrame, title: str = "Progress of the search (relaxed form)") -> go.Figure:
     """A plot a curve, in the order of their names."""
     names = sorted(curves["curve"].unique()) if len(curves) else []
+    several = [name for name in names if (curves["curve"] == name).sum() > 1]
+    names = several or names  # what was logged once is no curve, but a result
     if not names:
         figure = go.Figure()
         figure.update_layout(theme(escape(title)), height=200)
@@ -38,48 +40,52 @@ def curves_figure(curves: pd.DataFrame, title: str = "Progress of the search (re
     across = min(ACROSS, len(names))
     rows = -(-len(names) // across)
     height = HEAD + ROW * rows + 40
-    figure = make_subplots(
-        rows,
-        across,
-        subplot_titles=[escape(str(name)) for name in names],
-        vertical_spacing=min(0.3, 62 / max(1, height - HEAD)),
-        horizontal_spacing=0.07,
-    )
-    traces = []
-    for name in names:
-        mine = curves[curves["curve"] == name].sort_values("step")
-        traces.append(
-            go.Scatter(
-                x=mine["step"].tolist(),
-                y=mine["value"].tolist(),
-                mode="lines+markers" if len(mine) < 30 else "lines",
-                line={"color": SEARCHED, "width": 2},
-                marker={"size": 5},
-                name=escape(str(name)),
-                hovertemplate="step %{x}: %{y:.4g}<extra>%{fullData.name}</extra>",
-            )
-        )
-    places = range(len(names))
-    figure.add_traces(traces, [place // across + 1 for place in places], [place % across + 1 for place in places])
     last = float(curves["step"].max()) or 1.0
+    gap = min(0.3, 62 / max(1, height - HEAD))
+    wide, tall = (1 - GAP * (across - 1)) / across, (1 - gap * (rows - 1)) / rows
     x = {"gridcolor": GRID, "zeroline": False, "range": [-0.03 * last, 1.02 * last]}  # the same steps in each
     y = {"gridcolor": GRID, "zeroline": False, "exponentformat": "power"}
-    axes: dict[str, Any] = {}
-    for place in range(rows * across):
+    traces, axes, heads = [], {}, []
+    for place, name in enumerate(names):
+        mine = curves[curves["curve"] == name].sort_values("step")
         number = str(place + 1) if place else ""
+        left, top = (place % across) * (wide + GAP), 1 - (place // across) * (tall + gap)
         foot = {"title": {"text": "step", "font": {"size": 13}}} if place // across == rows - 1 else {}
-        axes |= {f"xaxis{number}": {**x, **foot}, f"yaxis{number}": y}
+        axes[f"xaxis{number}"] = {**x, **foot, "anchor": f"y{number}", "domain": [left, min(1.0, left + wide)]}
+        axes[f"yaxis{number}"] = {**y, "anchor": f"x{number}", "domain": [max(0.0, top - tall), top]}
+        at = {
+            "x": left + wide / 2,
+            "y": top,
+            "xref": "paper",
+            "yref": "paper",
+            "xanchor": "center",
+            "yanchor": "bottom",
+        }
+        heads.append({**at, "text": escape(str(name)), "showarrow": False, "font": {"size": 16}})
+        traces.append(
+            {
+                "type": "scatter",
+                "x": mine["step"].tolist(),
+                "y": mine["value"].tolist(),
+                "xaxis": f"x{number}",
+                "yaxis": f"y{number}",
+                "mode": "lines+markers" if len(mine) < 30 else "lines",
+                "line": {"color": SEARCHED, "width": 2},
+                "marker": {"size": 5},
+                "name": escape(str(name)),
+                "hovertemplate": "step %{x}: %{y:.4g}<extra>%{fullData.name}</extra>",
+            }
+        )
     look = theme(escape(title))
     look = {name: value for name, value in look.items() if name not in ("xaxis", "yaxis")}
-    # in one call: each takes Plotly as long as all of this
-    figure.update_layout(
-        {
-            **look,
-            **axes,
-            "title": {**look.get("title", {}), "y": 1 - 20 / height, "yref": "container"},
-            "height": height,
-            "margin": {"l": 60, "r": 20, "t": HEAD, "b": 48},
-            "showlegend": False,
-        }
-    )
-    return figure
+    layout: dict[str, Any] = {
+        **look,
+        **axes,
+        "annotations": heads,
+        "title": {**look["title"], "y": 1 - 20 / height, "yref": "container"},
+        "height": height,
+        "margin": {"l": 60, "r": 20, "t": HEAD, "b": 48},
+        "showlegend": False,
+    }
+    # in one step, and without ``make_subplots``: it takes as long as all the rest, and each ``update_layout`` too
+    return go.Figure(traces, layout)

@@ -75,6 +75,12 @@ _KNOWN = {
     "prunesid": Style("#7a5230", "pentagon"),
     "d2pruner": Style("#a03a3a", "triangle-ne"),
     "todre": Style("#a03a3a", "square-cross"),
+    # across the frames of films: ochres
+    "whole-frames": Style("#8c9196", "square"),
+    "evs": Style("#a67c00", "triangle-up"),
+    "vidcom2": Style("#a67c00", "diamond"),
+    "dycoke": Style("#a67c00", "pentagon"),
+    "framefusion": Style("#e69f00", "square"),
 }
 _SPARE = (
     Style("#c08a00", "triangle-sw"),

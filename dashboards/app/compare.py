@@ -77,13 +77,13 @@ def register(app: dash.Dash, studies: Any) -> None:
     @app.callback(
         Output("compare-choice", "options"),
         Output("compare-choice", "value"),
-        Input("where", "data"),
+        Input("at-compare", "data"),
         Input("compare-choice", "search_value"),
         State("compare-choice", "value"),
     )
     def _offer(where: dict[str, Any] | None, typed: str | None, value: list[str] | None) -> tuple[Any, Any]:
-        if not where or where["view"] != "compare":
-            return dash.no_update, dash.no_update
+        if not where:
+            raise dash.exceptions.PreventUpdate
         operators = studies.operators(where["study"])
         by_choice = dash.ctx.triggered_id == "compare-choice"
         keys = (value or []) if by_choice else choice(operators, where)
@@ -108,9 +108,9 @@ def register(app: dash.Dash, studies: Any) -> None:
         if where and where["view"] == "compare" and (keys or []) != choice(studies.operators(where["study"]), where):
             dash.set_props("url", {"search": link(where, **{"with": (keys or [])[:MOST]}).removeprefix("/")})
 
-    @app.callback(Output("compare-body", "children"), Input("where", "data"), Input("theme", "data"))
+    @app.callback(Output("compare-body", "children"), Input("at-compare", "data"), Input("theme", "data"))
     def _show(where: dict[str, Any] | None, theme: str | None) -> Any:
-        if not where or where["view"] != "compare":
+        if not where:
             return waiting(WAITING)
         operators = studies.operators(where["study"]).set_index("key", drop=False)
         keys = choice(operators, where)
@@ -172,11 +172,11 @@ def register(app: dash.Dash, studies: Any) -> None:
     @app.callback(
         Output("compare-kept", "children"),
         Output("compare-wait", "disabled"),
-        Input("where", "data"),
+        Input("at-compare", "data"),
         Input("compare-wait", "n_intervals"),
     )
     def _kept(where: dict[str, Any] | None, waited: int | None) -> tuple[Any, bool]:
-        if not where or where["view"] != "compare":
+        if not where:
             return None, True
         keys = choice(studies.operators(where["study"]), where)
         if len(keys) < 2:

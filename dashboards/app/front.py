@@ -131,15 +131,14 @@ def register(app: dash.Dash, studies: Any) -> None:
         Output("front-regimes", "value"),
         Output("front-designs", "options"),
         Output("front-designs", "value"),
-        Input("where", "data"),
-        Input("version", "data"),
+        Input("at-front", "data"),
         State("front-regimes", "options"),
         State("front-regimes", "value"),
         State("front-designs", "options"),
         State("front-designs", "value"),
         State("url", "search"),
     )
-    def _offer(where, version, regimes, picked, designs, wanted, search):  # type: ignore[no-untyped-def]
+    def _offer(where, regimes, picked, designs, wanted, search):  # type: ignore[no-untyped-def]
         if not where or not where["study"]:
             return (dash.no_update,) * 4
         operators = studies.operators(where["study"])
@@ -160,8 +159,7 @@ def register(app: dash.Dash, studies: Any) -> None:
         Output("front-graph", "figure"),
         Output("front-best", "children"),
         Output("front-drawn", "data"),
-        Input("where", "data"),
-        Input("version", "data"),
+        Input("at-front", "data"),
         Input("front-on", "value"),
         Input("front-families", "value"),
         Input("front-regimes", "value"),
@@ -173,14 +171,15 @@ def register(app: dash.Dash, studies: Any) -> None:
         Input("front-z", "value"),
         Input("front-also", "value"),
         Input("theme", "data"),
+        State("where", "data"),
         State("front-regimes", "options"),
         State("front-zoom", "data"),
         State("front-drawn", "data"),
     )
     def _draw(  # type: ignore[no-untyped-def]
-        where, version, on, families, regimes, designs, budget, show, y, x, z, also, theme, offered, zoom, before
+        where, on, families, regimes, designs, budget, show, y, x, z, also, theme, now_at, offered, zoom, before
     ):
-        if not where or where["view"] != "front":
+        if not where or not now_at or now_at["view"] != "front":  # by the theme, beside another view
             raise dash.exceptions.PreventUpdate
         study = where["study"]
         operators = studies.operators(study, on)
@@ -200,12 +199,15 @@ def register(app: dash.Dash, studies: Any) -> None:
         )
         if not z:
             add_fronts(figure, fronts, axes)
-        figure.update_layout(title=None, margin={"t": 26, "b": 74, "l": 72, "r": 20}, dragmode="orbit" if z else "zoom")
+        plain = drawn(figure, theme, of)
+        layout = plain["layout"]
+        layout.pop("title", None)
+        layout |= {"margin": {"t": 26, "b": 74, "l": 72, "r": 20}, "dragmode": "orbit" if z else "zoom"}
         # uirevision alone gives way where a new range comes with new points
         if zoom and zoom["of"] == of:
             for axis, ends in zoom["ranges"].items():
-                figure.update_layout({axis: {"range": ends}})
-        return drawn(figure, theme, of), best_within(rows, budget), now
+                layout[axis] = {**layout.get(axis, {}), "range": ends}
+        return plain, best_within(rows, budget), now
 
     app.clientside_callback(
         ClientsideFunction("eos", "zoom"),
@@ -228,15 +230,21 @@ def register(app: dash.Dash, studies: Any) -> None:
         prevent_initial_call=True,
     )
 
+    app.clientside_callback(
+        ClientsideFunction("eos", "leave"),
+        Output("front-picked", "children", allow_duplicate=True),
+        Input("where", "data"),
+        prevent_initial_call=True,
+    )
+
     @app.callback(
         Output("front-picked", "children"),
-        Input("where", "data"),
-        Input("version", "data"),
+        Input("at-front", "data"),
         Input("front-graph", "selectedData"),
         State("front-on", "value"),
     )
-    def _pick(where, version, selected, on):  # type: ignore[no-untyped-def]
-        if not where or where["view"] != "front":
+    def _pick(where, selected, on):  # type: ignore[no-untyped-def]
+        if not where:
             return None
         operators, axes = studies.operators(where["study"], on), studies.axes(where["study"])
         keys = [point["id"] for point in (selected or {}).get("points", []) if point.get("id")]

@@ -62,11 +62,10 @@ def register(app: dash.Dash, studies: Any) -> None:
     @app.callback(
         Output("health-cards", "children"),
         Output("health-failures", "children"),
-        Input("where", "data"),
-        Input("version", "data"),
+        Input("at-health", "data"),
     )
-    def _count(where: dict[str, Any] | None, version: str) -> Any:
-        if not where or where["view"] != "health":
+    def _count(where: dict[str, Any] | None) -> Any:
+        if not where:
             raise dash.exceptions.PreventUpdate
         study = where["study"]
         return _cards(studies.remaining(study), studies.facts(study)), _failures(studies.settings(study))
@@ -77,13 +76,13 @@ def register(app: dash.Dash, studies: Any) -> None:
         Output("health-importance", "figure"),
         Output("health-parallel", "figure"),
         Output("health-drawn", "data"),
-        Input("where", "data"),
-        Input("version", "data"),
+        Input("at-health", "data"),
         Input("theme", "data"),
+        State("where", "data"),
         State("health-drawn", "data"),
     )
-    def _show(where: dict[str, Any] | None, version: str, theme: str | None, before: str | None) -> Any:
-        if not where or where["view"] != "health":
+    def _show(at: dict[str, Any] | None, theme: str | None, where: dict[str, Any] | None, before: str | None) -> Any:
+        if not at or not where or where["view"] != "health":
             raise dash.exceptions.PreventUpdate
         study = where["study"]
         trials, varied, axes = studies.settings(study), studies.varied(study), studies.axes(study)
@@ -102,16 +101,20 @@ def register(app: dash.Dash, studies: Any) -> None:
     @app.callback(
         Output("health-optuna", "figure"),
         Output("health-objective", "options"),
-        Input("where", "data"),
-        Input("version", "data"),
+        Input("at-health", "data"),
         Input("theme", "data"),
         Input("health-figure", "value"),
         Input("health-objective", "value"),
+        State("where", "data"),
     )
     def _optuna(
-        where: dict[str, Any] | None, version: str, theme: str | None, kind: str | None, metric: str | None
+        at: dict[str, Any] | None,
+        theme: str | None,
+        kind: str | None,
+        metric: str | None,
+        where: dict[str, Any] | None,
     ) -> Any:
-        if not where or where["view"] != "health":
+        if not at or not where or where["view"] != "health":
             raise dash.exceptions.PreventUpdate
         study = where["study"]
         kind = kind if kind in [one["value"] for one in OPTUNA] else "history"

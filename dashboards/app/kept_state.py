@@ -60,13 +60,12 @@ def remember(app: dash.Dash, studies: Any) -> None:
     @app.callback(
         *(Output(name, "options") for name in fields),
         *(Output(name, "value") for name in fields),
-        Input("where", "data"),
-        Input("version", "data"),
+        Input("at-front", "data"),
         State("front-y", "options"),
         State("url", "search"),
     )
-    def _offer(where, version, offered, search):  # type: ignore[no-untyped-def]
-        if not where or where["view"] != "front":
+    def _offer(where, offered, search):  # type: ignore[no-untyped-def]
+        if not where:
             raise dash.exceptions.PreventUpdate
         known = options(studies.measures(where["study"]))
         others = [name for name in studies.names() if name != where["study"]]

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 import dash
-from dash import Input, Output, dcc, html
+from dash import Input, Output, State, dcc, html
 
 from eos_platform.dashboards.app.address import link
 from eos_platform.dashboards.app.parts import percent, plain_table
@@ -34,10 +34,14 @@ def register(app: dash.Dash, studies: Any) -> None:
     """Its callback."""
 
     @app.callback(
-        Output("listing", "children"), Input("where", "data"), Input("version", "data"), Input("theme", "data")
+        Output("listing", "children"),
+        Input("at-studies", "data"),
+        Input("theme", "data"),
+        State("where", "data"),
+        prevent_initial_call=True,
     )
-    def _list(where: dict[str, Any] | None, version: str, theme: str | None) -> Any:
-        if not where or where["study"]:
+    def _list(at: dict[str, Any] | None, theme: str | None, where: dict[str, Any] | None) -> Any:
+        if not at or not where or where["study"]:
             return dash.no_update
         listing = studies.listing()
         if listing.empty:

@@ -19,6 +19,7 @@ LATER = {
     "compare": compare,
     "health": health,
 }  # put in place on the first visit: six figures less
+ALL = ("studies", *VIEWS)
 # what the browser finds out late that it needs
 AHEAD = (
     "plotly/package_data/plotly.min.js",
@@ -61,6 +62,11 @@ def _layout(pulse: int) -> html.Div:
         children=[
             dcc.Location(id="url", refresh="callback-nav"),
             dcc.Store(id="where"),
+            # the place once more for each view, null where the reader is not: a callback of a view is not asked
+            # about a change of another, which would be two thirds of what a click costs
+            *(dcc.Store(id=f"at-{name}") for name in ALL),
+            dcc.Store(id="study"),
+            dcc.Store(id="first"),
             dcc.Store(id="theme", storage_type="local"),
             dcc.Store(id="version", data=""),
             dcc.Interval(id="tick", interval=pulse),
@@ -128,19 +134,28 @@ def _navigation(app: dash.Dash, studies: Any) -> None:
             links.append(_nav_link(label, link({**where, "view": name}), here))
         return where, f"show-{where['view']}", where["study"], links
 
-    @app.callback(
-        *(Output(f"view-{name}", prop) for name in LATER for prop in ("children", "className")),
+    app.clientside_callback(
+        ClientsideFunction("eos", "study"), Output("study", "data"), Input("where", "data"), State("study", "data")
+    )
+    app.clientside_callback(
+        ClientsideFunction("eos", "places"),
+        *(Output(f"at-{name}", "data") for name in ALL),
+        Output("first", "data"),
         Input("where", "data"),
+        Input("version", "data"),
+        *(State(f"at-{name}", "data") for name in ALL),
         *(State(f"view-{name}", "className") for name in LATER),
     )
-    def _put(where: dict[str, Any] | None, *classes: str) -> list[Any]:
+
+    @app.callback(
+        *(Output(f"view-{name}", prop) for name in LATER for prop in ("children", "className")),
+        Input("first", "data"),
+        prevent_initial_call=True,
+    )
+    def _put(first: str | None) -> list[Any]:
         """The page that is visited for the first time."""
-        view = where["view"] if where else ""
-        new = [view == name and mark == "view" for name, mark in zip(LATER, classes, strict=True)]
-        if not any(new):
-            raise dash.exceptions.PreventUpdate
         keep = [dash.no_update] * 2
-        made = [[page.layout(), "view there"] if now else keep for now, page in zip(new, LATER.values(), strict=True)]
+        made = [[page.layout(), "view there"] if name == first else keep for name, page in LATER.items()]
         return [value for pair in made for value in pair]
 
     busy: set[str] = set()
@@ -152,11 +167,11 @@ def _navigation(app: dash.Dash, studies: Any) -> None:
         finally:
             busy.discard(study)
 
-    @app.callback(Output("version", "data"), Output("live", "children"), Input("where", "data"))
-    def _arrive(where: dict[str, Any] | None) -> tuple[str, str]:
-        if not where:
+    @app.callback(Output("version", "data"), Output("live", "children"), Input("study", "data"))
+    def _arrive(study: str | None) -> tuple[str, str]:
+        if study is None or (study and study not in studies.names()):
             raise dash.exceptions.PreventUpdate
-        return ask(where["study"])
+        return ask(study)
 
     @app.callback(
         Input("tick", "n_intervals"), State("where", "data"), State("version", "data"), prevent_initial_call=True
@@ -193,11 +208,14 @@ def _navigation(app: dash.Dash, studies: Any) -> None:
 
 
 def _news(studies: Any, study: str) -> tuple[str, str]:
-    """What changes when the study does (or the list of them, for none), and how things stand in words."""
+    """What changes when the study does (or the list of them, for none), and how things stand in words.
+
+    It begins with the study's name and a colon: ``assets/places.js`` goes by that.
+    """
     if not study:
         names = studies.names()
         text = f"{len(names)} studies" if len(names) != 1 else "1 study"
-        return f"all:{','.join(names)}:{sum(studies.version(name) for name in names)}", text
+        return f":{','.join(names)}:{sum(studies.version(name) for name in names)}", text
     version, counts = studies.version(study), studies.remaining(study)
     of = f" of {counts['target']}" if counts["target"] else ""
     parts = [f"{counts['done']}{of} trials done"] if counts["done"] or counts["target"] else []

@@ -45,7 +45,7 @@ def register(app: dash.Dash, studies: Any) -> None:
         Output("note-text", "value"),
         Output("operator-note", "className"),
         Output("note-said", "children"),
-        Input("where", "data"),
+        Input("at-operator", "data"),
     )
     def _show(where: dict[str, Any] | None) -> tuple[str, str, str]:
         if where is None or not here(where):

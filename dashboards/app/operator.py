@@ -74,9 +74,9 @@ def register(app: dash.Dash, studies: Any) -> None:
     """Its callbacks."""
     notes.register(app, studies)
 
-    @app.callback(Output("operator-body", "children"), Input("where", "data"), Input("theme", "data"))
+    @app.callback(Output("operator-body", "children"), Input("at-operator", "data"), Input("theme", "data"))
     def _show(where: dict[str, Any] | None, theme: str | None) -> Any:
-        if not where or where["view"] != "operator":
+        if not where:
             return waiting(WAITING)
         study, key = where["study"], where["run"]
         operators = studies.operators(study)
@@ -132,10 +132,10 @@ def register(app: dash.Dash, studies: Any) -> None:
             parts.append(_take_home(studies.commands(study, key)))
         return parts
 
-    @app.callback(Output("operator-search", "children"), Input("where", "data"), Input("theme", "data"))
+    @app.callback(Output("operator-search", "children"), Input("at-operator", "data"), Input("theme", "data"))
     def _search(where: dict[str, Any] | None, theme: str | None) -> Any:
         """The curves, apart: they take as long as all of the rest, and are seen after it."""
-        if not where or where["view"] != "operator":
+        if not where:
             return None
         operators = studies.operators(where["study"])
         if operators.loc[operators["key"] == where["run"], "trial"].notna().any():
@@ -146,11 +146,11 @@ def register(app: dash.Dash, studies: Any) -> None:
     @app.callback(
         Output("operator-kept", "children"),
         Output("operator-wait", "disabled"),
-        Input("where", "data"),
+        Input("at-operator", "data"),
         Input("operator-wait", "n_intervals"),
     )
     def _kept(where: dict[str, Any] | None, waited: int | None) -> tuple[Any, bool]:
-        if not where or where["view"] != "operator":
+        if not where:
             return None, True
         operators = studies.operators(where["study"])
         if where["run"] not in set(operators["key"]):

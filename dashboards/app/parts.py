@@ -18,9 +18,9 @@ PLOT: Any = {**CONFIG, "toImageButtonOptions": {"format": "svg"}}
 
 def drawn(figure: go.Figure, theme: str | None, keep: str) -> dict[str, Any]:
     """The figure as the page's theme has it; ``keep`` unchanged means zoom and selection stay."""
-    figure.update_layout(uirevision=keep, selectionrevision=keep)
-    figure.update_layout(autosize=True, width=None)
-    plain = figure.to_plotly_json()
+    plain = figure.to_plotly_json()  # ``update_layout`` would take as long as making a small figure
+    plain["layout"] |= {"uirevision": keep, "selectionrevision": keep, "autosize": True}
+    plain["layout"].pop("width", None)
     return darkened(plain) if theme == "dark" else plain
 
 

@@ -12,7 +12,7 @@ import dash
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from eos_platform.common.printable import printable
-from eos_platform.dashboards.app.address import MOST
+from eos_platform.dashboards.app.address import MOST, VIEWS
 from eos_platform.dashboards.app.notes import MOST as LONGEST
 
 
@@ -63,6 +63,9 @@ class Zoom(BaseModel):
 _KINDS: dict[str, Any] = {
     "where.data": Where | None,
     "version.data": Text | None,
+    "study.data": Text | None,
+    "first.data": Literal["operator", "compare", "health"] | None,
+    **{f"at-{name}.data": Where | None for name in ("studies", *VIEWS)},
     "url.search": Text | None,
     "theme.data": Text | None,
     "front-on.value": Literal["best", "validation"],
@@ -91,7 +94,6 @@ _KINDS: dict[str, Any] = {
     "health-figure.value": Text | None,
     "health-objective.value": Text | None,
     "table-page.value": int | None,
-    **{f"view-{name}.className": Literal["view", "view there"] | None for name in ("operator", "compare", "health")},
     **{f"{name}.n_intervals": Count | None for name in ("tick", "operator-wait", "compare-wait")},
 }
 KINDS: dict[str, TypeAdapter[Any]] = {name: TypeAdapter(kind) for name, kind in _KINDS.items()}

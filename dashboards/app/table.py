@@ -108,16 +108,14 @@ def register(app: dash.Dash, studies: Any) -> None:
     @app.callback(
         Output("table-body", "children"),
         Output("table-csv", "href"),
-        Input("where", "data"),
-        Input("version", "data"),
+        Input("at-table", "data"),
         Input("table-find", "value"),
         Input("table-columns", "value"),
         Input("table-page", "value"),
+        prevent_initial_call=True,
     )
-    def _show(
-        where: dict[str, Any] | None, version: str, find: str | None, picked: list[str] | None, page: int | None
-    ) -> Any:
-        if not where or where["view"] != "table":
+    def _show(where: dict[str, Any] | None, find: str | None, picked: list[str] | None, page: int | None) -> Any:
+        if not where:
             return waiting(WAITING), ""  # what is not seen would slow the rest
         study, known = where["study"], columns(where["study"])
         order = where.get("sort") or "-accuracy"
@@ -151,13 +149,14 @@ def register(app: dash.Dash, studies: Any) -> None:
     @app.callback(
         Output("table-columns", "options"),
         Output("table-columns", "value"),
-        Input("where", "data"),
+        Input("at-table", "data"),
         State("table-columns", "options"),
         State("url", "search"),
+        prevent_initial_call=True,
     )
     def _offer(where: dict[str, Any] | None, offered: list[Any] | None, search: str | None) -> Any:
-        if not where or where["view"] != "table":
-            return dash.no_update, dash.no_update
+        if not where:
+            raise dash.exceptions.PreventUpdate
         known = columns(where["study"])
         names = [name for name in kept_of(search or "").get("columns", []) if name in known]
         shown = [{"value": name, "label": label} for name, (label, *_) in known.items()]

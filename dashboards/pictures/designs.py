@@ -14,6 +14,7 @@ from eos_platform.dashboards.text import escape
 SEARCHED = "searched"
 WIDTH, ROW, HEAD, FOOT = 1000, 21, 190, 30
 SCALE = [(0.0, "#7f2704"), (0.4, "#d94801"), (0.65, "#fdae6b"), (0.8, "#f7f3ea"), (0.92, "#9ecae1"), (1.0, "#08519c")]
+ON_PALE, ON_DARK = "#0f1215", "#fdfdfd"  # as they are in both themes, like the colours below them
 PALE = (0.62, 0.95)  # shares between which dark figures can be read on the colour
 
 
@@ -100,5 +101,5 @@ def _numbers(figure: go.Figure, shares: pd.DataFrame, panel: int) -> None:
                     yref=f"y{suffix}",
                     text=f"{100 * value:.0f}",
                     showarrow=False,
-                    font={"size": 11, "color": INK if pale else "#ffffff"},
+                    font={"size": 11, "color": ON_PALE if pale else ON_DARK},
                 )

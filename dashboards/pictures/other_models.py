@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -38,7 +39,7 @@ def other_models_figure(cells: pd.DataFrame, panels: Mapping[str, str], title: s
     figure.update_layout(
         width=WIDTH,
         height=height,
-        legend={"x": 0.7, "y": 0.22, "xanchor": "left", "yanchor": "middle", "font": {"size": 15}},
+        legend=_legend(len(panels)),
         margin={"l": 64, "r": 24, "t": HEAD + 26, "b": FOOT},
         title={"y": 1 - 22 / height, "yref": "container"},
     )
@@ -68,6 +69,13 @@ def other_models_figure(cells: pd.DataFrame, panels: Mapping[str, str], title: s
         font={"size": 15, "color": INK},
     )
     return figure
+
+
+def _legend(panels: int) -> dict[str, Any]:
+    """In the place of a panel that is missing, else in a line below the title."""
+    if panels % ACROSS:
+        return {"x": 0.7, "y": 0.22, "xanchor": "left", "yanchor": "middle", "font": {"size": 15}}
+    return {"x": 1, "y": 1.07, "xanchor": "right", "yanchor": "bottom", "orientation": "h"}
 
 
 def _panel(figure: go.Figure, cells: pd.DataFrame, place: Mapping[str, int]) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 
 from eos_platform.common.errors import EosError, unknown
+from eos_platform.models.runtime.operator_source import REGISTRY, operator_from
 from eos_platform.operators.designs import DESIGNS, get_design
 from eos_platform.operators.spec import OperatorSpec, SiteSpec, Steering, Target, Transfer
 
@@ -84,6 +85,8 @@ def check_named(names: list[str]) -> None:
 
 
 def _file(name: str) -> OperatorSpec:
+    if name.startswith(REGISTRY):
+        return operator_from(name)
     if not name.endswith(".json") and not os.path.lexists(name.replace("\0", "")):
         raise unknown("operator", name, [SEARCHED, *DESIGNS])
     return OperatorSpec.load(Path(name))

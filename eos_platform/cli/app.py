@@ -207,7 +207,11 @@ def search(
 
 def evaluate(
     operator: Annotated[
-        Path | None, typer.Argument(help="An operator file; if omitted, only the unreduced model is measured.")
+        Path | None,
+        typer.Argument(
+            help="An operator file, or models:/NAME@ALIAS in MLflow's registry; if omitted, only the unreduced model "
+            "is measured."
+        ),
     ] = None,
     model: Model = "bundled",
     revision: Revision = None,
@@ -239,6 +243,7 @@ def evaluate(
     from eos_platform.costs.quantity import shown_cost, shown_quantity
     from eos_platform.costs.registry import COSTS
     from eos_platform.models.loading.hub import at_revision
+    from eos_platform.models.runtime.operator_source import operator_from
     from eos_platform.operators.spec import OperatorSpec
     from eos_platform.protocols import Setting
     from eos_platform.tasks import evaluate as run_evaluation
@@ -247,7 +252,7 @@ def evaluate(
     from eos_platform.terminal.data_bar import data_bar
     from eos_platform.terminal.tables import operator_table, skills_table
 
-    spec = OperatorSpec.load(operator) if operator else None
+    spec = operator_from(operator) if operator else None
     fields = [COSTS.get_named(name) for name in costs or (["prefill_ms"] if device_profile else [])]
     setting = Setting(batch, one_of_modes(mode), profile=str(device_profile or ""))
     profile_of(setting)  # one that is none is an error before anything long begins

@@ -20,7 +20,9 @@ MOST = 1_000_000  # tokens, or prompts at once
 def bench(
     operators: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[OPERATOR]...", help="Operator files, designs, or searched-like (the default)."),
+        typer.Argument(
+            metavar="[OPERATOR]...", help="Operator files, models:/NAME@ALIAS, designs, or searched-like (the default)."
+        ),
     ] = None,
     shape: Annotated[
         str | None, typer.Option(help="A model of true size with random weights; --shape list names them.")
@@ -36,7 +38,9 @@ def bench(
         typer.Option(help="Modes to time: eager, captured (a CUDA graph), compiled (a graph with fused sites)."),
     ] = "eager,captured",
     new: Annotated[int, typer.Option(min=1, help="Tokens generated per answer, for answers per second.")] = 64,
-    repeats: Annotated[int, typer.Option(min=1, help="Number of interleaved repetitions.")] = 20,
+    repeats: Annotated[
+        int | None, typer.Option(min=1, help="Number of interleaved repetitions; default 20, with --serve 3.")
+    ] = None,
     decode: Annotated[bool, typer.Option(help="Also time decoding.")] = True,
     serve: Annotated[
         bool,
@@ -66,7 +70,7 @@ def bench(
         from eos_platform.cli.serving.serve_load import loaded_engine
 
         loads = [int(number) for number in numbers(at_once, "--at-once")]
-        loaded_engine(operators or [], model or "bundled", loads, requests, new, out / LOADS)
+        loaded_engine(operators or [], model or "bundled", loads, requests, new, out / LOADS, repeats or 3)
         return
     from rich.progress import Progress
 
@@ -91,7 +95,7 @@ def bench(
         batches=[int(number) for number in numbers(batch, "--batch")],
         text=text,
         new=new,
-        repeats=repeats,
+        repeats=repeats or 20,
         modes=wanted,
         decode=decode,
     )

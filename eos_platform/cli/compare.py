@@ -31,7 +31,10 @@ SHOWN = 8  # designs at each ratio in the terminal; the files have all
 def compare(
     operators: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[OPERATOR_FILES]...", help="Operator files to compare, instead of searching."),
+        typer.Argument(
+            metavar="[OPERATOR_FILES]...",
+            help="Operator files (or models:/NAME@ALIAS) to compare, instead of searching.",
+        ),
     ] = None,
     model: Annotated[
         str,

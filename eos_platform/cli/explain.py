@@ -29,7 +29,7 @@ BAR = 40  # characters of all tokens
 
 
 def explain(
-    operator: Annotated[Path, typer.Argument(help="An operator file.")],
+    operator: Annotated[Path, typer.Argument(help="An operator file, or models:/NAME@ALIAS in MLflow's registry.")],
     model: Annotated[
         str | None,
         typer.Option(help="A bundled model or a model folder; default: the one the operator names, else bundled."),
@@ -55,9 +55,9 @@ def explain(
     """
     from eos_platform.analysis.explain.explain import explain as look
     from eos_platform.analysis.explain.explain import model_of
-    from eos_platform.operators.spec import OperatorSpec
+    from eos_platform.models.runtime.operator_source import operator_from
 
-    spec = OperatorSpec.load(operator)
+    spec = operator_from(operator)
     name = model or model_of(spec)
     chosen = task_of(task, data, allow_bad, name, options)
     files = (REPORT, TABLE, DATA, PAGE)

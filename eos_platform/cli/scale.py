@@ -55,7 +55,7 @@ def dry(workload: Any, config: Any, resources: Resources, state: Path | None) ->
         terminal.console().print(line, soft_wrap=True)
     if planned_steps(config) > config.steps:
         terminal.console().print(
-            f"that is a search from one start; to try several takes {planned_steps(config)} steps instead of"
-            f" {config.steps}, and a look at every design (--set portfolio=false: one start alone)",
+            f"This is for a single starting point. By default, a search tries several: {planned_steps(config)} steps"
+            f" instead of {config.steps}, and an evaluation of every design; --set portfolio=false uses one.",
             soft_wrap=True,
         )

@@ -1,4 +1,4 @@
-"""Optuna's own figures of a study, from the runs in MLflow: history, timeline, slice, contour, rank.
+"""Optuna's figures of a study, from the runs in MLflow: history, timeline, slice, contour, rank.
 
 The Optuna store itself may be on another machine; what its figures need of a trial is in the trial's run.
 """
@@ -29,6 +29,7 @@ KINDS = {
     "rank": "Rank by pairs of settings",
 }
 MOST = 500  # trials that are drawn; of more, evenly
+MANY = 600  # points beyond which the history is drawn by the GPU
 PAIRED = 4  # settings that pairs are made of
 STATES = {"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL", "interrupted": "FAIL", "running": "RUNNING"}
 
@@ -48,6 +49,8 @@ def optuna_figure(
     """
     if kind not in KINDS:
         raise unknown("figure", kind, KINDS)
+    if kind == "history":
+        return _history(trials, objective, column)
     study = study_of(trials, fields, space, objective, column)
     target: dict[str, Any] = {"target": lambda trial: trial.values[0], "target_name": objective.label}
     varied = list(fields)[:PAIRED]
@@ -61,9 +64,7 @@ def optuna_figure(
     pictures = optuna_part("visualization")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # some of these are experimental to Optuna
-        if kind == "history":
-            figure = pictures.plot_optimization_history(study, **target)
-        elif kind == "timeline":
+        if kind == "timeline":
             figure = pictures.plot_timeline(study)
         elif kind == "slice":
             figure = pictures.plot_slice(study, params=list(fields), **target)
@@ -72,6 +73,36 @@ def optuna_figure(
         else:
             figure = pictures.plot_rank(study, params=varied, **target)
     return _styled(figure, KINDS[kind], objective, "")
+
+
+def _history(trials: pd.DataFrame, objective: Objective, column: str) -> go.Figure:
+    """Every trial's value and the best so far. Optuna draws no best value of an objective among several, and of the
+    trials only those that it is given, which is all that a best value could be of."""
+    done = trials[(trials["state"] == "complete") & trials[column].notna()].sort_values("trial")
+    if done.empty:
+        return _styled(go.Figure(), KINDS["history"], objective, "No trial has been measured yet")
+    numbers, values = done["trial"].astype(int), done[column].astype(float)
+    best = values.cummax() if objective.sign > 0 else values.cummin()
+    dots = (go.Scattergl if len(done) > MANY else go.Scatter)(
+        x=numbers.tolist(),
+        y=values.tolist(),
+        mode="markers",
+        name=objective.label,
+        marker={"color": COLOURS[0], "size": 7 if len(done) <= MANY else 4},
+        hovertemplate="trial %{x}: %{y:.4g}<extra></extra>",
+    )
+    first = best.ne(best.shift())  # a step where it got better, and the end: thousands of equal points say no more
+    first.iloc[-1] = True
+    line = go.Scatter(
+        x=numbers[first].tolist(),
+        y=best[first].tolist(),
+        mode="lines",
+        name="best so far",
+        line={"color": COLOURS[1], "width": 2, "shape": "hv"},
+        hovertemplate="best up to trial %{x}: %{y:.4g}<extra></extra>",
+    )
+    names = {"xaxis": {"title": {"text": "trial"}}, "yaxis": {"title": {"text": objective.label}}}
+    return _styled(go.Figure([dots, line], names), KINDS["history"], objective, "")
 
 
 def study_of(

@@ -75,6 +75,7 @@ def losses(
     and ``align_loss`` (one minus the cosine to the unreduced model's last hidden states).
 
     Args:
+        model: or its adapter.
         total: the answer tokens of a larger batch that this one is a part of, so that the parts' means add up to its.
     """
     adapter = adapter_of(model)

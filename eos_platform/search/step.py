@@ -10,6 +10,7 @@ Legend: b batch, s sequence, q questions, a answer tokens, d width.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -177,7 +178,7 @@ class Stepper:
     def add_gradient(self, hard: bool, candidates: int, leads: bool) -> None:
         """Add them to what is there; ``leads``: what is asked once of a batch comes with these questions."""
         total = self.encoded.answer_tokens(self.index_b)
-        with checkpointed(self.workload.model, self.checkpointing):
+        with checkpointed(self.workload.model) if self.checkpointing else nullcontext():
             for number, index_b in enumerate(self.group.mine(self.index_b).split(self.at_once)):
                 self._part(index_b, total, hard, candidates, leads=leads and number == 0)
 
@@ -191,7 +192,7 @@ class Stepper:
         sites = parameters.sites(counts)
         mask = _causal(batch.layout.valid_bs) if self.captures else None
         with relaxed(
-            workload.model,
+            workload.adapter,
             sites,
             batch.layout,
             temperature=self.temperature,
@@ -200,8 +201,8 @@ class Stepper:
             tokens=workload.target.tokens,
             carried=self.carried,
         ):
-            state_bad = answer_states(workload.model, batch, mask)
-        parts = losses(workload.model, state_bad, self.teacher_qad[index_b.to(self.teacher_qad.device)], batch, total)
+            state_bad = answer_states(workload.adapter, batch, mask)
+        parts = losses(workload.adapter, state_bad, self.teacher_qad[index_b.to(self.teacher_qad.device)], batch, total)
         if leads:
             spent = self.cost.relaxed(sites) if sites else torch.full_like(self.multiplier, self.cost.whole)
             loss = total_loss(parts, spent, self.multiplier, config)

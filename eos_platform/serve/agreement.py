@@ -42,26 +42,27 @@ def operator_named(name: str, target: Target) -> OperatorSpec | None:
     return DESIGNS.get_named(name).build(target, SHARE * target.tokens)
 
 
-def key_of(model: str, name: str, questions: int) -> str:
+def key_of(model: str, name: str, questions: int, inside: bool = False) -> str:
     """Tells rows apart; of a file its content counts."""
     content = digest(OperatorSpec.load(name)) if name.endswith(".json") else name
-    return hashlib.sha256(strict_json.dumps([model, content, questions]).encode()).hexdigest()[:16]
+    told = [model, content, questions, *(["inside"] if inside else [])]
+    return hashlib.sha256(strict_json.dumps(told).encode()).hexdigest()[:16]
 
 
-def measure(model: str, name: str, questions: int) -> dict[str, Any]:
+def measure(model: str, name: str, questions: int, inside: bool = False) -> dict[str, Any]:
     """One row; of an operator that is not served as it is, why."""
     attached = sides.Attached(model)
-    row: dict[str, Any] = {"key": key_of(model, name, questions), "model": model, "operator": name}
+    row: dict[str, Any] = {"key": key_of(model, name, questions, inside), "model": model, "operator": name}
     try:
         operator = operator_named(name, attached.target)
     except EosError as error:
         return row | {"refused": str(error)}
-    if operator is not None and (plan := ServingPlan.of(operator)).verdict is not Verdict.EXACT:
+    if operator is not None and (plan := ServingPlan.of(operator, inside=inside)).verdict is not Verdict.EXACT:
         return row | {"refused": plan.reasons[0]}
     with tempfile.TemporaryDirectory() as folder:
         path = None if operator is None else operator.save(Path(folder) / "operator.json")
         try:
-            found = served(model, path)
+            found = served(model, path, inside=inside)
         except EosError as error:
             return row | {"refused": str(error)}
         asked = attached.questions(questions)
@@ -110,22 +111,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--model", action="append", help="bundled models or folders; may be repeated")
     parser.add_argument("--operator", action="append", help="designs, files, unreduced; default: all that are served")
     parser.add_argument("--questions", type=int, default=200)
+    parser.add_argument("--inside", action="store_true", help="serve sites inside the language model as well")
     parser.add_argument("--out", type=Path, default=Path("agreement.jsonl"))
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     models, names = options.model or ["bundled-small"], options.operator or [UNREDUCED, *sorted(suited())]
     if options.one:
-        row = measure(models[0], names[0], options.questions)
+        row = measure(models[0], names[0], options.questions, options.inside)
         kept = [one for one in read(options.out) if one["key"] != row["key"]]
         lines = [strict_json.dumps(strict_json.plain(one)) for one in (*kept, row)]
         write_atomic(options.out, "\n".join(lines) + "\n")
         return
     wanted = [(model, name) for model in models for name in names]
     for number, (model, name) in enumerate(wanted):
-        key = key_of(model, name, options.questions)
+        key = key_of(model, name, options.questions, options.inside)
         if not any(row["key"] == key for row in read(options.out)):
             terminal.say(f"{number + 1} of {len(wanted)}: {model}, {name}", stderr=True)
             words = ["--model", model, "--operator", name, "--questions", str(options.questions)]
+            words += ["--inside"] if options.inside else []
             command = [sys.executable, "-m", __spec__.name, "--one", *words, "--out", str(options.out)]
             # an engine leaves threads and memory behind; a process of its own takes them along
             done = subprocess.run(command, capture_output=True, text=True)

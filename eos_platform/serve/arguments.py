@@ -45,6 +45,7 @@ FAMILIES: Mapping[str, Engine] = {
     "llava_onevision": Engine("EosLlavaOnevisionForConditionalGeneration", {"image": 1, "video": 0}),
     "internvl": Engine("EosInternVLForConditionalGeneration", {"video": 0}),
 }
+INSIDE = ("llava",)  # model types whose sites inside the language model are served
 # known to the engine, and not served
 REFUSED: Mapping[str, str] = dict.fromkeys(
     ("gemma3", "paligemma"),
@@ -74,8 +75,8 @@ class Served:
         words = ["vllm", "serve", str(self.folder)]
         for name, value in self.arguments.items():
             option = "--" + name.replace("_", "-")
-            if value is True:
-                words.append(option)
+            if isinstance(value, bool):
+                words.append(option if value else f"--no-{option[2:]}")
             else:
                 words += [option, strict_json.dumps(value) if isinstance(value, dict) else str(value)]
         return [*words, *more]
@@ -85,7 +86,9 @@ class Served:
         return shlex.join(self.command(more))
 
 
-def served(model: str | Path, operator: str | Path | None, *, approximate: bool = False) -> Served:
+def served(
+    model: str | Path, operator: str | Path | None, *, approximate: bool = False, inside: bool = False
+) -> Served:
     """A model with an operator, as vLLM serves it.
 
     Args:
@@ -93,6 +96,7 @@ def served(model: str | Path, operator: str | Path | None, *, approximate: bool 
         operator: its file, which must stay where it is while the engine runs; None: the unreduced model, with what the
             bundled models need.
         approximate: whether sites inside the language model may be left out.
+        inside: whether they may be served, by engines and families that this was tried with.
 
     Raises:
         EosError: no family that is served, an operator of another model, or one that cannot be served.
@@ -117,12 +121,19 @@ def served(model: str | Path, operator: str | Path | None, *, approximate: bool 
         return Served(folder, arguments)
     path = check_regular(Path(operator), "operator file").resolve()
     whole = OperatorSpec.load(path)
-    spec = ServingPlan.of(whole).taken(approximate)
+    spec = ServingPlan.of(whole, inside=inside).taken(approximate)
     _check_model(spec, config)
+    later = any(layer > 0 for layer in OperatorPlan.of(spec).by_layer)
+    if later and kind not in INSIDE:
+        raise EosError(f"model '{model}' ({kind}): sites inside the language model are served of {', '.join(INSIDE)}")
     act = LayerZero.of(OperatorPlan.of(spec))
     overrides |= {"eos_operator": str(path), "eos_digest": digest(whole), "eos_approximate": approximate}
     # what changes while the engine runs (biases of this step's tokens) is no constant of a compiled graph
     arguments["enforce_eager"] = True
+    if later:
+        overrides["eos_inside"] = True
+        # a cached prefix, or a piece of a prompt, lacks what decides there
+        arguments |= {"enable_prefix_caching": False, "enable_chunked_prefill": False}
     several_axes = family_of_type(kind).axes > 1  # type: ignore[union-attr]
     if act.keeps_positions or several_axes:
         arguments["video_pruning_rate"] = 0.5  # any rate: with it positions are asked for once pictures were seen

@@ -129,9 +129,17 @@ def different(asked: Sequence[Asked], many: int) -> list[Asked]:
 
 
 def measure(
-    model: str, operators: Sequence[str], at_once: Sequence[int], requests: int, new: int, tell: Callable[[str], None]
+    model: str,
+    operators: Sequence[str],
+    at_once: Sequence[int],
+    requests: int,
+    new: int,
+    tell: Callable[[str], None],
+    repeats: int = 1,
 ) -> Iterator[dict[str, Any]]:
-    """A row for each operator (the unreduced model first), number at once, and pictures repeated or not.
+    """A row for each run: operator (the unreduced model first), number at once, and pictures repeated or not.
+
+    A repeat begins with new engines, so that what else a machine does meanwhile meets all operators alike.
 
     Args:
         model: a bundled one, or a folder.
@@ -140,6 +148,7 @@ def measure(
         requests: of a run.
         new: tokens of every answer.
         tell: what is done now.
+        repeats: of everything.
 
     Raises:
         EosError: an operator cannot be served, or the task has not so many pictures.
@@ -149,16 +158,36 @@ def measure(
     questions = Attached(model).questions(requests * QUESTIONS)
     few = repeated(questions, requests, max(1, requests // 8))
     loads = {"different": different(questions, requests), "repeated": few}
-    for name, one in found:
-        tell(f"starting an engine: {name or 'unreduced'}")
-        with engine(one) as llm:
-            run(llm, loads["different"][: min(at_once)], min(at_once), new)  # does not count
-            for pictures, asked in loads.items():
-                for many in at_once:
-                    tell(f"{name or 'unreduced'}: {many} at once, pictures {pictures}")
-                    operator = Path(name).stem if name else UNREDUCED
-                    row = run(llm, asked, many, new).row()
-                    yield {"operator": operator, "pictures": pictures, "at once": many, **row}
+    for repeat in range(repeats):
+        for name, one in found:
+            title = f"{name or UNREDUCED}{f', {repeat + 1} of {repeats}' if repeats > 1 else ''}"
+            tell(f"starting an engine: {title}")
+            with engine(one) as llm:
+                run(llm, loads["different"][: min(at_once)], min(at_once), new)  # does not count
+                for pictures, asked in loads.items():
+                    for many in at_once:
+                        tell(f"{title}: {many} at once, pictures {pictures}")
+                        about = {"operator": Path(name).stem if name else UNREDUCED, "repeat": repeat}
+                        yield {**about, "pictures": pictures, "at once": many, **run(llm, asked, many, new).row()}
+
+
+SAME = ("model", "operator", "pictures", "at once")  # of the runs that are repeats of each other
+MEASURED = ("requests", "first_ms", "between_ms", "cache", "tokens")
+
+
+def medians(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A row for all repeats of a run: the median of each number, ``repeats``, and ``least`` and ``most`` requests a
+    second."""
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row.get(name) for name in SAME), []).append(row)
+    found = []
+    for some in groups.values():
+        speeds = [row["requests"] for row in some]
+        merged = {name: median(row[name] for row in some) for name in MEASURED}
+        about = {name: value for name, value in some[0].items() if name not in (*MEASURED, "repeat")}
+        found.append({**about, **merged, "repeats": len(some), "least": min(speeds), "most": max(speeds)})
+    return found
 
 
 def ratios(row: dict[str, Any], rows: Sequence[dict[str, Any]]) -> dict[str, float]:

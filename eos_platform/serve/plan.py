@@ -21,6 +21,7 @@ ENGINES = ("vllm",)
 NEXT_BLOCK = "next_vision"  # of the block after the last one used, which vLLM does not build
 OF_TOKENS = ("norm", "uniqueness")  # found of the tokens themselves
 KNOWN = ("vision", "keys", "relevance", "question", *OF_TOKENS)  # where pictures are encoded
+INSIDE = ("vision", "last_text", "mean_text", "question", *OF_TOKENS)  # before a later layer
 
 
 class Verdict(StrEnum):
@@ -50,8 +51,11 @@ class ServingPlan:
     notes: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, operator: OperatorSpec, engine: str = "vllm") -> ServingPlan:
+    def of(cls, operator: OperatorSpec, engine: str = "vllm", inside: bool = False) -> ServingPlan:
         """Compile an operator for an engine.
+
+        Args:
+            inside: whether sites inside the language model may be served (``serve/vllm/inside.py``).
 
         Raises:
             EosError: an engine that is none.
@@ -64,10 +68,16 @@ class ServingPlan:
         later = [planned for planned in plan.decoder if planned.active and planned.site.layer > 0]
         if not later:
             return cls(operator, operator, Verdict.EXACT, notes=tuple(_notes(plan)))
-        reasons = tuple(
-            f"sites.{planned.number} before layer {planned.site.layer} ({planned.incoming} -> {planned.site.keep}):"
-            " inside the language model; the engine keeps every token in every layer's cache"
-            for planned in later
+        if inside and not (reasons := tuple(_unknown_inside(later))):
+            return cls(operator, operator, Verdict.EXACT, notes=(*_notes(plan), *_notes_inside(plan)))
+        reasons = (
+            reasons
+            if inside
+            else tuple(
+                f"sites.{planned.number} before layer {planned.site.layer} ({planned.incoming} -> {planned.site.keep}):"
+                " inside the language model; the engine keeps every token in every layer's cache"
+                for planned in later
+            )
         )
         first = tuple(site for site in operator.sites if site.layer == 0)
         served = operator.model_copy(update={"sites": first, "name": f"{operator.name}-served"[:60]})
@@ -175,6 +185,25 @@ def _refusals(plan: OperatorPlan) -> Iterator[str]:
             elif name not in FROM_LAYER:
                 why = "is not known where pictures are encoded"
             yield f"sites.{planned.number}: '{name}' {why}"
+
+
+def _unknown_inside(later: list[PlannedSite]) -> Iterator[str]:
+    """Why sites inside the language model cannot be served even so."""
+    for planned in later:
+        for name in sorted(set(planned.features) - set(INSIDE)):
+            yield f"sites.{planned.number}: '{name}' is not read inside the engine's language model"
+        if planned.site.positions == "renumber":
+            yield f"sites.{planned.number}: positions are kept inside the engine's language model, not renumbered"
+        if planned.site.keep == 0:
+            yield f"sites.{planned.number} leaves no visual token"
+
+
+def _notes_inside(plan: OperatorPlan) -> Iterator[str]:
+    layers = ", ".join(str(layer) for layer in sorted(plan.by_layer) if layer > 0)
+    yield (
+        f"tokens leave before layer {layers} as well: that saves compute, not cache; prefix caching and chunked prefill"
+        " are off, and the engine is vLLM's for CPUs"
+    )
 
 
 def _notes(plan: OperatorPlan) -> Iterator[str]:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from eos_platform.analysis.comparison.settings import parse_ratios, parse_search
-from eos_platform.analysis.experiments.tables.cells import Cell, add_options, measure_all, row_of
+from eos_platform.analysis.experiments.tables.cells import Cell, add_options, measure_all, read, row_of
 from eos_platform.common import console as terminal
 from eos_platform.common.errors import EosError, unknown
 from eos_platform.common.files import check_writable
@@ -133,6 +133,32 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def markdown(rows: Sequence[dict[str, Any]]) -> str:
+    """The same for a page: a line for every model and ratio, a column for every kind; in brackets the points that the
+    mean is behind ``free``."""
+    kinds = [kind for kind in (*KINDS, *NAMED) if any(row["kind"] == kind for row in rows)]
+    whole = {row["model"]: 100 * row["heldout"] for row in rows if row["kind"] == WHOLE}
+    lines = [f"| model (unreduced) | ratio | {' | '.join(kinds)} |", "|" + " --- |" * (len(kinds) + 2)]
+    places = {(row["model"], row["ratio"]): None for row in rows if row["kind"] != WHOLE}
+    for model, ratio in sorted(places, key=lambda one: (one[0], -one[1])):
+        found = {
+            kind: [
+                100 * row["heldout"]
+                for row in rows
+                if (row["model"], row["ratio"], row["kind"]) == (model, ratio, kind)
+            ]
+            for kind in kinds
+        }
+        free = statistics.fmean(found[FREE]) if found.get(FREE) else None
+        texts = []
+        for kind, values in found.items():
+            behind = "" if free is None or kind == FREE or not values else f" ({free - statistics.fmean(values):+.1f})"
+            texts.append(f"{statistics.fmean(values):.1f}{behind}" if values else "")
+        unreduced = f" ({whole[model]:.1f})" if model in whole else ""
+        lines.append(f"| {model}{unreduced} | {ratio:g} | {' | '.join(texts)} |")
+    return "\n".join(lines)
+
+
 def main(words: list[str] | None = None) -> int:
     """Run what is missing, print the table; the exit code."""
     parser = argparse.ArgumentParser(
@@ -145,9 +171,18 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--questions", type=int, default=2048, help="held-out")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of every search")
+    parser.add_argument(
+        "--table", type=Path, nargs="+", metavar="FILE", help="only print these files' rows, for a page"
+    )
     add_options(parser, "servable.jsonl")
     given = parser.parse_args(words)
     try:
+        if given.table:
+            known = [row for path in given.table for row in read(path)]
+            if not known:
+                raise EosError(f"no rows in {', '.join(map(str, given.table))}")
+            terminal.say(markdown(known))
+            return 0
         settings = parse_search(given.set)
         check_writable(given.out)
         kinds = given.kinds.split(",")

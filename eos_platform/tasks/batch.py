@@ -170,7 +170,7 @@ class EncodedQuestions(ABC):
 
 
 def answer_states(model: Any, batch: Batch, mask: Mask = None) -> Tensor:
-    """Hidden states that predict the answer tokens (b, a, d), from one pass of the language model.
+    """Hidden states that predict the answer tokens (b, a, d), from one pass of the language model (or its adapter's).
 
     Runs with whatever operator is on the model (``reducing`` or ``relaxed`` with ``batch.layout``). Of a model that is
     spread over devices they are brought to the questions'.

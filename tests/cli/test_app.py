@@ -30,6 +30,15 @@ STUDY = {
 }
 
 
+TAKE_OPERATORS = (
+    ["evaluate"],
+    ["explain"],
+    ["bench"],
+    ["benchmark", "--model", "bundled-small", "--tasks", "pope", "--root", ".", "--operator"],
+    ["transfer", "bundled-small", "bundled", "--operator"],
+)
+
+
 def eos(*words):
     return RUNNER.invoke(cli.app, [str(word) for word in words], env={"COLUMNS": "120"})
 
@@ -82,6 +91,8 @@ def test_version_and_help():
         ),
         (["search", "--model", "bundeld", "-o", "x.json"], "did you mean 'bundled'"),
         (["evaluate", "none.json"], "operator file not found: none.json"),
+        # looked for where studies keep them, and no store is made
+        *(([*words, "models:/x@champion"], "no MLflow store at eos-runs/mlflow.db") for words in TAKE_OPERATORS),
         (["evaluate", "--model", "bundled-smal"], "did you mean 'bundled-small'"),
         (["evaluate", "--task", "seens", "--model", "bundled-small"], "unknown task 'seens'; did you mean 'scenes'"),
     ],

@@ -113,7 +113,7 @@ def test_only_versions_that_were_tried_are_taken() -> None:
     for other in ("0.31.1", "0.33.0", "1.0"):
         with pytest.raises(EosError, match=r"served by versions 0\.32 \(never tried with others\)"):
             check_version(other)
-    assert {patch.name for patch in PATCHES} == {"pruning-on-cpu", "torchvision-of-another-torch"}
+    assert {patch.name for patch in PATCHES} == {"pruning-on-cpu", "requests-told", "torchvision-of-another-torch"}
 
 
 def test_a_load_test_without_vllm_is_one_line(eos, tmp_path, monkeypatch) -> None:

@@ -193,9 +193,11 @@ def payload(name, callback, view="front"):
     names = [one.rsplit(".", 1) for one in (name[2:-2].split("...") if several else [name])]
     outputs = [{"id": part[0], "property": part[-1]} for part in names]
 
+    places = {"where.data": where, f"at-{view}.data": where}
+
     def filled(given):
         return [
-            {**one, "value": {**GOOD, "where.data": where}.get(f"{one['id']}.{one['property']}")}
+            {**one, "value": {**GOOD, **places}.get(f"{one['id']}.{one['property']}")}
             for one in ({"id": one["id"], "property": one["property"]} for one in given)
         ]
 

@@ -14,12 +14,15 @@ def test_each_shows_the_trials_of_the_study(studies, kind):
     drawn = figure.to_json()
     assert ("learning_rate" in drawn) == (kind in ("slice", "contour", "rank", "timeline"))
     if kind == "history":
-        assert list(figure.data[0].y) == [0.70, 0.80, 0.78, 0.88, 0.85, 0.92]
+        trials, best = figure.data
+        assert list(trials.y) == [0.70, 0.80, 0.78, 0.88, 0.85, 0.92]
+        assert (best.x, best.y) == ((0, 1, 3, 5), (0.70, 0.80, 0.88, 0.92))
 
 
 def test_of_the_objective_that_is_meant(studies):
     figure = studies.optuna_figure("small", "history", "compute_ratio")
     assert list(figure.data[0].y) == [0.10, 0.15, 0.20, 0.25, 0.30, 0.35]
+    assert (figure.data[1].x, figure.data[1].y) == ((0, 5), (0.10, 0.10))  # the least is best
     assert figure.layout.yaxis.title.text == "compute ratio"
     with pytest.raises(EosError, match="unknown figure 'histroy'; did you mean 'history'"):
         studies.optuna_figure("small", "histroy", "accuracy")

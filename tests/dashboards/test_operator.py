@@ -18,16 +18,16 @@ def layers():
 def test_tokens_fall_in_the_operators_colour_and_are_grey_before_its_first_site(layers):
     sites = pd.DataFrame([SITE, {**SITE, "layer": 2, "before": 40, "after": 10, "regime": "prune"}])
     figure = operator_figure(layers, sites, "A <b>")
-    bars = [trace for trace in figure.data if trace.type == "bar"]
-    assert [bar.y[0] for bar in bars] == [40, 40, 10, 10]
-    assert {bar.marker.color for bar in bars} == {rgba(SEARCHED, 0.22)}
+    (bars,) = [trace for trace in figure.data if trace.type == "bar"]
+    assert bars.y == (40, 40, 10, 10)
+    assert set(bars.marker.color) == {rgba(SEARCHED, 0.22)}
     marks = [trace for trace in figure.data if trace.type == "scatter"]
     assert [(mark.name, mark.x[0], mark.y) for mark in marks] == [("merge", -0.5, (100, 40)), ("prune", 1.5, (40, 10))]
     assert [mark.text[1].strip() for mark in marks] == ["100 → 40", "40 → 10"]
     assert [mark.marker.symbol for mark in marks] == [REGIMES["merge"], REGIMES["prune"]]
     late = operator_figure(layers, sites[1:], colour="#d55e00")
     before, after = rgba(UNTOUCHED, 0.22), rgba("#d55e00", 0.22)
-    assert [bar.marker.color for bar in late.data if bar.type == "bar"] == [before, before, after, after]
+    assert late.data[0].marker.color == (before, before, after, after)
     assert figure.layout.yaxis.range[1] > 100
     assert "A &lt;b&gt;" in figure.layout.title.text
 
@@ -50,7 +50,7 @@ def test_the_tower_stands_left_of_the_language_model():
     decoder = pd.DataFrame({"place": "decoder", "layer": [0, 1], "tokens": [50, 50]})
     sites = pd.DataFrame([{**SITE, "place": "tower", "layer": 1, "after": 50}])
     figure = operator_figure(pd.concat([tower, decoder]), sites)
-    assert [trace.x[0] for trace in figure.data if trace.type == "bar"] == [-2, -1, 0, 1]
+    assert figure.data[0].x == (-2, -1, 0, 1)
     (mark,) = [trace for trace in figure.data if trace.type == "scatter"]
     assert mark.x[0] == -1.5
     assert {note.text for note in figure.layout.annotations} == {"vision tower", "language model"}

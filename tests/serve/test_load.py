@@ -4,7 +4,7 @@ import pytest
 
 from eos_platform.cli.serving.serve_load import load_table
 from eos_platform.common.errors import EosError
-from eos_platform.serve.load import Flight, different, ratios, repeated, summed
+from eos_platform.serve.load import Flight, different, medians, ratios, repeated, summed
 from eos_platform.serve.sides import Answer, Asked, difference
 
 PICTURES = [object() for _ in range(3)]
@@ -37,6 +37,11 @@ def test_rows_are_set_beside_the_unreduced_model_of_the_same_load() -> None:
     assert ratios(rows[2], rows)["requests"] == 1.5
     assert ratios(rows[3], rows)["requests"] == 0.5
     assert load_table(rows).row_count == 4
+    again = [*rows, {**rows[2], "requests": 9.0, "repeat": 1}, {**rows[2], "requests": 5.0, "first_ms": 40.0}]
+    mine = next(one for one in medians(again) if (one["operator"], one["at once"]) == ("mine", 1))
+    assert (mine["requests"], mine["least"], mine["most"], mine["repeats"]) == (5.0, 3.0, 9.0, 3)
+    assert mine["first_ms"] == 10.0
+    assert load_table(again).row_count == 4
 
 
 def test_log_probabilities_are_compared_as_far_as_answers_are_the_same() -> None:

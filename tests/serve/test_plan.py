@@ -63,6 +63,25 @@ def test_sites_inside_the_language_model_are_left_out_where_that_is_agreed_to() 
     assert plan.taken(approximate=True).sites == (first,)
 
 
+def test_sites_inside_the_language_model_are_served_where_that_is_asked_for() -> None:
+    sites = (
+        SiteSpec(layer=0, keep=100, score={"norm": 1.0}),
+        SiteSpec(layer=5, keep=20, score={"last_text": 1.0, "mean_text": 0.5, "norm": 0.1}, beta=1.0),
+    )
+    operator = OperatorSpec(target=TARGET, sites=sites)
+    plan = ServingPlan.of(operator, inside=True)
+    assert (plan.verdict, plan.served) == (Verdict.EXACT, operator)
+    assert any("before layer 5" in note and "prefix caching" in note for note in plan.notes)
+    for later, why in (
+        ({"score": {"weighed_text": 1.0}}, "'weighed_text' is not read inside"),
+        ({"score": {"norm": 1.0}, "positions": "renumber"}, "positions are kept inside"),
+    ):
+        other = OperatorSpec(target=TARGET, sites=(sites[0], SiteSpec(layer=5, keep=20, **later)))
+        left = ServingPlan.of(other, inside=True)
+        assert left.verdict is Verdict.APPROXIMATE
+        assert why in left.reasons[0]
+
+
 def test_a_later_site_that_changes_nothing_is_no_obstacle() -> None:
     sites = SiteSpec(layer=0, keep=576, score={"norm": 1.0}), SiteSpec(layer=3, keep=576, score={"norm": 1.0})
     assert verdict(*sites).verdict is Verdict.EXACT

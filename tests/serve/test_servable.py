@@ -37,6 +37,17 @@ def test_a_line_says_how_far_behind_a_free_search_and_whether_that_is_allowed() 
     assert lines[4][-2:] == ["2:", "held"]
 
 
+def test_a_table_for_a_page_is_made_of_files(tmp_path, capsys) -> None:
+    rows = [row("unreduced", 0.99), row("free", 0.98), row("free", 0.97, 1), row("unsteered", 0.95)]
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps(one) + "\n" for one in rows))
+    assert main(["--table", str(file)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "| model (unreduced) | ratio | free | unsteered |"
+    assert lines[2] == "| m (99.0) | 0.05 | 97.5 | 95.0 (+2.5) |"
+    assert main(["--table", str(tmp_path / "none.jsonl")]) == 2
+
+
 def test_a_servable_search_is_written_down_once_with_its_operator(tmp_path, capsys) -> None:
     out = tmp_path / "s.jsonl"
     words = ["--models", "bundled-small", "--kinds", "steered", "--seeds", "1", "--ratios", ".3", *SHORT]

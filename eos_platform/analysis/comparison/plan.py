@@ -13,6 +13,7 @@ from eos_platform.common import strict_json
 from eos_platform.common.errors import EosError
 from eos_platform.common.former_names import SEARCH
 from eos_platform.costs.flops import compute_ratio
+from eos_platform.models.runtime.operator_source import operator_from
 from eos_platform.operators.designs import get_design
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.tasks.base import Subject
@@ -48,7 +49,7 @@ def plan(settings: Settings, workload: Subject) -> list[Entry]:
     Raises:
         EosError: an operator file that cannot be read.
     """
-    files = [(str(path), OperatorSpec.load(path)) for path in settings.operators]
+    files = [(str(path), operator_from(path)) for path in settings.operators]
     costs = [_cost(operator, where, workload) for where, operator in files]
     ratios = sorted(set(settings.ratios or _rounded_up(costs) or RATIOS), reverse=True)
     entries = [Entry("unreduced", "unreduced")]

@@ -119,8 +119,9 @@ def asked(places: Sequence[Subject], operator: OperatorSpec | None, questions: i
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    """A line a set, ratio and kind, over its seeds: accuracy in each place, their mean, and the most points that a
-    place loses against its unreduced model."""
+    """A line a set, ratio and kind, over its seeds: accuracy in each place, their mean, the most points that a place
+    loses against its unreduced model, and the highest compute ratio (above the budget where prompts are longer than
+    those that an operator was searched on)."""
     lines: list[str] = []
     whole = {row["model"]: row["places"] for row in rows if row["kind"] == WHOLE}
     groups: dict[tuple[str, float, str], list[dict[str, Any]]] = {}
@@ -128,8 +129,8 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         groups.setdefault((row["model"], row["ratio"], row["kind"]), []).append(row)
     for places in dict.fromkeys(row["model"] for row in rows):
         named = max((list(row["places"]) for row in rows if row["model"] == places), key=len)
-        lines += ["", f"| {places} | ratio | seeds | {' | '.join(named)} | mean | worst loses | s |"]
-        lines += [f"|{' --- |' * (len(named) + 6)}"]
+        lines += ["", f"| {places} | ratio | seeds | {' | '.join(named)} | mean | worst loses | ratio, at most | s |"]
+        lines += [f"|{' --- |' * (len(named) + 7)}"]
         for (_, ratio, kind), some in sorted(
             ((key, some) for key, some in groups.items() if key[0] == places), key=lambda one: (-one[0][1], one[0][2])
         ):
@@ -139,7 +140,8 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
             seconds = statistics.fmean(row.get("seconds", 0.0) for row in some)
             each = " | ".join(f"{means[name]:.1f}" if name in means else "refused" for name in named)
             both = f"{statistics.fmean(means.values()):.1f} | {max(lost):.1f}" if lost and here == named else "|"
-            lines.append(f"| {kind} | {ratio:g} | {len(some)} | {each} | {both} | {seconds:.0f} |")
+            most = max((value for row in some for value in row["compute_ratios"].values()), default=1.0)
+            lines.append(f"| {kind} | {ratio:g} | {len(some)} | {each} | {both} | {most:.3f} | {seconds:.0f} |")
     return "\n".join(lines)
 
 

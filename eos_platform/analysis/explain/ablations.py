@@ -129,7 +129,7 @@ def _picked(site: SiteSpec) -> Iterator[Change]:
     if site.exclude_padding:
         yield "padding like the rest", "passed over", {"exclude_padding": False}, {}
     if site.quota is not None and not site.quota.of_suppression:
-        yield "quota off", f"{site.quota.groups} {site.quota.kind}", {"quota": None}, {}
+        yield "quota off", f"{site.quota.groups or ''} {site.quota.kind}".strip(), {"quota": None}, {}
     if site.important and site.selector != "score":
         yield "important 0", str(site.important), {"important": 0}, {}
     if site.similarity != "hidden":

@@ -97,6 +97,8 @@ def _picks(site: SiteSpec) -> str:
         text += f" (a cosine above {_n(site.suppress.theta)}{times}), then those barred"
     if site.quota is not None:
         text += f", {_quota(site.quota)}"
+    if site.scope == "film":
+        text += "; frames of a film are looked at together"
     if site.exclude_padding:
         text += "; tokens of the picture's margins stay last"
     if site.prior is not None:
@@ -135,10 +137,13 @@ def _quota(rule: Quota) -> str:
         "mean": "of each by its share of the score among",
         "none": f"at most {rule.cap} of each of",
         "survivors": "of each by how many nobody bars among",
+        "softmax": f"more of those that stand out by '{rule.feature}' among",
+        "listed": "of each as listed among",
     }
     capped = f", at most {rule.cap} of each" if rule.cap is not None and rule.share != "none" else ""
     groups = "principal components" if rule.kind == "components" else rule.kind
-    return f"{shares[rule.share]} {rule.groups} {groups} first{capped}"
+    many = "the" if rule.groups is None else rule.groups
+    return f"{shares[rule.share]} {many} {groups} first{capped}"
 
 
 def _transfer(site: SiteSpec) -> str:
@@ -170,7 +175,9 @@ def _receivers(site: SiteSpec) -> str:
             if window
             else (f"taken by each kept token from its {transfer.support.size} nearest")
         )
-    if transfer.tau == 0:
+    if transfer.support.kind == "tube":
+        how = "merged into the latest token kept at the same place of an earlier frame"
+    elif transfer.tau == 0:
         how = "merged into their most similar kept token (tau 0)"
     elif math.isinf(transfer.tau):
         how = "spread evenly over the kept tokens (tau inf)"

@@ -23,11 +23,12 @@ from eos_platform.models.loading.unwrap import unwrapped
 from eos_platform.models.runtime.attach import check_free, registered
 from eos_platform.models.runtime.decoder_hooks import DecoderHooks
 from eos_platform.models.runtime.site_step import Step, features_at
-from eos_platform.models.runtime.token_state import TokenState
+from eos_platform.models.runtime.token_state import SpanGroup, TokenState
 from eos_platform.operators.plan import OperatorPlan, PlannedSite
-from eos_platform.operators.reduce import probed
+from eos_platform.operators.reduce import probed, with_film_features
 from eos_platform.operators.score import combine, with_token_features
 from eos_platform.operators.spec import ALL_FEATURES, OperatorSpec, SiteSpec
+from eos_platform.operators.tokens import Tokens
 from eos_platform.tasks.batch import EncodedQuestions
 
 PROBE = "probe"
@@ -107,14 +108,16 @@ class _ScoreRecorder(DecoderHooks):
             features = features_at(sites, present, x_bkd, rope, layer, self.parts, more)
             for one, group, given in zip(sites, present.groups, features, strict=True):
                 if not one.site.is_noop(one.incoming):
-                    self.note(planned.site, _parts(planned.site, group.taken(x_bkd), given))
+                    self.note(planned.site, _parts(planned.site, group, x_bkd, given))
         return super()._apply(planned, present, x_bkd, rope, layer)
 
 
-def _parts(site: SiteSpec, x_bnd: Tensor, given: Mapping[str, Tensor]) -> Tensor:
+def _parts(site: SiteSpec, group: SpanGroup, x_bkd: Tensor, given: Mapping[str, Tensor]) -> Tensor:
     """What a site's score is the sum of (p, b, n)."""
-    weights = weights_of(site)
+    weights, x_bnd = weights_of(site), group.taken(x_bkd)
     features = with_token_features(given, x_bnd, tuple(weights))
+    tokens = Tokens(x_bnd, group.size_un, group.origin_un)
+    features = {**with_film_features(features, tokens, tuple(weights), group.grid)}
     parts = [
         probed(site, x_bnd, given.get("question")) if name == PROBE else weight * combine(features, {name: 1.0})
         for name, weight in weights.items()

@@ -11,6 +11,7 @@ from eos_platform.analysis.transfer.places import Place
 from eos_platform.analysis.transfer.plan import ANEW, UNREDUCED, Item, Settings, first_items, places_by_name, transfers
 from eos_platform.analysis.transfer.store import Cells
 from eos_platform.common.errors import EosError, unknown
+from eos_platform.models.runtime.operator_source import REGISTRY, operator_from
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.tasks.base import Subject
 
@@ -47,8 +48,9 @@ def run(settings: Settings, folder: Path, perform: Perform, notify: Callable[[Re
 
 
 def operator_of(file: str) -> tuple[str, OperatorSpec]:
-    """An operator's file, by the name its row has."""
-    return Path(file).stem, OperatorSpec.load(Path(file))
+    """An operator's file, or one in MLflow's registry, by the name its row has."""
+    registered = file.removeprefix(REGISTRY)
+    return Path(file).stem if registered == file else registered.replace("/", "-"), operator_from(file)
 
 
 def _file(name: str) -> str:

@@ -29,7 +29,8 @@ def transfer(
         typer.Argument(metavar="PLACE...", help="MODEL or MODEL:TASK; operators are searched for and tried in each."),
     ],
     operators: Annotated[
-        list[Path] | None, typer.Option("--operator", help="An operator file to try everywhere; may be repeated.")
+        list[Path] | None,
+        typer.Option("--operator", help="An operator file (or models:/NAME@ALIAS) to try everywhere; may be repeated."),
     ] = None,
     budgets: Annotated[str, typer.Option(help="Compute ratios, separated by commas.")] = ".2,.1",
     ways: Annotated[

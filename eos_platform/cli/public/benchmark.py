@@ -26,7 +26,8 @@ def benchmark(
     operator: Annotated[
         list[Path] | None,
         typer.Option(
-            "--operator", help="An operator file; may be repeated; if omitted, only the unreduced model is run."
+            "--operator",
+            help="An operator file or models:/NAME@ALIAS; may be repeated. If omitted, only the unreduced model runs.",
         ),
     ] = None,
     tasks: Annotated[str, typer.Option(help="Benchmarks, separated by commas, such as pope,gqa,textvqa.")] = "",
@@ -58,13 +59,13 @@ def benchmark(
     from eos_platform.analysis.benchmark.store import model_hash
     from eos_platform.analysis.benchmark.table import average, rows_of, summary_of
     from eos_platform.models.loading.opening import opening
-    from eos_platform.operators.spec import OperatorSpec
+    from eos_platform.models.runtime.operator_source import operator_from
     from eos_platform.tasks.answers.generate import load_pair
     from eos_platform.tasks.chats import published
     from eos_platform.tasks.choice import open_task
     from eos_platform.terminal.data_bar import asking_bar, data_bar
 
-    specs = _named([(path, OperatorSpec.load(path)) for path in operator or ()])
+    specs = _named([(path, operator_from(path)) for path in operator or ()])
     chosen = _tasks(tasks, root, options)
     if data is not None:
         chosen.append(task_of("files", data, allow_bad, model, None if tasks else options))

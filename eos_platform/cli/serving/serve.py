@@ -34,6 +34,13 @@ def serve(
     approximate: Annotated[
         bool, typer.Option("--approximate", help="Leave out sites inside the language model, which no engine serves.")
     ] = False,
+    inside: Annotated[
+        bool,
+        typer.Option(
+            "--inside",
+            help="Serve sites inside the language model as well (LLaVA-1.5, vLLM's CPU engine, no prefix caching).",
+        ),
+    ] = False,
     save: Annotated[
         Path | None, typer.Option(metavar="FILE", help="With --check: write what is served, to measure it.")
     ] = None,
@@ -42,7 +49,8 @@ def serve(
     """Serve a model with an operator in vLLM, or say whether that can be done.
 
     Exact is what happens before the language model: any selector, merging, sizes, kept positions, the question. Sites
-    inside the language model are left out where --approximate agrees; sites in the vision tower are refused. Where
+    inside the language model are left out where --approximate agrees, or served where --inside asks for it; sites in
+    the vision tower are refused. Where
     vLLM is installed beside this package it is started, and finds the operator by a plug-in; elsewhere its command is
     printed. What follows -- goes to the engine.
 
@@ -56,13 +64,13 @@ def serve(
     if check is not None:
         if operator is not None:
             raise EosError("--check and --operator: give one of them")
-        _check(check, engine, model, approximate, save)
+        _check(check, engine, model, approximate, inside, save)
         return
     if save is not None:
         raise EosError("--save goes with --check")
     if model is None:
         raise EosError("--model: which model is to be served? (or --check FILE, to ask about an operator alone)")
-    found = served(model, operator, approximate=approximate)
+    found = served(model, operator, approximate=approximate, inside=inside)
     words = found.command(tuple(more or ()))
     if dry or version() is None:
         terminal.say(found.line(tuple(more or ())))
@@ -85,7 +93,7 @@ def serve(
     os.execv(words[0], words)  # its signals and its exit code are the engine's own
 
 
-def _check(file: Path, engine: str, model: str | None, approximate: bool, save: Path | None) -> None:
+def _check(file: Path, engine: str, model: str | None, approximate: bool, inside: bool, save: Path | None) -> None:
     """Say it.
 
     Raises:
@@ -95,9 +103,9 @@ def _check(file: Path, engine: str, model: str | None, approximate: bool, save: 
     from eos_platform.serve.arguments import served
     from eos_platform.serve.plan import ServingPlan, Verdict
 
-    plan = ServingPlan.of(OperatorSpec.load(file), engine)
+    plan = ServingPlan.of(OperatorSpec.load(file), engine, inside)
     if model is not None and plan.served is not None:
-        served(model, file, approximate=True)
+        served(model, file, approximate=True, inside=inside)
     if save is not None:
         check_writable(save)
     lines: list[tuple[str, Any]] = [(f"{file}: {plan.verdict} in {engine}", "")]

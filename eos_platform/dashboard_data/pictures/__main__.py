@@ -2,8 +2,8 @@
 
 ``mistakes`` is drawn from the table of the comparison (``bundled.csv``) alone, ``other-models`` from
 ``other-models.csv``, ``designs`` from ``designs.csv`` and the searches of the other two, ``operator-bench`` from
-``operator-bench.csv``. ``kept`` and ``asked`` run the stored operators and the tuned designs on a few held-out
-questions of the bundled model, which a CPU does in a minute.
+``operator-bench.csv``. ``kept`` and ``asked`` run the stored operators and the tuned designs on held-out questions
+of the bundled model, which a CPU does in a minute.
 
     python -m eos_platform.dashboard_data.pictures --results studies/results
 """
@@ -38,6 +38,7 @@ MODELS = {
     "bundled-qwen": "Qwen2.5-VL",
     "bundled-gemma": "Gemma 3",
     "bundled-smolvlm": "SmolVLM",
+    "bundled-small": "LLaVA-1.5, task 1 (tuned on)",
     "bundled-small-v2": "LLaVA-1.5 (tuned on)",
     "bundled-onevision": "LLaVA-OneVision (tuned on)",
 }
@@ -80,7 +81,7 @@ def other_models(results: Path) -> go.Figure:
     return other_models_figure(
         cells,
         MODELS,
-        "Searched operators and the best design on five models",
+        "Searched operators and the best design on six models",
         f"bundled models, {int(cells['questions'].max()):,} held-out questions; designs tuned",
     )
 

@@ -192,10 +192,12 @@ class Adapter:
 
 
 def adapter_of(model: Any) -> Adapter:
-    """The adapter of a model.
+    """The adapter of a model; an adapter is its own, so that who has one hands it on and it is not made again.
 
     Raises:
         EosError: of no family known here, or not built as its family is.
     """
+    if isinstance(model, Adapter):
+        return model
     family = family_of(model)
     return Adapter(model, family, family.parts(model))

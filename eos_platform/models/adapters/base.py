@@ -46,6 +46,11 @@ class Parts:
             raise EosError("what is read inside the vision tower needs a layer of it, and this model uses none")
         return self.blocks[self.used - 1]
 
+    @property
+    def deepstack(self) -> int:
+        """Behind how many layers the language model adds features of the vision tower (``deep.py``)."""
+        return len(getattr(getattr(self.tower, "config", None), "deepstack_visual_indexes", None) or ())
+
     def kind(self, index: int) -> str:
         """The kind of attention of a layer."""
         return self.kinds[index] if self.kinds else FULL

@@ -24,7 +24,7 @@ def levels_of(parts: Parts, first: int) -> int:
     Raises:
         EosError: more than could have.
     """
-    levels = len(getattr(getattr(parts.tower, "config", None), "deepstack_visual_indexes", None) or ())
+    levels = parts.deepstack
     if first > levels:
         return 0
     if levels >= len(parts.layers):

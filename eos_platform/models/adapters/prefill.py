@@ -56,7 +56,8 @@ class Prefill:
         arguments: dict[str, Any] = {"inputs_embeds": self.x_bsd, "attention_mask": self.mask}
         if self.position is not None:
             arguments["position_ids"] = self.position
-        return arguments | given(list(self.deep)) | dict(self.more)
+        deep = given(list(self.deep)) if self.deep else {}
+        return arguments | deep | dict(self.more)
 
     def until(self, length: int) -> Prefill:
         """The same prompts without what follows their first ``length`` tokens."""

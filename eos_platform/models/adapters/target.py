@@ -74,7 +74,9 @@ def rescaled_to(parts: Parts, spec: OperatorSpec) -> OperatorSpec:
     """
     target = _target(parts)
     if parts.family is not None and parts.family.varies:  # shares count, whatever the grid they were found on
-        target = target.model_copy(update={"grid": spec.target.grid})
+        target = target.of_grid(spec.target.axes)
+    elif spec.target.frames > 1:  # as many frames, of the model's own grid
+        target = target.of_grid((spec.target.frames, *parts.grid))
     if not (spec.target.vision_layers and target.vision_layers):
         target = target.model_copy(update={"vision_layers": spec.target.vision_layers})
     one_axis = parts.family is None or parts.family.axes == 1
@@ -168,8 +170,9 @@ def _misfits(parts: Parts, operator: OperatorSpec) -> Iterator[str]:
                 f" than layer {at}, where it is asked for"
             )
     varies = parts.family is not None and parts.family.varies
-    if operator.target.grid != parts.grid and not varies:  # where sizes vary, an image's share of tokens counts
-        made, has = ("x".join(map(str, grid)) for grid in (operator.target.grid, parts.grid))
+    own = operator.target.axes[-2:]  # of a film, a frame's
+    if own != parts.grid and not varies:  # where sizes vary, an image's share of tokens counts
+        made, has = ("x".join(map(str, grid)) for grid in (own, parts.grid))
         yield f"{where} is for a {made} grid of visual tokens; the model has {has}{REMEDY}"
     if operator.target.layers != last + 1:
         yield f"{where} is for {operator.target.layers} decoder layers; the model has {last + 1}{REMEDY}"

@@ -15,16 +15,8 @@ from eos_platform.models.attention.implementations import is_flash
 from eos_platform.models.attention.masks import add_bias, as_float, take_keys
 from eos_platform.models.decoding.cache import cache_of
 from eos_platform.models.decoding.prompt import Call, Pass, Prompt, Stage
-from eos_platform.models.loading.devices import moved
+from eos_platform.models.loading.devices import moved, on
 from eos_platform.models.runtime.token_state import TokenState
-
-_LAYER_ARGUMENTS = ("hidden_states", "attention_mask", "position_ids", "position_embeddings")
-
-
-def on(call: Call, device: torch.device) -> Call:
-    """What a layer is handed, but for its cache, on its own device."""
-    arguments = {name: moved(value, device) for name, value in call.items() if name in _LAYER_ARGUMENTS}
-    return {**call, **arguments}
 
 
 def shorten(parts: Parts, now: Pass, call: Call, past: int) -> None:

@@ -28,6 +28,10 @@ def find_device(name: str | None = None) -> torch.device:
     """
     name = name or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
+        torch.device(name)
+    except RuntimeError:
+        raise EosError(f"device {shown(name)} cannot be used: expected cpu, cuda, cuda:1, mps ...") from None
+    try:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:  # a build without CUDA asserts
         raise EosError(f"device {shown(name)} cannot be used: {error_text(error)}") from None
@@ -88,6 +92,15 @@ def check_weights(module: Any) -> None:
             " are not there (sharded, or offloaded by hooks of another kind than accelerate's); keep the layers of the"
             " operator's sites whole and loaded, or use an operator that does not score by attention"
         )
+
+
+_LAYER_ARGUMENTS = ("hidden_states", "attention_mask", "position_ids", "position_embeddings")
+
+
+def on(call: dict[str, Any], device: torch.device) -> dict[str, Any]:
+    """What a layer is handed, by name, but for its cache, on its own device."""
+    arguments = {name: moved(value, device) for name, value in call.items() if name in _LAYER_ARGUMENTS}
+    return {**call, **arguments}
 
 
 def moved(value: Value, device: torch.device) -> Value:

@@ -24,8 +24,7 @@ from eos_platform.models.attention.queries import layer_features, take_tokens
 from eos_platform.models.attention.recurrent import HALF, Gates, ordered, restored
 from eos_platform.models.attention.rope import Rope, own_positions, soft_rope
 from eos_platform.models.attention.text_queries import question
-from eos_platform.models.decoding.later_steps import on
-from eos_platform.models.loading.devices import device_of, moved
+from eos_platform.models.loading.devices import device_of, moved, on
 from eos_platform.models.relaxation.state import State, Trace
 from eos_platform.models.runtime.layout import Layout
 from eos_platform.models.runtime.prompt_state import opened, uniform
@@ -74,7 +73,7 @@ class Relaxation:
         self.opened: TokenState | None = None
         self.state: State | None = None
         self.first = first = min(self.sites, default=len(parts.layers))
-        levels = levels_of(parts, first) if self.sites else 0
+        levels = levels_of(parts, first) if self.sites and parts.deepstack else 0
         self.hooks = [
             before(layer, partial(self._layer, index, index == first))
             for index, layer in enumerate(parts.layers)

@@ -17,6 +17,7 @@ from typing import Any
 from torch import Tensor
 
 from eos_platform.common.errors import EosError
+from eos_platform.models.adapters.adapter import Adapter
 from eos_platform.models.adapters.target import parts_of
 from eos_platform.models.attention.implementations import carries_faster, check_relaxed
 from eos_platform.models.relaxation.hooks import Relaxation
@@ -41,7 +42,7 @@ def relaxed(
     """Calls of the language model run with relaxed sites, while the block runs.
 
     Args:
-        model: one with no operator attached.
+        model: one with no operator attached, or its adapter.
         sites: in layer order.
         layout: of the sequences it is called with.
         temperature: of the selections.
@@ -55,7 +56,8 @@ def relaxed(
         EosError: an operator is attached, a site is beyond the last layer or out of order, the layout does not
             fit, attention takes no bias, or positions cannot be renumbered.
     """
-    parts = parts_of(model)
+    parts = model.parts if isinstance(model, Adapter) else parts_of(model)
+    model = model.model if isinstance(model, Adapter) else model
     check_free(model)
     last, usual = len(parts.layers) - 1, parts.grid[0] * parts.grid[1]
     for number, site in enumerate(sites):

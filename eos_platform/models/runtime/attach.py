@@ -154,9 +154,10 @@ def start(
         spec = rescaled_to(parts, spec)
     plan = OperatorPlan.of(spec)
     check_plan(parts, plan)
-    if layout is not None and not layout.units and layout.visual_bn.shape[1] != plan.tokens:
-        raise EosError(f"layout has {layout.visual_bn.shape[1]} visual tokens; the operator is for {plan.tokens}")
-    images = CallContext(parts, plan.tokens, plan.needs, _tower(parts, plan)) if layout is None else layout
+    tokens = plan.tokens // spec.target.frames  # of a picture, where each prompt holds one
+    if layout is not None and not layout.units and layout.visual_bn.shape[1] != tokens:
+        raise EosError(f"layout has {layout.visual_bn.shape[1]} visual tokens; the operator is for {tokens}")
+    images = CallContext(parts, tokens, plan.needs, _tower(parts, plan)) if layout is None else layout
     return DecoderHooks(model, parts, plan, images, watch, compiled)
 
 

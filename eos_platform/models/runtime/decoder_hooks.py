@@ -36,9 +36,9 @@ from eos_platform.models.attention.recurrent import restored
 from eos_platform.models.attention.rope import Rope
 from eos_platform.models.decoding.cache import cache_of
 from eos_platform.models.decoding.foreign_cache import check_origin, check_whole
-from eos_platform.models.decoding.later_steps import ahead, later_call, on, sees_later, shorten
+from eos_platform.models.decoding.later_steps import ahead, later_call, sees_later, shorten
 from eos_platform.models.decoding.prompt import Call, Origin, Pass, Prompt, Stage, forget, recall, remember
-from eos_platform.models.loading.devices import device_of, moved
+from eos_platform.models.loading.devices import device_of, moved, on
 from eos_platform.models.runtime.call_context import CallContext, CallInfo
 from eos_platform.models.runtime.compile import compile_step
 from eos_platform.models.runtime.image_call import ImageCall
@@ -231,14 +231,12 @@ class DecoderHooks:
             rope = parts.rope(x_bkd, present.position_bk, kind)
             if own_masks(parts) and seen is not None and seen.dim() == 4:
                 present = replace(present, mask=take(seen, present.slot_bk))
-            present, x_bkd, _ = self._apply(planned, present, x_bkd, rope, layer)
+            present, x_bkd, _ = self._apply(planned, in_scope(planned, present), x_bkd, rope, layer)
         mask = mask_of_present(parts, mask, present, x_bkd, call)
         call.update(inputs_embeds=x_bkd, attention_mask=mask, position_ids=present.position_bk)
         now.stage = now.prompt.stages[0] = Stage(present, None)
 
     def _apply(self, planned: PlannedSite, present: TokenState, x_bkd: Tensor, rope: Rope, layer: Any) -> Step:
-        if planned.site.scope == "film":
-            present = present.films()
         apply = compile_step(apply_site) if self.compiled and present.ragged is None else apply_site
         step = apply(self._fitted(planned, present), present, x_bkd, rope, layer, self.parts)
         if self.watch is not None:
@@ -301,7 +299,7 @@ class DecoderHooks:
         for planned in self.plan.by_layer[index]:
             if own_masks(self.parts):
                 present = replace(present, mask=mask)
-            present, x_bkd, keep_bk = self._apply(planned, present, x_bkd, rope, module)
+            present, x_bkd, keep_bk = self._apply(planned, in_scope(planned, present), x_bkd, rope, module)
             column_bk = keep_bk if column_bk is None else column_bk.gather(1, keep_bk)
             if planned.site.positions == "renumber":
                 rope, renumbered = self.parts.rope(x_bkd, present.position_bk, kind), True
@@ -342,3 +340,8 @@ class DecoderHooks:
                 stage.done()
             now.prompt.settle()
         return whole_bsd
+
+
+def in_scope(planned: PlannedSite, present: TokenState) -> TokenState:
+    """The tokens as a site looks at them: span by span, or those of whole films together."""
+    return present.films() if planned.site.scope == "film" else present

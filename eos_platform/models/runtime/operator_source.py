@@ -128,7 +128,7 @@ def registry() -> str:
     uri = str(mlflow.get_registry_uri()) if configured else STUDIES
     path = _path_of(uri)
     if path is not None and not path.exists():
-        hint = "" if configured else "; MLFLOW_TRACKING_URI names another"
+        hint = "" if configured else " in this folder; for a store elsewhere, set MLFLOW_TRACKING_URI"
         raise EosError(f"no MLflow store at {path}{hint}")
     # absolute: MLflow remembers stores by their address, whatever folder that was said in
     return of_sqlite(path.absolute()) if uri == STUDIES and path is not None else uri

@@ -22,8 +22,8 @@ from eos_platform.operators.designs.diversity.zoo_prune import ZOO_PRUNE
 from eos_platform.operators.designs.films.dycoke import DYCOKE
 from eos_platform.operators.designs.films.evs import EVS
 from eos_platform.operators.designs.films.framefusion import FRAMEFUSION
-from eos_platform.operators.designs.films.uniform_frames import UNIFORM_FRAMES
 from eos_platform.operators.designs.films.vidcom2 import VIDCOM2
+from eos_platform.operators.designs.films.whole_frames import WHOLE_FRAMES
 from eos_platform.operators.designs.merging.diffrate import DIFFRATE
 from eos_platform.operators.designs.merging.prumerge import PRUMERGE, PRUMERGE_PLUS
 from eos_platform.operators.designs.merging.sparsevlm import SPARSEVLM, SPARSEVLM_V2
@@ -59,7 +59,7 @@ _METHODS = (
     *(FASTERVLM, CEN_DIVPRUNE, CEN_CDPRUNER, SCOPE, MMTOK, TOPS, HOLOV, V2DROP, ZOO_PRUNE, NUWA),
     *(PRUNESID, D2PRUNER, ADAPTINFER, FLOWCUT, TODRE),
 )
-_FILMS = (UNIFORM_FRAMES, EVS, VIDCOM2, DYCOKE, FRAMEFUSION)
+_FILMS = (WHOLE_FRAMES, EVS, VIDCOM2, DYCOKE, FRAMEFUSION)
 
 
 def _brought(thing: Any) -> Design:

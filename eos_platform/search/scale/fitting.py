@@ -62,15 +62,15 @@ class Estimate:
 
     def lines(self) -> list[str]:
         """In words."""
-        how = f"{self.at_once} questions at once" + (f", {self.parts} parts a step" if self.parts > 1 else "")
+        how = f"{self.at_once} questions at once" + (f", {self.parts} parts per step" if self.parts > 1 else "")
         again = "activation checkpointing" if self.checkpointing else "no activation checkpointing"
         first, last = shown_seconds(self.steps[0]), shown_seconds(self.steps[-1])
-        each = f"{first} a step" if first == last else f"{first} a step at first, {last} at last"
+        each = f"{first} per step" if first == last else f"{first} for the first step, {last} for the last"
         return [
             f"estimate: {shown_seconds(self.seconds)} ({each}), "
             f"{shown_bytes(self.memory)} of memory ({shown_bytes(self.weights)} before the first step), "
             f"{shown_bytes(self.disk)} on disk",
-            f"to fit: {how}, {again}",
+            f"batches: {how}, {again}",
         ]
 
 

@@ -31,7 +31,7 @@ from eos_platform.serve.vllm import places
 from eos_platform.serve.vllm.asked import Asking
 from eos_platform.serve.vllm.llava import tower_mapper
 from eos_platform.serve.vllm.one_axis import Informed, OneAxis
-from eos_platform.serve.vllm.reduction import Reduction
+from eos_platform.serve.vllm.reduction import BEHIND, Reduction
 from eos_platform.serve.vllm.units import image_token
 
 SIZES = "image_sizes"  # height and width of every picture, as vLLM's processor hands them on
@@ -115,7 +115,7 @@ class TwoUnits(OneAxis):
             begin, extent = begin + tokens, extent + self.eos_served.of_grid(grid).extent
         rest_rd = x_nd[begin:].float()
         place_r = extent + torch.arange(len(rest_rd), device=x_nd.device)
-        made.append(torch.cat((rest_rd, torch.stack((torch.zeros_like(place_r), place_r), -1)), -1))
+        made.append(torch.cat((rest_rd, rest_rd.new_zeros(len(rest_rd), BEHIND), place_r[:, None]), -1))
         return torch.cat(made)
 
     def get_mrope_input_positions(self, input_tokens: Sequence[int], mm_features: Any) -> tuple[Tensor, int]:

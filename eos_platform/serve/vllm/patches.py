@@ -96,6 +96,27 @@ def _pruning_on_cpu() -> None:
     CPUModelRunner.load_model = load_model
 
 
+def _requests_told() -> None:
+    from vllm.platforms import current_platform
+
+    if not current_platform.is_cpu():
+        return
+    from vllm.v1.worker.cpu_model_runner import CPUModelRunner
+
+    plain = CPUModelRunner.load_model
+    if getattr(plain, "eos_requests", False):
+        return
+
+    def load_model(self: Any, *args: Any, **kwargs: Any) -> None:
+        plain(self, *args, **kwargs)
+        inside = getattr(self.get_model(), "eos_inside", None)
+        if inside is not None:
+            inside.batch = lambda: self
+
+    load_model.eos = load_model.eos_requests = True  # type: ignore[attr-defined]
+    CPUModelRunner.load_model = load_model
+
+
 PATCHES = (
     Patch(
         "pruning-on-cpu",
@@ -103,6 +124,12 @@ PATCHES = (
         "the runner for CPUs forgets to switch on that models say positions after they saw pictures, so that positions"
         " of tokens that stay would silently be wrong",
         _pruning_on_cpu,
+    ),
+    Patch(
+        "requests-told",
+        ("0.32",),
+        "a model is not told whose tokens a step has; with sites inside the language model its runner says so",
+        _requests_told,
     ),
     Patch(
         "torchvision-of-another-torch",

@@ -23,7 +23,9 @@ from eos_platform.operators.tokens import Tokens, gather_tokens
 from eos_platform.serve.plan import LayerZero, ServingPlan, digest
 
 OF_PROMPT = "question"  # not of a token
-BEHIND = 1  # numbers behind an embedding beside its place: the bias
+# numbers behind an embedding beside its place: the bias, how many tokens it stands for, its number in the grid, and how
+# much the vision tower looked at it, where that is read
+BEHIND = 4
 
 
 class Reduction:
@@ -50,8 +52,8 @@ class Reduction:
         path = getattr(config, "eos_operator", None)
         if path is None:
             return None
-        return _read(str(path), getattr(config, "eos_digest", None), bool(getattr(config, "eos_approximate", False)),
-                     axes)  # fmt: skip
+        approximate, inside = (bool(getattr(config, name, False)) for name in ("eos_approximate", "eos_inside"))
+        return _read(str(path), getattr(config, "eos_digest", None), approximate, inside, axes)
 
     @property
     def reads_text(self) -> bool:
@@ -75,8 +77,8 @@ class Reduction:
             text: embeddings (m, t, d) of the text behind each prompt's last picture, and which are no padding (m, t).
 
         Returns:
-            (m, r, d + 1 + a), float32: the tokens that stay; behind each its bias, and where it stands from the
-            picture's first position on. Half precision could not hold these.
+            (m, r, d + 4 + a), float32: the tokens that stay; behind each the numbers of ``BEHIND``, and where it stands
+            from the picture's first position on. Half precision could not hold these.
         """
         served = self.of_grid(grid)
         given = dict(seen)
@@ -97,7 +99,9 @@ class Reduction:
         bias_mr = torch.zeros_like(tokens.size_bn)
         if served.sized:
             bias_mr = served.sites[-1].site.beta * tokens.size_bn.float().log()
-        return torch.cat((tokens.x_bnd.float(), bias_mr[..., None], place_amn.movedim(0, 2).float()), -1)
+        vision_mr = given.get("vision", torch.zeros_like(bias_mr))
+        behind_mr4 = torch.stack((bias_mr, tokens.size_bn, tokens.origin_bn, vision_mr), -1)
+        return torch.cat((tokens.x_bnd.float(), behind_mr4, place_amn.movedim(0, 2).float()), -1)
 
     def _places(self, grid: Grid, device: torch.device) -> Tensor:
         """Of the tokens of a grid, counted from its first (n, a)."""
@@ -110,8 +114,8 @@ class Reduction:
 
 
 @lru_cache(maxsize=8)
-def _read(path: str, told: str | None, approximate: bool, axes: int) -> Reduction:
+def _read(path: str, told: str | None, approximate: bool, inside: bool, axes: int) -> Reduction:
     whole = OperatorSpec.load(Path(path))
     if told is not None and digest(whole) != told:
         raise EosError(f"{path} is another operator than when the engine was started")
-    return Reduction(ServingPlan.of(whole).taken(approximate), digest(whole), axes)
+    return Reduction(ServingPlan.of(whole, inside=inside).taken(approximate), digest(whole), axes)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from eos_platform.serve.vllm import places
 from eos_platform.serve.vllm.asked import FIELD, text_of
+from eos_platform.serve.vllm.inside import Inside
 from eos_platform.serve.vllm.reduction import BEHIND, Reduction
 from eos_platform.serve.vllm.spare import carry_sizes, lacks_width
 
@@ -37,8 +38,11 @@ class Reducing:
         self._bias_s: Tensor | None = None
         layers = self.decoder.layers
         # heads of a width that this machine's kernels lack become wider, too: the bundled Qwen has 40
-        if (served is not None and served.usual.sized) or lacks_width(layers):
+        if (served is not None and served.plan.biased) or lacks_width(layers):
             self._bias_s = carry_sizes(layers, vllm_config)
+        self.eos_inside: Inside | None = None
+        if served is not None and any(layer > 0 for layer in served.plan.by_layer):
+            self.eos_inside = Inside(served.plan, self.decoder, self.config.text_config, self._bias_s)
 
     @property
     def decoder(self) -> Any:
@@ -114,6 +118,12 @@ class Reducing:
                 assert is_multimodal is not None
                 where = is_multimodal.to(self._bias_s.device).nonzero()[:, 0]
                 self._bias_s[where] = torch.cat([one[:, self._width] for one in found]).to(self._bias_s)
+        if self.eos_inside is not None and found:
+            assert is_multimodal is not None
+            row_re = torch.cat(found)
+            told_3s = torch.zeros(BEHIND - 1, len(input_ids))
+            told_3s[:, is_multimodal] = row_re[:, self._width + 1 : self._width + BEHIND].T.float()
+            self.eos_inside.tell(is_multimodal, *told_3s)
         made: Tensor = super().embed_input_ids(  # type: ignore[misc]
             input_ids, [self.eos_plain(one) for one in found] or None, is_multimodal=is_multimodal
         )

@@ -108,12 +108,12 @@ class Examples(Subject):
         Where sizes vary, all units of a prompt are one row; frames of a film are its grid.
         """
         target, units = target_of(self.model, self._named), self.usual_units
+        (grid, many), *others = units
+        if self.films and many > 1 and not others:
+            return target.of_grid((many, *grid))
         if not self.adapter.capabilities.varies:
             return target
-        (grid, many), *others = units
-        if not others and (many == 1 or self.films):
-            return target.of_grid(grid if many == 1 else (many, *grid))
-        return target.of_grid((1, visual_tokens(units)))
+        return target.of_grid(grid if many == 1 and not others else (1, visual_tokens(units)))
 
     @cached_property
     def shape(self) -> DecoderShape:

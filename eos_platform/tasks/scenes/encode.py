@@ -74,8 +74,8 @@ class Encoded(EncodedQuestions):
         self.picture_q = torch.tensor(pictures, device=device)
         self.pictures = pictures[-1] + 1
         self._pixels: np.ndarray | None = None  # kept once they are asked for again
-        adapter = adapter_of(model)
-        size = self.pictures * config.grid**2 * adapter.width * (torch.finfo(model.dtype).bits // 8)
+        self.adapter = adapter_of(model)
+        size = self.pictures * config.grid**2 * self.adapter.width * (torch.finfo(model.dtype).bits // 8)
         # where the pictures' features lie; from the host they come as they are needed, which waits for the device
         self.home = device if stays_on(device, size) else torch.device("cpu")
         self.synchronises = self.home != device
@@ -111,7 +111,7 @@ class Encoded(EncodedQuestions):
         """The questions of these numbers."""
         text_bt, prompt_b, answer_b = self.text_qt[index_b], self.prompt_q[index_b], self.answer_q[index_b]
         picture_b = self.picture_q[index_b]
-        embed = adapter_of(self.model).embed
+        embed = self.adapter.embed
         bos_b1d = embed(torch.full_like(text_bt[:, :1], self.bos))
         features_bnd = self.features_mnd[picture_b.to(self.home)].to(picture_b.device)
         x_bsd = torch.cat([bos_b1d, features_bnd, embed(text_bt)], 1)
@@ -146,7 +146,7 @@ class Encoded(EncodedQuestions):
     @torch.no_grad()
     def mean_question(self) -> Tensor:
         """The mean direction of all questions' text (d,)."""
-        embed, directions = adapter_of(self.model).embed, []
+        embed, directions = self.adapter.embed, []
         step_t = torch.arange(self.text_qt.shape[1], device=self.text_qt.device)
         for text_bt, prompt_b in zip(self.text_qt.split(1024), self.prompt_q.split(1024), strict=True):
             directions.append(question(embed(text_bt), step_t < prompt_b[:, None]).float())
@@ -225,7 +225,7 @@ class Encoded(EncodedQuestions):
 
     def _first_encoding(self) -> tuple[Tensor, VisionFeatures]:
         """What the tower says of the pictures, from this machine's cache if it was asked before."""
-        adapter = adapter_of(self.model)
+        adapter = self.adapter
         weights = adapter.family.sees_with(adapter.parts)
         key = cache.key_of(weights, SCENE_VERSION, self.split, self.pictures, self.config)
         cached = cache.load(key, self._forms())

@@ -19,14 +19,22 @@ def test_every_place_has_its_own_search() -> None:
 
 
 def row(kind: str, ratio: float, **places: float) -> dict[str, object]:
-    return {"model": BOTH, "kind": kind, "ratio": ratio, "seed": 0, "places": places, "seconds": 3.0}
+    return {
+        "model": BOTH,
+        "kind": kind,
+        "ratio": ratio,
+        "seed": 0,
+        "places": places,
+        "seconds": 3.0,
+        "compute_ratios": places,
+    }
 
 
 def test_the_worst_place_is_told_and_a_refusal_is_no_zero() -> None:
     rows = [row("unreduced", 1.0, a=0.9, b=0.8), row("mean", 0.2, a=0.85, b=0.6), row("own-1", 0.2, a=0.9)]
     lines = table(rows).splitlines()
-    assert "| mean | 0.2 | 1 | 85.0 | 60.0 | 72.5 | 20.0 | 3 |" in lines
-    assert "| own-1 | 0.2 | 1 | 90.0 | refused | | | 3 |" in lines
+    assert "| mean | 0.2 | 1 | 85.0 | 60.0 | 72.5 | 20.0 | 0.850 | 3 |" in lines
+    assert "| own-1 | 0.2 | 1 | 90.0 | refused | | | 0.900 | 3 |" in lines
 
 
 def test_what_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -113,6 +113,7 @@ def test_recorded_distances(recorded):
 def test_recorded_words_of_designs(recorded):
     found = {}
     for name, design in DESIGNS.items():
-        made = design.build(LLAVA, 576 if name == "reweight" else 150)
+        target = LLAVA.model_copy(update={"frames": 4 if design.films else 1})
+        made = design.build(target, 576 if name == "reweight" else 150)
         found[name] = [site_words(made, number) for number in range(len(made.sites))][:3]
     recorded("words-of-designs", found)

@@ -24,7 +24,7 @@ from playwright.sync_api import Page, sync_playwright
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 GRAPH = "document.querySelector('#front-graph .js-plotly-plot')"
 DRAWN = f"() => {GRAPH}?._fullLayout?._size && {GRAPH}.data.some(t => t.name.startsWith('Pareto front'))"
-SHOWN = f"{GRAPH}.data.filter(t => t.showlegend !== false).reduce((sum, t) => sum + t.x.length, 0)"
+SHOWN = f"{GRAPH}._fullData.filter(t => t.showlegend !== false).reduce((sum, t) => sum + t.x.length, 0)"
 # where the middle point of the front is in the window
 PLACE = f"""() => {{
     const graph = {GRAPH}, {{xaxis, yaxis}} = graph._fullLayout, box = graph.getBoundingClientRect();

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from eos_platform.common.errors import EosError
 from eos_platform.models.adapters.adapter import adapter_of
 from eos_platform.models.conformance.subjects import built
 from eos_platform.models.conformance.zoo import SAMPLES, VIDEO, prompts
@@ -109,3 +110,31 @@ def test_pictures_of_one_size_in_a_prompt_count_as_frames() -> None:
     with torch.no_grad(), attached(built(SAMPLE), spec):
         half = built(SAMPLE)(**inputs, use_cache=True).past_key_values.get_seq_length(0)
     assert half == inputs["input_ids"].shape[1] - tokens  # as many stay as one picture has
+
+
+@pytest.mark.parametrize("family", ["LLaVA-1.5", "InternVL", "SmolVLM"])
+def test_families_of_one_size_take_operators_of_films_of_any_length(family: str) -> None:
+    """Made for films of two frames: of three pictures half of the tokens stays, and of one."""
+    sample = SAMPLES[family]
+    model = built(sample)
+    rows, columns = adapter_of(model).parts.grid
+    target = Target(layers=len(adapter_of(model).parts.layers), grid=(2 * rows, columns), frames=2)
+    spec = OperatorSpec(
+        target=target, sites=(SiteSpec(layer=0, scope="film", keep=rows * columns, score={"change": 1.0}),)
+    )
+    size, whole = sample.sizes[0], 0
+    for count in (1, 3) if family != "LLaVA-1.5" else (1,):
+        inputs = prompts(sample, [[size] * count], (6,), seed=5)
+        units = adapter_of(model).layout(inputs).units
+        whole = sum(a * b * many for (a, b), many in units)
+        gone = sum((a * b * many) // 2 for (a, b), many in units)
+        with torch.no_grad(), attached(model, spec):
+            left = model(**inputs, use_cache=True).past_key_values.get_seq_length(0)
+        assert left == inputs["input_ids"].shape[1] - gone
+    assert whole
+    other = spec.model_copy(update={"target": target.model_copy(update={"grid": (2 * rows + 2, columns)})})
+    with pytest.raises(EosError, match=f"is for a {rows + 1}x{columns} grid"), attached(model, other):
+        pass
+    fitted = other.model_copy(update={"target": other.target.model_copy(update={"layers": 2})})
+    with attached(model, fitted, rescale=True), torch.no_grad():
+        model(**inputs)

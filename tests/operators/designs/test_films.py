@@ -142,8 +142,8 @@ def test_framefusion_averages_runs_into_their_first_token(seed):
             assert tokens.size_bn[0, row] == len(runs[first])
 
 
-def test_uniform_frames_are_whole_and_evenly_spread():
-    places = deployed(DESIGNS["uniform-frames"].build(TARGET, 30), film(0)).origin_bn[0]
+def test_whole_frames_are_whole_and_evenly_spread():
+    places = deployed(DESIGNS["whole-frames"].build(TARGET, 30), film(0)).origin_bn[0]
     assert places.tolist() == [*range(2 * ONE, 3 * ONE), *range(6 * ONE, 7 * ONE)]
 
 
@@ -171,7 +171,7 @@ def test_single_pictures_are_refused_and_not_offered(name):
     assert name not in suited()
 
 
-@pytest.mark.parametrize(("name", "tokens"), [("evs", 11), ("framefusion", 11), ("uniform-frames", 11), ("dycoke", 23)])
+@pytest.mark.parametrize(("name", "tokens"), [("evs", 11), ("framefusion", 11), ("whole-frames", 11), ("dycoke", 23)])
 def test_fewer_tokens_than_the_whole_frames_have_are_refused(name, tokens):
     with pytest.raises(EosError, match="fewer than the"):
         get_design(name).build(TARGET, tokens)

@@ -150,7 +150,7 @@ def test_a_batch_that_fits_is_left_whole(small: Workload) -> None:
     assert (found.at_once, found.parts, found.checkpointing) == (12, 1, False)
     first, second = found.lines()
     assert first.startswith("estimate: ")
-    assert second == "to fit: 12 questions at once, no activation checkpointing"
+    assert second == "batches: 12 questions at once, no activation checkpointing"
 
 
 def test_what_fits_easily_is_not_rehearsed_unless_somebody_asks(
@@ -235,4 +235,4 @@ def test_steps_get_faster_as_fewer_tokens_compete(small: Workload) -> None:
     assert told is not None
     assert told.steps[0] > told.steps[-1]
     assert sum(told.steps) == pytest.approx(100 * told.step_seconds)
-    assert " a step at first, " in told.lines()[0]
+    assert " for the first step, " in told.lines()[0]

@@ -26,10 +26,12 @@ def picture(n: int = 16, many: int = 2) -> torch.Tensor:
 def test_tokens_their_bias_and_where_they_stood() -> None:
     x = picture()
     rows = reduction(SiteSpec(layer=0, keep=6, score={"norm": 1.0}))(x, (4, 4), {})
-    assert rows.shape == (2, 6, 10)
+    assert rows.shape == (2, 6, 13)
     for row, tokens in zip(rows, x, strict=True):
-        assert torch.equal(row[:, :8], tokens[row[:, 9].long()])
-        assert set(row[:, 9].tolist()) == set(tokens.norm(dim=1).topk(6).indices.tolist())
+        assert torch.equal(row[:, :8], tokens[row[:, 12].long()])
+        assert set(row[:, 12].tolist()) == set(tokens.norm(dim=1).topk(6).indices.tolist())
+    assert torch.equal(rows[..., 10], rows[..., 12])  # its number in the grid
+    assert (rows[..., 9] == 1).all()
     assert (rows[..., 8] == 0).all()
 
 
@@ -41,19 +43,22 @@ def test_sizes_become_the_bias_of_the_last_site() -> None:
     rows = reduction(*sites)(picture(), (4, 4), {})
     sizes = (rows[..., 8] / 0.5).exp()
     assert torch.allclose(sizes.sum(1), torch.full((2,), 16.0))
+    assert torch.allclose(rows[..., 9], sizes)
 
 
 def test_renumbered_tokens_stand_side_by_side_and_later_gaps_stay() -> None:
     first = SiteSpec(layer=0, keep=8, score={"norm": 1.0}, positions="renumber")
-    assert reduction(first)(picture(), (4, 4), {})[0, :, 9].tolist() == list(range(8))
+    renumbered = reduction(first)(picture(), (4, 4), {})[0]
+    assert renumbered[:, 12].tolist() == list(range(8))
+    assert renumbered[:, 10].max() >= 8
     rows = reduction(first, SiteSpec(layer=0, keep=3, score={"norm": 1.0}))(picture(), (4, 4), {})
-    assert rows[..., 9].max() < 8
+    assert rows[..., 12].max() < 8
 
 
 def test_places_of_three_axes_are_rows_and_columns_of_any_grid() -> None:
     rows = reduction(SiteSpec(layer=0, keep=8, score={"norm": 1.0}), axes=3)(picture(24, 1), (4, 6), {})
-    assert rows.shape == (1, 12, 12)  # half of it, as of the usual grid
-    t, r, c = rows[0, :, 9:].T
+    assert rows.shape == (1, 12, 15)  # half of it, as of the usual grid
+    t, r, c = rows[0, :, 12:].T
     tokens = picture(24, 1)[0]
     assert t.tolist() == [0.0] * 12
     assert torch.equal(rows[0, :, :8], tokens[(r * 6 + c).long()])
@@ -68,7 +73,7 @@ def test_another_question_keeps_other_tokens() -> None:
     asks = torch.ones(2, 3) > 0
     x = picture(many=1).expand(2, -1, -1)
     rows = served(x, (4, 4), {}, (words, asks))
-    assert not torch.equal(rows[0, :, 9], rows[1, :, 9])
+    assert not torch.equal(rows[0, :, 12], rows[1, :, 12])
     alone = served(x[:1], (4, 4), {}, (words[:1], asks[:1]))
     assert torch.equal(alone, rows[:1])
 

@@ -21,7 +21,7 @@ from eos_platform.analysis.experiments.record.work import Outcome, fix_size
 from eos_platform.common.errors import EosError
 from eos_platform.models.bundled import folder
 from eos_platform.models.loading.processors import load_processor
-from eos_platform.operators.designs import DESIGNS
+from eos_platform.operators.designs import suited
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.tasks.chats import published
 from eos_platform.tasks.prompts import made_by, prompt_text
@@ -140,7 +140,7 @@ def test_a_dry_run_lists_downloads_time_and_disk(root: Path, capsys: pytest.Capt
 def test_the_pinned_plan_is_what_the_field_prints() -> None:
     plan = load_plan()
     assert plan.tokens == (192, 128, 64, 16)
-    assert set(plan.designs) == set(DESIGNS) >= {"random", "downsample"}
+    assert set(plan.designs) == set(suited()) >= {"random", "downsample"}
     assert {"gqa", "mmbench", "mme", "pope", "scienceqa", "textvqa", "seed"} <= set(
         plan.models["llava-1.5-7b"].published
     )

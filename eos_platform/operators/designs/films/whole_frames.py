@@ -1,5 +1,7 @@
 """Control: whole frames of a film, evenly over its length.
 
+Source: none; a control.
+
 Parameters: a quota of frames, all of those in the middles of equal parts of the film and none of the others. gamma = 0,
 positions kept.
 """
@@ -38,8 +40,8 @@ def _knobs(target: Target) -> tuple[Knob, ...]:
     return (positions_knob("keep"),)
 
 
-UNIFORM_FRAMES = Design(
-    "uniform-frames",
+WHOLE_FRAMES = Design(
+    "whole-frames",
     "prune",
     "control",
     "of a film, keeps whole frames, evenly",
