@@ -8,7 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from eos_platform.dashboards.palette import GRID, INK, SEARCHED, Style, rgba, theme
+from eos_platform.dashboards.palette import GRID, INK, Style, rgba, theme
 from eos_platform.dashboards.text import escape
 
 WIDTH, HEIGHT, HEAD, FOOT = 1000, 480, 110, 96
@@ -24,16 +24,13 @@ STYLES = {
 NAMES = {"random": "random", "tpe": "TPE", "nsga2": "NSGA-II", "gp": "GP", "cma-es": "CMA-ES", "mo-asha": "MO-ASHA"}
 
 
-def optimisers_figure(
-    table: pd.DataFrame, panels: Mapping[str, str], searched: Mapping[str, float], title: str, subtitle: str = ""
-) -> go.Figure:
+def optimisers_figure(table: pd.DataFrame, panels: Mapping[str, str], title: str, subtitle: str = "") -> go.Figure:
     """Lines: means of the seeds; bands: from the worst to the best of them.
 
     Args:
         table: rows with ``model``, ``method``, ``evaluations`` and the hypervolume's ``mean``, ``worst``, ``best``, as
             shares of that of all operators.
         panels: what a panel is called, by model.
-        searched: the same share of what gradient searches have found, by model.
     """
     names = [f"<b>{escape(name)}</b>" for name in panels.values()]
     figure = make_subplots(1, len(panels), subplot_titles=names, horizontal_spacing=0.06, shared_yaxes=True)
@@ -47,7 +44,7 @@ def optimisers_figure(
     )
     figure.update_annotations(font={"size": 15, "color": INK}, yshift=2)
     for number, model in enumerate(panels):
-        _panel(figure, table[table["model"] == model], searched.get(model), number + 1)
+        _panel(figure, table[table["model"] == model], number + 1)
     ticks = [5, 10, 20, 50, 100, 200]
     figure.update_xaxes(type="log", tickvals=ticks, tickangle=0, gridcolor=GRID, showline=False, ticks="")
     figure.update_xaxes(title={"text": "evaluations of all questions", "font": {"size": 14}, "standoff": 6})
@@ -60,7 +57,7 @@ def optimisers_figure(
     return figure
 
 
-def _panel(figure: go.Figure, rows: pd.DataFrame, searched: float | None, column: int) -> None:
+def _panel(figure: go.Figure, rows: pd.DataFrame, column: int) -> None:
     place = {"row": 1, "col": column}
     for method, style in STYLES.items():
         mine = rows[rows["method"] == method].sort_values("evaluations")
@@ -89,20 +86,6 @@ def _panel(figure: go.Figure, rows: pd.DataFrame, searched: float | None, column
                 marker={"symbol": style.symbol, "size": 6, "color": style.colour},
                 name=NAMES[method],
                 legendgroup=method,
-                showlegend=column == 1,
-            ),
-            **place,
-        )
-    if searched is not None and searched < 1:
-        ends = [rows["evaluations"].min(), rows["evaluations"].max()]
-        figure.add_trace(
-            go.Scatter(
-                x=ends,
-                y=[max(LEAST, 1 - searched)] * 2,
-                mode="lines",
-                line={"color": SEARCHED, "width": 1.6, "dash": "dash"},
-                name="gradient searches (24)",
-                legendgroup="searched",
                 showlegend=column == 1,
             ),
             **place,

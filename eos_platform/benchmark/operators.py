@@ -24,6 +24,13 @@ from eos_platform.operators.spec import OperatorSpec, Target
 from eos_platform.operators.steering import Steering
 from eos_platform.tasks.base import Subject
 
+# designs of the space: others that come later are not part of it, or its coordinates would change
+OFFERED = (
+    "adaptinfer", "adaptive-pool", "cdpruner", "cen-cdpruner", "cen-divprune", "d2pruner", "dart", "diffrate",
+    "divprune", "downsample", "fastervlm", "fastv", "flowcut", "holov", "mmtok", "nuwa", "pool", "prumerge",
+    "prumerge+", "prunesid", "pyramiddrop", "random", "reweight", "scope", "sparsevlm", "sparsevlm-v2", "stride",
+    "todre", "tome", "tome-tower", "tops", "v2drop", "visionzip", "vispruner", "vtw", "zero", "zoo-prune",
+)  # fmt: skip
 DIRECTIONS, TRIED = "directions.json", 0.2
 FEATURE = 0.1  # weight of a feature: beside a direction as searches find them, about as much as it
 SOFT = 0.02  # temperature of a soft transfer, about what searches find
@@ -74,12 +81,12 @@ class Operators:
 
     @classmethod
     def on(cls, workload: Subject) -> Operators:
-        """Of a model that is there, with every design that its questions can be asked with.
+        """Of a model that is there, with every design offered that its questions can be asked with.
 
         Where pictures are not kept, that is none that acts or reads in the vision tower.
         """
         target, encoded = workload.target, workload.few("validation", 8)
-        known = {name: design_knobs(DESIGNS[name], target) for name in sorted(DESIGNS) if not DESIGNS.package(name)}
+        known = {name: design_knobs(DESIGNS[name], target) for name in OFFERED}
         every = cls(workload.name, target, workload.shape, workload.text_tokens, known)
         refused = set()
         for point in Space(known, ("design",)).points():

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
 from eos_platform.common.errors import EosError
 from eos_platform.protocols import Objective
 
-if TYPE_CHECKING:
-    from eos_platform.benchmark.bench import OperatorBench
+
+class Asked(Protocol):
+    """What is read of an ``OperatorBench``."""
+
+    def minimised(self, objective: str) -> bool: ...
+
+    def unreduced(self, objectives: Sequence[str]) -> Mapping[str, float]: ...
 
 
-def dominated(bench: OperatorBench, points: Any, objectives: tuple[str, ...]) -> float:
+def dominated(bench: Asked, points: Any, objectives: tuple[str, ...]) -> float:
     """In the objectives' own units; points with an unknown value add nothing.
 
     Raises:

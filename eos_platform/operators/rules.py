@@ -86,7 +86,11 @@ class Quota(Spec):
     def _as_before(self, write: Any) -> dict[str, Any]:
         """Without the fields that joined later, where they say nothing."""
         data: dict[str, Any] = write(self)
-        return {name: value for name, value in data.items() if name not in OF_FRAMES or value != OF_FRAMES[name]}
+        return {
+            name: value
+            for name, value in data.items()
+            if name not in OF_FRAMES or (tuple(value) if isinstance(value, list) else value) != OF_FRAMES[name]
+        }  # a tuple is a list in JSON
 
     @model_validator(mode="after")
     def _says_something(self) -> Quota:

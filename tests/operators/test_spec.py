@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from eos_platform.common.errors import EosError
+from eos_platform.operators.designs import get_design
 from eos_platform.operators.site import FILM_FEATURES
 from eos_platform.operators.spec import ALL_FEATURES, OperatorSpec, SiteSpec, Support, Target, Transfer
 
@@ -263,3 +264,11 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(EosError, match="is not text"):
         OperatorSpec.load(tmp_path / "binary")
+
+
+def test_a_quota_of_an_image_is_written_as_before_films_had_some():
+    operator = get_design("nuwa").build(Target(layers=6, grid=(12, 12), vision_layers=3), 20)
+    assert json.loads(operator.to_json())["sites"][0]["quota"] == {
+        "groups": 36, "kind": "windows", "share": "none", "cap": 1,
+    }  # fmt: skip
+    assert operator.fingerprint == "d7d6a6ec"  # under which it was stored

@@ -14,7 +14,7 @@ from pathlib import Path
 from eos_platform.common import console as terminal
 from eos_platform.common.errors import EosError
 
-SLOW = {"gp": 50}  # evaluations of methods whose own work is slow
+SLOW = {"gp": 40}  # evaluations of methods whose own work is slow
 
 
 def main(words: list[str] | None = None) -> int:

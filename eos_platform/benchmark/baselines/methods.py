@@ -24,7 +24,7 @@ STARTUP = 20  # random points before a model is fitted
 POPULATION = 20  # of NSGA-II
 REDUCTION = 4  # of MO-ASHA: a quarter of what reaches a rung goes on, to four times the questions
 LEAST = 4  # results that a rung needs before it stops anyone
-LATEST = 100  # results that a rung compares: ranking thousands for each of thousands would take minutes a run
+LATEST = 50  # results that a rung compares: ranking thousands for each of thousands would take minutes a run
 DIRECTIONS = 5  # weights between the objectives that CMA-ES is run with, one after the other
 
 

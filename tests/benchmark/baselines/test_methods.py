@@ -7,29 +7,29 @@ from eos_platform.benchmark.baselines.methods import METHODS
 from eos_platform.benchmark.baselines.run import run, searched, table, trace
 from eos_platform.common.errors import EosError
 
-OBJECTIVES = ("error", "compute_ratio")
+OBJECTIVES, EVALUATIONS = ("error", "compute_ratio"), 25
 
 
 @pytest.fixture(scope="module")
 def bench():
-    return OperatorBench("bundled-small")
+    return OperatorBench("bundled-small", ("design",))
 
 
 @pytest.mark.parametrize("name", [name for name in METHODS if name != "gp"])
 def test_a_method_spends_what_it_is_given(bench, name):
-    first, again, other = (METHODS[name](bench, OBJECTIVES, 12, seed) for seed in (0, 0, 1))
+    first, again, other = (METHODS[name](bench, OBJECTIVES, EVALUATIONS, seed) for seed in (0, 0, 1))
     assert first.points == again.points != other.points
     assert first.spent == sorted(first.spent)
-    whole = 12 * bench.questions
+    whole = EVALUATIONS * bench.questions
     if name == "mo-asha":  # many points at few questions, few at all of them
         assert whole <= first.total < whole + bench.questions
-        assert len(first.points) < 12
+        assert len(first.points) < EVALUATIONS
     else:
         assert first.total == whole
-        assert len(first.points) == 12
-    shares = trace(first, 12)
-    assert list(shares) == [5, 10, 12]
-    assert 0 <= shares[5] <= shares[10] <= shares[12] <= 1
+        assert len(first.points) == EVALUATIONS
+    shares = trace(first, EVALUATIONS)
+    assert list(shares) == [5, 10, 15, 20, 25]
+    assert 0 <= shares[5] <= shares[10] <= shares[25] <= 1
 
 
 @pytest.mark.slow  # fits Gaussian processes

@@ -42,6 +42,7 @@ def test_predictions_rise_with_tokens_and_say_nothing_of_the_tower(predicted):
     assert predicted.of(DESIGNS["tome-tower"].build(SMALL, 40)) is None
 
 
+@pytest.mark.slow  # builds a model and times it
 def test_operators_are_timed_where_they_are_carried_to():
     place = Place("tiny", "", "eager", 1, 60, 2)
     found = dict(measured(place, [("a", operator()), ("b", operator(5, False))], "cpu", time.monotonic() + 60))
