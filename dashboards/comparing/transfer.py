@@ -24,7 +24,7 @@ def transfer_figure(cells: pd.DataFrame, ways: Sequence[str], title: str = "What
     """One small matrix for each way (downwards) and budget (sideways)."""
     shown = [way for way in ways if (cells["kind"] == way).any()]
     budgets = sorted(cells["budget"].unique(), reverse=True)
-    note = "per cent of the accuracy of a search anew at the same place and budget; rows: where the operator is from"
+    note = "per cent of the accuracy of a search anew at the same place and budget; rows: where it was found"
     if not shown:
         figure = go.Figure(layout=theme(escape(title), note))
         figure.add_annotation(text="No transferred operator measured yet", xref="paper", yref="paper", showarrow=False)
@@ -72,7 +72,7 @@ def _matrix(here: pd.DataFrame, sources: Sequence[str], places: Sequence[str], f
         values.append([None if cell is None else 100 * cell["kept"] for cell in cells])
         texts.append(
             [
-                ("found here" if source == place else "") if cell is None else f"{100 * cell['kept']:.1f}"
+                ("–" if source == place else "") if cell is None else f"{100 * cell['kept']:.1f}"
                 for cell, place in zip(cells, places, strict=True)
             ]
         )
@@ -83,6 +83,7 @@ def _matrix(here: pd.DataFrame, sources: Sequence[str], places: Sequence[str], f
         z=values,
         text=texts,
         texttemplate="%{text}",
+        textfont={"size": 13},
         customdata=hover,
         hovertemplate="%{y} on %{x}<br>%{customdata}<extra></extra>",
         coloraxis="coloraxis",

@@ -192,6 +192,8 @@ def _unknown_inside(later: list[PlannedSite]) -> Iterator[str]:
     for planned in later:
         for name in sorted(set(planned.features) - set(INSIDE)):
             yield f"sites.{planned.number}: '{name}' is not read inside the engine's language model"
+        if planned.site.scope == "film":
+            yield f"sites.{planned.number} looks across frames, which the engine reduces one by one"
         if planned.site.positions == "renumber":
             yield f"sites.{planned.number}: positions are kept inside the engine's language model, not renumbered"
         if planned.site.keep == 0:

@@ -80,6 +80,8 @@ def test_sites_inside_the_language_model_are_served_where_that_is_asked_for() ->
         left = ServingPlan.of(other, inside=True)
         assert left.verdict is Verdict.APPROXIMATE
         assert why in left.reasons[0]
+    film = SiteSpec(layer=5, keep=20, scope="film", score={"norm": 1.0})
+    assert "looks across frames" in ServingPlan.of(OperatorSpec(target=TARGET, sites=(film,)), inside=True).reasons[0]
 
 
 def test_a_later_site_that_changes_nothing_is_no_obstacle() -> None:
@@ -99,6 +101,7 @@ def test_a_later_site_that_changes_nothing_is_no_obstacle() -> None:
         (SiteSpec(place="tower", layer=5, keep=20, score={"norm": 1.0}), "in the vision tower"),
         (SiteSpec(place="tower", layer=2, keep=20, score={"norm": 1.0}), "in the vision tower"),
         (SiteSpec(layer=0, keep=0, selector="drop_all"), "no visual token"),
+        (SiteSpec(layer=0, keep=20, scope="film", score={"norm": 1.0}), "looks across frames"),
     ],
 )
 def test_what_cannot_be_served_is_refused_in_one_line(site: SiteSpec, says: str) -> None:

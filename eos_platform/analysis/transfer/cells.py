@@ -30,6 +30,7 @@ from eos_platform.tasks.evaluate import evaluate
 
 Record = dict[str, Any]
 Load = Callable[[Place], Subject]
+SLOWER = 0.2  # learning rate of an adaptation, of a search's
 START = "transfer"  # how an adapted operator's search is called
 
 
@@ -124,6 +125,7 @@ def _operator(
         operator = _within(directed, operator, original, workload, cost, item.budget)
     if item.kind in (ZERO_SHOT, CARRIED):
         return operator, found
+    config = adapting(config, operator)
     structure = structure_at(
         workload,
         operator,
@@ -140,7 +142,24 @@ def _operator(
         cost=cost,
         structure=structure,
     )
-    return result.operator, found | {"steps": settings.adapt_steps, "validation": result.accuracy}
+    before = evaluate(workload, operator, "validation", config.eval_questions).accuracy
+    found |= {"steps": settings.adapt_steps, "validation": max(before, result.accuracy)}
+    if before >= result.accuracy:
+        kept = f"kept as it was: {before:.1%} of the validation questions, {result.accuracy:.1%} after the steps"
+        return operator, found | {"changes": [*changes, kept]}
+    return result.operator, found
+
+
+def adapting(config: SearchConfig, operator: OperatorSpec) -> SearchConfig:
+    """Settings for a few steps from an operator that is good already.
+
+    At the full learning rate 40 steps lose what the operator came with, and directions that begin at nothing are
+    hardly more than noise by then: ones that did not travel are not learned anew.
+    """
+    update: dict[str, Any] = {"learning_rate": SLOWER * config.learning_rate}
+    if not any(site.probe for site in operator.sites):
+        update |= {"probe": False, "metric_rank": 0}
+    return config.model_copy(update=update)
 
 
 def _within(

@@ -19,8 +19,8 @@ ZERO_SHOT, CARRIED, ADAPTED, ADAPTED_CARRIED = "zero-shot", "carried", "adapted"
 WAYS = {
     ZERO_SHOT: "rescaled, its counts scaled to the budget",
     CARRIED: "the same with its learned directions mapped into the new hidden space",
-    ADAPTED: "the rescaled operator, and a few steps of search from it",
-    ADAPTED_CARRIED: "a few steps of search from the mapped one",
+    ADAPTED: "the rescaled operator after a few steps of search, unless these make it worse on validation questions",
+    ADAPTED_CARRIED: "the mapped one after a few steps of search, likewise",
 }
 
 

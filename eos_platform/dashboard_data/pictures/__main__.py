@@ -2,8 +2,8 @@
 
 ``mistakes`` is drawn from the table of the comparison (``bundled.csv``) alone, ``other-models`` from
 ``other-models.csv``, ``designs`` from ``designs.csv`` and the searches of the other two, ``operator-bench`` from
-``operator-bench.csv``. ``kept`` and ``asked`` run the stored operators and the tuned designs on held-out questions
-of the bundled model, which a CPU does in a minute.
+``operator-bench.csv``, ``transfer`` from ``transfer.csv``. ``kept`` and ``asked`` run the stored operators and the
+tuned designs on a few held-out questions of the bundled model, which a CPU does in a minute.
 
     python -m eos_platform.dashboard_data.pictures --results studies/results
 """
@@ -20,12 +20,14 @@ import pandas as pd
 import plotly.graph_objects as go
 from PIL import Image
 
+from eos_platform.analysis.transfer.plan import ZERO_SHOT
 from eos_platform.common import console as terminal
 from eos_platform.common.boundary import report_error
 from eos_platform.common.errors import EosError
 from eos_platform.common.files import write_atomic
 from eos_platform.dashboard_data.pictures.kept import asked_figure, stored_figure
 from eos_platform.dashboard_data.report import Report, export
+from eos_platform.dashboards.comparing.transfer import transfer_figure
 from eos_platform.dashboards.palette import darkened
 from eos_platform.dashboards.pictures.designs import SEARCHED, designs_figure
 from eos_platform.dashboards.pictures.mistakes import mistakes_figure
@@ -33,6 +35,7 @@ from eos_platform.dashboards.pictures.optimisers import optimisers_figure
 from eos_platform.dashboards.pictures.other_models import other_models_figure
 
 TABLE, OTHERS, DESIGNS, OPERATORS = "bundled.csv", "other-models.csv", "designs.csv", "operators"
+TRANSFER = "transfer.csv"
 BENCH = "operator-bench.csv"
 MODELS = {
     "bundled-qwen": "Qwen2.5-VL",
@@ -119,6 +122,12 @@ def designs(results: Path) -> go.Figure:
     )
 
 
+def transfer(results: Path) -> go.Figure:
+    """What rescaled operators keep elsewhere, without a step of search."""
+    cells = pd.read_csv(results / TRANSFER)
+    return transfer_figure(cells[cells["kind"] == ZERO_SHOT], [ZERO_SHOT])
+
+
 def kept(results: Path) -> go.Figure:
     """Searched operators and tuned designs on one picture."""
     return stored_figure(results / OPERATORS, pd.read_csv(results / TABLE))
@@ -134,6 +143,7 @@ PICTURES: dict[str, Callable[[Path], go.Figure]] = {
     "other-models": other_models,
     "operator-bench": operator_bench,
     "designs": designs,
+    "transfer": transfer,
     "kept": kept,
     "asked": asked,
 }

@@ -1,4 +1,5 @@
-"""The small models that ship with the package: two LLaVAs for ``scenes``, five of five families for ``scenes-v2``."""
+"""The small models that ship with the package: two LLaVAs for ``scenes``, five of five families for ``scenes-v2``, one
+for ``films``."""
 
 from __future__ import annotations
 
@@ -31,6 +32,7 @@ MODELS = {
     "bundled-gemma": Bundled("Gemma 3", "scenes-v2"),
     "bundled-smolvlm": Bundled("SmolVLM", "scenes-v2"),
     "bundled-onevision": Bundled("LLaVA-OneVision", "scenes-v2"),
+    "bundled-film": Bundled("Qwen2.5-VL", "films"),
 }
 
 

@@ -36,11 +36,11 @@ def remarks_on(
     operator: OperatorSpec, finder: str, winner: str, looked: Sequence[Candidate], judge: Judge, trail: dict[str, Any]
 ) -> Iterator[str]:
     """The portfolio's story, a line each."""
-    yield f"start: {finder} (of {len(trail['race'])} short searches, {len(looked)} designs looked at)"
+    yield f"starting point: {finder} (the best of {len(trail['race'])} short searches; {len(looked)} designs evaluated)"
     if finder != winner:
         yield (
-            f"guard: design {finder} was better than what was found from {winner}; the search went on from it,"
-            " and this is what it became"
+            f"guard: design {finder} was better than the operator found from {winner}, so the search continued from"
+            " the design"
         )
     best = max(looked, key=lambda one: one.verdict.rank, default=None)
     if best is not None:
@@ -49,9 +49,9 @@ def remarks_on(
         except EosError:
             return
         yield (
-            f"best design of the first look: {best.name}; on {judge.questions} questions, which chose it too,"
-            f" {theirs.accuracy:.1%} against {mine.accuracy:.1%} searched; these can show a difference of"
+            f"best design: {best.name}, {theirs.accuracy:.1%} against {mine.accuracy:.1%} for the searched operator, on"
+            f" the {judge.questions} questions that were also used for choosing; detectable difference:"
             f" {100 * detectable(mine, theirs):.1f} points (80 % power)"
         )
     if not judge.fresh:
-        yield "note: too few validation questions for decisions and accuracy to have their own; they share some"
+        yield "note: there are too few validation questions to use separate ones for decisions and for the accuracy"

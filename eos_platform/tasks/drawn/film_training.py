@@ -292,9 +292,11 @@ def main(words: Sequence[str] | None = None) -> int:
         learner = Learner(model.to(device).float(), processor, task).to(device)
 
         def save() -> None:
-            model.config.dtype = torch.bfloat16  # the head is the embedding, and saved once
+            # the head is the embedding, and saved once
             state = {name: one.to(torch.bfloat16) for name, one in model.state_dict().items() if name != HEAD}
             model.save_pretrained(given.out, state_dict=state)
+            config = given.out / "config.json"  # transformers notes the type of the weights in memory
+            config.write_text(config.read_text().replace('"dtype": "float32"', '"dtype": "bfloat16"'))
             for name in AS_THEY_ARE:  # a processor loaded without torchvision would be saved without its part for films
                 shutil.copyfile(place / name, given.out / name)
             (given.out / "chat_template.jinja").write_text(processor.chat_template)

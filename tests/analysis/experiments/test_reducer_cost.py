@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from eos_platform.analysis.experiments.reducer_cost import Bench, main, squarest, table
-from eos_platform.operators.designs import DESIGNS
+from eos_platform.operators.designs import suited
 from eos_platform.operators.spec import OperatorSpec, SiteSpec, Target
 
 torch.set_num_threads(1)
@@ -16,7 +16,7 @@ def test_every_design_has_a_row(tmp_path, capsys):
     out = tmp_path / "costs.json"
     assert main(["--width", "64", "--tokens", "36", "--batch", "1", "2", "--device", "cpu", "--out", str(out)]) == 0
     rows = json.loads(out.read_text())
-    assert len(rows) == 2 * len(DESIGNS)
+    assert len(rows) == 2 * len(suited())
     assert {row["batch"] for row in rows} == {1, 2}
     for row in rows:
         assert row["layer_ms"] > 0
@@ -26,8 +26,8 @@ def test_every_design_has_a_row(tmp_path, capsys):
             assert row["graph_ms"] is None  # no GPU
             assert row["mean_tokens"] <= 36
     shown = capsys.readouterr().out.splitlines()
-    assert shown[-len(DESIGNS) - 1 :] == table(rows).splitlines()
-    assert [line.split()[0] for line in shown[-len(DESIGNS) :]] == list(DESIGNS)
+    assert shown[-len(suited()) - 1 :] == table(rows).splitlines()
+    assert [line.split()[0] for line in shown[-len(suited()) :]] == list(suited())
     assert "36 x 1" in table(rows)
 
 

@@ -20,6 +20,7 @@ from eos_platform.search.parameters import Structure
 from eos_platform.search.starts.structure import price_of, structure_at
 from eos_platform.tasks import Workload, load_workload
 from eos_platform.tasks.base import Subject
+from eos_platform.tasks.evaluate import evaluate
 
 PLACES = ("bundled-small:scenes-v2", "bundled-small-v2")
 
@@ -66,8 +67,20 @@ def test_only_what_is_carried_has_directions_without_a_step(matrix: Cells) -> No
         if record["kind"] in WAYS:
             spec = OperatorSpec.model_validate(record["operator"])
             directed = any(site.probe for site in spec.sites)
-            assert directed == (record["kind"] != "zero-shot"), record["key"]
+            assert directed == ("carried" in record["kind"]), record["key"]
             assert record["steps"] == (4 if record["kind"].startswith("adapted") else 0)
+
+
+@pytest.mark.slow  # a whole matrix: two searches, eight transfers
+def test_an_adaptation_that_makes_it_worse_is_not_kept(matrix: Cells, loaded: dict[str, Subject]) -> None:
+    for record in matrix.records.values():
+        if not record["kind"].startswith("adapted"):
+            continue
+        before = matrix.records[record["key"].replace("adapted-carried", "carried").replace("adapted", "zero-shot")]
+        accuracy = evaluate(loaded[record["place"]], OperatorSpec.model_validate(before["operator"]), "validation", 24)
+        assert record["validation"] >= accuracy.accuracy
+        kept = any("kept as it was" in change for change in record["changes"])
+        assert kept == (record["operator"]["sites"] == before["operator"]["sites"]), record["key"]
 
 
 @pytest.mark.slow  # a whole matrix: two searches, eight transfers

@@ -121,7 +121,7 @@ def test_where_nothing_can_be_kept_it_is_made_for_this_process(folder: Path, tmp
 
 def test_all_bundled_weights_together_are_small_and_folders_are_whole() -> None:
     home = Path(bundled.__file__).parent
-    assert sum(path.stat().st_size for path in home.rglob("*.safetensors")) <= 45e6
+    assert sum(path.stat().st_size for path in home.rglob("*.safetensors")) <= 48e6
     assert {path.parent.name for path in home.rglob("config.json")} == set(bundled.MODELS)
     for name in bundled.MODELS:
         place = bundled.folder(name)

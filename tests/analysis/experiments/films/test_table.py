@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from eos_platform.analysis.experiments import films_table
-from eos_platform.analysis.experiments.films_table import KINDS, budget_of, cells, design_of, frame, main, table
+from eos_platform.analysis.experiments.films import table as films_table
+from eos_platform.analysis.experiments.films.table import KINDS, budget_of, cells, design_of, frame, main, table
 from eos_platform.common.errors import EosError
 from eos_platform.costs.flops import DecoderShape, compute_ratio
 from eos_platform.costs.match import match

@@ -1,6 +1,6 @@
 """Whether one operator serves several places as well as one of its own serves each.
 
-    python -m eos_platform.analysis.experiments.generalists --sets bundled-small-v2+bundled-small \\
+    python -m eos_platform.analysis.transfer.generalists --sets bundled-small-v2+bundled-small \\
         --ratios .20,.10,.05 --seeds 3 --processes 6 --out generalists.jsonl
 
 A set is places joined by ``+``, each ``MODEL``, ``MODEL:TASK``, or ``:TASK`` of the first one's model. Of every set and

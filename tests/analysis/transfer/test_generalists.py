@@ -2,7 +2,7 @@
 
 import pytest
 
-from eos_platform.analysis.experiments.generalists import cells, kinds_of, main, table
+from eos_platform.analysis.transfer.generalists import cells, kinds_of, main, table
 from eos_platform.common.errors import EosError
 
 BOTH = "a+b:crowds"

@@ -1,7 +1,7 @@
 """Films: searched operators and every design that suits them, at equal compute.
 
-    python -m eos_platform.analysis.experiments.films_table --model bundled-film --processes 4 --out films.jsonl
-    python -m eos_platform.analysis.experiments.films_table --kinds "evs;random" --seeds 1 --questions 60   # a try
+    python -m eos_platform.analysis.experiments.films.table --model bundled-film --processes 4 --out films.jsonl
+    python -m eos_platform.analysis.experiments.films.table --kinds "evs;random" --seeds 1 --questions 60   # a try
 
 Budgets are shares of the film's tokens: what pruning to so many of them before the language model costs, anywhere in
 the film, is what every row may cost at most, its own rules included. Kinds of rows: ``unreduced``; ``searched`` (sites
@@ -181,7 +181,7 @@ def main(words: list[str] | None = None) -> int:
         asks = partial(measure, questions=given.questions, settings=settings)
         rows = measure_all(wanted, asks, given, {"questions": given.questions}, partial(loaded, task=given.task))
     except EosError as error:
-        terminal.say(f"films_table: {error}", stderr=True)
+        terminal.say(f"films: {error}", stderr=True)
         return 2
     if given.csv:
         write_atomic(given.csv, frame(rows).to_csv(index=False))

@@ -1,0 +1,1 @@
+"""Films: searched operators and designs at equal compute."""
