@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from eos_platform.benchmark.space import FAMILIES, Config, Space
 from eos_platform.benchmark.table import COSTS, ModelTable, load, metadata, unpacked
 from eos_platform.common.errors import EosError, expected, unknown
+from eos_platform.protocols import Objective
 
 if TYPE_CHECKING:
     from eos_platform.operators.spec import OperatorSpec
@@ -229,16 +230,18 @@ class OperatorBench:
         Raises:
             EosError: of another number of objectives.
         """
-        from eos_platform.benchmark.volume import dominated
-
-        return dominated(self, points, tuple(objectives)) / self._whole(tuple(objectives))
+        return self._dominated(points, objectives) / self._whole(tuple(objectives))
 
     def _whole(self, objectives: tuple[str, ...]) -> float:
+        if objectives not in self._volumes:
+            self._volumes[objectives] = self._dominated(self.values(objectives), objectives)
+        return self._volumes[objectives]
+
+    def _dominated(self, points: Any, objectives: Sequence[str]) -> float:
         from eos_platform.benchmark.volume import dominated
 
-        if objectives not in self._volumes:
-            self._volumes[objectives] = dominated(self, self.values(objectives), objectives)
-        return self._volumes[objectives]
+        axes = [Objective(name, "minimise" if self.minimised(name) else "maximise", name) for name in objectives]
+        return dominated(points, axes, self.unreduced(objectives))
 
     def operator(self, config: Mapping[str, Any], steps: int | None = None) -> OperatorSpec:
         """The operator itself, to be attached to the model (needs torch).
