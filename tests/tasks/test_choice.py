@@ -38,7 +38,7 @@ def test_paths_are_told_to_processes_that_stand_elsewhere(tmp_path: Path, monkey
 WRONG: list[tuple[Any, str]] = [
     ("scens", "unknown task 'scens'; did you mean 'scenes'"),
     ("files", "task 'files' needs 'data'"),
-    ({"name": "fils", "data": "x"}, "unknown task 'fils'; did you mean 'files'"),
+    ({"name": "fles", "data": "x"}, "unknown task 'fles'; did you mean 'files'"),
     ({"name": "files", "dat": "x"}, "task 'files': unknown option 'dat'; did you mean 'data'"),
     ({"name": "scenes", "data": "x"}, "task 'scenes': unknown option 'data'; it has no options"),
     ({"data": "x"}, "'name' must be that of a task; known: .*files, .*scenes"),

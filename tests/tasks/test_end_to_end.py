@@ -75,7 +75,7 @@ def test_rows_left_out_are_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("--task", "fils"), "unknown task 'fils'; did you mean 'files'"),
+        (("--task", "fles"), "unknown task 'fles'; did you mean 'files'"),
         (("--task", "files"), "task 'files' needs 'data' (--data"),
         (("--data", "x.jsonl"), "questions file not found: x.jsonl"),
         (("--task", "files", "--data", "x.jsonl"), "questions file not found: x.jsonl"),

@@ -69,7 +69,7 @@ def parameters_of(
     for row, layer in enumerate(parameters.layers):
         if layer in sites and not _learnable(sites[layer][1], parameters, row):
             return None
-    scale = math.sqrt(sum(weight**2 for weight in WEIGHTS.values()))
+    scale = math.sqrt(sum(WEIGHTS[name] ** 2 for name in parameters.mixed))
     for row, layer in enumerate(parameters.layers):
         if layer not in sites:
             parameters.keep[row] = 4.0 if row else parameters.keep[row]  # a site that hardly acts

@@ -96,7 +96,8 @@ class MlflowWriter:
         """
 
         def end() -> None:
-            trial = self._trials[row.number]
+            # a worker that is lost before it has begun has told nothing of its trial
+            trial = self._trials.setdefault(row.number, _Trial(row))
             trial.last, trial.trace, trial.kept = row, trace, kept
             self._front = self._front if front is None else list(front)
 

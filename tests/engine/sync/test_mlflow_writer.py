@@ -73,6 +73,16 @@ def test_reports_that_come_together_go_out_together(recorder, monkeypatch):
     ]
 
 
+def test_a_trial_whose_worker_was_lost_before_it_began_has_a_run(recorder):
+    with MlflowWriter(recorder) as mlflow_writer:
+        mlflow_writer.finish(row("failed"), front=[])
+        mlflow_writer.start(row())  # once more, on another worker
+        mlflow_writer.finish(row("complete"), front=[3])
+    assert [call[:2] for call in recorder.calls if call[0] == "start"] == [("start", 3)]
+    assert recorder.calls[-1] == ("finish", "run-3", "complete", None)
+    assert recorder.front == [3]
+
+
 def test_a_server_that_is_away_misses_nothing(recorder):
     said = []
     recorder.down = True

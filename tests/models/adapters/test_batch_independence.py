@@ -12,6 +12,7 @@ from eos_platform.models.adapters.target import absent_of, parts_of, target_of
 from eos_platform.models.conformance.subjects import built
 from eos_platform.models.conformance.zoo import IMAGE, SAMPLES, Sample, prompts
 from eos_platform.models.runtime.attach import attached
+from eos_platform.operators.site import FILM_FEATURES
 from eos_platform.operators.spec import ALL_FEATURES, OperatorSpec, SiteSpec, Steering
 
 WORDS = (3, 9)
@@ -46,7 +47,9 @@ def operators(model: Any) -> dict[str, OperatorSpec]:
     """One a feature, and one for whatever else is read: at layer 0, and later."""
     target, parts = target_of(model), parts_of(model)
     wide = torch.randn(5, 64, generator=torch.Generator().manual_seed(0)).split([1, 2, 2])
-    whats: dict[str, dict[str, Any]] = {name: {"score": {name: 1.0}} for name in ALL_FEATURES}
+    whats: dict[str, dict[str, Any]] = {
+        name: {"score": {name: 1.0}, "scope": "film" if name in FILM_FEATURES else "frame"} for name in ALL_FEATURES
+    }
     whats["question"] = {"score": {"norm": 0.1}, "probe": wide[0][0].tolist(), "steering": Steering.of(*wide[1:])}
     whats["text pivots"] = {"score": {"key_norm": 1.0}, "selector": "pivots"}
     whats["keys"] = {"score": {"norm": 1.0}, "selector": "dpp", "similarity": "keys"}
