@@ -156,10 +156,10 @@ def adapting(config: SearchConfig, operator: OperatorSpec) -> SearchConfig:
     At the full learning rate 40 steps lose what the operator came with, and directions that begin at nothing are
     hardly more than noise by then: ones that did not travel are not learned anew.
     """
-    update: dict[str, Any] = {"learning_rate": SLOWER * config.learning_rate}
-    if not any(site.probe for site in operator.sites):
-        update |= {"probe": False, "metric_rank": 0}
-    return config.model_copy(update=update)
+    directed = any(site.probe for site in operator.sites)
+    return config.model_copy(
+        update={"learning_rate": SLOWER * config.learning_rate, "probe": config.probe and directed}
+    )
 
 
 def _within(
