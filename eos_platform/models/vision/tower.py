@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from eos_platform.common.errors import EosError
 from eos_platform.models.adapters.base import Parts
-from eos_platform.models.adapters.hooks import before
+from eos_platform.models.adapters.hooks import before, behind
 from eos_platform.models.attention.vision_queries import READ, read_block
 from eos_platform.models.loading.devices import device_of, moved
 from eos_platform.models.runtime.layout import Layout, TowerTokens
@@ -105,23 +105,24 @@ class Tower:
 
     def _install(self) -> None:
         parts = self.parts
-        # untraced: compiled, it would go on telling the operator that was attached when it was compiled
+        # all untraced: compiled, they would go on telling the operator that was attached when it was compiled
         self._hooks.append(before(parts.tower, self._begin, traced=False))
         first = min((layer for layer in self.sites if layer < parts.used), default=len(parts.blocks))
         for index, block in enumerate(parts.blocks):
             if index >= first:
-                self._hooks.append(before(block, partial(self._block, index)))
-        behind = {name for planned in self.sites.get(parts.used, ()) for name in planned.features}
-        own, after = (set(self.names) | behind) & set(READ), parts.used < len(parts.blocks)
+                self._hooks.append(before(block, partial(self._block, index), traced=False))
+        last = {name for planned in self.sites.get(parts.used, ()) for name in planned.features}
+        own, after = (set(self.names) | last) & set(READ), parts.used < len(parts.blocks)
         if "next_vision" in own and after:
             own.discard("next_vision")
-            self._hooks.append(before(parts.blocks[parts.used].self_attn, partial(self._read, ("next_vision",))))
+            attention = parts.blocks[parts.used].self_attn
+            self._hooks.append(before(attention, partial(self._read, ("next_vision",)), traced=False))
         if own:
-            self._hooks.append(before(parts.vision_layer.self_attn, partial(self._read, tuple(own))))
+            self._hooks.append(before(parts.vision_layer.self_attn, partial(self._read, tuple(own)), traced=False))
         if parts.used in self.sites:
-            self._hooks.append(before(parts.body.multi_modal_projector, self._behind))
+            self._hooks.append(before(parts.body.multi_modal_projector, self._behind, traced=False))
         if self.spreads:
-            self._hooks.append(parts.body.multi_modal_projector.register_forward_hook(self._spread))
+            self._hooks.append(behind(parts.body.multi_modal_projector, self._spread, traced=False))
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "_local"}

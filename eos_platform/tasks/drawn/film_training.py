@@ -6,7 +6,8 @@
 Films of the split ``train`` are drawn by worker processes, and every film is asked many questions at once: each stands
 behind the film's tokens and sees these and itself alone. Beside the answers, auxiliary losses teach which shape and
 color is under each visual token, when the shapes that a question names come, and where the first of them is at its
-beginning and its end; all of them fade. Without the last, which way a shape moves stayed at chance for 57,000 films.
+beginning and its end; all of them fade. Without the last, which way a shape moves stayed at chance for 57,000 films;
+no whole training has been run with it yet.
 What is saved, every minute and at the end, is a folder that transformers and every command here load. At the end
 held-out questions are asked, group by group.
 

@@ -206,7 +206,9 @@ from eos_platform.operators.spec import SiteSpec
 model, inputs = small.build(), small.prompts(2, (7, 4))
 with torch.no_grad():
     plain = model(**inputs).logits
-    for sites in (small.SITES["prune"], [SiteSpec(layer=0, keep=3, score={"vision": 1.0})]):
+    tower = SiteSpec(place="tower", layer=1, keep=32, selector="bipartite", transfer={"gamma": 1.0})
+    read = SiteSpec(layer=0, keep=3, score={"vision": 1.0, "next_vision": 0.5})
+    for sites in (small.SITES["prune"], [read], [tower]):
         attach(model, small.operator(*sites))
         reduced = model(**inputs).logits
         assert not torch.equal(reduced, plain)
@@ -221,7 +223,7 @@ with torch.no_grad():
 """
 
 
-@pytest.mark.slow  # compiles a whole model ten times: half a minute
+@pytest.mark.slow  # compiles a whole model fifteen times: half a minute
 def test_a_compiler_that_comes_later_sees_hooks_come_and_go() -> None:
     """It takes a second to import, and is told what it must know once somebody imports it."""
     paths = [str(Path(__file__).parents[1]), *sys.path]
