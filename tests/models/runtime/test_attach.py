@@ -206,7 +206,8 @@ from eos_platform.operators.spec import SiteSpec
 model, inputs = small.build(), small.prompts(2, (7, 4))
 with torch.no_grad():
     plain = model(**inputs).logits
-    tower = SiteSpec(place="tower", layer=1, keep=32, selector="bipartite", transfer={"gamma": 1.0})
+    merge = {"selector": "bipartite", "score": {"norm": 1.0}, "transfer": {"gamma": 1.0}}
+    tower = SiteSpec(place="tower", layer=1, keep=32, **merge)
     read = SiteSpec(layer=0, keep=3, score={"vision": 1.0, "next_vision": 0.5})
     for sites in (small.SITES["prune"], [read], [tower]):
         attach(model, small.operator(*sites))
