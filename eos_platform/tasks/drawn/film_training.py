@@ -5,9 +5,8 @@
 
 Films of the split ``train`` are drawn by worker processes, and every film is asked many questions at once: each stands
 behind the film's tokens and sees these and itself alone. Beside the answers, auxiliary losses teach which shape and
-color is under each visual token, when the shapes that a question names come, and where the first of them is at its
-beginning and its end; all of them fade. Without the last, which way a shape moves stayed at chance for 57,000 films;
-no whole training has been run with it yet.
+color is under each visual token, which way that shape moves (in the middle of the language model, where a token has
+seen earlier frames), and when the shapes that a question names come; all of them fade.
 What is saved, every minute and at the end, is a folder that transformers and every command here load. At the end
 held-out questions are asked, group by group.
 
@@ -41,7 +40,7 @@ from eos_platform.models.loading.devices import find_device
 from eos_platform.models.loading.pretrained import load
 from eos_platform.models.loading.processors import load_processor
 from eos_platform.tasks.drawn.base import TRAIN
-from eos_platform.tasks.drawn.films import COLORS, COMES, FRAMES, KINDS, Films, Scene
+from eos_platform.tasks.drawn.films import COLORS, COMES, FRAMES, KINDS, STILL, WAYS, Films, Scene
 from eos_platform.tasks.prompts import made_by
 from eos_platform.tasks.scenes_v2.training.families.qwen import STEP, Qwen
 from eos_platform.tasks.scenes_v2.training.packing import packed_mask, register
@@ -51,7 +50,7 @@ AS_THEY_ARE = ("processor_config.json", "tokenizer.json", "tokenizer_config.json
 HEAD = "lm_head.weight"
 CLOSING = "<|vision_end|>"  # of a picture; between frames their beginnings are enough
 SLOTS, BLOCK = 10, 28  # questions a film; tokens of the longest question with its answer
-BINS = 10  # of a place, along each side of a frame
+MOVED = 3  # frames after which a shape's way can be told
 WARM = 0.05  # share of the time in which the rate rises
 FADED = 0.8  # share of the time after which only answers are learnt
 TOLD = 15.0  # seconds between lines
@@ -74,12 +73,11 @@ class Asked(IterableDataset[dict[str, Tensor]]):
     def _batch(self, indices: range) -> dict[str, Tensor]:
         side, cells = self.task.side, (self.task.side // STEP) ** 2
         pixels = np.zeros((self.films, FRAMES, side, side, 3), np.uint8)
-        under = np.zeros((self.films, FRAMES, cells, 2), np.int64)
+        under = np.zeros((self.films, FRAMES, cells, 3), np.int64)
         ids = np.zeros((self.films, SLOTS, BLOCK), np.int64)
         answers = np.zeros((self.films, SLOTS, BLOCK), bool)
         group = np.full((self.films, SLOTS), -1, np.int64)
         comes = np.full((self.films, SLOTS, 2), -1, np.int64)
-        places = np.full((self.films, SLOTS, 4), -1, np.int64)  # column and row, at first and at last
         for row, index in enumerate(indices):
             key = f"{self.task.name}-{self.split}-{index}"
             scene = self.task.scene(random.Random(key))
@@ -96,12 +94,7 @@ class Asked(IterableDataset[dict[str, Tensor]]):
                 group[row, slot] = self.task.groups.index(name)
                 named = sorted((s for s in scene.shapes if s.kind in question), key=lambda s: question.index(s.kind))
                 comes[row, slot, : len(named)] = [COMES.index(shape.comes) for shape in named[:2]]
-                for number in (0, 1) if named else ():
-                    shown = named[0].at((named[0].comes, named[0].goes - 1)[number])
-                    assert shown is not None
-                    places[row, slot, 2 * number : 2 * number + 2] = [int(BINS * value) for value in shown[:2]]
         made = {"pixels": pixels, "under": under, "ids": ids, "answers": answers, "group": group, "comes": comes}
-        made["places"] = places
         return {name: torch.from_numpy(values) for name, values in made.items()}
 
     def _asked(self, scene: Scene, key: str) -> list[tuple[str, str, str]]:
@@ -122,15 +115,16 @@ class Asked(IterableDataset[dict[str, Tensor]]):
 
 
 def _under(scene: Scene, cells: int) -> np.ndarray:
-    """Kind and color of the shape whose middle is under each token (t, n, 2), from 1; 0: none is."""
-    found = np.zeros((FRAMES, cells * cells, 2), np.int64)
+    """Kind, color and way of the shape whose middle is under each token (t, n, 3), from 1; 0: none, or too early."""
+    found, ways = np.zeros((FRAMES, cells * cells, 3), np.int64), (*WAYS, STILL)
     for frame in range(FRAMES):
         for shape in scene.shapes:
             shown = shape.at(frame)
             if shown is not None:
                 x, y, color = shown
                 place = min(cells - 1, int(y * cells)) * cells + min(cells - 1, int(x * cells))
-                found[frame, place] = 1 + KINDS.index(shape.kind), 1 + list(COLORS).index(color)
+                way = 1 + ways.index(shape.way) if frame - shape.comes >= MOVED else 0
+                found[frame, place] = 1 + KINDS.index(shape.kind), 1 + list(COLORS).index(color), way
     return found
 
 
@@ -165,7 +159,7 @@ class Learner(nn.Module):
         d = model.config.get_text_config().hidden_size
         self.under = nn.Sequential(nn.LayerNorm(d), nn.Linear(d, 1 + len(KINDS) + 1 + len(COLORS)))
         self.comes = nn.Sequential(nn.LayerNorm(d), nn.Linear(d, 2 * len(COMES)))
-        self.places = nn.Sequential(nn.LayerNorm(d), nn.Linear(d, 4 * BINS))
+        self.ways = nn.Sequential(nn.LayerNorm(d), nn.Linear(d, 2 + len(WAYS)))
         self.tapped: list[Tensor] = []
         layers = model.model.language_model.layers
         layers[len(layers) // 2].register_forward_hook(self._tap)
@@ -174,7 +168,7 @@ class Learner(nn.Module):
         self.tapped = [output[0] if isinstance(output, tuple) else output]
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """``exact`` (b, q), and the losses ``answer``, ``under``, ``comes`` and ``places``."""
+        """``exact`` (b, q), and the losses ``answer``, ``under``, ``ways`` and ``comes``."""
         model, b = self.model, len(batch["pixels"])
         frames = batch["pixels"].flatten(0, 1).permute(0, 3, 1, 2).float() / 127.5 - 1
         features_bnd = self.kin.features(model, frames).unflatten(0, (b, FRAMES))
@@ -203,13 +197,13 @@ class Learner(nn.Module):
         tapped = self.tapped[0][:, place:].unflatten(1, (SLOTS, BLOCK))
         tapped = tapped.gather(2, last_bq[..., None, None].expand(-1, -1, 1, tapped.shape[-1]))[:, :, 0]
         comes = self.comes(tapped).float().view(-1, len(COMES))
-        places = self.places(tapped).float().view(-1, BINS)
+        ways = self.ways(self.tapped[0].index_select(1, self.visual)).float().flatten(0, 1)
         return {
             "exact": ((logits.argmax(-1) == target) | ~wanted).all(-1) & asked,
             "answer": (each * asked).sum() / asked.sum().clamp_min(1),
             "under": seen,
+            "ways": F.cross_entropy(ways, batch["under"][..., 2].flatten(), ignore_index=0),
             "comes": F.cross_entropy(comes, batch["comes"].flatten(), ignore_index=-1),
-            "places": F.cross_entropy(places, batch["places"].flatten(), ignore_index=-1),
         }
 
 
@@ -234,7 +228,7 @@ def train(learner: Learner, batches: Iterator[dict[str, Tensor]], given: argpars
                 found = learner(batch)
             exact = found.pop("exact").sum() / (batch["group"] >= 0).sum()
             fade = max(0.0, 1 - done / FADED)
-            loss = found["answer"] + fade * (0.5 * found["under"] + 0.3 * found["comes"] + 0.3 * found["places"])
+            loss = found["answer"] + fade * (0.5 * found["under"] + 0.5 * found["ways"] + 0.3 * found["comes"])
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
