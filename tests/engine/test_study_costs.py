@@ -21,7 +21,7 @@ from eos_platform.engine.study import Study
 from eos_platform.engine.trial import Facts
 from eos_platform.objectives import parse
 from eos_platform.operators.spec import OperatorSpec, SiteSpec
-from eos_platform.search.cost import Spent
+from eos_platform.search.spent import Spent
 
 SPACE = {"budget": {"float": [100.0, 400.0]}, "learning_rate": {"float": [0.01, 0.4]}}
 BYTES = {"accuracy": "maximise", "kv_bytes": "minimise"}

@@ -60,12 +60,15 @@ def test_sites_of_whole_films_are_found_within_the_budget(subject: Examples, sta
     assert len(evaluate(subject, result.operator, "heldout", 4).scores) == 4
 
 
-@pytest.mark.parametrize("name", ["evs", "vidcom2", "framefusion", "tome", "divprune"])
+@pytest.mark.parametrize(
+    "name", ["evs", "vidcom2", "framefusion", "fastvid", "prunevid", "holitom", "tome", "divprune"]
+)
 def test_costs_are_what_is_counted(subject: Examples, name: str) -> None:
     typical = subject._typical
     text = typical.lengths[typical.middle()] - subject.target.tokens
     design = get_design(name)
     for made in [design] if design.films else [design, over_film(design)]:
-        operator = made.build(subject.target, subject.target.tokens * 0.5, positions="keep")
+        knobs = {"feature": "norm"} if any(knob.name == "feature" for knob in made.knobs(subject.target)) else {}
+        operator = made.build(subject.target, subject.target.tokens * 0.5, positions="keep", **knobs)
         counted = subject.counted_flops(operator)
         assert prefill_flops(subject.shape, text, operator, subject.target.tokens) == pytest.approx(counted, rel=0.01)

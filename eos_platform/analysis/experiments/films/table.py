@@ -42,7 +42,7 @@ from eos_platform.tasks.base import Subject
 
 SEARCHES = {"searched": "film", "searched by frame": "frame"}
 WHOLE = ", whole film"
-ACROSS = ("whole-frames", "evs", "vidcom2", "dycoke", "framefusion")
+ACROSS = ("whole-frames", "evs", "vidcom2", "dycoke", "framefusion", "fastvid", "prunevid", "holitom")
 PICTURES = (
     *("random", "stride", "pool", "tome", "fastv", "divprune", "cen-divprune", "cdpruner", "dart", "sparsevlm"),
     *("pyramiddrop", "scope", "mmtok", "v2drop", "zoo-prune", "visionzip"),
