@@ -198,7 +198,7 @@ def _dimension(name: str, values: pd.Series, *, log: bool = False) -> dict[str, 
                 "tickvals": ticks.tolist(),
                 "ticktext": [f"{10**tick:.2g}" for tick in ticks],
             }
-        found = {"label": escape(name), "values": numbers.tolist()}
+        found: dict[str, object] = {"label": escape(name), "values": numbers.tolist()}
         few = sorted(numbers.unique())
         if len(few) <= FEW and 2 * len(few) <= len(numbers):  # a choice: nothing lies between
             found |= {"tickvals": few, "ticktext": [f"{value:g}" for value in few]}

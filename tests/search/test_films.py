@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
 from eos_platform.costs.flops import compute_ratio, prefill_flops
 from eos_platform.models.conformance.subjects import fresh
 from eos_platform.models.conformance.zoo import SAMPLES, prompts
+from eos_platform.models.runtime import site_step
+from eos_platform.models.runtime.attach import attached
 from eos_platform.operators.designs import get_design
 from eos_platform.operators.designs.films.over import over_film
 from eos_platform.operators.spec import OperatorSpec
@@ -68,7 +72,29 @@ def test_costs_are_what_is_counted(subject: Examples, name: str) -> None:
     text = typical.lengths[typical.middle()] - subject.target.tokens
     design = get_design(name)
     for made in [design] if design.films else [design, over_film(design)]:
-        knobs = {"feature": "norm"} if any(knob.name == "feature" for knob in made.knobs(subject.target)) else {}
-        operator = made.build(subject.target, subject.target.tokens * 0.5, positions="keep", **knobs)
+        operator = made.build(subject.target, subject.target.tokens * 0.5, positions="keep")
         counted = subject.counted_flops(operator)
         assert prefill_flops(subject.shape, text, operator, subject.target.tokens) == pytest.approx(counted, rel=0.01)
+
+
+def test_attention_in_the_tower_is_kept_as_the_model_itself_reads_it(
+    subject: Examples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[torch.Tensor] = []
+    real = site_step.reduce
+
+    def spy(site: Any, tokens: Any, given: dict[str, torch.Tensor], grid: Any) -> Any:
+        found.extend(given["received"])
+        return real(site, tokens, given, grid)
+
+    monkeypatch.setattr(site_step, "reduce", spy)
+    operator = get_design("fastvid").build(subject.target, subject.target.tokens * 0.5)
+    evaluate(subject, operator, "heldout", 4)
+    kept, asked = list(found), subject.examples["heldout"]
+    found.clear()
+    with attached(subject.model, operator), torch.no_grad():
+        for prompt in asked:
+            subject.model(**prompt.inputs)
+    assert len(kept) == len(found) == len(asked)
+    for one, other in zip(kept, found, strict=True):
+        torch.testing.assert_close(one, other)

@@ -24,7 +24,7 @@ from eos_platform.protocols import Example
 from eos_platform.tasks.base import FROM_TOWER, Subject
 from eos_platform.tasks.data.progress import counted
 from eos_platform.tasks.examples.encoded import EncodedExamples, Judge, Units, check_pictures, visual_tokens
-from eos_platform.tasks.prompting.encoder import EncodedPrompt, Encoder
+from eos_platform.tasks.prompting.encoder import EncodedPrompt, Encoder, kept_of
 from eos_platform.tasks.prompting.kept import Source
 from eos_platform.tasks.prompts import Prompt
 from eos_platform.tasks.scenes import SPLITS, Split
@@ -89,7 +89,7 @@ class Examples(Subject):
             EosError: why.
         """
         super().check(operator)
-        check_pictures(operator)
+        check_pictures(operator, kept_of(self.adapter))
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -132,7 +132,8 @@ class Examples(Subject):
     def counted_flops(self, operator: OperatorSpec | None) -> int:
         """FLOPs as counted while the language model's prefill of a prompt of median length runs."""
         typical = self._typical
-        batch = typical.batch(torch.tensor([typical.middle()]))
+        seen = typical if operator is None else typical.encoded_with(operator)
+        batch = seen.batch(torch.tensor([typical.middle()]))
         return flops_of(self.model, operator, batch.prefill.until(int(batch.layout.last_b[0]) + 1))
 
     def encoded(self, split: Split, questions: int) -> EncodedExamples:

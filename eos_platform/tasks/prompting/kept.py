@@ -11,6 +11,8 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from torch import Tensor
+
 from eos_platform.protocols import Example
 from eos_platform.tasks import cache
 from eos_platform.tasks.prompting import chunks
@@ -99,11 +101,12 @@ class Source:
         fresh: Sequence[int],
         once: Once,
     ) -> tuple[list[EncodedPrompt], int] | None:
-        found = chunks.load(key, encoder.adapter.parts.body)
+        found = chunks.load(key, encoder.adapter.parts.body, bool(encoder.keeps))
         if found is None or len(found[0]) != len(some) or len(found[1]) != len(fresh):
             return None
-        for number, seen in zip(fresh, found[1], strict=True):
-            encoder.keep(number, seen)
+        received: Sequence[Tensor | None] = found[3] or [None] * len(fresh)
+        for number, seen, received_n in zip(fresh, found[1], received, strict=True):
+            encoder.keep(number, seen, received_n)
         result = [
             EncodedPrompt(
                 Prompt(one.inputs, one.answer, once.number(example), example.group, example, one.most), one.units
@@ -117,4 +120,5 @@ class Source:
         if not all(chunks.can_be_kept(one, encoder.adapter.parts.body) for one in seen):
             return False
         prompts = [chunks.Kept(one.prompt.inputs, one.prompt.answer, one.prompt.most, one.units) for one in encoded]
-        return chunks.save(key, prompts, seen) > 0
+        received = [encoder.received[number] for number in fresh] if encoder.keeps else []
+        return chunks.save(key, prompts, seen, received) > 0

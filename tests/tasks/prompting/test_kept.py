@@ -77,6 +77,9 @@ def alike(one: EncodedExamples, other: EncodedExamples) -> None:
         assert type(output) is type(other.seen[number])
         pairs = zip(tree_leaves(output.pooler_output), tree_leaves(other.seen[number].pooler_output), strict=True)
         assert all(torch.equal(a, b) for a, b in pairs)
+    assert one.encoder.received.keys() == (one.seen.keys() if one.encoder.keeps else set())
+    for number, received_n in one.encoder.received.items():
+        assert torch.equal(received_n, other.encoder.received[number])
     index_b = torch.tensor(one.groups[one.usual][:3])
     assert torch.equal(one.batch(index_b).x_bsd, other.batch(index_b).x_bsd)
 

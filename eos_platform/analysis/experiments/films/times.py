@@ -187,13 +187,16 @@ def main(words: list[str] | None = None) -> int:
     try:
         check_writable(given.out)
         films = [film_of(one) for one in given.films.split(",")]
+        for name in (names := given.operators.split(",")):
+            if name != SEARCHED:
+                get_design(name)
         shares = [float(share) for share in given.shares.split(",")]
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         model = random_model(given.shape, device)
         modes = ("eager", "captured") if device.type == "cuda" else ("eager",)
         with torch.inference_mode():
             for film in films:
-                setup, names = setup_of(model, film, given.text), given.operators.split(",")
+                setup = setup_of(model, film, given.text)
                 for row in measure(setup, shares, names, modes, given.seconds / len(films)):
                     rows.append(row | {"shape": given.shape})
                     terminal.say(strict_json.dumps(rows[-1]), stderr=True)
