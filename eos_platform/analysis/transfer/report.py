@@ -33,7 +33,7 @@ def summary(rows: pd.DataFrame) -> list[str]:
 def markdown(settings: Settings, records: Mapping[str, Mapping[str, Any]]) -> str:
     """The report."""
     rows = table(records)
-    lines = ["# What carries over", ""]
+    lines = ["# Transfer between models and tasks", ""]
     lines += [
         f"{settings.questions:,} held-out questions a cell, deployed; searches anew take {settings.steps} steps, "
         f"adaptation {settings.adapt_steps}; seeds: {settings.seeds}. Kept: accuracy over that of the search anew at "
@@ -46,7 +46,7 @@ def markdown(settings: Settings, records: Mapping[str, Mapping[str, Any]]) -> st
         lines += ["", f"## Compute ratio {budget:g}", "", *_grid(here, settings)]
     told = predictors(records, rows)
     if len(told):
-        lines += ["", "## What tells beforehand", "", "Spearman's correlation with the share kept.", ""]
+        lines += ["", "## Predictors", "", "Spearman's rank correlation with the share of accuracy kept.", ""]
         lines += _markdown(
             ("way", "fact", "rho", "p", "cells"),
             [
