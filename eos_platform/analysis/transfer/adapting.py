@@ -21,7 +21,6 @@ from eos_platform.tasks.evaluate import evaluate
 START = "transfer"  # how an adapted operator's search is called
 SLOWER = 0.2  # learning rate of an adaptation, of a search's
 SIZE = 0.5  # of the numbers of a score, on average, when steps begin
-SHARP = 3.0  # temperature at first, of what it is at the end
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,7 @@ def adapting(config: SearchConfig, operator: OperatorSpec) -> SearchConfig:
             "learning_rate": SLOWER * config.learning_rate,
             "probe": config.probe and directed,
             "metric_rank": 0,
-            "temperature_start": SHARP * config.temperature_end,
+            "temperature_start": config.temperature_end,
             "budget_warm_up": 1.0,
             "search_questions": min(config.search_questions, config.steps * config.batch_size),
         }

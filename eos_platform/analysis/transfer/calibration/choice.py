@@ -15,6 +15,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from pydantic import ValidationError
@@ -48,7 +49,7 @@ class Setting:
     tau: float = 1.0
 
 
-TRIED: Mapping[str, tuple[float | None, ...]] = {
+TRIED: dict[str, tuple[float | None, ...]] = {
     "features": (None, 0.2, 1.0, 2.0),
     "split": (1.0, 0.0, 0.5, 1.5),
     "spread": (1.0, 0.5, 2.0),
@@ -113,7 +114,7 @@ def calibrated(
 def _best(
     made: Callable[[Setting], OperatorSpec],
     divergence: Callable[[OperatorSpec], float],
-    less: Mapping[str, tuple[float | None, ...]],
+    less: dict[str, tuple[float | None, ...]],
 ) -> tuple[OperatorSpec, Setting, list[str]]:
     """One setting after the other; the operator, how it is set, and what was changed."""
     setting = Setting()
@@ -122,7 +123,8 @@ def _best(
     known = [operator.sites]
     for name, values in (TRIED | less).items():
         for value in values:
-            tried = replace(setting, **{name: value})
+            other_value: dict[str, Any] = {name: value}
+            tried = replace(setting, **other_value)
             try:
                 other = made(tried)
             except (EosError, ValidationError):  # this setting is none for these sites
@@ -140,22 +142,22 @@ def _best(
     return operator, setting, told
 
 
-_MADE: WeakKeyDictionary[Subject, dict[tuple[tuple[int, ...], int], tuple[dict[int, Reading], int, float]]]
-_MADE = WeakKeyDictionary()
+Made = tuple[dict[int, Reading], int, float]
+_MADE: WeakKeyDictionary[Any, dict[tuple[str, tuple[int, ...], int], Made]] = WeakKeyDictionary()  # by model
 
 
-def _readings(workload: Subject, layers: tuple[int, ...], rank: int) -> tuple[dict[int, Reading], int, float]:
+def _readings(workload: Subject, layers: tuple[int, ...], rank: int) -> Made:
     """Directions of a model at some layers, made once for all operators that come there; their prompts and seconds.
 
     The seconds are 0 when they are made now, and count by themselves.
     """
-    kept = _MADE.setdefault(workload, {})
-    if (layers, rank) in kept:
-        return kept[layers, rank]
+    kept, key = _MADE.setdefault(workload.model, {}), (workload.source, layers, rank)
+    if key in kept:
+        return kept[key]
     begun = time.monotonic()
     found = dependence_of(workload, layers, 0, MADE_OF)
     readings = {layer: reading_of(pieces, found.question_qd, rank) for layer, pieces in found.pieces.items()}
-    kept[layers, rank] = readings, len(found.question_qd), time.monotonic() - begun
+    kept[key] = readings, len(found.question_qd), time.monotonic() - begun
     return readings, len(found.question_qd), 0.0
 
 
