@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from eos_platform.analysis.transfer import places as module
-from eos_platform.analysis.transfer.cells import _within
-from eos_platform.analysis.transfer.fitted import fitted
+from eos_platform.analysis.transfer.fitted import fitted, within
 from eos_platform.analysis.transfer.plan import ANEW, WAYS, Settings
 from eos_platform.analysis.transfer.run import here, run, total_of
 from eos_platform.analysis.transfer.store import Cells
@@ -135,7 +134,7 @@ def test_a_few_flops_too_many_cost_one_token(small: Workload) -> None:
         at = config.model_copy(update={"budget": budget})
         structure = structure_at(small, plain, at, cost, lambda less: fitted(original, small, cost, less)[0])
         assert price_of(small, structure, at, cost) <= budget
-        within = _within(directed, plain, original, small, cost, budget)
-        assert cost.deployed(within) <= budget
-        assert sum(plain.counts) - 6 <= sum(within.counts) <= sum(plain.counts)
-        assert all(site.probe for site in within.sites)
+        within_budget = within(directed, plain, original, small, cost, budget)
+        assert cost.deployed(within_budget) <= budget
+        assert sum(plain.counts) - 6 <= sum(within_budget.counts) <= sum(plain.counts)
+        assert all(site.probe for site in within_budget.sites)
