@@ -6,8 +6,9 @@ Learned directions do not travel, but what they were for does: they find the tok
 depends on. So each site that ranks gets a direction in closed form (``readings.py``) from the gradients of the new
 model's own answers (``dependence.py``). Then one setting after the other is chosen: how much features count beside the
 direction, if it is used at all; how much of what is dropped is merged into what stays; how tokens are split among the
-sites; how much unlikeness counts; how softly dropped tokens are shared out. Each time the deployed operator stays whose answers are closest to the unreduced model's, in KL
-divergence, on prompts that the direction was not made of. All candidates cost the same: counts are fitted anew.
+sites; how much unlikeness counts; how softly dropped tokens are shared out. Each time the deployed operator stays whose
+answers are closest to the unreduced model's, in KL divergence, on prompts that the direction was not made of. All
+candidates cost the same: counts are fitted anew.
 """
 
 from __future__ import annotations
