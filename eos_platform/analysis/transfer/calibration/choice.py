@@ -5,9 +5,10 @@
 Learned directions do not travel, but what they were for does: they find the tokens that the answer to a question
 depends on. So each site that ranks gets a direction in closed form (``readings.py``) from the gradients of the new
 model's own answers (``dependence.py``). Then one setting after the other is chosen: how much features count beside the
-direction, if it is used at all; how tokens are split among the sites; how much unlikeness counts; how softly dropped
-tokens are shared out. Each time the deployed operator stays whose answers are closest to the unreduced model's, in KL
-divergence, on prompts that the direction was not made of. All candidates cost the same: counts are fitted anew.
+direction, if it is used at all; how much of what is dropped is merged into what stays; how tokens are split among the
+sites; how much unlikeness counts; how softly dropped tokens are shared out. Each time the deployed operator stays whose
+answers are closest to the unreduced model's, in KL divergence, on prompts that the direction was not made of. All
+candidates cost the same: counts are fitted anew.
 """
 
 from __future__ import annotations
@@ -38,12 +39,14 @@ class Setting:
 
     Attributes:
         features: how much they count beside a direction of spread 1; None: there is no direction.
+        gamma: share of dropped tokens' information that is merged into kept ones; None: as the operator has it.
         split: exponent on the share of tokens that stays at later sites; 0: the first site alone reduces.
         spread: factor on how much unlikeness counts.
         tau: factor on how softly dropped tokens are shared out.
     """
 
     features: float | None = None
+    gamma: float | None = None
     split: float = 1.0
     spread: float = 1.0
     tau: float = 1.0
@@ -51,6 +54,7 @@ class Setting:
 
 TRIED: dict[str, tuple[float | None, ...]] = {
     "features": (None, 0.2, 1.0, 2.0),
+    "gamma": (None, 0.9, 0.2),
     "split": (1.0, 0.0, 0.5, 1.5),
     "spread": (1.0, 0.5, 2.0),
     "tau": (1.0, 0.3, 3.0),
@@ -197,5 +201,7 @@ def _changed(original: OperatorSpec, setting: Setting) -> OperatorSpec:
                 continue
         fields["spread"] = site.spread * setting.spread
         fields["transfer"]["tau"] = site.transfer.tau * setting.tau
+        if setting.gamma is not None and site.transfer.gamma:
+            fields["transfer"]["gamma"] = setting.gamma
         sites.append(SiteSpec.model_validate(fields))
     return type(original).model_validate({**original.model_dump(), "sites": tuple(sites)})

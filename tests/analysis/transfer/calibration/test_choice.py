@@ -81,12 +81,13 @@ def test_the_next_settings_begin_at_the_best_so_far() -> None:
     _, setting, told = _best(made, divergence, {})
     assert setting == Setting(features=1.0, split=1.5, spread=1.0, tau=0.3)
     assert told == ["features 1, split 1.5, tau 0.3: KL divergence 0.900 -> 0.600"]
-    assert len(asked) == len(set(asked)) == 1 + 3 + 2 + 2 + 1
+    assert len(asked) == len(set(asked)) == 1 + 3 + 2 + 2 + 2 + 1
 
 
 @pytest.mark.parametrize(("split", "counts"), [(1.0, [16, 4]), (0.5, [16, 8]), (1.5, [16, 2]), (0.0, [16])])
 def test_tokens_are_split_otherwise_among_sites(split: float, counts: list[int]) -> None:
-    made = _changed(FOUND, Setting(split=split, spread=2.0, tau=3.0))
+    made = _changed(FOUND, Setting(gamma=0.2, split=split, spread=2.0, tau=3.0))
     assert [site.keep for site in made.sites] == counts
     assert made.sites[0].spread == 4.0
+    assert [site.transfer.gamma for site in made.sites] == [0.2, 0.0][: len(counts)]  # what merges nothing stays so
     assert made.sites[0].transfer.tau == pytest.approx(0.15)
