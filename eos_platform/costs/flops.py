@@ -103,7 +103,7 @@ class PlanCost:
         return cls(
             logits=float(2 * shape.hidden * shape.vocab),
             opening=opening_flops(shape, plan.features, plan.entering, text_tokens),
-            sites=tuple(site_flops(shape, planned, text_tokens) for planned in plan.decoder),
+            sites=tuple(site_flops(shape, planned, text_tokens, target.frames) for planned in plan.decoder),
             layers=tuple(
                 layer_flops(shape, length, index) for index, length in enumerate(plan.lengths(text_tokens, shape.units))
             ),

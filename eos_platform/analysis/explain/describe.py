@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from eos_platform.operators.rules import Quota
+from eos_platform.operators.rules import Quota, Segments
 from eos_platform.operators.spec import OperatorSpec, SiteSpec
 
 PICKS = {
@@ -21,6 +21,7 @@ PICKS = {
     "pivots": "keeps the best-scored tokens and those least like them and like the text",
     "coverage": "keeps, one by one, the token that stands for most of what none kept already stands for",
     "suppress": "keeps the best-scored token that is not too like a better one that stays, again and again",
+    "segments": "cuts the film into segments of frames alike and keeps a share of the tokens of each",
     "max_sum": "keeps the best-scored token, then, one by one, the one least like all those kept together",
     "dpp": "keeps a set of relevant tokens that are unlike each other, by a determinant",
 }
@@ -92,6 +93,8 @@ def _picks(site: SiteSpec) -> str:
             )
     else:
         text = PICKS[site.selector]
+    if site.segments is not None:
+        text += _segments(site.segments)
     if site.suppress is not None:
         times = " times the picture's mean" if site.suppress.relative else ""
         text += f" (a cosine above {_n(site.suppress.theta)}{times}), then those barred"
@@ -131,6 +134,24 @@ def _covered(site: SiteSpec) -> str:
     return text + f", times its {_multiplier(site)}" + ("" if rule.power == 1 else f" to the power of {_n(rule.power)}")
 
 
+def _segments(rule: Segments) -> str:
+    cuts = {
+        "gaps": f"at the {rule.parts - 1} least similar neighbouring frames and at cosines below {_n(rule.alike)}",
+        "clusters": f"where frames belong to another of {_n(rule.share)} clusters a frame",
+        "static": "so that most tokens repeat the first frame of their segment",
+    }
+    text = f" (cut {cuts[rule.cut]})"
+    if rule.still != "none":
+        what = "every cosine" if rule.still == "each" else "the mean cosine"
+        text += f"; a place that stands still ({what} above {_n(rule.above)}) becomes one token, the mean"
+    if rule.salient > 0:
+        text += f"; of what moves, {rule.salient:.0%} stay by score"
+    if rule.salient < 1:
+        where = "" if rule.every == 1 else f", in one frame of {rule.every}"
+        text += f"; {'the rest' if rule.salient else 'what stays of what moves'} are centres of clusters{where}"
+    return text
+
+
 def _quota(rule: Quota) -> str:
     shares = {
         "equal": "as many of each of",
@@ -150,6 +171,10 @@ def _transfer(site: SiteSpec) -> str:
     transfer = site.transfer
     if transfer.gamma == 0:
         text = "dropped tokens are discarded (gamma 0)"
+    elif site.segments is not None:
+        reach = "each frame of their segment that has centres" if site.segments.reach == "segment" else "their frame"
+        own = "" if site.segments.own is None else f", which counts {_n(site.segments.own)} against all of them"
+        text = f"others join the most similar centre of {reach}{own}"
     else:
         share = "" if transfer.gamma == 1 else f", {transfer.gamma:.0%} of what they hold (gamma {_n(transfer.gamma)})"
         who = (
@@ -214,6 +239,9 @@ def _why(site: SiteSpec, arriving: int) -> str:
     }.get(regime)
     if why is None:
         off = []
+        if site.segments is not None:
+            several = site.segments.reach == "segment"
+            off.append("dropped tokens join several others" if several else "some of the dropped are discarded")
         if 0 < transfer.gamma < 1:
             off.append(f"gamma {_n(transfer.gamma)} lies between discarding (0) and keeping all (1)")
         if transfer.gamma > 0 and transfer.by == "source" and 0 < transfer.tau < math.inf:
