@@ -58,6 +58,21 @@ def _make_mlflow_tables_once() -> None:
 
 when_imported("mlflow.store.db.utils", _make_mlflow_tables_once)
 
+
+def _wait_for_no_disk() -> None:
+    """SQLite hands what it commits to the operating system, and does not wait until the disk has it: tests kill
+    processes, not machines."""
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
+    @event.listens_for(Engine, "connect")
+    def connected(connection: Any, record: Any) -> None:
+        if isinstance(connection, sqlite3.Connection):
+            connection.execute("PRAGMA synchronous=OFF")
+
+
+when_imported("sqlalchemy", _wait_for_no_disk)
+
 HERE = Path(__file__).parent
 RECORDED = HERE / "recorded"
 # files that take tens of seconds of a core. They come first: pytest-xdist hands out whole files, those of most tests

@@ -183,7 +183,9 @@ def test_more_trials_continue_a_study_where_all_failed(make_study, queue):
         ({"stores": {"storage": "/dev/null/x"}}, "cannot make the study's folder .*: /dev/null is a file"),
     ],
 )
-def test_bad_input_leaves_nothing_behind(make_study, tmp_path, changes, says):
+def test_bad_input_leaves_nothing_behind(make_study, tmp_path, request, changes, says):
+    if "model" not in changes:  # that one is said by a worker
+        request.getfixturevalue("described_here")
     with pytest.raises(EosError, match=says):
         make_study(**changes).run()
     assert not (tmp_path / "runs").exists()

@@ -40,7 +40,7 @@ def disagreements(study):
     return [line for line in study.check() if "metric compute_ratio" not in line]
 
 
-@pytest.mark.usefixtures("ray_local")
+@pytest.mark.usefixtures("ray_local", "described_here")
 def test_three_objectives_from_the_trial_to_the_figure(tmp_path):
     study, points = ran(
         tmp_path,
@@ -106,7 +106,7 @@ def test_three_objectives_from_the_trial_to_the_figure(tmp_path):
     assert sorted(best.marker.color) == sorted(searched["compute_ratio"])
 
 
-@pytest.mark.usefixtures("ray_local")
+@pytest.mark.usefixtures("ray_local", "described_here")
 def test_a_group_and_tokens(tmp_path):
     study, points = ran(
         tmp_path,
