@@ -299,6 +299,8 @@ class SiteSpec(Spec):
         transfer = self.transfer
         if transfer.gamma == 0 or self.keep == 0:
             return "prune"
+        if self.segments is not None:
+            return "merge" if self.segments.salient == 0 else "hybrid"
         if transfer.gamma == 1 and transfer.among == 1 and transfer.source == "ones":
             if transfer.tau == 0:
                 return "merge"

@@ -4,15 +4,15 @@
     python tests/release/walks.py front --list   # one of them, module by module
 
 ``attach``: an operator's file until its hooks are on the model. ``front``: the accuracy of one search from the worker
-that measured it until the front is a table, on the way of ``eos study run``, ``eos study status`` and the dashboard.
+that measured it until the front is a table of the dashboard, through Ray Tune, the store and MLflow.
 ``loss``: a batch of questions until its gradient. Counted are modules of the package in which a function is called
 that, on the way of ``attach`` and ``front``, is handed the operator or the accuracy in some form, or returns it; on the
 way of ``loss`` every function counts. A reader looks at a function once: at its first call. A module is visited again
 when a function of it that has not been looked at comes after one of another module.
 
-Not counted are properties, comprehensions, lambda expressions, what Python calls by itself, and what reads and writes
-files and text for every part (``common``). It runs under the code of the release with operator schema 1 too (commit
-614d53b), whose modules have other places.
+What runs in a thread of its own comes after what began before it. Not counted are properties, comprehensions, lambda
+expressions, what Python calls by itself, and what reads and writes files and text for every part (``common``). It runs
+under the code of the release with operator schema 1 too (commit 614d53b), whose modules have other places.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import argparse
 import dataclasses
 import importlib
 import inspect
+import io
 import os
 import sys
 import tempfile
@@ -28,8 +29,9 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import groupby
 from pathlib import Path
-from types import FrameType, SimpleNamespace
+from types import CodeType, FrameType, SimpleNamespace
 from typing import Any
 
 import torch
@@ -61,10 +63,10 @@ class Walk:
     """
 
     def __init__(self, call: Callable[[], Any], carries: Callable[[Any], bool] | None = None) -> None:
-        self._carries, self._seen = carries, set[Any]()
+        self._carries = carries
+        self._places: dict[CodeType, str] = {}  # modules of functions; empty: not counted, or no more
         self._asking = threading.local()
-        self.functions: list[str] = []
-        self.stays: list[str] = []
+        self._by_thread: dict[int, list[tuple[str, str]]] = {}  # modules and functions
         threading.setprofile(self._note)
         sys.setprofile(self._note)
         try:
@@ -72,6 +74,9 @@ class Walk:
         finally:
             sys.setprofile(None)
             threading.setprofile(None)
+        steps = [step for thread in self._by_thread.values() for step in thread]
+        self.functions = [f"{place}: {name}" for place, name in steps]
+        self.stays = [place for place, _ in groupby(place for place, _ in steps)]
 
     @property
     def modules(self) -> list[str]:
@@ -83,12 +88,12 @@ class Walk:
 
     def _note(self, frame: FrameType, event: str, returned: Any) -> None:
         code = frame.f_code
-        if event not in ("call", "return") or code in self._seen or getattr(self._asking, "on", False):
+        if event not in ("call", "return") or getattr(self._asking, "on", False):
             return
-        file = Path(code.co_filename)
-        if ROOT not in file.parents or code.co_name[:1] == "<":
-            return
-        if code.co_name.startswith("__") and code.co_name not in ("__init__", "__call__", "__enter__", "__exit__"):
+        if code not in self._places:
+            self._places[code] = place_of(code)
+        place = self._places[code]
+        if not place:
             return
         self._asking.on = True
         try:
@@ -96,13 +101,8 @@ class Walk:
                 return
         finally:
             self._asking.on = False
-        self._seen.add(code)
-        place = file.relative_to(ROOT).with_suffix("").as_posix()
-        if place.startswith(FOR_ANYBODY):
-            return
-        self.functions.append(f"{place}: {code.co_name}")
-        if self.stays[-1:] != [place]:
-            self.stays.append(place)
+        self._places[code] = ""  # looked at
+        self._by_thread.setdefault(threading.get_ident(), []).append((place, code.co_name))
 
     def _is_step(self, frame: FrameType, event: str, returned: Any) -> bool:
         if self._carries is None:
@@ -115,6 +115,17 @@ class Walk:
         return any(self._carries(frame.f_locals.get(name)) for name in code.co_varnames[:many])
 
 
+def place_of(code: CodeType) -> str:
+    """The module of a function; empty where it is not counted."""
+    file, name = Path(code.co_filename), code.co_name
+    if ROOT not in file.parents or name[:1] == "<":
+        return ""
+    if name.startswith("__") and name not in ("__init__", "__call__", "__enter__", "__exit__"):
+        return ""
+    place = file.relative_to(ROOT).with_suffix("").as_posix()
+    return "" if place.startswith(FOR_ANYBODY) else place
+
+
 def is_property(frame: FrameType) -> bool:
     """Whether the function is read as an attribute."""
     owner = frame.f_locals.get("self")
@@ -125,8 +136,8 @@ def is_property(frame: FrameType) -> bool:
 # ---- an operator through ``attach``
 
 
-def attach() -> Walk:
-    """From the operator's file to the hooks."""
+def attach(score: str = "uniqueness") -> Walk:
+    """From the file of an operator with one site, which reads one feature, to the hooks."""
     spec = module("operators.spec")
     place = module("models.runtime.attach", "models.attach")
     forms: tuple[type, ...] = (spec.OperatorSpec,)
@@ -135,7 +146,7 @@ def attach() -> Walk:
     model = bundled()
     with tempfile.TemporaryDirectory() as folder:
         target = model.target
-        site = spec.SiteSpec(layer=3, keep=16, beta=1.0, score={"uniqueness": 1.0}, transfer=spec.Transfer(gamma=1.0))
+        site = spec.SiteSpec(layer=3, keep=16, beta=1.0, score={score: 1.0}, transfer=spec.Transfer(gamma=1.0))
         source = os.fspath(spec.OperatorSpec(target=target, sites=(site,)).save(Path(folder) / "operator.json"))
 
         def carries(value: Any) -> bool:
@@ -183,10 +194,12 @@ def loss(workload: Any = None) -> Walk:
 
 
 def front() -> Walk:
-    """From the search's result to the front: the store, MLflow, the status and the dashboard's table."""
+    """From the search's result to the front: the store, MLflow and the dashboard's table."""
     with tempfile.TemporaryDirectory() as folder:
         study = Study(Path(folder))
-        study.trial()  # what is imported on the way has been
+        # made and imported before: what is watched takes its time
+        module("tracking.recorder").connect(study.folder.mlflow_uri).search_experiments()
+        module("engine.driver"), module("dashboard_data.studies", "browse.studies")
         return Walk(study.trial, carries_accuracy)
 
 
@@ -227,7 +240,7 @@ class Study:
     def __init__(self, folder: Path) -> None:
         from rich.console import Console
 
-        self.runs, self.console = folder / "runs", Console(file=(folder / "console.txt").open("w"), width=200)
+        self.runs, self.console = folder / "runs", Console(file=io.StringIO(), width=200)
         schema = module("engine.schema.study_file", "engine.study_file")
         self.file = schema.StudyFile.of(
             {
@@ -249,7 +262,7 @@ class Study:
         store = module("engine.store.optuna_store", "engine.store")
         writers = module("engine.sync.mlflow_writer", "engine.mirror")
         writers.PAUSE = 0.01
-        callbacks = module("engine.sync.callback", "engine.callback")
+        callbacks = module("engine.callback", "engine.strategy.searcher")
         searchers = module("engine.strategy.searcher", "engine.searcher")
         displays = module("terminal.progress", "engine.progress")
         recorder = module("tracking.recorder").Recorder
@@ -292,7 +305,6 @@ class Study:
             trial.last_result = reports[-1]
             driver.searcher.on_trial_complete(name, flatten_dict(reports[-1]))  # as Ray Tune does
             driver.callback.on_trial_complete(0, [], trial)
-            module("engine.status").status_of(self.file, driver.optuna)
         studies = module("dashboard_data.studies", "browse.studies").Studies(self.folder.mlflow_uri)
         frame = studies.operators(self.file.name)
         assert frame["front"].any()

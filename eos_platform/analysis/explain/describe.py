@@ -239,6 +239,9 @@ def _why(site: SiteSpec, arriving: int) -> str:
     }.get(regime)
     if why is None:
         off = []
+        if site.segments is not None:
+            several = site.segments.reach == "segment"
+            off.append("dropped tokens join several others" if several else "some of the dropped are discarded")
         if 0 < transfer.gamma < 1:
             off.append(f"gamma {_n(transfer.gamma)} is between discarding (0) and keeping all (1)")
         if transfer.gamma > 0 and transfer.by == "source" and 0 < transfer.tau < math.inf:

@@ -154,6 +154,13 @@ class Examples(Subject):
             self._encoded[key] = encoded
         return self._encoded[key]
 
+    def warm(self, split: Split, questions: int, part: int, parts: int) -> None:
+        """Encode one of ``parts`` equal parts of what ``encoded`` will be asked for, and keep it on disk, as far as it
+        is not there: processes that are to work on the same questions share that out."""
+        given = self._first(split, questions)
+        if self.processor is not None and all(isinstance(one, Example) for one in given):
+            self._prompting.warm(Encoder(self.model), [one for one in given if isinstance(one, Example)], part, parts)
+
     films = False  # several pictures of a prompt are the frames of a film
     _judge: Judge | None = None
     _distils = False  # questions come without answers

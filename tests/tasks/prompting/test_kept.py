@@ -104,6 +104,22 @@ def test_of_other_families(family: str, tmp_path: Path, seen: list[int]) -> None
     found.seeing(None, 2)()  # pictures themselves are opened again for that
 
 
+def test_processes_share_out_what_is_to_be_encoded(small: Workload, tmp_path: Path, seen: list[int]) -> None:
+    """Pictures that come up in several of their chunks among them."""
+    data = mixed(tmp_path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(cache.FOLDER, "off")
+        without = subject(small.model, small.processor, data).encoded("search", 40)
+        subject(small.model, small.processor, data).warm("search", 40, 0, 2)
+    seen.clear()
+    for part in (1, 0):
+        subject(small.model, small.processor, data).warm("search", 40, part, 2)
+        assert len(seen) == {1: 16, 0: 40}[part]
+    subject(small.model, small.processor, data).warm("search", 40, 0, 1)
+    alike(without, subject(small.model, small.processor, data).encoded("search", 40))
+    assert len(seen) == 40
+
+
 def test_bundled(small: Workload, tmp_path: Path, place: Path, seen: list[int]) -> None:
     data = mixed(tmp_path)
     first = subject(small.model, small.processor, data).encoded("search", 40)

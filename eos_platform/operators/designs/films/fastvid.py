@@ -72,7 +72,7 @@ def _knobs(target: Target) -> tuple[Knob, ...]:
 
 FASTVID = Design(
     "fastvid",
-    "merge",
+    "hybrid",
     "Shen et al., arXiv 2503.11187",
     "of a film, merges by segment",
     _make,

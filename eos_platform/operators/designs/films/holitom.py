@@ -79,7 +79,7 @@ def _knobs(target: Target) -> tuple[Knob, ...]:
 
 HOLITOM = Design(
     "holitom",
-    "merge",
+    "hybrid",
     "Shao et al., arXiv 2505.21334",
     "of a film, merges what stands still",
     _make,
