@@ -58,7 +58,7 @@ def transfer_figure(
             "colorscale": "Cividis",
             "cmin": WORST,
             "cmax": BEST,
-            "colorbar": {"title": {"text": "kept (%)"}, "thickness": 14},
+            "colorbar": {"title": {"text": "kept (%)", "side": "right"}, "thickness": 14},
         },
     )
     return figure

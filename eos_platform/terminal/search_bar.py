@@ -14,9 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from eos_platform.common import console as terminal
 from eos_platform.tasks.data.progress import telling
-from eos_platform.terminal.eta import duration
+from eos_platform.terminal.lines import Lines
 
-FIRST, EVERY = 5.0, 30.0  # seconds until the first line where no bar can be drawn, and between two lines
 _CURVES = {
     "loss": "loss",
     "soft_compute_ratio": "soft compute ratio",
@@ -51,9 +50,9 @@ def search_bar(
         if not lines:
             yield lambda step, values: None
             return
-        spoken = Lines(console, steps, clock)
-        with telling(spoken.working):
-            yield spoken.step
+        spoken = Lines(console, clock)
+        with telling(spoken.tell):
+            yield lambda step, values: spoken.tell("search steps", step, steps, curves_told(values))
         return
     columns = (TextColumn("searching"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     curves = TextColumn("{task.description}", markup=False)
@@ -69,32 +68,3 @@ def search_bar(
 
         with telling(tell):
             yield report
-
-
-class Lines:
-    """Lines for a log: the first soon, then one every half minute."""
-
-    def __init__(self, console: Console, steps: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self.console, self.steps, self.clock = console, steps, clock
-        self.next = clock() + FIRST
-        self.first: tuple[float, int] | None = None  # when the first step was reported, and which
-
-    def step(self, step: int, values: dict[str, float]) -> None:
-        """A step was made."""
-        now = self.clock()
-        self.first = self.first or (now, step)
-        begun, earlier = self.first
-        left = ""
-        if step > earlier:
-            left = f", about {duration((now - begun) / (step - earlier) * (self.steps - step))} left"
-        curves = curves_told(values)
-        self._say(f"searching: step {step:,} of {self.steps:,}{left}" + (f" ({curves})" if curves else ""), now)
-
-    def working(self, what: str, done: int, total: int | None) -> None:
-        """Other work goes on, such as the encoding of questions."""
-        self._say(f"{what}: {done:,} of {total:,}" if total else f"{what}: {done:,}", self.clock())
-
-    def _say(self, line: str, now: float) -> None:
-        if now >= self.next:
-            self.next = now + EVERY
-            self.console.print(terminal.printable(line), markup=False, soft_wrap=True, highlight=False)

@@ -63,15 +63,15 @@ def operator(small):
                 "(beta)",
             ),
         ),
-        ({"transfer": Transfer(gamma=1.0, tau=math.inf, nu=0.0)}, ("spread evenly", "added up (nu 0)", "pool:")),
+        ({"transfer": Transfer(gamma=1.0, tau=math.inf, nu=0.0)}, ("spread evenly", "summed (nu 0)", "pool:")),
         (
             {"transfer": Transfer(gamma=0.5, tau=0.1)},
-            ("50% of what they hold (gamma 0.5)", "hybrid: gamma 0.5 lies between", "tau 0.1 between merging"),
+            ("50% of what they hold (gamma 0.5)", "hybrid: gamma 0.5 is between", "tau 0.1 between merging"),
         ),
         ({"keep": 144, "rho": 0.3}, ("reweight: keeps every token",)),
-        ({"keep": 144}, ("identity: keeps every token as it is",)),
+        ({"keep": 144}, ("identity: keeps every token unchanged",)),
         ({"keep": 0, "selector": "drop_all"}, ("keeps none", "prune")),
-        ({"positions": "renumber"}, ("positions are numbered anew",)),
+        ({"positions": "renumber"}, ("positions are renumbered",)),
     ],
 )
 def test_a_site_in_words(fields, said):
@@ -247,7 +247,7 @@ def test_a_question_that_turns_the_probe_is_shown_at_work(small):
     assert len({tuple(sites[-1]["origin"]) for sites in found.kept_asked}) > 1
     assert {type(question["right"]) for question in found.asked} == {bool}
     assert "steering off" in set(found.ablations["name"])
-    assert any("the question turns the learned direction" in words for words in found.sites[0]["words"])
+    assert any("the question changes the learned direction" in words for words in found.sites[0]["words"])
     assert _page(found).count("The question decides which tokens are kept") > 0
 
 

@@ -4,7 +4,9 @@ import pytest
 from rich.console import Console
 
 from eos_platform.tasks.data.progress import counted
-from eos_platform.terminal.search_bar import EVERY, FIRST, search_bar
+from eos_platform.terminal import data_bar as bars
+from eos_platform.terminal.lines import EVERY, FIRST, Lines
+from eos_platform.terminal.search_bar import search_bar
 
 
 class Clock:
@@ -23,8 +25,8 @@ def test_a_search_in_a_log_tells_every_half_minute_how_far_it_is():
             clock.now += 2
             report(step, {"loss": 0.5})
     first, *rest = stream.getvalue().splitlines()
-    assert first == "encoding questions: 7 of 10"
-    assert rest[0] == "searching: step 17 of 100, about 3 min left (loss 0.5)"
+    assert first == "encoding questions: 7 of 10, about 2 s left"
+    assert rest[0] == "search steps: 17 of 100, about 3 min left (loss 0.5)"
     assert len(rest) == int(200 // EVERY)
 
 
@@ -36,3 +38,15 @@ def test_a_short_or_silent_search_says_nothing(options):
         clock.now = 1000.0 if options else FIRST - 1
         report(2, {})
     assert stream.getvalue() == ""
+
+
+def test_long_work_over_data_is_told_on_stderr(monkeypatch, capsys):
+    clock = Clock()
+    monkeypatch.setattr(bars, "Lines", lambda console: Lines(console, clock))
+    with bars.data_bar(Console(file=io.StringIO())):
+        for _ in counted("reading rows", range(4)):
+            clock.now += 3
+    with bars.asking_bar(Console(file=io.StringIO())) as tell:
+        clock.now += FIRST
+        tell("[b]pope", 3, 9)
+    assert capsys.readouterr() == ("", "reading rows: 2\n[b]pope: 3 of 9\n")
