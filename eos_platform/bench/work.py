@@ -24,8 +24,8 @@ from eos_platform.models.adapters.prefill import Prefill
 from eos_platform.models.adapters.target import parts_of
 from eos_platform.models.loading.unwrap import unwrapped
 from eos_platform.models.runtime.decoder_hooks import DecoderHooks
-from eos_platform.models.runtime.layout import Layout
-from eos_platform.models.vision.tower import Tower, VisionFeatures
+from eos_platform.models.runtime.layout import Layout, VisionFeatures
+from eos_platform.models.vision.tower import Tower
 from eos_platform.operators.plan import OperatorPlan
 from eos_platform.operators.spec import OperatorSpec, Target
 

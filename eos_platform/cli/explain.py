@@ -217,7 +217,7 @@ def _asked(explanation: Explanation) -> Figure:
     ]
     left = f"{len(explanation.kept_asked[0][-1]['origin'])} of {explanation.operator.target.tokens} tokens stay"
     picture = {**explanation.asked[0], "text": f"the same picture, {len(rows)} questions", "answer": left}
-    return kept_figure(pd.DataFrame(rows), [picture], "The question decides which tokens stay")
+    return kept_figure(pd.DataFrame(rows), [picture], "The question decides which tokens are kept")
 
 
 def _two_lines(text: str) -> str:

@@ -32,7 +32,7 @@ def feature_flops(shape: DecoderShape, names: Collection[str], tokens: Number, t
     queries = text_tokens if ROWS & set(names) else 0
     rows = ("last_text" in names) + queries
     present = tokens + text_tokens
-    asked, keys = shape.read_at(layer)
+    asked, keys = _read_at(shape, layer)
     cost = tokens * 4 * shape.hidden * ("uniqueness" in names)
     if rows or "key_norm" in names or "text_pivots" in names:
         cost = cost + 2 * shape.hidden * keys * present
@@ -40,13 +40,20 @@ def feature_flops(shape: DecoderShape, names: Collection[str], tokens: Number, t
         cost = cost + 2 * rows * asked * ((1 + shape.gated) * shape.hidden + present)
         cost = cost + 2 * text_tokens * tokens * (("mean_text" in names) + ("raters" in names))
     if "previous_text" in names:
-        asked, keys = shape.read_at(max(layer - 1, 0))
+        asked, keys = _read_at(shape, max(layer - 1, 0))
         cost = cost + 2 * shape.hidden * keys * present + 2 * asked * ((1 + shape.gated) * shape.hidden + present)
     if "weighed_text" in names:
         cost = cost + 2 * text_tokens * tokens * shape.heads
     if "corrected" in names:
         cost = cost + 2 * text_tokens * tokens * (shape.head_dim + shape.heads)
     return cost
+
+
+def _read_at(shape: DecoderShape, layer: int) -> tuple[int, int]:
+    """Width of all queries, and of all keys, that a site before a layer reads."""
+    if shape.own:
+        return shape.own[layer].rows, shape.own[layer].keys
+    return shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
 
 
 def opening_flops(shape: DecoderShape, names: Collection[str], tokens: int, text_tokens: int) -> float:

@@ -18,7 +18,8 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from eos_platform.common.errors import EosError
 from eos_platform.engine import final_evaluation as finish
 from eos_platform.engine.store import optuna_store as store
-from eos_platform.engine.store.kept_operator import operator_of
+from eos_platform.engine.store import stored_trial as stored
+from eos_platform.engine.store.stored_trial import operator_of
 from eos_platform.engine.study import known_studies
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.tracking import read_study
@@ -229,7 +230,7 @@ def test_resume_after_a_kill_and_after_an_interruption(make_study, tmp_path, emp
         assert trials[number].user_attrs["failure"] == "interrupted"
         assert retry.params == trials[number].params
     assert set(finished) <= set(more) <= set(numbers(study, TrialState.COMPLETE))
-    assert [trial.state for trial in store.finished(trials)] == [TrialState.COMPLETE] * 4
+    assert [trial.state for trial in stored.finished(trials)] == [TrialState.COMPLETE] * 4
     assert {trial.state for trial in trials} == {TrialState.COMPLETE, TrialState.FAIL}
     runs = runs_of(study)
     runs = runs[runs["kind"] == "trial"].set_index("trial")

@@ -78,7 +78,7 @@ def main(words: Sequence[str] | None = None) -> int:
             what = f"{record['accuracy']:.2%}" if record["status"] == "measured" else record["reason"]
             terminal.say(f"{done} of {total} at most: {record['key']}: {what}")
 
-        perform = on_processes(given.processes, given.device, given.threads, given.seconds, at_a_time=4)
+        perform = on_processes(given.processes, given.device, given.threads, given.seconds, at_a_time=2)
         cells = run(settings, given.out, perform, told)
     except EosError as error:
         terminal.say(f"transfer: {error}", stderr=True)

@@ -3,35 +3,38 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from eos_platform.analysis.stats.bitpack import pack
-from eos_platform.analysis.transfer.fitted import fitted
+from eos_platform.analysis.transfer.adapting import adapted
+from eos_platform.analysis.transfer.calibration.choice import calibrated
+from eos_platform.analysis.transfer.fitted import fitted, within
 from eos_platform.analysis.transfer.places import Place
-from eos_platform.analysis.transfer.plan import ADAPTED_CARRIED, ANEW, CARRIED, UNREDUCED, ZERO_SHOT, Item, Settings
-from eos_platform.analysis.transfer.probes import carried
+from eos_platform.analysis.transfer.plan import (
+    ADAPTED_CALIBRATED,
+    ADAPTED_CARRIED,
+    ANEW,
+    CALIBRATED,
+    CARRIED,
+    UNREDUCED,
+    ZERO_SHOT,
+    Item,
+    Settings,
+)
+from eos_platform.analysis.transfer.probes import QUESTIONS, carried
 from eos_platform.common import strict_json
 from eos_platform.common.errors import EosError
 from eos_platform.costs.flops import compute_ratio
 from eos_platform.operators.spec import OperatorSpec
-from eos_platform.search.config import SearchConfig
-from eos_platform.search.cost import SearchCost, search_cost
+from eos_platform.search.cost import search_cost
 from eos_platform.search.portfolio.find import find
-from eos_platform.search.portfolio.race import resumed
-from eos_platform.search.run import search
-from eos_platform.search.starts.structure import CLOSER, structure_at
 from eos_platform.tasks.base import Subject
 from eos_platform.tasks.evaluate import evaluate
 
 Record = dict[str, Any]
 Load = Callable[[Place], Subject]
-SLOWER = 0.2  # learning rate of an adaptation, of a search's
-START = "transfer"  # how an adapted operator's search is called
 
 
 def measure(
@@ -56,11 +59,11 @@ def measure(
         checkpoint: a folder for a search's state.
     """
     record: Record = {"key": item.key, "kind": item.kind, "place": item.place, "source": item.source}
-    record |= {"budget": item.budget, "seed": item.seed, "steps": 0, "changes": []}
+    record |= {"budget": item.budget, "seed": item.seed, "steps": 0, "prompts": 0, "changes": []}
     begun = time.monotonic()
     try:
         operator, found = _operator(item, workload, settings, source, load, report, checkpoint)
-        seconds = time.monotonic() - begun
+        seconds = time.monotonic() - begun + found.pop("seconds_before", 0.0)
         evaluation = evaluate(workload, operator, "heldout", settings.questions)
     except EosError as error:
         return record | {"status": "refused", "reason": str(error)}
@@ -110,100 +113,29 @@ def _operator(
     if item.kind == ANEW:
         config = settings.config(item.budget, item.seed, settings.steps)
         result = find(workload, config, report=report, checkpoint=checkpoint)
-        return result.operator, {"steps": config.steps, "validation": result.accuracy}
+        found: Record = {"steps": config.steps, "validation": result.accuracy, "prompts": result.samples}
+        return result.operator, found
     if source is None:
         raise EosError(f"no operator was found on {item.source} at {item.budget:g}")
     original, origin = source
     config = settings.config(item.budget, item.seed, settings.adapt_steps)
     cost = search_cost(workload, config)
     operator, changes = fitted(original, workload, cost, item.budget)
-    found: Record = {"changes": changes, "directed": any(site.probe for site in original.sites)}
+    found = {"changes": changes, "directed": any(site.probe for site in original.sites)}
     if item.kind in (CARRIED, ADAPTED_CARRIED):
         if origin is None:
             raise EosError("where the operator was found is not known: its directions cannot be carried")
         directed = carried(original, operator, load(origin), workload)
-        operator = _within(directed, operator, original, workload, cost, item.budget)
-    if item.kind in (ZERO_SHOT, CARRIED):
+        operator = within(directed, operator, original, workload, cost, item.budget)
+        found["prompts"] = 2 * QUESTIONS
+    if item.kind in (CALIBRATED, ADAPTED_CALIBRATED):
+        rank = config.steering_rank if config.learns_directions else None
+        made = calibrated(original, workload, cost, item.budget, rank)
+        operator = made.operator
+        found |= {"changes": made.changes, "prompts": made.prompts, "seconds_before": made.seconds}
+    if item.kind in (ZERO_SHOT, CARRIED, CALIBRATED):
         return operator, found
-    config = adapting(config, operator)
-    structure = structure_at(
-        workload,
-        operator,
-        config.model_copy(update={"start": START}),
-        cost,
-        lambda budget: fitted(original, workload, cost, budget)[0],
-    )
-    result = search(
-        workload,
-        resumed(config, settings.adapt_steps),
-        report=report,
-        checkpoint=checkpoint,
-        start=directions(operator, workload, config),
-        cost=cost,
-        structure=structure,
-    )
-    before = evaluate(workload, operator, "validation", config.eval_questions).accuracy
-    found |= {"steps": settings.adapt_steps, "validation": max(before, result.accuracy)}
-    if before >= result.accuracy:
-        kept = f"kept as it was: {before:.1%} of the validation questions, {result.accuracy:.1%} after the steps"
-        return operator, found | {"changes": [*changes, kept]}
-    return result.operator, found
-
-
-def adapting(config: SearchConfig, operator: OperatorSpec) -> SearchConfig:
-    """Settings for a few steps from an operator that is good already.
-
-    At the full learning rate 40 steps lose what the operator came with, and directions that begin at nothing are
-    hardly more than noise by then: ones that did not travel are not learned anew.
-    """
-    directed = any(site.probe for site in operator.sites)
-    return config.model_copy(
-        update={"learning_rate": SLOWER * config.learning_rate, "probe": config.probe and directed}
-    )
-
-
-def _within(
-    operator: OperatorSpec,
-    plain: OperatorSpec,
-    original: OperatorSpec,
-    workload: Subject,
-    cost: SearchCost,
-    budget: float,
-) -> OperatorSpec:
-    """With directions an operator costs a little more than ``plain``: fewer tokens, until it fits again."""
-    for _ in range(8):
-        over = cost.deployed(operator) - budget
-        if over <= 0:
-            return operator
-        # below what it costs now, not below the last aim: what is over may be less than a token costs
-        plain = fitted(original, workload, cost, cost.deployed(plain) - CLOSER * over)[0]
-        sites = tuple(
-            type(site).model_validate({**fewer.model_dump(), "probe": site.probe, "steering": site.steering})
-            for site, fewer in zip(operator.sites, plain.sites, strict=True)
-        )
-        operator = type(operator).model_validate({**operator.model_dump(), "sites": sites})
-    raise EosError(f"operator '{operator.name}': with its directions it does not fit {budget:g} on {workload.name}")
-
-
-@torch.no_grad()
-def directions(operator: OperatorSpec, workload: Subject, config: SearchConfig) -> Mapping[str, Tensor]:
-    """Where a search of these sites' directions begins, by the names of its parameters; none: at no direction.
-
-    A search has the mean question apart (``Head``), a file within the probe.
-    """
-    sites, width, rank = operator.decoder_sites, workload.shape.hidden, config.steering_rank
-    if not config.learns_directions or not any(site.probe for site in sites):
-        return {}
-    probe_sd = torch.zeros(len(sites), width)
-    text_skd, visual_skd = torch.zeros(len(sites), rank, width), torch.zeros(len(sites), rank, width)
-    mean_d = workload.encoded("search", config.search_questions).mean_question().float().cpu() if rank else None
-    for number, site in enumerate(sites):
-        if site.probe:
-            probe_sd[number] = torch.tensor(site.probe)
-        if site.steering is not None and site.steering.rank == rank and mean_d is not None:
-            text_skd[number], visual_skd[number] = site.steering.tensors()
-            probe_sd[number] += (text_skd[number] @ mean_d) @ visual_skd[number]
-    start = {"head.probe": probe_sd}
-    if rank and bool(text_skd.any(-1).all()):  # one that reads nothing would never learn to
-        start |= {"head.question_proj": text_skd, "head.direction_delta": visual_skd}
-    return start
+    done = adapted(operator, workload, config, cost, report, checkpoint)
+    found |= {"steps": settings.adapt_steps, "validation": done.validation}
+    found["changes"] = [*found["changes"], *done.changes]
+    return done.operator, found | {"prompts": found.get("prompts", 0) + done.prompts}

@@ -7,11 +7,14 @@ from fractions import Fraction
 from eos_platform.common.errors import EosError
 from eos_platform.models.adapters.target import absent_of, parts_of
 from eos_platform.operators.rescale import rescale, scaled
+from eos_platform.operators.site import SCORED
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.search.cost import SearchCost
+from eos_platform.search.starts.structure import CLOSER
 from eos_platform.tasks.base import FROM_TOWER, Subject
 
 STEPS = 1024  # a factor's denominator
+LEARNED = ("score", "probe", "steering")  # of a site, whatever its counts
 
 
 def fitted(operator: OperatorSpec, place: Subject, cost: SearchCost, budget: float) -> tuple[OperatorSpec, list[str]]:
@@ -49,3 +52,46 @@ def fitted(operator: OperatorSpec, place: Subject, cost: SearchCost, budget: flo
     if result.counts != made.counts:
         changes.append(f"counts x {low / STEPS:.3f}, to cost {budget:g} as the place has it")
     return result, changes
+
+
+def within(
+    operator: OperatorSpec,
+    plain: OperatorSpec,
+    original: OperatorSpec,
+    place: Subject,
+    cost: SearchCost,
+    budget: float,
+) -> OperatorSpec:
+    """With directions an operator costs a little more than ``plain``: fewer tokens, until it fits again."""
+    for _ in range(8):
+        over = cost.deployed(operator) - budget
+        if over <= 0:
+            return operator
+        # below what it costs now, not below the last aim: what is over may be less than a token costs
+        plain = fitted(original, place, cost, cost.deployed(plain) - CLOSER * over)[0]
+        sites = tuple(
+            type(site).model_validate({**fewer.model_dump(), **{name: getattr(site, name) for name in LEARNED}})
+            for site, fewer in zip(operator.sites, plain.sites, strict=True)
+        )
+        operator = type(operator).model_validate({**operator.model_dump(), "sites": sites})
+    raise EosError(f"operator '{operator.name}': with its directions it does not fit {budget:g} on {place.name}")
+
+
+def filled(operator: OperatorSpec, place: Subject, cost: SearchCost, budget: float) -> OperatorSpec:
+    """With the single tokens that a common factor on all counts left over, the first sites' first.
+
+    Only sites whose selector can keep any number of tokens get more.
+    """
+    sites, arriving = list(operator.sites), operator.arriving
+    for number, site in enumerate(sites):
+        free = site.selector in SCORED and not site.important and not site.summary and site.quota is None
+        while free and sites[number].keep + 1 < arriving:
+            more = sites[number].model_copy(update={"keep": sites[number].keep + 1})
+            tried = operator.model_copy(update={"sites": (*sites[:number], more, *sites[number + 1 :])})
+            if cost.deployed(tried) > budget:
+                break
+            sites[number] = more
+        arriving = sites[number].keep
+    made = type(operator).model_validate({**operator.model_dump(), "sites": tuple(sites)})
+    place.check(made)
+    return made

@@ -18,7 +18,7 @@ from eos_platform.analysis.transfer.plan import ANEW, UNREDUCED, WAYS
 SAMPLES = 2000
 COLUMNS = (
     "kind", "source", "place", "budget", "seeds", "accuracy", "anew", "unreduced", "kept", "low", "high",
-    "compute_ratio", "seconds", "seconds_anew",
+    "compute_ratio", "seconds", "seconds_anew", "prompts", "prompts_anew",
 )  # fmt: skip
 FACTS = {
     "same_family": "the same family",
@@ -36,7 +36,7 @@ def table(records: Mapping[str, Mapping[str, Any]], seed: int = 0) -> pd.DataFra
     """One row a way, source, place and budget, over its seeds.
 
     ``kept`` is the mean accuracy over that of the searches anew at the same place and budget; ``low`` and ``high`` its
-    95 % interval: questions are resampled, the same for both.
+    95 % interval: questions are resampled, the same for both. ``prompts`` are those run through the model to get there.
     """
     measured = [one for one in records.values() if one["status"] == "measured"]
     whole = {one["place"]: float(one["accuracy"]) for one in measured if one["kind"] == UNREDUCED}
@@ -52,7 +52,7 @@ def table(records: Mapping[str, Mapping[str, Any]], seed: int = 0) -> pd.DataFra
             (
                 kind, source, place, budget, len(some), _mean(some, "accuracy"), _mean(anew, "accuracy"),
                 whole.get(place, math.nan), kept, low, high, _mean(some, "compute_ratio"), _mean(some, "seconds"),
-                _mean(anew, "seconds"),
+                _mean(anew, "seconds"), _mean(some, "prompts"), _mean(anew, "prompts"),
             )
         )  # fmt: skip
     order = {kind: number for number, kind in enumerate((ANEW, *WAYS))}
@@ -61,7 +61,8 @@ def table(records: Mapping[str, Mapping[str, Any]], seed: int = 0) -> pd.DataFra
 
 
 def _mean(records: Sequence[Mapping[str, Any]], name: str) -> float:
-    return float(np.mean([float(one[name]) for one in records])) if records else math.nan
+    """Over seeds; nan where it is not known of one, as cells of earlier versions have no prompts."""
+    return float(np.mean([float(one.get(name, math.nan)) for one in records])) if records else math.nan
 
 
 def _scores(records: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:

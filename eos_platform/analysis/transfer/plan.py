@@ -15,12 +15,15 @@ from eos_platform.common.strict_types import Int, Real
 from eos_platform.search.config import SearchConfig
 
 UNREDUCED, ANEW = "unreduced", "searched anew"
-ZERO_SHOT, CARRIED, ADAPTED, ADAPTED_CARRIED = "zero-shot", "carried", "adapted", "adapted-carried"
+ZERO_SHOT, CARRIED, CALIBRATED = "zero-shot", "carried", "calibrated"
+ADAPTED, ADAPTED_CARRIED, ADAPTED_CALIBRATED = "adapted", "adapted-carried", "adapted-calibrated"
 WAYS = {
     ZERO_SHOT: "rescaled, its counts scaled to the budget",
     CARRIED: "the same with its learned directions mapped into the new hidden space",
+    CALIBRATED: "adjusted to the model without labels: directions from its own answers, settings by KL divergence",
     ADAPTED: "the rescaled operator after a few steps of search, unless these make it worse on validation questions",
     ADAPTED_CARRIED: "the mapped one after a few steps of search, likewise",
+    ADAPTED_CALIBRATED: "the calibrated one after a few steps of search, likewise",
 }
 
 
@@ -32,7 +35,7 @@ class Settings(BaseModel):
     places: tuple[str, ...] = Field(min_length=1)
     operators: tuple[str, ...] = ()
     budgets: tuple[Real, ...] = Field(default=(0.2, 0.1), min_length=1)
-    ways: tuple[str, ...] = (ZERO_SHOT, ADAPTED)
+    ways: tuple[str, ...] = (ZERO_SHOT, CALIBRATED, ADAPTED_CALIBRATED)
     seeds: Int = Field(default=1, ge=1, le=100)
     steps: Int = Field(default=480, ge=4, description="of a search anew")
     adapt_steps: Int = Field(default=40, ge=4, description="from an operator found elsewhere")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from eos_platform.analysis.transfer.plan import ANEW, WAYS, Settings
 from eos_platform.common.printable import NAME, printable
 
 GOOD = 0.95  # share kept that people ask for
+COST_FORMATS = (".1%", ",.0f", ".1f")
 
 
 def summary(rows: pd.DataFrame) -> list[str]:
@@ -30,10 +32,20 @@ def summary(rows: pd.DataFrame) -> list[str]:
     return lines
 
 
+def costs(rows: pd.DataFrame) -> pd.DataFrame:
+    """Medians over cells of what each way takes: ``way``, ``cells``, ``kept``, ``prompts``, ``seconds``."""
+    found = [
+        (kind, len(some), some["kept"].median(), some["prompts"].median(), some["seconds"].median())
+        for kind in (*WAYS, ANEW)
+        if len(some := rows[rows["kind"] == kind])
+    ]
+    return pd.DataFrame(found, columns=["way", "cells", "kept", "prompts", "seconds"])
+
+
 def markdown(settings: Settings, records: Mapping[str, Mapping[str, Any]]) -> str:
     """The report."""
     rows = table(records)
-    lines = ["# What carries over", ""]
+    lines = ["# Transfer between models and tasks", ""]
     lines += [
         f"{settings.questions:,} held-out questions a cell, deployed; searches anew take {settings.steps} steps, "
         f"adaptation {settings.adapt_steps}; seeds: {settings.seeds}. Kept: accuracy over that of the search anew at "
@@ -44,9 +56,23 @@ def markdown(settings: Settings, records: Mapping[str, Mapping[str, Any]]) -> st
     for budget in sorted(rows["budget"].unique(), reverse=True):
         here = rows[rows["budget"] == budget]
         lines += ["", f"## Compute ratio {budget:g}", "", *_grid(here, settings)]
+    lines += [
+        "",
+        "## What it takes",
+        "",
+        "Medians over cells. Prompts: run through the model to get there, each time.",
+        "",
+    ]
+    lines += _markdown(
+        ("way", "cells", "kept", "prompts", "s"),
+        [
+            (row["way"], str(row["cells"]), *map(_known, (row["kept"], row["prompts"], row["seconds"]), COST_FORMATS))
+            for row in costs(rows).to_dict("records")
+        ],
+    )
     told = predictors(records, rows)
     if len(told):
-        lines += ["", "## What tells beforehand", "", "Spearman's correlation with the share kept.", ""]
+        lines += ["", "## Predictors", "", "Spearman's rank correlation with the share of accuracy kept.", ""]
         lines += _markdown(
             ("way", "fact", "rho", "p", "cells"),
             [
@@ -81,8 +107,13 @@ def _grid(here: pd.DataFrame, settings: Settings) -> list[str]:
     return _markdown(("how", "from", *places), [("unreduced", "", *unreduced), *body])
 
 
+def _known(value: float, form: str) -> str:
+    """A number as it is shown; nothing where it is not known."""
+    return "" if math.isnan(value) else format(value, form)
+
+
 def _cell(row: pd.Series, kind: str) -> str:
-    if kind == ANEW:
+    if kind == ANEW or math.isnan(row["kept"]):
         return f"{row['accuracy']:.1%}"
     return f"{row['accuracy']:.1%} = {row['kept']:.1%} ({row['low']:.1%} to {row['high']:.1%})"
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 REPORT, TABLE, PAGE = "transfer.md", "transfer.csv", "transfer.html"
 EXIT_INTERRUPTED = 130
+CALIBRATING = 30  # steps of a search that take as long as a calibration, about
 
 
 def transfer(
@@ -37,9 +38,10 @@ def transfer(
         str,
         typer.Option(
             help="How operators are transferred: zero-shot (rescaled), carried (learned directions mapped as "
-            "well), adapted (a few more search steps), adapted-carried (both)."
+            "well), calibrated (adjusted to the model by its own answers, without labels); adapted, adapted-carried, "
+            "adapted-calibrated (a few search steps from there)."
         ),
-    ] = "zero-shot,adapted",
+    ] = "zero-shot,calibrated,adapted-calibrated",
     adapt_steps: Annotated[int, typer.Option(min=4, help="Search steps per adaptation.")] = 40,
     steps: Annotated[int, typer.Option(min=4, help="Steps of each place's own searches.")] = 480,
     seeds: Annotated[int, typer.Option(min=1, help="Number of own searches per place and budget.")] = 1,
@@ -137,12 +139,11 @@ def _measure(settings: Settings, out: Path, device: str | None, address: str | N
 
 def _size(kind: str, settings: Settings) -> int:
     """Work in a cell, in steps of a search, about."""
-    from eos_platform.analysis.transfer.plan import ADAPTED, ADAPTED_CARRIED, ANEW
+    from eos_platform.analysis.transfer.plan import ANEW, CALIBRATED
 
     asked = settings.questions // 64  # without gradients
-    return asked + {ANEW: settings.steps, ADAPTED: settings.adapt_steps, ADAPTED_CARRIED: settings.adapt_steps}.get(
-        kind, 0
-    )
+    steps = settings.steps if kind == ANEW else settings.adapt_steps if kind.startswith("adapted") else 0
+    return asked + steps + (CALIBRATING if kind.endswith(CALIBRATED) else 0)
 
 
 def show(settings: Settings, cells: Cells, out: Path) -> None:
@@ -165,7 +166,7 @@ def show(settings: Settings, cells: Cells, out: Path) -> None:
     texts = {
         REPORT: markdown(settings, cells.records),
         TABLE: rows.to_csv(index=False),
-        PAGE: page("What carries over", "\n".join(lines), [figure], more={"Cells": _readable(rows)}),
+        PAGE: page("Transfer between models and tasks", "\n".join(lines), [figure], more={"Cells": _readable(rows)}),
     }
     for file, text in texts.items():
         write_atomic(out / file, text)
@@ -184,7 +185,7 @@ def _readable(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame([dict(zip(HEADS, cells, strict=True)) for cells in map(_cells, rows.to_dict("records"))])
 
 
-HEADS = ("how", "from", "on", "budget", "accuracy", "kept (%)", "95 %", "ratio", "s")
+HEADS = ("how", "from", "on", "budget", "accuracy", "kept (%)", "95 %", "ratio", "prompts", "s")
 
 
 def _cells(row: dict[Any, Any]) -> tuple[str, ...]:
@@ -198,6 +199,7 @@ def _cells(row: dict[Any, Any]) -> tuple[str, ...]:
         f"{100 * row['kept']:.1f}" if kept else "",
         f"{100 * row['low']:.1f} to {100 * row['high']:.1f}" if kept else "",
         f"{row['compute_ratio']:.3f}",
+        f"{row['prompts']:,.0f}" if row["prompts"] == row["prompts"] else "",
         f"{row['seconds']:.0f}",
     )
 

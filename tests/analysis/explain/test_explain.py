@@ -248,7 +248,7 @@ def test_a_question_that_turns_the_probe_is_shown_at_work(small):
     assert {type(question["right"]) for question in found.asked} == {bool}
     assert "steering off" in set(found.ablations["name"])
     assert any("the question turns the learned direction" in words for words in found.sites[0]["words"])
-    assert _page(found).count("The question decides which tokens stay") > 0
+    assert _page(found).count("The question decides which tokens are kept") > 0
 
 
 def test_a_steered_site_that_keeps_every_token_has_no_picture(small):

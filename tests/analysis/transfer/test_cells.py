@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from eos_platform.analysis.transfer import places as module
-from eos_platform.analysis.transfer.cells import _within
-from eos_platform.analysis.transfer.fitted import fitted
+from eos_platform.analysis.transfer.fitted import fitted, within
 from eos_platform.analysis.transfer.plan import ANEW, WAYS, Settings
 from eos_platform.analysis.transfer.run import here, run, total_of
 from eos_platform.analysis.transfer.store import Cells
@@ -42,9 +41,11 @@ def matrix(loaded: dict[str, Subject], tmp_path_factory: pytest.TempPathFactory)
     patch = pytest.MonkeyPatch()
     patch.setattr(module, "load_workload", lambda model, task, device: loaded[module.Place(model, task).name])
     patch.setattr("eos_platform.analysis.transfer.probes.QUESTIONS", 16)
+    patch.setattr("eos_platform.analysis.transfer.calibration.choice.MADE_OF", 16)
+    patch.setattr("eos_platform.analysis.transfer.calibration.choice.CHOSEN_BY", 8)
     folder = tmp_path_factory.mktemp("matrix")
     cells = run(settings, folder, here("cpu"))
-    assert len(cells.records) == total_of(settings) == 12
+    assert len(cells.records) == total_of(settings) == 16
     told: list[str] = []
     run(settings, folder, here("cpu"), lambda record: told.append(record["key"]))
     assert told == [key for key, record in cells.records.items() if record["status"] != "measured"] == []
@@ -52,7 +53,7 @@ def matrix(loaded: dict[str, Subject], tmp_path_factory: pytest.TempPathFactory)
     return cells
 
 
-@pytest.mark.slow  # a whole matrix: two searches, eight transfers
+@pytest.mark.slow  # a whole matrix: two searches, twelve transfers
 def test_every_cell_is_deployed_within_the_budget(matrix: Cells) -> None:
     for record in matrix.records.values():
         if record["budget"] < 1:
@@ -61,29 +62,34 @@ def test_every_cell_is_deployed_within_the_budget(matrix: Cells) -> None:
             assert spec.counts[-1] < spec.target.tokens
 
 
-@pytest.mark.slow  # a whole matrix: two searches, eight transfers
+@pytest.mark.slow  # a whole matrix: two searches, twelve transfers
 def test_only_what_is_carried_has_directions_without_a_step(matrix: Cells) -> None:
     for record in matrix.records.values():
         if record["kind"] in WAYS:
             spec = OperatorSpec.model_validate(record["operator"])
             directed = any(site.probe for site in spec.sites)
-            assert directed == ("carried" in record["kind"]), record["key"]
+            if record["kind"].endswith("calibrated"):  # where the model's own answers speak for it
+                assert directed == any("directions from" in change for change in record["changes"]), record["key"]
+            else:
+                assert directed == ("carried" in record["kind"]), record["key"]
+            assert (record["prompts"] == 0) == (record["kind"] == "zero-shot"), record["key"]
             assert record["steps"] == (4 if record["kind"].startswith("adapted") else 0)
 
 
-@pytest.mark.slow  # a whole matrix: two searches, eight transfers
+@pytest.mark.slow  # a whole matrix: two searches, twelve transfers
 def test_an_adaptation_that_makes_it_worse_is_not_kept(matrix: Cells, loaded: dict[str, Subject]) -> None:
     for record in matrix.records.values():
         if not record["kind"].startswith("adapted"):
             continue
-        before = matrix.records[record["key"].replace("adapted-carried", "carried").replace("adapted", "zero-shot")]
+        _, _, way = record["kind"].partition("-")
+        before = matrix.records[record["key"].replace(record["kind"], way or "zero-shot")]
         accuracy = evaluate(loaded[record["place"]], OperatorSpec.model_validate(before["operator"]), "validation", 24)
         assert record["validation"] >= accuracy.accuracy
         kept = any("kept as it was" in change for change in record["changes"])
         assert kept == (record["operator"]["sites"] == before["operator"]["sites"]), record["key"]
 
 
-@pytest.mark.slow  # a whole matrix: two searches, eight transfers
+@pytest.mark.slow  # a whole matrix: two searches, twelve transfers
 def test_operators_found_anew_are_files(matrix: Cells) -> None:
     files = sorted(Path(matrix.folder, "operators").iterdir())
     assert len(files) == sum(record["kind"] == ANEW for record in matrix.records.values())
@@ -135,7 +141,7 @@ def test_a_few_flops_too_many_cost_one_token(small: Workload) -> None:
         at = config.model_copy(update={"budget": budget})
         structure = structure_at(small, plain, at, cost, lambda less: fitted(original, small, cost, less)[0])
         assert price_of(small, structure, at, cost) <= budget
-        within = _within(directed, plain, original, small, cost, budget)
-        assert cost.deployed(within) <= budget
-        assert sum(plain.counts) - 6 <= sum(within.counts) <= sum(plain.counts)
-        assert all(site.probe for site in within.sites)
+        within_budget = within(directed, plain, original, small, cost, budget)
+        assert cost.deployed(within_budget) <= budget
+        assert sum(plain.counts) - 6 <= sum(within_budget.counts) <= sum(plain.counts)
+        assert all(site.probe for site in within_budget.sites)

@@ -10,7 +10,7 @@ from eos_platform.analysis.stats.bitpack import pack
 from eos_platform.analysis.transfer.cells import Record
 from eos_platform.analysis.transfer.matrix import predictors, share_kept, table
 from eos_platform.analysis.transfer.plan import ANEW, UNREDUCED, ZERO_SHOT, Settings
-from eos_platform.analysis.transfer.report import markdown
+from eos_platform.analysis.transfer.report import costs, markdown
 from eos_platform.analysis.transfer.store import Cells
 from eos_platform.common.errors import EosError
 from eos_platform.dashboards.comparing.transfer import transfer_figure
@@ -103,3 +103,22 @@ def test_damaged_cells_are_said(tmp_path: Path, damage: str) -> None:
     (tmp_path / "cells.jsonl").write_text(damage)
     with pytest.raises(EosError, match="line 1"):
         Cells(tmp_path, settings)
+
+
+def test_what_each_way_takes_is_told_where_it_is_known(records: dict[str, Record]) -> None:
+    for record in records.values():
+        if record["kind"] == ZERO_SHOT:
+            record["prompts"] = 0
+    rows = costs(table(records)).set_index("way")
+    assert rows.loc[ZERO_SHOT, "prompts"] == 0
+    assert rows.loc[ZERO_SHOT, "seconds"] == 2.0
+    assert math.isnan(rows.loc[ANEW, "prompts"])  # cells of an earlier version
+    text = markdown(Settings.of({"places": ("bundled", "bundled-small"), "budgets": (0.2,)}), records)
+    assert "| searched anew | 4 | 100.0% |  | 2.0 |" in text
+
+
+def test_a_cell_without_a_search_anew_beside_it_has_its_accuracy_alone(records: dict[str, Record]) -> None:
+    some = {key: one for key, one in records.items() if one["kind"] != ANEW}
+    text = markdown(Settings.of({"places": ("bundled", "bundled-small"), "budgets": (0.2,)}), some)
+    assert "nan" not in text
+    assert "| 80.0% |" in text

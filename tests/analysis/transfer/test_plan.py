@@ -39,8 +39,8 @@ def test_every_operator_goes_to_every_other_place() -> None:
     assert [item.kind for item in first] == [UNREDUCED] * 2 + [ANEW] * 4
     cells = transfers(settings)
     assert [item.place for item in cells] == sorted(item.place for item in cells)  # a model is loaded once
-    # two ways x (two seeds of the other place, and the file)
-    assert len(cells) == 2 * 2 * (2 + 1)
+    # three ways x (two seeds of the other place, and the file)
+    assert len(cells) == 3 * 2 * (2 + 1)
     assert {(item.source, item.place) for item in cells} == {
         ("bundled", "bundled-small"), ("bundled-small", "bundled"), ("mine", "bundled"), ("mine", "bundled-small"),
     }  # fmt: skip

@@ -1,0 +1,52 @@
+"""How far a deployed operator's answers are from the unreduced model's, on prompts without labels.
+
+Legend: b batch, q questions, v vocabulary, d width.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from eos_platform.models.adapters.adapter import adapter_of
+from eos_platform.models.runtime.attach import reducing
+from eos_platform.operators.spec import OperatorSpec
+from eos_platform.tasks.base import Subject
+from eos_platform.tasks.batch import Batch, answer_states, at_once
+
+
+class Answers:
+    """Some prompts of the search split, and the distributions of the first answer token that the model gives."""
+
+    def __init__(self, subject: Subject, first: int, questions: int) -> None:
+        """The ``questions`` after the first ``first``; where there are not as many, the last ones there are."""
+        self.subject = subject
+        self.encoded = subject.few("search", first + questions)
+        self.first = max(0, min(first, len(self.encoded) - questions))
+        self.portions = [
+            kept
+            for index_b in self.encoded.portions(at_once(subject.model))
+            if len(kept := index_b[index_b >= self.first])
+        ]
+        self.asked = sum(map(len, self.portions))  # prompts run so far, with repetition
+        self.unreduced = [self._log_shares(self.encoded.batch(index_b)) for index_b in self.portions]
+
+    @torch.no_grad()
+    def divergence(self, operator: OperatorSpec) -> float:
+        """Mean KL divergence (nats) of the operator's next-token distributions from the unreduced model's."""
+        encoded, total, count = self.encoded.encoded_with(operator), 0.0, 0
+        for index_b, wise_bv in zip(self.portions, self.unreduced, strict=True):
+            batch = encoded.batch(index_b)
+            with reducing(self.subject.model, operator, batch.layout):
+                found_bv = self._log_shares(batch)
+            total += float(F.kl_div(found_bv, wise_bv, reduction="sum", log_target=True))
+            count += len(index_b)
+        self.asked += count
+        return total / count
+
+    @torch.no_grad()
+    def _log_shares(self, batch: Batch) -> Tensor:
+        """Log probabilities of the token after the prompt (b, v)."""
+        state_bd = answer_states(self.subject.model, batch)[:, :1]
+        return adapter_of(self.subject.model).logits(state_bd)[:, 0].float().log_softmax(-1)

@@ -1,0 +1,93 @@
+"""Operators adjusted to a model without labels: within the budget, closer to its answers, whatever the operator."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from eos_platform.analysis.transfer.calibration import choice as module
+from eos_platform.analysis.transfer.calibration.answers import Answers
+from eos_platform.analysis.transfer.calibration.choice import Setting, _best, _changed, calibrated
+from eos_platform.analysis.transfer.calibration.dependence import dependence_of
+from eos_platform.common.errors import EosError
+from eos_platform.operators.spec import OperatorSpec, SiteSpec, Target, Transfer
+from eos_platform.search.cost import flops_cost
+from eos_platform.tasks import Workload
+
+FOUND = OperatorSpec(
+    name="found",
+    target=Target(layers=12, grid=(8, 8)),
+    sites=(
+        SiteSpec(
+            layer=0, keep=16, selector="diverse_topk", score={"norm": 0.02, "uniqueness": 0.01}, spread=2.0,
+            probe=(1.0, 2.0), transfer=Transfer(gamma=0.9, tau=0.05), beta=1.0,
+        ),
+        SiteSpec(layer=8, keep=4, score={"last_text": 0.1}, probe=(1.0, -1.0)),
+    ),
+)  # fmt: skip
+
+
+def test_a_calibrated_operator_is_closer_within_the_budget(small: Workload, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MADE_OF", 32)
+    monkeypatch.setattr(module, "CHOSEN_BY", 16)
+    monkeypatch.setattr(module, "TRIED", {"features": (None, 1.0), "split": (1.0, 0.5)})
+    cost = flops_cost(small)
+    made = calibrated(FOUND, small, cost, 0.3, rank=2)
+    assert 0.28 < cost.deployed(made.operator) <= 0.3
+    answers = Answers(small, 32, 16)
+    plain = module.fitted(FOUND, small, cost, 0.3)[0]
+    before, after = answers.divergence(plain), answers.divergence(made.operator)
+    assert after < before
+    assert made.changes[-1].endswith(f"-> {after:.3f}")
+    readings = module._readings(small, tuple(site.layer for site in plain.sites), 2)[0]
+    for site in module._directed(plain, readings, 0.5).sites:
+        assert len(site.probe) == small.shape.hidden
+        assert sum(weight**2 for weight in site.score.values()) ** 0.5 == pytest.approx(0.5, rel=1e-3)
+    assert made.prompts == 32 + 16 * 4  # the directions'; the model, and three operators
+    again = calibrated(FOUND, small, cost, 0.3, rank=2)
+    assert again.operator == made.operator
+    assert again.seconds > 0 == made.seconds  # the directions are made once, and count for each
+    undirected = calibrated(FOUND, small, cost, 0.3, rank=None)
+    assert not any(site.probe for site in undirected.operator.sites)
+
+
+def test_answers_depend_on_what_they_are_about(small: Workload) -> None:
+    """Hiding the tokens that answers depend on most changes them more than hiding others."""
+    found = dependence_of(small, (0, 3), 8, 24)
+    assert [len(found.pieces[layer]) for layer in (0, 3)] == [1, 1]
+    piece = found.pieces[0][0]
+    assert piece.question_u.tolist() == list(range(24))
+    assert piece.tokens_und.shape[:2] == piece.pull_un.shape == (24, small.target.tokens)
+    assert torch.allclose(piece.pull_un.mean(1), torch.zeros(24), atol=1e-5)
+    assert torch.allclose(piece.pull_un.square().mean(1), torch.ones(24), atol=1e-3)
+    assert not any(value.grad is not None for value in small.model.parameters())
+
+
+def test_the_next_settings_begin_at_the_best_so_far() -> None:
+    """Each is tried with what was chosen before; one that is impossible is passed over, none is asked twice."""
+    asked: list[Setting] = []
+
+    def made(setting: Setting) -> SimpleNamespace:
+        if setting.split == 0:
+            raise EosError("no such split")
+        return SimpleNamespace(sites=replace(setting, tau=min(setting.tau, 1.0)))
+
+    def divergence(operator: SimpleNamespace) -> float:
+        asked.append(operator.sites)
+        good = {"features": 1.0, "split": 1.5, "spread": 1.0, "tau": 0.3}
+        return 1.0 - 0.1 * sum(getattr(operator.sites, name) == value for name, value in good.items())
+
+    _, setting, told = _best(made, divergence, {})
+    assert setting == Setting(features=1.0, split=1.5, spread=1.0, tau=0.3)
+    assert told == ["features 1, split 1.5, tau 0.3: KL divergence 0.900 -> 0.600"]
+    assert len(asked) == len(set(asked)) == 1 + 3 + 2 + 2 + 2 + 1
+
+
+@pytest.mark.parametrize(("split", "counts"), [(1.0, [16, 4]), (0.5, [16, 8]), (1.5, [16, 2]), (0.0, [16])])
+def test_tokens_are_split_otherwise_among_sites(split: float, counts: list[int]) -> None:
+    made = _changed(FOUND, Setting(gamma=0.2, split=split, spread=2.0, tau=3.0))
+    assert [site.keep for site in made.sites] == counts
+    assert made.sites[0].spread == 4.0
+    assert [site.transfer.gamma for site in made.sites] == [0.2, 0.0][: len(counts)]  # what merges nothing stays so
+    assert made.sites[0].transfer.tau == pytest.approx(0.15)
