@@ -16,9 +16,9 @@ from eos_platform.engine.store import optuna_store as store
 from eos_platform.engine.store import stored_trial as stored
 from eos_platform.engine.strategy import warm_start
 from eos_platform.engine.strategy.constraints import bounds, costs_of
-from eos_platform.engine.strategy.verdict import violations
 from eos_platform.engine.strategy.rungs import InterimEvaluation, judge_budget
 from eos_platform.engine.strategy.scheduler import evaluation_in
+from eos_platform.engine.strategy.verdict import violations
 from eos_platform.engine.study import Study
 from eos_platform.engine.trial import Facts
 from eos_platform.objectives import parse
