@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from eos_platform.analysis.transfer.calibration.prompts import Prompts
 from eos_platform.models.adapters.adapter import adapter_of
 from eos_platform.models.runtime.attach import reducing
 from eos_platform.operators.spec import OperatorSpec
@@ -19,17 +20,11 @@ from eos_platform.tasks.batch import Batch, answer_states, at_once
 class Answers:
     """Some prompts of the search split, and the distributions of the first answer token that the model gives."""
 
-    def __init__(self, subject: Subject, first: int, questions: int) -> None:
-        """The ``questions`` after the first ``first``; where there are not as many, the last ones there are."""
-        self.subject = subject
-        self.encoded = subject.few("search", first + questions)
-        self.first = max(0, min(first, len(self.encoded) - questions))
-        self.portions = [
-            kept
-            for index_b in self.encoded.portions(at_once(subject.model))
-            if len(kept := index_b[index_b >= self.first])
-        ]
-        self.asked = sum(map(len, self.portions))  # prompts run so far, with repetition
+    def __init__(self, subject: Subject, prompts: Prompts) -> None:
+        """Those that settings are chosen by."""
+        self.subject, self.encoded = subject, prompts.encoded
+        self.portions = list(prompts.portions(prompts.chosen_by, at_once(subject.model)))
+        self.asked = len(prompts.chosen_by)  # prompts run so far, with repetition
         self.unreduced = [self._log_shares(self.encoded.batch(index_b)) for index_b in self.portions]
 
     @torch.no_grad()
