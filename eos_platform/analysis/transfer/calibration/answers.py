@@ -28,17 +28,16 @@ class Answers:
         self.unreduced = [self._log_shares(self.encoded.batch(index_b)) for index_b in self.portions]
 
     @torch.no_grad()
-    def divergence(self, operator: OperatorSpec) -> float:
-        """Mean KL divergence (nats) of the operator's next-token distributions from the unreduced model's."""
-        encoded, total, count = self.encoded.encoded_with(operator), 0.0, 0
+    def divergence(self, operator: OperatorSpec) -> Tensor:
+        """KL divergence (nats) of the operator's next-token distribution from the unreduced model's, by prompt (q,)."""
+        encoded, found = self.encoded.encoded_with(operator), list[Tensor]()
         for index_b, wise_bv in zip(self.portions, self.unreduced, strict=True):
             batch = encoded.batch(index_b)
             with reducing(self.subject.model, operator, batch.layout):
-                found_bv = self._log_shares(batch)
-            total += float(F.kl_div(found_bv, wise_bv, reduction="sum", log_target=True))
-            count += len(index_b)
-        self.asked += count
-        return total / count
+                share_bv = self._log_shares(batch)
+            found.append(F.kl_div(share_bv, wise_bv, reduction="none", log_target=True).sum(-1).double().cpu())
+        self.asked += sum(map(len, found))
+        return torch.cat(found)
 
     @torch.no_grad()
     def _log_shares(self, batch: Batch) -> Tensor:

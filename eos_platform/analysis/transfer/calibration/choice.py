@@ -20,6 +20,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from pydantic import ValidationError
+from torch import Tensor
 
 from eos_platform.analysis.transfer.calibration.answers import Answers
 from eos_platform.analysis.transfer.calibration.dependence import dependence_of
@@ -30,6 +31,8 @@ from eos_platform.common.errors import EosError
 from eos_platform.operators.spec import OperatorSpec, SiteSpec
 from eos_platform.search.cost import SearchCost
 from eos_platform.tasks.base import Subject
+
+SURE = 1.0  # standard errors by which a setting is better that is taken
 
 
 @dataclass(frozen=True)
@@ -116,13 +119,13 @@ def calibrated(
 
 def _best(
     made: Callable[[Setting], OperatorSpec],
-    divergence: Callable[[OperatorSpec], float],
+    divergence: Callable[[OperatorSpec], Tensor],
     less: dict[str, tuple[float | None, ...]],
 ) -> tuple[OperatorSpec, Setting, list[str]]:
     """One setting after the other; the operator, how it is set, and what was changed."""
     setting = Setting()
     operator = made(setting)
-    first = lowest = divergence(operator)
+    first_q = lowest_q = divergence(operator)
     known = [operator.sites]
     for name, values in (TRIED | less).items():
         for value in values:
@@ -135,13 +138,14 @@ def _best(
             if other.sites in known:
                 continue
             known.append(other.sites)
-            far = divergence(other)
-            if far < lowest:
-                lowest, operator, setting = far, other, tried
+            other_q = divergence(other)
+            gap_q = lowest_q - other_q
+            if gap_q.mean() > SURE * gap_q.std() / len(gap_q) ** 0.5:
+                lowest_q, operator, setting = other_q, other, tried
     words = [
         f"{name} {getattr(setting, name):g}" for name in TRIED if getattr(setting, name) != getattr(Setting(), name)
     ]
-    told = [f"{', '.join(words)}: KL divergence {first:.3f} -> {lowest:.3f}"] if words else []
+    told = [f"{', '.join(words)}: KL divergence {first_q.mean():.3f} -> {lowest_q.mean():.3f}"] if words else []
     return operator, setting, told
 
 

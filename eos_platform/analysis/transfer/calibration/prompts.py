@@ -16,8 +16,8 @@ from eos_platform.tasks.base import Subject
 from eos_platform.tasks.batch import EncodedQuestions
 
 POOL = 2048  # first questions of the search split, among which prompts are drawn
-MADE_OF, CHOSEN_BY = 512, 128  # prompts that directions are made of, and that settings are chosen by
-RESERVED = 5  # one in so many pictures is for the choice
+MADE_OF, CHOSEN_BY = 512, 256  # prompts that directions are made of, and that settings are chosen by
+RESERVED = 3  # one in so many pictures is for the choice
 
 
 @dataclass(frozen=True)
