@@ -18,6 +18,7 @@ from eos_platform.dashboards.text import escape
 
 WORST, BEST = 50.0, 100.0  # per cent; the ends of the colours
 SIDE, HEAD, LEFT = 62, 190, 190  # pixels: of a cell, above, beside
+BETWEEN, WIDE, NARROW = 150, 1180, 54  # pixels: between matrices, of a page, of the narrowest cell
 
 
 def transfer_figure(
@@ -31,16 +32,19 @@ def transfer_figure(
         figure = go.Figure(layout=theme(escape(title), note))
         figure.add_annotation(text="No transferred operator measured yet", xref="paper", yref="paper", showarrow=False)
         return figure
+    places = list(dict.fromkeys(cells["place"]))
+    sources = [*places, *(name for name in dict.fromkeys(cells["source"]) if name not in places)]
+    tall = len(shown) * SIDE * max(3, len(sources)) + (len(shown) - 1) * BETWEEN
+    columns = len(budgets) * max(3, len(places))
+    wide = min(1.5 * SIDE, max(NARROW, (WIDE - LEFT - 40 * len(budgets)) / columns))
     figure = make_subplots(
         rows=len(shown),
         cols=len(budgets),
         subplot_titles=[escape(f"{way}, compute ratio {budget:g}") for way in shown for budget in budgets],
         shared_yaxes=True,
         horizontal_spacing=0.03,
-        vertical_spacing=min(0.3, 110 / (SIDE * 4 * len(shown))),
+        vertical_spacing=BETWEEN / tall,
     )
-    places = list(dict.fromkeys(cells["place"]))
-    sources = [*places, *(name for name in dict.fromkeys(cells["source"]) if name not in places)]
     for row, way in enumerate(shown, 1):
         for column, budget in enumerate(budgets, 1):
             here = cells[(cells["kind"] == way) & (cells["budget"] == budget)]
@@ -48,12 +52,12 @@ def transfer_figure(
     figure.update_layout(theme(escape(title), note))
     figure.update_xaxes(showgrid=False, tickangle=-40, automargin=True)
     figure.update_yaxes(showgrid=False, autorange="reversed", automargin=True)
-    height = HEAD + len(shown) * (SIDE * max(3, len(sources)) + 110)
+    height = HEAD + tall + BETWEEN
     figure.update_layout(
         height=height,
-        margin={"t": HEAD - 40, "l": LEFT - 30},
+        margin={"t": HEAD - 40, "l": LEFT - 30, "b": BETWEEN},
         title_y=1 - 30 / height,
-        width=LEFT + len(budgets) * (SIDE * 1.5 * max(3, len(places)) + 40),
+        width=LEFT + columns * wide + 40 * len(budgets),
         coloraxis={
             "colorscale": "Cividis",
             "cmin": WORST,

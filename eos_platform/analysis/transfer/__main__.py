@@ -16,7 +16,7 @@ from typing import Any
 
 from eos_platform.analysis.comparison.settings import parse_ratios, parse_search
 from eos_platform.analysis.transfer.matrix import table
-from eos_platform.analysis.transfer.plan import WAYS, Settings
+from eos_platform.analysis.transfer.plan import WAYS, Settings, places_by_name
 from eos_platform.analysis.transfer.processes import on_processes
 from eos_platform.analysis.transfer.run import run, total_of
 from eos_platform.analysis.transfer.store import Cells
@@ -24,13 +24,13 @@ from eos_platform.common import console as terminal
 from eos_platform.common.errors import EosError
 
 
-def rows_of(cells: Cells) -> str:
+def rows_of(cells: Cells, settings: Settings) -> str:
     """The table, as it is read on a terminal and in a page."""
     lines = [
         "| how | from | on | ratio | seeds | accuracy | anew | unreduced | kept % | 95 % | s |",
         "|" + " --- |" * 11,
     ]
-    for row in table(cells.records).to_dict("records"):
+    for row in table(cells.records, places=list(places_by_name(settings))).to_dict("records"):
         kept = f"{100 * row['kept']:.1f} | {100 * row['low']:.1f} to {100 * row['high']:.1f}"
         lines.append(
             f"| {row['kind']} | {row['source']} | {row['place']} | {row['budget']:g} | {row['seeds']} "
@@ -83,7 +83,7 @@ def main(words: Sequence[str] | None = None) -> int:
     except EosError as error:
         terminal.say(f"transfer: {error}", stderr=True)
         return 2
-    terminal.say(rows_of(cells))
+    terminal.say(rows_of(cells, settings))
     return 0
 
 

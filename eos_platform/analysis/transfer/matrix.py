@@ -32,11 +32,12 @@ FACTS = {
 }
 
 
-def table(records: Mapping[str, Mapping[str, Any]], seed: int = 0) -> pd.DataFrame:
+def table(records: Mapping[str, Mapping[str, Any]], seed: int = 0, places: Sequence[str] = ()) -> pd.DataFrame:
     """One row a way, source, place and budget, over its seeds.
 
     ``kept`` is the mean accuracy over that of the searches anew at the same place and budget; ``low`` and ``high`` its
     95 % interval: questions are resampled, the same for both. ``prompts`` are those run through the model to get there.
+    Rows are in the order of ``places``; others follow as they were measured.
     """
     measured = [one for one in records.values() if one["status"] == "measured"]
     whole = {one["place"]: float(one["accuracy"]) for one in measured if one["kind"] == UNREDUCED}
@@ -56,7 +57,9 @@ def table(records: Mapping[str, Mapping[str, Any]], seed: int = 0) -> pd.DataFra
             )
         )  # fmt: skip
     order = {kind: number for number, kind in enumerate((ANEW, *WAYS))}
-    rows.sort(key=lambda row: (-row[3], order[row[0]]))  # places as they were named
+    named = {name: number for number, name in enumerate(places)}
+    last = len(named)
+    rows.sort(key=lambda row: (-row[3], order[row[0]], named.get(row[2], last), named.get(row[1], last)))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 

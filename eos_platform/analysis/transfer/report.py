@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from eos_platform.analysis.transfer.matrix import predictors, table
-from eos_platform.analysis.transfer.plan import ANEW, WAYS, Settings
+from eos_platform.analysis.transfer.plan import ANEW, WAYS, Settings, places_by_name
 from eos_platform.common.printable import NAME, printable
 
 GOOD = 0.95  # share kept that people ask for
@@ -44,8 +44,13 @@ def costs(rows: pd.DataFrame) -> pd.DataFrame:
 
 def markdown(settings: Settings, records: Mapping[str, Mapping[str, Any]]) -> str:
     """The report."""
+<<<<<<< HEAD
     rows = table(records)
     lines = ["# Transfer between models and tasks", ""]
+=======
+    rows = table(records, places=list(places_by_name(settings)))
+    lines = ["# What carries over", ""]
+>>>>>>> wip/carry-s13
     lines += [
         f"{settings.questions:,} held-out questions a cell, deployed; searches anew take {settings.steps} steps, "
         f"adaptation {settings.adapt_steps}; seeds: {settings.seeds}. Kept: accuracy over that of the search anew at "

@@ -153,12 +153,12 @@ def show(settings: Settings, cells: Cells, out: Path) -> None:
         EosError: nothing is measured yet.
     """
     from eos_platform.analysis.transfer.matrix import table
-    from eos_platform.analysis.transfer.plan import ANEW
+    from eos_platform.analysis.transfer.plan import ANEW, places_by_name
     from eos_platform.analysis.transfer.report import markdown, summary
     from eos_platform.dashboards.comparing.transfer import transfer_figure
     from eos_platform.dashboards.page import page
 
-    rows = table(cells.records)
+    rows = table(cells.records, places=list(places_by_name(settings)))
     if rows.empty:
         raise EosError(f"{out}: nothing is measured yet")
     lines = summary(rows)

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from eos_platform.analysis.transfer.calibration.prompts import Prompts
 from eos_platform.models.adapters.adapter import adapter_of
 from eos_platform.models.runtime.attach import reducing
 from eos_platform.operators.spec import OperatorSpec
@@ -19,31 +20,24 @@ from eos_platform.tasks.batch import Batch, answer_states, at_once
 class Answers:
     """Some prompts of the search split, and the distributions of the first answer token that the model gives."""
 
-    def __init__(self, subject: Subject, first: int, questions: int) -> None:
-        """The ``questions`` after the first ``first``; where there are not as many, the last ones there are."""
-        self.subject = subject
-        self.encoded = subject.few("search", first + questions)
-        self.first = max(0, min(first, len(self.encoded) - questions))
-        self.portions = [
-            kept
-            for index_b in self.encoded.portions(at_once(subject.model))
-            if len(kept := index_b[index_b >= self.first])
-        ]
-        self.asked = sum(map(len, self.portions))  # prompts run so far, with repetition
+    def __init__(self, subject: Subject, prompts: Prompts) -> None:
+        """Those that settings are chosen by."""
+        self.subject, self.encoded = subject, prompts.encoded
+        self.portions = list(prompts.portions(prompts.chosen_by, at_once(subject.model)))
+        self.asked = len(prompts.chosen_by)  # prompts run so far, with repetition
         self.unreduced = [self._log_shares(self.encoded.batch(index_b)) for index_b in self.portions]
 
     @torch.no_grad()
-    def divergence(self, operator: OperatorSpec) -> float:
-        """Mean KL divergence (nats) of the operator's next-token distributions from the unreduced model's."""
-        encoded, total, count = self.encoded.encoded_with(operator), 0.0, 0
+    def divergence(self, operator: OperatorSpec) -> Tensor:
+        """KL divergence (nats) of the operator's next-token distribution from the unreduced model's, by prompt (q,)."""
+        encoded, found = self.encoded.encoded_with(operator), list[Tensor]()
         for index_b, wise_bv in zip(self.portions, self.unreduced, strict=True):
             batch = encoded.batch(index_b)
             with reducing(self.subject.model, operator, batch.layout):
-                found_bv = self._log_shares(batch)
-            total += float(F.kl_div(found_bv, wise_bv, reduction="sum", log_target=True))
-            count += len(index_b)
-        self.asked += count
-        return total / count
+                share_bv = self._log_shares(batch)
+            found.append(F.kl_div(share_bv, wise_bv, reduction="none", log_target=True).sum(-1).double().cpu())
+        self.asked += sum(map(len, found))
+        return torch.cat(found)
 
     @torch.no_grad()
     def _log_shares(self, batch: Batch) -> Tensor:

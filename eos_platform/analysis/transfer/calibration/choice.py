@@ -20,9 +20,11 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from pydantic import ValidationError
+from torch import Tensor
 
 from eos_platform.analysis.transfer.calibration.answers import Answers
 from eos_platform.analysis.transfer.calibration.dependence import dependence_of
+from eos_platform.analysis.transfer.calibration.prompts import Prompts
 from eos_platform.analysis.transfer.calibration.readings import Reading, reading_of
 from eos_platform.analysis.transfer.fitted import filled, fitted, within
 from eos_platform.common.errors import EosError
@@ -30,7 +32,7 @@ from eos_platform.operators.spec import OperatorSpec, SiteSpec
 from eos_platform.search.cost import SearchCost
 from eos_platform.tasks.base import Subject
 
-MADE_OF, CHOSEN_BY = 512, 128  # prompts of the search split: of the directions, and of the choice
+SURE = 1.0  # standard errors by which a setting is better that is taken
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ class Calibrated:
         operator: within the budget.
         changes: against the original, a line each.
         prompts: run through the model, with repetition; those with gradients among them.
-        seconds: of making the directions, where an earlier calibration of the same model made them.
+        seconds: of what an earlier calibration of the same model did, and is used here: prompts, directions.
     """
 
     operator: OperatorSpec
@@ -94,11 +96,11 @@ def calibrated(
         EosError: see ``fitted``.
     """
     plain, changes = fitted(original, workload, cost, budget)
-    answers, readings = Answers(workload, MADE_OF, CHOSEN_BY), dict[int, Reading]()
-    asked, spent = 0, 0.0
+    prompts, seconds = _prompts(workload)
+    answers, readings, asked, spent = Answers(workload, prompts), dict[int, Reading](), 0, 0.0
     layers = tuple(sorted({site.layer for site in plain.sites if _ranks(site)}))
     if rank is not None and layers:
-        readings, asked, spent = _readings(workload, layers, rank)
+        readings, asked, spent = _readings(workload, layers, rank, prompts)
 
     def made(setting: Setting) -> OperatorSpec:
         source = _changed(original, setting)
@@ -112,18 +114,18 @@ def calibrated(
     if setting.features is not None:
         explained = ", ".join(f"{readings[layer].explained:.0%} at layer {layer}" for layer in layers)
         told.insert(0, f"directions from the model's own answers, which explain of what these depend on: {explained}")
-    return Calibrated(operator, [*changes, *told], asked + answers.asked, spent)
+    return Calibrated(operator, [*changes, *told], asked + answers.asked, seconds + spent)
 
 
 def _best(
     made: Callable[[Setting], OperatorSpec],
-    divergence: Callable[[OperatorSpec], float],
+    divergence: Callable[[OperatorSpec], Tensor],
     less: dict[str, tuple[float | None, ...]],
 ) -> tuple[OperatorSpec, Setting, list[str]]:
     """One setting after the other; the operator, how it is set, and what was changed."""
     setting = Setting()
     operator = made(setting)
-    first = lowest = divergence(operator)
+    first_q = lowest_q = divergence(operator)
     known = [operator.sites]
     for name, values in (TRIED | less).items():
         for value in values:
@@ -136,21 +138,34 @@ def _best(
             if other.sites in known:
                 continue
             known.append(other.sites)
-            far = divergence(other)
-            if far < lowest:
-                lowest, operator, setting = far, other, tried
+            other_q = divergence(other)
+            gap_q = lowest_q - other_q
+            if gap_q.mean() > SURE * gap_q.std() / len(gap_q) ** 0.5:
+                lowest_q, operator, setting = other_q, other, tried
     words = [
         f"{name} {getattr(setting, name):g}" for name in TRIED if getattr(setting, name) != getattr(Setting(), name)
     ]
-    told = [f"{', '.join(words)}: KL divergence {first:.3f} -> {lowest:.3f}"] if words else []
+    told = [f"{', '.join(words)}: KL divergence {first_q.mean():.3f} -> {lowest_q.mean():.3f}"] if words else []
     return operator, setting, told
 
 
+_ASKED: WeakKeyDictionary[Any, dict[str, tuple[Prompts, float]]] = WeakKeyDictionary()  # by model
 Made = tuple[dict[int, Reading], int, float]
 _MADE: WeakKeyDictionary[Any, dict[tuple[str, tuple[int, ...], int], Made]] = WeakKeyDictionary()  # by model
 
 
-def _readings(workload: Subject, layers: tuple[int, ...], rank: int) -> Made:
+def _prompts(workload: Subject) -> tuple[Prompts, float]:
+    """Those of a model and its task, encoded once, and the seconds that this took; 0 when it is now."""
+    kept = _ASKED.setdefault(workload.model, {})
+    if workload.source in kept:
+        return kept[workload.source]
+    begun = time.monotonic()
+    prompts = Prompts.of(workload)
+    kept[workload.source] = prompts, time.monotonic() - begun
+    return prompts, 0.0
+
+
+def _readings(workload: Subject, layers: tuple[int, ...], rank: int, prompts: Prompts) -> Made:
     """Directions of a model at some layers, made once for all operators that come there; their prompts and seconds.
 
     The seconds are 0 when they are made now, and count by themselves.
@@ -159,7 +174,7 @@ def _readings(workload: Subject, layers: tuple[int, ...], rank: int) -> Made:
     if key in kept:
         return kept[key]
     begun = time.monotonic()
-    found = dependence_of(workload, layers, 0, MADE_OF)
+    found = dependence_of(workload, layers, prompts)
     readings = {layer: reading_of(pieces, found.question_qd, rank) for layer, pieces in found.pieces.items()}
     kept[key] = readings, len(found.question_qd), time.monotonic() - begun
     return readings, len(found.question_qd), 0.0

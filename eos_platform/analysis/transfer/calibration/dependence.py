@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from eos_platform.analysis.transfer.calibration.prompts import Prompts
 from eos_platform.models.adapters.adapter import adapter_of
 from eos_platform.models.adapters.target import parts_of
 from eos_platform.models.attention.text_queries import question
@@ -58,24 +59,22 @@ class Dependence:
     question_qd: Tensor
 
 
-def dependence_of(subject: Subject, layers: Collection[int], first: int, questions: int) -> Dependence:
-    """Ask the unreduced model some questions of the search split.
+def dependence_of(subject: Subject, layers: Collection[int], prompts: Prompts) -> Dependence:
+    """Ask the unreduced model the prompts that directions are made of.
 
     Args:
-        subject: the model and its questions, whose answers are not looked at.
+        subject: the model and its questions.
         layers: before which visual tokens are taken.
-        first: how many questions are left out at the beginning.
-        questions: how many are asked.
+        prompts: of its search split.
     """
-    parts, encoded = parts_of(subject.model), subject.few("search", first + questions)
+    parts = parts_of(subject.model)
     wanted = max(32, MOST_NUMBERS // (subject.target.tokens * subject.shape.hidden * max(1, len(layers))))
     pieces: dict[int, list[Piece]] = {layer: [] for layer in layers}
     asked, done = list[Tensor](), 0
-    for index_b in encoded.portions(BATCH):
-        index_b = index_b[index_b >= first]
-        if not len(index_b) or done >= wanted:
-            continue
-        batch = encoded.batch(index_b)
+    for index_b in prompts.portions(prompts.made_of, BATCH):
+        if done >= wanted:
+            break
+        batch = prompts.encoded.batch(index_b)
         with _entering(parts.layers, layers) as states:
             gradients = _gradients(subject.model, batch, states)
         for layer, gradient_bsd in gradients.items():
