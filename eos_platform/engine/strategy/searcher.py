@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import optuna
 from optuna.samplers import BaseSampler
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 from ray.tune import Callback
 from ray.tune.search import Searcher
 
@@ -28,11 +28,11 @@ from eos_platform.engine.store import stored_trial as stored
 from eos_platform.engine.store.retry import Retry
 from eos_platform.engine.store.run_dir import RunDir
 from eos_platform.engine.strategy.constraints import bounds
-from eos_platform.engine.strategy.verdict import Verdict, judge, missing, violations
+from eos_platform.engine.strategy.verdict import Verdict, judge
 from eos_platform.engine.sync.mlflow_writer import MlflowWriter
-from eos_platform.engine.trial_result import is_number, measured
+from eos_platform.engine.trial_result import is_number, measured, read
 from eos_platform.objectives import DEFAULT
-from eos_platform.protocols import Objective
+from eos_platform.protocols import Objective, TrialResult
 from eos_platform.search.config import SearchConfig
 from eos_platform.terminal.progress import ProgressDisplay
 
@@ -79,6 +79,7 @@ class StudySearcher(Searcher):
         self.objectives = tuple(objectives)
         self.retry = retry or Retry()
         self.live: dict[str, optuna.Trial] = {}
+        self.budgets: dict[str, float] = {}
         self._ended: dict[str, Ended] = {}
         self.session = uuid.uuid4().hex  # of this driver
         self.stopped: str | None = None  # why no further search is begun
@@ -109,6 +110,7 @@ class StudySearcher(Searcher):
         trial = self.optuna_study.ask()
         search = {**self.fixed, **suggest(trial, self.space)}
         budget = search.get("budget", SearchConfig.model_fields["budget"].default)
+        self.budgets[trial_id] = float(budget)
         trial.set_user_attr(stored.BUDGET, float(budget))
         trial.set_user_attr(stored.RAY_ID, trial_id)
         self.live[trial_id] = trial
@@ -119,24 +121,25 @@ class StudySearcher(Searcher):
 
     def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
         """Record the outcome, with all that MLflow or a reader may want, before the trial is closed."""
-        verdict = judge(result, error, self.objectives)
-        numbers = measured(verdict.outcome) if verdict.outcome else {}
+        outcome = read(result or {}, self.objectives)
+        verdict = judge(
+            result or {}, error, outcome, self.objectives, self.constraints, self.budgets[trial_id], self.cost
+        )
         if verdict.failure == stored.WORKER_DIED and (node := self.blamed()):
             verdict = verdict._replace(failure=node, again=True)
-        if verdict.values and (lacks := missing(self.constraints, numbers, self.cost)):
-            verdict = verdict._replace(state=TrialState.FAIL, values=None, failure=lacks)
         if verdict.again:
             self.stopped = verdict.failure
 
         def tell() -> None:
             if not self._stored(trial_id).state.is_finished():
-                self._tell(trial_id, verdict, numbers)
+                self._tell(trial_id, verdict, outcome)
             self._ended[trial_id] = Ended(self._stored(trial_id), stored.front(self.optuna_study))
 
         self.retry(tell)
 
-    def _tell(self, trial_id: str, verdict: Verdict, numbers: Mapping[str, Any]) -> None:
-        trial, known, outcome = self.live[trial_id], self._stored(trial_id), verdict.outcome
+    def _tell(self, trial_id: str, verdict: Verdict, outcome: TrialResult | None) -> None:
+        trial, known = self.live[trial_id], self._stored(trial_id)
+        numbers = measured(outcome) if outcome else {}
         attrs: dict[str, Any] = {}
         if verdict.failure:
             attrs[stored.FAILURE] = verdict.failure
@@ -151,12 +154,11 @@ class StudySearcher(Searcher):
                 stored.keep_operator(trial, outcome.operator)
         if stored.RUN_ID not in known.user_attrs and (run := self.run_of(trial.number)):
             attrs[stored.RUN_ID] = run
-        budget = known.user_attrs[stored.BUDGET]
-        if verdict.values and (violated := violations(self.constraints, budget, numbers, self.cost)):
-            attrs[stored.VIOLATED] = violated
+        if verdict.violated:
+            attrs[stored.VIOLATED] = list(verdict.violated)
         for name, value in attrs.items():
             trial.set_user_attr(name, value)
-        for bound in bounds(self.constraints, budget, self.cost) if verdict.values else ():
+        for bound in bounds(self.constraints, self.budgets[trial_id], self.cost) if verdict.values else ():
             if bound.key not in known.constraints:  # a store that went away may have some
                 trial.set_constraint(bound.key, bound.excess(numbers[bound.measure]))
         self.optuna_study.tell(trial.number, values=verdict.values, state=verdict.state)

@@ -26,6 +26,8 @@ from eos_platform.engine.strategy.samplers import make_sampler
 from eos_platform.engine.strategy.searcher import StudySearcher
 from eos_platform.engine.strategy.verdict import judge
 from eos_platform.engine.study import Study
+from eos_platform.engine.trial_result import read
+from eos_platform.objectives import DEFAULT
 from eos_platform.terminal.tables import plain_table
 
 WELL = {"finished": True, "final/accuracy": 0.8, "final/compute_ratio": 0.15, "final/seconds": 2.0, "operator": "{}"}
@@ -60,7 +62,7 @@ def test_every_end_has_its_state(searcher, optuna_study, result, error, state, f
     searcher.suggest("ray1")
     searcher.on_trial_complete("ray1", result, error)
     (trial,) = optuna_study.trials
-    assert trial.state == state == judge(result, error).state
+    assert trial.state == state == judge(result or {}, error, read(result or {}, DEFAULT)).state
     assert trial.user_attrs.get("failure") == failure
     assert trial.user_attrs["ray_trial_id"] == "ray1"
     assert trial.values == ([0.8, 0.15] if state == TrialState.COMPLETE else None)
