@@ -43,7 +43,7 @@ def test_a_searched_like_operator_has_the_mean_it_is_asked_for(setup, tokens):
 
 
 @pytest.mark.parametrize("name", [SEARCHED, "fastv", "pyramiddrop", "tome"])
-def test_the_oracle_has_as_many_tokens_at_each_layer_as_the_operator(setup, name):
+def test_the_lower_bound_has_as_many_tokens_at_each_layer_as_the_operator(setup, name):
     operator = operators_for([name], setup.target, 20, 64)[0][1]
     seen = {}
 
@@ -96,6 +96,12 @@ def test_an_operator_of_another_model_is_refused(setup, tmp_path):
     path = searched_like(other.target, 8, 64).save(tmp_path / "op.json")
     with pytest.raises(EosError, match="16 tokens, not for"):
         operators_for([str(path)], setup.target, 8, 64)
+
+
+def test_an_operator_with_tokens_of_its_own_is_timed_once():
+    plan = Plan(["mine.json", "fastv", "zero"], [192, 64], [1, 16])
+    assert [plan.named(tokens) for tokens in plan.tokens] == [["mine.json", "fastv", "zero"], ["fastv"]]
+    assert plan.measurements == 2 * (1 + 4)
 
 
 def test_the_command_writes_rows_a_table_and_a_page(tmp_path):
