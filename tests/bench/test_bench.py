@@ -117,7 +117,7 @@ def test_the_command_writes_rows_a_table_and_a_page(tmp_path):
         assert row["eager_over_bound"] > 0
         assert row["eager_answers_s"] > 0
     assert (tmp_path / "b" / "bench.csv").read_text().startswith("model,batch")
-    assert "Prefill time" in (tmp_path / "b" / "bench.html").read_text()
+    assert "Prefill time of operators" in (tmp_path / "b" / "bench.html").read_text()
 
 
 def test_the_figure_has_a_line_for_each_operator():
@@ -131,7 +131,7 @@ def test_the_figure_has_a_line_for_each_operator():
     figure = speed_figure(pd.DataFrame(rows))
     assert [trace.name for trace in figure.data] == ["unreduced", "fastv (eager)", "lower bound: fastv"]
     assert list(figure.data[1].x) == [16, 32]
-    assert list(figure.data[0].y) == [9.0, 9.0]
+    assert (figure.data[0].x, figure.data[0].y) == ((0, 64), (9, 9))  # seen, however few operators there are
     assert figure.layout.yaxis.type != "log"
 
 
