@@ -113,6 +113,8 @@ def test_skills_by_ratio(points):
     assert large.visible
     assert not small.visible
     assert [button.label for button in figure.layout.updatemenus[0].buttons] == ["ratio 0.3", "ratio 0.1"]
+    many = skills_figure(pd.concat([points] * 3)).data[0]
+    assert (large.showscale, many.showscale) == (False, True)  # beside four rows a scale is a smear
 
 
 def test_a_page_holds_plotly_once_and_every_figure(points, kept):
