@@ -83,7 +83,9 @@ def alone(figure: go.Figure) -> str:
     title = escape(_title(figure) or "Figure")
     return (
         f"<!doctype html>\n<html lang='en'><head><meta charset='utf-8'><title>{title}</title>"
-        f"<style>body {{ margin: 0; background: {PAPER}; }}</style></head>\n"
+        "<meta name='viewport' content='width=device-width, initial-scale=1'>"
+        f"<style>body {{ margin: 0; background: {PAPER}; }} main {{ overflow-x: auto; }}"
+        " .plotly-graph-div { min-width: 720px; }</style></head>\n"
         f'<body><main aria-label="{title}">{_code()}\n{_drawn(figure, "figure")}</main></body></html>\n'
     )
 

@@ -1,6 +1,6 @@
 """One table of every full-size model: a searched operator's prefill over its lower bound, and its speed-up.
 
-    python -m eos_platform.bench.every_shape --out shapes.jsonl        # a GPU; the same command goes on where it stopped
+    python -m eos_platform.bench.every_shape --out shapes.jsonl        # on a GPU; resumes where it stopped
     python -m eos_platform.bench.every_shape --shapes tiny --batch 1 --repeats 2 --out tiny.jsonl       # a try on a CPU
 
 At a third, two ninths, a ninth and a twentieth of the visual tokens, captured and fused (eager on a CPU), with random
@@ -73,7 +73,7 @@ def measure(
 
 
 def table(rows: Sequence[Row]) -> str:
-    """As Markdown: over the lower bound, fused where it is, and how many times as fast as unreduced, captured as well."""
+    """As Markdown: time over the lower bound (fused where possible), and speedup over the captured unreduced model."""
     lines = ["| model | visual tokens | batch | unreduced ms | " + " | ".join(SHARES) + " |", "|---" * 8 + "|"]
     for model, batch in dict.fromkeys((row["model"], row["batch"]) for row in rows):
         mine = {row["share"]: row for row in rows if (row["model"], row["batch"]) == (model, batch)}

@@ -215,7 +215,7 @@ def _asked(explanation: Explanation) -> Figure:
         }
         for question, sites in zip(explanation.asked, explanation.kept_asked, strict=True)
     ]
-    left = f"{len(explanation.kept_asked[0][-1]['origin'])} of {explanation.operator.target.tokens} tokens stay"
+    left = f"{len(explanation.kept_asked[0][-1]['origin'])} of {explanation.operator.target.tokens} tokens kept"
     picture = {**explanation.asked[0], "text": f"the same picture, {len(rows)} questions", "answer": left}
     return kept_figure(pd.DataFrame(rows), [picture], "The question decides which tokens are kept")
 

@@ -44,13 +44,8 @@ def costs(rows: pd.DataFrame) -> pd.DataFrame:
 
 def markdown(settings: Settings, records: Mapping[str, Mapping[str, Any]]) -> str:
     """The report."""
-<<<<<<< HEAD
-    rows = table(records)
-    lines = ["# Transfer between models and tasks", ""]
-=======
     rows = table(records, places=list(places_by_name(settings)))
-    lines = ["# What carries over", ""]
->>>>>>> wip/carry-s13
+    lines = ["# Transfer between models and tasks", ""]
     lines += [
         f"{settings.questions:,} held-out questions a cell, deployed; searches anew take {settings.steps} steps, "
         f"adaptation {settings.adapt_steps}; seeds: {settings.seeds}. Kept: accuracy over that of the search anew at "

@@ -114,7 +114,7 @@ def test_one_thing_changes_in_each(operator):
     for name in (
         *("probe off, site 1", "norm off, site 1", "uniqueness off, site 1", "all features off, site 1"),
         *("spread 0 (score only), site 1", "selector farthest, site 1", "gamma 0 (pruning), site 1"),
-        *("tau 0 (merging), site 1", "tau inf (pooling), site 1", "nu 0 (added up), site 1", "nu 1 (averaged), site 1"),
+        *("tau 0 (merging), site 1", "tau inf (pooling), site 1", "nu 0 (summed), site 1", "nu 1 (averaged), site 1"),
         *("beta 0, site 1", "beta 1, site 1", "beta 1, site 2", "positions renumber, site 1", "rho 0, site 2"),
         *("site removed, site 1", "site removed, site 2", "selector farthest, site 2"),
     ):
@@ -192,7 +192,7 @@ def test_ranking_is_of_the_probe_as_each_question_turns_it(small, operator):
     assert "steering off, site 1" in names
     assert "steering off, site 2" not in names
     line = ranking_line(explain(small, turned, questions=4, pictures=0).sites[0])
-    assert "(length 0.00, turned by the question)" in line
+    assert "(length 0.00, changed by the question)" in line
 
 
 # All of it
