@@ -46,7 +46,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("places", nargs="+", metavar="PLACE", help="MODEL or MODEL:TASK")
     parser.add_argument("--budgets", default=".20,.10,.05")
     parser.add_argument("--ways", default=",".join(WAYS))
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--steps", type=int, default=480, help="of a search anew")
     parser.add_argument("--adapt-steps", type=int, default=40)
     parser.add_argument("--questions", type=int, default=2048, help="held-out, of each cell")

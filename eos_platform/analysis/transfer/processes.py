@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import queue
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -110,6 +112,7 @@ def _work(
     until: float,
 ) -> None:
     torch.set_num_threads(max(1, threads))
+    threading.Thread(target=_end_with, args=(multiprocessing.parent_process(),), daemon=True).start()
     perform = here(device)  # keeps what it has loaded
     for lane in range(len(lanes)):
         for group in _from(lanes, taken, (first + lane) % len(lanes)):
@@ -121,6 +124,13 @@ def _work(
                     except Exception as error:  # one cell's; the others go on
                         done.put(_failed(item, error))
     done.put(None)
+
+
+def _end_with(parent: Any) -> None:
+    """A process whose parent was killed has nobody to tell its records."""
+    if parent is not None:  # else it is no process of its own
+        parent.join()
+        os._exit(1)
 
 
 def _from(lanes: Lanes, taken: list[Any], lane: int) -> Iterator[list[Item]]:

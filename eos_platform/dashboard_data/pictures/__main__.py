@@ -20,7 +20,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from PIL import Image
 
-from eos_platform.analysis.transfer.plan import ZERO_SHOT
+from eos_platform.analysis.transfer.plan import CALIBRATED, ZERO_SHOT
 from eos_platform.common import console as terminal
 from eos_platform.common.boundary import report_error
 from eos_platform.common.errors import EosError
@@ -123,9 +123,10 @@ def designs(results: Path) -> go.Figure:
 
 
 def transfer(results: Path) -> go.Figure:
-    """What rescaled operators keep elsewhere, without a step of search."""
+    """What operators keep elsewhere, without a step of search."""
     cells = pd.read_csv(results / TRANSFER)
-    return transfer_figure(cells[cells["kind"] == ZERO_SHOT], [ZERO_SHOT])
+    ways = [ZERO_SHOT, CALIBRATED]
+    return transfer_figure(cells[cells["kind"].isin(ways)], ways)
 
 
 def kept(results: Path) -> go.Figure:
