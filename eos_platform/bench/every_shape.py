@@ -1,7 +1,7 @@
 """One table of every full-size model: a searched operator's prefill over its lower bound, and its speed-up.
 
     python -m eos_platform.bench.every_shape --out shapes.jsonl        # on a GPU; resumes where it stopped
-    python -m eos_platform.bench.every_shape --shapes tiny --batch 1 --repeats 2 --out tiny.jsonl       # a try on a CPU
+    python -m eos_platform.bench.every_shape --shapes tiny --batch 1 --repeats 2 --out tiny.jsonl  # a try on a CPU
 
 At a third, two ninths, a ninth and a twentieth of the visual tokens, captured and fused (eager on a CPU), with random
 weights. One line of JSON a row; a batch of a shape is measured as a whole, and not again if it is there.
