@@ -30,6 +30,7 @@ COMPARING = (
     *("diverse_topk", "alternate", "farthest", "bipartite", "density", "pivots", "dpp", "coverage"),
     *("suppress", "max_sum"),
 )
+OF_A_PROMPT = ("text_pivots", "text_rows", "question")  # what ``reduce`` is given of a prompt, not of its tokens
 
 
 class Reduced(NamedTuple):

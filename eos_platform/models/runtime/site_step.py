@@ -21,10 +21,8 @@ from eos_platform.models.runtime.prompt_state import of_layout, opened
 from eos_platform.models.runtime.token_state import SpanGroup, TokenState
 from eos_platform.models.runtime.visual_spans import Grid
 from eos_platform.operators.plan import PlannedSite
-from eos_platform.operators.reduce import Reduced, reduce
+from eos_platform.operators.reduce import OF_A_PROMPT, Reduced, reduce
 from eos_platform.operators.tokens import Tokens, at_least_float32
-
-OF_A_PROMPT = ("text_pivots", "text_rows", "question")  # not of a token
 
 
 class Step(NamedTuple):

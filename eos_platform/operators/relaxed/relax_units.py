@@ -15,12 +15,11 @@ import torch
 from torch import Tensor
 
 from eos_platform.operators.grid import Grid, cells_of
+from eos_platform.operators.reduce import OF_A_PROMPT
 from eos_platform.operators.relaxed.relax import Relaxed, relax
 from eos_platform.operators.relaxed.site import RelaxedSite
 from eos_platform.operators.spec import SiteSpec, Support
 from eos_platform.operators.tokens import RelaxedTokens
-
-WHOLE = ("question",)  # features of a prompt, not of its tokens
 
 
 class RelaxedUnits(NamedTuple):
@@ -67,7 +66,7 @@ def relax_units(
         repeated = features
         if not alone:
             repeated = {
-                name: values.repeat_interleave(many, 0) if name in WHOLE else of(values)
+                name: values.repeat_interleave(many, 0) if name in OF_A_PROMPT else of(values)
                 for name, values in features.items()
             }
         size = cells_of(grid)

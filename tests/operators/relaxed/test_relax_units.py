@@ -7,12 +7,14 @@ from dataclasses import replace
 import pytest
 import torch
 
+from eos_platform.operators.reduce import reduce
 from eos_platform.operators.relaxed.relax import relax
 from eos_platform.operators.relaxed.relax_units import relax_units, shared
 from eos_platform.operators.relaxed.site import RelaxedSite
 from eos_platform.operators.rescale import sites_for
+from eos_platform.operators.rules import Coverage
 from eos_platform.operators.spec import OperatorSpec, SiteSpec, Support, Target
-from eos_platform.operators.tokens import RelaxedTokens
+from eos_platform.operators.tokens import RelaxedTokens, Tokens
 
 GRIDS = ((2, 3), (3, 3), (1, 7), (4, 5), (8, 8))
 
@@ -71,6 +73,40 @@ def test_units_are_relaxed_each_by_itself(candidates: int | None) -> None:
             assert torch.equal(index_bm[:, done:stop], index + start)
         start, done = start + total, stop
     assert done == after.x_bnd.shape[1]
+
+
+@pytest.mark.parametrize(
+    ("spec", "given"),
+    [
+        (SiteSpec(layer=0, keep=6, selector="coverage", coverage=Coverage(text=1.0)), "text_rows"),
+        (SiteSpec(layer=0, keep=6, selector="pivots", important=2, score={"norm": 1.0}), "text_pivots"),
+    ],
+)
+def test_text_that_units_are_compared_with_is_the_same_for_all(spec: SiteSpec, given: str) -> None:
+    """Its rows are the prompt's: not as many as there are visual tokens, and not shared out among units."""
+    generator = torch.Generator().manual_seed(0)
+    x_bnd, text_bpd = torch.randn(2, 32, 8, generator=generator), torch.randn(2, 5, 8, generator=generator)
+    origin_bn = torch.arange(16).repeat(2).expand(2, -1)
+    tokens = RelaxedTokens(x_bnd, torch.ones(2, 32), origin_bn, torch.ones(2, 32))
+    mixes = tuple(spec.score)
+    site = replace(
+        RelaxedSite.of(SiteSpec(layer=0, keep=6, score={"norm": 1.0})),
+        weights=torch.ones(len(mixes)),
+        selector=spec.selector,
+        template=spec,
+        mixes=mixes,
+    )
+    after, index_bm, lengths = relax_units(
+        site, tokens, {given: text_bpd}, (((4, 4), 2),), (16,), total=16, temperature=0.1, hard=True
+    )
+    assert lengths == (6,)
+    assert index_bm is not None
+    for number, start in enumerate((0, 16)):
+        mine = Tokens(*(values[:, start : start + 16] for values in tokens[:3]))
+        deployed = reduce(spec, mine, {given: text_bpd}, (4, 4))
+        columns = slice(6 * number, 6 * number + 6)
+        assert torch.equal(index_bm[:, columns] - start, deployed.index_br)
+        assert torch.allclose(after.x_bnd[:, columns], deployed.tokens.x_bnd, atol=1e-6)
 
 
 def test_only_a_window_is_a_share_of_the_tokens() -> None:
