@@ -93,7 +93,7 @@ def compared_skills(
 
 
 def staircases(
-    layers: pd.DataFrame, title: str = "Visual tokens by decoder layer", styles: Mapping[str, Style] = NONE
+    layers: pd.DataFrame, title: str = "Visual tokens by layer", styles: Mapping[str, Style] = NONE
 ) -> go.Figure:
     """Tokens entering each decoder layer (``operator``, ``layer``, ``tokens``), a step line an operator."""
     figure = go.Figure()

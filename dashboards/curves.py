@@ -61,7 +61,7 @@ def curves_figure(curves: pd.DataFrame, title: str = "Progress of the search (re
             "xanchor": "center",
             "yanchor": "bottom",
         }
-        heads.append({**at, "text": escape(str(name)), "showarrow": False, "font": {"size": 16}})
+        heads.append({**at, "text": escape(_words(name)), "showarrow": False, "font": {"size": 16}})
         traces.append(
             {
                 "type": "scatter",
@@ -72,7 +72,7 @@ def curves_figure(curves: pd.DataFrame, title: str = "Progress of the search (re
                 "mode": "lines+markers" if len(mine) < 30 else "lines",
                 "line": {"color": SEARCHED, "width": 2},
                 "marker": {"size": 5},
-                "name": escape(str(name)),
+                "name": escape(_words(name)),
                 "hovertemplate": "step %{x}: %{y:.4g}<extra>%{fullData.name}</extra>",
             }
         )
@@ -89,3 +89,7 @@ def curves_figure(curves: pd.DataFrame, title: str = "Progress of the search (re
     }
     # in one step, and without ``make_subplots``: it takes as long as all the rest, and each ``update_layout`` too
     return go.Figure(traces, layout)
+
+
+def _words(name: object) -> str:
+    return str(name).replace("_", " ")

@@ -29,7 +29,7 @@ def ablation_figure(ablations: pd.DataFrame, title: str = "Effect of each parame
     kinds = {
         "worse": (rows["high"] < 0, WORSE),
         "better": (rows["low"] > 0, BETTER),
-        "no difference seen": ((rows["high"] >= 0) & (rows["low"] <= 0), NEITHER),
+        "not significant": ((rows["high"] >= 0) & (rows["low"] <= 0), NEITHER),
     }
     for label, (which, colour) in kinds.items():
         for matched in (True, False):

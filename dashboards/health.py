@@ -20,6 +20,7 @@ from eos_platform.dashboards.text import escape
 from eos_platform.objectives import DEFAULT
 from eos_platform.protocols import Objective
 
+FEW = 6  # distinct numbers that are taken for a choice
 LINES = 600  # of parallel coordinates: more are a smear, and seconds of drawing
 SCALE = [[0.0, "#b9c2cc"], [0.5, "#56b4e9"], [1.0, "#004b87"]]
 
@@ -76,7 +77,8 @@ def hypervolume_figure(
     )
     low, high = float(progress["hypervolume"].min()), float(progress["hypervolume"].max())
     room = max(0.15 * (high - low), 0.01)
-    figure.update_xaxes(title_text="minutes since the first trial began", rangemode="tozero")
+    last = 1.03 * float(progress["minutes"].max()) or 1.0
+    figure.update_xaxes(title_text="minutes since the first trial began", range=[0, last])
     if tuple(axes) == DEFAULT:
         figure.update_yaxes(title_text="hypervolume (share of 1)", range=[max(0.0, low - room), min(1.0, high + room)])
     else:  # in the objectives' own units
@@ -196,7 +198,11 @@ def _dimension(name: str, values: pd.Series, *, log: bool = False) -> dict[str, 
                 "tickvals": ticks.tolist(),
                 "ticktext": [f"{10**tick:.2g}" for tick in ticks],
             }
-        return {"label": escape(name), "values": numbers.tolist()}
+        found: dict[str, object] = {"label": escape(name), "values": numbers.tolist()}
+        few = sorted(numbers.unique())
+        if len(few) <= FEW and 2 * len(few) <= len(numbers):  # a choice: nothing lies between
+            found |= {"tickvals": few, "ticktext": [f"{value:g}" for value in few]}
+        return found
     words = values.astype(object).where(values.notna(), "not given").astype(str)
     known = sorted(words.unique())
     places = {word: place for place, word in enumerate(known)}

@@ -5,7 +5,8 @@
 tokens that are there at the end, and how many original tokens each stands for), and, where known, ``caption`` (a line
 under the cell). Each of ``pictures`` is a mapping: ``png`` (a data URI), ``grid`` (rows, columns of tokens), ``text``,
 ``answer``.
-Tokens that went are dark; those that stayed show the picture, the warmer the more tokens they stand for.
+Dropped tokens are dark; kept ones show the picture, the warmer the more tokens they represent. The first column is the
+original picture.
 """
 
 from __future__ import annotations
@@ -25,7 +26,14 @@ from eos_platform.dashboards.palette import GRID, INK, MUTED, theme
 from eos_platform.dashboards.skills import menu
 from eos_platform.dashboards.text import escape
 
-CELL, TOP, LEFT = 190, 206, 74  # pixels: a cell with its gap, above the first row, left of the first column
+CELL, LARGE, TOP, LEFT = (
+    190,
+    250,
+    206,
+    74,
+)  # pixels: cells with their gap, above the first row, left of the first column
+SHEET = 1270  # pixels of a page, which cells fill as far as they are large enough
+ORIGINAL = "original"
 GAP = 0.16  # of a cell, where captions are
 LARGEST = 5.0  # log2 of the size at which colours end
 GONE = -1.0
@@ -45,7 +53,7 @@ def kept_figure(
     kept: pd.DataFrame, pictures: Sequence[Mapping[str, Any]], title: str = "Tokens kept at the end"
 ) -> go.Figure:
     """The overlays; a menu chooses the picture."""
-    columns = list(dict.fromkeys(kept["column"])) if len(kept) else []
+    columns = [ORIGINAL, *dict.fromkeys(kept["column"])] if len(kept) else []
     ratios = sorted(kept["ratio"].dropna().unique(), reverse=True) if len(kept) else []
     figure = go.Figure()
     figure.update_layout(theme(escape(title)))
@@ -62,8 +70,8 @@ def kept_figure(
         notes = [_heading(title, picture), *_notes(cells, number, picture, ratios, columns)]
         sheets.append((images, notes))
     rows, across = pictures[0]["grid"]
-    height = TOP + round(CELL * (1 + GAP)) * len(ratios) + 30
-    width = _width(columns)
+    cell, width = _cell(columns), _width(columns)
+    height = TOP + round(cell * (1 + GAP)) * len(ratios) + 30
     figure.update_layout(
         title_text="",  # a note, since plotly moves a title that it thinks in the way of something
         meta=title,
@@ -75,7 +83,7 @@ def kept_figure(
         plot_bgcolor="white",
     )
     hidden = {"showgrid": False, "showline": False, "ticks": "", "showticklabels": False, "title_text": ""}
-    figure.update_xaxes(range=[-0.5, width / CELL * _step(across) - 0.5], **hidden)
+    figure.update_xaxes(range=[-0.5, width / cell * _step(across) - 0.5], **hidden)
     figure.update_yaxes(range=[len(ratios) * _step(rows, GAP) - 0.5, -0.5], **hidden)
     if len(pictures) > 1:
         figure.update_layout(
@@ -107,7 +115,11 @@ def _step(cells: int, gap: float = 0.06) -> int:
 
 def _width(columns: Sequence[str]) -> int:
     """Of the cells in pixels; never so narrow that the heading is cut."""
-    return max(CELL * len(columns), 760)
+    return max(_cell(columns) * len(columns), 760)
+
+
+def _cell(columns: Sequence[str]) -> int:
+    return max(CELL, min(LARGE, SHEET // len(columns)))
 
 
 def _heading(title: str, picture: Mapping[str, Any]) -> dict[str, Any]:
@@ -156,13 +168,13 @@ def _tokens(
         visible=visible,
         colorbar={
             "tickvals": [GONE + 0.45, 0.0, 1.0, 2.0, 3.0, 4.0, LARGEST],
-            "ticktext": ["gone", "1", "2", "4", "8", "16", f"{2**LARGEST:.0f}+"],
+            "ticktext": ["dropped", "1", "2", "4", "8", "16", f"{2**LARGEST:.0f}+"],
             "title": {"text": "tokens represented", "font": {"size": 12}, "side": "top"},
             "tickangle": 0,
             "orientation": "h",
             "thickness": 12,
             "lenmode": "pixels",
-            "len": 300,
+            "len": 420,
             "x": 130 / _width(columns),
             "xanchor": "left",
             "y": 1,
@@ -192,7 +204,7 @@ def _strips(
     for at, ratio in enumerate(ratios):
         strip = Image.new("RGB", (round(right * len(columns) * scale), small.height), "white")
         for place, column in enumerate(columns):
-            if (number, ratio, column) in cells:
+            if column == ORIGINAL or (number, ratio, column) in cells:
                 strip.paste(small, (round(place * right * scale), 0))
         stream = io.BytesIO()
         strip.quantize(128).save(stream, "PNG", optimize=True)
@@ -229,6 +241,8 @@ def _notes(
         for place, column in enumerate(columns):
             row = cells.get((number, ratio, column))
             middle = {"x": place * right + across / 2 - 0.5}
+            if column == ORIGINAL:
+                row = {"caption": f"{rows * across} tokens"}
             if row is None:
                 at = {**middle, "y": at_row * down + rows / 2 - 0.5}
                 notes.append({**plain, **at, "text": "no result", "font": {"size": 11, "color": MUTED}})

@@ -83,7 +83,9 @@ def alone(figure: go.Figure) -> str:
     title = escape(_title(figure) or "Figure")
     return (
         f"<!doctype html>\n<html lang='en'><head><meta charset='utf-8'><title>{title}</title>"
-        f"<style>body {{ margin: 0; background: {PAPER}; }}</style></head>\n"
+        "<meta name='viewport' content='width=device-width, initial-scale=1'>"
+        f"<style>body {{ margin: 0; background: {PAPER}; }} main {{ overflow-x: auto; }}"
+        " .plotly-graph-div { min-width: 720px; }</style></head>\n"
         f'<body><main aria-label="{title}">{_code()}\n{_drawn(figure, "figure")}</main></body></html>\n'
     )
 
@@ -141,6 +143,17 @@ def page(
 
 def _table(place: str, heading: str, rows: pd.DataFrame) -> str:
     inner = rows.map(_shown).to_html(index=False, border=0, na_rep="")
+    words = [number for number, name in enumerate(rows.columns, 1) if number > 1 and _of_words(rows[name])]
+    if words:
+        cells = ", ".join(f"#{place} :is(th, td):nth-child({number})" for number in words)
+        inner = f"<style>{cells} {{ text-align: left; }}</style>{inner}"
     return (
         f'<section id="{place}" aria-label="{escape(heading)}" tabindex="0"><h2>{escape(heading)}</h2>{inner}</section>'
     )
+
+
+def _of_words(column: pd.Series) -> bool:
+    """Whether a column has words, which stand at the left, and no numbers, which stand at the right."""
+    given = column.dropna()
+    given = given[given != ""]
+    return len(given) > 0 and bool(pd.to_numeric(given, errors="coerce").isna().all())

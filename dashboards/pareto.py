@@ -363,7 +363,7 @@ def _name(row: Mapping[str, Any]) -> str:
 def _subtitle(drawn: pd.DataFrame) -> str:
     counts = drawn["questions"].dropna().unique()
     bars = "bars: 95 % intervals" if drawn["accuracy_low"].notna().any() else ""
-    questions = f"{counts[0]:,.0f} questions a point" if len(counts) == 1 else ""
+    questions = f"{counts[0]:,.0f} questions per point" if len(counts) == 1 else ""
     variants = set(drawn["variant"].dropna())
     both = "designs as tuned; click the legend to show them as published" if {"tuned", "published"} <= variants else ""
     return ", ".join(part for part in ("deployed operators", questions, bars, both) if part) if len(drawn) else ""

@@ -16,6 +16,7 @@ from eos_platform.dashboards.text import escape
 
 SCALE = [[0.0, "#fdf3e1"], [0.35, "#f4c58a"], [0.65, "#7fb8a4"], [0.85, "#3a8fb7"], [1.0, "#0b4f86"]]
 ROW, HEAD = 24, 190  # pixels
+ROWS = 8  # from so many on a scale stands beside them
 
 
 def skills_figure(points: pd.DataFrame, title: str = "Accuracy by skill") -> go.Figure:
@@ -88,5 +89,6 @@ def _map(rows: pd.DataFrame, names: list[str], *, visible: bool) -> go.Heatmap:
         xgap=1,
         ygap=1,
         visible=visible,
+        showscale=len(rows) >= ROWS,  # every cell has its number; beside a few rows a scale is a smear
         colorbar={"title": {"text": "%"}, "thickness": 12, "len": 0.5, "y": 1, "yanchor": "top"},
     )

@@ -43,8 +43,7 @@ def speed_figure(rows: pd.DataFrame) -> go.Figure:
 
     for column, batch in enumerate(batches, 1):
         here = rows[rows["batch"] == batch]
-        reduced = here[here["operator"] != "unreduced"]["tokens"]
-        least, most = (float(reduced.min()), float(reduced.max())) if len(reduced) else (0.0, 1.0)
+        most = float(here["tokens"].max())  # the unreduced model's, where it was timed
         for name, group in here.groupby("operator", sort=False):
             group = group.sort_values("tokens")
             if name == "unreduced":
@@ -54,10 +53,11 @@ def speed_figure(rows: pd.DataFrame) -> go.Figure:
                     line(
                         column,
                         "unreduced",
-                        [least, most],
+                        [0.0, most],
                         [level] * 2,
-                        mode="lines",
+                        mode="lines+markers",
                         line={"color": INK, "dash": "dash"},
+                        marker={"symbol": ["circle", "star"], "size": [0, 11], "color": INK},
                     )
                 continue
             mode = _mode(group)
@@ -65,7 +65,7 @@ def speed_figure(rows: pd.DataFrame) -> go.Figure:
                 continue
             style = styles[str(name)]
             colour = FAMILIES["searched"] if str(name).startswith("searched") else style.colour
-            look = {"mode": "lines+markers", "line": {"color": colour}, "marker": {"symbol": style.symbol}}
+            look = {"mode": "lines+markers", "line": {"color": colour}, "marker": {"symbol": style.symbol, "size": 9}}
             tokens = group["tokens"].tolist()
             line(column, f"{name} ({mode})", tokens, group[f"{mode}_prefill_ms"].tolist(), **look)
             if f"{mode}_bound_ms" in group:
@@ -75,15 +75,16 @@ def speed_figure(rows: pd.DataFrame) -> go.Figure:
                     f"lower bound: {name}",
                     tokens,
                     group[f"{mode}_bound_ms"].tolist(),
-                    mode="lines",
+                    mode="lines" if len(group) > 1 else "markers",
                     line=dotted,
+                    marker={"symbol": "line-ew-open", "size": 16, "color": colour, "line": {"width": 2}},
                 )
     figure.update_layout(
-        theme("Prefill time: what an operator saves", "dotted: lower bound (the same model on an input of that length)")
+        theme("Prefill time of operators", "dotted: lower bound (the same model on an input with that many tokens)")
     )
     figure.update_layout(margin_t=130)
     shared = {"showline": True, "linecolor": MUTED, "gridcolor": GRID, "zeroline": False}
-    figure.update_xaxes(title_text="mean visual tokens per layer", title_font_size=14, **shared)
+    figure.update_xaxes(title_text="mean visual tokens per layer", title_font_size=14, rangemode="tozero", **shared)
     figure.update_yaxes(rangemode="tozero", **shared)
     figure.update_yaxes(title_text="prefill (ms)", col=1)
     return figure

@@ -8,8 +8,10 @@ import atexit
 import json
 import os
 import shutil
+import sqlite3
 import tempfile
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ import torch
 from hypothesis import settings
 
 from eos_platform.common import addresses
+from eos_platform.common.when_imported import when_imported
 from eos_platform.costs import prefill_time
 
 if "EOS_CACHE" not in os.environ:  # one for all processes of this run, and gone after it
@@ -30,6 +33,45 @@ torch.set_num_threads(1)
 prefill_time.PATIENCE = 0.02  # seconds: three runs of a prefill tell a test as much as twenty
 settings.register_profile("eos", deadline=None, derandomize=True, max_examples=25)
 settings.load_profile("eos")
+
+
+def _make_mlflow_tables_once() -> None:
+    """Each further SQLite store of MLflow's gets the tables of the first: fifty migrations take a second of a core."""
+    from mlflow.store.db import utils
+
+    migrate, made = utils._initialize_tables, []
+
+    def initialize(engine: Any) -> None:
+        file = engine.url.database
+        if engine.url.get_backend_name() != "sqlite" or file in (None, "", ":memory:"):
+            migrate(engine)
+            return
+        with closing(sqlite3.connect(file, timeout=60)) as database:
+            if made:
+                database.executescript(made[0])
+                return
+            migrate(engine)
+            made.append("\n".join(database.iterdump()))
+
+    utils._initialize_tables = initialize
+
+
+when_imported("mlflow.store.db.utils", _make_mlflow_tables_once)
+
+
+def _wait_for_no_disk() -> None:
+    """SQLite hands what it commits to the operating system, and does not wait until the disk has it: tests kill
+    processes, not machines."""
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
+    @event.listens_for(Engine, "connect")
+    def connected(connection: Any, record: Any) -> None:
+        if isinstance(connection, sqlite3.Connection):
+            connection.execute("PRAGMA synchronous=OFF")
+
+
+when_imported("sqlalchemy", _wait_for_no_disk)
 
 HERE = Path(__file__).parent
 RECORDED = HERE / "recorded"

@@ -46,7 +46,7 @@ def layout() -> list[Any]:
                     "Optuna's figures",
                     dcc.Dropdown(id="health-figure", options=OPTUNA, value="history", clearable=False),
                 ),
-                field("Objective", dcc.Dropdown(id="health-objective", options=[], placeholder="the first")),
+                field("Objective", dcc.Dropdown(id="health-objective", options=[], placeholder="…")),
             ],
             className="row",
         ),
@@ -101,6 +101,7 @@ def register(app: dash.Dash, studies: Any) -> None:
     @app.callback(
         Output("health-optuna", "figure"),
         Output("health-objective", "options"),
+        Output("health-objective", "placeholder"),
         Input("at-health", "data"),
         Input("theme", "data"),
         Input("health-figure", "value"),
@@ -120,7 +121,7 @@ def register(app: dash.Dash, studies: Any) -> None:
         kind = kind if kind in [one["value"] for one in OPTUNA] else "history"
         figure = studies.optuna_figure(study, kind, metric or "")
         offered = [{"value": one.metric, "label": one.label} for one in studies.axes(study)]
-        return drawn(figure, theme, f"{study} {kind} {metric}"), offered
+        return drawn(figure, theme, f"{study} {kind} {metric}"), offered, offered[0]["label"]
 
 
 def _cards(counts: dict[str, Any], facts: dict[str, Any]) -> list[Any]:

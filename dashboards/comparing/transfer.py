@@ -21,11 +21,13 @@ SIDE, HEAD, LEFT = 62, 190, 190  # pixels: of a cell, above, beside
 BETWEEN, WIDE, NARROW = 150, 1180, 54  # pixels: between matrices, of a page, of the narrowest cell
 
 
-def transfer_figure(cells: pd.DataFrame, ways: Sequence[str], title: str = "What carries over") -> go.Figure:
+def transfer_figure(
+    cells: pd.DataFrame, ways: Sequence[str], title: str = "Transfer between models and tasks"
+) -> go.Figure:
     """One small matrix for each way (downwards) and budget (sideways)."""
     shown = [way for way in ways if (cells["kind"] == way).any()]
     budgets = sorted(cells["budget"].unique(), reverse=True)
-    note = "per cent of the accuracy of a search anew at the same place and budget; rows: where it was found"
+    note = "accuracy in per cent of that of a search on the target; rows: source, columns: target"
     if not shown:
         figure = go.Figure(layout=theme(escape(title), note))
         figure.add_annotation(text="No transferred operator measured yet", xref="paper", yref="paper", showarrow=False)
@@ -60,7 +62,7 @@ def transfer_figure(cells: pd.DataFrame, ways: Sequence[str], title: str = "What
             "colorscale": "Cividis",
             "cmin": WORST,
             "cmax": BEST,
-            "colorbar": {"title": {"text": "kept (%)"}, "thickness": 14},
+            "colorbar": {"title": {"text": "kept (%)", "side": "right"}, "thickness": 14},
         },
     )
     return figure

@@ -69,6 +69,7 @@ def _panel(figure: go.Figure, rows: pd.DataFrame, column: int) -> None:
             go.Scatter(
                 x=at + at[::-1],
                 y=missed["worst"] + missed["best"][::-1],
+                mode="lines",
                 fill="toself",
                 fillcolor=rgba(style.colour, 0.1),
                 line={"width": 0},

@@ -80,7 +80,7 @@ def _colours() -> go.Heatmap:
         colorbar={
             "tickvals": [GONE + 0.45, 0.0, 1.0, 2.0, 3.0, 4.0, LARGEST],
             "ticktext": ["dropped", "1", "2", "4", "8", "16", f"{2**LARGEST:.0f}+"],
-            "title": {"text": "original tokens that a kept token stands for", "font": {"size": 14}, "side": "top"},
+            "title": {"text": "original tokens per kept token", "font": {"size": 14}, "side": "top"},
             "tickangle": 0,
             "orientation": "h",
             "thickness": 12,

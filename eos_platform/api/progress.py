@@ -28,7 +28,7 @@ def shown_progress(steps: int, quiet: bool) -> Iterator[Report | None]:
         finally:
             bar.close()
     else:
-        with search_bar(terminal.console(stderr=True), steps) as report:
+        with search_bar(terminal.console(stderr=True), steps, lines=False) as report:
             yield report
 
 

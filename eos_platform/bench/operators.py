@@ -84,6 +84,11 @@ def check_named(names: list[str]) -> None:
             _file(name)
 
 
+def of_any_size(name: str) -> bool:
+    """Whether an operator is made for a number of tokens; a file and some designs have their own."""
+    return name == SEARCHED or (name in DESIGNS and not get_design(name).fixed)
+
+
 def _file(name: str) -> OperatorSpec:
     if name.startswith(REGISTRY):
         return operator_from(name)

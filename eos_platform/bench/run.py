@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from eos_platform.bench.operators import operators_for
+from eos_platform.bench.operators import of_any_size, operators_for
 from eos_platform.bench.timing import Way, captured, peak_mb, ratio, rounds
 from eos_platform.bench.work import Bench
 from eos_platform.operators.plan import OperatorPlan
@@ -36,7 +36,11 @@ class Plan:
     @property
     def measurements(self) -> int:
         """How many rows there will be."""
-        return len(self.batches) * (1 + len(self.operators) * len(self.tokens))
+        return len(self.batches) * (1 + sum(len(self.named(tokens)) for tokens in self.tokens))
+
+    def named(self, tokens: float) -> list[str]:
+        """The operators to time at a number of tokens: those with a number of their own once, at the first."""
+        return [name for name in self.operators if tokens == self.tokens[0] or of_any_size(name)]
 
 
 def bench(
@@ -57,7 +61,7 @@ def bench(
     operators = [
         (tokens, name, operator)
         for tokens in plan.tokens
-        for name, operator in operators_for(plan.operators, first.target, tokens, width)
+        for name, operator in operators_for(plan.named(tokens), first.target, tokens, width)
     ]
     for _, _, operator in operators:  # an operator that does not fit is an error before anything is timed
         with first.reading(operator):

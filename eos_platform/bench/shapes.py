@@ -74,6 +74,40 @@ def _qwen() -> Any:
     return Qwen2_5_VLConfig(text_config=text, vision_config=vision)
 
 
+def _qwen3(hidden: int = 4096, layers: int = 36, intermediate: int = 12288, vocab: int = 151936) -> Any:
+    """Heads are 128 wide, one key head for four; the prompts that are timed have no deepstack features."""
+    from transformers import Qwen3VLConfig
+
+    text = {
+        "hidden_size": hidden,
+        "num_hidden_layers": layers,
+        "num_attention_heads": hidden // 128,
+        "num_key_value_heads": max(1, hidden // 512),
+        "head_dim": 128,
+        "intermediate_size": intermediate,
+        "vocab_size": vocab,
+        "rope_parameters": {"rope_type": "default", "mrope_section": [24, 20, 20], "rope_theta": 5e6},
+    }
+    vision = {"depth": 27, "hidden_size": 1152, "num_heads": 16, "intermediate_size": 4304, "out_hidden_size": hidden}
+    return Qwen3VLConfig(text_config=text, vision_config=vision)
+
+
+def _internvl(hidden: int = 3584, layers: int = 28, intermediate: int = 18944, vocab: int = 151674) -> Any:
+    from transformers import InternVLConfig
+
+    text = {
+        "model_type": "qwen2",
+        "hidden_size": hidden,
+        "num_hidden_layers": layers,
+        "num_attention_heads": hidden // 128,
+        "num_key_value_heads": max(1, hidden // 896),
+        "intermediate_size": intermediate,
+        "vocab_size": vocab,
+    }
+    vision = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096}
+    return InternVLConfig(text_config=text, vision_config=vision)
+
+
 SHAPES: dict[str, Shape] = {
     "llava-1.5-7b": Shape(
         "576 tokens, 32 layers of 4096", (24, 24), lambda: _llava(_llama(4096, 32, 32, 11008), _clip())
@@ -87,6 +121,8 @@ SHAPES: dict[str, Shape] = {
         lambda: _llava(_llama(4096, 32, 32, 11008), _clip()),
     ),
     "qwen2.5-vl-7b": Shape("1,024 tokens, 28 layers of 3584, 4 key heads", (32, 32), _qwen),
+    "qwen3-vl-8b": Shape("1,024 tokens, 36 layers of 4096, 8 key heads", (32, 32), _qwen3),
+    "internvl3-8b": Shape("1,280 tokens (five tiles, one grid here), 28 layers of 3584", (32, 40), _internvl),
     "tiny": Shape(
         "64 tokens, 4 layers of 64: for tests",
         (8, 8),

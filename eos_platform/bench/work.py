@@ -24,8 +24,8 @@ from eos_platform.models.adapters.prefill import Prefill
 from eos_platform.models.adapters.target import parts_of
 from eos_platform.models.loading.unwrap import unwrapped
 from eos_platform.models.runtime.decoder_hooks import DecoderHooks
-from eos_platform.models.runtime.layout import Layout
-from eos_platform.models.vision.tower import Tower, VisionFeatures
+from eos_platform.models.runtime.layout import Layout, VisionFeatures
+from eos_platform.models.vision.tower import Tower
 from eos_platform.operators.plan import OperatorPlan
 from eos_platform.operators.spec import OperatorSpec, Target
 
@@ -40,6 +40,7 @@ class Bench:
     parts: Parts
     x_bsd: Tensor
     layout: Layout
+    frames: int = 1  # of a film, whose frames' rows the grid counts one below another
 
     @classmethod
     def of(cls, model: Any, grid: tuple[int, int], batch: int, text: int, seed: int = 0) -> Bench:
@@ -69,7 +70,14 @@ class Bench:
     @property
     def target(self) -> Target:
         """What operators for this prompt refer to."""
-        return Target(layers=len(self.parts.layers), grid=self.parts.grid, vision_layers=self.parts.used)
+        grid, layers = self.parts.grid, len(self.parts.layers)
+        return Target(layers=layers, grid=grid, vision_layers=self.parts.used, frames=self.frames)
+
+    def as_film(self, frames: int) -> Bench:
+        """The same prompts, whose visual tokens are those of a film of so many frames."""
+        rows, columns = self.parts.grid
+        units = (((rows // frames, columns), frames),)
+        return replace(self, layout=replace(self.layout, units=units), frames=frames)
 
     @property
     def device(self) -> torch.device:

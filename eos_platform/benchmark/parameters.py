@@ -84,28 +84,32 @@ def parameters(designs: Mapping[str, Knobs]) -> tuple[Parameter, ...]:
             "spread",
             (0.0, 0.5, 1.5, 5.0),
             True,
-            "how much tokens that stay must differ (diverse_topk); 0: the best scores. Without any score: evenly spaced"
-            " at 0, the farthest else",
+            "diversity of kept tokens (diverse_topk); 0: the best scores. Without any score: evenly spaced"
+            " at 0, else the farthest",
             composed,
         ),
         Parameter(
             "transfer",
             ("none", "nearest", "soft"),
             False,
-            "what becomes of dropped tokens: discarded, merged into the most similar, or spread softly",
+            "treatment of dropped tokens: discarded, merged into the most similar, or spread softly",
             composed,
         ),
         Parameter("size_bias", (0, 1), True, "log of the size in later attention", f"{composed}, transfer is not none"),
-        Parameter("design", tuple(sorted(designs)), False, "its name", design),
+        Parameter("design", tuple(sorted(designs)), False, "name of the design", design),
         Parameter(
             "ratio",
             (0.05, 0.1, 0.15, 0.2, 0.3, 0.5),
             True,
-            "compute ratio that it is fitted to; where its cheapest form is dearer, that",
+            "compute ratio to match; if its cheapest form costs more, that form",
             design,
         ),
         Parameter(
-            "knob_number", (0, 1, 2), False, "its first number: as published, lower, higher", f"{design}, it has one"
+            "knob_number",
+            (0, 1, 2),
+            False,
+            "its first numeric hyperparameter: as published, lower, higher",
+            f"{design}, it has one",
         ),
         Parameter(
             "knob_choice",

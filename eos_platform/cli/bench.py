@@ -25,7 +25,7 @@ def bench(
         ),
     ] = None,
     shape: Annotated[
-        str | None, typer.Option(help="A model of true size with random weights; --shape list names them.")
+        str | None, typer.Option(help="A full-size model with random weights; --shape list names them.")
     ] = None,
     model: Annotated[str | None, typer.Option(help="A bundled model or a model folder, instead of --shape.")] = None,
     tokens: Annotated[
@@ -61,7 +61,7 @@ def bench(
     The lower bound is the same model on an input with only that many tokens in each layer; the time above it is the
     operator's own cost.
 
-    With --serve, load-test an engine instead: requests per second, time to first token, time between tokens and KV-
+    With --serve, load-test an engine instead: requests per second, time to first token, time between tokens and KV
     cache use, with and without repeated pictures, next to the unreduced model.
 
     Example: [bold]eos bench searched-like fastv --shape llava-1.5-7b --batch 1[/bold]

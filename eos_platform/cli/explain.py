@@ -215,9 +215,9 @@ def _asked(explanation: Explanation) -> Figure:
         }
         for question, sites in zip(explanation.asked, explanation.kept_asked, strict=True)
     ]
-    left = f"{len(explanation.kept_asked[0][-1]['origin'])} of {explanation.operator.target.tokens} tokens stay"
+    left = f"{len(explanation.kept_asked[0][-1]['origin'])} of {explanation.operator.target.tokens} tokens kept"
     picture = {**explanation.asked[0], "text": f"the same picture, {len(rows)} questions", "answer": left}
-    return kept_figure(pd.DataFrame(rows), [picture], "The question decides which tokens stay")
+    return kept_figure(pd.DataFrame(rows), [picture], "The question decides which tokens are kept")
 
 
 def _two_lines(text: str) -> str:
@@ -238,12 +238,18 @@ def _column(site: dict[str, Any]) -> str:
 
 @contextmanager
 def _bar() -> Iterator[Advance]:
-    """Progress on stderr: a bar in a terminal, else silence."""
+    """Progress on stderr: a bar in a terminal, else a line now and then."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from eos_platform.terminal.lines import Lines
+
     console = terminal.console(stderr=True)
-    columns = (TextColumn("asking"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeRemainingColumn())
+    if not terminal.draws(console):
+        lines = Lines(console)
+        yield lambda done, total, what: lines.tell("questions answered", done, total, what)
+        return
+    columns = (TextColumn("answering"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeRemainingColumn())
     text = TextColumn("{task.description}", markup=False)
-    with Progress(*columns, text, console=console, transient=True, disable=not terminal.draws(console)) as bar:
+    with Progress(*columns, text, console=console, transient=True) as bar:
         task = bar.add_task("", total=None)
         yield lambda done, total, what: bar.update(task, completed=done, total=total, description=what)

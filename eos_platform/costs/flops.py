@@ -1,4 +1,5 @@
-"""How many FLOPs a prefill takes: plain arithmetic, the same for whole numbers and for tensors with gradients.
+"""How many FLOPs a prefill takes, and the compute ratio as a cost: plain arithmetic, the same for whole numbers and for
+tensors with gradients.
 
 Counted as ``torch.utils.flop_counter`` counts: matrix products only, a multiply-add is 2, attention over all pairs,
 logits of one position. What an operator itself costs (attention rows, similarities, transfers) is included. One
@@ -32,9 +33,11 @@ from eos_platform.operators.relaxed.site import RelaxedSite
 from eos_platform.operators.selectors.diverse_topk import at_once, products
 from eos_platform.operators.site import SCORED
 from eos_platform.operators.spec import OperatorSpec
+from eos_platform.protocols import CostContext
 
 __all__ = [
     "DecoderShape",
+    "FlopsRatio",
     "PlanCost",
     "VisionShape",
     "compute_ratio",
@@ -100,7 +103,7 @@ class PlanCost:
         return cls(
             logits=float(2 * shape.hidden * shape.vocab),
             opening=opening_flops(shape, plan.features, plan.entering, text_tokens),
-            sites=tuple(site_flops(shape, planned, text_tokens) for planned in plan.decoder),
+            sites=tuple(site_flops(shape, planned, text_tokens, target.frames) for planned in plan.decoder),
             layers=tuple(
                 layer_flops(shape, length, index) for index, length in enumerate(plan.lengths(text_tokens, shape.units))
             ),
@@ -202,3 +205,22 @@ def whole_model_ratio(operator: OperatorSpec, shape: DecoderShape, vision: Visio
     tokens = operator.target.tokens
     reduced = prefill_flops(shape, text_tokens, operator, tokens) + vision_flops(vision, operator)
     return reduced / (prefill_flops(shape, text_tokens, None, tokens) + vision_flops(vision))
+
+
+class FlopsRatio:
+    """The compute ratio as a cost, exact for deployed and for relaxed operators."""
+
+    name, unit, label = "compute_ratio", "", "compute ratio"
+    relative, deterministic = True, True
+
+    def measure(self, context: CostContext, operator: OperatorSpec | None) -> float:
+        """The compute ratio of a deployed operator.
+
+        Raises:
+            EosError: the operator is for another number of layers or tokens.
+        """
+        return 1.0 if operator is None else compute_ratio(operator, context.shape, context.text_tokens)
+
+    def relaxed(self, context: CostContext, sites: Sequence[RelaxedSite], counts: Sequence[Tensor]) -> Tensor:
+        """The compute ratio of relaxed sites."""
+        return soft_compute_ratio(sites, counts, context.shape, context.target.tokens, context.text_tokens)

@@ -10,7 +10,7 @@ import torch
 
 from eos_platform.common.boundary import error_text
 from eos_platform.common.errors import EosError, brief, shown
-from eos_platform.costs.flops_ratio import FlopsRatio
+from eos_platform.costs.flops import FlopsRatio
 from eos_platform.costs.kv_bytes import KvBytes
 from eos_platform.costs.measured.device_tells import EnergyJ, PeakBytes
 from eos_platform.costs.measured.times import AnswerMs, DecodeMs, FirstTokenMs, PrefillMs

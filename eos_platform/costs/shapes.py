@@ -26,12 +26,6 @@ class DecoderShape:
     own: tuple[LayerShape, ...] = ()  # of each layer; empty: all are as the sizes above say
     gated: bool = False  # queries are projected together with a gate of each
 
-    def read_at(self, layer: int) -> tuple[int, int]:
-        """Width of all queries, and of all keys, that a site before a layer reads."""
-        if self.own:
-            return self.own[layer].rows, self.own[layer].keys
-        return self.heads * self.head_dim, self.kv_heads * self.head_dim
-
 
 @dataclass(frozen=True)
 class VisionShape:
@@ -66,7 +60,7 @@ def shape_of(model: Any) -> DecoderShape:
         key_width=(getattr(vision, "hidden_size", None) or vision.embed_dim) // patch_heads,
     )
     own = layer_shapes(parts.layers, config)
-    rows, keys = shape.read_at(0)
+    rows, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
     plain = LayerShape(_token(shape), 2 * rows, 0, 2 * keys, rows, keys)
     if all(layer == plain for layer in own):
         return shape

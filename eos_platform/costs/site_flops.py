@@ -32,7 +32,7 @@ def feature_flops(shape: DecoderShape, names: Collection[str], tokens: Number, t
     queries = text_tokens if ROWS & set(names) else 0
     rows = ("last_text" in names) + queries
     present = tokens + text_tokens
-    asked, keys = shape.read_at(layer)
+    asked, keys = _read_at(shape, layer)
     cost = tokens * 4 * shape.hidden * ("uniqueness" in names)
     if rows or "key_norm" in names or "text_pivots" in names:
         cost = cost + 2 * shape.hidden * keys * present
@@ -40,13 +40,20 @@ def feature_flops(shape: DecoderShape, names: Collection[str], tokens: Number, t
         cost = cost + 2 * rows * asked * ((1 + shape.gated) * shape.hidden + present)
         cost = cost + 2 * text_tokens * tokens * (("mean_text" in names) + ("raters" in names))
     if "previous_text" in names:
-        asked, keys = shape.read_at(max(layer - 1, 0))
+        asked, keys = _read_at(shape, max(layer - 1, 0))
         cost = cost + 2 * shape.hidden * keys * present + 2 * asked * ((1 + shape.gated) * shape.hidden + present)
     if "weighed_text" in names:
         cost = cost + 2 * text_tokens * tokens * shape.heads
     if "corrected" in names:
         cost = cost + 2 * text_tokens * tokens * (shape.head_dim + shape.heads)
     return cost
+
+
+def _read_at(shape: DecoderShape, layer: int) -> tuple[int, int]:
+    """Width of all queries, and of all keys, that a site before a layer reads."""
+    if shape.own:
+        return shape.own[layer].rows, shape.own[layer].keys
+    return shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
 
 
 def opening_flops(shape: DecoderShape, names: Collection[str], tokens: int, text_tokens: int) -> float:
@@ -71,18 +78,27 @@ def steering_flops(shape: DecoderShape, rank: int) -> float:
     return 4 * rank * shape.hidden
 
 
-def site_flops(shape: DecoderShape, planned: PlannedSite, text_tokens: int) -> float:
-    """What a deployed site before a decoder layer costs."""
+def site_flops(shape: DecoderShape, planned: PlannedSite, text_tokens: int, frames: int = 1) -> float:
+    """What a deployed site before a decoder layer costs; ``frames`` of the operator's target."""
     site, names, tokens = planned.site, planned.features, planned.incoming
     asking = float(feature_flops(shape, names, tokens, text_tokens, site.layer))
     if site.probe and not site.is_noop(tokens):
         asking += shape.units * 2 * shape.hidden * tokens
         if "question" in names and site.steering:
             asking += steering_flops(shape, site.steering.rank)
-    return asking + shape.units * reduce_flops(site, tokens, shape.hidden, shape.key_width, TEXT_PIVOTS, text_tokens)
+    reducing = reduce_flops(site, tokens, shape.hidden, shape.key_width, TEXT_PIVOTS, text_tokens, frames)
+    return asking + shape.units * reducing
 
 
-def reduce_flops(site: SiteSpec, tokens: int, width: int, key_width: int, text_pivots: int = 0, text: int = 0) -> float:
+def reduce_flops(
+    site: SiteSpec,
+    tokens: int,
+    width: int,
+    key_width: int,
+    text_pivots: int = 0,
+    text: int = 0,
+    frames: int = 1,
+) -> float:
     """Choosing and moving, without the features.
 
     Args:
@@ -92,6 +108,7 @@ def reduce_flops(site: SiteSpec, tokens: int, width: int, key_width: int, text_p
         key_width: of a key of the vision tower.
         text_pivots: text tokens that are pivots.
         text: text tokens, which may be rows to cover.
+        frames: of a film, whose tokens these are.
     """
     if site.is_noop(tokens) or site.keep == tokens:
         return 0.0
@@ -114,6 +131,8 @@ def reduce_flops(site: SiteSpec, tokens: int, width: int, key_width: int, text_p
         cost += 2 * compared * rest * (rest + text_rows)
     if site.selector == "pivots" and picked > VISUAL:
         cost += 2 * (VISUAL + text_pivots) * rest * compared
+    if site.segments is not None:
+        return _segment_flops(site, tokens, width, frames)
     transfer = site.transfer
     if site.metric is not None:
         cost += 4 * site.metric.rank * width * tokens
@@ -130,6 +149,17 @@ def reduce_flops(site: SiteSpec, tokens: int, width: int, key_width: int, text_p
     compares = transfer.metric == "cosine" and not compared_once(site, tokens, compared)  # distances are no products
     multiplies = transfer.tau > 0  # what is merged is added up in place
     return cost + 2 * gives * takes * (compared * compares + width * multiplies)
+
+
+def _segment_flops(site: SiteSpec, tokens: int, width: int, frames: int) -> float:
+    """Who joins whom; what cuts a film, stands still in it or is dense goes by sums and distances, no products."""
+    rule = site.segments
+    assert rule is not None
+    if site.transfer.gamma == 0 or (rule.salient == 1 and rule.still == "none"):
+        return 0.0
+    if rule.reach == "frame":
+        return 2.0 * width * tokens * tokens / frames
+    return 4.0 * width * tokens * site.keep
 
 
 def all_pairs(selector: str, tokens: Number, width: int) -> Number:

@@ -51,6 +51,7 @@ COLUMNS = (
 TEXT = ("key", "name", "family", "regime", "design", "variant", "state", "measured_on", "failure", "settings", "note")
 SKILL = names.skill("")
 MOST, FEWEST = 500, 4  # trials that importance is worked out from
+BEST = 3  # of them at least are compared with all: a single one says nothing
 DONE = {"FINISHED": "complete", "FAILED": "failed", "KILLED": "interrupted", "RUNNING": "running"}
 
 
@@ -256,7 +257,8 @@ def importance(frame: pd.DataFrame, axes: Sequence[Objective] = DEFAULT) -> pd.D
                 for row in rows.to_dict("records")
             ]
         )
-        shares = importances.get_param_importances(study, evaluator=importances.PedAnovaImportanceEvaluator())
+        evaluator = importances.PedAnovaImportanceEvaluator(target_quantile=max(0.1, min(0.5, BEST / len(rows))))
+        shares = importances.get_param_importances(study, evaluator=evaluator)
         lines += [{"parameter": name, "objective": one.label, "share": share} for name, share in shares.items()]
     return pd.DataFrame(lines)
 
@@ -265,7 +267,9 @@ def distribution(values: pd.Series) -> Any:
     """Optuna's distribution that the values could come from."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution
 
-    if pd.api.types.is_numeric_dtype(values) and values.nunique() > 6:
+    distinct = values.nunique()
+    # of six trials no budget occurs twice: as categories they would be of no order, and all alike
+    if pd.api.types.is_numeric_dtype(values) and (distinct > 6 or 2 * distinct > len(values)) and distinct > 1:
         low, high = float(values.min()), float(values.max())
         return FloatDistribution(low, high, log=low > 0 and high / low > 8)
     return CategoricalDistribution(sorted(values.dropna().unique().tolist()))

@@ -18,6 +18,7 @@ from eos_platform.common.errors import unknown
 from eos_platform.dashboard_data.light_imports import optuna_part
 from eos_platform.dashboards.palette import GRID, MUTED, theme
 from eos_platform.dashboards.palette import OBJECTIVES as COLOURS
+from eos_platform.dashboards.palette import STATES as COLOUR_OF
 from eos_platform.dashboards.text import escape
 from eos_platform.protocols import Objective
 
@@ -65,7 +66,7 @@ def optuna_figure(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # some of these are experimental to Optuna
         if kind == "timeline":
-            figure = pictures.plot_timeline(study)
+            figure = _in_our_words(pictures.plot_timeline(study))
         elif kind == "slice":
             figure = pictures.plot_slice(study, params=list(fields), **target)
         elif kind == "contour":
@@ -73,6 +74,16 @@ def optuna_figure(
         else:
             figure = pictures.plot_rank(study, params=varied, **target)
     return _styled(figure, KINDS[kind], objective, "")
+
+
+def _in_our_words(figure: go.Figure) -> go.Figure:
+    """The timeline with the colours and names that states have on every page."""
+    for trace in figure.data:
+        state = next((ours for ours, theirs in STATES.items() if theirs == trace.name), str(trace.name).lower())
+        trace.update(name=state, marker={"color": COLOUR_OF.get(state, MUTED)})
+    figure.update_xaxes(title_text="time")
+    figure.update_yaxes(title_text="trial")
+    return figure
 
 
 def _history(trials: pd.DataFrame, objective: Objective, column: str) -> go.Figure:
@@ -144,7 +155,7 @@ def _styled(figure: go.Figure, title: str, objective: Objective, why: str) -> go
     lines = {"gridcolor": GRID, "zeroline": False, "linecolor": MUTED, "tickcolor": MUTED, "automargin": True}
     figure.update_xaxes(**lines)
     figure.update_yaxes(**lines)
-    figure.update_layout(height=520, margin={"t": 76, "b": 62, "l": 74, "r": 30})
+    figure.update_layout(height=520, margin={"t": 76, "b": 74, "l": 74, "r": 30})
     figure.update_layout(title={"y": 1 - 20 / 520, "yref": "container"})
     if why:
         figure.add_annotation(text=escape(why), x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False, font_size=15)

@@ -22,12 +22,12 @@ from eos_platform.engine.cluster.resources import Share, outcome, remotely, watc
 from eos_platform.engine.schema.study_checks import check_groups
 from eos_platform.engine.schema.study_file import StudyFile
 from eos_platform.engine.store import optuna_store as store
+from eos_platform.engine.store import stored_trial as stored
 from eos_platform.engine.store.retry import Retry
 from eos_platform.engine.store.run_dir import RunDir
 from eos_platform.engine.strategy.samplers import make_sampler
 from eos_platform.engine.strategy.scheduler import make_scheduler
-from eos_platform.engine.strategy.searcher import StudySearcher
-from eos_platform.engine.sync.callback import StudyCallback
+from eos_platform.engine.strategy.searcher import StudyCallback, StudySearcher
 from eos_platform.engine.sync.mlflow_writer import MlflowWriter
 from eos_platform.engine.trial import Facts, Functions, Job, costs_on, describe, out_of_space, trainable
 from eos_platform.operators.spec import OperatorSpec
@@ -125,7 +125,7 @@ def run_trials(
     """
     study, retry = run_dir.study, retry or Retry()
     trials = optuna_study.get_trials(deepcopy=False)
-    done = len(store.finished(trials))
+    done = len(stored.finished(trials))
     remaining = study.trials - done
     if remaining <= 0:
         return
@@ -178,7 +178,7 @@ def run_trials(
     retry(lambda: store.requeue_lost_trials(optuna_study))
     if searcher.stopped:
         display.note(f"stopped: {searcher.stopped}")
-    if len(retry(lambda: store.finished(optuna_study.get_trials(deepcopy=False)))) < study.trials:
+    if len(retry(lambda: stored.finished(optuna_study.get_trials(deepcopy=False)))) < study.trials:
         raise Interrupted
 
 

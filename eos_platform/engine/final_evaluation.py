@@ -24,9 +24,9 @@ from eos_platform.dashboards.page import alone
 from eos_platform.dashboards.pareto import pareto_figure
 from eos_platform.engine.cluster.ray_tasks import as_they_end
 from eos_platform.engine.cluster.resources import Share
-from eos_platform.engine.store import optuna_store as store
-from eos_platform.engine.store.kept_operator import operator_of
+from eos_platform.engine.store import stored_trial as stored
 from eos_platform.engine.store.run_dir import RunDir
+from eos_platform.engine.store.stored_trial import operator_of
 from eos_platform.engine.trial import Facts, Job, Measured, examine_operator
 from eos_platform.objectives import DEFAULT, GROUP, front_title
 from eos_platform.operators.spec import OperatorSpec
@@ -51,15 +51,15 @@ def candidates(run_dir: RunDir, optuna_study: optuna.Study, facts: Facts) -> lis
     """The unreduced model, the front, and every baseline at the front's compute ratios."""
     searched = [
         Candidate(f"trial {trial.number}", "searched", _operator(trial), trial.number)
-        for trial in store.front(optuna_study)
+        for trial in stored.front(optuna_study)
     ]
     # designs are matched by compute, whatever the objectives: every search has it
-    ratios = spread([_ratio(trial) for trial in store.front(optuna_study)], run_dir.study.final.ratios)
+    ratios = spread([_ratio(trial) for trial in stored.front(optuna_study)], run_dir.study.final.ratios)
     return [Candidate("unreduced", "unreduced", None), *searched, *_matched(run_dir, facts, ratios)]
 
 
 def _ratio(trial: optuna.trial.FrozenTrial) -> float:
-    return float(trial.user_attrs[store.MEASURED]["compute_ratio"])
+    return float(trial.user_attrs[stored.MEASURED]["compute_ratio"])
 
 
 def _operator(trial: optuna.trial.FrozenTrial) -> OperatorSpec:

@@ -2,78 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import optuna
 import pandas as pd
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from eos_platform.analysis.stats.pareto import HELD_OUT, VALIDATION, front_of
-from eos_platform.common.errors import EosError
 from eos_platform.common.former_names import SEARCH
 from eos_platform.engine.schema.study_file import StudyFile
 from eos_platform.engine.store import optuna_store as store
-from eos_platform.engine.store.kept_operator import operator_of
+from eos_platform.engine.store import stored_trial as stored
+from eos_platform.engine.store.stored_trial import notes_of, row_of
 from eos_platform.objectives import DEFAULT
 from eos_platform.protocols import Objective
-from eos_platform.search.config import SearchConfig
-from eos_platform.tracking.rows import State, TrialRow
 
 MEASURED = ("accuracy", "compute_ratio", "mean_tokens", "seconds")  # shown of every study, beside its objectives
-NOTES = (store.STOPPED, store.VIOLATED, store.WARM_START)
-_STATES: dict[TrialState, State] = {
-    TrialState.COMPLETE: "complete",
-    TrialState.PRUNED: "pruned",
-    TrialState.FAIL: "failed",
-    TrialState.RUNNING: "running",
-}
-
-
-def search_fields(study: StudyFile, trial: FrozenTrial) -> dict[str, Any]:
-    """Every field of the trial's search, fixed ones and defaults included; as stored when the search refuses them."""
-    varied = {
-        name: study.space[name].value(value) if name in study.space else value
-        for name, value in SEARCH.current(trial.params).items()
-    }
-    try:
-        return SearchConfig.of({**study.search, **varied}).fields("python")
-    except EosError:
-        return {**study.search, **varied}  # the worker says what is wrong with them
-
-
-def row_of(study: StudyFile, trial: FrozenTrial) -> TrialRow:
-    """The trial as tracking wants it."""
-    attrs = trial.user_attrs
-    state = _STATES[trial.state]
-    if attrs.get(store.AGAIN) or attrs.get(store.FAILURE) == store.INTERRUPTED:
-        state = "interrupted"
-    return TrialRow(
-        number=trial.number,
-        state=state,
-        ray_id=attrs.get(store.RAY_ID, ""),
-        retry_of=attrs.get(store.RETRY_OF),
-        params=search_fields(study, trial),
-        measured=attrs.get(store.MEASURED, {}),
-        operator=operator_of(trial),
-        regime=attrs.get(store.REGIME),
-        failure=attrs.get(store.FAILURE),
-        notes=notes_of(trial),
-    )
-
-
-def notes_of(trial: FrozenTrial) -> dict[str, str]:
-    """Why it was stopped, which constraints it does not keep, where its settings come from; what there is of these."""
-    attrs = trial.user_attrs
-    notes = {store.STOPPED: attrs.get(store.STOPPED), store.VIOLATED: ", ".join(attrs.get(store.VIOLATED, []))}
-    notes[store.WARM_START] = attrs.get(store.WARM_START)
-    return {name: text for name, text in notes.items() if text}
-
-
-def rows_of(study: StudyFile, trials: Sequence[FrozenTrial]) -> list[TrialRow]:
-    """All trials that have begun."""
-    return [row_of(study, trial) for trial in trials if trial.state != TrialState.WAITING]
+NOTES = (stored.STOPPED, stored.VIOLATED, stored.WARM_START)
 
 
 @dataclass(frozen=True)
@@ -117,23 +62,23 @@ def status_of(study: StudyFile, optuna_study: optuna.Study, *, written: bool = T
         written: whether the final comparison's file is there.
     """
     trials = optuna_study.get_trials(deepcopy=False)
-    front = {trial.number for trial in store.front(optuna_study)}
+    front = {trial.number for trial in stored.front(optuna_study)}
     numbers = list(dict.fromkeys((*MEASURED[:-1], *study.objectives, *MEASURED[-1:])))
     lines = []
     for trial in trials:
         waiting = trial.state == TrialState.WAITING
         params = SEARCH.current(trial.system_attrs.get("fixed_params", {}) if waiting else trial.params)
-        measured = trial.user_attrs.get(store.MEASURED, {})
+        measured = trial.user_attrs.get(stored.MEASURED, {})
         lines.append(
             {
                 "trial": trial.number,
                 "state": "waiting" if waiting else row_of(study, trial).state,
                 **{name: study.space[name].value(params[name]) if name in params else None for name in study.space},
                 **{name: measured.get(name) for name in numbers},
-                "regime": trial.user_attrs.get(store.REGIME),
+                "regime": trial.user_attrs.get(stored.REGIME),
                 "front": trial.number in front,
-                "retry_of": trial.user_attrs.get(store.RETRY_OF),
-                "failure": trial.user_attrs.get(store.FAILURE),
+                "retry_of": trial.user_attrs.get(stored.RETRY_OF),
+                "failure": trial.user_attrs.get(stored.FAILURE),
                 **{name: notes_of(trial).get(name) for name in NOTES},
             }
         )
@@ -142,5 +87,5 @@ def status_of(study: StudyFile, optuna_study: optuna.Study, *, written: bool = T
     table["retry_of"] = table["retry_of"].astype("Int64")
     compared = written and store.is_compared(optuna_study, study)
     return Status(
-        study.name, study.trials, len(store.finished(trials)), table, tuple(study.space), compared, study.axes
+        study.name, study.trials, len(stored.finished(trials)), table, tuple(study.space), compared, study.axes
     )

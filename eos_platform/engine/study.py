@@ -28,6 +28,7 @@ from eos_platform.engine.schema.study_file import StudyFile
 from eos_platform.engine.status import Status, status_of, with_heldout
 from eos_platform.engine.store import checkpoint_storage as storage
 from eos_platform.engine.store import optuna_store as store
+from eos_platform.engine.store import stored_trial as stored
 from eos_platform.engine.store.archive import archive_study
 from eos_platform.engine.store.lease import Lease, LeaseLost
 from eos_platform.engine.store.retry import Retry
@@ -276,7 +277,7 @@ class Study:
             recorder.describe(self.file.to_yaml(), self.file.description, _summary(self.file), plan, self.file.axes)
         except MlflowException as error:
             raise self._mlflow_error(error) from None
-        done = len(store.finished(optuna_study.get_trials(deepcopy=False)))
+        done = len(stored.finished(optuna_study.get_trials(deepcopy=False)))
         if done or lost:
             again = f", {lost} cut off and run again" if lost else ""
             self.console.print(f"continuing {self.file.name}: {done} of {self.file.trials} trials done{again}")

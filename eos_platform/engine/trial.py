@@ -11,7 +11,7 @@ import os
 import random
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -19,16 +19,14 @@ import numpy as np
 import torch
 
 from eos_platform.common.errors import EosError
-from eos_platform.costs.registry import COMPUTE
+from eos_platform.engine import trial_result
 from eos_platform.engine.schema.sections import Constraints
 from eos_platform.engine.store import checkpoint_storage as storage
 from eos_platform.engine.store.retry_guard import RetryGuard
 from eos_platform.engine.strategy.constraints import costs_of, measure, measure_cost
 from eos_platform.engine.strategy.start_from import nearest
-from eos_platform.engine.trial_result import KEY, make, plain, read
 from eos_platform.objectives import DEFAULT
-from eos_platform.operators.spec import OperatorSpec
-from eos_platform.protocols import Objective, Setting, TrialResult
+from eos_platform.protocols import Objective, Setting
 from eos_platform.search.checkpoint import FILE as STATE
 from eos_platform.search.checkpoint import Unusable
 from eos_platform.search.config import SearchConfig
@@ -175,10 +173,10 @@ def run_trial(config: dict[str, Any], job: Job, report: Callable[[dict[str, Any]
         torch.manual_seed(settings.seed)
         with storage.opened(storage.under(job.states, f"trial-{config['root']}")) as state:
             others = {} if job.objectives == DEFAULT else {"objectives": [one.metric for one in job.objectives]}
-            guard = RetryGuard(state.folder, {"model": job.model, "task": job.task, **settings.fields(), **others})
-            finished = guard.result()
+            search = {"model": job.model, "task": job.task, **settings.fields(), **others}
+            finished = trial_result.find(state.folder, search)
             if finished is None:
-                guard.begin(config.get("session", ""))
+                RetryGuard(state.folder).begin(config.get("session", ""))
                 workload = workload_of(job.model, job.task, job.functions, job.loading)
 
                 def report_step(step: int, values: dict[str, float]) -> None:
@@ -214,14 +212,17 @@ def run_trial(config: dict[str, Any], job: Job, report: Callable[[dict[str, Any]
                     job.functions.evaluate,
                     job.functions.cost,
                     job.objectives,
-                    _spent(result),
+                    trial_result.spent(result),
                     job.at,
                 )
-                ended = _result(result, also, job.objectives)
-                finished = {KEY: plain(ended), "kept": _picture(job, workload, result.operator)}
-                guard.keep(finished)
+                ended = trial_result.found(result, also, job.objectives)
+                finished = {
+                    trial_result.KEY: trial_result.plain(ended),
+                    "kept": _picture(job, workload, result.operator),
+                }
+                trial_result.keep(state.folder, search, finished)
                 state.keep()
-        final = _final(finished, job, config["number"])
+        final = trial_result.last_report(finished, job.objectives, job.study, config["number"])
     except _FATAL_DEVICE_ERRORS:
         raise
     except Exception as error:
@@ -264,45 +265,6 @@ def _interim_measure(job: Job, workload: Any, config: SearchConfig) -> Callable[
         return tokens | measure(Constraints(), workload, operator, config, known, cost, job.objectives, at=job.at)
 
     return measured
-
-
-def _result(searched: Any, also: Mapping[str, float], objectives: Sequence[Objective]) -> TrialResult:
-    """A search's result, and what was measured of its operator afterwards."""
-    operator = searched.operator
-    measured = {
-        **_spent(searched),
-        "accuracy": searched.accuracy,
-        "compute_ratio": searched.compute_ratio,
-        "mean_tokens": searched.mean_tokens,
-        "tokens_left": operator.tokens_left,
-        "relaxed_accuracy": searched.relaxed_accuracy,
-        "samples": searched.samples,
-        "seconds": searched.seconds,
-    }
-    numbers = {name: float(value) for name, value in measured.items() if value is not None}
-    return make({**numbers, **also}, objectives, operator.to_json(), operator.regime)
-
-
-def _spent(searched: Any) -> dict[str, float]:
-    """The cost that the search's budget is about, where that is not the compute ratio."""
-    spent = getattr(searched, "cost", None)  # a stand-in for the search may have none
-    return {} if spent is None or spent.name == COMPUTE else {spent.name: float(spent.value)}
-
-
-def _final(finished: Mapping[str, Any], job: Job, number: int) -> dict[str, Any]:
-    """The last report: the result, its operator named after the trial."""
-    result = read(finished, job.objectives)
-    if result is None:  # the guard lets no such file through
-        raise EosError(f"trial {number}: its kept result cannot be read")
-    operator = OperatorSpec.from_json(result.operator, f"trial {number}")
-    operator = operator.model_copy(
-        update={
-            "name": f"{job.study}-{number}",
-            "provenance": {**operator.provenance, "study": job.study, "trial": number},
-        }
-    )
-    result = replace(result, operator=operator.to_json(), regime=operator.regime)
-    return {"finished": True, KEY: plain(result), "kept": finished.get("kept", "")}
 
 
 def _picture(job: Job, workload: Any, operator: Any) -> str:

@@ -16,6 +16,7 @@ from torch import Tensor
 from eos_platform.common.errors import EosError
 from eos_platform.common.when_imported import when_imported
 from eos_platform.operators.films.features import FILM_FEATURES, film_feature
+from eos_platform.operators.films.segments import reduce_segments
 from eos_platform.operators.grid import Grid, cells_of
 from eos_platform.operators.score import combine, plain, probe_feature, with_token_features
 from eos_platform.operators.selectors.selection import Choice, select_tokens
@@ -105,6 +106,10 @@ def _reduce(site: SiteSpec, tokens: Tokens, given: Mapping[str, Tensor], grid: G
         y_bnd = _reweighted(site, at_least_float32(tokens.x_bnd), score_bn)
         return Reduced(tokens._replace(x_bnd=y_bnd.to(tokens.x_bnd.dtype)), everyone_bn)
 
+    if site.segments is not None:
+        of_film = reduce_segments(site.segments, tokens.x_bnd, score_bn, grid, site.keep, moves(site, n))
+        origin_br = gather_tokens(tokens.origin_bn, of_film.index_br)
+        return Reduced(Tokens(of_film.x_brd.to(tokens.x_bnd.dtype), of_film.size_br, origin_br), of_film.index_br)
     compared_bne = compared_by(site, tokens, given, degree_bn)
     raw_bn = raw_of(site, features, tokens)
     text_bpd = given.get("text_rows" if site.selector == "coverage" else "text_pivots")

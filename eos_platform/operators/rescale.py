@@ -86,7 +86,9 @@ def rescale(
             raise EosError(f"operator '{operator.name}': {at}: {site.keep} tokens of {old.tokens} leave none here")
         if site.probe and not probes:
             fields |= _without_probe(site, f"operator '{operator.name}': {at}")
-            changes.append(f"{at}: its learned direction ({len(site.probe)} numbers) cannot travel, and was left out")
+            changes.append(
+                f"{at}: its learned direction ({len(site.probe)} numbers) cannot be transferred, and was left out"
+            )
         if site.positions == "renumber" and not positions:
             fields["positions"] = "keep"
             changes.append(f"{at}: positions are kept, as 3-D positions cannot be renumbered")
@@ -132,7 +134,7 @@ def _given(site: SiteSpec, absent: Collection[str]) -> tuple[SiteSpec, list[str]
         # does the same; before it, tokens that stand out have large norms
         instead = "last_text" if site.layer else "norm"
         score[instead] = sum(gone.values()) or next(iter(gone.values()))
-        changes.append(f"it had no other feature, and goes by '{instead}' instead")
+        changes.append(f"it had no other feature, and uses '{instead}' instead")
     similarity = site.similarity
     if similarity == "keys" and "keys" in absent:
         similarity = "hidden"
@@ -226,7 +228,9 @@ def _without_probe(site: SiteSpec, where: str) -> dict[str, Any]:
         return {"probe": (), "steering": None}
     if site.selector in SCORED:
         raise EosError(
-            f"{where}: ranks by a learned direction alone, which lives in one model's hidden space and cannot travel"
-            " to another; search again there, or give the site a score of features"
+            f"{where}: ranks by a learned direction alone, which belongs to one model's hidden space and cannot be"
+            " transferred to another; search again there, or give the site a score of features"
         )
-    raise EosError(f"{where}: weighs tokens by a learned direction alone, which cannot travel to another model")
+    raise EosError(
+        f"{where}: weights tokens by a learned direction alone, which cannot be transferred to another model"
+    )

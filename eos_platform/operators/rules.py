@@ -1,5 +1,5 @@
 """Rules of selection that only some selectors take, as data: what covers what, what bars what, how many stay of each
-group."""
+group, how a film is cut."""
 
 from __future__ import annotations
 
@@ -115,3 +115,44 @@ class Quota(Spec):
     def of_suppression(self) -> bool:
         """Whether it makes sense only where tokens bar others."""
         return self.kind == "components" or self.share == "survivors"
+
+
+class Segments(Spec):
+    """How the selector ``segments`` cuts a film into segments, and what stays of each (``films/segments.py``).
+
+    Cuts: ``gaps``, between the ``parts - 1`` least similar neighbouring frames and wherever the cosine of neighbouring
+    frames (their mean tokens) is below ``alike``; ``clusters``, wherever neighbouring frames belong to different
+    clusters, of which there are ``share`` times as many as frames; ``static``, so that the most tokens are redundant:
+    the sum over segments of (places that stand still) * (frames - 1) is largest.
+
+    Places that stand still in a segment become one token each, their mean, in its first frame. ``each``: the cosine of
+    every two neighbouring frames is above ``above``; ``mean``: the mean cosine of all pairs of frames is; ``none``: no
+    place does.
+
+    What stays is shared out in proportion to sizes: among the moving tokens of each frame, the share ``salient`` of
+    which stays by score, and the rest as centres of clusters, in one frame of ``every``, counted from a segment's end;
+    and among the still tokens of each segment, all of which are centres. Centres are dense (by their ``neighbours``
+    nearest) and far from denser ones. Tokens that go join the most similar centre of their own frame (``reach``
+    ``frame``), or one in each frame of their segment that has centres (``segment``). A centre becomes the mean of
+    itself and all that join, or ``own`` times itself and the rest times their mean.
+    """
+
+    cut: Literal["gaps", "clusters", "static"]
+    parts: Int = Field(default=1, ge=1, le=10_000)  # of gaps: segments at least, where there are as many frames
+    alike: Real = Field(default=-1.0, ge=-1.0, le=1.0)  # of gaps
+    share: Real = Field(default=0.25, gt=0.0, le=1.0)  # of clusters
+    still: Literal["none", "each", "mean"] = "none"
+    above: Real = Field(default=0.8, ge=-1.0, le=1.0)
+    salient: Real = Field(default=0.0, ge=0.0, le=1.0)
+    every: Int = Field(default=1, ge=1, le=10_000)
+    reach: Literal["frame", "segment"] = "frame"
+    neighbours: Int = Field(default=5, ge=1, le=10_000)
+    own: Real | None = Field(default=None, ge=0.0, le=1.0)
+
+    @model_validator(mode="after")
+    def _belongs(self) -> Segments:
+        if self.cut == "static" and self.still != "each":
+            raise ValueError("cut 'static' goes by places that stand still from frame to frame: still 'each'")
+        if self.reach == "segment" and self.still != "none":
+            raise ValueError("reach 'segment' is of films in which no place stands still: still 'none'")
+        return self

@@ -17,7 +17,7 @@ from eos_platform.common import former_names
 from eos_platform.common.errors import unknown
 from eos_platform.common.strict_types import Bool, Int, MaybeInfinite, Real
 from eos_platform.operators.prior import Prior
-from eos_platform.operators.rules import Coverage, Quota, Spec, Suppression
+from eos_platform.operators.rules import Coverage, Quota, Segments, Spec, Suppression
 from eos_platform.operators.steering import Steering
 
 FEATURES = ("last_text", "mean_text", "vision", "norm", "uniqueness")  # what a search mixes
@@ -39,7 +39,7 @@ ALL_FEATURES = FEATURES + DESIGN_FEATURES + FILM_FEATURES
 Unit = Annotated[Real, Field(ge=0.0, le=1.0)]
 SelectorName = Literal[
     "score", "diverse_topk", "grid", "alternate", "farthest", "random", "drop_all",
-    "spaced", "bipartite", "density", "pivots", "dpp", "coverage", "suppress", "max_sum",
+    "spaced", "bipartite", "density", "pivots", "dpp", "coverage", "suppress", "max_sum", "segments",
 ]  # fmt: skip
 Regime = Literal["identity", "prune", "merge", "pool", "reweight", "hybrid"]
 SCORED = ("score", "diverse_topk", "bipartite", "pivots", "dpp", "suppress", "max_sum")  # selectors that read the score
@@ -50,7 +50,7 @@ EXCLUDING = ("score", "diverse_topk", "coverage", "suppress", "farthest", "rando
 # files, and operators that earlier versions can read, stay as they are
 LATER = {
     "protect": 0.0, "metric": None, "mixing": "sum", "weighing": "sum", "coverage": None, "quota": None,
-    "suppress": None, "prior": None, "exclude_padding": False, "scope": "frame",
+    "suppress": None, "prior": None, "exclude_padding": False, "scope": "frame", "segments": None,
 }  # fmt: skip
 
 
@@ -137,6 +137,7 @@ class SiteSpec(Spec):
     coverage: Coverage | None = None  # of the selector "coverage"
     quota: Quota | None = None  # of the selectors "score" and "suppress"
     suppress: Suppression | None = None  # of the selector "suppress"
+    segments: Segments | None = None  # of the selector "segments"
     prior: Prior | None = None  # what a feature is divided by, place by place, before anything is made of it
     # tokens that lie wholly in the margins a picture was padded with stay last, give nothing, and count nowhere
     exclude_padding: Bool = False
@@ -178,6 +179,7 @@ class SiteSpec(Spec):
             )
         self._rules_belong()
         self._film_belongs()
+        self._segments_belong()
         if self.selector == "pivots" and self.similarity != "hidden":
             raise ValueError("selector 'pivots' compares hidden states, as text tokens have no other")
         if self.metric is not None and self.similarity == "keys":
@@ -250,6 +252,22 @@ class SiteSpec(Spec):
         if self.quota is not None and (self.quota.kind == "frames" or self.quota.feature in FILM_FEATURES):
             raise ValueError("a quota of frames is of a film: scope 'film'")
 
+    def _segments_belong(self) -> None:
+        """The selector that cuts a film also says who joins whom."""
+        if (self.selector == "segments") != (self.segments is not None):
+            raise ValueError("'segments' is given exactly when the selector is 'segments'")
+        if self.segments is None:
+            return
+        if self.scope != "film":
+            raise ValueError("selector 'segments' cuts a film: scope 'film'")
+        plain = self.transfer == Transfer(gamma=self.transfer.gamma) and self.transfer.gamma in (0, 1)
+        beside = self.important or self.summary or self.rho or self.quota or self.metric
+        if not plain or beside or self.similarity != "hidden":
+            raise ValueError(
+                "selector 'segments' says itself who joins whom: gamma 0 or 1, every other field of the transfer left"
+                " out, and no 'important', 'summary', 'rho', 'quota', 'metric' or other similarity"
+            )
+
     @property
     def ranks(self) -> bool:
         """Whether the score is read when tokens are removed."""
@@ -259,6 +277,8 @@ class SiteSpec(Spec):
     @property
     def weighs_score(self) -> bool:
         """Whether the selector reads the score; coverage does where there is one."""
+        if self.segments is not None:
+            return self.segments.salient > 0
         return self.selector in SCORED or (self.selector == "coverage" and any(self.score.values()))
 
     @property
@@ -279,6 +299,8 @@ class SiteSpec(Spec):
         transfer = self.transfer
         if transfer.gamma == 0 or self.keep == 0:
             return "prune"
+        if self.segments is not None:
+            return "merge" if self.segments.salient == 0 else "hybrid"
         if transfer.gamma == 1 and transfer.among == 1 and transfer.source == "ones":
             if transfer.tau == 0:
                 return "merge"

@@ -33,7 +33,7 @@ from eos_platform.common.printable import check_label, printable
 from eos_platform.common.strict_types import Int
 from eos_platform.operators.grid import Grid, overlap_layout
 from eos_platform.operators.prior import Prior
-from eos_platform.operators.rules import Coverage, Quota, Suppression
+from eos_platform.operators.rules import Coverage, Quota, Segments, Suppression
 from eos_platform.operators.site import (
     ALL_FEATURES,
     FEATURES,
@@ -56,6 +56,7 @@ __all__ = [
     "Prior",
     "Quota",
     "Regime",
+    "Segments",
     "SelectorName",
     "SiteSpec",
     "Spec",
@@ -168,6 +169,10 @@ class OperatorSpec(Spec):
             if site.prior is not None and len(site.prior.numbers) != self.target.tokens:
                 raise ValueError(
                     f"{at}: a prior of {len(site.prior.numbers)} numbers for {self.target.tokens} places of the grid"
+                )
+            if site.segments is not None and tokens != self.target.tokens:
+                raise ValueError(
+                    f"{at}: selector 'segments' needs all {self.target.tokens} tokens of the film, not {tokens}"
                 )
             if site.transfer.support.kind == "overlap":
                 _overlap_fits(site, at, tokens, self.target)
@@ -361,6 +366,7 @@ _KEYS = {
     "sites.*.coverage": Coverage.model_fields,
     "sites.*.prior": Prior.model_fields,
     "sites.*.quota": Quota.model_fields,
+    "sites.*.segments": Segments.model_fields,
     "sites.*.steering": Steering.model_fields,
     "sites.*.suppress": Suppression.model_fields,
     "sites.*.transfer": Transfer.model_fields,

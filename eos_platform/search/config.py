@@ -55,7 +55,7 @@ class SearchConfig(BaseModel):
         description="a file of eos profile: the cost is predicted from it, and measured only where its device is here",
     )
     steps: Int = Field(default=480, ge=4, le=1_000_000, description="optimiser steps")
-    batch_size: Int = Field(default=64, ge=1, le=65_536, description="questions a step")
+    batch_size: Int = Field(default=64, ge=1, le=65_536, description="questions per step")
     learning_rate: Real = Field(default=0.05, gt=0.0, le=1.0, description="of the operator's parameters")
     seed: Int = Field(default=0, ge=0, lt=2**32)
     layers: tuple[Annotated[Int, Field(ge=0)], ...] | None = Field(

@@ -1,21 +1,19 @@
-"""The cost that a search's budget is about: of soft counts, of whole ones, and as deployed."""
+"""The cost that a search's budget is about: of soft counts, of whole ones, as deployed; the counts that meet it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from eos_platform.common.boundary import error_text
 from eos_platform.common.errors import EosError, brief
-from eos_platform.costs.amount import Source, amount
+from eos_platform.costs.amount import amount
 from eos_platform.costs.device.known import predictor_of
 from eos_platform.costs.device.predictor import Predictor
 from eos_platform.costs.fit import Fit, fit
-from eos_platform.costs.flops_ratio import FlopsRatio
-from eos_platform.costs.quantity import shown_cost, shown_quantity
+from eos_platform.costs.flops import FlopsRatio
 from eos_platform.costs.registry import COMPUTE, COSTS, measure
 from eos_platform.operators.relaxed.site import RelaxedSite
 from eos_platform.operators.spec import OperatorSpec
@@ -23,68 +21,14 @@ from eos_platform.protocols import Cost, CostContext
 from eos_platform.search.config import SearchConfig
 from eos_platform.search.discretise import costliest, to_operator
 from eos_platform.search.parameters import Parameters
-from eos_platform.search.solve import bisection, parabola
+from eos_platform.search.spent import Spent
 from eos_platform.tasks.base import Subject
 from eos_platform.tasks.typical import cost_context
 
-MISSED = 0.05  # a deployed operator that costs so much more or less than its budget is said to
-
-
-@dataclass(frozen=True)
-class Spent:
-    """What a deployed operator costs, beside its budget.
-
-    Attributes:
-        name: of the cost.
-        unit: empty for a ratio.
-        budget: as the search was told.
-        value: of the deployed operator: computed exactly, or measured.
-        predicted: by the fit that whole counts were chosen by; None: the cost is exact, and was its own guide.
-        device: that ``value`` is predicted for, from its profile; empty: it is not.
-    """
-
-    name: str
-    unit: str
-    budget: float
-    value: float
-    predicted: float | None = None
-    device: str = ""
-
-    @property
-    def source(self) -> Source:
-        """How ``value`` was found."""
-        if self.device:
-            return "predicted"
-        return "computed" if self.predicted is None else "measured"
-
-    @property
-    def remark(self) -> str:
-        """In words, that the measured cost misses the budget by more than a few per cent; empty: it does not."""
-        miss = self.value / self.budget - 1
-        if self.predicted is None or self.device or abs(miss) <= MISSED:
-            return ""
-        side = "above" if miss > 0 else "below"
-        cost = COSTS.get_named(self.name)
-        budget, predicted = shown_quantity(self.budget, cost), shown_quantity(self.predicted, cost)
-        return (
-            f"{shown_cost(self.value, cost)} as measured is {abs(miss):.0%} {side} the budget of {budget}; "
-            f"the fit predicted {predicted}"
-        )
-
-    def __str__(self) -> str:
-        cost = COSTS.get_named(self.name)
-        budget = shown_quantity(self.budget, cost) if self.unit else f"{self.budget:g}"
-        how = "" if self.predicted is None else f"measured, predicted {shown_quantity(self.predicted, cost)}; "
-        how = f"predicted for {self.device}; " if self.device else how
-        return f"{shown_cost(self.value, cost)} ({how}budget {budget})"
-
-    def as_json(self) -> dict[str, str | float]:
-        """For an operator's provenance."""
-        data: dict[str, str | float] = {"name": self.name, "unit": self.unit, "budget": self.budget}
-        data |= {"value": self.value, "source": self.source}
-        if self.device:
-            data["device"] = self.device
-        return data if self.predicted is None else data | {"predicted": self.predicted}
+Solve = Callable[[Callable[[Tensor], Tensor], Tensor, "float | Tensor", int], Tensor]
+AT = (0.02, 0.3, 0.9)  # shares of all tokens through which the parabola goes
+STEPS = 40  # of a bisection: far finer than float32 tells apart
+FLAT = 1e-12  # a slope below this gives no gradient
 
 
 class SearchCost:
@@ -116,7 +60,7 @@ class SearchCost:
 
     def counts(self, parameters: Parameters, budget: float | Tensor) -> Tensor:
         """The soft counts (sites,), under an exact rule those that meet ``budget``."""
-        return parameters.counts(lambda tried: self.relaxed(parameters.sites(tried)), budget, self._solve)
+        return soft_counts(parameters, lambda tried: self.relaxed(parameters.sites(tried)), budget, self._solve)
 
     def spent(self, operator: OperatorSpec, budget: float) -> Spent:
         """What the deployed operator costs; where the cost is fitted, measured anew, or predicted for a device that is
@@ -124,6 +68,76 @@ class SearchCost:
         spent = amount(self.cost, self.context, operator)
         predicted = self.fitted.predict(operator) if self.fitted else None
         return Spent(self.cost.name, self.cost.unit, budget, spent.value, predicted, spent.device)
+
+
+def soft_counts(
+    parameters: Parameters,
+    cost: Callable[[Tensor], Tensor],
+    budget: float | Tensor,
+    solve: Solve,
+) -> Tensor:
+    """Soft tokens left after each site (sites,), at least one.
+
+    Args:
+        parameters: of the search.
+        cost: of given counts, differentiable.
+        budget: what an exact rule meets.
+        solve: finds the scale of all counts at which it does.
+    """
+    if not parameters.layers:
+        return torch.zeros_like(parameters.keep)
+    shares, scale = parameters.shares(), parameters.arriving
+    return ((solve(cost, shares, budget, scale) if parameters.exact else scale) * shares).clamp_min(1.0)
+
+
+def parabola(cost: Callable[[Tensor], Tensor], shares: Tensor, budget: float | Tensor, tokens: int) -> Tensor:
+    """For a cost that is close to a parabola in the scale, as FLOPs are: three values of it, and the root.
+
+    Args:
+        cost: of counts (sites,).
+        shares: counts over the scale (sites,).
+        budget: to be met.
+        tokens: that arrive; the scale lies between 1 and one less.
+    """
+    at = [tokens * part for part in AT]
+    low, middle, high = (cost(scale * shares) for scale in at)
+    steep = (middle - low) / (at[1] - at[0])
+    curve = ((high - low) / (at[2] - at[0]) - steep) / (at[2] - at[1])
+    slope = steep - curve * (at[0] + at[1])
+    rest = low - slope * at[0] - curve * at[0] ** 2 - budget
+    # the form of the root that stays exact when there is no curve
+    root = (slope.square() - 4 * curve * rest).clamp_min(1e-12).sqrt()
+    return (-2 * rest / (slope + root)).clamp(1.0, tokens - 1.0)
+
+
+def bisection(cost: Callable[[Tensor], Tensor], shares: Tensor, budget: float | Tensor, tokens: int) -> Tensor:
+    """For any cost that falls nowhere as counts rise: halving, then the gradient of the implicit function.
+
+    At the solution cost(scale, shares) = budget, so that d scale = (d budget - d cost at this scale) / (d cost / d
+    scale). A budget that no scale meets gives the nearest bound, and no gradient.
+
+    Args:
+        cost: of counts (sites,), at least one token each.
+        shares: counts over the scale (sites,).
+        budget: to be met.
+        tokens: that arrive; the scale lies between 1 and one less.
+    """
+    wanted = torch.as_tensor(budget, dtype=shares.dtype, device=shares.device)
+    with torch.no_grad():
+        low, high = torch.full_like(wanted, 1.0), torch.full_like(wanted, tokens - 1.0)
+        inside = (cost((low * shares).clamp_min(1.0)) < wanted) & (wanted < cost((high * shares).clamp_min(1.0)))
+        for _ in range(STEPS):  # a fixed number, and no question to the device: the step can be captured
+            middle = (low + high) / 2
+            below = cost((middle * shares).clamp_min(1.0)) <= wanted
+            low, high = torch.where(below, middle, low), torch.where(below, high, middle)
+        scale = low
+    if not torch.is_grad_enabled():
+        return scale
+    moved = scale.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(cost((moved * shares.detach()).clamp_min(1.0)), moved)
+    reached = cost((scale * shares).clamp_min(1.0))
+    change = (wanted - wanted.detach() - (reached - reached.detach())) / slope.clamp_min(FLAT)
+    return scale + torch.where(inside & (slope > FLAT), change, 0.0)
 
 
 def flops_cost(subject: Subject) -> SearchCost:

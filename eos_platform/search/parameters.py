@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from eos_platform.operators.relaxed.site import RelaxedSite
 from eos_platform.operators.spec import FEATURES, SEARCHED, SiteSpec, Support, Target
 from eos_platform.search.config import SearchConfig
-from eos_platform.search.solve import Solve, parabola
 from eos_platform.search.starts.head import EARLY, WEIGHTS, Head
 
 TAU_RANGE = (1e-3, 10.0)
@@ -118,21 +117,6 @@ class Parameters(nn.Module):
         if self.exact:
             log_stay = torch.cat([torch.zeros_like(log_stay[:1]), log_stay[1:]])
         return log_stay.cumsum(0).exp()
-
-    def counts(self, cost: Callable[[Tensor], Tensor], budget: float | Tensor, solve: Solve = parabola) -> Tensor:
-        """Soft tokens left after each site (sites,), at least one.
-
-        Args:
-            cost: of given counts, differentiable.
-            budget: what an exact rule meets.
-            solve: finds the scale of all counts at which it does.
-        """
-        if not self.layers:
-            return torch.zeros_like(self.keep)
-        shares = self.shares()
-        if not self.exact:
-            return (self.arriving * shares).clamp_min(1.0)
-        return (solve(cost, shares, budget, self.arriving) * shares).clamp_min(1.0)
 
     def sites(self, counts: Tensor) -> list[RelaxedSite]:
         """The relaxed sites; once counts are fixed, only those that act."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from eos_platform.common.errors import EosError
 from eos_platform.costs.registry import COMPUTE
 from eos_platform.operators.spec import OperatorSpec
-from eos_platform.search.cost import Spent
+from eos_platform.search.spent import Spent
 
 
 @dataclass(frozen=True)

@@ -71,12 +71,17 @@ class Stepper:
         self.fixed_counts: Tensor | None = None
         self.measured = torch.zeros(len(self.curves), device=device)
         self.group = group()
-        self.at_once = len(self.group.mine(self.index_b))  # questions that go through the model together
+        self.at_once = len(self.mine_b)  # questions that go through the model together
         self.checkpointing = False
         self.carried: bool | None = None  # see ``relaxed``
         self.weight: Tensor | None = None  # of the gradients, where other questions have theirs beside these
         self._graph: Any = None
         self._captured: tuple[bool, int, int, bool] | None = None
+
+    @property
+    def mine_b(self) -> Tensor:
+        """This process' part of the batch, a run of it; without any where there are fewer questions than processes."""
+        return self.index_b.tensor_split(self.group.size)[self.group.rank]
 
     def run(
         self, index_b: Tensor, *, budget: float, temperature: float, multiplier: float, rate: float, candidates: int
@@ -179,7 +184,7 @@ class Stepper:
         """Add them to what is there; ``leads``: what is asked once of a batch comes with these questions."""
         total = self.encoded.answer_tokens(self.index_b)
         with checkpointed(self.workload.model) if self.checkpointing else nullcontext():
-            for number, index_b in enumerate(self.group.mine(self.index_b).split(self.at_once)):
+            for number, index_b in enumerate(self.mine_b.split(self.at_once)):
                 self._part(index_b, total, hard, candidates, leads=leads and number == 0)
 
     def _part(self, index_b: Tensor, total: Tensor, hard: bool, candidates: int, leads: bool) -> None:

@@ -88,13 +88,18 @@ def made_by(
         for place, example in run:
             number, late = about[place], partial(_late, maker, first + place, example)
             count = maker.count(number) if opened is None else len(opened.pictures)
-            text = prompt_text(processor, example.question, count)
+            asked = example.question
+            text = maker.remembered((asked, count), partial(prompt_text, processor, asked, count))
             with reading(f"question {first + place + 1} cannot be put to this model"):
                 if once is None:
                     inputs = maker.whole(number, text, opened or late())
                 else:
                     inputs = maker(number, text, late if opened is None else partial(_now, opened))
-            yield _prompt(tokenizer, first + place, example, text, inputs, number, leads, unanswered)
+            answers = [
+                maker.remembered((text, answer, "answer"), partial(_answer_ids, tokenizer, text, answer, *leads))
+                for answer in example.answers or ("",)
+            ]
+            yield _prompt(tokenizer, first + place, example, inputs, number, answers, unanswered)
 
 
 def _late(maker: Once, place: int, example: Example) -> Ready:
@@ -110,14 +115,13 @@ def _prompt(
     tokenizer: Any,
     place: int,
     example: Example,
-    text: str,
     inputs: Mapping[str, Any],
     number: int,
-    leads: tuple[str, str],
+    ids: Sequence[Sequence[int]],
     unanswered: bool,
 ) -> Prompt:
+    """``ids``: tokens of each right answer."""
     end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
-    ids = [_answer_ids(tokenizer, text, answer, *leads) for answer in example.answers or ("",)]
     if unanswered and not example.answers:
         return Prompt(dict(inputs), (0,), number, example.group, example)
     if not ids[0]:

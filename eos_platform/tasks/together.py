@@ -43,10 +43,6 @@ class Group:
         """This process' part of what all are to do."""
         return values[self.rank :: self.size]
 
-    def mine(self, values_b: Tensor) -> Tensor:
-        """This process' rows, a run of them; without any where there are fewer rows than processes."""
-        return values_b.tensor_split(self.size)[self.rank]
-
     def sum_(self, values: Tensor) -> Tensor:
         """The sum over all processes, in place."""
         if self.size > 1:

@@ -1,4 +1,4 @@
-"""A bar with ETA for work over data that takes longer than a moment."""
+"""A bar with ETA for work over data that takes longer than a moment; elsewhere than in a terminal, lines on stderr."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from eos_platform.common import console as terminal
 from eos_platform.tasks.data.progress import telling
+from eos_platform.terminal.lines import Lines
 
 OFTEN = 0.1  # seconds between changes of the bar
 
@@ -18,8 +19,12 @@ OFTEN = 0.1  # seconds between changes of the bar
 @contextmanager
 def data_bar(console: Console) -> Iterator[None]:
     """Show how far reading, looking at pictures and encoding have come, in the block."""
+    if not terminal.draws(console):
+        with telling(Lines(terminal.console(stderr=True)).tell):
+            yield
+        return
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not terminal.draws(console)) as bar:
+    with Progress(*columns, console=console, transient=True) as bar:
         known: dict[str, TaskID] = {}
         last = 0.0
 
@@ -42,8 +47,11 @@ def data_bar(console: Console) -> Iterator[None]:
 @contextmanager
 def asking_bar(console: Console) -> Iterator[Callable[[str, int, int], None]]:
     """A bar with ETA for questions that are asked; gives what moves it."""
+    if not terminal.draws(console):
+        yield Lines(terminal.console(stderr=True)).tell
+        return
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not terminal.draws(console)) as bar:
+    with Progress(*columns, console=console, transient=True) as bar:
         known: dict[str, TaskID] = {}
 
         def tell(what: str, done: int, total: int) -> None:

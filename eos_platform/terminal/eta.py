@@ -115,3 +115,11 @@ class Eta:
         if not self.work or self.per_question is None:
             return 0.0
         return self.work.operators * self.work.questions * self.per_question / self.concurrent
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"

@@ -21,6 +21,7 @@ from eos_platform.costs.registry import COSTS as REGISTERED
 from eos_platform.objectives import COSTS, DEFAULT, describe_values
 from eos_platform.protocols import Objective
 from eos_platform.terminal.eta import Eta, Work
+from eos_platform.terminal.eta import duration as duration
 from eos_platform.terminal.search_bar import search_bar as search_bar
 from eos_platform.tracking.rows import TrialRow
 
@@ -168,11 +169,3 @@ def summary(row: TrialRow, axes: Sequence[Objective] = DEFAULT) -> str:
     if row.state == "pruned":
         return f"trial {row.number}: stopped early" + (f" ({why})" if (why := row.notes.get("stopped")) else "")
     return f"trial {row.number}: {row.state}: {row.failure or 'no reason known'}"
-
-
-def duration(seconds: float) -> str:
-    """Seconds as a person says them."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = seconds / 60
-    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"

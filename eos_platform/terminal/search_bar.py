@@ -1,7 +1,11 @@
-"""A bar for one search in a terminal; light to import, so that a search in Python waits for no tracker."""
+"""Progress of one search: a bar in a terminal, a line now and then elsewhere.
+
+Light to import, so that a search in Python waits for no tracker.
+"""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -10,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from eos_platform.common import console as terminal
 from eos_platform.tasks.data.progress import telling
+from eos_platform.terminal.lines import Lines
 
 _CURVES = {
     "loss": "loss",
@@ -24,12 +29,34 @@ def curves_told(values: dict[str, float]) -> str:
     return ", ".join(f"{shown} {values[name]:.3g}" for name, shown in _CURVES.items() if name in values)
 
 
+Tell = Callable[[int, dict[str, float]], None]
+
+
 @contextmanager
-def search_bar(console: Console, steps: int) -> Iterator[Callable[[int, dict[str, float]], None]]:
-    """A bar with ETA for one search; gives the report callback that moves it."""
+def search_bar(
+    console: Console, steps: int, *, lines: bool = True, clock: Callable[[], float] = time.monotonic
+) -> Iterator[Tell]:
+    """Progress of one search, with the time left.
+
+    Args:
+        steps: of the search, in all.
+        lines: print lines where no bar can be drawn (into a file, on a dumb terminal); otherwise nothing.
+        clock: seconds.
+
+    Yields:
+        The report callback of the search: called with the step and its curves.
+    """
+    if not terminal.draws(console):
+        if not lines:
+            yield lambda step, values: None
+            return
+        spoken = Lines(console, clock)
+        with telling(spoken.tell):
+            yield lambda step, values: spoken.tell("search steps", step, steps, curves_told(values))
+        return
     columns = (TextColumn("searching"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     curves = TextColumn("{task.description}", markup=False)
-    with Progress(*columns, curves, console=console, transient=True, disable=not terminal.draws(console)) as bar:
+    with Progress(*columns, curves, console=console, transient=True) as bar:
         task = bar.add_task("", total=steps)
 
         def report(step: int, values: dict[str, float]) -> None:

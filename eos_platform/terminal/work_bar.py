@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from eos_platform.common import console as terminal
-from eos_platform.terminal.progress import duration
+from eos_platform.terminal.eta import duration
 
 
 class WorkBar:

@@ -1,9 +1,9 @@
-"""What every writer of runs does: open the store, find runs, write values and files in few calls."""
+"""Writing runs in few calls, values and files; and the runs of a study's trials."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -20,6 +20,9 @@ from eos_platform.tracking.client import TROUBLE, connect, experiment_of, first_
 from eos_platform.tracking.descriptions import operator_note
 from eos_platform.tracking.notes import described, note_of
 from eos_platform.tracking.pictures import kept_png, sites_png
+from eos_platform.tracking.rows import TrialRow
+
+_STATUS = {"complete": "FINISHED", "pruned": "KILLED", "interrupted": "KILLED", "failed": "FAILED"}
 
 
 class Writer:
@@ -98,6 +101,125 @@ class Writer:
             params=[Param(key, _text(value)) for key, value in (params or {}).items()],
             tags=[RunTag(key, value) for key, value in (tags or {}).items()],
         )
+
+
+class TrialWriter(Writer):
+    """Writes the runs of one study's trials, below a parent run.
+
+    Args:
+        uri: any MLflow tracking URI.
+        study: the study's name, which is the experiment's.
+        uid: of the Optuna study; runs of an earlier study of the same name are left alone.
+        artifacts: where artifacts go, for stores without a server.
+
+    Raises:
+        EosError: the store cannot be opened.
+    """
+
+    def __init__(self, uri: str, study: str, uid: str, artifacts: str | None = None) -> None:
+        super().__init__(uri, study, artifacts)
+        self.uid = uid
+        self._runs: dict[int, str] = {}  # of trials, by number
+        self._front: set[int] | None = None  # as their runs say
+        self.parent = self._parent()
+
+    def _parent(self) -> str:
+        runs = self._search(f"tags.`{names.UID}` = '{self.uid}' and tags.`{names.KIND}` = 'study'")
+        if runs:
+            self.client.update_run(runs[0].info.run_id, status="RUNNING")
+            return runs[0].info.run_id
+        tags = {names.UID: self.uid, names.KIND: "study"}
+        return self.client.create_run(self.experiment.experiment_id, tags=tags, run_name=self.study).info.run_id
+
+    def trial_runs(self) -> dict[int, Run]:
+        """The runs of this study's trials, by trial number."""
+        runs = self._search(f"tags.`{names.UID}` = '{self.uid}' and tags.`{names.KIND}` = 'trial'")
+        by_number = {int(run.data.tags[names.TRIAL]): run for run in runs}
+        self._runs = {number: run.info.run_id for number, run in by_number.items()}
+        return by_number
+
+    def _run_of(self, number: int) -> str | None:
+        """The run of a trial, asked for once."""
+        if number not in self._runs:
+            self.trial_runs()
+        return self._runs.get(number)
+
+    def start_trial(self, row: TrialRow) -> str:
+        """Open the run of a trial; its id."""
+        tags = {
+            names.PARENT: self.parent,
+            names.UID: self.uid,
+            names.KIND: "trial",
+            names.TRIAL: str(row.number),
+            names.RAY_ID: row.ray_id,
+            names.STATE: "running",
+            names.FAMILY: "searched",
+            names.PARETO: "false",
+            names.ORDER: names.ORDERS["searched"],
+            names.SHOWN: self.uid if row.number < names.CLOUD else "no",
+            names.COLOR: names.COLORS["dominated"],
+        }
+        if row.retry_of is not None:
+            tags[names.RETRY_OF] = str(row.retry_of)
+        run = self.client.create_run(self.experiment.experiment_id, tags=tags, run_name=f"trial {row.number}")
+        self._batch(run.info.run_id, params=row.params)
+        self._runs[row.number] = run.info.run_id
+        return run.info.run_id
+
+    def curves(self, run_id: str, step: int, values: Mapping[str, float]) -> None:
+        """One report of a running search."""
+        self._batch(run_id, {names.curve(name): value for name, value in values.items()}, step=step)
+
+    def finish_trial(self, run_id: str, row: TrialRow, trace: str | None = None, kept: str | None = None) -> None:
+        """Close the run of a trial as the store has it.
+
+        Args:
+            trace: of the exception that ended it.
+            kept: which tokens its operator keeps on the example pictures (``analysis/explain/overlay.py``), JSON.
+        """
+        tags: dict[str, str] = {names.STATE: row.state}
+        if row.regime:
+            tags[names.REGIME] = row.regime
+        if row.failure:
+            tags[names.FAILURE] = row.failure
+        tags |= {names.PREFIX + name: text for name, text in row.notes.items()}
+        if row.operator:
+            tags[names.NOTE] = self._operator(run_id, row.operator, kept)
+        if trace:
+            self._files(run_id, {names.FAILURE_FILE: trace})
+        relaxed = {names.RELAXED_ACCURACY: names.curve(names.RELAXED_ACCURACY)}  # of no deployed operator
+        self._batch(run_id, {relaxed.get(name, name): value for name, value in row.measured.items()}, tags=tags)
+        self.client.set_terminated(run_id, _STATUS[row.state])
+
+    def reconcile(self, rows: Iterable[TrialRow]) -> int:
+        """Make the runs agree with the store: how many were written or closed."""
+        runs, repaired = self.trial_runs(), 0
+        for row in rows:
+            run = runs.get(row.number)
+            if row.state == "running" or (run and run.info.status != "RUNNING"):
+                continue
+            self.finish_trial(run.info.run_id if run else self.start_trial(row), row)
+            repaired += 1
+        return repaired
+
+    def mark_front(self, numbers: Iterable[int]) -> None:
+        """Say on the runs which trials are on the front now: writes only to those that came or went."""
+        if self._front is None:
+            marked = {number for number, run in self.trial_runs().items() if run.data.tags.get(names.PARETO) == "true"}
+            self._front = marked
+        for number in sorted(set(numbers) ^ self._front):
+            run_id = self._run_of(number)
+            if run_id is None:
+                continue  # MLflow was down when it began; the next front says it again
+            on = number not in self._front
+            tags = {
+                names.PARETO: str(on).lower(),
+                names.ORDER: names.ORDERS["front" if on else "searched"],
+                names.SHOWN: self.uid if on or number < names.CLOUD else "no",
+                names.COLOR: names.COLORS["searched" if on else "dominated"],
+            }
+            self._batch(run_id, tags=tags)
+            self._front ^= {number}
 
 
 def _text(value: Any) -> str:

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from eos_platform.cli import app as cli
 from eos_platform.engine.schema import study_file
 from eos_platform.engine.store import optuna_store as store
+from eos_platform.engine.store import stored_trial as stored
 from eos_platform.engine.store.run_dir import run_dir_of
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.search import SearchConfig
@@ -237,12 +238,12 @@ def test_status_of_an_unfinished_study(study, tmp_path):
     with store.open_store(run_dir, create=True) as optuna_study:
         distributions = {name: dimension.distribution() for name, dimension in run_dir.study.space.items()}
         trial = optuna_study.ask(distributions)
-        trial.set_user_attr(store.MEASURED, {"accuracy": 0.75, "compute_ratio": 0.19, "mean_tokens": 20.0})
+        trial.set_user_attr(stored.MEASURED, {"accuracy": 0.75, "compute_ratio": 0.19, "mean_tokens": 20.0})
         optuna_study.tell(trial, [0.75, 0.19])
         failed = optuna_study.ask(distributions)
-        failed.set_user_attr(store.FAILURE, "ValueError: no")
+        failed.set_user_attr(stored.FAILURE, "ValueError: no")
         optuna_study.tell(failed, state=store.TrialState.FAIL)
-        optuna_study.ask(distributions).set_user_attr(store.RAY_ID, "abc")  # under way when its driver died
+        optuna_study.ask(distributions).set_user_attr(stored.RAY_ID, "abc")  # under way when its driver died
         store.requeue_lost_trials(optuna_study)
     shown = eos("study", "status", "tiny").output
     for words in ("75.0%", "0.190", "trial 1 failed: ValueError: no", "trial 3 runs trial 2 again", "waiting"):

@@ -22,6 +22,7 @@ from eos_platform.engine.cluster import resources as cluster
 from eos_platform.engine.cluster.preflight import examine
 from eos_platform.engine.cluster.ray_session import ray_session
 from eos_platform.engine.store import optuna_store as store
+from eos_platform.engine.store import stored_trial as stored
 from eos_platform.engine.study import Study
 
 STORE_BYTES = 100 * 1024 * 1024
@@ -57,7 +58,7 @@ def main(folder: Path) -> None:
             killer.join()
         with store.open_store(study.folder, create=False) as optuna_study:
             found["states"] = [trial.state.name for trial in optuna_study.get_trials(deepcopy=False)]
-            found["numbers"] = [trial.number for trial in store.finished(optuna_study.get_trials(deepcopy=False))]
+            found["numbers"] = [trial.number for trial in stored.finished(optuna_study.get_trials(deepcopy=False))]
         wants = fakes.study_file(resources={"labels": {"zone": "south"}})
         try:
             cluster.share(wants, cluster.machines(wants.resources.labels))

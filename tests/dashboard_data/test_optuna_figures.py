@@ -5,6 +5,7 @@ import pytest
 from eos_platform.common.errors import EosError
 from eos_platform.dashboard_data.optuna_figures import KINDS
 from eos_platform.dashboard_data.studies import Studies
+from eos_platform.dashboards.palette import STATES
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -17,6 +18,10 @@ def test_each_shows_the_trials_of_the_study(studies, kind):
         trials, best = figure.data
         assert list(trials.y) == [0.70, 0.80, 0.78, 0.88, 0.85, 0.92]
         assert (best.x, best.y) == ((0, 1, 3, 5), (0.70, 0.80, 0.88, 0.92))
+    if kind == "timeline":
+        assert {(bar.name, bar.marker.color) for bar in figure.data} == {
+            (state, STATES[state]) for state in ("complete", "failed")
+        }
 
 
 def test_of_the_objective_that_is_meant(studies):

@@ -98,6 +98,9 @@ def test_importance_finds_the_parameter_that_matters(studies):
     for objective in ("accuracy", "compute ratio"):
         assert shares[objective, "budget"] > 0.7
         assert shares[objective].sum() == pytest.approx(1)
+    few = many.head(6).assign(**{"params.learning_rate": ["0.3", "0.1", "0.6", "0.2", "0.5", "0.4"]})
+    shares = frames.importance(few).set_index(["objective", "parameter"])["share"]
+    assert shares["compute ratio", "budget"] > 0.6  # no value occurs twice, and yet they have an order
 
 
 def test_an_operator_its_diagram_and_its_lines_to_copy(studies, store):

@@ -24,14 +24,14 @@ def test_largest_loss_on_top_and_intervals_around_it():
     assert "A &lt;title&gt;" in figure.layout.title.text
     assert list(figure.layout.yaxis.categoryarray) == ["site removed", "nu 1", "&lt;b&gt;gamma 0", "spread 0"]
     traces = {trace.name: trace for trace in figure.data}
-    assert list(traces) == ["worse", "better, other compute", "no difference seen"]
+    assert list(traces) == ["worse", "better, other compute", "not significant"]
     worse = traces["worse"]
     assert list(worse.x) == pytest.approx([-40.0])
     assert list(worse.error_x.array) == pytest.approx([5.0])
     assert list(worse.error_x.arrayminus) == pytest.approx([5.0])
     assert "(was 1.1)" in worse.hovertext[0]
     assert "at compute ratio 0.700" in traces["better, other compute"].hovertext[0]
-    assert set(traces["no difference seen"].y) == {"nu 1", "&lt;b&gt;gamma 0"}
+    assert set(traces["not significant"].y) == {"nu 1", "&lt;b&gt;gamma 0"}
 
 
 def test_a_step_where_tokens_go():

@@ -55,15 +55,17 @@ def test_cells_stand_by_operator_and_ratio(kept):
     assert first.visible
     assert not second.visible
     z = np.asarray(first.z)
-    assert z[0, 0] == 2  # searched at .3
-    assert z[3, 7 + 5] == 0  # fastv beside it, one token of gap between
-    assert z[5 + 0, 5] == 0  # searched at .1 below
-    assert np.isnan(z[5:, 7:]).all()  # fastv does not reach .1
+    assert np.isnan(z[:, :7]).all()  # the original, with nothing over it
+    assert z[0, 7] == 2  # searched at .3
+    assert z[3, 14 + 5] == 0  # fastv beside it, one token of gap between
+    assert z[5 + 0, 7 + 5] == 0  # searched at .1 below
+    assert np.isnan(z[5:, 14:]).all()  # fastv does not reach .1
     assert np.nansum(np.asarray(second.z) == 0) == 1
     texts = [note.text for note in figure.layout.annotations]
     assert "<b>searched</b>" in texts
     assert "<b>fastv<br>tuned</b>" in texts
-    assert "no result" in texts
+    assert texts.count("no result") == 1
+    assert texts.count("24 tokens") == texts.count("<b>original</b>") * 2 == 2
     assert texts.count("2 left") == 3
     assert "is there a &lt;b&gt;red&lt;/b&gt; ring? (yes)" in texts[0]
     buttons = figure.layout.updatemenus[0].buttons
@@ -75,12 +77,13 @@ def test_the_picture_lies_under_its_cells_only(kept):
     upper, lower = figure.layout.images
     strips = [Image.open(io.BytesIO(base64.b64decode(part.source.partition(",")[2]))) for part in (upper, lower)]
     pixels = [np.asarray(strip.convert("RGB")) for strip in strips]
-    assert pixels[0].shape == (32, 2 * 7 * 8, 3)
-    assert pixels[0][16, 24].tolist() == [255, 0, 0]
-    assert pixels[0][16, 80].tolist() == [255, 0, 0]
-    assert pixels[0][16, 52].tolist() == [255, 255, 255]
-    assert pixels[1][16, 80].tolist() == [255, 255, 255]
-    assert (upper.sizex, upper.sizey) == (14, 4)
+    assert pixels[0].shape == (32, 3 * 7 * 8, 3)
+    for across in (24, 80, 136):  # original, searched, fastv
+        assert pixels[0][16, across].tolist() == [255, 0, 0]
+    assert pixels[0][16, 52].tolist() == pixels[0][16, 108].tolist() == [255, 255, 255]
+    assert pixels[1][16, 24].tolist() == pixels[1][16, 80].tolist() == [255, 0, 0]
+    assert pixels[1][16, 136].tolist() == [255, 255, 255]  # fastv does not reach .1
+    assert (upper.sizex, upper.sizey) == (21, 4)
     assert lower.y == pytest.approx(4.5)
     assert not figure.layout.updatemenus
 
@@ -110,6 +113,8 @@ def test_skills_by_ratio(points):
     assert large.visible
     assert not small.visible
     assert [button.label for button in figure.layout.updatemenus[0].buttons] == ["ratio 0.3", "ratio 0.1"]
+    many = skills_figure(pd.concat([points] * 3)).data[0]
+    assert (large.showscale, many.showscale) == (False, True)  # beside four rows a scale is a smear
 
 
 def test_a_page_holds_plotly_once_and_every_figure(points, kept):

@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import engine_fakes as fakes
 from engine_fakes import study_file
 
+from eos_platform.engine import driver, trial
 from eos_platform.engine.cluster.ray_session import ray_session
 from eos_platform.engine.store.run_dir import run_dir_of
 from eos_platform.engine.study import Study
@@ -25,6 +26,14 @@ def ray_local():
         patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))  # for the workers
         with ray_session("local"):
             yield
+
+
+@pytest.fixture
+def described_here(monkeypatch):
+    """What a driver asks of the model beforehand, its own process answers: a worker takes seconds to start."""
+    monkeypatch.setattr(trial, "_workloads", {})
+    monkeypatch.setattr(driver, "remotely", lambda function, part: function)
+    monkeypatch.setattr(driver, "outcome", lambda found: found)
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,8 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from eos_platform.common.errors import EosError
 from eos_platform.engine import final_evaluation as finish
 from eos_platform.engine.store import optuna_store as store
-from eos_platform.engine.store.kept_operator import operator_of
+from eos_platform.engine.store import stored_trial as stored
+from eos_platform.engine.store.stored_trial import operator_of
 from eos_platform.engine.study import known_studies
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.tracking import read_study
@@ -182,7 +183,9 @@ def test_more_trials_continue_a_study_where_all_failed(make_study, queue):
         ({"stores": {"storage": "/dev/null/x"}}, "cannot make the study's folder .*: /dev/null is a file"),
     ],
 )
-def test_bad_input_leaves_nothing_behind(make_study, tmp_path, changes, says):
+def test_bad_input_leaves_nothing_behind(make_study, tmp_path, request, changes, says):
+    if "model" not in changes:  # that one is said by a worker
+        request.getfixturevalue("described_here")
     with pytest.raises(EosError, match=says):
         make_study(**changes).run()
     assert not (tmp_path / "runs").exists()
@@ -229,7 +232,7 @@ def test_resume_after_a_kill_and_after_an_interruption(make_study, tmp_path, emp
         assert trials[number].user_attrs["failure"] == "interrupted"
         assert retry.params == trials[number].params
     assert set(finished) <= set(more) <= set(numbers(study, TrialState.COMPLETE))
-    assert [trial.state for trial in store.finished(trials)] == [TrialState.COMPLETE] * 4
+    assert [trial.state for trial in stored.finished(trials)] == [TrialState.COMPLETE] * 4
     assert {trial.state for trial in trials} == {TrialState.COMPLETE, TrialState.FAIL}
     runs = runs_of(study)
     runs = runs[runs["kind"] == "trial"].set_index("trial")

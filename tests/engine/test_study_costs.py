@@ -13,15 +13,17 @@ from eos_platform.common.errors import EosError
 from eos_platform.costs.registry import COSTS
 from eos_platform.engine.schema.study_file import StudyFile
 from eos_platform.engine.store import optuna_store as store
+from eos_platform.engine.store import stored_trial as stored
 from eos_platform.engine.strategy import warm_start
-from eos_platform.engine.strategy.constraints import bounds, costs_of, violations
+from eos_platform.engine.strategy.constraints import bounds, costs_of
 from eos_platform.engine.strategy.rungs import InterimEvaluation, judge_budget
 from eos_platform.engine.strategy.scheduler import evaluation_in
+from eos_platform.engine.strategy.verdict import violations
 from eos_platform.engine.study import Study
 from eos_platform.engine.trial import Facts
 from eos_platform.objectives import parse
 from eos_platform.operators.spec import OperatorSpec, SiteSpec
-from eos_platform.search.cost import Spent
+from eos_platform.search.spent import Spent
 
 SPACE = {"budget": {"float": [100.0, 400.0]}, "learning_rate": {"float": [0.01, 0.4]}}
 BYTES = {"accuracy": "maximise", "kv_bytes": "minimise"}
@@ -147,7 +149,7 @@ def test_a_study_at_budgets_in_milliseconds_with_bytes_as_an_objective(tmp_path)
     points = study.run()
     with store.open_store(study.folder, create=False) as optuna_study:
         assert optuna_study.metric_names == ["accuracy", "kv_bytes"]
-        trials, front = optuna_study.trials, {trial.number for trial in store.front(optuna_study)}
+        trials, front = optuna_study.trials, {trial.number for trial in stored.front(optuna_study)}
     assert [trial.user_attrs["measured"]["prefill_ms"] for trial in trials] == pytest.approx([100.0, 200.0, 440.0])
     assert [sorted(trial.constraints) for trial in trials] == [["prefill_ms - budget"]] * 3
     assert trials[2].user_attrs["violated"] == ["prefill_ms 440 > 420"]

@@ -15,6 +15,7 @@ from eos_platform.common.errors import EosError
 from eos_platform.dashboard_data.report import of_study
 from eos_platform.dashboard_data.studies import Studies
 from eos_platform.engine.store import optuna_store as store
+from eos_platform.engine.store import stored_trial as stored
 from eos_platform.engine.study import Study
 from eos_platform.objectives import from_json
 from eos_platform.terminal.tables import status_table
@@ -39,7 +40,7 @@ def disagreements(study):
     return [line for line in study.check() if "metric compute_ratio" not in line]
 
 
-@pytest.mark.usefixtures("ray_local")
+@pytest.mark.usefixtures("ray_local", "described_here")
 def test_three_objectives_from_the_trial_to_the_figure(tmp_path):
     study, points = ran(
         tmp_path,
@@ -52,7 +53,7 @@ def test_three_objectives_from_the_trial_to_the_figure(tmp_path):
     with store.open_store(study.folder, create=False) as optuna_study:
         assert optuna_study.metric_names == metrics
         assert optuna_study.directions == [StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE, StudyDirection.MINIMIZE]
-        trials, front = optuna_study.trials, [trial.number for trial in store.front(optuna_study)]
+        trials, front = optuna_study.trials, [trial.number for trial in stored.front(optuna_study)]
     whole = [trial for trial in trials if trial.values]
     assert {trial.number for trial in whole} >= {0, 1, 2}
     for trial in whole:
@@ -105,7 +106,7 @@ def test_three_objectives_from_the_trial_to_the_figure(tmp_path):
     assert sorted(best.marker.color) == sorted(searched["compute_ratio"])
 
 
-@pytest.mark.usefixtures("ray_local")
+@pytest.mark.usefixtures("ray_local", "described_here")
 def test_a_group_and_tokens(tmp_path):
     study, points = ran(
         tmp_path,
@@ -115,7 +116,9 @@ def test_a_group_and_tokens(tmp_path):
     with store.open_store(study.folder, create=False) as optuna_study:
         assert optuna_study.metric_names == ["accuracy/counting", "mean_tokens"]
         assert [trial.values[0] for trial in optuna_study.trials] == [0.9, 0.2, 0.9]
-        assert [trial.number for trial in store.front(optuna_study)] == [1, 0], "trial 2 keeps more tokens for the same"
+        assert [trial.number for trial in stored.front(optuna_study)] == [1, 0], (
+            "trial 2 keeps more tokens for the same"
+        )
     assert set(points["trial"].dropna()) == {0, 1}
     assert points.set_index("trial")["accuracy/counting"].loc[0] == 0.9
     assert disagreements(study) == []

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from eos_platform.engine.final_evaluation import spread
 from eos_platform.engine.store import optuna_store as store
+from eos_platform.engine.store import stored_trial as stored
 from eos_platform.terminal.progress import ProgressDisplay, duration, summary
 from eos_platform.tracking.rows import TrialRow
 
@@ -23,7 +24,7 @@ def front(folder):
         trial = optuna_study.ask({name: one.distribution() for name, one in study_file().space.items()})
         trial.set_user_attr("measured", {"mean_tokens": 40.0})
         optuna_study.tell(trial, [0.9, 0.19])
-        yield store.front(optuna_study)
+        yield stored.front(optuna_study)
 
 
 def test_plain_lines_when_not_a_terminal(front):

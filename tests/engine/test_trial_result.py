@@ -1,16 +1,17 @@
 """A trial's result as data: there and back, flattened by Tune, and as earlier versions wrote it."""
 
 import dataclasses
+import json
 
 import engine_fakes as fakes
 import pytest
 from ray.tune.utils.util import flatten_dict
 
 from eos_platform.engine import trial
-from eos_platform.engine.store.retry_guard import RESULT, RetryGuard
 from eos_platform.engine.trial import Job, run_trial
-from eos_platform.engine.trial_result import KEY, make, measured, plain, read
+from eos_platform.engine.trial_result import KEY, RESULT, find, keep, make, measured, plain, read
 from eos_platform.objectives import DEFAULT, parse
+from eos_platform.operators.spec import OperatorSpec, Target
 
 THREE = parse({"accuracy/count": "maximise", "compute_ratio": "minimise", "prefill_ms": "minimise"})
 NUMBERS = {
@@ -23,6 +24,9 @@ NUMBERS = {
     "accuracy/count": 0.7,
     "prefill_ms": 4.0,
 }
+
+FOUND = {"final": {"accuracy": 0.5}, "operator": OperatorSpec(target=Target(layers=6, grid=(8, 8))).to_json()}
+SEARCH = {"budget": 0.2, "layers": (0, 4)}
 
 
 def test_a_result_knows_scores_costs_and_notes():
@@ -59,9 +63,9 @@ def test_a_search_that_an_earlier_version_ended_is_not_run_again(tmp_path, monke
     reports = []
     run_trial(config, job, reports.append)
     found = read(reports[-1], DEFAULT)
-    attempts = RetryGuard(tmp_path / "trial-3", {})
-    kept = attempts._read(RESULT)
-    attempts._write(RESULT, {**kept, "result": {"final": measured(found), "operator": found.operator, "kept": ""}})
+    kept = json.loads((tmp_path / "trial-3" / RESULT).read_text())
+    old = {"final": measured(found), "operator": found.operator, "kept": ""}
+    (tmp_path / "trial-3" / RESULT).write_text(json.dumps({**kept, "result": old}))
 
     def never(*args, **options):
         raise AssertionError("it has ended")
@@ -86,3 +90,48 @@ def test_other_objectives_take_no_result_that_lacks_them(tmp_path, monkeypatch):
     )
     assert len(reports) > 1
     assert set(reports[-1][KEY]["values"]) == {"accuracy/count", "mean_tokens"}
+
+
+def test_a_result_is_found_by_the_same_search_alone(tmp_path):
+    keep(tmp_path, SEARCH, FOUND)
+    assert find(tmp_path, SEARCH) == FOUND
+    assert find(tmp_path, {**SEARCH, "budget": 0.3}) is None
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"search": 1}', "\0"])
+def test_damaged_files_are_no_results(tmp_path, text):
+    (tmp_path / RESULT).write_text(text)
+    assert find(tmp_path, SEARCH) is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"final": None},
+        {"final": {"accuracy": "0.5"}},
+        {"final": {"accuracy": True}},
+        {"final": [0.5]},
+        {"operator": None},
+        {"operator": "{}"},
+        {"operator": FOUND["operator"].replace("6", "-6")},
+        {"kept": 3},
+    ],
+)
+def test_a_result_that_no_search_has_is_none(tmp_path, change):
+    keep(tmp_path, SEARCH, {**FOUND, **change})
+    assert (tmp_path / RESULT).exists()
+    assert find(tmp_path, SEARCH) is None
+
+
+def test_a_result_that_is_no_number_is_not_kept(tmp_path):
+    keep(tmp_path, SEARCH, {**FOUND, "final": {"accuracy": float("nan")}})
+    assert not (tmp_path / RESULT).exists()
+    text = '{"search": {"budget": 0.2, "layers": [0, 4]}, "result": {"final": {"accuracy": NaN}}}'
+    (tmp_path / RESULT).write_text(text)
+    assert find(tmp_path, SEARCH) is None
+
+
+def test_a_full_disk_costs_only_the_safety(tmp_path):
+    (tmp_path / "file").touch()
+    keep(tmp_path / "file", SEARCH, FOUND)  # nothing can be written below a file
+    assert find(tmp_path / "file", SEARCH) is None

@@ -20,6 +20,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from eos_platform.engine.store import optuna_store as store
+from eos_platform.engine.store import stored_trial as stored
 from eos_platform.engine.strategy.samplers import make_sampler
 from eos_platform.engine.study import Study
 
@@ -156,10 +157,10 @@ class Subject:
         trials = self.trials()
         differences = self.study.check()
         outcome.target = self.study.file.trials
-        outcome.finished = len(store.finished(trials))
+        outcome.finished = len(stored.finished(trials))
         outcome.lost = len(self.lost) + max(0, outcome.target - outcome.finished)
         ends = Counter(line["search"] for line in self.executions() if line["what"] == "end")
-        results = Counter(store.root(trials, trial.number) for trial in store.finished(trials))
+        results = Counter(stored.root(trials, trial.number) for trial in stored.finished(trials))
         outcome.doubled = sum(count > 1 for count in ends.values()) + sum(count > 1 for count in results.values())
         wait_for(lambda: not self._agents(), 90)
         outcome.zombies += len(self._agents())

@@ -22,6 +22,7 @@ from optuna.trial import TrialState
 from servers import MlflowServer, Nodes, Postgres
 
 from eos_platform.engine.store import optuna_store as store
+from eos_platform.engine.store import stored_trial as stored
 
 STEPS = {"steps": 40}  # two seconds a search
 AWAY = 15.0  # seconds a server is down
@@ -147,10 +148,10 @@ def _queued(folder: Path, kind: str, behaviour: int, count: int, reason: str, en
     subject.measure(outcome)
     for trial in subject.trials():
         bad = trial.params["search_questions"] == behaviour
-        failed = trial.state == TrialState.FAIL and reason in trial.user_attrs.get(store.FAILURE, "")
+        failed = trial.state == TrialState.FAIL and reason in trial.user_attrs.get(stored.FAILURE, "")
         if failed != bad:
             outcome.unequal += 1
-            outcome.notes.append(f"trial {trial.number}: {trial.state.name} {trial.user_attrs.get(store.FAILURE)}")
+            outcome.notes.append(f"trial {trial.number}: {trial.state.name} {trial.user_attrs.get(stored.FAILURE)}")
     return outcome
 
 

@@ -108,6 +108,7 @@ def _study(runs: Path) -> None:
 
     from eos_platform.engine.schema.study_file import StudyFile
     from eos_platform.engine.store import optuna_store as store
+    from eos_platform.engine.store import stored_trial as stored
     from eos_platform.engine.store.run_dir import run_dir_of
 
     file = StudyFile.of(STUDY)
@@ -125,10 +126,10 @@ def _study(runs: Path) -> None:
                     params={"budget": 0.2 + number / 10, "learning_rate": 0.03, "steering_rank": 4},
                     distributions=space,
                     user_attrs={
-                        store.RAY_ID: f"ray{number}",
-                        store.MEASURED: measured,
-                        store.BUDGET: 0.2,
-                        store.REGIME: "prune",
+                        stored.RAY_ID: f"ray{number}",
+                        stored.MEASURED: measured,
+                        stored.BUDGET: 0.2,
+                        stored.REGIME: "prune",
                     },
                 )
             )

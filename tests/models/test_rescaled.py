@@ -74,7 +74,7 @@ def test_a_score_of_nothing_else_goes_by_what_is_nearest() -> None:
     assert [site.score for site in made.sites] == [{"norm": 2.0}, {"last_text": -0.25}, {"mean_text": 0.5}]
     assert made.sites[1].similarity == "hidden"
     changes = made.provenance["rescaled_from"]["changes"]  # type: ignore[index, call-overload]
-    assert "sites.0: it had no other feature, and goes by 'norm' instead" in changes
+    assert "sites.0: it had no other feature, and uses 'norm' instead" in changes
     assert "sites.1: its score is without 'vision' (-0.5) and 'next_vision' (0.25), which the model does not give" in (
         changes
     )

@@ -75,7 +75,7 @@ def test_the_registry_is_whole():
         "random stride pool adaptive-pool downsample zero reweight tome tome-tower fastv prumerge prumerge+ sparsevlm"
         " sparsevlm-v2 pyramiddrop vtw diffrate visionzip vispruner divprune dart cdpruner fastervlm cen-divprune"
         " cen-cdpruner scope mmtok tops holov v2drop zoo-prune nuwa prunesid d2pruner adaptinfer flowcut todre"
-        " whole-frames evs vidcom2 dycoke framefusion"
+        " whole-frames evs vidcom2 dycoke framefusion fastvid prunevid holitom"
     )
     assert list(DESIGNS) == names.split()
     for name, design in DESIGNS.items():

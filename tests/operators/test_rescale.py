@@ -47,7 +47,7 @@ def test_probes_cannot_travel() -> None:
     mixed = operator({"layer": 3, "keep": 100, "score": {"norm": 1.0}, "probe": (1.0, 2.0)})
     made = rescale(mixed, Target(layers=32, grid=(12, 12)))
     assert made.operator.sites[0].probe == ()
-    assert "sites.0: its learned direction (2 numbers) cannot travel, and was left out" in made.changes
+    assert "sites.0: its learned direction (2 numbers) cannot be transferred, and was left out" in made.changes
     alone = operator({"layer": 3, "keep": 100, "probe": (1.0, 2.0)})
     with pytest.raises(EosError, match=r"'mine': sites\.0: ranks by a learned direction alone"):
         rescale(alone, Target(layers=32, grid=(12, 12)))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
 from eos_platform.costs.flops import compute_ratio, prefill_flops
 from eos_platform.models.conformance.subjects import fresh
 from eos_platform.models.conformance.zoo import SAMPLES, prompts
+from eos_platform.models.runtime import site_step
+from eos_platform.models.runtime.attach import attached
 from eos_platform.operators.designs import get_design
 from eos_platform.operators.designs.films.over import over_film
 from eos_platform.operators.spec import OperatorSpec
@@ -60,7 +64,9 @@ def test_sites_of_whole_films_are_found_within_the_budget(subject: Examples, sta
     assert len(evaluate(subject, result.operator, "heldout", 4).scores) == 4
 
 
-@pytest.mark.parametrize("name", ["evs", "vidcom2", "framefusion", "tome", "divprune"])
+@pytest.mark.parametrize(
+    "name", ["evs", "vidcom2", "framefusion", "fastvid", "prunevid", "holitom", "tome", "divprune"]
+)
 def test_costs_are_what_is_counted(subject: Examples, name: str) -> None:
     typical = subject._typical
     text = typical.lengths[typical.middle()] - subject.target.tokens
@@ -69,3 +75,26 @@ def test_costs_are_what_is_counted(subject: Examples, name: str) -> None:
         operator = made.build(subject.target, subject.target.tokens * 0.5, positions="keep")
         counted = subject.counted_flops(operator)
         assert prefill_flops(subject.shape, text, operator, subject.target.tokens) == pytest.approx(counted, rel=0.01)
+
+
+def test_attention_in_the_tower_is_kept_as_the_model_itself_reads_it(
+    subject: Examples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[torch.Tensor] = []
+    real = site_step.reduce
+
+    def spy(site: Any, tokens: Any, given: dict[str, torch.Tensor], grid: Any) -> Any:
+        found.extend(given["received"])
+        return real(site, tokens, given, grid)
+
+    monkeypatch.setattr(site_step, "reduce", spy)
+    operator = get_design("fastvid").build(subject.target, subject.target.tokens * 0.5)
+    evaluate(subject, operator, "heldout", 4)
+    kept, asked = list(found), subject.examples["heldout"]
+    found.clear()
+    with attached(subject.model, operator), torch.no_grad():
+        for prompt in asked:
+            subject.model(**prompt.inputs)
+    assert len(kept) == len(found) == len(asked)
+    for one, other in zip(kept, found, strict=True):
+        torch.testing.assert_close(one, other)

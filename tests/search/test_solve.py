@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from eos_platform.search.solve import AT, bisection, parabola
+from eos_platform.search.cost import AT, bisection, parabola
 
 TOKENS = 100
 

@@ -142,7 +142,7 @@ def _given(site: SiteSpec) -> Iterator[Change]:
         yield "gamma 0 (pruning)", f"{transfer.gamma:.3g}", {}, {"gamma": 0.0}
         for tau, what in ((0.0, "tau 0 (merging)"), (math.inf, "tau inf (pooling)")):
             yield what, f"{transfer.tau:.3g}", {}, {"tau": tau}
-        for nu, what in ((0.0, "nu 0 (added up)"), (1.0, "nu 1 (averaged)")):
+        for nu, what in ((0.0, "nu 0 (summed)"), (1.0, "nu 1 (averaged)")):
             yield what, f"{transfer.nu:.3g}", {}, {"nu": nu}
         if transfer.source != "ones":
             yield "source ones", transfer.source, {}, {"source": "ones"}

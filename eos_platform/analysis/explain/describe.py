@@ -5,24 +5,25 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from eos_platform.operators.rules import Quota
+from eos_platform.operators.rules import Quota, Segments
 from eos_platform.operators.spec import OperatorSpec, SiteSpec
 
 PICKS = {
-    "score": "keeps the tokens of the best score",
-    "grid": "keeps the middle token of each window of the grid, whatever the picture shows",
-    "alternate": "keeps every other token, and of the rest those least like any of them",
-    "farthest": "keeps tokens as far from each other as can be, whatever their score",
-    "random": "keeps tokens at random, the same places on every picture",
+    "score": "keeps the tokens with the best scores",
+    "grid": "keeps the middle token of each window of the grid, independently of the picture",
+    "alternate": "keeps every other token, and of the rest those least similar to any of them",
+    "farthest": "keeps tokens as far from each other as possible, regardless of their scores",
+    "random": "keeps random tokens, at the same places in every picture",
     "drop_all": "keeps none",
-    "spaced": "keeps tokens at even distances",
-    "bipartite": "drops, round by round, tokens that are like a better-scored one",
+    "spaced": "keeps evenly spaced tokens",
+    "bipartite": "drops, round by round, tokens that are similar to one with a better score",
     "density": "keeps the centres of dense clusters",
-    "pivots": "keeps the best-scored tokens and those least like them and like the text",
-    "coverage": "keeps, one by one, the token that stands for most of what none kept already stands for",
-    "suppress": "keeps the best-scored token that is not too like a better one that stays, again and again",
-    "max_sum": "keeps the best-scored token, then, one by one, the one least like all those kept together",
-    "dpp": "keeps a set of relevant tokens that are unlike each other, by a determinant",
+    "pivots": "keeps the tokens with the best scores, and those least similar to them and to the text",
+    "coverage": "keeps, one by one, the token that covers most of what the tokens kept so far do not cover",
+    "suppress": "keeps, one by one, the token with the best score that is not too similar to one kept before",
+    "segments": "cuts the film into segments of similar frames and keeps a share of the tokens of each",
+    "max_sum": "keeps the token with the best score, then, one by one, the one least similar to all those kept",
+    "dpp": "keeps a set of relevant tokens that differ from each other (determinantal point process)",
 }
 
 
@@ -44,13 +45,13 @@ def site_words(operator: OperatorSpec, number: int) -> list[str]:
     if site.keep == arriving:
         kept = "keeps every token"
         if site.rho == 0:
-            return [f"identity: {kept} as it is"]
+            return [f"identity: {kept} unchanged"]
         return [f"reweight: {kept} and scales each by exp({_n(site.rho)} score) (rho), the mean of that being 1"]
     sentences = [_picks(site)]
     if site.steering is not None and site.ranks:
         sentences.append(
-            f"the question turns the learned direction of the score (steering, rank {site.steering.rank}): other"
-            " questions keep other tokens"
+            f"the question changes the learned direction of the score (steering, rank {site.steering.rank}):"
+            " different questions keep different tokens"
         )
     if site.keep:
         sentences.append(_transfer(site))
@@ -60,10 +61,10 @@ def site_words(operator: OperatorSpec, number: int) -> list[str]:
     if site.beta > 0 and sizes_differ(operator, number):
         sentences.append(
             f"later attention adds {_n(site.beta)} times the log of a token's size to its logit (beta): one that"
-            " stands for many" + (" counts as many" if site.beta > 0.95 else " counts for more")
+            " represents many" + (" counts as many" if site.beta > 0.95 else " counts for more")
         )
     if site.positions == "renumber":
-        sentences.append("positions are numbered anew")
+        sentences.append("positions are renumbered")
     return sentences
 
 
@@ -87,42 +88,44 @@ def _picks(site: SiteSpec) -> str:
         else:
             text = (
                 "keeps, one by one, the token with the best score plus"
-                f" {_n(site.spread)} times the log distance to those kept already (cover): what matters and is unlike"
-                " the rest"
+                f" {_n(site.spread)} times the log distance to those kept already (cover): important tokens that"
+                " differ from the rest"
             )
     else:
         text = PICKS[site.selector]
+    if site.segments is not None:
+        text += _segments(site.segments)
     if site.suppress is not None:
         times = " times the picture's mean" if site.suppress.relative else ""
         text += f" (a cosine above {_n(site.suppress.theta)}{times}), then those barred"
     if site.quota is not None:
         text += f", {_quota(site.quota)}"
     if site.scope == "film":
-        text += "; frames of a film are looked at together"
+        text += "; frames of a film are compared with each other"
     if site.exclude_padding:
-        text += "; tokens of the picture's margins stay last"
+        text += "; tokens of the picture's margins are kept last"
     if site.prior is not None:
-        text += f"; '{site.prior.feature}' is divided by what is usual at its place"
+        text += f"; '{site.prior.feature}' is divided by its usual value at that place"
     if site.mixing == "product" and site.ranks:
-        text += "; the score is a product of its features, each brought to [0, 1]"
+        text += "; the score is a product of its features, each scaled to [0, 1]"
     if site.important:
         text = f"keeps the {site.important} best scores; of the others it {text}"
     if site.similarity == "keys":
-        text += "; alike are tokens whose keys in the vision tower are"
+        text += "; similarity is that of the keys in the vision tower"
     if site.similarity == "centred":
-        text += "; alike are tokens that are so once the picture's mean token is taken off"
+        text += "; similarity is measured after subtracting the picture's mean token"
     return text
 
 
 def _multiplier(site: SiteSpec) -> str:
-    return "score, brought to [0, 1]," if site.weighing == "product" else "attention as it is"
+    return "score, scaled to [0, 1]," if site.weighing == "product" else "raw attention"
 
 
 def _covered(site: SiteSpec) -> str:
     rule = site.coverage
     assert rule is not None
     what = [name for name, weight in (("visual", rule.visual), ("text", rule.text)) if weight > 0]
-    text = f" ({' and '.join(what)} tokens are to be covered)"
+    text = f" ({' and '.join(what)} tokens)"
     if not site.weighs_score:
         return text
     if site.weighing == "sum":
@@ -131,13 +134,31 @@ def _covered(site: SiteSpec) -> str:
     return text + f", times its {_multiplier(site)}" + ("" if rule.power == 1 else f" to the power of {_n(rule.power)}")
 
 
+def _segments(rule: Segments) -> str:
+    cuts = {
+        "gaps": f"at the {rule.parts - 1} least similar neighbouring frames and at cosines below {_n(rule.alike)}",
+        "clusters": f"where frames belong to another of {_n(rule.share)} clusters a frame",
+        "static": "so that most tokens repeat the first frame of their segment",
+    }
+    text = f" (cut {cuts[rule.cut]})"
+    if rule.still != "none":
+        what = "every cosine" if rule.still == "each" else "the mean cosine"
+        text += f"; a place that stands still ({what} above {_n(rule.above)}) becomes one token, the mean"
+    if rule.salient > 0:
+        text += f"; of what moves, {rule.salient:.0%} stay by score"
+    if rule.salient < 1:
+        where = "" if rule.every == 1 else f", in one frame of {rule.every}"
+        text += f"; {'the rest' if rule.salient else 'what stays of what moves'} are centres of clusters{where}"
+    return text
+
+
 def _quota(rule: Quota) -> str:
     shares = {
         "equal": "as many of each of",
         "mean": "of each by its share of the score among",
         "none": f"at most {rule.cap} of each of",
-        "survivors": "of each by how many nobody bars among",
-        "softmax": f"more of those that stand out by '{rule.feature}' among",
+        "survivors": "of each by its number of tokens that are not barred among",
+        "softmax": f"more of those that are distinctive by '{rule.feature}' among",
         "listed": "of each as listed among",
     }
     capped = f", at most {rule.cap} of each" if rule.cap is not None and rule.share != "none" else ""
@@ -150,6 +171,10 @@ def _transfer(site: SiteSpec) -> str:
     transfer = site.transfer
     if transfer.gamma == 0:
         text = "dropped tokens are discarded (gamma 0)"
+    elif site.segments is not None:
+        reach = "each frame of their segment that has centres" if site.segments.reach == "segment" else "their frame"
+        own = "" if site.segments.own is None else f", which counts {_n(site.segments.own)} against all of them"
+        text = f"others join the most similar centre of {reach}{own}"
     else:
         share = "" if transfer.gamma == 1 else f", {transfer.gamma:.0%} of what they hold (gamma {_n(transfer.gamma)})"
         who = (
@@ -157,12 +182,12 @@ def _transfer(site: SiteSpec) -> str:
         )
         text = f"{who} {_receivers(site)}{share}, {_averaged(transfer.nu)}"
         if transfer.mu > 0:
-            text += f"; what is received is averaged by itself first (mu {_n(transfer.mu)})"
+            text += f"; received tokens are averaged first (mu {_n(transfer.mu)})"
         if transfer.source != "ones":
-            by = "exp(score)" if transfer.source == "importance" else "its attention as it is"
-            text += f"; each counts by {by}"
+            by = "exp(score)" if transfer.source == "importance" else "its raw attention"
+            text += f"; each is weighted by {by}"
     if site.summary:
-        text += "; one more token is the sum of all that go (summary)"
+        text += "; one more token is the sum of all dropped ones (summary)"
     return text
 
 
@@ -183,11 +208,11 @@ def _receivers(site: SiteSpec) -> str:
         how = "spread evenly over the kept tokens (tau inf)"
     else:
         # cosines of one picture's tokens lie within about one unit: that is what tau is small or large against
-        near = "all but merged into" if transfer.tau < 0.02 else "shared out among"
+        near = "almost entirely merged into" if transfer.tau < 0.02 else "distributed among"
         what = (
             "the most similar kept token"
             if transfer.tau < 0.02
-            else ("the kept tokens most like them" if transfer.tau < 0.5 else "kept tokens almost evenly")
+            else ("the kept tokens most similar to them" if transfer.tau < 0.5 else "kept tokens almost evenly")
         )
         how = f"{near} {what} (tau {_n(transfer.tau)})"
     if transfer.support.kind == "window":
@@ -201,27 +226,30 @@ def _averaged(nu: float) -> str:
     if nu == 1:
         return "averaged (nu 1)"
     if nu == 0:
-        return "added up (nu 0)"
-    return f"{'nearly averaged' if nu > 0.8 else 'nearly added up' if nu < 0.2 else 'half averaged'} (nu {_n(nu)})"
+        return "summed (nu 0)"
+    return f"{'nearly averaged' if nu > 0.8 else 'nearly summed' if nu < 0.2 else 'half averaged'} (nu {_n(nu)})"
 
 
 def _why(site: SiteSpec, arriving: int) -> str:
     regime, transfer = site.regime(arriving), site.transfer
     why = {
         "prune": "what is dropped is lost",
-        "merge": "all of each dropped token goes to one other",
-        "pool": "all of each dropped token is spread evenly",
+        "merge": "each dropped token is merged entirely into one kept token",
+        "pool": "each dropped token is spread evenly, without loss",
     }.get(regime)
     if why is None:
         off = []
+        if site.segments is not None:
+            several = site.segments.reach == "segment"
+            off.append("dropped tokens join several others" if several else "some of the dropped are discarded")
         if 0 < transfer.gamma < 1:
-            off.append(f"gamma {_n(transfer.gamma)} lies between discarding (0) and keeping all (1)")
+            off.append(f"gamma {_n(transfer.gamma)} is between discarding (0) and keeping all (1)")
         if transfer.gamma > 0 and transfer.by == "source" and 0 < transfer.tau < math.inf:
             off.append(f"tau {_n(transfer.tau)} between merging (0) and pooling (inf)")
         if site.rho > 0:
-            off.append("kept tokens are reweighted too")
+            off.append("kept tokens are also reweighted")
         if site.summary:
-            off.append("a summary stays beside what is kept")
+            off.append("a summary token is added to the kept ones")
         if transfer.gamma > 0 and transfer.among < 1:
             off.append("some of the dropped are discarded")
         if transfer.gamma > 0 and transfer.source != "ones":

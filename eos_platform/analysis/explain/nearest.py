@@ -42,6 +42,7 @@ RULES = {
     "coverage": (0.5, 0.5, 0.0, 0.0),
     "suppress": (0.5, 0.5, 0.0, 0.0),
     "max_sum": (0.0, 1.0, 0.0, 0.0),
+    "segments": (0.5, 0.5, 0.0, 0.0),
     "random": (0.0, 0.0, 0.0, 1.0),
     "drop_all": (0.0, 0.0, 0.0, 0.0),  # all go, so there is nothing to pick
 }

@@ -28,8 +28,8 @@ from eos_platform.models.adapters.adapter import adapter_of
 from eos_platform.models.adapters.target import check_fits, parts_of
 from eos_platform.models.attention.rope import Rope
 from eos_platform.models.loading.unwrap import unwrapped
-from eos_platform.models.runtime.attach import check_free, registered
 from eos_platform.models.runtime.decoder_hooks import DecoderHooks
+from eos_platform.models.runtime.registry import refuse_taken, registered
 from eos_platform.models.runtime.site_step import Step, features_at
 from eos_platform.models.runtime.token_state import TokenState
 from eos_platform.operators.designs import get_design
@@ -85,7 +85,7 @@ def debiased(subject: Subject, operator: OperatorSpec, feature: str = "", questi
             f"operator '{operator.name}': a prior is of one feature, at a site in the decoder where all tokens are"
         )
     model = unwrapped(subject.model)
-    check_free(model)
+    refuse_taken(model)
     plain = operator.model_copy(update={"sites": operator.sites[: number + 1]})
     check_fits(parts_of(model), plain)
     encoded = subject.encoded("search", questions)

@@ -20,8 +20,8 @@ from eos_platform.models.adapters.adapter import adapter_of
 from eos_platform.models.adapters.target import parts_of
 from eos_platform.models.attention.rope import Rope
 from eos_platform.models.loading.unwrap import unwrapped
-from eos_platform.models.runtime.attach import check_free, registered
 from eos_platform.models.runtime.decoder_hooks import DecoderHooks
+from eos_platform.models.runtime.registry import refuse_taken, registered
 from eos_platform.models.runtime.site_step import Step, features_at
 from eos_platform.models.runtime.token_state import SpanGroup, TokenState
 from eos_platform.operators.plan import OperatorPlan, PlannedSite
@@ -69,7 +69,7 @@ def ranking(
     model = unwrapped(model)
     known = [weights_of(site) if site.ranks else {} for site in operator.sites]
     if any(len(parts) > 1 for parts in known):
-        check_free(model)
+        refuse_taken(model)
         left, plan = min(questions, len(encoded)), OperatorPlan.of(operator)
         for batch in encoded.batches(min(BATCH, left)):
             hooks = _ScoreRecorder(model, parts_of(model), plan, batch.layout)

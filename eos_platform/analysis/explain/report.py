@@ -38,7 +38,7 @@ def summary_lines(result: Explanation) -> list[str]:
     lines.append(
         f"compute ratio {result.compute_ratio:.3f}"
         f"{'' if whole is None else f' ({whole:.3f} with the vision tower)'}; {operator.mean_tokens:.1f} of"
-        f" {operator.target.tokens} visual tokens a decoder layer"
+        f" {operator.target.tokens} visual tokens per decoder layer"
     )
     if operator.image is not None:
         rows, across = operator.image
@@ -67,7 +67,7 @@ def ranking_line(site: dict[str, Any]) -> str:
     parts = []
     for name in order:
         share = "" if shares[name] is None else f" {_percent(shares[name])}"
-        turned = ", turned by the question" if name == "probe" and site["steering"] else ""
+        turned = ", changed by the question" if name == "probe" and site["steering"] else ""
         parts.append(f"{name}{share} ({'length' if name == 'probe' else 'weight'} {site['weights'][name]:.2f}{turned})")
     line = "ranked by " + ", ".join(parts)
     probe = shares.get("probe")

@@ -129,7 +129,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         groups.setdefault((row["model"], row["ratio"], row["kind"]), []).append(row)
     for places in dict.fromkeys(row["model"] for row in rows):
         named = max((list(row["places"]) for row in rows if row["model"] == places), key=len)
-        lines += ["", f"| {places} | ratio | seeds | {' | '.join(named)} | mean | worst loses | ratio, at most | s |"]
+        lines += ["", f"| {places} | ratio | seeds | {' | '.join(named)} | mean | largest loss | ratio, at most | s |"]
         lines += [f"|{' --- |' * (len(named) + 7)}"]
         for (_, ratio, kind), some in sorted(
             ((key, some) for key, some in groups.items() if key[0] == places), key=lambda one: (-one[0][1], one[0][2])

@@ -45,7 +45,7 @@ def costs(rows: pd.DataFrame) -> pd.DataFrame:
 def markdown(settings: Settings, records: Mapping[str, Mapping[str, Any]]) -> str:
     """The report."""
     rows = table(records, places=list(places_by_name(settings)))
-    lines = ["# What carries over", ""]
+    lines = ["# Transfer between models and tasks", ""]
     lines += [
         f"{settings.questions:,} held-out questions a cell, deployed; searches anew take {settings.steps} steps, "
         f"adaptation {settings.adapt_steps}; seeds: {settings.seeds}. Kept: accuracy over that of the search anew at "
@@ -72,7 +72,7 @@ def markdown(settings: Settings, records: Mapping[str, Mapping[str, Any]]) -> st
     )
     told = predictors(records, rows)
     if len(told):
-        lines += ["", "## What tells beforehand", "", "Spearman's correlation with the share kept.", ""]
+        lines += ["", "## Predictors", "", "Spearman's rank correlation with the share of accuracy kept.", ""]
         lines += _markdown(
             ("way", "fact", "rho", "p", "cells"),
             [

@@ -166,7 +166,7 @@ def show(settings: Settings, cells: Cells, out: Path) -> None:
     texts = {
         REPORT: markdown(settings, cells.records),
         TABLE: rows.to_csv(index=False),
-        PAGE: page("What carries over", "\n".join(lines), [figure], more={"Cells": _readable(rows)}),
+        PAGE: page("Transfer between models and tasks", "\n".join(lines), [figure], more={"Cells": _readable(rows)}),
     }
     for file, text in texts.items():
         write_atomic(out / file, text)

@@ -48,11 +48,10 @@ def serve(
 ) -> None:
     """Serve a model with an operator in vLLM, or say whether that can be done.
 
-    Exact is what happens before the language model: any selector, merging, sizes, kept positions, the question. Sites
-    inside the language model are left out where --approximate agrees, or served where --inside asks for it; sites in
-    the vision tower are refused. Where
-    vLLM is installed beside this package it is started, and finds the operator by a plug-in; elsewhere its command is
-    printed. What follows -- goes to the engine.
+    Sites before the language model are served exactly: any selector, merging, sizes, kept positions, steering by the
+    question. Sites inside the language model are dropped with --approximate and served with --inside; sites in the
+    vision tower are refused. If vLLM is installed in the same environment, it is started and finds the operator
+    through a plug-in; otherwise its command is printed. Arguments after -- are passed to the engine.
 
     Example: [bold]eos serve --model bundled --operator operator.json -- --port 8001[/bold]
     """

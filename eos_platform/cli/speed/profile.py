@@ -21,7 +21,7 @@ def profile(
     model: Annotated[str | None, typer.Option(help="A bundled model or a model folder.")] = None,
     shape: Annotated[
         str | None,
-        typer.Option(help="Profile a model of true size with random weights instead; --shape list names them."),
+        typer.Option(help="Profile a full-size model with random weights instead; --shape list names them."),
     ] = None,
     batch: Annotated[str | None, typer.Option(help="Batch sizes, separated by commas; default 1.")] = None,
     modes: Annotated[

@@ -56,7 +56,7 @@ class Work(BaseModel):
             if not planned.active:
                 continue
             site, tokens = planned.site, planned.incoming
-            flops = site_flops(shape, planned, math.ceil(text))
+            flops = site_flops(shape, planned, math.ceil(text), plan.operator.target.frames)
             walks, picks = _picks(site.selector, float(site.keep - site.important))
             moves = float(site.transfer.gamma > 0)
             reads = _reads(len(site.score), bool(site.probe), site.steering is not None)

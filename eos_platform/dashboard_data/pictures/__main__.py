@@ -73,7 +73,7 @@ def mistakes(results: Path) -> go.Figure:
     return mistakes_figure(
         shown,
         PANELS,
-        "Wrong answers at a share of the compute",
+        "Wrong answers against compute",
         f"576-token model, {asked:,} held-out questions; dots: seeds, bars: 95 % intervals, designs tuned",
     )
 
@@ -96,7 +96,7 @@ def operator_bench(results: Path) -> go.Figure:
     return optimisers_figure(
         table,
         {model: model for model in sorted(table["model"].unique())},
-        "What optimisers miss of the best operators of OperatorBench",
+        "Hypervolume missed by optimisers on OperatorBench",
         f"error and compute ratio; lines: means of {seeds} seeds, bands: from the worst to the best",
     )
 
@@ -117,7 +117,7 @@ def designs(results: Path) -> go.Figure:
         pd.concat([cells, searched]),
         COLUMNS,
         SHOWN,
-        "What every design keeps of the accuracy",
+        "Accuracy kept by each design",
         "per cent of the unreduced model's; better of published and tuned; empty: not possible or not measured",
     )
 

@@ -43,7 +43,7 @@ def stored_figure(operators: Path, points: pd.DataFrame) -> go.Figure:
     return tokens_figure(
         rows,
         "Tokens kept at three compute ratios",
-        "a searched operator and two designs, tuned; what is dark is dropped",
+        "a searched operator and two designs, tuned; dark: dropped",
     )
 
 
@@ -57,8 +57,8 @@ def asked_figure(file: Path) -> go.Figure:
         cells.append(_cell(workload, operator, encoded, number, f"<b>{picture['text']}</b>", picture, answer=True))
     original = Cell(picture, "<b>original</b>", f"{operator.target.tokens} visual tokens")
     sheet: list[Cell | None] = [original, *cells]
-    left = f"one operator at 5 % of the compute: {operator.tokens_left} of {operator.target.tokens} tokens stay"
-    return tokens_figure([sheet[:3], sheet[3:]], "The question decides which tokens stay", left)
+    left = f"one operator at 5 % of the compute: {operator.tokens_left} of {operator.target.tokens} tokens kept"
+    return tokens_figure([sheet[:3], sheet[3:]], "The question decides which tokens are kept", left)
 
 
 def _operators(

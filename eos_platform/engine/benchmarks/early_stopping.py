@@ -24,9 +24,10 @@ from eos_platform.common.errors import EosError
 from eos_platform.common.files import check_writable, write_atomic
 from eos_platform.engine.driver import Interrupted
 from eos_platform.engine.schema.study_file import StudyFile
-from eos_platform.engine.status import search_fields
 from eos_platform.engine.store import optuna_store as store
+from eos_platform.engine.store import stored_trial as stored
 from eos_platform.engine.store.run_dir import load_study, run_dir_of
+from eos_platform.engine.store.stored_trial import search_fields
 from eos_platform.engine.strategy.scheduler import course_of
 from eos_platform.engine.study import Study
 from eos_platform.terminal.tables import plain_table
@@ -46,7 +47,7 @@ class Spent(NamedTuple):
 
 def spent(study: StudyFile, trials: Sequence[FrozenTrial], front: Sequence[FrozenTrial]) -> Spent:
     """Of the trials of a study that ended."""
-    ended = store.finished(trials)
+    ended = stored.finished(trials)
     points = pd.DataFrame([trial.values for trial in front], columns=["accuracy", "compute_ratio"])
     return Spent(
         len(ended),
@@ -85,7 +86,7 @@ def pair(study: StudyFile, seed: int) -> dict[str, StudyFile]:
 def measured(study: StudyFile, runs: Path) -> Spent:
     """What a study that has been run took."""
     with store.open_store(run_dir_of(study, runs), create=False) as optuna_study:
-        return spent(study, optuna_study.get_trials(deepcopy=False), store.front(optuna_study))
+        return spent(study, optuna_study.get_trials(deepcopy=False), stored.front(optuna_study))
 
 
 def main(

@@ -26,6 +26,7 @@ from eos_platform.common.files import check_writable, write_atomic
 from eos_platform.engine.driver import Interrupted
 from eos_platform.engine.schema.study_file import StudyFile
 from eos_platform.engine.store import optuna_store as store
+from eos_platform.engine.store import stored_trial as stored
 from eos_platform.engine.store.run_dir import run_dir_of
 from eos_platform.engine.study import Study
 from eos_platform.terminal.tables import plain_table
@@ -96,7 +97,7 @@ def main(
                 study = study_of(model, budget, steps, number, rounds, gpus)
                 Study(study, runs=scratch, console=console).run()
                 with store.open_store(run_dir_of(study, scratch), create=False) as optuna_study:
-                    took = rate(store.finished(optuna_study.get_trials(deepcopy=False)))
+                    took = rate(stored.finished(optuna_study.get_trials(deepcopy=False)))
                 lines.append({"at_once": number, **took._asdict(), "a_minute": took.a_minute})
                 share = took.a_minute / number / (lines[0]["a_minute"] / lines[0]["at_once"])
                 table.add_row(

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import uuid
 import warnings
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,38 +24,27 @@ from eos_platform.common.errors import EosError
 from eos_platform.common.files import is_there
 from eos_platform.common.strict_types import WORDS
 from eos_platform.engine.schema.study_file import StudyFile
-from eos_platform.engine.store.kept_operator import OPERATOR
 from eos_platform.engine.store.migrate import current_identity, rename_parameters
 from eos_platform.engine.store.retry import StoreUnavailable, quiet_outages, reason
 from eos_platform.engine.store.run_dir import RunDir
+from eos_platform.engine.store.stored_trial import (
+    AGAIN,
+    FAILURE,
+    INTERRUPTED,
+    OUTCOME,
+    RETRY_OF,
+    RUN_ID,
+    finished,
+    is_blank,
+    queued_params,
+    retried,
+)
 from eos_platform.objectives import DEFAULT
 from eos_platform.protocols import Objective
 
 # user attributes of the study
 IDENTITY, DIGEST, UID, COMPARED = "identity", "identity_digest", "uid", "compared"
-# user attributes of a trial
-RAY_ID, RUN_ID, BUDGET, RETRY_OF = "ray_trial_id", "mlflow_run_id", "budget", "retry_of"
-MEASURED, REGIME, FAILURE = "measured", "regime", "failure"
-COURSE, STOPPED = "course", "stopped"  # what it had deployed on the way, and why it was stopped before its end
-VIOLATED, WARM_START = "violated", "warm_start"  # constraints it does not keep; where its settings come from
-INTERRUPTED = "interrupted"  # the failure of a trial whose driver went away
-WORKER_DIED = "the worker process died"  # the failure of a trial that lost too many workers
-AGAIN = "again"  # of a trial that ended for want of something outside it, such as disk space: not its result
 RUN_IDS = "mlflow_run_ids"  # of the study: runs made after their trial had ended, by its number
-OUTCOME = (
-    RAY_ID,
-    RUN_ID,
-    BUDGET,
-    RETRY_OF,
-    MEASURED,
-    OPERATOR,
-    REGIME,
-    FAILURE,
-    AGAIN,
-    COURSE,
-    STOPPED,
-    VIOLATED,
-)  # of this trial, not its retry
 
 
 def directions(objectives: Sequence[Objective]) -> list[StudyDirection]:
@@ -219,27 +207,6 @@ def _first_line(error: Exception) -> str:
     return error_text(getattr(error, "orig", None) or error)
 
 
-def retried(trials: Iterable[FrozenTrial]) -> set[int]:
-    """Numbers of trials that another trial runs again."""
-    return {trial.user_attrs[RETRY_OF] for trial in trials if RETRY_OF in trial.user_attrs}
-
-
-def finished(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
-    """Trials that count towards the study's number: ended by themselves, well or not."""
-    trials = list(trials)
-    again = retried(trials)
-    return [
-        trial
-        for trial in trials
-        if trial.state.is_finished() and trial.number not in again and not trial.user_attrs.get(AGAIN)
-    ]
-
-
-def ended_well(trial: FrozenTrial) -> bool:
-    """Whether Ray saw the trial to an end of its own: with a result, stopped early, or with a search that raised."""
-    return trial.state.is_finished() and trial.user_attrs.get(FAILURE) not in (INTERRUPTED, WORKER_DIED)
-
-
 def refuse_failure(optuna_study: optuna.Study) -> None:
     """Stop when there is nothing to compare.
 
@@ -249,14 +216,6 @@ def refuse_failure(optuna_study: optuna.Study) -> None:
     ended = finished(optuna_study.get_trials(deepcopy=False))
     if ended and all(trial.state == TrialState.FAIL for trial in ended):
         raise EosError(f"every search failed; first: {ended[0].user_attrs.get(FAILURE, 'no reason known')}")
-
-
-def root(trials: Iterable[FrozenTrial], number: int) -> int:
-    """The first trial of the chain of retries that ``number`` ends: its search state has that name."""
-    earlier = {trial.number: trial.user_attrs.get(RETRY_OF) for trial in trials}
-    while (before := earlier.get(number)) is not None:
-        number = before
-    return number
 
 
 def requeue_lost_trials(optuna_study: optuna.Study, live: Container[int] = ()) -> int:
@@ -286,32 +245,10 @@ def requeue_lost_trials(optuna_study: optuna.Study, live: Container[int] = ()) -
     return sum(not is_blank(trial) for trial in lost)
 
 
-def is_blank(trial: FrozenTrial) -> bool:
-    """Whether the driver died between asking for a new trial and handing it to Ray: there is nothing to go on with."""
-    return (
-        trial.state != TrialState.WAITING
-        and RAY_ID not in trial.user_attrs
-        and not _queued_params(trial)
-        and trial.state != TrialState.COMPLETE
-    )
-
-
-def _queued_params(trial: FrozenTrial) -> dict[str, Any]:
-    return dict(trial.system_attrs.get("fixed_params", {}))
-
-
 def _queue_again(optuna_study: optuna.Study, trial: FrozenTrial) -> None:
     kept = {name: value for name, value in trial.user_attrs.items() if name not in OUTCOME}
     # a queued trial that the driver died upon taking up may not have all its parameters yet
-    optuna_study.enqueue_trial({**_queued_params(trial), **trial.params}, user_attrs={**kept, RETRY_OF: trial.number})
-
-
-def proposals(trials: Iterable[FrozenTrial]) -> int:
-    """How many searches the study has thought of: its trials without those that run another again.
-
-    The next proposal depends on this number, not on how often drivers or workers died.
-    """
-    return sum(RETRY_OF not in trial.user_attrs and not is_blank(trial) for trial in trials)
+    optuna_study.enqueue_trial({**queued_params(trial), **trial.params}, user_attrs={**kept, RETRY_OF: trial.number})
 
 
 def run_id(optuna_study: optuna.Study, trial: FrozenTrial) -> str | None:
@@ -329,26 +266,6 @@ def join_runs(optuna_study: optuna.Study, runs: Mapping[int, str]) -> None:
     }
     if late != known:
         optuna_study.set_user_attr(RUN_IDS, late)
-
-
-def front(optuna_study: optuna.Study) -> list[FrozenTrial]:
-    """Feasible, non-dominated trials, each point once: the best in the second objective first.
-
-    That is by rising compute ratio, unless the study has others.
-    """
-    signs = [1 if direction == StudyDirection.MAXIMIZE else -1 for direction in optuna_study.directions]
-
-    def order(trial: FrozenTrial) -> tuple[float, ...]:
-        first, *others = (-sign * value for sign, value in zip(signs, trial.values, strict=True))
-        return (*others, first, trial.number)
-
-    seen, best = set(), []
-    for trial in sorted(optuna_study.best_trials, key=order):
-        point = tuple(trial.values)
-        if point not in seen and all(map(math.isfinite, point)):
-            seen.add(point)
-            best.append(trial)
-    return best
 
 
 def mark_compared(optuna_study: optuna.Study, study: StudyFile) -> None:

@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial
 
 from eos_platform.common.errors import EosError
 from eos_platform.common.files import read_text, write_atomic
-from eos_platform.engine.store import optuna_store as store
+from eos_platform.engine.store import stored_trial as stored
 
 OPEN = ("PENDING", "RUNNING", "PAUSED")
 
@@ -47,9 +47,9 @@ def close(storage: Path, trials: Iterable[FrozenTrial]) -> int:
     Only while no driver of the study runs.
     """
     ended = {
-        trial.user_attrs[store.RAY_ID]: "TERMINATED" if store.ended_well(trial) else "ERROR"
+        trial.user_attrs[stored.RAY_ID]: "TERMINATED" if stored.ended_well(trial) else "ERROR"
         for trial in trials
-        if store.RAY_ID in trial.user_attrs and trial.state.is_finished()
+        if stored.RAY_ID in trial.user_attrs and trial.state.is_finished()
     }
     repaired = 0
     for path in _files(storage):

@@ -6,7 +6,6 @@ validation questions; a cost such as ``prefill_ms`` is measured while the study'
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -55,30 +54,6 @@ def bounds(constraints: Constraints, budget: float, cost: str = COMPUTE) -> Iter
         yield Bound("accuracy" if skill == "all" else f"{SKILL}{skill}", limit, least=True)
     for name, limit in constraints.limits.items():
         yield Bound(name, limit, least=False)
-
-
-def violations(
-    constraints: Constraints, budget: float, measured: Mapping[str, float], cost: str = COMPUTE
-) -> list[str]:
-    """What an operator violates, in words; all has been measured (``missing``)."""
-    violated = []
-    for bound in bounds(constraints, budget, cost):
-        value = measured[bound.measure]
-        if bound.excess(value) > 0:
-            sign = "<" if bound.least else ">"
-            violated.append(f"{bound.measure} {value:.4g} {sign} {bound.limit:.4g}")
-    return violated
-
-
-def missing(constraints: Constraints, measured: Mapping[str, Any], cost: str = COMPUTE) -> str | None:
-    """What is wrong when something a constraint is about is no number: a search that cannot be judged has failed."""
-    for bound in bounds(constraints, 1.0, cost):
-        value = measured.get(bound.measure)
-        if value is None:
-            return f"{bound.measure} is missing"
-        if not isinstance(value, (int, float)) or not math.isfinite(value):
-            return f"{bound.measure} is {value}"
-    return None
 
 
 def skills_of(constraints: Constraints, objectives: Iterable[Objective] = ()) -> list[str]:

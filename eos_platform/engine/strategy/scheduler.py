@@ -16,7 +16,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from eos_platform.costs.registry import COMPUTE
 from eos_platform.engine.schema.study_file import StudyFile
-from eos_platform.engine.store import optuna_store as store
+from eos_platform.engine.store import stored_trial as stored
 from eos_platform.engine.store.retry import Retry
 from eos_platform.engine.strategy.rungs import InterimEvaluation, Rungs, judge_budget, rung_levels, rungs_of
 from eos_platform.objectives import DEFAULT
@@ -53,10 +53,10 @@ class MoashaScheduler(FIFOScheduler):
         self.stopped: dict[int, str] = {}  # search -> why
         trials = list(trials)
         for trial in trials:
-            search = store.root(trials, trial.number)
+            search = stored.root(trials, trial.number)
             self.courses.setdefault(search, {}).update({seen.step: seen for seen in course_of(trial)})
-            if store.STOPPED in trial.user_attrs:
-                self.stopped[search] = trial.user_attrs[store.STOPPED]
+            if stored.STOPPED in trial.user_attrs:
+                self.stopped[search] = trial.user_attrs[stored.STOPPED]
             varied = {
                 name: study.space[name].value(value) for name, value in trial.params.items() if name in study.space
             }
@@ -77,14 +77,14 @@ class MoashaScheduler(FIFOScheduler):
         if why is None or result.get("finished"):
             return TrialScheduler.CONTINUE
         self.stopped[search] = why
-        self.retry(lambda: live.set_user_attr(store.STOPPED, why))
+        self.retry(lambda: live.set_user_attr(stored.STOPPED, why))
         return TrialScheduler.STOP
 
     def _judge(self, search: int, live: optuna.Trial, config: SearchConfig, seen: InterimEvaluation) -> str | None:
         course = self.courses.setdefault(search, {})
         course[seen.step] = seen
         evaluations = [course[step] for step in sorted(course)]
-        self.retry(lambda: live.set_user_attr(store.COURSE, [_kept(one) for one in evaluations]))
+        self.retry(lambda: live.set_user_attr(stored.COURSE, [_kept(one) for one in evaluations]))
         if self.plan.reach_budget and seen.step >= (self.plan.grace or 0):
             last = config.steps - round(config.straight_through * config.steps)  # counts are whole from there on
             why = judge_budget(evaluations, config.budget, last, cost=self.cost)
@@ -136,7 +136,7 @@ def evaluation_in(
 
 def course_of(trial: FrozenTrial) -> list[InterimEvaluation]:
     """The deployed evaluations of a trial, as the store has them."""
-    course = trial.user_attrs.get(store.COURSE, [])
+    course = trial.user_attrs.get(stored.COURSE, [])
     return [
         InterimEvaluation(int(step), tuple(map(_number, values)), _number(dearest)) for step, *values, dearest in course
     ]

@@ -25,10 +25,10 @@ from eos_platform.costs.flops import compute_ratio
 from eos_platform.costs.registry import COMPUTE
 from eos_platform.engine.schema.dimension import Dimension
 from eos_platform.engine.schema.study_file import StudyFile
-from eos_platform.engine.status import search_fields
 from eos_platform.engine.store import optuna_store as store
-from eos_platform.engine.store.kept_operator import operator_of
+from eos_platform.engine.store import stored_trial as stored
 from eos_platform.engine.store.run_dir import load_study, run_dir_of
+from eos_platform.engine.store.stored_trial import operator_of, search_fields
 from eos_platform.engine.strategy.start_from import texts
 from eos_platform.engine.trial import Facts
 from eos_platform.operators.designs import get_design
@@ -96,14 +96,14 @@ def begin(optuna_study: optuna.Study, study: StudyFile, origins: Sequence[Origin
     """
     trials = optuna_study.get_trials(deepcopy=False)
     waiting = sum(trial.state == TrialState.WAITING for trial in trials)
-    room = study.trials - len(store.finished(trials)) - waiting
+    room = study.trials - len(stored.finished(trials)) - waiting
     plan = study.warm_start
     queued = 0
     wanted = list(_projected(origins, study.space))
     for name, params in _spread(wanted, plan.max_searches or math.ceil(study.trials / 2)):
         before = len(optuna_study.get_trials(deepcopy=False))
         if queued < room:
-            optuna_study.enqueue_trial(params, user_attrs={store.WARM_START: name}, skip_if_exists=True)
+            optuna_study.enqueue_trial(params, user_attrs={stored.WARM_START: name}, skip_if_exists=True)
             queued += len(optuna_study.get_trials(deepcopy=False)) - before
     return queued
 
@@ -116,7 +116,7 @@ def starts(study: StudyFile, origins: Iterable[Origin]) -> tuple[str, ...]:
 def _studied(name: str, runs: Path) -> Iterator[Origin]:
     study = load_study(name, (), runs)
     with store.open_store(run_dir_of(study, runs), create=False) as optuna_study:
-        for trial in store.front(optuna_study):
+        for trial in stored.front(optuna_study):
             text = operator_of(trial)
             operator = OperatorSpec.from_json(text, f"{name}, trial {trial.number}") if text else None
             yield Origin(f"{name}, trial {trial.number}", search_fields(study, trial), operator)

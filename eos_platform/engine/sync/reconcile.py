@@ -19,10 +19,11 @@ from eos_platform.common import strict_json
 from eos_platform.common.addresses import masked
 from eos_platform.common.errors import EosError
 from eos_platform.common.former_names import SEARCH
-from eos_platform.engine.status import row_of, rows_of
 from eos_platform.engine.store import optuna_store as store
 from eos_platform.engine.store import snapshots
+from eos_platform.engine.store import stored_trial as stored
 from eos_platform.engine.store.run_dir import RunDir
+from eos_platform.engine.store.stored_trial import row_of, rows_of
 from eos_platform.tracking import names
 from eos_platform.tracking.client import TROUBLE, connect, first_line, search_runs
 from eos_platform.tracking.recorder import Recorder
@@ -95,15 +96,15 @@ def differences(run_dir: RunDir, optuna_study: optuna.Study) -> list[str]:
 
 def _in_optuna(trials: list[FrozenTrial]) -> Iterator[str]:
     """Zombies, and searches with more than one result."""
-    again = store.retried(trials)
+    again = stored.retried(trials)
     results: dict[int, list[int]] = defaultdict(list)
     for trial in trials:
         if trial.state == TrialState.RUNNING:
             yield f"optuna: trial {trial.number} is RUNNING"
-        if trial.number in again and not trial.user_attrs.get(store.AGAIN):
+        if trial.number in again and not trial.user_attrs.get(stored.AGAIN):
             yield f"optuna: trial {trial.number} ended ({trial.state.name}) and was run again"
-    for trial in store.finished(trials):
-        results[store.root(trials, trial.number)].append(trial.number)
+    for trial in stored.finished(trials):
+        results[stored.root(trials, trial.number)].append(trial.number)
     for root, numbers in results.items():
         if len(numbers) > 1:
             yield f"optuna: search {root} has {len(numbers)} results: trials {numbers}"
@@ -173,7 +174,7 @@ def _text(value: Any) -> str:
 
 def _in_ray(run_dir: RunDir, trials: list[FrozenTrial]) -> Iterator[str]:
     """Ray's files lag seconds behind a kill: what they have must fit, what they lack says nothing."""
-    known = {trial.user_attrs[store.RAY_ID]: trial for trial in trials if store.RAY_ID in trial.user_attrs}
+    known = {trial.user_attrs[stored.RAY_ID]: trial for trial in trials if stored.RAY_ID in trial.user_attrs}
     for ray_id, one in snapshots.read(run_dir.storage).items():
         trial = known.get(ray_id)
         if trial is None:
@@ -182,5 +183,5 @@ def _in_ray(run_dir: RunDir, trials: list[FrozenTrial]) -> Iterator[str]:
             yield f"ray: trial {ray_id} is number {one.number}, not {trial.number}"
         elif one.status in snapshots.OPEN:
             yield f"ray: trial {one.number} is {one.status}"
-        elif (one.status == "TERMINATED") != store.ended_well(trial):
+        elif (one.status == "TERMINATED") != stored.ended_well(trial):
             yield f"ray: trial {one.number} is {one.status}, in Optuna {trial.state.name}"

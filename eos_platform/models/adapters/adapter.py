@@ -25,10 +25,11 @@ from eos_platform.models.adapters.prefill import Mask, Prefill, caught, caught_p
 from eos_platform.models.attention.rope import Rope
 from eos_platform.models.decoding.cache import cache_of, with_cache
 from eos_platform.models.loading.devices import device_of, moved
-from eos_platform.models.runtime.attach import check_free
+from eos_platform.models.loading.unwrap import unwrapped
 from eos_platform.models.runtime.image_call import image_call_of, units_of
 from eos_platform.models.runtime.layout import Layout
 from eos_platform.models.runtime.prompt_state import assemble
+from eos_platform.models.runtime.registry import refuse_taken
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class LayerInputs:
 
 @dataclass(frozen=True)
 class Adapter:
-    """A model, and its parts by its family's own names."""
+    """A model (itself, nothing around it), and its parts by its family's own names."""
 
     model: Any
     family: Family
@@ -108,7 +109,7 @@ class Adapter:
         Raises:
             EosError: an operator is attached, or the prompts of the batch are not alike in their images.
         """
-        check_free(self.model)
+        refuse_taken(self.model)
         call = {name: value for name, value in inputs.items() if name in self.inputs and value is not None}
         layout = self.layout(call, answer_bs)
         return caught_prefill(self.parts, call, layout, lambda given: self.parts.body(**given, use_cache=False))
@@ -199,5 +200,6 @@ def adapter_of(model: Any) -> Adapter:
     """
     if isinstance(model, Adapter):
         return model
+    model = unwrapped(model)
     family = family_of(model)
     return Adapter(model, family, family.parts(model))

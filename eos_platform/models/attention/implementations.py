@@ -14,11 +14,10 @@ import torch
 
 from eos_platform.common.errors import EosError
 from eos_platform.models.adapters.base import FULL, RECURRENT, Parts
-from eos_platform.models.attention.flash_bias import SPARE, WIDEST, widest
+from eos_platform.models.attention.flash_bias import SPARE, widest
 from eos_platform.operators.plan import Need
 
 MASKED = ("sdpa", "eager")  # take a mask of queries and keys, bool or float
-LARGE = 2048  # width of a token from which attention with a mask takes a noticeable share of a search's step
 REMEDY = "load the model with attn_implementation='sdpa'"
 
 
@@ -84,44 +83,6 @@ def check_kept(parts: Parts, kind: str) -> None:
         raise EosError(
             f"attention is '{now}' and was '{kind}' when the operator was attached; detach it before the change"
         )
-
-
-def check_relaxed(parts: Parts) -> None:
-    """Refuse a kind of attention that tokens cannot fade out of.
-
-    Raises:
-        EosError: it is one.
-    """
-    kind = parts.language_model.config._attn_implementation
-    if kind not in MASKED:
-        raise EosError(
-            f"attention '{kind}' is not supported by a search, which adds the presence of tokens to the logits of"
-            f" attention; {REMEDY}"
-        )
-
-
-def carries(parts: Parts) -> bool:
-    """Whether a relaxed operator's presence, added to keys, can go in spare dimensions of heads instead of a mask.
-
-    Kernels that take a mask with a gradient are several times slower than those that only look back.
-    """
-    config, family, head = parts.language_model.config, parts.family, getattr(parts.reader(0).self_attn, "head_dim", 0)
-    return (
-        config._attn_implementation == "sdpa"
-        and family is not None
-        and not family.own_masks
-        and all(one == FULL for one in parts.kinds)
-        and not (getattr(config, "layer_types", None) is None and getattr(config, "sliding_window", None))
-        and not getattr(config, "attn_logit_softcapping", None)
-        and 0 < head <= WIDEST
-    )
-
-
-def carries_faster(parts: Parts) -> bool:
-    """Whether it should: on a GPU, where heads are of a half-width type and the model is large."""
-    model = parts.language_model
-    fast = model.device.type == "cuda" and model.dtype in (torch.bfloat16, torch.float16)
-    return fast and int(model.config.hidden_size) >= LARGE and carries(parts)
 
 
 def check_unpacked(call: dict[str, Any]) -> None:

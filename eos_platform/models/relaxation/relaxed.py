@@ -14,17 +14,23 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from eos_platform.common.errors import EosError
 from eos_platform.models.adapters.adapter import Adapter
-from eos_platform.models.adapters.target import parts_of
-from eos_platform.models.attention.implementations import carries_faster, check_relaxed
+from eos_platform.models.adapters.base import FULL
+from eos_platform.models.adapters.target import Parts, parts_of
+from eos_platform.models.attention.flash_bias import WIDEST
+from eos_platform.models.attention.implementations import MASKED, REMEDY
+from eos_platform.models.loading.unwrap import unwrapped
 from eos_platform.models.relaxation.hooks import Relaxation
 from eos_platform.models.relaxation.state import Trace
-from eos_platform.models.runtime.attach import check_free, registered
 from eos_platform.models.runtime.layout import Layout
+from eos_platform.models.runtime.registry import refuse_taken, registered
 from eos_platform.operators.relaxed.site import RelaxedSite
+
+LARGE = 2048  # width of a token from which attention with a mask takes a noticeable share of a search's step
 
 
 @contextmanager
@@ -57,8 +63,8 @@ def relaxed(
             fit, attention takes no bias, or positions cannot be renumbered.
     """
     parts = model.parts if isinstance(model, Adapter) else parts_of(model)
-    model = model.model if isinstance(model, Adapter) else model
-    check_free(model)
+    model = model.model if isinstance(model, Adapter) else unwrapped(model)
+    refuse_taken(model)
     last, usual = len(parts.layers) - 1, parts.grid[0] * parts.grid[1]
     for number, site in enumerate(sites):
         if not 0 <= site.layer <= last:
@@ -81,3 +87,41 @@ def relaxed(
     relaxation = Relaxation(parts, sites, layout, temperature, hard, candidates, tokens, carried)
     with registered(model, relaxation):
         yield relaxation.trace
+
+
+def check_relaxed(parts: Parts) -> None:
+    """Refuse a kind of attention that tokens cannot fade out of.
+
+    Raises:
+        EosError: it is one.
+    """
+    kind = parts.language_model.config._attn_implementation
+    if kind not in MASKED:
+        raise EosError(
+            f"attention '{kind}' is not supported by a search, which adds the presence of tokens to the logits of"
+            f" attention; {REMEDY}"
+        )
+
+
+def carries(parts: Parts) -> bool:
+    """Whether a relaxed operator's presence, added to keys, can go in spare dimensions of heads instead of a mask.
+
+    Kernels that take a mask with a gradient are several times slower than those that only look back.
+    """
+    config, family, head = parts.language_model.config, parts.family, getattr(parts.reader(0).self_attn, "head_dim", 0)
+    return (
+        config._attn_implementation == "sdpa"
+        and family is not None
+        and not family.own_masks
+        and all(one == FULL for one in parts.kinds)
+        and not (getattr(config, "layer_types", None) is None and getattr(config, "sliding_window", None))
+        and not getattr(config, "attn_logit_softcapping", None)
+        and 0 < head <= WIDEST
+    )
+
+
+def carries_faster(parts: Parts) -> bool:
+    """Whether it should: on a GPU, where heads are of a half-width type and the model is large."""
+    model = parts.language_model
+    fast = model.device.type == "cuda" and model.dtype in (torch.bfloat16, torch.float16)
+    return fast and int(model.config.hidden_size) >= LARGE and carries(parts)

@@ -14,8 +14,9 @@ from torch import Tensor
 from eos_platform.models.adapters.adapter import adapter_of
 from eos_platform.models.adapters.prefill import Prefill
 from eos_platform.models.loading.unwrap import unwrapped
-from eos_platform.models.runtime.attach import registered, start
+from eos_platform.models.runtime.attach import start
 from eos_platform.models.runtime.layout import Layout
+from eos_platform.models.runtime.registry import registered
 from eos_platform.models.runtime.token_state import TokenState
 from eos_platform.operators.plan import OperatorPlan
 from eos_platform.operators.spec import OperatorSpec, SiteSpec
@@ -72,6 +73,6 @@ def kept_of(model: Any, operator: OperatorSpec, prefill: Prefill) -> list[Kept]:
     def watch(site: SiteSpec, present: TokenState) -> None:
         traces.append(Kept("decoder", site.layer, *present.origins_and_sizes()))
 
-    with registered(model, start(model, operator, layout, watch)):
+    with registered(unwrapped(model), start(model, operator, layout, watch)):
         adapter_of(model).forward(prefill)
     return traces

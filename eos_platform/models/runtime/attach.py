@@ -23,53 +23,39 @@ Hidden states and attentions asked for from inside are of the tokens present.
 from __future__ import annotations
 
 import os
-import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from torch import nn
 
 from eos_platform.common.errors import EosError, expected
-from eos_platform.models.adapters.base import Parts
-from eos_platform.models.adapters.hooks import Renamed
 from eos_platform.models.adapters.target import check_plan, parts_of, rescaled_to
 from eos_platform.models.loading.unwrap import unwrapped
 from eos_platform.models.runtime.call_context import CallContext
 from eos_platform.models.runtime.decoder_hooks import DecoderHooks
 from eos_platform.models.runtime.layout import Layout
 from eos_platform.models.runtime.operator_source import operator_from, save_operator
+from eos_platform.models.runtime.registry import forget, hooks_on, note, refuse_taken, registered
 from eos_platform.models.runtime.token_state import TokenState
-from eos_platform.models.vision.patches import Patches
-from eos_platform.models.vision.tower import Tower
+from eos_platform.models.vision.tower import tower_hooks
 from eos_platform.operators.plan import OperatorPlan
 from eos_platform.operators.spec import OperatorSpec, SiteSpec
 
 Model = TypeVar("Model")
 
 
-class Removable(Protocol):
-    """Something on a model that can be taken off."""
-
-    def remove(self) -> None:
-        """Take it off."""
-
-
 SAVE = "save_pretrained"
-# beside the models, not on them: a model carries nothing but its hooks
-_ON: weakref.WeakKeyDictionary[Any, Removable] = weakref.WeakKeyDictionary()
 
 
 def check_free(model: Any) -> None:
-    """Refuse a model that has an operator on it.
+    """Refuse a model, or what is wrapped around one, that has an operator on it.
 
     Raises:
         EosError: it has.
     """
-    model = unwrapped(model)
-    if model in _ON or _carried(model) is not None:
-        raise EosError("an operator is already attached to this model; detach it first")
+    refuse_taken(unwrapped(model))
 
 
 def _module(model: Any) -> Any:
@@ -81,14 +67,6 @@ def _module(model: Any) -> Any:
     if not isinstance(model, nn.Module):
         raise expected("model", "a model", model)
     return unwrapped(model)
-
-
-def _carried(model: Any) -> DecoderHooks | None:
-    """The operator that a copied or unpickled model came with."""
-    for hook in getattr(model, "_forward_pre_hooks", {}).values():
-        if isinstance(hook, Renamed) and isinstance(hook.owner, DecoderHooks):
-            return hook.owner
-    return None
 
 
 class Saving:
@@ -121,18 +99,6 @@ class Saving:
             delattr(model, SAVE)
 
 
-@contextmanager
-def registered(model: Any, hooks: Removable) -> Iterator[None]:
-    """Note that ``hooks`` is on ``model`` while the block runs."""
-    model = unwrapped(model)
-    _ON[model] = hooks
-    try:
-        yield
-    finally:
-        _ON.pop(model, None)
-        hooks.remove()
-
-
 def start(
     model: Any,
     operator: OperatorSpec | str | Path | None,
@@ -141,7 +107,7 @@ def start(
     rescale: bool = False,
     compiled: bool = False,
 ) -> DecoderHooks:
-    """Hooks on ``model``, which nobody keeps account of yet (see ``holding``).
+    """Hooks on ``model``, which nobody keeps account of yet (see ``registered``).
 
     Raises:
         EosError: an operator is attached already, or this one was made for another model or other sequences.
@@ -149,7 +115,7 @@ def start(
     model = unwrapped(model)
     spec = operator_from(operator, model)
     parts = parts_of(model)
-    check_free(model)
+    refuse_taken(model)
     if rescale:
         spec = rescaled_to(parts, spec)
     plan = OperatorPlan.of(spec)
@@ -157,16 +123,10 @@ def start(
     tokens = plan.tokens // spec.target.frames  # of a picture, where each prompt holds one
     if layout is not None and not layout.units and layout.visual_bn.shape[1] != tokens:
         raise EosError(f"layout has {layout.visual_bn.shape[1]} visual tokens; the operator is for {tokens}")
-    images = CallContext(parts, tokens, plan.needs, _tower(parts, plan)) if layout is None else layout
-    return DecoderHooks(model, parts, plan, images, watch, compiled)
-
-
-def _tower(parts: Parts, plan: OperatorPlan) -> Tower | Patches | None:
-    """Hooks in the vision tower, unless no feature is read and nothing is done there."""
-    if not plan.enters_tower:
-        return None
-    reached = parts.family is None or parts.family.reads_tower
-    return Tower(parts, plan) if reached else Patches(parts)
+    if layout is not None:
+        return DecoderHooks(model, parts, plan, layout, watch, compiled)
+    tower = tower_hooks(parts, plan) if plan.enters_tower else None
+    return DecoderHooks(model, parts, plan, CallContext(parts, tokens, plan.needs, tower), watch, compiled)
 
 
 def attach(
@@ -195,7 +155,7 @@ def attach(
         EosError: one is attached already, the operator was made for another model, or attention cannot carry it.
     """
     inner = unwrapped(model)
-    _ON[inner] = start(inner, operator, rescale=rescale, compiled=compiled)
+    note(inner, start(inner, operator, rescale=rescale, compiled=compiled))
     Saving.begin(inner)
     return model
 
@@ -207,7 +167,7 @@ def detach(model: Model) -> Model:
         EosError: none is attached.
     """
     inner = _module(model)
-    hooks = _ON.pop(inner, None) or _carried(inner)
+    hooks = forget(inner)
     if hooks is None:
         raise EosError("no operator is attached to this model")
     hooks.remove()
@@ -224,7 +184,7 @@ def attached_operator(model: Any) -> OperatorSpec | None:
 def attached_plan(model: Any) -> OperatorPlan | None:
     """What the operator on a model was compiled to; None: there is none."""
     model = _module(model)
-    hooks = _ON.get(model) or _carried(model)
+    hooks = hooks_on(model)
     return hooks.plan if isinstance(hooks, DecoderHooks) else None
 
 
@@ -232,7 +192,7 @@ def attached_plan(model: Any) -> OperatorPlan | None:
 def attached(model: Model, operator: OperatorSpec | str | Path, *, rescale: bool = False) -> Iterator[Model]:
     """The model with the operator on it, for a while."""
     inner, hooks = unwrapped(model), start(model, operator_from(operator), rescale=rescale)
-    with registered(model, hooks):
+    with registered(inner, hooks):
         Saving.begin(inner)
         try:
             yield model
@@ -252,5 +212,5 @@ def reducing(model: Model, operator: OperatorSpec | str | Path, layout: Layout) 
         layout: of the sequences that ``model.model.language_model(inputs_embeds=...)`` is called with. What the
             operator does in the vision tower has been done (``encode_images``); ``layout.seen`` says what is left.
     """
-    with registered(model, start(model, operator, layout)):
+    with registered(unwrapped(model), start(model, operator, layout)):
         yield model

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from eos_platform.common.errors import EosError
-from eos_platform.models.adapters.base import Parts, encoded, has_media
+from eos_platform.models.adapters.base import Parts, has_media
 from eos_platform.models.decoding.answers import answer_of
 from eos_platform.models.decoding.cache import cache_of
 from eos_platform.models.decoding.prompt import Call, Prompt, recall
@@ -184,24 +184,24 @@ class CallContext:
                 padding = tuple((~valid_bs).sum(1).tolist())
         features: dict[str, Tensor | tuple[Tensor, ...]] = {}
         if vision is not None:
-            features = {**vision.features, **_of_pictures(vision.pictures, kinds, image_call.call)}
+            features = {**vision.features, **_of_pictures(vision.pictures, kinds)}
         return assemble(
             kinds, valid_bs, moved(position, device), moved(image_call.answer_bs, device), features, padding
         )
 
 
 def _of_pictures(
-    found: Mapping[str, tuple[Tensor, ...]], kinds: Sequence[tuple[Tensor, Units]], call: Call
+    found: Mapping[str, tuple[Tensor, ...]], kinds: Sequence[tuple[Tensor, Units]]
 ) -> Mapping[str, tuple[Tensor, ...]]:
-    """What was read of pictures one by one, which must be those of the prompts.
+    """What was read of pictures, or of the frames of films, one by one, which must be those of the prompts.
 
     Raises:
-        EosError: they are not, or films are among them.
+        EosError: they are not, or there are both: they are encoded one after the other, and the latest is known.
     """
     images = {unit.image for _, units in kinds for _, members in units.groups for unit in members}
     for name, values in found.items():
-        if call.get("pixel_values_videos") is not None or encoded(call, "video") is not None:
-            raise EosError(f"'{name}' is read of pictures, not of films")
+        if len(kinds) > 1:
+            raise EosError(f"'{name}' is read of pictures or of films, not of both in one prompt")
         if len(values) != len(images):
             raise EosError(f"'{name}' was read of {len(values)} pictures, and {len(images)} are in the prompts")
     return found

@@ -1,11 +1,12 @@
-"""Where the visual tokens of each prompt sit, and which text may ask about them.
+"""Where the visual tokens of each prompt sit, which text may ask about them, and what the vision tower said of them.
 
-Legend: b batch, s sequence, n visual tokens, r those that came out of the vision tower, e width of its keys, d width.
+Legend: m images, b batch, s sequence, n visual tokens, r those that came out of the vision tower, e width of its keys,
+d width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -13,6 +14,8 @@ from torch import Tensor
 
 from eos_platform.common.errors import EosError
 from eos_platform.models.runtime.visual_spans import Grid
+
+MORE = ("received", "flow", "padding")  # kept beside what a layout has names for
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,41 @@ class Layout:
         """What the vision tower says about the visual tokens, by feature name (and ``keys``)."""
         given = {"vision": self.vision_bn, "next_vision": self.next_vision_bn, "keys": self.keys_bne}
         return {name: tensor for name, tensor in given.items() if tensor is not None} | dict(self.more)
+
+
+@dataclass
+class VisionFeatures:
+    """What the vision tower said about a batch of images; of the visual tokens that came out of it."""
+
+    features: dict[str, Tensor] = field(default_factory=dict)  # some of READ, or padding; (m, r) or (m, r, e)
+    seen: TowerTokens | None = None
+    # where pictures may differ in size, by feature name: one tensor a picture, of all its visual tokens
+    pictures: dict[str, tuple[Tensor, ...]] = field(default_factory=dict)
+
+    def rows(self, take: Callable[[Tensor], Tensor]) -> VisionFeatures:
+        """The same of some of the images."""
+        seen = self.seen and TowerTokens(take(self.seen.index_br), take(self.seen.size_br))
+        return VisionFeatures({name: take(tensor) for name, tensor in self.features.items()}, seen=seen)
+
+    def add_to(self, layout: Layout) -> None:
+        """Tell a layout of one prompt an image."""
+        layout.vision_bn = self.features.get("vision")
+        layout.next_vision_bn = self.features.get("next_vision")
+        layout.keys_bne = self.features.get("keys")
+        layout.more = {name: self.features[name] for name in MORE if name in self.features}
+        layout.seen = self.seen
+
+
+def concatenated(parts: Sequence[VisionFeatures]) -> VisionFeatures:
+    """Several batches of images as one."""
+    first = parts[0]
+    features = {name: torch.cat([vision.features[name] for vision in parts]) for name in first.features}
+    seen = [vision.seen for vision in parts if vision.seen is not None]
+    if not seen:
+        return VisionFeatures(features)
+    return VisionFeatures(
+        features, seen=TowerTokens(torch.cat([one.index_br for one in seen]), torch.cat([one.size_br for one in seen]))
+    )
 
 
 def find_layout(image_bs: Tensor, valid_bs: Tensor, tokens: int, answer_bs: Tensor | None = None) -> Layout:

@@ -14,7 +14,8 @@ from torch import Tensor
 from eos_platform.models.adapters.target import check_plan, parts_of
 from eos_platform.models.loading.unwrap import unwrapped
 from eos_platform.models.runtime.attach import check_free
-from eos_platform.models.vision.tower import Tower, VisionFeatures
+from eos_platform.models.runtime.layout import VisionFeatures
+from eos_platform.models.vision.tower import Tower
 from eos_platform.operators.plan import OperatorPlan
 from eos_platform.operators.spec import OperatorSpec
 

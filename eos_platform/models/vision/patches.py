@@ -11,7 +11,7 @@ from typing import Any
 
 from eos_platform.models.adapters.base import Parts
 from eos_platform.models.adapters.hooks import before
-from eos_platform.models.vision.tower import VisionFeatures
+from eos_platform.models.runtime.layout import VisionFeatures
 
 
 class _Local(threading.local):

@@ -11,8 +11,8 @@ Legend: m images, n visual tokens present, k = 1 + n with the class token in fro
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
 
@@ -24,49 +24,14 @@ from eos_platform.models.adapters.base import Parts
 from eos_platform.models.adapters.hooks import before, behind
 from eos_platform.models.attention.vision_queries import READ, read_block
 from eos_platform.models.loading.devices import device_of, moved
-from eos_platform.models.runtime.layout import Layout, TowerTokens
+from eos_platform.models.runtime.layout import TowerTokens, VisionFeatures
+from eos_platform.models.vision.patches import Patches
 from eos_platform.operators.grid import overlap_layout
 from eos_platform.operators.plan import OperatorPlan, PlannedSite
 from eos_platform.operators.reduce import reduce
 from eos_platform.operators.tokens import Tokens, at_least_float32, gather_tokens
 
-MORE = ("received", "flow", "padding")  # kept beside what a layout has names for
 RUNNING = 0.5  # weight of what a block says in the mean of all blocks so far, of "flow"
-
-
-@dataclass
-class VisionFeatures:
-    """What the vision tower said about a batch of images; of the visual tokens that came out of it."""
-
-    features: dict[str, Tensor] = field(default_factory=dict)  # some of READ, or padding; (m, r) or (m, r, e)
-    seen: TowerTokens | None = None
-    # where pictures may differ in size, by feature name: one tensor a picture, of all its visual tokens
-    pictures: dict[str, tuple[Tensor, ...]] = field(default_factory=dict)
-
-    def rows(self, take: Callable[[Tensor], Tensor]) -> VisionFeatures:
-        """The same of some of the images."""
-        seen = self.seen and TowerTokens(take(self.seen.index_br), take(self.seen.size_br))
-        return VisionFeatures({name: take(tensor) for name, tensor in self.features.items()}, seen=seen)
-
-    def add_to(self, layout: Layout) -> None:
-        """Tell a layout of one prompt an image."""
-        layout.vision_bn = self.features.get("vision")
-        layout.next_vision_bn = self.features.get("next_vision")
-        layout.keys_bne = self.features.get("keys")
-        layout.more = {name: self.features[name] for name in MORE if name in self.features}
-        layout.seen = self.seen
-
-
-def concatenated(parts: Sequence[VisionFeatures]) -> VisionFeatures:
-    """Several batches of images as one."""
-    first = parts[0]
-    features = {name: torch.cat([vision.features[name] for vision in parts]) for name in first.features}
-    seen = [vision.seen for vision in parts if vision.seen is not None]
-    if not seen:
-        return VisionFeatures(features)
-    return VisionFeatures(
-        features, seen=TowerTokens(torch.cat([one.index_br for one in seen]), torch.cat([one.size_br for one in seen]))
-    )
 
 
 @dataclass
@@ -84,6 +49,12 @@ class _Local(threading.local):
 
     stage: _Stage | None = None
     vision_features: VisionFeatures | None = None
+
+
+def tower_hooks(parts: Parts, plan: OperatorPlan) -> Tower | Patches:
+    """Hooks in the vision tower of an operator that reads it or acts there."""
+    reached = parts.family is None or parts.family.reads_tower
+    return Tower(parts, plan) if reached else Patches(parts)
 
 
 class Tower:

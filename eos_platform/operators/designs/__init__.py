@@ -21,7 +21,10 @@ from eos_platform.operators.designs.diversity.tops import TOPS
 from eos_platform.operators.designs.diversity.zoo_prune import ZOO_PRUNE
 from eos_platform.operators.designs.films.dycoke import DYCOKE
 from eos_platform.operators.designs.films.evs import EVS
+from eos_platform.operators.designs.films.fastvid import FASTVID
 from eos_platform.operators.designs.films.framefusion import FRAMEFUSION
+from eos_platform.operators.designs.films.holitom import HOLITOM
+from eos_platform.operators.designs.films.prunevid import PRUNEVID
 from eos_platform.operators.designs.films.vidcom2 import VIDCOM2
 from eos_platform.operators.designs.films.whole_frames import WHOLE_FRAMES
 from eos_platform.operators.designs.merging.diffrate import DIFFRATE
@@ -59,7 +62,7 @@ _METHODS = (
     *(FASTERVLM, CEN_DIVPRUNE, CEN_CDPRUNER, SCOPE, MMTOK, TOPS, HOLOV, V2DROP, ZOO_PRUNE, NUWA),
     *(PRUNESID, D2PRUNER, ADAPTINFER, FLOWCUT, TODRE),
 )
-_FILMS = (WHOLE_FRAMES, EVS, VIDCOM2, DYCOKE, FRAMEFUSION)
+_FILMS = (WHOLE_FRAMES, EVS, VIDCOM2, DYCOKE, FRAMEFUSION, FASTVID, PRUNEVID, HOLITOM)
 
 
 def _brought(thing: Any) -> Design:

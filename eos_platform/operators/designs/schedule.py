@@ -26,7 +26,7 @@ def whole(tokens: float) -> int:
     return int(tokens + SLACK)
 
 
-def depth(layer: int, target: Target, scale: float = 1.0) -> int:
+def depth(layer: float, target: Target, scale: float = 1.0) -> int:
     """The layer as deep as ``layer`` of 32: at least 1, at most the last (``scale`` may bring it to 0)."""
     own = min(max(1, round(layer / 32 * target.layers)), target.layers - 1)
     return min(max(0, round(scale * own)), target.layers - 1)

@@ -33,8 +33,8 @@ from eos_platform.operators.reduce import (
     with_prior,
     with_summary,
 )
+from eos_platform.operators.relaxed.line import soft_keep
 from eos_platform.operators.relaxed.site import RelaxedSite
-from eos_platform.operators.relaxed.threshold import soft_keep
 from eos_platform.operators.score import mixed, probe_feature, with_token_features
 from eos_platform.operators.selectors.priority import crossing, protected
 from eos_platform.operators.selectors.selection import Choice, select_tokens

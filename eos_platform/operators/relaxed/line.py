@@ -1,13 +1,17 @@
-"""By what tokens stand in line at a relaxed site whose selector is greedy: values whose order is the order of picking.
+"""By what tokens stand in line at a relaxed site, and how far each stays of those before the cut.
 
-A value is what the token was worth when its turn came. Such values never rise on the way, so that those above a
-threshold are the picks made until then. They are scaled to unit spread, as scores are, so that temperature alone sets
-how soft the selection is. Gradients reach the score and the weights; how like tokens are is taken as it is.
+Of greedy selectors, these are values whose order is the order of picking. A value is what the token was worth when its
+turn came. Such values never rise on the way, so that those above a threshold are the picks made until then. They are
+scaled to unit spread, as scores are, so that temperature alone sets how soft the selection is. Gradients reach the
+score and the weights; how like tokens are is taken as it is.
+The cut is soft: a token of value s stays to the degree sigmoid((s - theta) / T), with theta solved for the count.
 
-Legend: b batch, n tokens, m candidates, c picks, e width.
+Legend: b batch, n tokens, m candidates, c picks, e width, k trial thresholds.
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor
@@ -22,6 +26,7 @@ from eos_platform.operators.selectors.suppress import suppressed_order, survivor
 from eos_platform.operators.tokens import RelaxedTokens, centred
 
 USELESS = 1e-9  # gain below which a token covers nothing that is not covered
+TRIALS, ROUNDS = 32, 6  # each round narrows theta 33-fold, 33^6 > 2^30: thirty bisections in a fifth of the launches
 
 
 def compared(site: RelaxedSite, tokens: RelaxedTokens) -> Tensor:
@@ -134,3 +139,39 @@ def _falling(line_bn: Tensor, order_bn: Tensor) -> Tensor:
 def _spread_of(line_bm: Tensor) -> Tensor:
     scale_b1 = line_bm.std(-1, keepdim=True, correction=0)
     return torch.where(scale_b1 > 1e-3, scale_b1, 1.0)
+
+
+def soft_keep(score_bn: Tensor, presence_bn: Tensor, count: Tensor, temperature: float | Tensor) -> Tensor:
+    """How far each token stays (b, n): sum_i presence_i keep_i = count, where so many are present.
+
+    The threshold is found without gradient; one differentiable Newton step then gives it the gradient of the
+    equation it solves (with respect to scores, presence and count).
+    """
+    with torch.no_grad():
+        start_b1 = _solve(score_bn, presence_bn, count, temperature)
+        degree_bn = torch.sigmoid((score_bn - start_b1) / temperature)
+        slope_b1 = (presence_bn * degree_bn * (1 - degree_bn)).sum(-1, keepdim=True) / temperature
+    soft_count_b1 = (presence_bn * torch.sigmoid((score_bn - start_b1) / temperature)).sum(-1, keepdim=True)
+    step_b1 = (soft_count_b1 - count) / slope_b1.clamp_min(1e-6)
+    # where all is saturated the step has a gradient but no meaningful value
+    value_b1 = torch.where(slope_b1 * temperature > 1e-2, step_b1, 0.0).detach()
+    theta_b1 = start_b1 + value_b1 + (step_b1 - step_b1.detach())
+    return torch.sigmoid((score_bn - theta_b1) / temperature)
+
+
+def _solve(score_bn: Tensor, presence_bn: Tensor, count: Tensor, temperature: float | Tensor) -> Tensor:
+    """theta (b, 1) by repeated sectioning, always a fixed number of rounds, all rows at once."""
+    margin = 30 * temperature  # at which a sigmoid is 0 or 1
+    bound = math.sqrt(score_bn.shape[-1]) + 1  # a z-score of n tokens is below sqrt(n); absent tokens may lie anywhere
+    low_b1 = score_bn.amin(-1, keepdim=True).clamp(-bound, bound) - margin
+    high_b1 = score_bn.amax(-1, keepdim=True).clamp(-bound, bound) + margin
+    parts_k = torch.arange(1, TRIALS + 1, device=score_bn.device, dtype=score_bn.dtype) / (TRIALS + 1)
+    for _ in range(ROUNDS):
+        width_b1 = high_b1 - low_b1
+        theta_bk = low_b1 + width_b1 * parts_k
+        degree_bkn = torch.sigmoid((score_bn[:, None] - theta_bk[..., None]) / temperature)
+        soft_count_bk = (degree_bkn @ presence_bn.to(degree_bkn.dtype)[..., None])[..., 0]
+        passed_b1 = (soft_count_bk > count).sum(-1, keepdim=True)  # the soft count falls as theta grows
+        low_b1 = low_b1 + width_b1 * passed_b1 / (TRIALS + 1)
+        high_b1 = low_b1 + width_b1 / (TRIALS + 1)
+    return (low_b1 + high_b1) / 2

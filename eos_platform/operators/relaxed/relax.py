@@ -18,9 +18,15 @@ from torch import Tensor
 from eos_platform.operators.grid import Grid
 from eos_platform.operators.reduce import with_film_features
 from eos_platform.operators.relaxed.leaving import leave
-from eos_platform.operators.relaxed.line import compared, coverage_line, diverse_line, quota_line, suppressed_line
+from eos_platform.operators.relaxed.line import (
+    compared,
+    coverage_line,
+    diverse_line,
+    quota_line,
+    soft_keep,
+    suppressed_line,
+)
 from eos_platform.operators.relaxed.site import TAU_FLOOR, RelaxedSite
-from eos_platform.operators.relaxed.threshold import soft_keep
 from eos_platform.operators.score import combine, plain, probe_feature, with_token_features
 from eos_platform.operators.selectors.priority import first, priority, stay
 from eos_platform.operators.steer import steered

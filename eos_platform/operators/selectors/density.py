@@ -11,17 +11,18 @@ from torch import Tensor
 from eos_platform.operators.tokens import distance
 
 
-def density(compared_bqe: Tensor, count: int) -> Tensor:
+def density(compared_bqe: Tensor, count: int, neighbours: int | None = None) -> Tensor:
     """Places of ``count`` centres (b, count), the best first.
 
-    The density of a token is exp(-mean squared distance to its k nearest, itself included, k = count); what ranks is
-    that times the distance to the nearest denser token (of equals the first is the denser; nothing is denser than the
-    densest, which gets the largest distance there is). No noise breaks ties: the lower index does.
+    The density of a token is exp(-mean squared distance to its k nearest, itself included, k = ``neighbours``, by
+    default ``count``); what ranks is that times the distance to the nearest denser token (of equals the first is the
+    denser; nothing is denser than the densest, which gets the largest distance there is). No noise breaks ties: the
+    lower index does.
     """
     if count == 0:
         return torch.zeros(len(compared_bqe), 0, dtype=torch.long, device=compared_bqe.device)
     distance_bqq = distance(compared_bqe, compared_bqe)
-    nearest_bqk = distance_bqq.square().topk(min(count, distance_bqq.shape[-1]), largest=False).values
+    nearest_bqk = distance_bqq.square().topk(min(neighbours or count, distance_bqq.shape[-1]), largest=False).values
     # logarithms throughout: densities of tokens far from all others would be 0 and could no longer be told apart
     density_bq = -nearest_bqk.mean(-1)
     own_bq1, other_b1q = density_bq[..., None], density_bq[:, None]

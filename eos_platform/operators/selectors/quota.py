@@ -129,12 +129,19 @@ def _quotas(
         if rule.share == "softmax":
             degree_bg = (weight_bg / rule.temperature).masked_fill(many_bg == 0, -torch.inf).softmax(-1)
             weight_bg = (1 + degree_bg - degree_bg.mean(-1, keepdim=True)) * (many_bg > 0)
+    return apportioned(weight_bg, count)
+
+
+def apportioned(weight_bg: Tensor, count: int | Tensor) -> Tensor:
+    """``count`` shared out among groups in proportion to their weights (b, g), long: rounded down, what is left going
+    one each to the largest shares, of equals the first; evenly where no group has a weight."""
+    groups = weight_bg.shape[1]
     total_b1 = weight_bg.sum(-1, keepdim=True)
     share_bg = torch.where(total_b1 > 0, weight_bg / torch.where(total_b1 > 0, total_b1, 1.0), 1 / groups)
     quota_bg = (share_bg * count + ROUNDING).floor().long()
     missing_b1 = count - quota_bg.sum(-1, keepdim=True)
     largest_bg = share_bg.sort(dim=-1, descending=True, stable=True).indices
-    place_bg = torch.arange(groups, device=group_bn.device).expand_as(largest_bg)
+    place_bg = torch.arange(groups, device=weight_bg.device).expand_as(largest_bg)
     rank_bg = torch.empty_like(largest_bg).scatter(1, largest_bg, place_bg)
     return quota_bg + (rank_bg < missing_b1)
 

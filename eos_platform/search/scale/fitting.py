@@ -103,7 +103,7 @@ def _settle(
     stepper: Stepper, deployed: Deployed, schedule: Schedule, resources: Resources, tell: Tell | None
 ) -> Estimate | None:
     """The same in the first process, which has the largest share of a batch."""
-    model, batch = stepper.workload.model, len(group().mine(stepper.index_b))
+    model, batch = stepper.workload.model, len(stepper.mine_b)
     # what a process can take of one device, least first
     rooms = [room(device, resources.memory) for device in gpus_of(model) or [model.device]]
     stepper.at_once, stepper.checkpointing = batch, bool(resources.checkpointing)

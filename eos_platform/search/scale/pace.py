@@ -69,4 +69,4 @@ class Clock:
             each = (self.times[-1] - self.times[0]) / self.AFTER
             expected = sum(self.said[step - self.AFTER : step]) / self.AFTER
             left = each * sum(self.said[step:]) / expected if expected else each * (len(self.said) - step)
-            self.tell(f"corrected: {shown_seconds(each)} a step as measured, {shown_seconds(left)} of steps left")
+            self.tell(f"corrected: {shown_seconds(each)} per step as measured, {shown_seconds(left)} of steps left")

@@ -112,6 +112,10 @@ def structure_at(
             f"start: '{operator.name}' weighs features as they are, multiplies them, or compares layers, which a search"
             " does not: it is measured, not refined"
         )
+    if any(site.segments is not None for site in operator.sites):
+        raise EosError(
+            f"start: '{operator.name}' cuts films into segments, which a search does not: it is measured, not refined"
+        )
     budget = config.budget
     for _ in range(TRIES):
         structure = Structure(config.start, operator.decoder_sites, (), config.selector)

@@ -6,7 +6,8 @@ Legend: b batch, s sequence, a answer tokens, d width.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import copy
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -60,6 +61,7 @@ class EncodedExamples(EncodedQuestions):
         self.judge, self.tokenizer = judge, tokenizer
         self.encoder = encoder or Encoder(model)
         self.adapter, self.device, self.seen = self.encoder.adapter, self.encoder.device, self.encoder.seen
+        self._tells = False  # batches come with what was read in the tower
         self.prompts: list[Prompt] = []
         self.units: list[Units] = []
         self._again = again
@@ -175,6 +177,9 @@ class EncodedExamples(EncodedQuestions):
         answer_bs = (place_s >= prompt_b[:, None]) & (place_s < whole_b[:, None])
         inputs["attention_mask"] = (place_s < whole_b[:, None]).long()
         prefill = self.adapter.encode(self.encoder.with_pictures(inputs, prompts), answer_bs)
+        if self._tells:
+            more = self.encoder.told(prefill.layout.visual_bn, prompts)
+            prefill = replace(prefill, layout=replace(prefill.layout, more=more))
         target_ba = torch.tensor(
             [[*prompt.answer, *[0] * (most - len(prompt.answer))] for prompt in prompts], device=self.device
         )
@@ -244,25 +249,33 @@ class EncodedExamples(EncodedQuestions):
         return torch.cat(directions).mean(0)
 
     def encoded_with(self, operator: OperatorSpec) -> EncodedQuestions:
-        """Themselves: what is reduced in the tower, or read there, is not for them.
+        """Themselves, with what the operator reads in the tower, as far as that is kept.
 
         Raises:
-            EosError: the operator does either.
+            EosError: it reads more, or acts there.
         """
-        check_pictures(operator)
-        return self
+        check_pictures(operator, self.encoder.keeps)
+        if self._tells or not OperatorPlan.of(operator).tower_features:
+            return self
+        told = copy.copy(self)
+        told._tells = True
+        return told
 
 
-def check_pictures(operator: OperatorSpec) -> None:
+def check_pictures(operator: OperatorSpec, kept: Collection[str] = ()) -> None:
     """Refuse operators that pictures would have to be encoded for.
 
+    Args:
+        operator: the operator.
+        kept: what is read in the vision tower when pictures are encoded.
+
     Raises:
-        EosError: it acts in the vision tower, or reads there.
+        EosError: it acts in the vision tower, or reads more there.
     """
     plan = OperatorPlan.of(operator)
     if plan.acts_in_tower:
         raise EosError(f"operator '{operator.name}' acts in the vision tower; pictures of this task are seen without")
-    if reads := sorted(plan.tower_features):
+    if reads := sorted(plan.tower_features - set(kept)):
         raise EosError(
             f"operator '{operator.name}' reads {', '.join(reads)} in the vision tower, which is not kept for this task"
         )

@@ -24,7 +24,7 @@ from eos_platform.protocols import Example
 from eos_platform.tasks.base import FROM_TOWER, Subject
 from eos_platform.tasks.data.progress import counted
 from eos_platform.tasks.examples.encoded import EncodedExamples, Judge, Units, check_pictures, visual_tokens
-from eos_platform.tasks.prompting.encoder import EncodedPrompt, Encoder
+from eos_platform.tasks.prompting.encoder import EncodedPrompt, Encoder, kept_of
 from eos_platform.tasks.prompting.kept import Source
 from eos_platform.tasks.prompts import Prompt
 from eos_platform.tasks.scenes import SPLITS, Split
@@ -89,7 +89,7 @@ class Examples(Subject):
             EosError: why.
         """
         super().check(operator)
-        check_pictures(operator)
+        check_pictures(operator, kept_of(self.adapter))
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -132,7 +132,8 @@ class Examples(Subject):
     def counted_flops(self, operator: OperatorSpec | None) -> int:
         """FLOPs as counted while the language model's prefill of a prompt of median length runs."""
         typical = self._typical
-        batch = typical.batch(torch.tensor([typical.middle()]))
+        seen = typical if operator is None else typical.encoded_with(operator)
+        batch = seen.batch(torch.tensor([typical.middle()]))
         return flops_of(self.model, operator, batch.prefill.until(int(batch.layout.last_b[0]) + 1))
 
     def encoded(self, split: Split, questions: int) -> EncodedExamples:
@@ -152,6 +153,13 @@ class Examples(Subject):
             encoded.content = self._prompting.name_of(encoder, given) if again else None
             self._encoded[key] = encoded
         return self._encoded[key]
+
+    def warm(self, split: Split, questions: int, part: int, parts: int) -> None:
+        """Encode one of ``parts`` equal parts of what ``encoded`` will be asked for, and keep it on disk, as far as it
+        is not there: processes that are to work on the same questions share that out."""
+        given = self._first(split, questions)
+        if self.processor is not None and all(isinstance(one, Example) for one in given):
+            self._prompting.warm(Encoder(self.model), [one for one in given if isinstance(one, Example)], part, parts)
 
     films = False  # several pictures of a prompt are the frames of a film
     _judge: Judge | None = None

@@ -41,8 +41,14 @@ class Kept:
     units: Units
 
 
-def save(key: str, prompts: Sequence[Kept], seen: Sequence[Any]) -> int:
+def save(key: str, prompts: Sequence[Kept], seen: Sequence[Any], received: Sequence[Tensor] = ()) -> int:
     """Keep prompts, and what was made of the pictures that come up among them; nothing, where that has no such form.
+
+    Args:
+        key: their name.
+        prompts: as they are to be found again.
+        seen: outputs of the tower.
+        received: the attention of each one's tokens in it, where that is read.
 
     Returns:
         Their bytes; 0: they cannot be kept.
@@ -67,18 +73,21 @@ def save(key: str, prompts: Sequence[Kept], seen: Sequence[Any]) -> int:
         for name, value in features.items():
             for number, one in enumerate([value] if isinstance(value, Tensor) else value):
                 tensors[f"seen {place} {name} {number}"] = one
+    tensors |= {f"received {place}": one for place, one in enumerate(received)}
     about["kind"] = type(seen[0]).__name__ if seen else ""
     tensors["about"] = torch.frombuffer(bytearray(strict_json.dumps(about).encode()), dtype=torch.uint8)
     cache.save(key, tensors)
     return sum(one.numel() * one.element_size() for one in tensors.values())
 
 
-def load(key: str, body: Any) -> tuple[list[Kept], list[Any], int] | None:
-    """Prompts that were kept, outputs of the tower for the pictures that come up among them, and their bytes.
+def load(key: str, body: Any, received: bool = False) -> tuple[list[Kept], list[Any], int, list[Tensor]] | None:
+    """Prompts that were kept, outputs of the tower for the pictures that come up among them, their bytes, and the
+    attention of each one's tokens.
 
     Args:
         key: their name.
         body: of the model, whose kind of output it is.
+        received: whether that attention is wanted; where it was not kept, nothing was.
     """
     tensors = cache.load(key)
     if tensors is None:
@@ -93,9 +102,10 @@ def load(key: str, body: Any) -> tuple[list[Kept], list[Any], int] | None:
         ]
         kind = _kind(about["kind"], body) if about["seen"] else ModelOutput
         seen = [kind(**_features(tensors, place, one)) for place, one in enumerate(about["seen"])]
+        attention = [tensors[f"received {place}"] for place in range(len(seen))] if received else []
     except (KeyError, ValueError, TypeError, IndexError, RuntimeError, AttributeError):
         return None
-    return prompts, seen, sum(one.numel() * one.element_size() for one in tensors.values())
+    return prompts, seen, sum(one.numel() * one.element_size() for one in tensors.values()), attention
 
 
 def can_be_kept(output: Any, body: Any) -> bool:

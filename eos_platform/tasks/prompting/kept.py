@@ -8,8 +8,10 @@ of the same data find those before them. On the host they are mapped, not held.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
+
+from torch import Tensor
 
 from eos_platform.protocols import Example
 from eos_platform.tasks import cache
@@ -57,6 +59,25 @@ class Source:
             held += result[1]
             yield from result[0]
 
+    def warm(self, encoder: Encoder, examples: Sequence[Example], part: int, parts: int) -> None:
+        """Have every ``parts``-th chunk on disk, from the ``part``-th on; the others are other processes'.
+
+        Args:
+            encoder: that has seen no picture yet.
+            examples: as ``encoded`` will be asked for, from the first on.
+        """
+        once, before = Once(self.processor), set[int]()
+        for chunk, start in enumerate(range(0, len(examples), CHUNK)):
+            some = examples[start : start + CHUNK]
+            if chunk % parts == part:
+                key, fresh = self._key(encoder, once, some, before)
+                if key is None:
+                    return
+                if self._from_disk(key, encoder, some, fresh, once) is None:
+                    made = made_by(self.processor, some, self.lead, self.unanswered, once, start)
+                    self._save(key, encoder, [encoder(prompt) for prompt in made], fresh)
+            before.update(once.number(one) for one in some)
+
     def again(self, example: Example) -> Prompt:
         """An example's prompt, with its pixels."""
         return next(made_by(self.processor, [example], self.lead, self.unanswered))
@@ -80,13 +101,16 @@ class Source:
             digest.update(repr(facts).encode("utf-8", "surrogatepass"))
         return digest.hexdigest()
 
-    def _key(self, encoder: Encoder, once: Once, some: Sequence[Example]) -> tuple[str | None, list[int]]:
-        """The name of a chunk, and the numbers of the pictures that come up in it."""
+    def _key(
+        self, encoder: Encoder, once: Once, some: Sequence[Example], before: Collection[int] = ()
+    ) -> tuple[str | None, list[int]]:
+        """The name of a chunk, and the numbers of the pictures that come up in it first; ``before``: in none earlier,
+        beside those that are seen."""
         name = self.name_of(encoder, some)
         if name is None:
             return None, []
         about = [once.number(one) for one in some]
-        fresh = list(dict.fromkeys(number for number in about if number not in encoder.seen))
+        fresh = list(dict.fromkeys(number for number in about if number not in encoder.seen and number not in before))
         place = {number: place for place, number in enumerate(fresh)}
         known = [place.get(number, -1) for number in about]
         return hashlib.sha256(f"{name}{known}".encode()).hexdigest()[:32], fresh
@@ -99,11 +123,12 @@ class Source:
         fresh: Sequence[int],
         once: Once,
     ) -> tuple[list[EncodedPrompt], int] | None:
-        found = chunks.load(key, encoder.adapter.parts.body)
+        found = chunks.load(key, encoder.adapter.parts.body, bool(encoder.keeps))
         if found is None or len(found[0]) != len(some) or len(found[1]) != len(fresh):
             return None
-        for number, seen in zip(fresh, found[1], strict=True):
-            encoder.keep(number, seen)
+        received: Sequence[Tensor | None] = found[3] or [None] * len(fresh)
+        for number, seen, received_n in zip(fresh, found[1], received, strict=True):
+            encoder.keep(number, seen, received_n)
         result = [
             EncodedPrompt(
                 Prompt(one.inputs, one.answer, once.number(example), example.group, example, one.most), one.units
@@ -117,4 +142,5 @@ class Source:
         if not all(chunks.can_be_kept(one, encoder.adapter.parts.body) for one in seen):
             return False
         prompts = [chunks.Kept(one.prompt.inputs, one.prompt.answer, one.prompt.most, one.units) for one in encoded]
-        return chunks.save(key, prompts, seen) > 0
+        received = [encoder.received[number] for number in fresh] if encoder.keeps else []
+        return chunks.save(key, prompts, seen, received) > 0

@@ -25,6 +25,7 @@ from eos_platform.tasks.chats import Published, published
 PIXELS = ("pixel_values", "pixel_attention_mask")  # of no use once a picture is seen
 TRIED = 3  # prompts made both ways before blank pictures are trusted
 HELD = 256 << 20  # bytes of other things that are kept of pictures
+REMEMBERED = 1024  # texts, and what was made of them
 Inputs = dict[str, Any]
 
 
@@ -65,6 +66,7 @@ class Once:
         self._ready: Ready | None = None
         self._usual: dict[int, _Call] = {}  # by the number of pictures: how the image processor is called
         self._tried = self._held = 0
+        self._remembered: dict[Any, Any] = {}
         self._processor = self._wrapped(processor)
 
     def number(self, example: Example) -> int:
@@ -83,6 +85,12 @@ class Once:
             text: the prompt.
             ready: opens them, where they must be.
         """
+        if self._tried >= TRIED and number in self._calls:
+            # what a prompt becomes depends on the pictures' sizes, and on what is told of them beside their pixels
+            form = repr([call.form for call in self._calls[number]])
+            calls, blank = self.remembered((text, form), lambda: (self._calls.get(number), self._blank(number, text)))
+            if blank is not None and calls is not None and _told_alike(calls, self._calls.get(number)):
+                return dict(blank)
         blank = self._blank(number, text)
         if blank is not None and self._tried >= TRIED:
             return blank
@@ -94,6 +102,14 @@ class Once:
                 self._processor = None
                 self._calls.clear()
         return result
+
+    def remembered(self, key: Any, make: Callable[[], Any]) -> Any:
+        """What ``make`` made under that key before, or makes now: many questions are put in the same words."""
+        if key not in self._remembered:
+            if len(self._remembered) >= REMEMBERED:
+                self._remembered.clear()
+            self._remembered[key] = make()
+        return self._remembered[key]
 
     def count(self, number: int) -> int:
         """How many pictures those of a known number are."""
@@ -280,6 +296,28 @@ def _copied(output: Any) -> Any:
 def _bytes(output: Mapping[str, Any]) -> int:
     tensors = [one for name, value in output.items() if name not in PIXELS for one in _flat(value)]
     return sum(one.numel() * one.element_size() if isinstance(one, Tensor) else 64 for one in tensors)
+
+
+def _told_alike(some: Sequence[_Call], others: Sequence[_Call] | None) -> bool:
+    """Whether an image processor was called alike, and made the same but for the pixels, whose shapes are the same."""
+    if some is others:
+        return True
+    if others is None or len(some) != len(others):
+        return False
+    return all(
+        one.form == other.form
+        and _equal(one.settings, other.settings)
+        and one.output.keys() == other.output.keys()
+        and all(
+            _shapes(value) == _shapes(other.output[name]) if name in PIXELS else _alike(value, other.output[name])
+            for name, value in one.output.items()
+        )
+        for one, other in zip(some, others, strict=True)
+    )
+
+
+def _shapes(value: Any) -> Any:
+    return value.shape if isinstance(value, Tensor) else [_shapes(one) for one in value]
 
 
 def _same(blank: Inputs, whole: Inputs) -> bool:

@@ -22,9 +22,8 @@ from torch import Tensor
 from eos_platform.models.adapters.adapter import adapter_of
 from eos_platform.models.adapters.prefill import Prefill
 from eos_platform.models.attention.text_queries import question
-from eos_platform.models.runtime.layout import Layout
+from eos_platform.models.runtime.layout import Layout, VisionFeatures, concatenated
 from eos_platform.models.vision.encoding import encode_images
-from eos_platform.models.vision.tower import VisionFeatures, concatenated
 from eos_platform.operators.plan import OperatorPlan
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.protocols import Example

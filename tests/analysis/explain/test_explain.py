@@ -63,15 +63,15 @@ def operator(small):
                 "(beta)",
             ),
         ),
-        ({"transfer": Transfer(gamma=1.0, tau=math.inf, nu=0.0)}, ("spread evenly", "added up (nu 0)", "pool:")),
+        ({"transfer": Transfer(gamma=1.0, tau=math.inf, nu=0.0)}, ("spread evenly", "summed (nu 0)", "pool:")),
         (
             {"transfer": Transfer(gamma=0.5, tau=0.1)},
-            ("50% of what they hold (gamma 0.5)", "hybrid: gamma 0.5 lies between", "tau 0.1 between merging"),
+            ("50% of what they hold (gamma 0.5)", "hybrid: gamma 0.5 is between", "tau 0.1 between merging"),
         ),
         ({"keep": 144, "rho": 0.3}, ("reweight: keeps every token",)),
-        ({"keep": 144}, ("identity: keeps every token as it is",)),
+        ({"keep": 144}, ("identity: keeps every token unchanged",)),
         ({"keep": 0, "selector": "drop_all"}, ("keeps none", "prune")),
-        ({"positions": "renumber"}, ("positions are numbered anew",)),
+        ({"positions": "renumber"}, ("positions are renumbered",)),
     ],
 )
 def test_a_site_in_words(fields, said):
@@ -114,7 +114,7 @@ def test_one_thing_changes_in_each(operator):
     for name in (
         *("probe off, site 1", "norm off, site 1", "uniqueness off, site 1", "all features off, site 1"),
         *("spread 0 (score only), site 1", "selector farthest, site 1", "gamma 0 (pruning), site 1"),
-        *("tau 0 (merging), site 1", "tau inf (pooling), site 1", "nu 0 (added up), site 1", "nu 1 (averaged), site 1"),
+        *("tau 0 (merging), site 1", "tau inf (pooling), site 1", "nu 0 (summed), site 1", "nu 1 (averaged), site 1"),
         *("beta 0, site 1", "beta 1, site 1", "beta 1, site 2", "positions renumber, site 1", "rho 0, site 2"),
         *("site removed, site 1", "site removed, site 2", "selector farthest, site 2"),
     ):
@@ -192,7 +192,7 @@ def test_ranking_is_of_the_probe_as_each_question_turns_it(small, operator):
     assert "steering off, site 1" in names
     assert "steering off, site 2" not in names
     line = ranking_line(explain(small, turned, questions=4, pictures=0).sites[0])
-    assert "(length 0.00, turned by the question)" in line
+    assert "(length 0.00, changed by the question)" in line
 
 
 # All of it
@@ -247,8 +247,8 @@ def test_a_question_that_turns_the_probe_is_shown_at_work(small):
     assert len({tuple(sites[-1]["origin"]) for sites in found.kept_asked}) > 1
     assert {type(question["right"]) for question in found.asked} == {bool}
     assert "steering off" in set(found.ablations["name"])
-    assert any("the question turns the learned direction" in words for words in found.sites[0]["words"])
-    assert _page(found).count("The question decides which tokens stay") > 0
+    assert any("the question changes the learned direction" in words for words in found.sites[0]["words"])
+    assert _page(found).count("The question decides which tokens are kept") > 0
 
 
 def test_a_steered_site_that_keeps_every_token_has_no_picture(small):

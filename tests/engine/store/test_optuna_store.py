@@ -15,14 +15,19 @@ from sqlalchemy.exc import OperationalError
 
 from eos_platform.common.errors import EosError
 from eos_platform.engine.schema.study_file import Sampler
-from eos_platform.engine.status import row_of, rows_of, status_of
+from eos_platform.engine.status import status_of
 from eos_platform.engine.store import optuna_store as store
+from eos_platform.engine.store import stored_trial as stored
 from eos_platform.engine.store.lease import Lease
 from eos_platform.engine.store.retry import StoreUnavailable
 from eos_platform.engine.store.run_dir import run_dir_of
+from eos_platform.engine.store.stored_trial import row_of, rows_of
 from eos_platform.engine.strategy.samplers import make_sampler
-from eos_platform.engine.strategy.searcher import StudySearcher, judge
+from eos_platform.engine.strategy.searcher import StudySearcher
+from eos_platform.engine.strategy.verdict import judge
 from eos_platform.engine.study import Study
+from eos_platform.engine.trial_result import read
+from eos_platform.objectives import DEFAULT
 from eos_platform.terminal.tables import plain_table
 
 WELL = {"finished": True, "final/accuracy": 0.8, "final/compute_ratio": 0.15, "final/seconds": 2.0, "operator": "{}"}
@@ -57,7 +62,7 @@ def test_every_end_has_its_state(searcher, optuna_study, result, error, state, f
     searcher.suggest("ray1")
     searcher.on_trial_complete("ray1", result, error)
     (trial,) = optuna_study.trials
-    assert trial.state == state == judge(result, error).state
+    assert trial.state == state == judge(result or {}, error, read(result or {}, DEFAULT)).state
     assert trial.user_attrs.get("failure") == failure
     assert trial.user_attrs["ray_trial_id"] == "ray1"
     assert trial.values == ([0.8, 0.15] if state == TrialState.COMPLETE else None)
@@ -72,9 +77,9 @@ def test_a_search_that_a_node_could_not_run_is_run_again(searcher, optuna_study)
     assert searcher.stopped == "node 10.0.0.7 has no eos-platform", "no search is given to it any more"
     failed, well = optuna_study.trials
     assert (failed.state, failed.user_attrs["failure"]) == (TrialState.FAIL, searcher.stopped)
-    assert store.finished(optuna_study.trials) == [well]
+    assert stored.finished(optuna_study.trials) == [well]
     store.requeue_lost_trials(optuna_study)
-    assert optuna_study.trials[2].user_attrs[store.RETRY_OF] == 0
+    assert optuna_study.trials[2].user_attrs[stored.RETRY_OF] == 0
 
 
 def test_a_second_end_changes_nothing(searcher, optuna_study):
@@ -98,14 +103,14 @@ def test_over_budget_is_infeasible_and_not_on_the_front(searcher, optuna_study):
     budgets = [trial.user_attrs["budget"] for trial in optuna_study.trials]
     slack = [next(iter(trial.constraints.values())) for trial in optuna_study.trials]
     assert slack == [pytest.approx(0.9 - budgets[0]), pytest.approx(0.04 - budgets[1])]
-    assert [trial.number for trial in store.front(optuna_study)] == [1]
+    assert [trial.number for trial in stored.front(optuna_study)] == [1]
 
 
 def test_the_front_is_sorted_and_lists_equal_points_once(optuna_study):
     space = {"budget": optuna.distributions.FloatDistribution(0.1, 1)}
     for accuracy, ratio in ((0.9, 0.5), (0.5, 0.1), (0.5, 0.1), (0.4, 0.3)):
         optuna_study.tell(optuna_study.ask(space), [accuracy, ratio])
-    assert [trial.number for trial in store.front(optuna_study)] == [1, 0]
+    assert [trial.number for trial in stored.front(optuna_study)] == [1, 0]
 
 
 def test_settling_fails_and_queues_again_just_once(searcher, optuna_study):
@@ -124,7 +129,7 @@ def test_settling_fails_and_queues_again_just_once(searcher, optuna_study):
     # a retry that is lost too keeps the state of the first
     store.requeue_lost_trials(optuna_study)
     assert searcher.suggest("third")["root"] == 1
-    assert [trial.number for trial in store.finished(optuna_study.trials)] == [0]
+    assert [trial.number for trial in stored.finished(optuna_study.trials)] == [0]
 
 
 def test_a_kill_between_queueing_and_telling_doubles_nothing(searcher, optuna_study):
@@ -140,7 +145,7 @@ def test_a_driver_killed_while_it_asked_leaves_nothing_to_run_again(searcher, op
     )  # and was never handed to Ray
     assert store.requeue_lost_trials(optuna_study) == 0
     assert [trial.state for trial in optuna_study.trials] == [TrialState.FAIL]
-    assert store.proposals(optuna_study.trials) == 0, "the next trial takes its place"
+    assert stored.proposals(optuna_study.trials) == 0, "the next trial takes its place"
 
 
 def test_a_queued_trial_that_a_killed_driver_took_up_is_queued_again_whole(optuna_study):
@@ -159,7 +164,7 @@ def test_a_search_that_ended_for_want_of_space_is_run_again(searcher, optuna_stu
     searcher.on_trial_complete("full", full)
     assert searcher.stopped == "No space left on device"
     assert searcher.suggest("more") == "FINISHED", "and no other is begun on a full disk"
-    assert not store.finished(optuna_study.trials)
+    assert not stored.finished(optuna_study.trials)
     assert row_of(study_file(), optuna_study.trials[0]).state == "interrupted"
     assert store.requeue_lost_trials(optuna_study) == 1
     assert store.requeue_lost_trials(optuna_study) == 0
@@ -203,7 +208,7 @@ def test_a_store_that_goes_away_while_it_is_asked_gets_no_second_trial(searcher,
     assert searcher.suggest("ray1")["number"] == 2
     assert [trial.state.name for trial in optuna_study.trials] == ["FAIL", "FAIL", "RUNNING"]
     searcher.on_trial_complete("ray1", WELL)
-    assert [trial.number for trial in store.finished(optuna_study.trials)] == [2]
+    assert [trial.number for trial in stored.finished(optuna_study.trials)] == [2]
     assert store.requeue_lost_trials(optuna_study) == 0
 
 
@@ -324,7 +329,7 @@ def test_every_search_failed(folder):
     with store.open_store(folder, create=True) as optuna_study:
         store.refuse_failure(optuna_study)
         trial = optuna_study.ask({name: one.distribution() for name, one in study_file().space.items()})
-        trial.set_user_attr(store.FAILURE, "ValueError: no")
+        trial.set_user_attr(stored.FAILURE, "ValueError: no")
         optuna_study.tell(trial, state=TrialState.FAIL)
         with pytest.raises(EosError, match="every search failed; first: ValueError: no"):
             store.refuse_failure(optuna_study)

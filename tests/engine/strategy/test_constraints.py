@@ -9,7 +9,8 @@ from optuna.trial import TrialState
 from eos_platform.common.errors import EosError
 from eos_platform.engine.schema.sections import Constraints
 from eos_platform.engine.store import optuna_store as store
-from eos_platform.engine.strategy.constraints import bounds, measure, missing, violations
+from eos_platform.engine.strategy.constraints import bounds, measure
+from eos_platform.engine.strategy.verdict import missing, violations
 from eos_platform.operators.spec import OperatorSpec, SiteSpec
 from eos_platform.search.config import SearchConfig
 from eos_platform.terminal.tables import status_remarks

@@ -12,6 +12,7 @@ from optuna.trial import TrialState
 from eos_platform.common.errors import EosError
 from eos_platform.engine.schema.conditions import grid_size, holds
 from eos_platform.engine.store import optuna_store as store
+from eos_platform.engine.store import stored_trial as stored
 from eos_platform.engine.strategy.samplers import _is_callable, make_sampler
 from eos_platform.engine.strategy.searcher import StudySearcher
 
@@ -59,8 +60,8 @@ def params(trial):
 def drive(study, optuna_study, trials, dies_after=()):
     """Run a study, two trials at a time; the driver dies after some of the trials."""
     searcher, running, ended, asked = searcher_of(study, optuna_study), [], 0, itertools.count()
-    while len(store.finished(optuna_study.get_trials(deepcopy=False))) < trials:
-        done = len(store.finished(optuna_study.get_trials(deepcopy=False)))
+    while len(stored.finished(optuna_study.get_trials(deepcopy=False))) < trials:
+        done = len(stored.finished(optuna_study.get_trials(deepcopy=False)))
         while len(running) < 2 and done + len(running) < trials:
             ray_id = f"ray{next(asked)}"
             config = searcher.suggest(ray_id)
@@ -71,7 +72,7 @@ def drive(study, optuna_study, trials, dies_after=()):
         if ended in dies_after:
             store.requeue_lost_trials(optuna_study)
             searcher, running = searcher_of(study, optuna_study), []
-    return store.finished(optuna_study.get_trials(deepcopy=False))
+    return stored.finished(optuna_study.get_trials(deepcopy=False))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -88,8 +89,8 @@ def test_a_study_to_its_end(name):
             assert set(trial.constraints) == {"compute_ratio - budget", "accuracy"}
             feasible = trial.values[0] >= 0.35
             assert (trial.constraints["accuracy"] <= 0) == feasible
-            assert (store.VIOLATED in trial.user_attrs) == (not feasible)
-    front = store.front(optuna_study)
+            assert (stored.VIOLATED in trial.user_attrs) == (not feasible)
+    front = stored.front(optuna_study)
     assert front
     assert all(trial.state == TrialState.COMPLETE and trial.values[0] >= 0.35 for trial in front)
     used = {tuple(sorted(trial.params.items())) for trial in trials}

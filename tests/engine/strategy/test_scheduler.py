@@ -15,6 +15,7 @@ from ray.tune.schedulers import TrialScheduler
 from rich.console import Console
 
 from eos_platform.engine.store import optuna_store as store
+from eos_platform.engine.store import stored_trial as stored
 from eos_platform.engine.strategy.scheduler import MoashaScheduler, course_of, evaluation_in, make_scheduler
 from eos_platform.engine.strategy.searcher import StudySearcher
 from eos_platform.engine.study import Study
@@ -85,9 +86,9 @@ def play(study, points, seed, deaths):
         elif tune.report(root, place[root], accuracy, ratio) == TrialScheduler.STOP:
             trials = optuna_study.trials
             (ended[root],) = (
-                t.user_attrs[store.STOPPED]
+                t.user_attrs[stored.STOPPED]
                 for t in trials
-                if store.STOPPED in t.user_attrs and store.root(trials, t.number) == root
+                if stored.STOPPED in t.user_attrs and stored.root(trials, t.number) == root
             )
     order = [ended[root] for root in begun]
     return order, optuna_study
@@ -107,10 +108,10 @@ def test_a_resumed_study_decides_as_if_nothing_had_happened(points, seed, deaths
     said = lambda reasons: [reason and reason.split(" is ")[0] for reason in reasons]  # noqa: E731 (numbers differ)
     assert calm == again
     assert said(rough) == said(calm)
-    for trial in store.finished(optuna_study.trials):
-        assert (trial.state == TrialState.PRUNED) == (store.STOPPED in trial.user_attrs)
+    for trial in stored.finished(optuna_study.trials):
+        assert (trial.state == TrialState.PRUNED) == (stored.STOPPED in trial.user_attrs)
         assert trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
-    assert all(trial.state == TrialState.COMPLETE for trial in store.front(optuna_study))
+    assert all(trial.state == TrialState.COMPLETE for trial in stored.front(optuna_study))
 
 
 def test_a_decision_stands_when_the_driver_dies_before_the_trial_ends():
@@ -138,10 +139,10 @@ def test_missing_and_nan_objectives_rank_last():
     assert tune.report(roots[1], 2, 0.5, 0.3) == TrialScheduler.CONTINUE
     assert tune.report(roots[2], 2, 0.6, None) == TrialScheduler.STOP
     assert tune.report(roots[3], 2, 0.4, 0.3) == TrialScheduler.CONTINUE, "second of four"
-    assert "is not a number" in optuna_study.trials[2].user_attrs[store.STOPPED]
+    assert "is not a number" in optuna_study.trials[2].user_attrs[stored.STOPPED]
     assert optuna_study.trials[2].state == TrialState.PRUNED
     assert math.isnan(course_of(optuna_study.trials[0])[0].values[0]), "kept as unknown"
-    assert optuna_study.trials[0].user_attrs[store.COURSE] == [[2, None, 0.2, 0.2]], "databases' JSON has no NaN"
+    assert optuna_study.trials[0].user_attrs[stored.COURSE] == [[2, None, 0.2, 0.2]], "databases' JSON has no NaN"
     assert evaluation_in({"step": 3, "curve/loss": 1.0}) is None
     assert evaluation_in({"step": 3, "curve/accuracy": True, "curve/compute_ratio": "x"})[1:3] != (1.0, 0.0)
 
@@ -151,7 +152,7 @@ def test_reports_without_a_deployed_evaluation_decide_nothing():
     root = tune.ask()
     assert tune.scheduler.on_trial_result(None, tune.trials[root], {"step": 2, "curve/loss": 1.0}) == "CONTINUE"
     assert not tune.scheduler.rungs.reached
-    assert not tune.optuna_study.trials[0].user_attrs.get(store.COURSE)
+    assert not tune.optuna_study.trials[0].user_attrs.get(stored.COURSE)
 
 
 def test_a_search_over_its_budget_is_stopped_and_one_on_its_way_is_not():
@@ -160,8 +161,8 @@ def test_a_search_over_its_budget_is_stopped_and_one_on_its_way_is_not():
     hopeless, hopeful = tune.ask(), tune.ask()
     decisions = [tune.report(hopeless, step, 0.5, 0.1, 0.9) for step in (1, 2, 3)]
     assert decisions == ["CONTINUE", "CONTINUE", "STOP"]
-    assert "cannot come down to the budget" in optuna_study.trials[0].user_attrs[store.STOPPED]
-    budget = optuna_study.trials[1].user_attrs[store.BUDGET]
+    assert "cannot come down to the budget" in optuna_study.trials[0].user_attrs[stored.STOPPED]
+    budget = optuna_study.trials[1].user_attrs[stored.BUDGET]
     for step in range(1, 7):
         assert tune.report(hopeful, step, 0.5, 0.1, budget + (7 - step) * 0.1) == "CONTINUE"
     patient = Tune(study_of(scheduler={**PLAN, "min_searches": 9, "reach_budget": False}), new_store())
@@ -200,8 +201,8 @@ def test_a_whole_study_with_stopping(tmp_path):
         trials = optuna_study.trials
     assert [trial.state.name for trial in trials] == ["COMPLETE", "COMPLETE", "PRUNED", "COMPLETE", "PRUNED", "PRUNED"]
     assert [len(course_of(trial)) for trial in trials] == [8 + 1, 9, 2, 9, 2, 3]
-    assert "is dominated, by trial" in trials[2].user_attrs[store.STOPPED]
-    assert "cannot come down to the budget 0.2" in trials[5].user_attrs[store.STOPPED]
+    assert "is dominated, by trial" in trials[2].user_attrs[stored.STOPPED]
+    assert "cannot come down to the budget 0.2" in trials[5].user_attrs[stored.STOPPED]
     assert list(points["trial"].dropna()) == [3]
     status = study.status()
     assert list(status.trials["state"]) == [
@@ -211,7 +212,7 @@ def test_a_whole_study_with_stopping(tmp_path):
     assert list(runs["state"]) == list(status.trials["state"])
     assert set(runs["status"]) == {"FINISHED", "KILLED"}
     recorded = {run.info.run_name: run.data.tags for run in _runs(study)}
-    assert recorded["trial 2"]["eos.stopped"] == trials[2].user_attrs[store.STOPPED]
+    assert recorded["trial 2"]["eos.stopped"] == trials[2].user_attrs[stored.STOPPED]
     assert "eos.stopped" not in recorded["trial 3"]
 
 

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from eos_platform.common.errors import EosError
 from eos_platform.engine.store import optuna_store as store
+from eos_platform.engine.store import stored_trial as stored
 from eos_platform.engine.strategy import warm_start
 from eos_platform.engine.strategy.start_from import nearest, parameters_of, texts
 from eos_platform.engine.study import Study
@@ -228,7 +229,7 @@ def test_a_study_that_begins_with_anothers_front(tmp_path):
     first = Study(study_file(name="old", trials=3, **common), runs=tmp_path, console=quiet, functions=fakes.FUNCTIONS)
     first.run()
     with store.open_store(first.folder, create=False) as optuna_study:
-        wanted = [trial.params for trial in store.front(optuna_study)]
+        wanted = [trial.params for trial in stored.front(optuna_study)]
     plan = {"studies": "old", "max_searches": 9}
     second = Study(
         study_file(name="new", trials=4, warm_start=plan, **common),

@@ -7,9 +7,10 @@ from engine_fakes import study_file
 from mlflow import MlflowClient
 from optuna.trial import TrialState
 
-from eos_platform.engine.status import row_of
 from eos_platform.engine.store import optuna_store as store
 from eos_platform.engine.store import snapshots
+from eos_platform.engine.store import stored_trial as stored
+from eos_platform.engine.store.stored_trial import row_of
 from eos_platform.engine.strategy.searcher import StudySearcher
 from eos_platform.engine.sync import reconcile
 from eos_platform.operators.spec import OperatorSpec
@@ -45,7 +46,7 @@ def killed(folder, optuna_study, recorder):
     for name in ("ended", "running"):
         frozen = searcher.frozen(name)
         run = recorder.start_trial(row_of(folder.study, frozen))
-        searcher.live[name].set_user_attr(store.RUN_ID, run)
+        searcher.live[name].set_user_attr(stored.RUN_ID, run)
     searcher.on_trial_complete("ended", WELL)
     snapshot(folder, {name: (config["number"], "RUNNING") for name, config in zip(searcher.live, configs, strict=True)})
     return searcher

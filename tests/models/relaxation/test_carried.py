@@ -9,12 +9,11 @@ import torch
 
 from eos_platform.models.adapters.adapter import adapter_of
 from eos_platform.models.adapters.target import parts_of
-from eos_platform.models.attention.implementations import carries, carries_faster
 from eos_platform.models.conformance.subjects import built
 from eos_platform.models.conformance.zoo import SAMPLES, prompts
 from eos_platform.models.relaxation import relaxed as module
 from eos_platform.models.relaxation.checkpointing import checkpointed
-from eos_platform.models.relaxation.relaxed import relaxed
+from eos_platform.models.relaxation.relaxed import carries, carries_faster, relaxed
 from eos_platform.operators.relaxed.site import RelaxedSite
 from eos_platform.operators.spec import SiteSpec
 

@@ -84,7 +84,7 @@ def test_an_operator_of_another_model_is_rescaled_when_asked(small: Any, model: 
         assert (spec.sites[0].layer, spec.sites[0].keep, spec.sites[0].probe) == (2, 16, ())
         changes = spec.provenance["rescaled_from"]["changes"]  # type: ignore[index, call-overload]
         assert changes == [
-            "sites.0: its learned direction (3 numbers) cannot travel, and was left out",
+            "sites.0: its learned direction (3 numbers) cannot be transferred, and was left out",
             "sites.0: decoder layer 16 -> 2",
             "sites.0: keeps 144 of 576 -> 16 of 64",
         ]

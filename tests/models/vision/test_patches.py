@@ -113,14 +113,17 @@ def test_what_is_not_read_is_said() -> None:
         attach(model, operator(model))
 
 
-def test_films_are_refused_when_they_come() -> None:
+def test_of_films_each_frame_is_read_as_a_picture_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both in one prompt are encoded one after the other, of which the latest is known: refused."""
     sample = SAMPLES["Qwen2.5-VL"]
-    model = fresh(sample)
-    with (
-        attached(model, operator(model)),
-        pytest.raises(EosError, match="'received' is read of pictures, not of films"),
-    ):
+    model, found = fresh(sample), seen(monkeypatch)
+    with attached(model, operator(model)):
         model(**prompts(sample, [[]], (4,), films=2))
+        (frames,) = found
+        assert frames.shape == (2, 12)
+        torch.testing.assert_close(frames.sum(1) * 4, torch.ones(2))  # over its patches, four a token
+        with pytest.raises(EosError, match="'received' is read of pictures or of films, not of both in one prompt"):
+            model(**prompts(sample, [[sample.sizes[0]]], (4,), films=2))
 
 
 def test_a_copy_and_generation_read_the_same() -> None:

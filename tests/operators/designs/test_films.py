@@ -153,7 +153,7 @@ def test_designs_of_films_build_run_and_are_written(name):
     for target in (TARGET, Target(layers=6, grid=(10, 5), frames=2), Target(layers=2, grid=(7, 3), frames=7)):
         one = target.tokens // target.frames
         for tokens in (one, target.tokens / 2, target.tokens - 0.4):
-            if name == "dycoke" and tokens < -(-target.frames // 4) * one:
+            if tokens < design.least(target):
                 continue
             operator = design.build(target, tokens)
             assert operator.mean_tokens <= tokens
@@ -171,7 +171,9 @@ def test_single_pictures_are_refused_and_not_offered(name):
     assert name not in suited()
 
 
-@pytest.mark.parametrize(("name", "tokens"), [("evs", 11), ("framefusion", 11), ("whole-frames", 11), ("dycoke", 23)])
+@pytest.mark.parametrize(
+    ("name", "tokens"), [("evs", 11), ("framefusion", 11), ("whole-frames", 11), ("dycoke", 23), ("fastvid", 7)]
+)
 def test_fewer_tokens_than_the_whole_frames_have_are_refused(name, tokens):
     with pytest.raises(EosError, match="fewer than the"):
         get_design(name).build(TARGET, tokens)

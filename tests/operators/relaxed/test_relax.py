@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from operator_cases import INF, HostReads, cases, features_of, tokens_of
 
 from eos_platform.operators.reduce import reduce
+from eos_platform.operators.relaxed.line import soft_keep
 from eos_platform.operators.relaxed.relax import relax as relax_site
 from eos_platform.operators.relaxed.site import RelaxedSite
-from eos_platform.operators.relaxed.threshold import soft_keep
 from eos_platform.operators.spec import SiteSpec, Support, Transfer
 from eos_platform.operators.tokens import RelaxedTokens, Tokens, gather_tokens
 

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from operator_cases import features_of, tokens_of
 from relaxed_reference import degrees, relative, relax_one
 
+from eos_platform.operators.relaxed.line import soft_keep
 from eos_platform.operators.relaxed.relax import relax
 from eos_platform.operators.relaxed.site import RelaxedSite
-from eos_platform.operators.relaxed.threshold import soft_keep
 from eos_platform.operators.spec import Support
 from eos_platform.operators.tokens import RelaxedTokens
 

@@ -213,11 +213,11 @@ def test_the_estimate_is_corrected_once() -> None:
     clock = Clock([1.0] * 100, lines.append)
     for step in range(1, 30):
         clock.tick(10.0 + 2.0 * step, step)
-    assert lines == ["corrected: 2 s a step as measured, 3 min 6 s of steps left"]
+    assert lines == ["corrected: 2 s per step as measured, 3 min 6 s of steps left"]
     clock = Clock([4.0] * 50 + [1.0] * 50, lines.append)  # later steps are said to take a fourth
     for step in range(1, 30):
         clock.tick(10.0 + 2.0 * step, step)
-    assert lines[1:] == ["corrected: 2 s a step as measured, 1 min 51 s of steps left"]
+    assert lines[1:] == ["corrected: 2 s per step as measured, 1 min 51 s of steps left"]
 
 
 def test_steps_get_faster_as_fewer_tokens_compete(small: Workload) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from eos_platform.search import SearchConfig, search
 from eos_platform.search.checkpoint import FILE
 from eos_platform.search.scale.processes import check_processes, search_together
 from eos_platform.search.scale.resources import Resources
+from eos_platform.search.step import Stepper
 from eos_platform.tasks import load_workload
 from eos_platform.tasks.base import Subject
 from eos_platform.tasks.together import Group
@@ -29,9 +31,10 @@ def broken(device: str) -> Subject:
 
 def test_shares_of_a_batch() -> None:
     values = torch.arange(5)
-    assert [Group(rank, 2).mine(values).tolist() for rank in range(2)] == [[0, 1, 2], [3, 4]]
+    parts = [SimpleNamespace(group=Group(rank, 2), index_b=values) for rank in range(2)]
+    assert [Stepper.mine_b.fget(part).tolist() for part in parts] == [[0, 1, 2], [3, 4]]
     assert [list(Group(rank, 3).share("abcdefg")) for rank in range(3)] == [["a", "d", "g"], ["b", "e"], ["c", "f"]]
-    assert Group(1, 2).mine(values[:1]).numel() == 0
+    assert Stepper.mine_b.fget(SimpleNamespace(group=Group(1, 2), index_b=values[:1])).numel() == 0
     assert Group().sum_(values) is values
     assert Group().of_first("x") == "x"
 

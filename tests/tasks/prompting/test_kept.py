@@ -77,6 +77,9 @@ def alike(one: EncodedExamples, other: EncodedExamples) -> None:
         assert type(output) is type(other.seen[number])
         pairs = zip(tree_leaves(output.pooler_output), tree_leaves(other.seen[number].pooler_output), strict=True)
         assert all(torch.equal(a, b) for a, b in pairs)
+    assert one.encoder.received.keys() == (one.seen.keys() if one.encoder.keeps else set())
+    for number, received_n in one.encoder.received.items():
+        assert torch.equal(received_n, other.encoder.received[number])
     index_b = torch.tensor(one.groups[one.usual][:3])
     assert torch.equal(one.batch(index_b).x_bsd, other.batch(index_b).x_bsd)
 
@@ -99,6 +102,22 @@ def test_of_other_families(family: str, tmp_path: Path, seen: list[int]) -> None
     alike(without, made)
     alike(without, found)
     found.seeing(None, 2)()  # pictures themselves are opened again for that
+
+
+def test_processes_share_out_what_is_to_be_encoded(small: Workload, tmp_path: Path, seen: list[int]) -> None:
+    """Pictures that come up in several of their chunks among them."""
+    data = mixed(tmp_path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(cache.FOLDER, "off")
+        without = subject(small.model, small.processor, data).encoded("search", 40)
+        subject(small.model, small.processor, data).warm("search", 40, 0, 2)
+    seen.clear()
+    for part in (1, 0):
+        subject(small.model, small.processor, data).warm("search", 40, part, 2)
+        assert len(seen) == {1: 16, 0: 40}[part]
+    subject(small.model, small.processor, data).warm("search", 40, 0, 1)
+    alike(without, subject(small.model, small.processor, data).encoded("search", 40))
+    assert len(seen) == 40
 
 
 def test_bundled(small: Workload, tmp_path: Path, place: Path, seen: list[int]) -> None:

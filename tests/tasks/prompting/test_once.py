@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -75,6 +76,26 @@ def test_every_prompt_is_what_it_is_alone(family: str, several: bool) -> None:
     without = same(list(made_by(processor, examples, once=once)), processor, examples)
     assert without == len(examples) - 3 - TRIED  # the first of each, and those that were made both ways
     assert same(list(made_by(processor, examples)), processor, examples) == 0
+
+
+class Shading(Counting):
+    """An image processor that tells of a picture what its size does not."""
+
+    def __call__(self, images: Any, **settings: Any) -> Any:
+        output = super().__call__(images, **settings)
+        output["shade"] = output["pixel_values"].mean().reshape(1)
+        return output
+
+
+@pytest.mark.parametrize("shading", [False, True])
+def test_the_same_words_about_another_picture_make_its_own_prompt(shading: bool) -> None:
+    processor = next_processor()
+    if shading:
+        processor.image_processor = Shading(processor.image_processor)
+    examples = [replace(one, question="w5 w9", answers=("w7",)) for one in shuffled()]
+    prompts = list(made_by(processor, examples, once=Once(processor)))
+    assert same(prompts, processor, examples) == len(examples) - 3 - TRIED
+    assert len({float(one.inputs["shade"]) for one in prompts}) == 3 if shading else "shade" not in prompts[0].inputs
 
 
 @pytest.mark.parametrize("model", ["bundled-small", "bundled-qwen", "bundled-gemma", "bundled-smolvlm"])

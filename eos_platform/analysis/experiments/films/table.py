@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,13 +36,15 @@ from eos_platform.operators.designs.base import Design
 from eos_platform.operators.designs.films.over import over_film
 from eos_platform.operators.spec import OperatorSpec, SiteSpec
 from eos_platform.search.config import SearchConfig
-from eos_platform.search.portfolio.find import find
+from eos_platform.search.portfolio.find import JUDGED, find
 from eos_platform.tasks import evaluate
 from eos_platform.tasks.base import Subject
+from eos_platform.tasks.examples.subject import TYPICAL, Examples
+from eos_platform.tasks.scenes import Split
 
 SEARCHES = {"searched": "film", "searched by frame": "frame"}
 WHOLE = ", whole film"
-ACROSS = ("whole-frames", "evs", "vidcom2", "dycoke", "framefusion")
+ACROSS = ("whole-frames", "evs", "vidcom2", "dycoke", "framefusion", "fastvid", "prunevid", "holitom")
 PICTURES = (
     *("random", "stride", "pool", "tome", "fastv", "divprune", "cen-divprune", "cdpruner", "dart", "sparsevlm"),
     *("pyramiddrop", "scope", "mmtok", "v2drop", "zoo-prune", "visionzip"),
@@ -108,6 +110,13 @@ def measure(subject: Subject, cell: Cell, questions: int, settings: dict[str, An
     except EosError as error:
         return row | {"refused": str(error), "heldout": 0.0}
     return row | {"changes": list(changes)} | _asked(subject, operator, questions)
+
+
+def prepare(subject: Subject, part: int, parts: int, asked: Mapping[Split, int]) -> None:
+    """Have a part of the questions on disk, encoded; the other parts are other processes'."""
+    assert isinstance(subject, Examples)
+    for split, questions in asked.items():
+        subject.warm(split, questions, part, parts)
 
 
 def _asked(subject: Subject, operator: OperatorSpec | None, questions: int) -> dict[str, Any]:
@@ -179,7 +188,12 @@ def main(words: list[str] | None = None) -> int:
                 design_of(kind)
         wanted = cells(given.model, kinds, parse_ratios(given.shares, "--shares") or (), given.seeds)
         asks = partial(measure, questions=given.questions, settings=settings)
-        rows = measure_all(wanted, asks, given, {"questions": given.questions}, partial(loaded, task=given.task))
+        told, load = {"questions": given.questions}, partial(loaded, task=given.task)
+        config = SearchConfig.of({**settings, "budget": 0.5}, "--set")
+        needed: dict[Split, int] = {"heldout": given.questions, "search": TYPICAL}
+        if any(cell[1] in SEARCHES for cell in wanted):
+            needed = needed | {"search": config.search_questions, "validation": config.eval_questions + JUDGED}
+        rows = measure_all(wanted, asks, given, told, load, partial(prepare, asked=needed))
     except EosError as error:
         terminal.say(f"films: {error}", stderr=True)
         return 2

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,8 @@ from eos_platform.tasks.base import Subject
 Cell = tuple[str, str, float, int]  # model, kind, ratio, seed
 Measured = Callable[[Any, Cell], dict[str, Any]]
 Load = Callable[[str, str | None], Any]
+Prepare = Callable[[Any, int, int], None]
+PATIENCE = 600.0  # seconds, for other processes to be prepared
 
 
 def cell_of(row: dict[str, Any]) -> Cell:
@@ -70,6 +74,7 @@ def measure_all(
     given: argparse.Namespace,
     told: Mapping[str, Any],
     load: Load = loaded,
+    prepare: Prepare | None = None,
 ) -> list[dict[str, Any]]:
     """Measure what the file lacks.
 
@@ -79,6 +84,8 @@ def measure_all(
         given: the options of ``add_options``.
         told: what all rows of this table say besides; a file's rows that say otherwise are of another table.
         load: what ``measure`` is handed, by the cell's model and the device; like it, a function of a module.
+        prepare: what each of several processes does first, with what was loaded, its number and how many there are;
+            none goes on before all have done it. Like ``measure``, a function of a module.
 
     Returns:
         the table's rows as far as there are any; a cell that failed is said, and tried again by the next call.
@@ -91,7 +98,7 @@ def measure_all(
 
     have = {cell_of(row) for row in rows()}
     left = [cell for cell in cells if cell not in have]
-    for number, row in enumerate(_rows(left, measure, given, load)):
+    for number, row in enumerate(_rows(left, measure, given, load, prepare)):
         model, kind, ratio, seed = cell_of(row)
         label = f"{number + 1} of {len(left)}: {model} {kind} at {ratio:g}, seed {seed}"
         if "failed" in row:
@@ -103,7 +110,9 @@ def measure_all(
     return rows()
 
 
-def _rows(left: Sequence[Cell], measure: Measured, given: argparse.Namespace, load: Load) -> Iterator[dict[str, Any]]:
+def _rows(
+    left: Sequence[Cell], measure: Measured, given: argparse.Namespace, load: Load, prepare: Prepare | None
+) -> Iterator[dict[str, Any]]:
     until = time.time() + given.seconds
     if not left:
         return
@@ -112,9 +121,13 @@ def _rows(left: Sequence[Cell], measure: Measured, given: argparse.Namespace, lo
         return
     context = multiprocessing.get_context("spawn")
     todo, done = context.Queue(), context.Queue()
+    met = context.Barrier(given.processes) if prepare else None
     workers = [
-        context.Process(target=_from_queue, args=(todo, done, measure, load, given.device, given.threads, until))
-        for _ in range(given.processes)
+        context.Process(
+            target=_from_queue,
+            args=(todo, done, (prepare, met, number), left[0][0], measure, load, given.device, given.threads, until),
+        )
+        for number in range(given.processes)
     ]
     for cell in [*left, *[None] * given.processes]:
         todo.put(cell)
@@ -131,17 +144,43 @@ def _rows(left: Sequence[Cell], measure: Measured, given: argparse.Namespace, lo
         worker.join()
 
 
-def _from_queue(todo: Any, done: Any, *given: Any) -> None:
-    for row in _work(iter(todo.get, None), *given):
+def _from_queue(
+    todo: Any,
+    done: Any,
+    first: tuple[Prepare | None, Any, int],
+    model: str,
+    measure: Measured,
+    load: Load,
+    device: str | None,
+    threads: int,
+    until: float,
+) -> None:
+    (prepare, met, number), ready = first, None
+    if prepare is not None:
+        torch.set_num_threads(max(1, threads))
+        try:
+            ready = load(model, device)
+            prepare(ready, number, met.parties)
+        except Exception as error:  # what is not prepared is made later, or fails again there
+            terminal.say(f"process {number + 1}: {type(error).__name__}: {error}"[:500], stderr=True)
+        with suppress(threading.BrokenBarrierError):  # one has died: the others go on
+            met.wait(PATIENCE)
+    for row in _work(iter(todo.get, None), measure, load, device, threads, until, (model, ready)):
         done.put(row)
     done.put(None)
 
 
 def _work(
-    cells: Iterable[Cell], measure: Measured, load: Load, device: str | None, threads: int, until: float
+    cells: Iterable[Cell],
+    measure: Measured,
+    load: Load,
+    device: str | None,
+    threads: int,
+    until: float,
+    ready: tuple[str, Any] = ("", None),
 ) -> Iterator[dict[str, Any]]:
     torch.set_num_threads(max(1, threads))
-    workload, last = None, ""
+    last, workload = ready if ready[1] is not None else ("", None)
     for cell in cells:
         if time.time() > until:
             continue

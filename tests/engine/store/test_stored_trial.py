@@ -5,7 +5,7 @@ import json
 import optuna
 import pytest
 
-from eos_platform.engine.store.kept_operator import OPERATOR, keep_operator, operator_of
+from eos_platform.engine.store.stored_trial import OPERATOR, keep_operator, operator_of
 from eos_platform.operators.spec import OperatorSpec, SiteSpec, Target
 from eos_platform.tracking.rows import operator_digest
 
