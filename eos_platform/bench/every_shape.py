@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -105,7 +104,7 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         check_writable(given.out)
         rows: list[dict[str, Any]] = (
-            [json.loads(line) for line in given.out.read_text().splitlines()] if given.out.exists() else []
+            [strict_json.loads(line, str(given.out)) for line in given.out.read_text().splitlines()] if given.out.exists() else []
         )
         done = {(row["model"], row["batch"]) for row in rows}
         device = find_device(given.device)
