@@ -104,7 +104,9 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         check_writable(given.out)
         rows: list[dict[str, Any]] = (
-            [strict_json.loads(line, str(given.out)) for line in given.out.read_text().splitlines()] if given.out.exists() else []
+            [strict_json.loads(line, str(given.out)) for line in given.out.read_text().splitlines()]
+            if given.out.exists()
+            else []
         )
         done = {(row["model"], row["batch"]) for row in rows}
         device = find_device(given.device)
