@@ -26,17 +26,7 @@ from eos_platform.tracking.writer import TrialWriter
 
 
 class Recorder(TrialWriter):
-    """Writes one study's runs.
-
-    Args:
-        uri: any MLflow tracking URI.
-        study: the study's name, which is the experiment's.
-        uid: of the Optuna study; runs of an earlier study of the same name are left alone.
-        artifacts: where artifacts go, for stores without a server.
-
-    Raises:
-        EosError: the store cannot be opened.
-    """
+    """Writes one study's runs: those of its trials, of its baselines and the parent's. Arguments: see ``TrialWriter``."""
 
     def __init__(self, uri: str, study: str, uid: str, artifacts: str | None = None) -> None:
         super().__init__(uri, study, uid, artifacts)

@@ -14,7 +14,7 @@ import torch
 from eos_platform.protocols import SPLITS
 from eos_platform.tasks.drawn.base import TRAIN
 from eos_platform.tasks.drawn.film_training import Asked
-from eos_platform.tasks.drawn.films import COLORS, FRAMES, KINDS, SIDE, Films
+from eos_platform.tasks.drawn.films import COLORS, FRAMES, KINDS, SIDE, STILL, WAYS, Films
 from eos_platform.tasks.registry import TASKS
 
 CODES = {name: int(code[1:], 16) for name, code in COLORS.items()}
@@ -161,4 +161,10 @@ def test_batches_hold_the_films_their_questions_and_what_is_under_each_token(spl
             flat = set(coded(frame).ravel().tolist())
             shown = {1 + at for at, paint in enumerate(CODES.values()) if paint in flat}
             assert present == shown
+        shapes = task.scene(random.Random(key)).shapes
+        for kind, _, way in batch["under"][row].flatten(0, 1).tolist():  # told once a shape has moved
+            if way:
+                (shape,) = (one for one in shapes if one.kind == KINDS[kind - 1])
+                assert (*WAYS, STILL)[way - 1] == shape.way
+        assert batch["under"][row, :, :, 2].any()
     assert torch.equal(next(iter(Asked(task, tokenizer, 2, split, 1)))["ids"], batch["ids"])

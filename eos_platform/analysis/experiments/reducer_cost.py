@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from eos_platform.common.errors import EosError
 from eos_platform.common.files import check_writable, write_atomic
 from eos_platform.costs.prefill_time import median_ms
 from eos_platform.models.adapters.target import Parts
+from eos_platform.models.attention.queries import take_tokens
 from eos_platform.models.attention.rope import Rope
 from eos_platform.models.loading.devices import find_device
 from eos_platform.models.runtime.layout import Layout, TowerTokens
@@ -57,6 +59,7 @@ class Bench:
         length = tokens + text
         # drawn on the host, here and below: a capture that failed can leave the device's generator unusable
         self.x_bsd = torch.randn(batch, length, width).to(device, self.model.dtype)
+        self.earlier_bsd = torch.randn(batch, length, width).to(device, self.model.dtype)  # as a layer before
         self.position_bs = torch.arange(length, device=device)[None]
         self.rope = Rope(*self.model.rotary_emb(self.x_bsd, self.position_bs))
         self.parts = Parts(
@@ -96,6 +99,8 @@ class Bench:
 
         def work() -> Any:
             present, x_bkd, keep_bk = enter(layout, self.position_bs, self.x_bsd, plan.features, self.parts.grid)
+            if plan.reads_earlier:
+                present = replace(present, earlier_bkd=take_tokens(self.earlier_bsd, keep_bk))
             rope = Rope(*(part.expand(self.batch, -1, -1) for part in self.rope)).at(keep_bk)
             for planned in plan.decoder:
                 present, x_bkd, keep_bk = apply_site([planned], present, x_bkd, rope, self.layer, self.parts)

@@ -18,6 +18,8 @@ def test_every_design_has_a_row(tmp_path, capsys):
     rows = json.loads(out.read_text())
     assert len(rows) == 2 * len(suited())
     assert {row["batch"] for row in rows} == {1, 2}
+    reasons = {row["design"]: row["reason"] for row in rows if "reason" in row}
+    assert not reasons, reasons
     for row in rows:
         assert row["layer_ms"] > 0
         if "reason" not in row:

@@ -24,8 +24,9 @@ from typing import Any
 
 from eos_platform.common.errors import EosError
 from eos_platform.operators.designs.base import Design, Knob, positions_knob
+from eos_platform.operators.designs.films.segmented import segment_site
 from eos_platform.operators.designs.schedule import check_film, whole
-from eos_platform.operators.spec import Segments, SiteSpec, Target, Transfer
+from eos_platform.operators.spec import Segments, SiteSpec, Target
 
 PARTS, EVERY, NEIGHBOURS = 8, 4, 4
 SALIENCE = ("received", "vision", "film_uniqueness", "norm")
@@ -46,18 +47,7 @@ def _make(target: Target, tokens: float, knobs: Mapping[str, Any]) -> tuple[Site
         neighbours=NEIGHBOURS,
         own=knobs["own"],
     )
-    return (
-        SiteSpec(
-            layer=0,
-            scope="film",
-            keep=keep,
-            selector="segments",
-            segments=rule,
-            score={knobs["feature"]: 1.0},
-            transfer=Transfer(gamma=1.0),
-            positions=knobs["positions"],
-        ),
-    )
+    return (segment_site(keep, rule, knobs),)
 
 
 def _knobs(target: Target) -> tuple[Knob, ...]:

@@ -19,12 +19,13 @@ Published: shares of .10 to .25 before the language model; a cosine of .65 at .1
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from eos_platform.operators.designs.base import Design, Knob, positions_knob
 from eos_platform.operators.designs.films.fastvid import SALIENCE
-from eos_platform.operators.designs.schedule import check_film, depth, stages
+from eos_platform.operators.designs.films.segmented import segment_site, two_stages
+from eos_platform.operators.designs.schedule import depth
 from eos_platform.operators.spec import Segments, SiteSpec, Target, Transfer
 
 INSIDE = 18 * 32 / 28  # of a decoder of 32 layers
@@ -32,40 +33,23 @@ NEIGHBOURS, OWN = 7, 0.6
 
 
 def _make(target: Target, tokens: float, knobs: Mapping[str, Any]) -> tuple[SiteSpec, ...]:
-    check_film(target)
-    inside = depth(INSIDE, target)
-
-    def fractions(amount: float) -> Sequence[float]:
-        most = (target.tokens - 1) / target.tokens  # something is always merged first
-        return [most * amount, most * knobs["inside"] * amount]
-
-    (_, first), *later = stages(target, tokens, (0, inside), fractions)
+    first, later = two_stages(target, tokens, depth(INSIDE, target), knobs["inside"])
     rule = Segments(cut="static", still="each", above=knobs["alike"], salient=1.0, neighbours=NEIGHBOURS, own=OWN)
-    sites = [
-        SiteSpec(
-            layer=0,
-            scope="film",
-            keep=first,
-            selector="segments",
-            segments=rule,
-            score={knobs["feature"]: 1.0},
-            transfer=Transfer(gamma=1.0),
-            positions=knobs["positions"],
-        )
-    ]
-    sites += [
-        SiteSpec(
-            layer=layer,
-            scope="film",
-            keep=keep,
-            score={"last_text": 1.0},
-            transfer=Transfer(gamma=1.0, tau=0.0, nu=1.0),
-            positions=knobs["positions"],
-        )
-        for layer, keep in later
-        if keep < first
-    ]
-    return tuple(sites)
+    inside = Transfer(gamma=1.0, tau=0.0, nu=1.0)
+    return (
+        segment_site(first, rule, knobs),
+        *(
+            SiteSpec(
+                layer=layer,
+                scope="film",
+                keep=keep,
+                score={"last_text": 1.0},
+                transfer=inside,
+                positions=knobs["positions"],
+            )
+            for layer, keep in later
+        ),
+    )
 
 
 def _knobs(target: Target) -> tuple[Knob, ...]:

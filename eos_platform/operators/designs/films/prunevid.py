@@ -19,42 +19,27 @@ Published: a half, then 40 %; 17 % of the tokens on average.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from eos_platform.operators.designs.base import Design, Knob, positions_knob
-from eos_platform.operators.designs.schedule import check_film, depth, stages
-from eos_platform.operators.spec import Segments, SiteSpec, Target, Transfer
+from eos_platform.operators.designs.films.segmented import segment_site, two_stages
+from eos_platform.operators.designs.schedule import depth
+from eos_platform.operators.spec import Segments, SiteSpec, Target
 
 INSIDE, NEIGHBOURS = 10, 5
 
 
 def _make(target: Target, tokens: float, knobs: Mapping[str, Any]) -> tuple[SiteSpec, ...]:
-    check_film(target)
-
-    def fractions(amount: float) -> Sequence[float]:
-        most = (target.tokens - 1) / target.tokens  # something is always merged first
-        return [most * amount, most * knobs["inside"] * amount]
-
-    (_, first), *later = stages(target, tokens, (0, depth(INSIDE, target)), fractions)
+    first, later = two_stages(target, tokens, depth(INSIDE, target), knobs["inside"])
     rule = Segments(cut="clusters", share=knobs["scenes"], still="mean", above=knobs["alike"], neighbours=NEIGHBOURS)
-    sites = [
-        SiteSpec(
-            layer=0,
-            scope="film",
-            keep=first,
-            selector="segments",
-            segments=rule,
-            transfer=Transfer(gamma=1.0),
-            positions=knobs["positions"],
-        )
-    ]
-    sites += [
-        SiteSpec(layer=layer, scope="film", keep=keep, score={"mean_text": 1.0}, positions=knobs["positions"])
-        for layer, keep in later
-        if keep < first
-    ]
-    return tuple(sites)
+    return (
+        segment_site(first, rule, knobs),
+        *(
+            SiteSpec(layer=layer, scope="film", keep=keep, score={"mean_text": 1.0}, positions=knobs["positions"])
+            for layer, keep in later
+        ),
+    )
 
 
 def _knobs(target: Target) -> tuple[Knob, ...]:
