@@ -27,11 +27,8 @@ from eos_platform.dashboards.skills import menu
 from eos_platform.dashboards.text import escape
 
 CELL, LARGE = 190, 250  # pixels of a cell with its gap: at least, at most
-TOP, LEFT, SHEET = (
-    206,
-    74,
-    1270,
-)  # pixels above the first row, left of the first column, and of a page, which cells fill
+TOP, LEFT = 206, 74  # pixels above the first row, left of the first column
+SHEET = 1270  # pixels of a page, which cells fill as far as they may
 ORIGINAL = "original"
 GAP = 0.16  # of a cell, where captions are
 LARGEST = 5.0  # log2 of the size at which colours end

@@ -26,7 +26,7 @@ from eos_platform.tracking.writer import TrialWriter
 
 
 class Recorder(TrialWriter):
-    """Writes one study's runs: those of its trials, of its baselines and the parent's. Arguments: see ``TrialWriter``."""
+    """Writes one study's runs: its trials, its baselines and the parent. Arguments: see ``TrialWriter``."""
 
     def __init__(self, uri: str, study: str, uid: str, artifacts: str | None = None) -> None:
         super().__init__(uri, study, uid, artifacts)
