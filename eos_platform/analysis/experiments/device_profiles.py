@@ -7,9 +7,10 @@
 
 ``unseen`` draws operators at random, in all modes and batch sizes of the profile, and times the unreduced prefill in
 turns with them (drift: by how much it differs from the profile's); ``budgets`` asks the prediction for
-the number of tokens that meets a share of the unreduced time, and measures the operator. Each stops within its time and
-goes on when it is called again; rows are lines of JSON. ``--clock processor`` counts the time of this process on one
-core, which other work on a CPU does not lengthen.
+the number of tokens that meets a share of the unreduced time, and measures the operator. Both begin nothing more after
+``--seconds``, take only the modes and batch sizes that are named, and go on when they are called again, as a profile
+does that was stopped; rows are lines of JSON. ``--clock processor`` counts the time of this process on one core, which
+other work on a CPU does not lengthen. ``--times-alone`` leaves energy out of a profile, which takes a second a point.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ class Piece:
     def points(self, wanted: Sequence[Wanted], part: Path | None = None) -> Points:
         """Points to be measured on the model; energy is a profile's."""
         given = self.model, self.name, self.grid, self.given.text, wanted, part, self.given.rounds
-        return Points(*given, clock=self.clock, times_alone=part is None)
+        return Points(*given, clock=self.clock, times_alone=part is None or self.given.times_alone)
 
     def profile(self) -> None:
         """Measure the profile, unless it is there."""
@@ -122,9 +123,11 @@ class Piece:
         return self.points(wanted).run(lambda done, of, what: None).points
 
     def missing(self, kind: str) -> Iterator[tuple[str, Mode, int, Prediction]]:
-        """Modes and batch sizes of the profile."""
+        """Modes and batch sizes of the profile that are wanted."""
         profile = DeviceProfile.load(self.path)
         for mode, batch in profile.settings():
+            if mode not in (self.given.named[0] or [mode]) or batch not in (self.given.named[1] or [batch]):
+                continue
             yield kind, mode, batch, Prediction.of(profile, mode, batch)
 
     def rows(self, kind: str, mode: str, batch: int) -> list[Row]:
@@ -205,10 +208,12 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--operators", type=int, default=UNSEEN, help="drawn for unseen")
     parser.add_argument("--rounds", type=int, default=None, help="times each point is measured in turn")
     parser.add_argument("--seconds", type=float, default=480.0, help="after which nothing more is begun")
+    parser.add_argument("--times-alone", action="store_true", help="a profile without energy")
     parser.add_argument("--clock", choices=tuple(CLOCKS), default="wall")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--out", type=Path, default=Path("device-profiles"))
     given = parser.parse_args(words)
+    given.named = given.modes, given.batch
     gpu = given.device.startswith("cuda")
     given.modes = given.modes or (["eager", "captured"] if gpu else ["eager"])
     given.batch = given.batch or ([1, 16] if gpu else [1])
