@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -62,10 +64,17 @@ class SearchCost:
         """The soft counts (sites,), under an exact rule those that meet ``budget``."""
         return soft_counts(parameters, lambda tried: self.relaxed(parameters.sites(tried)), budget, self._solve)
 
-    def spent(self, operator: OperatorSpec, budget: float) -> Spent:
+    def spent(self, operator: OperatorSpec, budget: float, times: int = 1) -> Spent:
         """What the deployed operator costs; where the cost is fitted, measured anew, or predicted for a device that is
-        not here."""
+        not here.
+
+        Args:
+            times: that it is measured, where it is; the median counts.
+        """
         spent = amount(self.cost, self.context, operator)
+        if spent.source == "measured" and times > 1:
+            more = [amount(self.cost, self.context, operator).value for _ in range(times - 1)]
+            spent = replace(spent, value=statistics.median([spent.value, *more]))
         predicted = self.fitted.predict(operator) if self.fitted else None
         return Spent(self.cost.name, self.cost.unit, budget, spent.value, predicted, spent.device)
 
