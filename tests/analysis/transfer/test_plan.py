@@ -21,7 +21,7 @@ def test_a_place_is_a_model_and_its_task() -> None:
     ("texts", "why"),
     [
         ([], "at least one MODEL"),
-        ([":scenes"], "MODEL or MODEL:TASK is expected"),
+        ([":scenes"], "MODEL, MODEL:TASK or MODEL:TASK:OPTION=VALUE is expected"),
         (["bundled:scnes"], "did you mean 'scenes'"),
         (["bundled", "bundled:scenes"], "'bundled' is named twice"),
     ],
