@@ -64,7 +64,7 @@ class Place:
             raise EosError(f"place {shown(text)}: {EXPECTED}")
         where = f"place {shown(text)}"
         task, words = _split(rest)
-        choice = checked(from_text(task)) if task else default_for(model)
+        choice = from_text(task) if task else default_for(model)
         takes = inspect.signature(TASKS.get_named(name_of(choice))).parameters
         options, cost, seen = list[str](), dict[str, str](), set[str]()
         for word in words:
@@ -83,7 +83,7 @@ class Place:
         if options:
             given = {} if isinstance(choice, str) else choice
             choice = {**given, "name": name_of(choice), **parsed(name_of(choice), options, own=("name", *given))}
-            if not seen & {*PATHS}:
+            if not {*PATHS} & {*choice}:
                 open_task(choice)  # it checks its options
         return cls(model, text_of(checked(choice)), Hardware.of(cost, where) if cost else None)
 
