@@ -7,7 +7,8 @@ import pytest
 from eos_platform.analysis.transfer.fitted import fitted
 from eos_platform.analysis.transfer.hardware import Hardware
 from eos_platform.analysis.transfer.places import Place, of_a_search, parse_places
-from eos_platform.analysis.transfer.plan import Settings
+from eos_platform.analysis.transfer.plan import ANEW, UNCHANGED, WAYS, ZERO_SHOT, Settings, places_by_name
+from eos_platform.analysis.transfer.run import here, run
 from eos_platform.common.errors import EosError
 from eos_platform.costs.device.predictor import Prediction
 from eos_platform.costs.device.profile import DeviceProfile
@@ -68,6 +69,36 @@ def test_a_budget_is_a_share_of_what_the_device_takes(small: Workload) -> None:
     assert (config.cost, config.cost_batch, config.budget) == ("prefill_ms", 16, pytest.approx(whole / 2))
     made, _ = fitted(get_design("divprune").build(small.target, 72), small, cost, config.budget)
     assert 0.4 * whole < cost.deployed(made) <= 0.5 * whole
+
+
+@pytest.mark.slow  # two matrices: four searches, eight transfers
+@pytest.mark.parametrize(
+    ("places", "budget"),
+    [
+        (("bundled-small", f"bundled-small:device_profile={CPU}"), 0.5),
+        (("bundled-qwen:sizes=112", "bundled-qwen:sizes=224"), 0.7),
+    ],
+)
+def test_operators_go_to_other_devices_and_sizes(places: tuple[str, ...], budget: float, tmp_path: Path) -> None:
+    search = {"batch_size": 4, "search_questions": 32, "eval_questions": 16}
+    values = {"places": places, "budgets": (budget,), "ways": (UNCHANGED, ZERO_SHOT), "steps": 4, "search": search}
+    settings = Settings.of({**values, "questions": 16})
+    cells = run(settings, tmp_path, here("cpu"))
+    assert {record["status"] for record in cells.records.values()} == {"measured"}
+    own = {name for name, place in places_by_name(settings).items() if place.hardware}
+    for record in cells.records.values():
+        assert ("cost" in record) == (record["place"] in own)
+        cost = record.get("cost")
+        share = cost["predicted"] / cost["unreduced"] if cost else record["compute_ratio"]
+        if record["kind"] in (ANEW, ZERO_SHOT):
+            assert 0 < share <= budget + 1e-9, record["key"]
+        if record["kind"] in WAYS:  # one model: its directions stay, and so do the shares of what is unchanged
+            found = cells.records[f"{ANEW}|{record['source']}|{record['source']}|{budget:g}|0"]["operator"]
+            assert [bool(site.get("probe")) for site in record["operator"]["sites"]] == [
+                bool(site.get("probe")) for site in found["sites"]
+            ]
+            if record["kind"] == UNCHANGED and cost:
+                assert record["operator"]["sites"] == found["sites"]
 
 
 def test_a_profile_of_another_model_is_refused(small: Workload) -> None:
