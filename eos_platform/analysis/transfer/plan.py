@@ -41,7 +41,7 @@ class Settings(BaseModel):
         default=(0.2, 0.1), min_length=1, description="shares of what the unreduced model costs at a place"
     )
     ways: tuple[str, ...] = (ZERO_SHOT, CALIBRATED, ADAPTED_CALIBRATED)
-    seeds: Int = Field(default=1, ge=1, le=100)
+    seeds: Int = Field(default=1, ge=0, le=100, description="searches anew; 0: operators of files alone")
     steps: Int = Field(default=480, ge=4, description="of a search anew")
     adapt_steps: Int = Field(default=40, ge=4, description="from an operator found elsewhere")
     questions: Int = Field(default=2048, ge=1, description="held-out, of each cell")
@@ -73,6 +73,8 @@ class Settings(BaseModel):
             settings = cls.model_validate(values)
         except ValidationError as error:
             raise explain(error, where) from None
+        if not (settings.seeds or settings.operators):
+            raise EosError(f"{where}: no searches (seeds 0) and no operator files: there is nothing to transfer")
         names = [place.name for place in parse_places(settings.places)]
         names += [Path(file).stem for file in settings.operators]
         for number, name in enumerate(names):

@@ -53,7 +53,9 @@ def transfer(
     ] = "zero-shot,calibrated,adapted-calibrated",
     adapt_steps: Annotated[int, typer.Option(min=4, help="Search steps per adaptation.")] = 40,
     steps: Annotated[int, typer.Option(min=4, help="Steps of each place's own searches.")] = 480,
-    seeds: Annotated[int, typer.Option(min=1, help="Number of own searches per place and budget.")] = 1,
+    seeds: Annotated[
+        int, typer.Option(min=0, help="Own searches per place and budget; 0: only try operator files.")
+    ] = 1,
     questions: Annotated[int, typer.Option(min=1, help="Held-out questions per cell of the matrix.")] = 2048,
     sets: Sets = None,
     out: Annotated[

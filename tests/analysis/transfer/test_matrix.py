@@ -122,6 +122,11 @@ def test_a_cell_without_a_search_anew_beside_it_has_its_accuracy_alone(records: 
     text = markdown(Settings.of({"places": ("bundled", "bundled-small"), "budgets": (0.2,)}), some)
     assert "nan" not in text
     assert "| 80.0% |" in text
+    rows = table(some)
+    figure = transfer_figure(rows[rows["kind"] != ANEW], (ZERO_SHOT,))
+    told = [*np.ravel(figure.data[0].text), *np.ravel(figure.data[0].customdata)]
+    assert any("80.0% of questions; no search anew" in one for one in told)
+    assert not any("nan" in one for one in told)
 
 
 def _priced(record: Record, predicted: float, measured: float | None = None) -> Record:

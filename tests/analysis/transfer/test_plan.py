@@ -72,6 +72,9 @@ def test_every_operator_goes_to_every_other_place() -> None:
     assert {(item.source, item.place) for item in cells} == {
         ("bundled", "bundled-small"), ("bundled-small", "bundled"), ("mine", "bundled"), ("mine", "bundled-small"),
     }  # fmt: skip
+    files_alone = settings.model_copy(update={"seeds": 0})
+    assert {item.kind for item in first_items(files_alone)} == {UNREDUCED}
+    assert {item.source for item in transfers(files_alone)} == {"mine"}
     keys = [item.key for item in (*first, *cells)]
     assert len(set(keys)) == len(keys)
 
@@ -85,6 +88,7 @@ def test_every_operator_goes_to_every_other_place() -> None:
         ({"search": {"stps": 3}}, "stps"),
         ({"search": {"steps": 3}}, "a matrix has its own steps"),
         ({"question": 3}, "question"),
+        ({"seeds": 0}, "nothing to transfer"),
     ],
 )
 def test_settings_that_cannot_be(change: dict[str, object], why: str) -> None:
