@@ -8,8 +8,10 @@ import pytest
 from eos_platform.analysis.transfer import places as module
 from eos_platform.analysis.transfer.fitted import fitted, rescaled, within
 from eos_platform.analysis.transfer.plan import ANEW, WAYS, Settings
+from eos_platform.analysis.transfer.probes import carried
 from eos_platform.analysis.transfer.run import here, run, total_of
 from eos_platform.analysis.transfer.store import Cells
+from eos_platform.common.errors import EosError
 from eos_platform.operators.designs import get_design
 from eos_platform.operators.rescale import scaled
 from eos_platform.operators.spec import OperatorSpec, SiteSpec, Target, Transfer
@@ -124,6 +126,8 @@ def test_directions_stay_where_only_the_pictures_differ(small: Workload) -> None
             assert bool(made.sites[0].probe) == stay
             assert any("direction" in change for change in changes) != stay
     assert rescaled(mine, small)[0] == mine
+    with pytest.raises(EosError, match="directions stay: the model is the same"):
+        carried(mine, mine, small, small)
     assert rescaled(mine.model_copy(update={"target": small.target.of_grid((6, 12))}), small)[0].counts[-1] == 12
 
 
