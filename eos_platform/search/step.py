@@ -193,7 +193,7 @@ class Stepper:
         batch = self.encoded.batch(index_b)
         counts = self.fixed_counts
         if counts is None:
-            counts = self.cost.counts(parameters, self.budget)
+            counts = parameters.counts(self.cost.scale, self.budget)
         sites = parameters.sites(counts)
         mask = _causal(batch.layout.valid_bs) if self.captures else None
         with relaxed(
