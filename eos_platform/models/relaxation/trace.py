@@ -42,7 +42,7 @@ class Kept:
 
 def kept_places(model: Any, operator: OperatorSpec, x_bsd: Tensor, layout: Layout) -> list[Kept]:
     """What each site keeps, in operator order, of sequences that are masked by padding alone (see ``kept_of``)."""
-    return kept_of(model, operator, Prefill.plain(x_bsd, layout))
+    return kept_of(model, operator, Prefill(x_bsd, layout, layout.valid_bs.long()))
 
 
 @torch.no_grad()

@@ -43,7 +43,7 @@ def of_layout(layout: Layout, position: Tensor, grid: Grid) -> TokenState:
         row_u = torch.arange(batch, device=device).repeat_interleave(many)
         given = {
             name: values[:, first:start].reshape(batch * many, n, *values.shape[2:])
-            for name, values in layout.features().items()
+            for name, values in layout.features.items()
         }
         groups.append(_span_group(of_units, place_un, row_u, members, given))
     visual_bs = torch.zeros_like(layout.valid_bs).scatter(1, layout.visual_bn, True)
@@ -58,7 +58,7 @@ def uniform(layout: Layout, position: Tensor, grid: Grid) -> TokenState:
     visual_bs = torch.zeros_like(layout.valid_bs).scatter(1, layout.visual_bn, True)
     other_bt = partition(~visual_bs, length - layout.visual_bn.shape[1])[0]
     position = position.expand(*position.shape[:-2], batch, -1)
-    given = layout.features() if layout.seen is None else {}  # else of those alone that came out of the tower
+    given = layout.features if layout.seen is None else {}  # else of those alone that came out of the tower
     groups = [_span_group(grid, layout.visual_bn, given=given)]
     return _whole(layout.valid_bs, layout.text_bs, layout.last_b, position, other_bt, groups)
 
