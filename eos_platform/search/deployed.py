@@ -102,7 +102,7 @@ class Deployed:
             with reducing(workload.model, operator, batch.layout):
                 state_bad = answer_states(workload.model, batch)
             weight = float(batch.wanted_ba.sum())
-            parts = losses(workload.model, state_bad, self.teacher_qad[batch.index_b], batch)
+            parts = losses(workload.adapter, state_bad, self.teacher_qad[batch.index_b], batch)
             lost = float(config.task_weight * parts["task_loss"] + config.distill_weight * parts["distill_loss"])
             return weight * lost, weight
 

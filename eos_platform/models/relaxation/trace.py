@@ -73,6 +73,6 @@ def kept_of(model: Any, operator: OperatorSpec, prefill: Prefill) -> list[Kept]:
     def watch(site: SiteSpec, present: TokenState) -> None:
         traces.append(Kept("decoder", site.layer, *present.origins_and_sizes()))
 
-    with registered(unwrapped(model), start(model, operator, layout, watch)):
+    with registered(model, lambda: start(model, operator, layout, watch)):
         adapter_of(model).forward(prefill)
     return traces

@@ -159,10 +159,6 @@ class Encoded(EncodedQuestions):
         for start in range(0, len(self), size):
             yield torch.arange(start, min(start + size, len(self)), device=self.text_qt.device)
 
-    def answer_tokens(self, index_b: Tensor) -> Tensor:
-        """How many tokens the answers to these questions have together (0-dim float)."""
-        return self.answer_q[index_b].sum().float()
-
     @property
     def about(self) -> list[int]:
         """Of each question, the number of its picture."""
