@@ -90,17 +90,17 @@ def choices(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         return statistics.fmean(gains) if gains else float("-inf")
 
     table = []
-    for model, mine in known.items():
-        left_out = max(mine, key=partial(mean_elsewhere, model))
-        own = max(mine, key=partial(gain, model))
+    for model, settings in known.items():
+        left_out = max(settings, key=partial(mean_elsewhere, model))
+        own = max(settings, key=partial(gain, model))
         table.append(
             {
                 "model": model,
-                "default": mine[DEFAULT]["heldout"],
+                "default": settings[DEFAULT]["heldout"],
                 "left_out": left_out,
-                "left_out_heldout": mine[left_out]["heldout"],
+                "left_out_heldout": settings[left_out]["heldout"],
                 "own": own,
-                "own_heldout": mine[own]["heldout"],
+                "own_heldout": settings[own]["heldout"],
             }
         )
     return table
