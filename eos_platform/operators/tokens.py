@@ -5,7 +5,8 @@ Legend: b batch, n tokens present, r kept, q dropped, d width, e width of what t
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -48,6 +49,16 @@ class RelaxedTokens(NamedTuple):
 def at_least_float32(x: Tensor) -> Tensor:
     """At least float32: scores, softmaxes and sums are never taken in half precision."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def without_autocast(x: Tensor) -> AbstractContextManager[Any]:
+    """While it holds, products are taken in the precision they are given in, on the device of ``x``.
+
+    Where automatic precision is off, nothing happens: AOTAutograd keeps no graph that turns it off, so that a compiled
+    site would be traced again in every process. Dynamo compiles again where it is on.
+    """
+    device = x.device.type
+    return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext()
 
 
 def gather_tokens(values: Tensor, index_br: Tensor) -> Tensor:

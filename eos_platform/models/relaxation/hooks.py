@@ -34,7 +34,7 @@ from eos_platform.operators.plan import OPENING
 from eos_platform.operators.reduce import needed
 from eos_platform.operators.relaxed.relax_units import relax_units
 from eos_platform.operators.relaxed.site import RelaxedSite
-from eos_platform.operators.tokens import RelaxedTokens, at_least_float32
+from eos_platform.operators.tokens import RelaxedTokens, at_least_float32, without_autocast
 
 FLOOR = 1e-9  # of presence in a logarithm
 CLOSED = -1e4  # is added to the logits of padding, where there is no mask
@@ -109,7 +109,7 @@ class Relaxation:
         device = device_of(module.input_layernorm, call["hidden_states"].device)
         call.update(on(call, device))
         if index == 0 and self.steers:  # what enters the language model
-            with torch.autocast(call["hidden_states"].device.type, enabled=False):
+            with without_autocast(call["hidden_states"]):
                 self.question_bd = question(call["hidden_states"], moved(self.layout.text_bs, device))
         if index == 0 and self.opening:
             self.opened = opened(self._uniform(call), call["hidden_states"], self.opening)

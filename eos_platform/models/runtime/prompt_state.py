@@ -19,6 +19,7 @@ from eos_platform.models.runtime.token_state import SpanGroup, TokenState, at
 from eos_platform.models.runtime.visual_spans import Grid, Unit, Units, numbers
 from eos_platform.operators.grid import cells_of
 from eos_platform.operators.plan import OPENING, RATED
+from eos_platform.operators.tokens import without_autocast
 
 
 def of_layout(layout: Layout, position: Tensor, grid: Grid) -> TokenState:
@@ -178,7 +179,7 @@ def opened(state: TokenState, x_bkd: Tensor, names: Collection[str]) -> TokenSta
     # of a ragged batch, every place is looked at
     visual_bnd = take_tokens(x_bkd, state.visual_bn) if counted_bn is None else x_bkd
     text_btd, asks_bt = take_tokens(x_bkd, state.other_bt), state.text_bk.gather(1, state.other_bt)
-    with torch.autocast(x_bkd.device.type, enabled=False):
+    with without_autocast(x_bkd):
         if "relevance" in names:
             found_bn = relevance(visual_bnd, text_btd, asks_bt)
             groups = tuple(

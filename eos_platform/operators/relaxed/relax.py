@@ -30,7 +30,7 @@ from eos_platform.operators.relaxed.site import TAU_FLOOR, RelaxedSite
 from eos_platform.operators.score import combine, plain, probe_feature, with_token_features
 from eos_platform.operators.selectors.priority import first, priority, stay
 from eos_platform.operators.steer import steered
-from eos_platform.operators.tokens import RelaxedTokens, at_least_float32, gather_tokens, unit
+from eos_platform.operators.tokens import RelaxedTokens, at_least_float32, gather_tokens, unit, without_autocast
 from eos_platform.operators.transfer import permitted
 
 LEAST_PRESENCE = (
@@ -67,7 +67,7 @@ def relax(
             good (selectors ``score`` and ``diverse_topk``). More than the count, by a margin in which presence fades
             out.
     """
-    with torch.autocast(tokens.x_bnd.device.type, enabled=False):
+    with without_autocast(tokens.x_bnd):
         if site.template is not None:
             return Relaxed(*leave(site, tokens, features, grid, temperature))
         if site.exclude_padding:  # a token of a margin is not there, and so neither stays nor gives
