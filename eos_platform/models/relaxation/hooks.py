@@ -122,7 +122,8 @@ class Relaxation:
             self._begin(call)
         self._move_state(device)
         for site in self.sites.get(index, ()):
-            self._apply(site, call, index, self.candidates if site is self.narrowing else None)
+            few = self.candidates if site is self.narrowing else None
+            self._apply(site, call, index, self._rope(call, index), few)
         self._move_state(device)
         assert self.state is not None
         if index in self.gates:
@@ -232,7 +233,7 @@ class Relaxation:
             state.carried_bk = torch.where(valid_bk, bias_bk, CLOSED)
         return state.carried_bk
 
-    def _apply(self, site: RelaxedSite, call: dict[str, Any], index: int, candidates: int | None) -> None:
+    def _apply(self, site: RelaxedSite, call: dict[str, Any], index: int, rope: Rope, candidates: int | None) -> None:
         x_bkd, state = call["hidden_states"], self.state
         assert state is not None
         site = moved(site, x_bkd.device)
@@ -248,7 +249,7 @@ class Relaxation:
             names = list(dict.fromkeys([*names, *site.mixes, *read]))
             turned["wide_rope"] = lambda: self.parts.rope(at_least_float32(x_bkd), position_bk, kind)
             turned["own_rope"] = lambda: self.parts.rope(x_bkd, own_positions(position_bk, present.valid_bk), kind)
-        sequence = present.attention_inputs(x_bkd, self._rope(call, index), **turned)
+        sequence = present.attention_inputs(x_bkd, rope, **turned)
         mask = call.get("attention_mask")
         if self.own_masks and mask is not None:
             sequence = sequence._replace(mask=mask if column_bk is None else take(mask, column_bk))

@@ -64,6 +64,9 @@ def relax(
             return Relaxed(*leave(site, tokens, features, grid, temperature))
         if site.exclude_padding:  # a token of a margin is not there, and so neither stays nor gives
             tokens = tokens._replace(presence_bn=tokens.presence_bn * (features["padding"] < 0.5))
+        probe = site.probe
+        if probe is not None and site.steering is not None:
+            probe = steered(probe, *site.steering, features["question"])
         full = with_token_features(features, tokens.x_bnd, site.features, tokens.presence_bn)
         if site.scope == "film":
             shares = () if site.quota is None else (site.quota.feature,)
@@ -71,10 +74,7 @@ def relax(
         if site.prior is not None and site.prior.feature in full:
             usual = site.prior.divides(at_least_float32(full[site.prior.feature]), tokens.origin_bn)
             full = {**full, site.prior.feature: usual}
-        probed_bn = None
-        if site.probe is not None:
-            turned = site.probe if site.steering is None else steered(site.probe, *site.steering, full["question"])
-            probed_bn = probe_feature(tokens.x_bnd, turned)
+        probed_bn = None if probe is None else probe_feature(tokens.x_bnd, probe)
         score_bn = combine(full, site.weights, tokens.presence_bn, probed_bn, site.mixing)
         score_bn = score_bn.to(at_least_float32(tokens.x_bnd).dtype)
         raw_bn = plain(full, site.weights).to(score_bn.dtype) if site.reads_raw else None
