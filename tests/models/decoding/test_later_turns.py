@@ -1,4 +1,4 @@
-"""A conversation that goes on from a reduced cache: tokens together or singly, the cache copied, cropped or not found."""
+"""A conversation that goes on from a reduced cache: tokens together or singly; the cache copied, cropped, not found."""
 
 from __future__ import annotations
 
