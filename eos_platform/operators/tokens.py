@@ -82,13 +82,6 @@ def centred(x_bnd: Tensor, presence_bn: Tensor | None = None) -> Tensor:
     return x_bnd - torch.einsum("bn,bnd->bd", share_bn.to(x_bnd.dtype), x_bnd)[:, None]
 
 
-def along(x_bnd: Tensor, y_bd: Tensor) -> Tensor:
-    """x_i . y of each token (b, n)."""
-    if torch.compiler.is_compiling():  # summed while x is made; a product would have it written out before
-        return (x_bnd * y_bd[:, None]).sum(-1)
-    return torch.einsum("bnd,bd->bn", x_bnd, y_bd)
-
-
 def cosine(x_bqe: Tensor, x_bre: Tensor) -> Tensor:
     """Of every pair (b, q, r), at least float32."""
     if x_bqe.dtype in HALF and x_bqe.is_cuda and not torch.is_grad_enabled():

@@ -160,10 +160,10 @@ def _budget(row: TrialRow) -> str:
 def summary(row: TrialRow, axes: Sequence[Objective] = DEFAULT) -> str:
     """One trial in one line."""
     if row.state == "complete":
-        measured = row.measured
+        measured, budget = row.measured, _budget(row)
         return (
             f"trial {row.number}: {describe_values(axes, measured)} "
-            f"(budget {_budget(row)}), {duration(measured.get('seconds', 0.0))}"
+            f"(budget {budget}), {duration(measured.get('seconds', 0.0))}"
             + (f", infeasible: {row.notes['violated']}" if "violated" in row.notes else "")
         )
     if row.state == "pruned":
