@@ -142,8 +142,8 @@ def front_table(front: Iterable[FrozenTrial], axes: Sequence[Objective] = DEFAUL
         table.add_column(column, justify="right")
     for trial in front:
         measured = trial.user_attrs.get("measured", {})
-        cells = [f"{value:{one.format}}" for one, value in zip(axes, trial.values, strict=True)]
-        cells += [f"{measured[one.metric]:{one.format}}" if one.metric in measured else "" for one in tokens]
+        cells = [one.show(value) for one, value in zip(axes, trial.values, strict=True)]
+        cells += [one.show(measured[one.metric]) if one.metric in measured else "" for one in tokens]
         table.add_row(str(trial.number), *cells)
     return table
 
