@@ -101,6 +101,7 @@ def test_the_options_of_modules_exist(line, capsys):
 LONG = {
     "eos transfer bundled-small bundled-small-v2 bundled-onevision --budgets .2,.1": "six "
     "searches, 36 transfers; tests/analysis/transfer has a matrix",
+    "eos transfer bundled-qwen:sizes=224 bundled-qwen:sizes=448 --budgets .2 --ways unchanged,zero-shot": "the same",
     "eos front --budgets .33,.22,.15,.1,.05": "five searches",
     "eos search --cost kv_bytes --budget 1.5MB": "a second search; tests/search/test_cost.py has it on a small model",
     "eos compare --ratios .33,.22,.15,.11,.05 --tune 16": "searches and tuning; eos compare operator.json is run",

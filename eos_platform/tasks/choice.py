@@ -79,8 +79,16 @@ def _lacking(thing: Any) -> list[str]:
     return [part for part in ("name", "version", "groups", "examples", "score") if not hasattr(thing, part)]
 
 
-def parsed(name: str, options: Sequence[str]) -> dict[str, Any]:
+OWN = ("name", "data", "allow_bad")  # what command lines have other words for
+
+
+def parsed(name: str, options: Sequence[str], own: Sequence[str] = OWN) -> dict[str, Any]:
     """Options of a command line, ``KEY=VALUE``: text, but where the task's own signature says otherwise.
+
+    Args:
+        name: of the task.
+        options: to be read.
+        own: keys that are no options there.
 
     Raises:
         EosError: one is no such pair, or of another type.
@@ -91,7 +99,7 @@ def parsed(name: str, options: Sequence[str]) -> dict[str, Any]:
         key, sign, value = option.partition("=")
         if not sign or not key:
             raise EosError(f"--option {shown(option)}: KEY=VALUE is expected")
-        if key in data or key in ("name", "data", "allow_bad"):
+        if key in data or key in own:
             reported = "given twice" if key in data else f"has an option of its own, --{key.replace('_', '-')}"
             raise EosError(f"--option {shown(key)}: {reported}")
         kind = str(takes[key].annotation) if key in takes else "str"

@@ -26,6 +26,9 @@ def words(*more: str) -> list[str]:
         (["--operator", "a/bundled-small.json"], "a place or another file has this name"),
         (["--processes", "2", "--address", "local"], "--processes: with --address"),
         (["--report-only"], "holds no transfer matrix"),
+        (["bundled-qwen:size=448"], "did you mean 'sizes'"),
+        (["bundled-small:device_profile=nowhere.json"], "device profile nowhere.json"),
+        (["--set", "cost=kv_bytes"], "in a matrix a place has it"),
     ],
 )
 def test_refused_at_once_and_nothing_written(tmp_path: Path, more: list[str], why: str) -> None:

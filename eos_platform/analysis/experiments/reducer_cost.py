@@ -87,9 +87,11 @@ class Bench:
             text_bs=place_bs > self.tokens,
             last_b=place_bs[:, -1],
             valid_bs=place_bs >= 0,
-            vision_bn=torch.rand(self.batch, entering).to(self.device),
-            next_vision_bn=torch.rand(self.batch, entering).to(self.device),
-            keys_bne=torch.randn(self.batch, entering, TOWER_HEAD).to(self.device),
+            features={
+                "vision": torch.rand(self.batch, entering).to(self.device),
+                "next_vision": torch.rand(self.batch, entering).to(self.device),
+                "keys": torch.randn(self.batch, entering, TOWER_HEAD).to(self.device),
+            },
             seen=seen,
         )
 

@@ -20,6 +20,7 @@ from eos_platform.analysis.transfer.plan import WAYS, Settings, places_by_name
 from eos_platform.analysis.transfer.processes import on_processes
 from eos_platform.analysis.transfer.run import run, total_of
 from eos_platform.analysis.transfer.store import Cells
+from eos_platform.analysis.transfer.timing import time_cells
 from eos_platform.common import console as terminal
 from eos_platform.common.errors import EosError
 
@@ -27,15 +28,15 @@ from eos_platform.common.errors import EosError
 def rows_of(cells: Cells, settings: Settings) -> str:
     """The table, as it is read on a terminal and in a page."""
     lines = [
-        "| how | from | on | ratio | seeds | accuracy | anew | unreduced | kept % | 95 % | s |",
-        "|" + " --- |" * 11,
+        "| how | from | on | budget | seeds | accuracy | anew | unreduced | kept % | 95 % | share | ms | s |",
+        "|" + " --- |" * 13,
     ]
     for row in table(cells.records, places=list(places_by_name(settings))).to_dict("records"):
         kept = f"{100 * row['kept']:.1f} | {100 * row['low']:.1f} to {100 * row['high']:.1f}"
         lines.append(
             f"| {row['kind']} | {row['source']} | {row['place']} | {row['budget']:g} | {row['seeds']} "
             f"| {100 * row['accuracy']:.1f} | {100 * row['anew']:.1f} | {100 * row['unreduced']:.1f} | {kept} "
-            f"| {row['seconds']:.0f} |"
+            f"| {row['share']:.3f} | {row['predicted']:.4g} {row['measured']:.4g} | {row['seconds']:.0f} |"
         )
     return "\n".join(lines)
 
@@ -43,8 +44,8 @@ def rows_of(cells: Cells, settings: Settings) -> str:
 def main(words: Sequence[str] | None = None) -> int:
     """Measure what is missing; the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("places", nargs="+", metavar="PLACE", help="MODEL or MODEL:TASK")
-    parser.add_argument("--budgets", default=".20,.10,.05")
+    parser.add_argument("places", nargs="+", metavar="PLACE", help="MODEL[:TASK][:OPTION=VALUE]...: see eos transfer")
+    parser.add_argument("--budgets", default=".20,.10,.05", help="shares of what the unreduced model costs")
     parser.add_argument("--ways", default=",".join(WAYS))
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--steps", type=int, default=480, help="of a search anew")
@@ -80,6 +81,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
         perform = on_processes(given.processes, given.device, given.threads, given.seconds, at_a_time=2)
         cells = run(settings, given.out, perform, told)
+        time_cells(settings, cells, given.device, terminal.say)
     except EosError as error:
         terminal.say(f"transfer: {error}", stderr=True)
         return 2

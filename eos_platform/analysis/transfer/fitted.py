@@ -17,18 +17,29 @@ STEPS = 1024  # a factor's denominator
 LEARNED = ("score", "probe", "steering")  # of a site, whatever its counts
 
 
+def rescaled(operator: OperatorSpec, place: Subject) -> tuple[OperatorSpec, list[str]]:
+    """``operator`` for the model of ``place`` with the shares that it has, and what was changed.
+
+    Learned directions stay where only the size of the pictures is another: the hidden space is the same.
+
+    Raises:
+        EosError: a site has no place in the model.
+    """
+    parts, old, new = parts_of(place.model), operator.target, place.target
+    one_axis = parts.family is None or parts.family.axes == 1
+    absent = sorted({*absent_of(parts), *(name for name in FROM_TOWER if name not in place.features)})
+    same = old == new or (bool(new.model) and old.of_grid(new.axes) == new)
+    done = rescale(operator, new, probes=same, positions=one_axis, absent=absent)
+    return done.operator, list(done.changes)
+
+
 def fitted(operator: OperatorSpec, place: Subject, cost: SearchCost, budget: float) -> tuple[OperatorSpec, list[str]]:
     """``operator`` for the model of ``place`` at the most tokens that ``budget`` allows, and what was changed.
 
     Raises:
         EosError: a site has no place in the model, or even the fewest tokens cost more.
     """
-    parts = parts_of(place.model)
-    one_axis = parts.family is None or parts.family.axes == 1
-    absent = sorted({*absent_of(parts), *(name for name in FROM_TOWER if name not in place.features)})
-    same = operator.target == place.target
-    done = rescale(operator, place.target, probes=same, positions=one_axis, absent=absent)
-    made, changes = done.operator, list(done.changes)
+    made, changes = rescaled(operator, place)
     if not made.sites:
         return made, changes
 

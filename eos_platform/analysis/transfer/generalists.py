@@ -23,7 +23,7 @@ from typing import Any
 
 from eos_platform.analysis.comparison.settings import parse_ratios, parse_search
 from eos_platform.analysis.experiments.tables.cells import Cell, add_options, measure_all, row_of
-from eos_platform.analysis.transfer.places import Place, beside
+from eos_platform.analysis.transfer.places import beside, of_a_search
 from eos_platform.common import console as terminal
 from eos_platform.common.errors import EosError, unknown
 from eos_platform.common.files import check_writable, write_atomic
@@ -72,7 +72,7 @@ def cells(sets: Sequence[str], kinds: Sequence[str], ratios: Sequence[float], se
 def load(places: str, device: str | None) -> list[Subject]:
     """Every place of a set; those of one model share its weights."""
     first, *others = parts_of(places)
-    return beside(Place.parse(first).load(device), others, device)
+    return beside(of_a_search(first).load(device), others, device)
 
 
 def measure(

@@ -14,11 +14,13 @@ from scipy.stats import spearmanr
 from eos_platform.analysis.stats.bitpack import unpack
 from eos_platform.analysis.transfer.places import AT
 from eos_platform.analysis.transfer.plan import ANEW, UNREDUCED, WAYS
+from eos_platform.costs.registry import COMPUTE
 
 SAMPLES = 2000
 COLUMNS = (
     "kind", "source", "place", "budget", "seeds", "accuracy", "anew", "unreduced", "kept", "low", "high",
-    "compute_ratio", "seconds", "seconds_anew", "prompts", "prompts_anew",
+    "compute_ratio", "seconds", "seconds_anew", "prompts", "prompts_anew", "cost", "share", "allowed", "predicted",
+    "measured", "unreduced_measured",
 )  # fmt: skip
 FACTS = {
     "same_family": "the same family",
@@ -37,10 +39,14 @@ def table(records: Mapping[str, Mapping[str, Any]], seed: int = 0, places: Seque
 
     ``kept`` is the mean accuracy over that of the searches anew at the same place and budget; ``low`` and ``high`` its
     95 % interval: questions are resampled, the same for both. ``prompts`` are those run through the model to get there.
+    ``cost`` is what budgets are about, ``share`` what of it is left as computed or predicted. Of a place with a cost of
+    its own ``allowed``, ``predicted`` and ``measured`` are in the cost's unit; ``measured``, and
+    ``unreduced_measured``, where the place's device was there.
     Rows are in the order of ``places``; others follow as they were measured.
     """
     measured = [one for one in records.values() if one["status"] == "measured"]
     whole = {one["place"]: float(one["accuracy"]) for one in measured if one["kind"] == UNREDUCED}
+    took = {one["place"]: _mean([one.get("cost", {})], "measured") for one in measured if one["kind"] == UNREDUCED}
     groups: dict[tuple[str, str, str, float], list[Mapping[str, Any]]] = {}
     for one in measured:
         if one["kind"] != UNREDUCED:
@@ -53,7 +59,8 @@ def table(records: Mapping[str, Mapping[str, Any]], seed: int = 0, places: Seque
             (
                 kind, source, place, budget, len(some), _mean(some, "accuracy"), _mean(anew, "accuracy"),
                 whole.get(place, math.nan), kept, low, high, _mean(some, "compute_ratio"), _mean(some, "seconds"),
-                _mean(anew, "seconds"), _mean(some, "prompts"), _mean(anew, "prompts"),
+                _mean(anew, "seconds"), _mean(some, "prompts"), _mean(anew, "prompts"), *_costs(some),
+                took.get(place, math.nan),
             )
         )  # fmt: skip
     order = {kind: number for number, kind in enumerate((ANEW, *WAYS))}
@@ -61,6 +68,15 @@ def table(records: Mapping[str, Mapping[str, Any]], seed: int = 0, places: Seque
     last = len(named)
     rows.sort(key=lambda row: (-row[3], order[row[0]], named.get(row[2], last), named.get(row[1], last)))
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _costs(records: Sequence[Mapping[str, Any]]) -> tuple[str, float, float, float, float]:
+    """Of a place with a cost of its own: its name, share of the unreduced model's, allowed, predicted, measured."""
+    costs = [one["cost"] for one in records if "cost" in one]
+    if len(costs) < len(records):
+        return COMPUTE, _mean(records, "compute_ratio"), math.nan, math.nan, math.nan
+    share = float(np.mean([one["predicted"] / one["unreduced"] for one in costs]))
+    return costs[0]["name"], share, _mean(costs, "budget"), _mean(costs, "predicted"), _mean(costs, "measured")
 
 
 def _mean(records: Sequence[Mapping[str, Any]], name: str) -> float:

@@ -9,15 +9,18 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from eos_platform.analysis.transfer.hardware import KEYS
 from eos_platform.analysis.transfer.places import Place, parse_places
 from eos_platform.common.errors import EosError, explain, shown, unknown
 from eos_platform.common.strict_types import Int, Real
 from eos_platform.search.config import SearchConfig
 
 UNREDUCED, ANEW = "unreduced", "searched anew"
+UNCHANGED = "unchanged"
 ZERO_SHOT, CARRIED, CALIBRATED = "zero-shot", "carried", "calibrated"
 ADAPTED, ADAPTED_CARRIED, ADAPTED_CALIBRATED = "adapted", "adapted-carried", "adapted-calibrated"
 WAYS = {
+    UNCHANGED: "its shares of layers and tokens as they were found; it may cost more than the budget, or less",
     ZERO_SHOT: "rescaled, its counts scaled to the budget",
     CARRIED: "the same with its learned directions mapped into the new hidden space",
     CALIBRATED: "adjusted to the model without labels: directions from its own answers, settings by KL divergence",
@@ -34,9 +37,11 @@ class Settings(BaseModel):
 
     places: tuple[str, ...] = Field(min_length=1)
     operators: tuple[str, ...] = ()
-    budgets: tuple[Real, ...] = Field(default=(0.2, 0.1), min_length=1)
+    budgets: tuple[Real, ...] = Field(
+        default=(0.2, 0.1), min_length=1, description="shares of what the unreduced model costs at a place"
+    )
     ways: tuple[str, ...] = (ZERO_SHOT, CALIBRATED, ADAPTED_CALIBRATED)
-    seeds: Int = Field(default=1, ge=1, le=100)
+    seeds: Int = Field(default=1, ge=0, le=100, description="searches anew; 0: operators of files alone")
     steps: Int = Field(default=480, ge=4, description="of a search anew")
     adapt_steps: Int = Field(default=40, ge=4, description="from an operator found elsewhere")
     questions: Int = Field(default=2048, ge=1, description="held-out, of each cell")
@@ -46,7 +51,7 @@ class Settings(BaseModel):
     @classmethod
     def _are_ratios(cls, budgets: tuple[float, ...]) -> tuple[float, ...]:
         if len(set(budgets)) < len(budgets) or not all(0 < one < 1 for one in budgets):
-            raise ValueError("compute ratios between 0 and 1, each once")
+            raise ValueError("shares of the compute (or of a place's own cost) between 0 and 1, each once")
         return budgets
 
     @field_validator("ways")
@@ -68,6 +73,8 @@ class Settings(BaseModel):
             settings = cls.model_validate(values)
         except ValidationError as error:
             raise explain(error, where) from None
+        if not (settings.seeds or settings.operators):
+            raise EosError(f"{where}: no searches (seeds 0) and no operator files: there is nothing to transfer")
         names = [place.name for place in parse_places(settings.places)]
         names += [Path(file).stem for file in settings.operators]
         for number, name in enumerate(names):
@@ -78,7 +85,7 @@ class Settings(BaseModel):
         return settings
 
     def config(self, budget: float, seed: int, steps: int) -> SearchConfig:
-        """Of one search; one start unless ``search`` says otherwise.
+        """Of one search, whose budget is a share; one start unless ``search`` says otherwise.
 
         Raises:
             EosError: a setting that there is not.
@@ -87,6 +94,9 @@ class Settings(BaseModel):
         for name in own:
             if name in self.search:
                 raise EosError(f"--set {name}: a matrix has its own {name}")
+        for name in KEYS:
+            if name in self.search:
+                raise EosError(f"--set {name}: in a matrix a place has it, as in MODEL:{name}={self.search[name]}")
         return SearchConfig.of({"portfolio": False, **self.search, **own}, "--set")
 
 
@@ -98,7 +108,7 @@ class Item:
         kind: ``UNREDUCED``, ``ANEW``, or one of ``WAYS``.
         place: where it is measured.
         source: the place, or the file, that the operator is from; of those measured where they were found, the place.
-        budget: compute ratio; 1 of the unreduced model.
+        budget: share of what the unreduced model costs; 1 of that model.
         seed: of the search that found it.
     """
 

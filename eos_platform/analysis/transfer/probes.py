@@ -110,7 +110,9 @@ def carried(operator: OperatorSpec, fitted: OperatorSpec, old: Subject, new: Sub
         if before.probe and not after.probe
     ]
     if not pairs:
-        raise EosError(f"operator '{operator.name}': no learned direction to carry")
+        stay = any(site.probe for site in fitted.decoder_sites)
+        why = "its learned directions stay: the model is the same" if stay else "no learned direction to carry"
+        raise EosError(f"operator '{operator.name}': {why}")
     _check_same(old, new)
     seen = states_of(old, sorted({before.layer for before, _ in pairs}))
     there = states_of(new, sorted({after.layer for _, after in pairs}))

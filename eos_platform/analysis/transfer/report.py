@@ -49,13 +49,23 @@ def markdown(settings: Settings, records: Mapping[str, Mapping[str, Any]]) -> st
     lines += [
         f"{settings.questions:,} held-out questions a cell, deployed; searches anew take {settings.steps} steps, "
         f"adaptation {settings.adapt_steps}; seeds: {settings.seeds}. Kept: accuracy over that of the search anew at "
-        "the same place and compute ratio, with its 95 % interval (questions resampled, paired).",
+        "the same place and budget, with its 95 % interval (questions resampled, paired). *: costs more than the "
+        "budget.",
         "",
         *(f"- {line}" for line in summary(rows)),
     ]
+    own = rows.dropna(subset=["predicted"])
+    if len(own):
+        lines += [
+            "",
+            "Budgets: shares of what the unreduced model costs, in compute, or in the cost that a place names.",
+        ]
     for budget in sorted(rows["budget"].unique(), reverse=True):
         here = rows[rows["budget"] == budget]
-        lines += ["", f"## Compute ratio {budget:g}", "", *_grid(here, settings)]
+        heading = "Budget" if len(own) else "Compute ratio"
+        lines += ["", f"## {heading} {budget:g}", "", *_grid(here, settings)]
+    if len(own):
+        lines += ["", "## Costs", "", *_costs_of(own)]
     lines += [
         "",
         "## What it takes",
@@ -107,15 +117,44 @@ def _grid(here: pd.DataFrame, settings: Settings) -> list[str]:
     return _markdown(("how", "from", *places), [("unreduced", "", *unreduced), *body])
 
 
+COSTS_HEADS = (
+    "how", "from", "on", "budget", "cost", "allowed", "predicted", "share", "measured", "share measured", "fits",
+    "accuracy", "kept",
+)  # fmt: skip
+
+
+def _costs_of(own: pd.DataFrame) -> list[str]:
+    """Cells of places with a cost of their own: what was allowed, what the operator takes, and what it answers."""
+    body = []
+    for row in own.to_dict("records"):
+        fits = "yes" if row["predicted"] <= row["allowed"] * (1 + 1e-9) else "no"
+        amounts = (_known(row[name], ".4g") for name in ("allowed", "predicted"))
+        share = row["measured"] / row["unreduced_measured"]
+        body.append(
+            (
+                str(row["kind"]), printable(str(row["source"]), NAME), printable(str(row["place"]), NAME),
+                f"{row['budget']:g}", str(row["cost"]), *amounts, _known(row["share"], ".3f"),
+                _known(row["measured"], ".4g"), _known(share, ".3f"), fits, f"{row['accuracy']:.1%}",
+                _known(row["kept"], ".1%"),
+            )
+        )  # fmt: skip
+    return [
+        "Fits: as predicted. Measured where the place's device was the one that this ran on.",
+        "",
+        *_markdown(COSTS_HEADS, body),
+    ]
+
+
 def _known(value: float, form: str) -> str:
     """A number as it is shown; nothing where it is not known."""
     return "" if math.isnan(value) else format(value, form)
 
 
 def _cell(row: pd.Series, kind: str) -> str:
+    over = " *" if row["share"] > row["budget"] * (1 + 1e-9) else ""  # only what is unchanged can be
     if kind == ANEW or math.isnan(row["kept"]):
-        return f"{row['accuracy']:.1%}"
-    return f"{row['accuracy']:.1%} = {row['kept']:.1%} ({row['low']:.1%} to {row['high']:.1%})"
+        return f"{row['accuracy']:.1%}{over}"
+    return f"{row['accuracy']:.1%} = {row['kept']:.1%} ({row['low']:.1%} to {row['high']:.1%}){over}"
 
 
 def _markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -94,6 +94,7 @@ def here(
         places = places_by_name(settings)
 
         def load(place: Place) -> Subject:
+            place = place.questions
             if place not in loaded:
                 while len(loaded) > 1:  # a model and the one its operators are from
                     loaded.pop(next(iter(loaded)))

@@ -19,6 +19,8 @@ MOST = 512 * MEGABYTE
 NEEDED = {"key": str, "kind": str, "place": str, "source": str, "budget": (int, float), "seed": int, "status": str}
 MEASURED = {"accuracy": (int, float), "questions": int, "scores": str, "compute_ratio": (int, float), "about": dict}
 
+COST = ("unreduced", "budget", "predicted")  # all in the cost's unit
+
 
 class Cells:
     """What is measured so far.
@@ -80,6 +82,22 @@ class Cells:
         self.records[record["key"]] = record
 
 
+def _check_cost(cost: Any, where: str) -> None:
+    """Of a place whose budgets are about another cost than compute.
+
+    Raises:
+        EosError: a number is missing, or none that a cost can have.
+    """
+    if cost is None:
+        return
+    if not isinstance(cost, dict) or not isinstance(cost.get("name"), str):
+        raise EosError(f"{where}: 'cost' is no record of a cost")
+    for name in (*COST, *(("measured",) if "measured" in cost else ())):
+        value = cost.get(name)
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not value > 0:
+            raise EosError(f"{where}: cost: '{name}' is missing, or no number above 0")
+
+
 def checked(record: Any, where: str) -> Record:
     """A record with all that is read of it.
 
@@ -93,6 +111,7 @@ def checked(record: Any, where: str) -> Record:
         if not isinstance(record.get(name), kind) or isinstance(record.get(name), bool):  # type: ignore[arg-type]
             raise EosError(f"{where}: '{name}' is missing or of another type")
     if record["status"] == "measured":
+        _check_cost(record.get("cost"), where)
         try:
             unpack(record["scores"], record["questions"], strict=True)
         except ValueError as error:

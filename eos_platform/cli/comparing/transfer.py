@@ -27,24 +27,35 @@ CALIBRATING = 30  # steps of a search that take as long as a calibration, about
 def transfer(
     places: Annotated[
         list[str],
-        typer.Argument(metavar="PLACE...", help="MODEL or MODEL:TASK; operators are searched for and tried in each."),
+        typer.Argument(
+            metavar="PLACE...", help="MODEL[:TASK][:OPTION=VALUE]...; operators are searched for and tried in each."
+        ),
     ],
     operators: Annotated[
         list[Path] | None,
         typer.Option("--operator", help="An operator file (or models:/NAME@ALIAS) to try everywhere; may be repeated."),
     ] = None,
-    budgets: Annotated[str, typer.Option(help="Compute ratios, separated by commas.")] = ".2,.1",
+    budgets: Annotated[
+        str,
+        typer.Option(
+            help="Shares of what the unreduced model costs at a place, separated by commas: of its compute, unless the "
+            "place names another cost."
+        ),
+    ] = ".2,.1",
     ways: Annotated[
         str,
         typer.Option(
-            help="How operators are transferred: zero-shot (rescaled), carried (learned directions mapped as "
+            help="How operators are transferred: unchanged (the same shares of layers and tokens, whatever they cost "
+            "there), zero-shot (rescaled, counts scaled to the budget), carried (learned directions mapped as "
             "well), calibrated (adjusted to the model by its own answers, without labels); adapted, adapted-carried, "
             "adapted-calibrated (a few search steps from there)."
         ),
     ] = "zero-shot,calibrated,adapted-calibrated",
     adapt_steps: Annotated[int, typer.Option(min=4, help="Search steps per adaptation.")] = 40,
     steps: Annotated[int, typer.Option(min=4, help="Steps of each place's own searches.")] = 480,
-    seeds: Annotated[int, typer.Option(min=1, help="Number of own searches per place and budget.")] = 1,
+    seeds: Annotated[
+        int, typer.Option(min=0, help="Own searches per place and budget; 0: only try operator files.")
+    ] = 1,
     questions: Annotated[int, typer.Option(min=1, help="Held-out questions per cell of the matrix.")] = 2048,
     sets: Sets = None,
     out: Annotated[
@@ -62,12 +73,23 @@ def transfer(
     ] = False,
     device: Annotated[str | None, typer.Option(help="Where to run; default: the GPU if there is one.")] = None,
 ) -> None:
-    """Measure how well operators found for one model or task work on others.
+    """Measure how well operators found at one place work at others: on another model, task, image size or device.
 
-    Each place (a model, or MODEL:TASK) gets its own searches. Their operators are then transferred to every other
-    place at the same compute ratio, deployed, and evaluated on the same held-out questions as the searches there.
+    Each place gets its own searches. Their operators are then transferred to every other place at the same budget,
+    deployed, and evaluated on the same held-out questions as the searches there. A place is a model, with
+
+    - a task: [bold]bundled-qwen:crowds[/bold]; default: the one that a bundled model was trained on,
+
+    - options of the task: [bold]bundled-qwen:sizes=448[/bold] (pictures of 448 x 448 pixels),
+    [bold]bundled-qwen:sizes=448x252,336x336[/bold], [bold]bundled-qwen:crowds:side=448[/bold],
+
+    - a device: [bold]bundled-small:device_profile=laptop.json:cost_batch=16[/bold]. Budgets are then shares of the
+    unreduced model's prefill time there, which the profile predicts (eos profile makes one). Where the device is
+    this one, times are measured as well, after everything else. cost, cost_mode and cost_answer are as in a search.
 
     Example: [bold]eos transfer bundled-small bundled-small-v2 bundled-onevision --budgets .2,.1[/bold]
+
+    Example: [bold]eos transfer bundled-qwen:sizes=224 bundled-qwen:sizes=448 --ways unchanged,zero-shot[/bold]
     """
     from eos_platform.analysis.comparison.settings import parse_ratios, parse_search
     from eos_platform.analysis.transfer.plan import Settings
@@ -106,6 +128,7 @@ def _measure(settings: Settings, out: Path, device: str | None, address: str | N
     from eos_platform.analysis.transfer.plan import first_items, transfers
     from eos_platform.analysis.transfer.run import here, operator_of, run
     from eos_platform.analysis.transfer.store import Cells
+    from eos_platform.analysis.transfer.timing import time_cells
     from eos_platform.terminal.work_bar import work_bar
 
     for file in settings.operators:  # before anything is written
@@ -126,15 +149,18 @@ def _measure(settings: Settings, out: Path, device: str | None, address: str | N
         if processes > 1:
             from eos_platform.analysis.transfer.processes import on_processes
 
-            return run(settings, out, on_processes(processes, device), finished)
-        if address is None:
+            cells = run(settings, out, on_processes(processes, device), finished)
+        elif address is None:
             perform = here(device, lambda item, step, _: bar.working(item.name, step), out / "states")
-            return run(settings, out, perform, finished)
-        from eos_platform.engine.cluster.ray_session import ray_session
-        from eos_platform.engine.transfer import on_ray
+            cells = run(settings, out, perform, finished)
+        else:
+            from eos_platform.engine.cluster.ray_session import ray_session
+            from eos_platform.engine.transfer import on_ray
 
-        with ray_session(address):
-            return run(settings, out, on_ray(device), finished)
+            with ray_session(address):
+                cells = run(settings, out, on_ray(device), finished)
+    time_cells(settings, cells, device, lambda line: terminal.say(line, stderr=True))
+    return cells
 
 
 def _size(kind: str, settings: Settings) -> int:

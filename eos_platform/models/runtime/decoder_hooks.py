@@ -53,7 +53,7 @@ from eos_platform.models.runtime.prefill_call import (
     own_masks,
     whole_length,
 )
-from eos_platform.models.runtime.prompt_state import opened
+from eos_platform.models.runtime.prompt_state import films, opened
 from eos_platform.models.runtime.site_step import Step, apply_site, enter
 from eos_platform.models.runtime.token_state import TokenState
 from eos_platform.operators.plan import OperatorPlan, PlannedSite
@@ -344,4 +344,4 @@ class DecoderHooks:
 
 def in_scope(planned: PlannedSite, present: TokenState) -> TokenState:
     """The tokens as a site looks at them: span by span, or those of whole films together."""
-    return present.films() if planned.site.scope == "film" else present
+    return films(present) if planned.site.scope == "film" else present

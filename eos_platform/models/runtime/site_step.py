@@ -47,7 +47,7 @@ def enter(layout: Layout, position: Tensor, x_bsd: Tensor, names: Collection[str
     keep_bk = state.slot_bk
     if layout.seen is not None:
         state, keep_bk = state.keeping([layout.seen.index_br])
-        span = replace(state.groups[0], size_un=layout.seen.size_br, given=layout.features())
+        span = replace(state.groups[0], size_un=layout.seen.size_br, given=layout.features)
         state, x_bkd = replace(state, groups=(span,)), take_tokens(x_bsd, keep_bk)
     return Step(opened(state, x_bkd, names), x_bkd, keep_bk)
 

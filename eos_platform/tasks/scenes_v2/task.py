@@ -7,6 +7,7 @@ from typing import Any
 
 from PIL import Image
 
+from eos_platform.common import strict_json
 from eos_platform.common.errors import EosError, shown, unknown
 from eos_platform.models.adapters.adapter import Adapter
 from eos_platform.protocols import SPLITS, Example, Split
@@ -37,8 +38,8 @@ class ScenesV2:
         """Pictures of 336 x 336 pixels until a model is to be suited.
 
         Args:
-            sizes: pixels a side of square pictures, or a list of (width, height) to be taken in turn; left out: as the
-                model's family is made for.
+            sizes: pixels a side of square pictures, or a list of (width, height) to be taken in turn; as text
+                ``448`` or ``448x252,336x336``; left out: as the model's family is made for.
 
         Raises:
             EosError: sizes there are no pictures of.
@@ -78,15 +79,33 @@ def _drawn(split: Split, index: int, size: Pixels) -> Image.Image:
 
 
 def _checked(sizes: Any) -> tuple[Pixels, ...]:
-    if _is_side(sizes):
-        return ((sizes, sizes),)
-    rows = sizes if isinstance(sizes, (list, tuple)) else ()
+    read = _read(sizes) if isinstance(sizes, str) else sizes
+    if _is_side(read):
+        return ((read, read),)
+    rows = read if isinstance(read, (list, tuple)) else ()
     if not rows or not all(map(_is_size, rows)):
         raise EosError(
-            f"task 'scenes-v2': sizes: pixels a side, or a list of [width, height], each {SMALLEST} to {LARGEST}, "
-            f"not {shown(sizes)}"
+            f"task 'scenes-v2': sizes: pixels a side, or a list of [width, height] (on a command line 448, or "
+            f"448x252,336x336), each {SMALLEST} to {LARGEST}, not {shown(sizes)}"
         )
     return tuple((row[0], row[1]) for row in rows)
+
+
+def _read(text: str) -> Any:
+    """Sizes as a command line has them: ``448`` or ``448x252,336x336``, or a list as JSON; None: it is none."""
+    if text.startswith("["):
+        try:
+            return strict_json.loads(text)
+        except strict_json.NotJson:
+            return None
+    rows = []
+    for part in text.split(","):
+        numbers = part.strip().split("x")
+        if not all(number.isascii() and number.isdecimal() and len(number) <= 5 for number in numbers):
+            return None
+        sides = [int(number) for number in numbers]
+        rows.append(sides * 2 if len(sides) == 1 else sides)
+    return rows
 
 
 def _is_size(value: Any) -> bool:

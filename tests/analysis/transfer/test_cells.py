@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 
 from eos_platform.analysis.transfer import places as module
-from eos_platform.analysis.transfer.fitted import fitted, within
+from eos_platform.analysis.transfer.fitted import fitted, rescaled, within
 from eos_platform.analysis.transfer.plan import ANEW, WAYS, Settings
+from eos_platform.analysis.transfer.probes import carried
 from eos_platform.analysis.transfer.run import here, run, total_of
 from eos_platform.analysis.transfer.store import Cells
+from eos_platform.common.errors import EosError
 from eos_platform.operators.designs import get_design
 from eos_platform.operators.rescale import scaled
 from eos_platform.operators.spec import OperatorSpec, SiteSpec, Target, Transfer
@@ -107,6 +109,26 @@ def test_counts_fill_the_budget(small: Workload) -> None:
         # a few more tokens at each site would be too many
 
         assert cost.deployed(scaled(more, Fraction(11, 10))) > 0.4
+
+
+def test_directions_stay_where_only_the_pictures_differ(small: Workload) -> None:
+    """The hidden space is the same; of another model's nothing is known, whatever its shape."""
+    site = SiteSpec(layer=2, keep=6, score={"norm": 1.0}, probe=(1.0,) * small.shape.hidden)
+    for target, stay in (
+        (small.target.of_grid((5, 6)), True),
+        (small.target.of_grid((5, 6)).model_copy(update={"model": "another"}), False),
+        (small.target.of_grid((5, 6)).model_copy(update={"model": ""}), False),
+        (small.target, True),
+    ):
+        mine = OperatorSpec(name="mine", target=target, sites=(site,))
+        for made, changes in (rescaled(mine, small), fitted(mine, small, flops_cost(small), 0.4)):
+            assert made.target.grid == small.target.grid
+            assert bool(made.sites[0].probe) == stay
+            assert any("direction" in change for change in changes) != stay
+    assert rescaled(mine, small)[0] == mine
+    with pytest.raises(EosError, match="directions stay: the model is the same"):
+        carried(mine, mine, small, small)
+    assert rescaled(mine.model_copy(update={"target": small.target.of_grid((6, 12))}), small)[0].counts[-1] == 12
 
 
 def test_scaling_keeps_order_and_bounds() -> None:

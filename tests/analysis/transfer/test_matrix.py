@@ -9,7 +9,7 @@ import pytest
 from eos_platform.analysis.stats.bitpack import pack
 from eos_platform.analysis.transfer.cells import Record
 from eos_platform.analysis.transfer.matrix import predictors, share_kept, table
-from eos_platform.analysis.transfer.plan import ANEW, UNREDUCED, ZERO_SHOT, Settings
+from eos_platform.analysis.transfer.plan import ANEW, UNCHANGED, UNREDUCED, ZERO_SHOT, Settings
 from eos_platform.analysis.transfer.report import costs, markdown
 from eos_platform.analysis.transfer.store import Cells
 from eos_platform.common.errors import EosError
@@ -122,3 +122,55 @@ def test_a_cell_without_a_search_anew_beside_it_has_its_accuracy_alone(records: 
     text = markdown(Settings.of({"places": ("bundled", "bundled-small"), "budgets": (0.2,)}), some)
     assert "nan" not in text
     assert "| 80.0% |" in text
+    rows = table(some)
+    figure = transfer_figure(rows[rows["kind"] != ANEW], (ZERO_SHOT,))
+    told = [*np.ravel(figure.data[0].text), *np.ravel(figure.data[0].customdata)]
+    assert any("80.0% of questions; no search anew" in one for one in told)
+    assert not any("nan" in one for one in told)
+
+
+def _priced(record: Record, predicted: float, measured: float | None = None) -> Record:
+    cost = {"name": "prefill_ms", "unit": "ms", "unreduced": 10.0, "budget": 10 * record["budget"]}
+    return record | {"cost": cost | {"predicted": predicted} | ({"measured": measured} if measured else {})}
+
+
+def test_costs_of_a_place_are_shares_of_its_own_cost() -> None:
+    """Predicted, measured where that was possible, and marked where a budget is not met."""
+    some = [
+        _priced(cell(UNREDUCED, "b", "b", 95, 1.0), 10.0, 16.0),
+        _priced(cell(ANEW, "b", "b", 90, 0.5), 5.0, 8.0),
+        _priced(cell(UNCHANGED, "a", "b", 93, 0.5), 6.0, 9.0),
+        _priced(cell(ZERO_SHOT, "a", "b", 81, 0.5), 4.0),
+        cell(ANEW, "a", "a", 94, 0.5),
+    ]
+    rows = table({one["key"]: one for one in some}).set_index(["kind", "source"])
+    names = ["cost", "share", "allowed", "predicted", "measured", "unreduced_measured"]
+    assert rows.loc[(UNCHANGED, "a"), names].tolist() == [
+        "prefill_ms", 0.6, 5.0, 6.0, 9.0, 16.0,
+    ]  # fmt: skip
+    assert math.isnan(rows.loc[(ZERO_SHOT, "a"), "measured"])
+    plain = rows.loc[(ANEW, "a")]
+    assert (plain["cost"], plain["share"]) == ("compute_ratio", 0.5)
+    assert math.isnan(plain["predicted"])
+    settings = Settings.of({"places": ("bundled",), "ways": (UNCHANGED, ZERO_SHOT)})
+    text = markdown(settings, {one["key"]: one for one in some})
+    assert "## Budget 0.5" in text
+    assert "| unchanged | a | b | 0.5 | prefill_ms | 5 | 6 | 0.600 | 9 | 0.562 | no | 93.0% | 103.3% |" in text
+    assert "| zero-shot | a | b | 0.5 | prefill_ms | 5 | 4 | 0.400 |  |  | yes | 81.0% | 90.0% |" in text
+    grid = text[text.index("## Budget") : text.index("## Costs")]
+    assert grid.count(" *") == 1
+    assert "93.0% = 103.3%" in grid
+
+
+@pytest.mark.parametrize(
+    ("cost", "why"),
+    [
+        (3, "no record of a cost"),
+        ({"name": "prefill_ms", "unreduced": 1.0, "budget": 1.0}, "'predicted' is missing"),
+        ({"name": "prefill_ms", "unreduced": 1.0, "budget": 1.0, "predicted": 1.0, "measured": 0}, "'measured'"),
+    ],
+)
+def test_damaged_costs_are_said(tmp_path: Path, cost: object, why: str) -> None:
+    cells = Cells(tmp_path, Settings.of({"places": ("bundled",)}))
+    with pytest.raises(EosError, match=why):
+        cells.add(cell(ANEW, "b", "b", 90) | {"cost": cost})

@@ -18,12 +18,40 @@ def test_a_place_is_a_model_and_its_task() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "task", "name"),
+    [
+        ("bundled-qwen:sizes=448", {"name": "scenes-v2", "sizes": "448"}, "bundled-qwen:sizes=448"),
+        ("bundled-qwen:scenes-v2:sizes=448x252,336", {"name": "scenes-v2", "sizes": "448x252,336"}, None),
+        ("bundled-qwen:crowds:side=448", {"name": "crowds", "side": 448}, "bundled-qwen:crowds:side=448"),
+        ("m:files:data=my.jsonl", {"name": "files", "data": "my.jsonl"}, "m:files"),
+        ('m:{"name": "scenes-v2", "sizes": [[448, 252]]}', None, "m:scenes-v2:sizes=[[448,252]]"),
+        (
+            'm:{"name": "files", "data": "a:b}"}:metric=exact',
+            {"name": "files", "data": "a:b}", "metric": "exact"},
+            None,
+        ),
+    ],
+)
+def test_a_place_may_have_options_of_its_task(text: str, task: object, name: str | None) -> None:
+    place = Place.parse(text)
+    assert task in (None, place.choice)
+    assert name in (None, place.name)
+    assert place.hardware is None
+
+
+@pytest.mark.parametrize(
     ("texts", "why"),
     [
         ([], "at least one MODEL"),
-        ([":scenes"], "MODEL or MODEL:TASK is expected"),
+        ([":scenes"], "MODEL, MODEL:TASK or MODEL:TASK:OPTION=VALUE is expected"),
         (["bundled:scnes"], "did you mean 'scenes'"),
         (["bundled", "bundled:scenes"], "'bundled' is named twice"),
+        (["bundled-qwen:size=448"], "unknown option 'size'; did you mean 'sizes'"),
+        (["bundled-qwen:sizes=44"], "112 to 672"),
+        (["bundled-qwen:sizes=448:sizes=336"], "'sizes' is given twice"),
+        (["bundled-qwen:scenes-v2:448"], "OPTION=VALUE is expected"),
+        (["bundled-qwen:crowds:side=big"], "side: a number is expected"),
+        (["bundled-qwen:sizes=448", "bundled-qwen:scenes-v2:sizes=448"], "is named twice"),
     ],
 )
 def test_what_is_no_place(texts: list[str], why: str) -> None:
@@ -44,6 +72,9 @@ def test_every_operator_goes_to_every_other_place() -> None:
     assert {(item.source, item.place) for item in cells} == {
         ("bundled", "bundled-small"), ("bundled-small", "bundled"), ("mine", "bundled"), ("mine", "bundled-small"),
     }  # fmt: skip
+    files_alone = settings.model_copy(update={"seeds": 0})
+    assert {item.kind for item in first_items(files_alone)} == {UNREDUCED}
+    assert {item.source for item in transfers(files_alone)} == {"mine"}
     keys = [item.key for item in (*first, *cells)]
     assert len(set(keys)) == len(keys)
 
@@ -57,6 +88,7 @@ def test_every_operator_goes_to_every_other_place() -> None:
         ({"search": {"stps": 3}}, "stps"),
         ({"search": {"steps": 3}}, "a matrix has its own steps"),
         ({"question": 3}, "question"),
+        ({"seeds": 0}, "nothing to transfer"),
     ],
 )
 def test_settings_that_cannot_be(change: dict[str, object], why: str) -> None:

@@ -10,7 +10,7 @@ from eos_platform.models.adapters import FAMILIES
 from eos_platform.models.bundled import MODELS
 from eos_platform.protocols import SPLITS, Task
 from eos_platform.tasks import evaluate, load_workload, scenes_v2
-from eos_platform.tasks.choice import checked, default_for, open_task, options_of
+from eos_platform.tasks.choice import checked, default_for, open_task, options_of, parsed
 from eos_platform.tasks.scenes_v2.sizes import ANY, sizes_for
 from eos_platform.tasks.scenes_v2.task import ScenesV2
 
@@ -25,7 +25,18 @@ def test_it_is_a_task_by_name() -> None:
     assert open_task({"name": "scenes-v2", "sizes": 168}).sizes == ((168, 168),)
 
 
-@pytest.mark.parametrize("sizes", [True, 100, 1000, "336", [], [336, 336], [[336]], [[336, 336.0]], [[336, 50]], {}])
+@pytest.mark.parametrize("text", ["336x112,168", "[[336, 112], [168, 168]]"])
+def test_sizes_as_a_command_line_has_them(text: str) -> None:
+    options = parsed("scenes-v2", [f"sizes={text}"])
+    assert open_task({"name": "scenes-v2", **options}).sizes == ((336, 112), (168, 168))
+    given = options_of({"name": "scenes-v2", "sizes": [[336, 112], [168, 168]]})
+    assert parsed("scenes-v2", given[3:]) == {"sizes": "[[336, 112], [168, 168]]"}
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [True, 100, 1000, "33", "336x", "[336", "x", "[[336]]", [], [336, 336], [[336]], [[336, 336.0]], [[336, 50]], {}],
+)
 def test_sizes_there_are_no_pictures_of(sizes: object) -> None:
     with pytest.raises(EosError, match=r"scenes-v2.*sizes.*112 to 672"):
         ScenesV2(sizes)
