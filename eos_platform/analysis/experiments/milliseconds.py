@@ -118,6 +118,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--batch", type=int, default=1, help="prompts at once, when the time is taken")
     parser.add_argument("--steps", type=int, default=240)
     parser.add_argument("--questions", type=int, default=64, help="a step")
+    parser.add_argument("--search", type=int, default=2048, help="questions that are searched with")
     parser.add_argument("--eval", type=int, default=1024, help="validation questions")
     parser.add_argument("--table", action="store_true", help="print what was found, and search nothing")
     parser.add_argument("--out", type=Path, default=Path("milliseconds"))
@@ -126,7 +127,8 @@ def main(words: list[str] | None = None) -> int:
         if not given.table:
             torch.set_num_threads(1)  # threads that wait for each other count as at work
             workload = load_workload(given.model, device="cpu")
-            settings = {"steps": given.steps, "batch_size": given.questions, "eval_questions": given.eval}
+            settings = {"steps": given.steps, "batch_size": given.questions}
+            settings |= {"search_questions": given.search, "eval_questions": given.eval}
             profile = str(profiled(workload, given.batch, given.out))
             timed = {"cost": "prefill_ms", "cost_batch": given.batch, "device_profile": profile}
             for share in given.shares:
@@ -134,6 +136,7 @@ def main(words: list[str] | None = None) -> int:
                     continue
                 with timed_by(time.process_time):
                     row = searched(workload, share, settings, timed)
+                terminal.say(f"{share:g} of the unreduced time: {time.process_time():.0f} s of this process so far")
                 lines = [strict_json.dumps(one) for one in [*read_rows(given.out), row]]
                 write_atomic(given.out / ROWS, "\n".join(lines) + "\n")
         terminal.say(table(read_rows(given.out)))
