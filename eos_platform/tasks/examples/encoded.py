@@ -179,8 +179,8 @@ class EncodedExamples(EncodedQuestions):
         inputs["attention_mask"] = (place_s < whole_b[:, None]).long()
         prefill = self.adapter.encode(self.encoder.with_pictures(inputs, prompts), answer_bs)
         if self._tells:
-            more = self.encoder.told(prefill.layout.visual_bn, prompts)
-            prefill = replace(prefill, layout=replace(prefill.layout, more=more))
+            told = self.encoder.told(prefill.layout.visual_bn, prompts)
+            prefill = replace(prefill, layout=replace(prefill.layout, features=told))
         target_ba = torch.tensor(
             [[*prompt.answer, *[0] * (most - len(prompt.answer))] for prompt in prompts], device=self.device
         )
