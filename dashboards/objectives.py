@@ -70,7 +70,7 @@ def objectives_figure(
         elif family == "hand-designed":  # each design as it is in every other figure
             design = rows["design"].where(rows["design"].notna() & (rows["design"] != ""), rows["name"]).astype(str)
             for name, style in design_styles(design).items():
-                look = {"symbol": style.symbol} if len(axes) > 2 else {"color": style.colour, "symbol": style.symbol}
+                look: dict[str, Any] = {"symbol": style.symbol} if len(axes) > 2 else {"color": style.colour, "symbol": style.symbol}
                 _add(figure, rows[design == name], axes, escape(name), family, bars=bars, size=10, **look)
         else:
             _add(figure, rows, axes, "unreduced model", family, bars=bars, size=12)
@@ -176,7 +176,9 @@ def _add(
         return
     y, x, *third = axes
     rows = rows.sort_values([x.metric, y.metric], kind="stable")
-    colour = {"color": rows[third[0].metric].tolist(), "coloraxis": "coloraxis"} if third else {}
+    # an edge: the dark end of the scale is all but black, and in a legend such markers are
+    edge = {"color": MUTED, "width": 1.2}
+    colour = {"color": rows[third[0].metric].tolist(), "coloraxis": "coloraxis", "line": edge} if third else {}
     front = None if family != "searched" else "opacity" not in marker
     own = colour.get("color") if third else marker.get("color", FAMILIES[family])
     # a staircase: between two operators there is none but the one that reaches less
