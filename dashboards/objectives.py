@@ -178,7 +178,9 @@ def _add(
         return
     y, x, *third = axes
     rows = rows.sort_values([x.metric, y.metric], kind="stable")
-    colour = {"color": rows[third[0].metric].tolist(), "coloraxis": "coloraxis"} if third else {}
+    # an edge: the dark end of the scale is all but black, and in a legend such markers are
+    edge = {"color": MUTED, "width": 1.2}
+    colour = {"color": rows[third[0].metric].tolist(), "coloraxis": "coloraxis", "line": edge} if third else {}
     front = None if family != "searched" else "opacity" not in marker
     own = colour.get("color") if third else marker.get("color", FAMILIES[family])
     # a staircase: between two operators there is none but the one that reaches less

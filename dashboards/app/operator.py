@@ -25,7 +25,7 @@ from eos_platform.dashboards.app.parts import (
     waiting,
 )
 from eos_platform.dashboards.comparison import compared_skills
-from eos_platform.dashboards.curves import curves_figure
+from eos_platform.dashboards.curves import ACROSS, curves_figure
 from eos_platform.dashboards.operator import operator_figure
 from eos_platform.dashboards.palette import operator_styles
 from eos_platform.dashboards.text import short
@@ -153,7 +153,7 @@ def register(app: dash.Dash, studies: Any) -> None:
             return None
         operators = studies.operators(where["study"])
         if operators.loc[operators["key"] == where["run"], "trial"].notna().any():
-            figure = curves_figure(studies.curves(where["study"], where["run"]), **({"across": 1} if narrow else {}))
+            figure = curves_figure(studies.curves(where["study"], where["run"]), across=1 if narrow else ACROSS)
             return shown(figure, theme, "Curves over the steps of the search, relaxed form", "operator-curves")
         return None
 
