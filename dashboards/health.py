@@ -83,7 +83,8 @@ def hypervolume_figure(
         figure.update_yaxes(title_text="hypervolume (share of 1)", range=[max(0.0, low - room), min(1.0, high + room)])
     else:  # in the objectives' own units
         over = ", ".join(escape(one.label) for one in axes)
-        figure.update_yaxes(title_text=f"hypervolume of {over}", rangemode="tozero")
+        figure.update_layout(title_subtitle={"text": f"of {over}", "font": {"size": 13, "color": MUTED}})
+        figure.update_yaxes(title_text="hypervolume", rangemode="tozero")
     return figure
 
 
@@ -108,6 +109,8 @@ def importance_figure(importance: pd.DataFrame, title: str = "Parameter importan
             )
         )
     figure.update_layout(barmode="group", bargap=0.3, showlegend=True)
+    if importance["objective"].nunique() > 2:  # their names take two lines
+        figure.update_layout(margin_t=112)
     figure.update_xaxes(title_text="share of importance (%)", range=[0, 100])
     figure.update_yaxes(categoryorder="array", categoryarray=[escape(name) for name in order], automargin=True)
     return figure

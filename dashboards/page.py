@@ -153,7 +153,7 @@ def _table(place: str, heading: str, rows: pd.DataFrame) -> str:
 
 
 def _of_words(column: pd.Series) -> bool:
-    """Whether a column has words, which stand at the left, and no numbers, which stand at the right."""
+    """Whether a column has words, which stand at the left; one of numbers alone stands at the right."""
     given = column.dropna()
     given = given[given != ""]
-    return len(given) > 0 and bool(pd.to_numeric(given, errors="coerce").isna().all())
+    return bool(pd.to_numeric(given, errors="coerce").isna().any())

@@ -69,12 +69,14 @@ def pareto_figure(
     bars: bool = True,
     height: int | None = 720,
     axes: Sequence[Objective] = DEFAULT,
+    own: bool = True,
     empty: str = "No operator measured yet",
 ) -> go.Figure:
     """The Pareto front of the searched operators beside the hand-designed ones.
 
     Args:
         axes: the study's objectives; others than accuracy and compute are drawn by ``objectives_figure``.
+        own: of other axes, whether they are the study's objectives or only chosen to draw against.
         budget: a compute ratio; what costs more is veiled.
         bars: draw the 95 % intervals.
         height: pixels; None: of what holds it.
@@ -84,7 +86,7 @@ def pareto_figure(
         ValueError: a family that is none of the three.
     """
     if tuple(axes) != DEFAULT:
-        return objectives_figure(points, title, axes, height=height, empty=empty)
+        return objectives_figure(points, title, axes, own=own, bars=bars, height=height, empty=empty)
     drawn = _drawable(points)
     if not bars:
         drawn = drawn.assign(accuracy_low=math.nan, accuracy_high=math.nan)

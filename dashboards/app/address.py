@@ -17,21 +17,6 @@ def kept_of(search: str) -> dict[str, list[str]]:
     return {name: [one for one in query[name][0].split(",") if one] for name in LISTS if name in query}
 
 
-def parse(search: str) -> dict[str, Any]:
-    """``?study=..&view=..&run=..&with=a,b`` as ``study``, ``view``, ``run``, ``with`` (a list), ``sort``."""
-    query = parse_qs(search.removeprefix("?"))
-    study = query.get("study", [""])[0]
-    view = query.get("view", ["front"])[0]
-    beside = [key for key in query.get("with", [""])[0].split(",") if key]
-    return {
-        "study": study,
-        "view": view if view in VIEWS and study else "front" if study else "studies",
-        "run": query.get("run", [""])[0],
-        "with": beside[:MOST],
-        "sort": query.get("sort", [""])[0],
-    }
-
-
 def link(where: Mapping[str, Any], **changes: Any) -> str:
     """The address of a place."""
     place = {**where, **changes}

@@ -44,8 +44,10 @@ def chance(gap: Gap | None) -> str:
 
 def against_design(gap: Gap | None, design: Mapping[str, Any]) -> str:
     """A searched operator against its nearest design, in a line."""
-    p = f", p {chance(gap)}" if gap else ""
-    return f"{difference(gap)}{p} (vs {design['name']}, compute {number(design['compute_ratio'])})"
+    than = f"{design['name']}, compute {number(design['compute_ratio'])}"
+    if gap is None:
+        return f"{difference(gap)} ({than})"
+    return f"{100 * gap[0]:+.1f} points ({100 * gap[1]:+.1f} to {100 * gap[2]:+.1f}), p {chance(gap)} ({than})"
 
 
 def verdict(gap: Gap | None, first: Mapping[str, Any], other: Mapping[str, Any]) -> str:

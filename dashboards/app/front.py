@@ -16,9 +16,11 @@ from eos_platform.dashboards.app.kept_state import axis_fields, budget_control, 
 from eos_platform.dashboards.app.parts import aria, drawn, field, graph, number, operators_table, percent
 from eos_platform.dashboards.objectives import space_figure
 from eos_platform.dashboards.pareto import add_fronts, pareto_figure
+from eos_platform.objectives import DEFAULT
 from eos_platform.protocols import Objective
 
 FAMILIES = ("searched", "hand-designed", "unreduced")
+SHORT = 40  # letters of an axis' name, on a telephone
 SHOWN = 15  # rows of the table below; the Table view has all: every cell slows Dash's page a little
 OPENS = ": click a name to open the operator"
 
@@ -30,32 +32,7 @@ def layout() -> list[Any]:
             [
                 # no form: Enter in a field would send it, and load the page anew
                 html.Div(
-                    [
-                        field(
-                            "Accuracy",
-                            _radio("front-on", {"best": "held-out where measured", "validation": "validation"}),
-                        ),
-                        field("Families", _checks("front-families", FAMILIES)),
-                        field("Regimes", _checks("front-regimes", ())),
-                        field(
-                            "Designs",
-                            dcc.Dropdown(
-                                id="front-designs", multi=True, placeholder="all designs", options=[], searchable=True
-                            ),
-                        ),
-                        field("Budget (maximum compute ratio)", budget_control()),
-                        field("Show", _checks("front-show", ("dominated", "confidence bars"))),
-                        html.Details(
-                            [
-                                html.Summary("Axes and other studies"),
-                                *axis_fields(),
-                                field(
-                                    "Also show the front of",
-                                    dcc.Dropdown(id="front-also", multi=True, placeholder="none", options=[]),
-                                ),
-                            ],
-                        ),
-                    ],
+                    html.Details([html.Summary("Filters"), *_filters()], open=True, id="front-filters"),
                     className="filters",
                     role="search",
                     **aria(label="Filters of the front"),
@@ -80,9 +57,9 @@ def layout() -> list[Any]:
                         html.P(
                             "Click a point to open its operator (by keyboard: use the names in the table "
                             "below). Drag to zoom, double-click to reset. The box and lasso tools (top "
-                            "right) select points for the table and for a comparison. Faded points were "
-                            "not evaluated on held-out questions; they are shown at their validation "
-                            "accuracy, which can be above the front.",
+                            "right) select points for the table and for a comparison. Faded points are "
+                            "dominated; those not evaluated on held-out questions are shown at their "
+                            "validation accuracy, which can be above the front.",
                             className="note",
                         ),
                     ],
@@ -95,6 +72,33 @@ def layout() -> list[Any]:
         dcc.Store(id="front-zoom"),
         dcc.Store(id="front-drawn"),
         dcc.Store(id="front-kept"),
+    ]
+
+
+def _filters() -> list[Any]:
+    return [
+        field(
+            "Accuracy",
+            _radio("front-on", {"best": "held-out where measured", "validation": "validation"}),
+        ),
+        field("Families", _checks("front-families", FAMILIES)),
+        field("Regimes", _checks("front-regimes", ())),
+        field(
+            "Designs",
+            dcc.Dropdown(id="front-designs", multi=True, placeholder="all designs", options=[], searchable=True),
+        ),
+        field("Budget (maximum compute ratio)", budget_control()),
+        field("Show", _checks("front-show", ("dominated", "confidence bars"))),
+        html.Details(
+            [
+                html.Summary("Axes and other studies"),
+                *axis_fields(),
+                field(
+                    "Also show the front of",
+                    dcc.Dropdown(id="front-also", multi=True, placeholder="none", options=[]),
+                ),
+            ],
+        ),
     ]
 
 
@@ -175,9 +179,10 @@ def register(app: dash.Dash, studies: Any) -> None:
         State("front-regimes", "options"),
         State("front-zoom", "data"),
         State("front-drawn", "data"),
+        State("narrow", "data"),
     )
     def _draw(  # type: ignore[no-untyped-def]
-        where, on, families, regimes, designs, budget, show, y, x, z, also, theme, now_at, offered, zoom, before
+        where, on, families, regimes, designs, budget, show, y, x, z, also, theme, now_at, offered, zoom, before, narrow
     ):
         if not where or not now_at or now_at["view"] != "front":  # by the theme, beside another view
             raise dash.exceptions.PreventUpdate
@@ -193,16 +198,21 @@ def register(app: dash.Dash, studies: Any) -> None:
         now = f"{of} {limit} {'confidence bars' in show} {theme} {others} {prints}"
         if now == before:  # back from another view, or only a running search's curves went on
             raise dash.exceptions.PreventUpdate
-        why = why_empty(operators, rows, axes)
-        figure = (space_figure if z else pareto_figure)(
-            rows, "", budget=limit, bars="confidence bars" in show, height=None, axes=axes, empty=why
-        )
-        if not z:
+        if limit and tuple(axes) != DEFAULT:  # only an axis of compute has a place for the line of a budget
+            rows = rows[rows["compute_ratio"] <= limit]
+        why, own, space = why_empty(operators, rows, axes), set(axes) == set(studies.axes(study)), len(axes) > 2 and z
+        if space:
+            figure = space_figure(rows, "", height=None, axes=axes, own=own, empty=why)
+        else:
+            bars = "confidence bars" in show
+            figure = pareto_figure(rows, "", budget=limit, bars=bars, height=None, axes=axes, own=own, empty=why)
             add_fronts(figure, fronts, axes)
         plain = drawn(figure, theme, of)
         layout = plain["layout"]
         layout.pop("title", None)
-        layout |= {"margin": {"t": 26, "b": 74, "l": 72, "r": 20}, "dragmode": "orbit" if z else "zoom"}
+        layout |= {"margin": {"t": 26, "b": 74, "l": 72, "r": 20}, "dragmode": "orbit" if space else "zoom"}
+        if narrow:
+            _fit_narrow(layout)
         # uirevision alone gives way where a new range comes with new points
         if zoom and zoom["of"] == of:
             for axis, ends in zoom["ranges"].items():
@@ -271,6 +281,17 @@ def register(app: dash.Dash, studies: Any) -> None:
         ]
 
 
+def _fit_narrow(layout: dict[str, Any]) -> None:
+    """For a telephone: the legend below the figure instead of beside it, and names of axes that have room."""
+    layout["margin"] |= {"l": 54, "r": 10, "b": 40}
+    layout["legend"] = {**layout["legend"], "orientation": "h", "x": 0, "xanchor": "left", "y": -0.2, "yanchor": "top"}
+    for axis in ("xaxis", "yaxis"):
+        title = layout[axis]["title"]
+        if len(title["text"]) > SHORT:
+            title |= {"text": title["text"].split(":")[0]}
+        title |= {"font": {**title.get("font", {}), "size": 13}, "standoff": 8}
+
+
 def why_empty(operators: pd.DataFrame, rows: pd.DataFrame, axes: Sequence[Objective]) -> str:
     """What is said where no point can be drawn: "filtered out" is not "not measured"."""
     measured = int(operators["accuracy"].notna().sum())
@@ -301,7 +322,9 @@ def best_within(rows: pd.DataFrame, budget: float | None) -> list[Any]:
             mine = mine[mine["front"]]  # by the better measurement, where there are two
         if len(mine):
             best = mine.sort_values("accuracy").iloc[-1]
-            parts.append(f"{family} {percent(best['accuracy'])} at {number(best['compute_ratio'])} ({best['name']})")
+            parts.append(
+                f"{family} {percent(best['accuracy'])} at compute {number(best['compute_ratio'])} ({best['name']})"
+            )
         else:
             parts.append(f"no {family} operator")
     whole = rows[rows["family"] == "unreduced"]

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import dash
+import pandas as pd
 from dash import Input, Output, State, dcc, html
 
 from eos_platform.dashboards.app.address import link
@@ -52,7 +53,7 @@ def register(app: dash.Dash, studies: Any) -> None:
                 row["description"] or row["kind"],
                 row["model"],
                 html.Span(row["state"], className=f"state {row['state']}"),
-                f"{row['trials']} of {row['target']}" if row["target"] else str(row["trials"] or ""),
+                _done(row["trials"], row["target"]),
                 str(row["operators"]),
                 str(row["front"]),
                 percent(row["best"]),
@@ -71,6 +72,11 @@ def _ranks(found: tuple[Any, str] | None, theme: str | None) -> list[Any]:
     figure, words = found
     picture = figure_part(figure, theme, "Mean ranks of methods over the comparisons above", "listing-ranks")
     return [html.H2("Ranks over the comparisons"), html.P(words, className="note"), picture]
+
+
+def _done(trials: int, target: float | None) -> str:
+    """How many trials of how many; a column with unknown targets has the known ones as floats."""
+    return str(trials or "") if target is None or pd.isna(target) or not target else f"{trials} of {target:.0f}"
 
 
 def _ago(seconds: float) -> str:

@@ -9,16 +9,13 @@ import dash
 from dash import ClientsideFunction, Input, Output, State, dcc, html
 
 from eos_platform.dashboards.app import compare, front, health, listing, operator, table
-from eos_platform.dashboards.app.address import VIEWS, link, parse
+from eos_platform.dashboards.app.address import VIEWS
 from eos_platform.dashboards.app.guard import protect
 from eos_platform.dashboards.app.parts import aria
 
 PULSE = 2000  # milliseconds between looks at the store
-LATER = {
-    "operator": operator,
-    "compare": compare,
-    "health": health,
-}  # put in place on the first visit: six figures less
+# put in place on the first visit, by the browser itself: six figures less to begin with
+LATER = {"operator": operator, "compare": compare, "health": health}
 ALL = ("studies", *VIEWS)
 # what the browser finds out late that it needs
 AHEAD = (
@@ -62,11 +59,15 @@ def _layout(pulse: int) -> html.Div:
         children=[
             dcc.Location(id="url", refresh="callback-nav"),
             dcc.Store(id="where"),
+            dcc.Store(id="wanted"),
+            dcc.Store(id="known"),
             # the place once more for each view, null where the reader is not: a callback of a view is not asked
             # about a change of another, which would be two thirds of what a click costs
             *(dcc.Store(id=f"at-{name}") for name in ALL),
             dcc.Store(id="study"),
             dcc.Store(id="first"),
+            dcc.Store(id="narrow"),
+            dcc.Store(id="later", data={name: page.layout() for name, page in LATER.items()}),
             dcc.Store(id="theme", storage_type="local"),
             dcc.Store(id="version", data=""),
             dcc.Interval(id="tick", interval=pulse),
@@ -112,28 +113,29 @@ def _ahead() -> str:
 
 
 def _navigation(app: dash.Dash, studies: Any) -> None:
-    @app.callback(
+    # the browser reads the address; the server is asked once for every study whether it has it
+    app.clientside_callback(
+        ClientsideFunction("eos", "go"),
         Output("where", "data"),
+        Output("wanted", "data"),
+        Input("url", "search"),
+        Input("known", "data"),
+        State("where", "data"),
+    )
+
+    @app.callback(Input("wanted", "data"), prevent_initial_call=True)
+    def _know(study: str | None) -> None:
+        """By ``set_props``: as an output it would close a circle with what asks for it."""
+        dash.set_props("known", {"data": {"study": study or "", "there": study in studies.names()}})
+
+    app.clientside_callback(
+        ClientsideFunction("eos", "show"),
         Output("content", "className"),
         Output("heading", "children"),
         Output("nav", "children"),
-        Input("url", "search"),
+        Input("where", "data"),
+        State("known", "data"),
     )
-    def _go(search: str | None) -> tuple[Any, ...]:
-        where = parse(search or "")
-        if where["study"] not in studies.names():
-            lost = (
-                [] if not where["study"] else [html.Span(f"there is no study '{where['study']}'", className="warning")]
-            )
-            return {**where, "study": "", "view": "studies"}, "show-studies", "Studies", lost
-        links = []
-        for name, label in VIEWS.items():
-            if name == "operator" and not where["run"]:
-                continue
-            here = {"aria-current": "page"} if name == where["view"] else {}
-            links.append(_nav_link(label, link({**where, "view": name}), here))
-        return where, f"show-{where['view']}", where["study"], links
-
     app.clientside_callback(
         ClientsideFunction("eos", "study"), Output("study", "data"), Input("where", "data"), State("study", "data")
     )
@@ -147,16 +149,13 @@ def _navigation(app: dash.Dash, studies: Any) -> None:
         *(State(f"view-{name}", "className") for name in LATER),
     )
 
-    @app.callback(
+    app.clientside_callback(
+        ClientsideFunction("eos", "put"),
         *(Output(f"view-{name}", prop) for name in LATER for prop in ("children", "className")),
         Input("first", "data"),
+        State("later", "data"),
         prevent_initial_call=True,
     )
-    def _put(first: str | None) -> list[Any]:
-        """The page that is visited for the first time."""
-        keep = [dash.no_update] * 2
-        made = [[page.layout(), "view there"] if name == first else keep for name, page in LATER.items()]
-        return [value for pair in made for value in pair]
 
     busy: set[str] = set()
 
@@ -200,6 +199,12 @@ def _navigation(app: dash.Dash, studies: Any) -> None:
         State("theme", "data"),
     )
     app.clientside_callback(
+        ClientsideFunction("eos", "narrow"),
+        Output("narrow", "data"),
+        Output("front-filters", "open"),
+        Input("page", "id"),
+    )
+    app.clientside_callback(
         ClientsideFunction("eos", "focus"),
         Output("content", "title"),
         Input("content", "className"),
@@ -221,8 +226,3 @@ def _news(studies: Any, study: str) -> tuple[str, str]:
     parts = [f"{counts['done']}{of} trials done"] if counts["done"] or counts["target"] else []
     parts += [f"{counts['running']} running"] if counts["running"] else []
     return f"{study}:{version}", ", ".join(parts)
-
-
-def _nav_link(label: str, href: str, here: dict[str, Any]) -> html.Span:
-    # dcc.Link knows no aria-current: the mark is on what holds it
-    return html.Span(dcc.Link(label, href=href), className="here" if here else "", **here)

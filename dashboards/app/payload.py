@@ -28,7 +28,7 @@ Count = Annotated[int, Field(ge=0)]
 
 
 class Where(BaseModel):
-    """The place that ``address.parse`` makes."""
+    """The place that ``eosPlace`` (``assets/places.js``) makes of the address."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -64,10 +64,12 @@ _KINDS: dict[str, Any] = {
     "where.data": Where | None,
     "version.data": Text | None,
     "study.data": Text | None,
-    "first.data": Literal["operator", "compare", "health"] | None,
+    "wanted.data": Text | None,
     **{f"at-{name}.data": Where | None for name in ("studies", *VIEWS)},
+    "operator-shown.data": Where | None,
     "url.search": Text | None,
     "theme.data": Text | None,
+    "narrow.data": bool | None,
     "front-on.value": Literal["best", "validation"],
     "front-families.value": Words,
     "front-regimes.options": Words | None,

@@ -28,7 +28,7 @@ def transfer_figure(
     """One small matrix for each way (downwards) and budget (sideways)."""
     shown = [way for way in ways if (cells["kind"] == way).any()]
     budgets = sorted(cells["budget"].unique(), reverse=True)
-    note = "accuracy in per cent of that of a search on the target; rows: source, columns: target"
+    note = "accuracy in per cent of that of a search on the target; rows: source, columns: target; empty: not measured"
     if not shown:
         figure = go.Figure(layout=theme(escape(title), note))
         figure.add_annotation(text="No transferred operator measured yet", xref="paper", yref="paper", showarrow=False)

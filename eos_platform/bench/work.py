@@ -24,7 +24,7 @@ from eos_platform.models.adapters.prefill import Prefill
 from eos_platform.models.adapters.target import parts_of
 from eos_platform.models.loading.unwrap import unwrapped
 from eos_platform.models.runtime.decoder_hooks import DecoderHooks
-from eos_platform.models.runtime.layout import Layout, VisionFeatures
+from eos_platform.models.runtime.layout import Layout
 from eos_platform.models.vision.tower import Tower
 from eos_platform.operators.plan import OperatorPlan
 from eos_platform.operators.spec import OperatorSpec, Target
@@ -143,9 +143,7 @@ class Bench:
             # a prompt may hold several pictures, or tiles of one, as a single grid
             features = {name: tensor.reshape(len(self.x_bsd), -1, *tensor.shape[2:]) for name, tensor in
                     tower.vision_features.features.items()}  # fmt: skip
-        layout = replace(self.layout)
-        VisionFeatures(features).add_to(layout)
-        return replace(self, layout=layout)
+        return replace(self, layout=replace(self.layout, features=features))
 
     def decode(self, cache: Any) -> Tensor:
         """Logits of one token more."""

@@ -144,6 +144,7 @@ def search(
     from eos_platform.analysis.transfer.places import beside
     from eos_platform.cli.scale import dry, resources_of
     from eos_platform.costs.device.known import profile_of
+    from eos_platform.costs.measured.pays import time_lines
     from eos_platform.engine.schema.study_file import parse_override
     from eos_platform.models.loading.hub import at_revision
     from eos_platform.search.config import SearchConfig
@@ -152,6 +153,7 @@ def search(
     from eos_platform.search.scale.processes import search_together
     from eos_platform.tasks import load_workload
     from eos_platform.tasks.choice import options_of
+    from eos_platform.tasks.typical import cost_context
     from eos_platform.terminal.data_bar import data_bar
     from eos_platform.terminal.progress import search_bar
     from eos_platform.terminal.tables import operator_table
@@ -197,8 +199,8 @@ def search(
         f"deployed: accuracy {result.accuracy:.1%} at {result.paid()}, {result.seconds:.0f} s",
         soft_wrap=True,
     )
-    for remark in result.remarks:
-        console.print(remark, soft_wrap=True)
+    for line in (*time_lines(cost_context(workload, setting=config.setting), result.operator), *result.remarks):
+        console.print(line, soft_wrap=True)
     if result.cost is not None and result.cost.remark:
         console.print(f"note: {result.cost.remark}", soft_wrap=True)
     again = shlex.join(["eos", "evaluate", str(output), "--model", model, *options_of(chosen, model)])
@@ -239,7 +241,7 @@ def evaluate(
     from eos_platform.costs.amount import amount
     from eos_platform.costs.device.known import doubts, profile_of
     from eos_platform.costs.flops import compute_ratio
-    from eos_platform.costs.measured.pays import PREFILL, told
+    from eos_platform.costs.measured.pays import PREFILL, time_lines, told
     from eos_platform.costs.quantity import shown_cost, shown_quantity
     from eos_platform.costs.registry import COSTS
     from eos_platform.models.loading.hub import at_revision
@@ -286,7 +288,10 @@ def evaluate(
         mark = f", {found.mark}" if found.mark else ""
         beside = f" (unreduced {shown_quantity(amount(cost, context, None).value, cost)})" if spec else ""
         console.print(f"{shown_cost(found.value, cost)}{mark}{beside}", soft_wrap=True)
-    if spec and any(cost.name == PREFILL for cost in fields) and (words := told(context, spec)):
+    if spec and not any(cost.name == PREFILL for cost in fields):
+        for line in time_lines(context, spec):
+            console.print(line, soft_wrap=True)
+    elif spec and (words := told(context, spec)):
         console.print(f"note: {deployed.name} {words}", soft_wrap=True)
     for line in doubts(context):
         console.print(f"note: {line}", soft_wrap=True)

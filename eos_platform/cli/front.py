@@ -61,6 +61,7 @@ def front(
     Example: [bold]eos front --model bundled --budgets .3,.2,.1,.05[/bold]
     """
     from eos_platform.analysis.comparison.settings import parse_ratios
+    from eos_platform.costs.measured.pays import PREFILL, prefill_amounts, told
     from eos_platform.costs.quantity import shown_quantity
     from eos_platform.costs.registry import COMPUTE, COSTS
     from eos_platform.engine.schema.study_file import parse_override
@@ -68,6 +69,7 @@ def front(
     from eos_platform.search.front import configs_of
     from eos_platform.search.front import front as run_front
     from eos_platform.tasks import load_workload
+    from eos_platform.tasks.typical import cost_context
     from eos_platform.terminal.data_bar import data_bar
     from eos_platform.terminal.progress import search_bar
     from eos_platform.terminal.tables import plain_table
@@ -98,7 +100,9 @@ def front(
         )
     report_bad_rows(workload)
     console = terminal.console()
-    right = ("budget", *other, "ratio", "tokens", "accuracy", "s")
+    context = cost_context(workload, setting=config.setting)
+    timed = () if about.name == PREFILL else ("prefill ms",)
+    right = ("budget", *other, "ratio", *timed, "tokens", "accuracy", "s")
     table = plain_table("validation accuracy, deployed", right=right, left=("operator",))
     done, remarks = 0, list[str]()
     with search_bar(console, steps) as tell:
@@ -112,11 +116,16 @@ def front(
                 remarks.append(result.cost.remark)
             done += int(result.operator.provenance["step"])  # type: ignore[arg-type]
             path = result.operator.save(out / _file(budget))
+            times = prefill_amounts(context, result.operator)
+            known = (times[0].value, times[1].value) if times else None
+            if known and (words := told(context, result.operator, known)):
+                remarks.append(f"{path} {words}")
             table.add_row(
                 str(path),
                 shown_quantity(budget, about) if other else f"{budget:g}",
                 *([shown_quantity(result.cost.value, about)] if other and result.cost else []),
                 f"{result.compute_ratio:.3f}",
+                *([f"{times[0].value:.4g}" if times else ""] if timed else []),
                 f"{result.mean_tokens:.0f}",
                 f"{result.accuracy:.1%}",
                 f"{result.seconds:.0f}",

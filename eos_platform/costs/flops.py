@@ -19,19 +19,10 @@ from torch import Tensor
 from eos_platform.common.errors import EosError
 from eos_platform.costs.layers import CHUNK, LayerShape
 from eos_platform.costs.shapes import DecoderShape, VisionShape, shape_of, vision_shape_of
-from eos_platform.costs.site_flops import (
-    all_pairs,
-    feature_flops,
-    opening_flops,
-    question_flops,
-    site_flops,
-    steering_flops,
-)
+from eos_platform.costs.site_flops import opening_flops, question_flops, site_flops, soft_site_flops
 from eos_platform.costs.vision_flops import vision_flops
 from eos_platform.operators.plan import OperatorPlan
 from eos_platform.operators.relaxed.site import RelaxedSite
-from eos_platform.operators.selectors.diverse_topk import at_once, products
-from eos_platform.operators.site import SCORED
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.protocols import CostContext
 
@@ -45,7 +36,6 @@ __all__ = [
     "prefill_flops",
     "shape_of",
     "soft_compute_ratio",
-    "soft_site_flops",
     "vision_flops",
     "vision_shape_of",
     "whole_model_ratio",
@@ -166,6 +156,7 @@ def soft_compute_ratio(
         tokens: visual tokens that arrive.
         text_tokens: tokens that are not visual.
     """
+    unreduced = prefill_flops(shape, text_tokens, None, tokens)
     # made on the device: a copy from the host could not be captured
     total = torch.full((), float(2 * shape.hidden * shape.vocab), device=counts[0].device if counts else None)
     if any(site.steering is not None for site in sites):
@@ -181,23 +172,7 @@ def soft_compute_ratio(
     for layer in range(shape.layers):
         here = after.get(layer, here)
         total = total + layer_flops(shape, shape.units * here + text_tokens, layer)
-    return total / prefill_flops(shape, text_tokens, None, tokens)
-
-
-def soft_site_flops(shape: DecoderShape, site: RelaxedSite, here: Tensor, count: Tensor, text_tokens: int) -> Tensor:
-    """What a relaxed site costs by itself, differentiable in the tokens that arrive and in those that stay."""
-    gone = (here - count).clamp_min(0.0)
-    names = site.features if site.selector in SCORED else ()
-    cost = feature_flops(shape, names, here, text_tokens, site.layer)
-    cost = cost + shape.units * all_pairs(site.selector, here, shape.hidden)
-    if site.selector == "diverse_topk":
-        cost = cost + shape.units * 2 * shape.hidden * products(here, count, shape.hidden)
-    if site.probe is not None:
-        cost = cost + shape.units * 2 * shape.hidden * here
-    if site.steering is not None:
-        cost = cost + steering_flops(shape, len(site.steering[0]))
-    known = site.selector == "diverse_topk" and at_once(shape.hidden)  # how alike they are
-    return cost + shape.units * (2 if known else 4) * shape.hidden * gone * count
+    return total / unreduced
 
 
 def whole_model_ratio(operator: OperatorSpec, shape: DecoderShape, vision: VisionShape, text_tokens: int) -> float:

@@ -52,9 +52,11 @@ def counted_flops(model: Any, operator: OperatorSpec | None, text_tokens: int) -
         text_bs=place_bs > tokens,
         last_b=place_bs[:, -1],
         valid_bs=place_bs >= 0,
-        vision_bn=torch.rand(1, entering, device=device),
-        next_vision_bn=torch.rand(1, entering, device=device),
-        keys_bne=torch.randn(1, entering, shape_of(model).key_width, device=device),
+        features={
+            "vision": torch.rand(1, entering, device=device),
+            "next_vision": torch.rand(1, entering, device=device),
+            "keys": torch.randn(1, entering, shape_of(model).key_width, device=device),
+        },
     )
     if entering < tokens:
         size_br = torch.full((1, entering), tokens / entering, device=device)

@@ -14,9 +14,11 @@ from torch import Tensor
 from eos_platform.costs.shapes import DecoderShape
 from eos_platform.models.attention.text_queries import PIVOTS as TEXT_PIVOTS
 from eos_platform.operators.plan import RATED, PlannedSite
-from eos_platform.operators.selectors.diverse_topk import products
+from eos_platform.operators.relaxed.site import RelaxedSite
+from eos_platform.operators.selectors.diverse_topk import at_once
 from eos_platform.operators.selectors.pivots import VISUAL
 from eos_platform.operators.selectors.selection import compared_once
+from eos_platform.operators.site import SCORED
 from eos_platform.operators.spec import SiteSpec
 
 Number = TypeVar("Number", float, Tensor)
@@ -90,6 +92,22 @@ def site_flops(shape: DecoderShape, planned: PlannedSite, text_tokens: int, fram
     return asking + shape.units * reducing
 
 
+def soft_site_flops(shape: DecoderShape, site: RelaxedSite, here: Tensor, count: Tensor, text_tokens: int) -> Tensor:
+    """What a relaxed site costs by itself, differentiable in the tokens that arrive and in those that stay."""
+    gone = (here - count).clamp_min(0.0)
+    names = site.features if site.selector in SCORED else ()
+    cost = feature_flops(shape, names, here, text_tokens, site.layer)
+    cost = cost + shape.units * all_pairs(site.selector, here, shape.hidden)
+    known = site.selector == "diverse_topk" and at_once(shape.hidden)  # how alike all tokens are
+    if site.selector == "diverse_topk":
+        cost = cost + shape.units * 2 * shape.hidden * (here * (here if known else count))
+    if site.probe is not None:
+        cost = cost + shape.units * 2 * shape.hidden * here
+    if site.steering is not None:
+        cost = cost + steering_flops(shape, len(site.steering[0]))
+    return cost + shape.units * (2 if known else 4) * shape.hidden * gone * count
+
+
 def reduce_flops(
     site: SiteSpec,
     tokens: int,
@@ -119,7 +137,7 @@ def reduce_flops(
     if picked:
         cost += all_pairs(site.selector, rest, compared)
     if site.selector == "diverse_topk" and picked:
-        cost += 2 * compared * products(rest, picked, compared)
+        cost += 2 * compared * (rest * (rest if at_once(compared) else picked))
     if site.quota is not None and site.quota.kind == "components" and picked:
         cost += 2 * compared * rest * rest  # products of all pairs; what is solved from them is no product
     if site.selector == "max_sum" and picked:

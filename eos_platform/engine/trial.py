@@ -9,6 +9,7 @@ import errno
 import math
 import os
 import random
+import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ import numpy as np
 import torch
 
 from eos_platform.common.errors import EosError
+from eos_platform.costs.prefill_time import timed_by
 from eos_platform.engine import trial_result
 from eos_platform.engine.schema.sections import Constraints
 from eos_platform.engine.store import checkpoint_storage as storage
@@ -171,7 +173,9 @@ def run_trial(config: dict[str, Any], job: Job, report: Callable[[dict[str, Any]
         random.seed(settings.seed)
         np.random.seed(settings.seed % 2**32)
         torch.manual_seed(settings.seed)
-        with storage.opened(storage.under(job.states, f"trial-{config['root']}")) as state:
+        # on one core what else the machine does lengthens no time: a study's other searches above all
+        clock = time.process_time if job.threads == 1 else time.perf_counter
+        with storage.opened(storage.under(job.states, f"trial-{config['root']}")) as state, timed_by(clock):
             others = {} if job.objectives == DEFAULT else {"objectives": [one.metric for one in job.objectives]}
             search = {"model": job.model, "task": job.task, **settings.fields(), **others}
             finished = trial_result.find(state.folder, search)

@@ -27,7 +27,7 @@ from eos_platform.search.parameters import Parameters
 
 FILE = "search.safetensors"
 FORMAT = "5"  # rises when what is kept, or what it means, changes
-SHARES = "shares"  # only generalists have them
+LATER = ("shares", "scale")  # left out where they say nothing: of generalists, of costs that are measured
 READABLE = ("4", FORMAT)  # 4 has former names of tensors and settings
 
 
@@ -53,6 +53,7 @@ class Progress:
     seconds: Annotated[Finite, Field(ge=0.0)] = 0.0
     history: list[dict[str, Finite]] = field(default_factory=list)
     shares: tuple[Annotated[Finite, Field(ge=0.0)], ...] | None = None  # of each place in the loss, of a generalist
+    scale: Annotated[Int, Field(ge=1)] | None = None  # of the counts at the end (``search.meeting``)
 
 
 _PROGRESS = TypeAdapter(Progress)
@@ -82,7 +83,7 @@ def save_state(
         "format": FORMAT,
         "config": strict_json.dumps(config.fields()),
         "workload": workload,
-        "progress": strict_json.dumps({k: v for k, v in asdict(progress).items() if k != SHARES or v is not None}),
+        "progress": strict_json.dumps({k: v for k, v in asdict(progress).items() if k not in LATER or v is not None}),
     }
     if isinstance(fitted, Fit):  # what is predicted from a device profile is so again
         header["fit"] = fitted.model_dump_json()
@@ -156,7 +157,7 @@ def _progress(text: str, config: SearchConfig, parameters: Parameters) -> Progre
     except ValidationError as error:
         raise explain(error, "progress") from None
     fields = {one.name for one in dataclasses.fields(Progress)}
-    if {*values, SHARES} != fields:
+    if {*values, *LATER} != fields:
         raise EosError(f"progress: its keys are not {', '.join(sorted(fields))}")
     if progress.step > config.steps:
         raise EosError(f"progress: step {progress.step} of a search of {config.steps}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -25,7 +27,6 @@ from eos_platform.search.spent import Spent
 from eos_platform.tasks.base import Subject
 from eos_platform.tasks.typical import cost_context
 
-Solve = Callable[[Callable[[Tensor], Tensor], Tensor, "float | Tensor", int], Tensor]
 AT = (0.02, 0.3, 0.9)  # shares of all tokens through which the parabola goes
 STEPS = 40  # of a bisection: far finer than float32 tells apart
 FLAT = 1e-12  # a slope below this gives no gradient
@@ -45,9 +46,9 @@ class SearchCost:
             return 1.0
         return self.fitted.unreduced if self.fitted else measure(self.cost, self.context, None)
 
-    def relaxed(self, sites: Sequence[RelaxedSite]) -> Tensor:
-        """The cost of relaxed sites, differentiable in their counts."""
-        counts = [site.count for site in sites]
+    def relaxed(self, sites: Sequence[RelaxedSite], counts: Sequence[Tensor] | None = None) -> Tensor:
+        """The cost of relaxed sites, differentiable in ``counts``; default: their own."""
+        counts = [site.count for site in sites] if counts is None else counts
         if self.fitted is not None:
             return self.fitted.relaxed(sites, counts)
         cost = self.cost.relaxed(self.context, sites, counts)
@@ -58,36 +59,35 @@ class SearchCost:
         """The cost that whole counts are chosen by: exact, or as the fit predicts."""
         return self.fitted.predict(operator) if self.fitted else measure(self.cost, self.context, operator)
 
-    def counts(self, parameters: Parameters, budget: float | Tensor) -> Tensor:
-        """The soft counts (sites,), under an exact rule those that meet ``budget``."""
-        return soft_counts(parameters, lambda tried: self.relaxed(parameters.sites(tried)), budget, self._solve)
+    def scale(self, sites: Sequence[RelaxedSite], shares: Tensor, budget: float | Tensor, tokens: int) -> Tensor:
+        """By what ``shares``, the counts of the last sites, are multiplied where all sites cost ``budget``.
 
-    def spent(self, operator: OperatorSpec, budget: float) -> Spent:
+        Args:
+            sites: those of a head, whose counts stay, and one for each share.
+            shares: (candidate sites,).
+            budget: to be met.
+            tokens: that arrive at the first of the last sites; the scale lies between 1 and one less.
+        """
+        head = [site.count for site in sites[: len(sites) - len(shares)]]
+
+        def cost(tried: Tensor) -> Tensor:
+            return self.relaxed(sites, [*head, *(tried[number] for number in range(len(tried)))])
+
+        return self._solve(cost, shares, budget, tokens)
+
+    def spent(self, operator: OperatorSpec, budget: float, times: int = 1) -> Spent:
         """What the deployed operator costs; where the cost is fitted, measured anew, or predicted for a device that is
-        not here."""
+        not here.
+
+        Args:
+            times: that it is measured, where it is; the median counts.
+        """
         spent = amount(self.cost, self.context, operator)
+        if spent.source == "measured" and times > 1:
+            more = [amount(self.cost, self.context, operator).value for _ in range(times - 1)]
+            spent = replace(spent, value=statistics.median([spent.value, *more]))
         predicted = self.fitted.predict(operator) if self.fitted else None
         return Spent(self.cost.name, self.cost.unit, budget, spent.value, predicted, spent.device)
-
-
-def soft_counts(
-    parameters: Parameters,
-    cost: Callable[[Tensor], Tensor],
-    budget: float | Tensor,
-    solve: Solve,
-) -> Tensor:
-    """Soft tokens left after each site (sites,), at least one.
-
-    Args:
-        parameters: of the search.
-        cost: of given counts, differentiable.
-        budget: what an exact rule meets.
-        solve: finds the scale of all counts at which it does.
-    """
-    if not parameters.layers:
-        return torch.zeros_like(parameters.keep)
-    shares, scale = parameters.shares(), parameters.arriving
-    return ((solve(cost, shares, budget, scale) if parameters.exact else scale) * shares).clamp_min(1.0)
 
 
 def parabola(cost: Callable[[Tensor], Tensor], shares: Tensor, budget: float | Tensor, tokens: int) -> Tensor:

@@ -64,7 +64,7 @@ class Deployed:
         """Tokens left after each candidate site (sites,), soft until they are fixed; ``budget`` is what they meet."""
         if self.parameters.fixed is not None:
             return self.parameters.whole()
-        return self.cost.counts(self.parameters, budget)
+        return self.parameters.counts(self.cost.scale, budget)
 
     def candidates(self, budget: float) -> int:
         """How many tokens the first site lets compete."""
@@ -77,7 +77,7 @@ class Deployed:
     def whole_counts(self, steepness: float = 1.0) -> tuple[int, ...]:
         """What the soft counts are when deployed."""
         parameters, workload = self.parameters, self.workload
-        soft = self.cost.counts(parameters, self.config.budget).detach()
+        soft = parameters.counts(self.cost.scale, self.config.budget).detach()
         shape, text = workload.shape, workload.text_tokens
         return whole_counts(soft, parameters, self.config, workload.target, shape, text, steepness, self.cost)
 
@@ -102,7 +102,7 @@ class Deployed:
             with reducing(workload.model, operator, batch.layout):
                 state_bad = answer_states(workload.model, batch)
             weight = float(batch.wanted_ba.sum())
-            parts = losses(workload.model, state_bad, self.teacher_qad[batch.index_b], batch)
+            parts = losses(workload.adapter, state_bad, self.teacher_qad[batch.index_b], batch)
             lost = float(config.task_weight * parts["task_loss"] + config.distill_weight * parts["distill_loss"])
             return weight * lost, weight
 

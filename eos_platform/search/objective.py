@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from eos_platform.models.adapters.adapter import adapter_of
+from eos_platform.models.adapters.adapter import Adapter
 from eos_platform.models.runtime.attach import check_free
 from eos_platform.search.config import SearchConfig
 from eos_platform.tasks import cache
@@ -69,16 +69,15 @@ def on_gpu(model: Any) -> bool:
 
 
 def losses(
-    model: Any, state_bad: Tensor, teacher_bad: Tensor, batch: Batch, total: Tensor | None = None
+    adapter: Adapter, state_bad: Tensor, teacher_bad: Tensor, batch: Batch, total: Tensor | None = None
 ) -> dict[str, Tensor]:
     """Means over answer tokens: ``task_loss`` (cross entropy), ``distill_loss`` (KL from the unreduced model's answers)
     and ``align_loss`` (one minus the cosine to the unreduced model's last hidden states).
 
     Args:
-        model: or its adapter.
+        adapter: of the model.
         total: the answer tokens of a larger batch that this one is a part of, so that the parts' means add up to its.
     """
-    adapter = adapter_of(model)
     logits_bav = adapter.logits(state_bad).float()
     with torch.no_grad():
         wise_bav = adapter.logits(teacher_bad).float().log_softmax(-1)

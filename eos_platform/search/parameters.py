@@ -6,7 +6,7 @@ All unbounded inside; the bounds are in how they are read.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,8 @@ from eos_platform.search.starts.head import EARLY, WEIGHTS, Head
 
 TAU_RANGE = (1e-3, 10.0)
 SPREAD_MOST, RHO_MOST = 10.0, 10.0
+# of sites, their shares, a budget and tokens that arrive: by what the shares are multiplied where the budget is met
+Scale = Callable[[Sequence[RelaxedSite], Tensor, "float | Tensor", int], Tensor]
 STAY = 2.5  # logit of the share that stays at each later site, at first
 
 
@@ -117,6 +119,21 @@ class Parameters(nn.Module):
         if self.exact:
             log_stay = torch.cat([torch.zeros_like(log_stay[:1]), log_stay[1:]])
         return log_stay.cumsum(0).exp()
+
+    def counts(self, scale: Scale, budget: float | Tensor) -> Tensor:
+        """Soft tokens left after each candidate site (sites,), at least one; under an exact rule those that meet the
+        budget.
+
+        Args:
+            scale: of the cost that the budget is about (``SearchCost.scale``).
+            budget: what an exact rule meets.
+        """
+        if not self.layers:
+            return torch.zeros_like(self.keep)
+        shares = self.shares()
+        if not self.exact:
+            return (self.arriving * shares).clamp_min(1.0)
+        return (scale(self.sites(shares), shares, budget, self.arriving) * shares).clamp_min(1.0)
 
     def sites(self, counts: Tensor) -> list[RelaxedSite]:
         """The relaxed sites; once counts are fixed, only those that act."""

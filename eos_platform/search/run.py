@@ -32,6 +32,7 @@ from eos_platform.search.config import SearchConfig
 from eos_platform.search.cost import SearchCost, search_cost
 from eos_platform.search.deployed import COMPARED, Deployed
 from eos_platform.search.discretise import feature_mask
+from eos_platform.search.meeting import meet
 from eos_platform.search.objective import excess, teacher_states
 from eos_platform.search.parameters import Parameters, Structure
 from eos_platform.search.result import SearchDiverged, SearchResult
@@ -70,6 +71,7 @@ def search(
     structure: Structure | None = None,
     judge: Callable[[OperatorSpec], float] | None = None,
     measured: bool = True,
+    meets: bool = True,
     resources: Resources | None = None,
     tell: Tell | None = None,
 ) -> SearchResult:
@@ -83,6 +85,7 @@ def search(
         structure: where to begin, instead of at what ``config.start`` names.
         judge: the loss by which the last steps are compared; default: that of some of the search's questions.
         measured: whether the result's accuracies are; else they are nan.
+        meets: whether counts are scaled at the end until a measured cost meets the budget (``search.meeting``).
         measure: what else to report of an operator deployed on the way, by name; default: accuracy and compute alone.
         resources: what it may take of the machine; default: all there is, in one process.
         tell: is told in lines what it will take, how it is made to fit, and when memory runs out on the way.
@@ -95,7 +98,19 @@ def search(
     resources = resources or ALL
     resources.limit(workload.model)
     return Searching(
-        workload, config, report, checkpoint, start or {}, measure, cost, structure, judge, measured, resources, tell
+        workload,
+        config,
+        report,
+        checkpoint,
+        start or {},
+        measure,
+        cost,
+        structure,
+        judge,
+        measured,
+        resources,
+        tell,
+        meets,
     ).run()
 
 
@@ -129,8 +144,10 @@ class Searching:
         measured: bool = True,
         resources: Resources = ALL,
         tell: Tell | None = None,
+        meets: bool = True,
     ) -> None:
         self.measure, self.judge, self.measured, self.group = measure, judge, measured, group()
+        self.meets = meets
         self.workload, self.config, self.report, self.folder = workload, config, report, folder
         # an interrupted search goes on with the fit it began with: measuring again would give another
         fitted: Fit | Predictor | None = kept_fit(folder) if folder is not None else None
@@ -187,17 +204,21 @@ class Searching:
                     raise KeyboardInterrupt
         self.restore_best()
         operator = self.deployed.operator()
+        met = meet(self.cost, operator, config.budget, progress.scale) if self.meets else None
+        spent = met.spent if met else self.cost.spent(operator, config.budget)
+        if met and spent.source == "measured":
+            operator, progress.scale = met.operator, met.scale
         self.save()
-        spent = self.cost.spent(operator, config.budget)
         if spent.name != COMPUTE:  # which follows from the operator
             operator = operator.model_copy(update={"provenance": {**operator.provenance, "cost": spent.as_json()}})
         accuracy = relaxed_accuracy = math.nan
         if self.measured:
             accuracy = self.evaluation(operator).accuracy
             relaxed_accuracy = self.deployed.relaxed_accuracy()
-        remarks: tuple[str, ...] = ()
+        remarks = met.remarks if met else ()
         if abs(relaxed_accuracy - accuracy) > APART:
             remarks = (
+                *remarks,
                 f"warning: relaxed {relaxed_accuracy:.1%}, deployed {accuracy:.1%}: what was searched is not what is"
                 " deployed; more steps, or a lower temperature_end, bring them together",
             )

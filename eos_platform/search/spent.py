@@ -39,16 +39,20 @@ class Spent:
         return "computed" if self.predicted is None else "measured"
 
     @property
+    def miss(self) -> float:
+        """How far ``value`` is above the budget (or below, negative), relative to it."""
+        return self.value / self.budget - 1
+
+    @property
     def remark(self) -> str:
         """In words, that the measured cost misses the budget by more than a few per cent; empty: it does not."""
-        miss = self.value / self.budget - 1
-        if self.predicted is None or self.device or abs(miss) <= MISSED:
+        if self.predicted is None or self.device or abs(self.miss) <= MISSED:
             return ""
-        side = "above" if miss > 0 else "below"
+        side = "above" if self.miss > 0 else "below"
         cost = COSTS.get_named(self.name)
         budget, predicted = shown_quantity(self.budget, cost), shown_quantity(self.predicted, cost)
         return (
-            f"{shown_cost(self.value, cost)} as measured is {abs(miss):.0%} {side} the budget of {budget}; "
+            f"{shown_cost(self.value, cost)} as measured is {abs(self.miss):.0%} {side} the budget of {budget}; "
             f"the fit predicted {predicted}"
         )
 

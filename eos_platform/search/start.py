@@ -76,7 +76,7 @@ def soft_ratio(sites: list[RelaxedSite], workload: Subject) -> Tensor:
 
 def counts_now(parameters: Parameters, workload: Subject, budget: float) -> Tensor:
     """The soft counts (sites,), under an exact rule those whose compute ratio meets ``budget``."""
-    return flops_cost(workload).counts(parameters, budget)
+    return parameters.counts(flops_cost(workload).scale, budget)
 
 
 @torch.no_grad()
@@ -94,7 +94,7 @@ def start_at_budget(
     def ratio(logit: float) -> float:
         parameters.keep.fill_(logit / 2 + STAY)
         parameters.keep[0] = logit
-        return float(spent.relaxed(parameters.sites(spent.counts(parameters, config.budget))))
+        return float(spent.relaxed(parameters.sites(parameters.counts(spent.scale, config.budget))))
 
     low, high = -12.0, 12.0
     for _ in range(40):

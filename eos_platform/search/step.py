@@ -25,7 +25,7 @@ from eos_platform.search.cost import SearchCost, flops_cost
 from eos_platform.search.objective import answer_loss, losses, total_loss
 from eos_platform.search.parameters import Parameters, new_optimiser
 from eos_platform.tasks.base import Subject
-from eos_platform.tasks.batch import EncodedQuestions, answer_states
+from eos_platform.tasks.batch import EncodedQuestions
 from eos_platform.tasks.together import Tell, free_memory, group, tried
 
 CLIP = 5.0  # of the gradient's length
@@ -182,7 +182,7 @@ class Stepper:
 
     def add_gradient(self, hard: bool, candidates: int, leads: bool) -> None:
         """Add them to what is there; ``leads``: what is asked once of a batch comes with these questions."""
-        total = self.encoded.answer_tokens(self.index_b)
+        total = self.encoded.answer_q[self.index_b].sum().float()
         with checkpointed(self.workload.model) if self.checkpointing else nullcontext():
             for number, index_b in enumerate(self.mine_b.split(self.at_once)):
                 self._part(index_b, total, hard, candidates, leads=leads and number == 0)
@@ -193,7 +193,7 @@ class Stepper:
         batch = self.encoded.batch(index_b)
         counts = self.fixed_counts
         if counts is None:
-            counts = self.cost.counts(parameters, self.budget)
+            counts = parameters.counts(self.cost.scale, self.budget)
         sites = parameters.sites(counts)
         mask = _causal(batch.layout.valid_bs) if self.captures else None
         with relaxed(
@@ -206,7 +206,7 @@ class Stepper:
             tokens=workload.target.tokens,
             carried=self.carried,
         ):
-            state_bad = answer_states(workload.adapter, batch, mask)
+            state_bad = workload.adapter.states_at(batch.place_ba, batch.prefill, mask)
         parts = losses(workload.adapter, state_bad, self.teacher_qad[index_b.to(self.teacher_qad.device)], batch, total)
         if leads:
             spent = self.cost.relaxed(sites) if sites else torch.full_like(self.multiplier, self.cost.whole)

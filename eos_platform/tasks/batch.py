@@ -20,8 +20,7 @@ from torch import Tensor
 
 from eos_platform.common.errors import EosError
 from eos_platform.models.adapters.adapter import adapter_of
-from eos_platform.models.adapters.prefill import Mask, Prefill
-from eos_platform.models.loading.devices import moved
+from eos_platform.models.adapters.prefill import Prefill
 from eos_platform.models.runtime.attach import reducing
 from eos_platform.models.runtime.layout import Layout
 from eos_platform.operators.spec import OperatorSpec
@@ -66,6 +65,7 @@ class EncodedQuestions(ABC):
     Attributes:
         model: they are for.
         skills: of each question, what it is about.
+        answer_q: long, on the model's device: of each question, how many tokens its answer has.
         text_tokens: of a typical prompt, those that are not visual.
         teacher_qad: answer states of the unreduced model, once a search has asked.
         content: names the questions with their answers, and all that their prompts are made of but the language
@@ -75,6 +75,7 @@ class EncodedQuestions(ABC):
 
     model: Any
     skills: list[str]
+    answer_q: Tensor
     text_tokens: int
     teacher_qad: Tensor | None = None
     content: str | None = None
@@ -95,10 +96,6 @@ class EncodedQuestions(ABC):
     def batches(self, size: int) -> Iterator[Batch]:
         """The same as batches."""
         return map(self.batch, self.portions(size))
-
-    @abstractmethod
-    def answer_tokens(self, index_b: Tensor) -> Tensor:
-        """How many tokens the answers to these questions have together (0-dim float, on the model's device)."""
 
     @abstractmethod
     def mean_question(self) -> Tensor:
@@ -169,15 +166,12 @@ class EncodedQuestions(ABC):
         return self
 
 
-def answer_states(model: Any, batch: Batch, mask: Mask = None) -> Tensor:
+def answer_states(model: Any, batch: Batch) -> Tensor:
     """Hidden states that predict the answer tokens (b, a, d), from one pass of the language model (or its adapter's).
 
-    Runs with whatever operator is on the model (``reducing`` or ``relaxed`` with ``batch.layout``). Of a model that is
-    spread over devices they are brought to the questions'.
+    Runs with whatever operator is on the model (``reducing`` or ``relaxed`` with ``batch.layout``).
     """
-    hidden_bsd = adapter_of(model).forward(batch.prefill, mask)
-    place_ba, home = moved(batch.place_ba, hidden_bsd.device), batch.place_ba.device
-    return moved(hidden_bsd.gather(1, place_ba[..., None].expand(-1, -1, hidden_bsd.shape[-1])), home)
+    return adapter_of(model).states_at(batch.place_ba, batch.prefill)
 
 
 def exact(logits_bav: Tensor, batch: Batch) -> Tensor:
@@ -191,13 +185,19 @@ def answered(model: Any, batch: Batch) -> Tensor:
 
 
 @torch.no_grad()
-def ask(encoded: EncodedQuestions, operator: OperatorSpec | None = None, size: int | None = None) -> np.ndarray:
+def ask(
+    encoded: EncodedQuestions,
+    operator: OperatorSpec | None = None,
+    size: int | None = None,
+    answered: Callable[[int], None] = lambda count: None,
+) -> np.ndarray:
     """What the model's answers to all questions are worth (questions,), with an operator deployed on it.
 
     Args:
         encoded: the questions.
         operator: None: the model as it is.
         size: questions in a batch.
+        answered: told, after each batch, how many questions it had.
     """
     if operator is not None:
         encoded = encoded.encoded_with(operator)
@@ -206,6 +206,7 @@ def ask(encoded: EncodedQuestions, operator: OperatorSpec | None = None, size: i
     portions = list(encoded.portions(size or at_once(encoded.model)))
     for index_b, worth_b in in_portions(portions, lambda index_b: encoded.scores(encoded.batch(index_b), operator)):
         scores_q[index_b.to(scores_q.device)] = worth_b.to(scores_q)
+        answered(len(index_b))
     scores: np.ndarray = group().sum_(scores_q).cpu().numpy()
     return scores
 

@@ -175,7 +175,7 @@ def test_operators_are_given_what_the_vision_tower_says(tiny, name, grid):
     site = SiteSpec.model_validate({"layer": 1, "keep": 9, **scored})
     operator = OperatorSpec(target=setup.target, sites=(site,))
     seen, (whole, _) = setup.encoded_with(operator), setup.prefill()
-    reported = seen.layout.features()
+    reported = seen.layout.features
     assert set(reported) == {name} - {"relevance"}
     for tensor in reported.values():
         assert tensor.shape[:2] == (2, grid[0] * grid[1])
@@ -183,7 +183,7 @@ def test_operators_are_given_what_the_vision_tower_says(tiny, name, grid):
     with torch.inference_mode(), seen.reduced(operator):
         _, cache = seen.prefill()
     assert cache.get_seq_length(3) == TEXT + 9
-    assert setup.layout.features() == {}
+    assert setup.layout.features == {}
     assert whole.isfinite().all()
 
 

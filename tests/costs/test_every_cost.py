@@ -124,7 +124,7 @@ def test_counts_that_meet_a_budget_are_found_with_a_gradient(name: str) -> None:
     cost = in_search(name)
     budget = 0.5 * (float(soft(name, torch.tensor([80.0, 80.0]))) + float(soft(name, torch.tensor([20.0, 20.0]))))
     found = Parameters(CONFIG, small().target, small().shape.hidden, small().features)
-    counts_s = cost.counts(found, budget)
+    counts_s = found.counts(cost.scale, budget)
     assert float(soft(name, counts_s.detach())) == pytest.approx(budget, rel=0.01)
     counts_s[0].backward()
     assert found.keep.grad is not None

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from eos_platform.analysis.stats.pareto import pareto_mask
 from eos_platform.dashboards.palette import SEARCHED, UNREDUCED, design_styles
 from eos_platform.dashboards.pareto import COLUMNS, front_mask, pareto_figure
+from eos_platform.objectives import COSTS, DEFAULT
 from eos_platform.operators.designs import DESIGNS
 
 
@@ -234,3 +235,27 @@ def test_other_questions_than_those_of_the_front_are_named(points, others, name)
     on = {"trial 0": "held-out", "trial 1": "held-out", "trial 2": others}  # the first two are the front
     points = points.assign(measured_on=points["name"].map(on).astype(object))
     assert {"Pareto front (held-out)", name} <= set(traces(pareto_figure(points, "T")))
+
+
+TWO = (DEFAULT[0], COSTS["prefill_ms"])
+
+
+def test_the_front_of_two_other_objectives_has_its_line_and_intervals_as_well(points):
+    points = points.assign(prefill_ms=[20.0, 19.0, 8.0, 15.0, 10.0, 10.0, 100.0])
+    points = points.assign(measured_on=["held-out", *["held-out"] * 2, "validation", *["held-out"] * 3])
+    drawn = traces(pareto_figure(points, "T", axes=TWO))
+    front = drawn["Pareto front (held-out)"]
+    assert (front.mode, front.line.shape, front.x, front.y) == ("lines+markers", "hv", (8.0, 20.0), (0.8, 0.9))
+    assert front.error_y.arrayminus == pytest.approx((0.02, 0.02))
+    assert drawn["dominated (validation)"].mode == "markers"
+    assert "unreduced model" in drawn
+    assert not any(trace.error_y.array for trace in pareto_figure(points, "T", axes=TWO, bars=False).data)
+    sideways = traces(pareto_figure(points, "T", axes=TWO[::-1]))["Pareto front (held-out)"]
+    assert sideways.line.shape == "vh"
+    assert sideways.error_x.array == pytest.approx((0.01, 0.01))
+
+
+def test_on_axes_that_are_not_the_studys_own_the_front_is_said_to_be_the_studys(points):
+    drawn = traces(pareto_figure(points.assign(prefill_ms=1.0), "T", axes=TWO, own=False))
+    assert {"on the study's front", "off the study's front"} <= set(drawn)
+    assert {trace.mode for trace in drawn.values()} == {"markers"}

@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 import pytest
 
 from eos_platform.dashboard_data.report import Report, html
+from eos_platform.dashboards.page import page
 from eos_platform.objectives import DEFAULT
 from eos_platform.protocols import Objective
 
@@ -88,9 +89,14 @@ def test_the_file_has_numbers_in_full_and_no_formulas():
 
 
 def test_the_report_has_them():
-    page = html(Report("mine", "", {"front": go.Figure()}, pd.DataFrame([ROW]), AXES))
+    written = html(Report("mine", "", {"front": go.Figure()}, pd.DataFrame([ROW]), AXES))
     for reported in ("<th>accuracy/place</th>", "<th>attention pairs</th>", "25.0%", "1234"):
-        assert reported in page
+        assert reported in written
+
+
+def test_a_column_with_any_word_stands_at_the_left_and_one_of_numbers_at_the_right():
+    rows = pd.DataFrame({"setting": ["a", "b"], "value": ["scenes", "6"], "share": ["0.5", ""], "few": [1, None]})
+    assert "#table-0 :is(th, td):nth-child(2) { text-align: left; }" in page("T", "", [go.Figure()], table=rows)
 
 
 def test_a_searched_operator_is_held_against_the_design_nearest_to_it():
@@ -104,7 +110,7 @@ def test_a_searched_operator_is_held_against_the_design_nearest_to_it():
     assert beside.nearest_design(pd.DataFrame([mine, near[2]]), mine)["name"] == "c"
     assert beside.nearest_design(pd.DataFrame([mine]), mine) is None
     said = beside.against_design((0.05, 0.01, 0.09, 0.0123), near[1])
-    assert said == "+5.0 (+1.0 to +9.0), p 0.012 (vs b, compute 0.220)"
+    assert said == "+5.0 points (+1.0 to +9.0), p 0.012 (b, compute 0.220)"
     shown = words(
         compare._numbers([mine, near[0]], WHERE, DEFAULT, (), [None], [(near[1], (0.05, 0.01, 0.09, 0.0123)), None])
     )

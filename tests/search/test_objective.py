@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from eos_platform.models.adapters.adapter import adapter_of
 from eos_platform.models.conformance.subjects import built
 from eos_platform.models.conformance.zoo import SAMPLES
 from eos_platform.search import SearchConfig
@@ -23,7 +24,7 @@ def test_losses_are_means_over_the_answer_tokens_that_exist() -> None:
     state, teacher = torch.randn(3, 4, width, generator=g), torch.randn(3, 4, width, generator=g)
     target = torch.randint(0, words, (3, 4), generator=g)
     wanted = torch.tensor([[1, 1, 1, 1], [1, 0, 0, 0], [1, 1, 0, 0]], dtype=torch.bool)
-    found = losses(model, state, teacher, SimpleNamespace(target_ba=target, wanted_ba=wanted))
+    found = losses(adapter_of(model), state, teacher, SimpleNamespace(target_ba=target, wanted_ba=wanted))
     sums, tokens = dict.fromkeys(found, 0.0), 0
     for row, place in wanted.nonzero().tolist():
         own = model.lm_head(state[row, place]).softmax(-1).tolist()
@@ -44,7 +45,7 @@ def test_only_the_searched_model_learns() -> None:
     width = model.lm_head.in_features
     state, teacher = torch.randn(2, 2, width, requires_grad=True), torch.randn(2, 2, width, requires_grad=True)
     batch = SimpleNamespace(target_ba=torch.zeros(2, 2, dtype=torch.long), wanted_ba=torch.ones(2, 2, dtype=torch.bool))
-    found = losses(model, state, teacher, batch)["distill_loss"]
+    found = losses(adapter_of(model), state, teacher, batch)["distill_loss"]
     found.backward()
     assert teacher.grad is None
     assert state.grad is not None

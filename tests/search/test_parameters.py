@@ -9,7 +9,7 @@ import torch
 from eos_platform.analysis.experiments.search_ablations import variants
 from eos_platform.operators.spec import FEATURES, Target
 from eos_platform.search import SearchConfig
-from eos_platform.search.cost import parabola, soft_counts
+from eos_platform.search.cost import parabola
 from eos_platform.search.parameters import Parameters, candidate_layers, new_optimiser, support_of
 from eos_platform.search.schedule import Schedule
 
@@ -77,7 +77,7 @@ def test_an_exact_rule_solves_for_the_first_count(a, b, c, budget):
     def ratio(counts):
         return a * counts[0] ** 2 + b * counts[0] + c
 
-    found = soft_counts(parameters, ratio, budget, parabola)
+    found = parameters.counts(lambda sites, *of: parabola(ratio, *of), budget)
     root = (-b + math.sqrt(b * b - 4 * a * (c - budget))) / (2 * a) if a else (budget - c) / b
     scale = min(max(root, 1.0), TARGET.tokens - 1.0)
     assert found.tolist() == pytest.approx([max(1.0, scale * share) for share in shares], rel=1e-4)
@@ -86,7 +86,7 @@ def test_an_exact_rule_solves_for_the_first_count(a, b, c, budget):
 def test_without_an_exact_rule_each_site_keeps_its_own_share():
     parameters = Parameters(SearchConfig(budget_rule="penalty", layers=(0, 4)), TARGET, 6)
     parameters.keep.data = torch.tensor([0.0, -6.0])
-    found = soft_counts(parameters, lambda counts: counts.sum(), 0.2, parabola)
+    found = parameters.counts(lambda sites, *of: parabola(torch.sum, *of), 0.2)
     assert found.tolist() == pytest.approx([30.0, 1.0])  # half of 60, and of that a share that is below one token
 
 

@@ -114,15 +114,14 @@ def test_pictures_are_seen_again_only_when_they_look_different(
     layout = next(iter(view.batches(4))).layout
     assert layout.seen is not None
     assert layout.seen.index_br.shape == (4, 42)
-    assert layout.vision_bn is not None
-    assert layout.vision_bn.shape == (4, 42)
-    assert layout.keys_bne is None
+    assert layout.features["vision"].shape == (4, 42)
+    assert "keys" not in layout.features
     keyed = merging(small).sites[0].model_copy(update={"similarity": "keys"})
     before = encoded.features_mnd
     assert encoded.encoded_with(OperatorSpec(target=small.target, sites=(keyed,))) is encoded
     assert asked[2:] == [(None, {"vision", "keys"})]
     assert encoded.features_mnd is before
-    assert next(iter(encoded.batches(4))).layout.keys_bne is not None
+    assert "keys" in next(iter(encoded.batches(4))).layout.features
     assert encoded.encoded_with(merging(small)) is encoded
     assert len(asked) == 3
 

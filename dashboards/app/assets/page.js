@@ -8,6 +8,11 @@ window.dash_clientside.eos = Object.assign({}, window.dash_clientside.eos, {
       document.documentElement.style.colorScheme = theme;
       return [theme, theme, theme === "dark" ? "Light" : "Dark"];
     },
+    // a telephone: the figure comes first, and its filters by a tap (the width is that of the styles)
+    narrow: function () {
+      const narrow = window.matchMedia("(max-width: 820px)").matches;
+      return [narrow, !narrow];
+    },
     // a point of the front opens its operator; the click is forgotten at once: the same may be clicked again after Back
     open: function (clicked, where) {
       const point = ((clicked || {}).points || []).find(function (one) { return one.id; });

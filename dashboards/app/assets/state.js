@@ -39,7 +39,7 @@ window.dash_clientside.eos = Object.assign({}, window.dash_clientside.eos, {
   restore: function (search) {
     const query = new URLSearchParams(search || ""), same = window.dash_clientside.no_update;
     const here = { front: ["on", "families", "show"], table: ["find"] };
-    const view = query.get("view") || (query.get("study") ? "front" : "");
+    const view = eosPlace(search).view;
     const set = function (name, value) { return (here[view] || []).includes(name) && query.has(name) ? value : same; };
     return [
       set("on", query.get("on") === "validation" ? "validation" : "best"),

@@ -6,16 +6,18 @@
     python -m eos_platform.analysis.experiments.device_profiles table --out profiles
 
 ``unseen`` draws operators at random, in all modes and batch sizes of the profile, and times the unreduced prefill in
-turns with them (drift: by how much it differs from the profile's); ``budgets`` asks the prediction for
-the number of tokens that meets a share of the unreduced time, and measures the operator. Each stops within its time and
-goes on when it is called again; rows are lines of JSON. ``--clock processor`` counts the time of this process on one
-core, which other work on a CPU does not lengthen.
+turns with them (drift: by how much it differs from the profile's). ``budgets`` asks the prediction for the number of
+tokens that meets a share of the unreduced time, measures the operator, and then meets the budget as measured, as a
+search does at its end (met). Both begin nothing more after ``--seconds``, take only the modes and batch sizes that are
+named, and go on when they are called again, as does a profile that was stopped. ``--clock processor`` counts the time
+of this process on one core, which other work on a CPU does not lengthen.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -36,6 +38,10 @@ from eos_platform.common.errors import EosError
 from eos_platform.common.files import read_text, write_atomic
 from eos_platform.costs.device.predictor import Prediction, rank_correlation
 from eos_platform.costs.device.profile import DeviceProfile, Mode, Point
+from eos_platform.costs.registry import COSTS
+from eos_platform.operators.spec import OperatorSpec
+from eos_platform.search.meeting import meet
+from eos_platform.search.spent import Spent
 
 ROWS = "rows.jsonl"
 UNSEEN, FIRST_SEED = 100, 20_000  # seeds of the profile's own held-out operators lie far below
@@ -58,6 +64,7 @@ class Piece:
             torch.set_num_threads(1)  # threads that wait for each other count as at work
         self.model, self.grid = load(given.shape, given.model, torch.device(given.device))[1:]
         first = Bench.of(self.model, self.grid, 1, given.text)
+        self.work_of = self.points([]).work_of
         self.target, self.width, self.encodes = first.target, first.x_bsd.shape[-1], first.encodes
 
     @property
@@ -72,7 +79,7 @@ class Piece:
     def points(self, wanted: Sequence[Wanted], part: Path | None = None) -> Points:
         """Points to be measured on the model; energy is a profile's."""
         given = self.model, self.name, self.grid, self.given.text, wanted, part, self.given.rounds
-        return Points(*given, clock=self.clock, times_alone=part is None)
+        return Points(*given, clock=self.clock, times_alone=part is None or self.given.times_alone)
 
     def profile(self) -> None:
         """Measure the profile, unless it is there."""
@@ -108,23 +115,26 @@ class Piece:
             for name, share in itertools.product(MET_BY, SHARES):
                 if (share, name) in known or not self.in_time():
                     continue
-                wanted = _at_budget(self, name, mode, batch, prediction, share * whole)
+                wanted = _at_budget(self, name, prediction, share * whole)
                 if wanted is None:
                     terminal.say(f"{self.name} {mode} batch {batch}: no {name} takes {share:.0%} of {whole:.3g} ms")
                     continue
-                (point,) = self.measured([wanted])
-                predicted = prediction.of_work(point.work)
-                more = {"share": share, "operator": name, "target": share * whole}
-                self.add(kind, mode, batch, predicted=predicted, ms=point.time, **more)
+                timed = _Timed(self, mode, batch, prediction)
+                met = meet(timed, wanted, share * whole)
+                first = timed.told[0]
+                more = {"share": share, "operator": name, "target": share * whole, "met": met.spent.value}
+                self.add(kind, mode, batch, predicted=first.predicted, ms=first.value, **more)
 
     def measured(self, wanted: Sequence[Wanted]) -> tuple[Point, ...]:
         """Points, in turns."""
         return self.points(wanted).run(lambda done, of, what: None).points
 
     def missing(self, kind: str) -> Iterator[tuple[str, Mode, int, Prediction]]:
-        """Modes and batch sizes of the profile."""
+        """Modes and batch sizes of the profile that are wanted."""
         profile = DeviceProfile.load(self.path)
         for mode, batch in profile.settings():
+            if mode not in (self.given.named[0] or [mode]) or batch not in (self.given.named[1] or [batch]):
+                continue
             yield kind, mode, batch, Prediction.of(profile, mode, batch)
 
     def rows(self, kind: str, mode: str, batch: int) -> list[Row]:
@@ -139,18 +149,36 @@ class Piece:
         write_atomic(self.out / ROWS, "\n".join(lines) + "\n")
 
 
-def _at_budget(piece: Piece, name: str, mode: Mode, batch: int, prediction: Prediction, target: float) -> Wanted | None:
+class _Timed:
+    """The prefill's time as a cost of which a budget can be met (``search.meeting``)."""
+
+    cost = COSTS["prefill_ms"]
+
+    def __init__(self, piece: Piece, mode: Mode, batch: int, prediction: Prediction) -> None:
+        self.piece, self.mode, self.batch, self.prediction = piece, mode, batch, prediction
+        self.told: list[Spent] = []  # everything measured
+
+    def deployed(self, operator: OperatorSpec) -> float:
+        return self.prediction.of_work(self.piece.work_of(operator))
+
+    def spent(self, operator: OperatorSpec, budget: float, times: int = 1) -> Spent:
+        """Measured once, whatever ``times``: a point is a median already."""
+        (point,) = self.piece.measured([Wanted("operator", self.mode, self.batch, operator=operator)])
+        self.told.append(Spent(self.cost.name, self.cost.unit, budget, point.time, self.deployed(operator)))
+        return self.told[-1]
+
+
+def _at_budget(piece: Piece, name: str, prediction: Prediction, target: float) -> OperatorSpec | None:
     """The operator of a kind with the most tokens that is predicted to meet the target."""
     low, high, best = 2.0, float(piece.target.tokens - 1), None
-    work = piece.points([]).work_of
     for _ in range(24):
         middle = (low + high) / 2
         ((_, operator),) = operators_for([name], piece.target, middle, piece.width)
-        if prediction.of_work(work(operator)) <= target:
+        if prediction.of_work(piece.work_of(operator)) <= target:
             low, best = middle, operator
         else:
             high = middle
-    return None if best is None else Wanted("operator", mode, batch, operator=best)
+    return best
 
 
 def read_rows(folder: Path) -> list[Row]:
@@ -177,14 +205,15 @@ def table(folder: Path) -> str:
         lines.append(
             f"{model:16}{mode:>10}{batch:>6}{len(mine):>10}{statistics.median(off):>8.1%}{most:>8.1%}{said:>7}{drift:>+8.1%}"
         )
-    lines.append(
-        f"{'model':16}{'mode':>10}{'batch':>6}{'target ms':>10}{'predicted':>10}{'measured':>10}{'off':>8}  by"
-    )
+    head = f"{'target ms':>10}{'predicted':>10}{'measured':>10}{'off':>8}{'met':>8}  by"
+    lines.append(f"{'model':16}{'mode':>10}{'batch':>6}{head}")
     for model, mode, batch in settings:
         for row in rows:
             if _of(row, "budgets", model, mode, batch):
-                off_target = row["ms"] / row["target"] - 1
-                times = f"{row['target']:>10.2f}{row['predicted']:>10.2f}{row['ms']:>10.2f}{off_target:>+8.1%}"
+                off_target, met = (row.get(name, math.nan) / row["target"] - 1 for name in ("ms", "met"))
+                times = (
+                    f"{row['target']:>10.2f}{row['predicted']:>10.2f}{row['ms']:>10.2f}{off_target:>+8.1%}{met:>+8.1%}"
+                )
                 lines.append(f"{model:16}{mode:>10}{batch:>6}{times}  {row['operator']}")
     return "\n".join(lines)
 
@@ -205,10 +234,12 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--operators", type=int, default=UNSEEN, help="drawn for unseen")
     parser.add_argument("--rounds", type=int, default=None, help="times each point is measured in turn")
     parser.add_argument("--seconds", type=float, default=480.0, help="after which nothing more is begun")
+    parser.add_argument("--times-alone", action="store_true", help="a profile without energy: a second less a point")
     parser.add_argument("--clock", choices=tuple(CLOCKS), default="wall")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--out", type=Path, default=Path("device-profiles"))
     given = parser.parse_args(words)
+    given.named = given.modes, given.batch
     gpu = given.device.startswith("cuda")
     given.modes = given.modes or (["eager", "captured"] if gpu else ["eager"])
     given.batch = given.batch or ([1, 16] if gpu else [1])

@@ -41,7 +41,7 @@ def unreduced(workload: Subject, config: SearchConfig) -> Callable[[], None]:
 
     def work() -> None:
         batch.x_bsd.grad = None
-        parts = losses(workload.model, answer_states(workload.model, batch), teacher_bad, batch)
+        parts = losses(workload.adapter, answer_states(workload.model, batch), teacher_bad, batch)
         torch.stack(list(parts.values())).sum().backward()
 
     return work

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -91,9 +92,8 @@ def debiased(subject: Subject, operator: OperatorSpec, feature: str = "", questi
     encoded = subject.encoded("search", questions)
     sums: dict[Grid, tuple[Tensor, int]] = {}
     for batch in encoded.batches(min(BATCH, len(encoded))):
-        hooks = _Reader(model, parts_of(model), OperatorPlan.of(plain), batch.layout)
-        hooks.feature, hooks.site, hooks.sums = feature, number, sums
-        with registered(model, hooks):
+        with registered(model, partial(_Reader, model, parts_of(model), OperatorPlan.of(plain), batch.layout)) as hooks:
+            hooks.feature, hooks.site, hooks.sums = feature, number, sums
             adapter_of(model).forward(batch.prefill)
     prior = _together(feature, sums, operator.target.grid)
     sites = [site.model_copy(update={"prior": prior}) if k == number else site for k, site in enumerate(operator.sites)]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ from eos_platform.models.adapters.target import parts_of
 from eos_platform.models.attention.rope import Rope
 from eos_platform.models.loading.unwrap import unwrapped
 from eos_platform.models.runtime.decoder_hooks import DecoderHooks
-from eos_platform.models.runtime.registry import refuse_taken, registered
+from eos_platform.models.runtime.registry import registered
 from eos_platform.models.runtime.site_step import Step, features_at
 from eos_platform.models.runtime.token_state import SpanGroup, TokenState
 from eos_platform.operators.plan import OperatorPlan, PlannedSite
@@ -69,12 +70,10 @@ def ranking(
     model = unwrapped(model)
     known = [weights_of(site) if site.ranks else {} for site in operator.sites]
     if any(len(parts) > 1 for parts in known):
-        refuse_taken(model)
         left, plan = min(questions, len(encoded)), OperatorPlan.of(operator)
         for batch in encoded.batches(min(BATCH, left)):
-            hooks = _ScoreRecorder(model, parts_of(model), plan, batch.layout)
-            hooks.note = note
-            with registered(model, hooks):
+            with registered(model, partial(_ScoreRecorder, model, parts_of(model), plan, batch.layout)) as hooks:
+                hooks.note = note
                 adapter_of(model).forward(batch.prefill)
             left -= len(batch.index_b)
             if left <= 0:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from eos_platform.bench.operators import SEARCHED, searched_like
 from eos_platform.bench.profiling.drawn import alone, drawn
 from eos_platform.common.errors import EosError
+from eos_platform.costs.device.curve import step
 from eos_platform.costs.device.profile import Kind, Mode
 from eos_platform.operators.designs import get_design
 from eos_platform.operators.spec import OperatorSpec, Target
 
 MOST = 50
-FEWEST = 8  # of one mode at one batch size
+FEWEST, EACH = 8, 28  # of one mode at one batch size, at least and at most
+EAGER = 10  # of eager mode at one batch size, beside other modes
+FIRST = (1, 2, 3)  # steps of a GPU's time that are measured from both sides
 # what the batch sizes of a mode get in turn, in the order in which it matters: operators that are fitted to, as a share
 # of tokens; early on few and many picks, with and without moving what is dropped, or they could not be told apart
 FITTED = (
@@ -58,30 +63,67 @@ def plan(
     Raises:
         EosError: so many modes and batch sizes that each would get too few.
     """
-    settings = [(mode, batch) for batch in batches for mode in modes]
-    each = min(28, (MOST - len(batches) * pictures) // max(1, len(settings)))
-    if each < FEWEST:
-        raise EosError(
-            f"a profile has {MOST} points; {len(settings)} modes at batch sizes would get {each} each: name fewer"
-        )
+    settings = list(dict.fromkeys((mode, batch) for batch in batches for mode in modes))
+    shared = _shared(settings, MOST - len(batches) * pictures)
     wanted = [Wanted("encode", "eager", batch, target.tokens) for batch in batches] if pictures else []
     fitted, held = dict.fromkeys(modes, 0), 0
-    for mode, batch in dict.fromkeys(settings):
+    for (mode, batch), each in zip(settings, shared, strict=True):
         decoded = min(len(DECODED), max(2, each // 8)) if mode != "compiled" else 0
-        prefills = min(len(SHARES), max(3, round(0.36 * each)))
-        unseen = max(1, round(0.2 * each))
-        for share in SHARES[:prefills]:
-            wanted.append(Wanted("prefill", mode, batch, _length(share, target, text)))
+        lengths = _lengths(mode, batch, each, target, text)
+        unseen = max(1, round((0.2 if mode == "eager" else 0.15) * each))
+        wanted += [Wanted("prefill", mode, batch, length) for length in lengths]
         for share in DECODED[:decoded]:
             wanted.append(Wanted("decode", mode, batch, _length(share, target, text)))
         # others for each batch size: what a site takes is fitted over all of a mode
-        for _ in range(each - decoded - prefills - unseen):
+        for _ in range(each - decoded - len(lengths) - unseen):
             wanted.append(Wanted("operator", mode, batch, operator=_fitted(fitted[mode], target, width)))
             fitted[mode] += 1
         for _ in range(unseen):
             wanted.append(Wanted("operator", mode, batch, operator=drawn(target, width, held), held_out=True))
             held += 1
     return wanted
+
+
+def _shared(settings: Sequence[tuple[Mode, int]], points: int) -> list[int]:
+    """How many points each mode at a batch size gets: eager the fewest, where another mode is measured too, as its
+    launches take the same time at any length or hide behind the device's work.
+
+    Raises:
+        EosError: each would get too few.
+    """
+    each = points // max(1, len(settings))
+    if each < FEWEST:
+        raise EosError(
+            f"a profile has {MOST} points; {len(settings)} modes at batch sizes would get {each} each: name fewer"
+        )
+    eager = sum(mode == "eager" for mode, _ in settings)
+    others = len(settings) - eager
+    if not eager or not others:
+        return [min(EACH, each)] * len(settings)
+    more = min(EACH, (points - EAGER * eager) // others)
+    return [EAGER if mode == "eager" else more for mode, _ in settings]
+
+
+def _lengths(mode: Mode, batch: int, each: int, target: Target, text: int) -> list[int]:
+    """Of prefills without operator, the two outermost first.
+
+    Where a GPU's time rises in steps (``costs/device/curve.py``), the first steps are measured from both sides, and
+    between the others the middle of some.
+    """
+    shortest, end = _length(0.0, target, text), _length(1.0, target, text)
+    width = step(batch) if mode != "eager" else 0.0
+    most = round(0.48 * each)
+    steps = [round(number * width) for number in FIRST if shortest < number * width < end - 1]
+    steps = steps[: max(1, (most - 3) // 2)]
+    if not steps:
+        return list(dict.fromkeys(_length(share, target, text) for share in SHARES[: max(4, round(0.36 * each))]))
+    lengths = [shortest, end, *(one + side for one in steps for side in (0, 1))]
+    while len(lengths) < most:
+        low, high = max(itertools.pairwise(sorted(lengths)), key=lambda gap: gap[1] - gap[0])
+        middle = (low + high) / 2
+        tile = (math.floor(middle / width) + 0.5) * width  # the middle of a step says most of the others
+        lengths.append(round(tile if high - low > 2 * width else middle))
+    return lengths
 
 
 def longest(text: int) -> int:

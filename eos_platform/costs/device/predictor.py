@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from eos_platform.common.errors import EosError
-from eos_platform.costs.device.curve import Curve
+from eos_platform.costs.device.curve import Curve, step
 from eos_platform.costs.device.profile import DeviceProfile, Point
 from eos_platform.costs.device.work import BATCHED, COLUMNS, Work, soft_columns
 from eos_platform.costs.shapes import DecoderShape
@@ -187,13 +187,12 @@ def _busy(profile: DeviceProfile, batch: int) -> bool:
 
     Launches then cost no time, as in a captured graph, of which measurements scatter less.
     """
-    eager, captured = (profile.of("prefill", mode, batch) for mode in ("eager", "captured"))
-    times = {point.work.lengths[0]: point.time for point in captured}
-    longest = max(times, default=0.0)
-    both = [
-        (point.time, times[at]) for point in eager if (at := point.work.lengths[0]) in times and at > LONG * longest
-    ]
-    return bool(both) and all(one <= ALIKE * other for one, other in both)
+    if ("captured", batch) not in profile.settings():
+        return False
+    captured, eager = _curve(profile, "captured", batch, "ms"), profile.of("prefill", "eager", batch)
+    longest = eager[-1].work.lengths[0]
+    times = [(point.time, captured(point.work.lengths[0])) for point in eager if point.work.lengths[0] > LONG * longest]
+    return all(one <= ALIKE * other for one, other in times)
 
 
 def _curve(profile: DeviceProfile, mode: str, batch: int, of: Of) -> Curve:
@@ -201,7 +200,10 @@ def _curve(profile: DeviceProfile, mode: str, batch: int, of: Of) -> Curve:
     values = [_value(point, of) for point in points]
     if len(points) < 2:
         raise EosError(f"the device profile has {len(points)} prefills {mode} at batch {batch}; two are needed")
-    return Curve.best([point.work.lengths[0] for point in points], values)
+    at = [point.work.lengths[0] for point in points]
+    # in eager mode launches hide it, unless the device is busy, and then it is as captured
+    tiled = profile.machine.kind == "cuda" and mode != "eager"
+    return Curve.best(at, values, step(batch) if tiled else 0.0)
 
 
 def _value(point: Point, of: Of) -> float:

@@ -13,9 +13,8 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from eos_platform.costs.flops import soft_site_flops
 from eos_platform.costs.shapes import DecoderShape
-from eos_platform.costs.site_flops import opening_flops, site_flops
+from eos_platform.costs.site_flops import opening_flops, site_flops, soft_site_flops
 from eos_platform.operators.plan import FROM_LAYER, OperatorPlan
 from eos_platform.operators.relaxed.site import RelaxedSite
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from eos_platform.costs.amount import amount
+from eos_platform.common.errors import EosError
+from eos_platform.costs.amount import Amount, amount
 from eos_platform.costs.device.known import elsewhere, profile_of
+from eos_platform.costs.quantity import shown_cost, shown_quantity
 from eos_platform.costs.registry import COSTS
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.protocols import CostContext
@@ -43,17 +45,20 @@ def not_paying(where: str, batch: int, times: Mapping[int, tuple[float, float]],
     return f"{said} ({source})"
 
 
-def told(context: CostContext, operator: OperatorSpec) -> str:
+def told(context: CostContext, operator: OperatorSpec, known: tuple[float, float] | None = None) -> str:
     """The same of an operator, measured at larger batches only where it does not pay at the setting's.
 
     With a profile of a device that is not here, at all batch sizes of the profile.
+
+    Args:
+        known: the times with the operator and without at the setting's batch size, if they are.
 
     Raises:
         EosError: the prefill cannot be measured, or predicted, here.
     """
     batch = context.setting.batch
     device = elsewhere(context)
-    times = {batch: _both(context, operator, batch)}
+    times = {batch: known or _both(context, operator, batch)}
     if not pays(*times[batch]):
         for size in _larger(context, batch):
             times[size] = _both(context, operator, size)
@@ -61,6 +66,28 @@ def told(context: CostContext, operator: OperatorSpec) -> str:
                 break
     where = device or f"this {context.model.device.type}"
     return not_paying(where, batch, times, "predicted" if device else "measured")
+
+
+def prefill_amounts(context: CostContext, operator: OperatorSpec) -> tuple[Amount, Amount] | None:
+    """The prefill's time with an operator and without; None where it can be neither measured nor predicted here."""
+    try:
+        return amount(COSTS[PREFILL], context, operator), amount(COSTS[PREFILL], context, None)
+    except EosError:
+        return None
+
+
+def time_lines(context: CostContext, operator: OperatorSpec) -> Iterator[str]:
+    """The prefill's time beside a compute ratio, and whether the operator does not pay, a line each; none where it can
+    be neither measured nor predicted here."""
+    both = prefill_amounts(context, operator)
+    if both is None:
+        return
+    reduced, unreduced = both
+    mark = f", {reduced.mark}" if reduced.mark else ""
+    whole = shown_quantity(unreduced.value, COSTS[PREFILL])
+    yield f"{shown_cost(reduced.value, COSTS[PREFILL])}{mark} (unreduced {whole})"
+    if words := told(context, operator, (reduced.value, unreduced.value)):
+        yield f"note: {operator.name or 'the operator'} {words}"
 
 
 def _larger(context: CostContext, batch: int) -> Sequence[int]:

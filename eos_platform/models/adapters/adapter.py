@@ -165,6 +165,12 @@ class Adapter:
         hidden_bsd: Tensor = self.parts.language_model(**call, use_cache=False).last_hidden_state
         return hidden_bsd
 
+    def states_at(self, place_bq: Tensor, prefill: Prefill, mask: Mask = None) -> Tensor:
+        """What ``forward`` gives at some places (b, q, d), on the device of these, however the model is spread."""
+        hidden_bsd = self.forward(prefill, mask)
+        index_bq1 = moved(place_bq, hidden_bsd.device)[..., None]
+        return moved(hidden_bsd.gather(1, index_bq1.expand(-1, -1, hidden_bsd.shape[-1])), place_bq.device)
+
     def logits(self, hidden_bsd: Tensor) -> Tensor:
         """The model's own logits of hidden states after the final norm, with any scaling and capping it does."""
         return moved(self.family.logits(self.model, hidden_bsd), hidden_bsd.device)

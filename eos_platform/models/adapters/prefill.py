@@ -46,11 +46,6 @@ class Prefill:
     deep: tuple[Tensor, ...] = ()
     more: Mapping[str, Any] = field(default_factory=dict)
 
-    @classmethod
-    def plain(cls, x_bsd: Tensor, layout: Layout) -> Prefill:
-        """Sequences of a model whose positions count from 0 and whose attention is causal: masked by padding alone."""
-        return cls(x_bsd, layout, layout.valid_bs.long())
-
     def call(self) -> dict[str, Any]:
         """Arguments of the language model."""
         arguments: dict[str, Any] = {"inputs_embeds": self.x_bsd, "attention_mask": self.mask}

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -27,7 +28,7 @@ from eos_platform.models.loading.unwrap import unwrapped
 from eos_platform.models.relaxation.hooks import Relaxation
 from eos_platform.models.relaxation.state import Trace
 from eos_platform.models.runtime.layout import Layout
-from eos_platform.models.runtime.registry import refuse_taken, registered
+from eos_platform.models.runtime.registry import registered
 from eos_platform.operators.relaxed.site import RelaxedSite
 
 LARGE = 2048  # width of a token from which attention with a mask takes a noticeable share of a search's step
@@ -64,7 +65,6 @@ def relaxed(
     """
     parts = model.parts if isinstance(model, Adapter) else parts_of(model)
     model = model.model if isinstance(model, Adapter) else unwrapped(model)
-    refuse_taken(model)
     last, usual = len(parts.layers) - 1, parts.grid[0] * parts.grid[1]
     for number, site in enumerate(sites):
         if not 0 <= site.layer <= last:
@@ -84,8 +84,8 @@ def relaxed(
     if candidates is not None and candidates >= tokens:
         candidates = None
     carried = carries_faster(parts) if carried is None else carried
-    relaxation = Relaxation(parts, sites, layout, temperature, hard, candidates, tokens, carried)
-    with registered(model, relaxation):
+    put = partial(Relaxation, parts, sites, layout, temperature, hard, candidates, tokens, carried)
+    with registered(model, put) as relaxation:
         yield relaxation.trace
 
 

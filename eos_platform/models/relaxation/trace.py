@@ -42,7 +42,7 @@ class Kept:
 
 def kept_places(model: Any, operator: OperatorSpec, x_bsd: Tensor, layout: Layout) -> list[Kept]:
     """What each site keeps, in operator order, of sequences that are masked by padding alone (see ``kept_of``)."""
-    return kept_of(model, operator, Prefill.plain(x_bsd, layout))
+    return kept_of(model, operator, Prefill(x_bsd, layout, layout.valid_bs.long()))
 
 
 @torch.no_grad()
@@ -73,6 +73,6 @@ def kept_of(model: Any, operator: OperatorSpec, prefill: Prefill) -> list[Kept]:
     def watch(site: SiteSpec, present: TokenState) -> None:
         traces.append(Kept("decoder", site.layer, *present.origins_and_sizes()))
 
-    with registered(unwrapped(model), start(model, operator, layout, watch)):
+    with registered(model, lambda: start(model, operator, layout, watch)):
         adapter_of(model).forward(prefill)
     return traces

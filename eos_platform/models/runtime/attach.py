@@ -191,8 +191,8 @@ def attached_plan(model: Any) -> OperatorPlan | None:
 @contextmanager
 def attached(model: Model, operator: OperatorSpec | str | Path, *, rescale: bool = False) -> Iterator[Model]:
     """The model with the operator on it, for a while."""
-    inner, hooks = unwrapped(model), start(model, operator_from(operator), rescale=rescale)
-    with registered(inner, hooks):
+    inner = unwrapped(model)
+    with registered(inner, lambda: start(inner, operator_from(operator), rescale=rescale)):
         Saving.begin(inner)
         try:
             yield model
@@ -212,5 +212,5 @@ def reducing(model: Model, operator: OperatorSpec | str | Path, layout: Layout) 
         layout: of the sequences that ``model.model.language_model(inputs_embeds=...)`` is called with. What the
             operator does in the vision tower has been done (``encode_images``); ``layout.seen`` says what is left.
     """
-    with registered(unwrapped(model), start(model, operator, layout)):
+    with registered(unwrapped(model), lambda: start(model, operator, layout)):
         yield model

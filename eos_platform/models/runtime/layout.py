@@ -15,8 +15,6 @@ from torch import Tensor
 from eos_platform.common.errors import EosError
 from eos_platform.models.runtime.visual_spans import Grid
 
-MORE = ("received", "flow", "padding")  # kept beside what a layout has names for
-
 
 @dataclass(frozen=True)
 class TowerTokens:
@@ -41,11 +39,8 @@ class Layout:
             padding.
         last_b: long, place of the last prompt token.
         valid_bs: bool, not padding.
-        vision_bn: attention each visual token gets inside the vision tower, when known. This and the next two are of
-            the tokens that came out of the tower: r of them where ``seen`` is given.
-        next_vision_bn: the same in the tower's next block, as a single head.
-        keys_bne: the tower's keys of each visual token, mean over heads.
-        more: what else the tower says of them, by feature name.
+        features: what the vision tower said of the visual tokens that came out of it, by name: (b, n) each, or (b, n,
+            e) of ``keys``; r instead of n where ``seen`` is given.
         seen: which visual tokens came out of the tower, when not all did; the other places hold nothing, and are
             dropped before anything else.
         units: what every prompt alike holds, each reduced by itself: grids, and how many units of each; ``visual_bn``
@@ -56,17 +51,9 @@ class Layout:
     text_bs: Tensor
     last_b: Tensor
     valid_bs: Tensor
-    vision_bn: Tensor | None = None
-    next_vision_bn: Tensor | None = None
-    keys_bne: Tensor | None = None
-    more: Mapping[str, Tensor] = field(default_factory=dict)
+    features: Mapping[str, Tensor] = field(default_factory=dict)
     seen: TowerTokens | None = None
     units: tuple[tuple[Grid, int], ...] = ()
-
-    def features(self) -> dict[str, Tensor]:
-        """What the vision tower says about the visual tokens, by feature name (and ``keys``)."""
-        given = {"vision": self.vision_bn, "next_vision": self.next_vision_bn, "keys": self.keys_bne}
-        return {name: tensor for name, tensor in given.items() if tensor is not None} | dict(self.more)
 
 
 @dataclass
@@ -85,11 +72,7 @@ class VisionFeatures:
 
     def add_to(self, layout: Layout) -> None:
         """Tell a layout of one prompt an image."""
-        layout.vision_bn = self.features.get("vision")
-        layout.next_vision_bn = self.features.get("next_vision")
-        layout.keys_bne = self.features.get("keys")
-        layout.more = {name: self.features[name] for name in MORE if name in self.features}
-        layout.seen = self.seen
+        layout.features, layout.seen = self.features, self.seen
 
 
 def concatenated(parts: Sequence[VisionFeatures]) -> VisionFeatures:

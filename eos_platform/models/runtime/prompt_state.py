@@ -11,14 +11,14 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from eos_platform.models.attention.queries import take_tokens
 from eos_platform.models.attention.text_queries import choose_raters, question, relevance
 from eos_platform.models.runtime.layout import Layout
 from eos_platform.models.runtime.ragged import Ragged
 from eos_platform.models.runtime.token_state import SpanGroup, TokenState, at
 from eos_platform.models.runtime.visual_spans import Grid, Unit, Units, numbers
+from eos_platform.operators.grid import cells_of
 from eos_platform.operators.plan import OPENING, RATED
-from eos_platform.operators.tokens import partition
+from eos_platform.operators.tokens import gather_tokens, without_autocast
 
 
 def of_layout(layout: Layout, position: Tensor, grid: Grid) -> TokenState:
@@ -43,24 +43,21 @@ def of_layout(layout: Layout, position: Tensor, grid: Grid) -> TokenState:
         row_u = torch.arange(batch, device=device).repeat_interleave(many)
         given = {
             name: values[:, first:start].reshape(batch * many, n, *values.shape[2:])
-            for name, values in layout.features().items()
+            for name, values in layout.features.items()
         }
-        groups.append(_span_group(of_units, place_un, row_u, members, given))
+        groups.append(SpanGroup.whole(of_units, place_un, row_u, members, given))
     visual_bs = torch.zeros_like(layout.valid_bs).scatter(1, layout.visual_bn, True)
     position = at(position, torch.arange(length, device=device).expand(batch, -1))
     ragged = Ragged.of(layout.valid_bs, visual_bs, (), (start,) * batch)
-    return _whole(layout.valid_bs, layout.text_bs, layout.last_b, position, ragged.other_bt(), groups, ragged)
+    return TokenState.whole(layout.valid_bs, layout.text_bs, layout.last_b, position, groups, ragged)
 
 
 def uniform(layout: Layout, position: Tensor, grid: Grid) -> TokenState:
     """The same where every visual token of a prompt is of one span, whatever the layout tells of smaller ones."""
-    batch, length = layout.valid_bs.shape
-    visual_bs = torch.zeros_like(layout.valid_bs).scatter(1, layout.visual_bn, True)
-    other_bt = partition(~visual_bs, length - layout.visual_bn.shape[1])[0]
-    position = position.expand(*position.shape[:-2], batch, -1)
-    given = layout.features() if layout.seen is None else {}  # else of those alone that came out of the tower
-    groups = [_span_group(grid, layout.visual_bn, given=given)]
-    return _whole(layout.valid_bs, layout.text_bs, layout.last_b, position, other_bt, groups)
+    position = position.expand(*position.shape[:-2], len(layout.valid_bs), -1)
+    given = layout.features if layout.seen is None else {}  # else of those alone that came out of the tower
+    groups = [SpanGroup.whole(grid, layout.visual_bn, given=given)]
+    return TokenState.whole(layout.valid_bs, layout.text_bs, layout.last_b, position, groups)
 
 
 def assemble(
@@ -109,7 +106,7 @@ def assemble(
                 }
             for unit in members:
                 visual[unit.row] += n
-            groups.append(_span_group(grid, place_un, row_u, members, given))
+            groups.append(SpanGroup.whole(grid, place_un, row_u, members, given))
     after_bs = place_s > torch.where(holder_bs, place_s, -1).amax(1, keepdim=True)
     prompt_bs = valid_bs
     if answer_bs is not None:
@@ -117,44 +114,53 @@ def assemble(
     text_bs, last_b = after_bs & prompt_bs & ~holder_bs, torch.where(prompt_bs, place_s, 0).amax(1)
     ragged = Ragged.of(valid_bs, visual_bs, padding, tuple(visual))
     position = at(position, place_s.expand(batch, -1))
-    return _whole(valid_bs, text_bs, last_b, position, ragged.other_bt(), groups, ragged)
+    return TokenState.whole(valid_bs, text_bs, last_b, position, groups, ragged)
 
 
-def _span_group(
-    grid: Grid,
-    place_un: Tensor,
-    row_u: Tensor | None = None,
-    units: tuple[Unit, ...] = (),
-    given: Mapping[str, Tensor] | None = None,
-) -> SpanGroup:
-    """Of whole spans."""
-    origin_un = torch.arange(place_un.shape[1], device=place_un.device).expand(len(place_un), -1)
-    return SpanGroup(grid, place_un, torch.ones(place_un.shape, device=place_un.device), origin_un, given or {}, row_u,
-                     units)  # fmt: skip
+def films(state: TokenState) -> TokenState:
+    """The same with all spans of one grid in a prompt as one: frames of a film, in order.
+
+    Where each prompt holds one span, that is a film of one frame already.
+    """
+    if state.ragged is None or all(len(group.grid) == 3 for group in state.groups):
+        return state
+    return replace(state, groups=tuple(film for group in state.groups for film in _films(group)))
 
 
-def _whole(
-    valid_bs: Tensor,
-    text_bs: Tensor,
-    last_b: Tensor,
-    position: Tensor,
-    other_bt: Tensor,
-    groups: Sequence[SpanGroup],
-    ragged: Ragged | None = None,
-) -> TokenState:
-    batch, length = valid_bs.shape
-    return TokenState(
-        slot_bk=torch.arange(length, device=valid_bs.device).expand(batch, -1),
-        position_bk=position,
-        original_bk=position,
-        valid_bk=valid_bs,
-        text_bk=text_bs,
-        last_b=last_b,
-        other_bt=other_bt,
-        groups=tuple(groups),
-        length=length,
-        ragged=ragged,
-    )
+def _films(group: SpanGroup) -> list[SpanGroup]:
+    """The spans of a group, those of a prompt joined; films of one length together."""
+    if len(group.grid) == 3:
+        return [group]
+    device = group.place_un.device
+    by_row: dict[int, list[int]] = {}
+    for number, unit in enumerate(group.units):
+        by_row.setdefault(unit.row, []).append(number)
+    by_length: dict[int, list[int]] = {}
+    for row, members in by_row.items():
+        by_length.setdefault(len(members), []).append(row)
+    films: list[SpanGroup] = []
+    one = cells_of(group.grid)
+    for frames, rows in by_length.items():
+        index_u = numbers(tuple(number for row in rows for number in by_row[row]), device)
+
+        def joined(values: Tensor, index_u: Tensor = index_u, frames: int = frames) -> Tensor:
+            """(spans, n, ...) as (films, frames * n, ...)."""
+            return values[index_u].unflatten(0, (-1, frames)).flatten(1, 2)
+
+        first_t = one * torch.arange(frames, device=device)
+        origin_un = joined(group.origin_un).unflatten(1, (frames, -1)) + first_t[:, None]
+        films.append(
+            SpanGroup(
+                (frames, *group.grid),
+                joined(group.place_un),
+                joined(group.size_un),
+                origin_un.flatten(1),
+                {name: joined(values) for name, values in group.given.items()},
+                numbers(tuple(rows), device),
+                tuple(group.units[by_row[row][0]] for row in rows),
+            )
+        )
+    return films
 
 
 def opened(state: TokenState, x_bkd: Tensor, names: Collection[str]) -> TokenState:
@@ -170,9 +176,9 @@ def opened(state: TokenState, x_bkd: Tensor, names: Collection[str]) -> TokenSta
         return state
     counted_bn = state.counted_bn
     # of a ragged batch, every place is looked at
-    visual_bnd = take_tokens(x_bkd, state.visual_bn) if counted_bn is None else x_bkd
-    text_btd, asks_bt = take_tokens(x_bkd, state.other_bt), state.text_bk.gather(1, state.other_bt)
-    with torch.autocast(x_bkd.device.type, enabled=False):
+    visual_bnd = gather_tokens(x_bkd, state.visual_bn) if counted_bn is None else x_bkd
+    text_btd, asks_bt = gather_tokens(x_bkd, state.other_bt), state.text_bk.gather(1, state.other_bt)
+    with without_autocast(x_bkd):
         if "relevance" in names:
             found_bn = relevance(visual_bnd, text_btd, asks_bt)
             groups = tuple(

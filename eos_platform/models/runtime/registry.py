@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from eos_platform.common.errors import EosError
 from eos_platform.models.adapters.hooks import Renamed
@@ -19,6 +19,7 @@ class Removable(Protocol):
         """Take it off."""
 
 
+On = TypeVar("On", bound=Removable)
 # beside the models, not on them: a model carries nothing but its hooks
 _ON: weakref.WeakKeyDictionary[Any, Removable] = weakref.WeakKeyDictionary()
 
@@ -49,11 +50,16 @@ def refuse_taken(model: Any) -> None:
 
 
 @contextmanager
-def registered(model: Any, hooks: Removable) -> Iterator[None]:
-    """Note that ``hooks`` is on ``model`` while the block runs."""
-    _ON[model] = hooks
+def registered(model: Any, put: Callable[[], On]) -> Iterator[On]:
+    """What ``put`` puts on ``model`` is there, and known to be, while the block runs.
+
+    Raises:
+        EosError: an operator is on the model already.
+    """
+    refuse_taken(model)
+    hooks = _ON[model] = put()
     try:
-        yield
+        yield hooks
     finally:
         _ON.pop(model, None)
         hooks.remove()

@@ -20,7 +20,6 @@ import torch
 from torch import Tensor
 
 from eos_platform.models.attention.queries import AttentionInputs as AttentionInputs
-from eos_platform.models.attention.queries import take_tokens
 from eos_platform.models.attention.rope import Rope, Turn, rotate
 from eos_platform.models.runtime.ragged import Ragged
 from eos_platform.models.runtime.visual_spans import Unit, numbers
@@ -41,6 +40,20 @@ class SpanGroup:
     row_u: Tensor | None = None  # which prompt each span is of; None: one of each prompt, in order
     units: tuple[Unit, ...] = ()  # the spans, where prompts are ragged
 
+    @classmethod
+    def whole(
+        cls,
+        grid: Grid,
+        place_un: Tensor,
+        row_u: Tensor | None = None,
+        units: tuple[Unit, ...] = (),
+        given: Mapping[str, Tensor] | None = None,
+    ) -> SpanGroup:
+        """Spans of which nothing has left."""
+        origin_un = torch.arange(place_un.shape[1], device=place_un.device).expand(len(place_un), -1)
+        size_un = torch.ones(place_un.shape, device=place_un.device)
+        return cls(grid, place_un, size_un, origin_un, given or {}, row_u, units)
+
     def of(self, feature_bn: Tensor) -> Tensor:
         """A feature of the places that ``TokenState.visual_bn`` lists, of these visual tokens (u, n)."""
         return feature_bn if self.row_u is None else feature_bn[self.row_u].gather(1, self.place_un)
@@ -52,7 +65,7 @@ class SpanGroup:
     def taken(self, x_bkd: Tensor) -> Tensor:
         """Their hidden states (u, n, d)."""
         if self.row_u is None:
-            return take_tokens(x_bkd, self.place_un)
+            return gather_tokens(x_bkd, self.place_un)
         return x_bkd[self.row_u[:, None], self.place_un]
 
     def put(self, whole: Tensor, values: Tensor) -> Tensor:
@@ -105,6 +118,37 @@ class TokenState:
     earlier_bkd: Tensor | None = None  # hidden states of these tokens as they entered the layer before, where read
     mask: Tensor | None = None  # of the layer a site stands before, where attention is not simply causal
 
+    @classmethod
+    def whole(
+        cls,
+        valid_bs: Tensor,
+        text_bs: Tensor,
+        last_b: Tensor,
+        position: Tensor,
+        groups: Sequence[SpanGroup],
+        ragged: Ragged | None = None,
+    ) -> TokenState:
+        """Prompts of which nothing has left."""
+        batch, length = valid_bs.shape
+        if ragged is None:
+            visual_bn = groups[0].place_un
+            visual_bs = torch.zeros_like(valid_bs).scatter(1, visual_bn, True)
+            other_bt = partition(~visual_bs, length - visual_bn.shape[1])[0]
+        else:
+            other_bt = ragged.other_bt()
+        return cls(
+            slot_bk=torch.arange(length, device=valid_bs.device).expand(batch, -1),
+            position_bk=position,
+            original_bk=position,
+            valid_bk=valid_bs,
+            text_bk=text_bs,
+            last_b=last_b,
+            other_bt=other_bt,
+            groups=tuple(groups),
+            length=length,
+            ragged=ragged,
+        )
+
     @property
     def count(self) -> int:
         """Tokens present of each prompt, fillers too."""
@@ -137,15 +181,6 @@ class TokenState:
             x_bkd, rope, self.valid_bk, self.bias_bk, self.visual_bn, self.other_bt, self.text_bk, self.last_b,
             self.rater_bt, wide_rope, self.counted_bn, self.mask, self.question_bd, own_rope, turn,
         )  # fmt: skip
-
-    def films(self) -> TokenState:
-        """The same with all spans of one grid in a prompt as one: frames of a film, in order.
-
-        Where each prompt holds one span, that is a film of one frame already.
-        """
-        if self.ragged is None or all(len(group.grid) == 3 for group in self.groups):
-            return self
-        return replace(self, groups=tuple(film for group in self.groups for film in _films(group)))
 
     def origins_and_sizes(self) -> tuple[Tensor, Tensor]:
         """Of the visual tokens present (b, n), of prompts alike in their spans: origins count on from span to span,
@@ -220,7 +255,7 @@ class TokenState:
             ragged=ragged,
             alive_bk=alive_bk,
             bias_bk=None,
-            earlier_bkd=None if self.earlier_bkd is None else take_tokens(self.earlier_bkd, keep_bk),
+            earlier_bkd=None if self.earlier_bkd is None else gather_tokens(self.earlier_bkd, keep_bk),
             rater_bt=rater_bt,
             mask=None,
         )
@@ -243,42 +278,6 @@ class TokenState:
         gone_bk = self.ragged.nth_bk - self.valid_bk.long().cumsum(1)
         gone_b = numbers(self.ragged.gone(), self.slot_bk.device)
         return replace(self, position_bk=self.original_bk - gone_bk, shift=gone_b[:, None])
-
-
-def _films(group: SpanGroup) -> list[SpanGroup]:
-    """The spans of a group, those of a prompt joined; films of one length together."""
-    if len(group.grid) == 3:
-        return [group]
-    device = group.place_un.device
-    by_row: dict[int, list[int]] = {}
-    for number, unit in enumerate(group.units):
-        by_row.setdefault(unit.row, []).append(number)
-    by_length: dict[int, list[int]] = {}
-    for row, members in by_row.items():
-        by_length.setdefault(len(members), []).append(row)
-    films: list[SpanGroup] = []
-    one = cells_of(group.grid)
-    for frames, rows in by_length.items():
-        index_u = numbers(tuple(number for row in rows for number in by_row[row]), device)
-
-        def joined(values: Tensor, index_u: Tensor = index_u, frames: int = frames) -> Tensor:
-            """(spans, n, ...) as (films, frames * n, ...)."""
-            return values[index_u].unflatten(0, (-1, frames)).flatten(1, 2)
-
-        first_t = one * torch.arange(frames, device=device)
-        origin_un = joined(group.origin_un).unflatten(1, (frames, -1)) + first_t[:, None]
-        films.append(
-            SpanGroup(
-                (frames, *group.grid),
-                joined(group.place_un),
-                joined(group.size_un),
-                origin_un.flatten(1),
-                {name: joined(values) for name, values in group.given.items()},
-                numbers(tuple(rows), device),
-                tuple(group.units[by_row[row][0]] for row in rows),
-            )
-        )
-    return films
 
 
 def at(position: Tensor, place_bk: Tensor) -> Tensor:

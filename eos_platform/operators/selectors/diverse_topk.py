@@ -30,11 +30,6 @@ def at_once(width: int) -> bool:
     return width > WIDE
 
 
-def products(tokens: Any, picks: Any, width: int) -> Any:
-    """How many pairs of tokens are compared (whole numbers or tensors)."""
-    return tokens * (tokens if at_once(width) else picks)
-
-
 @torch.library.custom_op("eos_platform::diverse_topk", mutates_args=())
 def _by_rows(x_bnd: Tensor, score_bn: Tensor, spread: Tensor, picks: int) -> tuple[Tensor, Tensor]:
     """Picks in order (b, r), and log distances (b, n): when picked, or of the others at the end."""

@@ -66,13 +66,13 @@ class PlacesDeployed(Deployed):
 @torch.no_grad()
 def unreduced_loss(member: Deployed) -> float:
     """Cross entropy of the unreduced model's answers to the questions that operators are compared on."""
-    model, total, answers = member.workload.model, 0.0, 0.0
+    adapter, total, answers = member.workload.adapter, 0.0, 0.0
     samples = member.progress.samples
     for index_b in member.tried_portions():
         batch = member.encoded.batch(index_b)
         teacher_bad = member.teacher_qad[batch.index_b]
         weight = float(batch.wanted_ba.sum())
-        total += weight * float(losses(model, teacher_bad, teacher_bad, batch)["task_loss"])
+        total += weight * float(losses(adapter, teacher_bad, teacher_bad, batch)["task_loss"])
         answers += weight
     member.progress.samples = samples  # nothing was run again
     return total / answers

@@ -22,11 +22,13 @@ from torch import Tensor
 
 from eos_platform.common.errors import EosError
 from eos_platform.costs.flops import compute_ratio
+from eos_platform.costs.registry import COMPUTE
 from eos_platform.operators.designs import DESIGNS, suited
 from eos_platform.operators.spec import OperatorSpec
 from eos_platform.search.config import SearchConfig
 from eos_platform.search.cost import SearchCost
 from eos_platform.search.discretise import BudgetError
+from eos_platform.search.meeting import meet
 from eos_platform.search.parameters import Structure
 from eos_platform.search.portfolio.candidates import Candidate, first_look
 from eos_platform.search.portfolio.guard import ahead, remarks_on
@@ -198,6 +200,7 @@ class _Portfolio:
             structure=racer.structure,
             judge=lambda operator: self.judge.verdict(operator).loss,
             measured=stage in MEASURED,
+            meets=False,  # the result alone
             resources=self.resources,
             tell=self.tell if stage == "whole" else None,  # the short ones are not worth an estimate each
         )
@@ -242,8 +245,11 @@ class _Portfolio:
 
     def _reported(self, result: SearchResult, finder: str, winner: str, looked: list[Candidate]) -> SearchResult:
         workload, config = self.workload, self.config
-        operator = result.operator
+        met = meet(self.cost, result.operator, config.budget)
+        operator = met.operator
         provenance = {**operator.provenance, "search": config.fields(), "start": finder, "portfolio": self.trail}
+        if met.spent.name != COMPUTE:
+            provenance["cost"] = met.spent.as_json()
         provenance.setdefault("model", workload.name)
         provenance.setdefault("task", workload.task)
         operator = operator.model_copy(update={"name": f"searched-{config.budget:g}", "provenance": provenance})
@@ -258,9 +264,9 @@ class _Portfolio:
             samples=self.samples,
             seconds=time.monotonic() - self.begun,
             history=self.history,
-            cost=self.cost.spent(operator, config.budget),
+            cost=met.spent,
             trail=self.trail,
-            remarks=(*remarks, *result.remarks),
+            remarks=(*remarks, *met.remarks, *result.remarks),
         )
 
 

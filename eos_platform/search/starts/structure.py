@@ -145,7 +145,7 @@ def _pairs(workload: Subject, config: SearchConfig, cost: SearchCost, late: bool
     target = workload.target
     plain = Parameters(config, target, workload.shape.hidden, workload.features)
     with torch.no_grad():
-        counts = cost.counts(plain, config.budget).tolist()
+        counts = plain.counts(cost.scale, config.budget).tolist()
     keep = math.floor(counts[0]) if late else math.ceil(MORE * counts[0])
     own = plain.layers[1:] if late else plain.layers
     if not own or not 1 <= keep <= ROOM * target.tokens:

@@ -78,7 +78,8 @@ class EncodedExamples(EncodedQuestions):
         self.lengths = [prompt.inputs["input_ids"].shape[1] for prompt in self.prompts]
         visual = [visual_tokens(units) for units in self.units]
         self.text_tokens = round((sum(self.lengths) - sum(visual)) / len(visual))
-        self.longest = max(len(prompt.answer) for prompt in self.prompts)
+        answers = [len(prompt.answer) for prompt in self.prompts]
+        self.answer_q, self.longest = torch.tensor(answers, device=self.device), max(answers)
         self.groups: dict[Units, list[int]] = {}
         for number, units in enumerate(self.units):
             self.groups.setdefault(units, []).append(number)
@@ -178,8 +179,8 @@ class EncodedExamples(EncodedQuestions):
         inputs["attention_mask"] = (place_s < whole_b[:, None]).long()
         prefill = self.adapter.encode(self.encoder.with_pictures(inputs, prompts), answer_bs)
         if self._tells:
-            more = self.encoder.told(prefill.layout.visual_bn, prompts)
-            prefill = replace(prefill, layout=replace(prefill.layout, more=more))
+            features = {**prefill.layout.features, **self.encoder.told(prefill.layout.visual_bn, prompts)}
+            prefill = replace(prefill, layout=replace(prefill.layout, features=features))
         target_ba = torch.tensor(
             [[*prompt.answer, *[0] * (most - len(prompt.answer))] for prompt in prompts], device=self.device
         )
@@ -227,11 +228,6 @@ class EncodedExamples(EncodedQuestions):
     def feature_bytes(self) -> int:
         """What the tower made of the pictures."""
         return sum(bytes_of(one) for one in self.seen.values())
-
-    def answer_tokens(self, index_b: Tensor) -> Tensor:
-        """How many tokens the answers to these questions have together (0-dim float)."""
-        tokens = sum(len(self.prompts[number].answer) for number in index_b.tolist())
-        return torch.tensor(float(tokens), device=self.device)
 
     def draw(self, rng: np.random.Generator, size: int) -> np.ndarray:
         """Numbers of ``size`` questions about pictures of one size, which is drawn first; again where it has fewer."""

@@ -74,6 +74,7 @@ class Encoded(EncodedQuestions):
         self.pictures = pictures[-1] + 1
         self._pixels: np.ndarray | None = None  # kept once they are asked for again
         self.adapter = adapter_of(model)
+        self.embedding = model.get_input_embeddings()
         size = self.pictures * config.grid**2 * self.adapter.width * (torch.finfo(model.dtype).bits // 8)
         # where the pictures' features lie; from the host they come as they are needed, which waits for the device
         self.home = device if stays_on(device, size) else torch.device("cpu")
@@ -110,7 +111,7 @@ class Encoded(EncodedQuestions):
         """The questions of these numbers."""
         text_bt, prompt_b, answer_b = self.text_qt[index_b], self.prompt_q[index_b], self.answer_q[index_b]
         picture_b = self.picture_q[index_b]
-        embed = self.adapter.embed
+        embed = self.embedding
         bos_b1d = embed(torch.full_like(text_bt[:, :1], self.bos))
         features_bnd = self.features_mnd[picture_b.to(self.home)].to(picture_b.device)
         x_bsd = torch.cat([bos_b1d, features_bnd, embed(text_bt)], 1)
@@ -119,17 +120,19 @@ class Encoded(EncodedQuestions):
         head = torch.ones(b, 1 + n, dtype=torch.bool, device=text_bt.device)
         prompt_bt = step_t < prompt_b[:, None]
         valid_bt = step_t < (prompt_b + answer_b)[:, None]
+        vision = self.vision_features.rows(lambda tensor: tensor[picture_b])
         layout = Layout(
             visual_bn=torch.arange(1, 1 + n, device=text_bt.device).expand(b, -1),
             text_bs=torch.cat([~head, prompt_bt], 1),
             last_b=n + prompt_b,
             valid_bs=torch.cat([head, valid_bt], 1),
+            features=vision.features,
+            seen=vision.seen,
         )
-        self.vision_features.rows(lambda tensor: tensor[picture_b]).add_to(layout)
         step_a = torch.arange(self.target_qa.shape[1], device=text_bt.device)
         wanted_ba = step_a < answer_b[:, None]
         place_ba = torch.where(wanted_ba, (n + prompt_b)[:, None] + step_a, 0)
-        prefill = Prefill.plain(x_bsd, layout)
+        prefill = Prefill(x_bsd, layout, layout.valid_bs.long())  # masked by padding alone
         return Batch(prefill, place_ba, self.target_qa[index_b], wanted_ba, index_b)
 
     @property
@@ -145,7 +148,7 @@ class Encoded(EncodedQuestions):
     @torch.no_grad()
     def mean_question(self) -> Tensor:
         """The mean direction of all questions' text (d,)."""
-        embed, directions = self.adapter.embed, []
+        embed, directions = self.embedding, []
         step_t = torch.arange(self.text_qt.shape[1], device=self.text_qt.device)
         for text_bt, prompt_b in zip(self.text_qt.split(1024), self.prompt_q.split(1024), strict=True):
             directions.append(question(embed(text_bt), step_t < prompt_b[:, None]).float())
@@ -155,10 +158,6 @@ class Encoded(EncodedQuestions):
         """Numbers of all questions in order."""
         for start in range(0, len(self), size):
             yield torch.arange(start, min(start + size, len(self)), device=self.text_qt.device)
-
-    def answer_tokens(self, index_b: Tensor) -> Tensor:
-        """How many tokens the answers to these questions have together (0-dim float)."""
-        return self.answer_q[index_b].sum().float()
 
     @property
     def about(self) -> list[int]:

@@ -11,7 +11,8 @@ def test_every_piece_runs_and_goes_on_and_the_table_says_what_was_found(tmp_path
     torch.set_num_threads(1)
     given = ["--shape", "tiny", "--text", "12", "--rounds", "1", "--device", "cpu", "--clock", "processor"]
     given += ["--out", str(tmp_path)]
-    assert main(["profile", *given]) == 0
+    assert main(["profile", *given, "--times-alone"]) == 0
+    assert main(["unseen", *given, "--batch", "16"]) == 0  # not in the profile
     assert main(["unseen", *given, "--operators", "3"]) == 0
     assert main(["unseen", *given, "--operators", "4"]) == 0  # one more
     assert main(["budgets", *given, "--seconds", "0"]) == 0  # no time for any

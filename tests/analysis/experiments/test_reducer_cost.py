@@ -86,7 +86,7 @@ def test_prompts_are_a_first_token_then_visual_ones_then_text():
     assert less.seen is not None
     assert less.seen.size_br.tolist() == [[3.0] * 12] * 2
     assert less.seen.index_br[0, [0, -1]].tolist() == [0, 35]
-    assert (less.vision_bn.shape, less.keys_bne.shape) == ((2, 12), (2, 12, 64))
+    assert (less.features["vision"].shape, less.features["keys"].shape) == ((2, 12), (2, 12, 64))
 
 
 def test_flops_of_reducers_are_counted_without_a_device(capsys):

@@ -51,6 +51,16 @@ def test_every_mode_and_batch_gets_prefills_operators_and_some_held_out(modes, b
             )
 
 
+@pytest.mark.parametrize(("tokens", "sides"), [((24, 24), 3), ((32, 32), 3), ((48, 60), 3), ((12, 12), 1), ((4, 4), 0)])
+def test_the_first_steps_of_a_gpu_are_measured_from_both_sides(tokens, sides):
+    wanted = plan(Target(layers=32, grid=tokens), 64, 60, ["captured"], [1, 16])
+    lengths = {
+        batch: {one.length for one in wanted if (one.kind, one.batch) == ("prefill", batch)} for batch in (1, 16)
+    }
+    assert sum({128 * number, 128 * number + 1} <= lengths[1] for number in range(1, 30)) == sides
+    assert {min(lengths[1]), max(lengths[1])} == {min(lengths[16]), max(lengths[16])}
+
+
 def test_too_many_modes_and_batches_are_refused():
     with pytest.raises(EosError, match="a profile has 50 points; 9 modes at batch sizes would get 5 each: name fewer"):
         plan(Target(layers=8, grid=(8, 8)), 64, 60, ["eager", "captured", "compiled"], [1, 4, 16])

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eos_platform.costs.device.curve import Curve, left_out, rising
+from eos_platform.costs.device.curve import ROWS, Curve, Tiles, left_out, rising, step
 
 AT = (8.0, 20.0, 50.0, 90.0, 160.0)
 
@@ -48,3 +48,27 @@ def test_the_way_of_joining_is_the_one_that_predicts_what_is_left_out():
     assert left_out(AT, straight, "straight") == pytest.approx(0.0, abs=1e-9)
     assert Curve.best(AT, bent).joined == "cubic"
     assert left_out(AT, bent, "cubic") < left_out(AT, bent, "straight")
+
+
+LENGTHS = (30.0, 128.0, 129.0, 256.0, 257.0, 448.0, 666.0)
+
+
+@pytest.mark.parametrize("part", [0.0, 0.25, 0.5])
+def test_steps_are_met_from_both_sides_and_tensors_get_none_of_them(part):
+    tiles = Tiles(ROWS, part)
+    curve = Curve.best(LENGTHS, [5 + tiles.exact(at) / 50 for at in LENGTHS], step(1))
+    assert curve.tiles.part == part
+    asked = [float(at) for at in range(8, 900, 3)]
+    assert [curve(at) for at in asked] == pytest.approx([5 + tiles.exact(at) / 50 for at in asked], rel=1e-3)
+    assert all(one < other for one, other in itertools.pairwise(map(curve, asked)))
+    value_k = torch.tensor(asked, requires_grad=True)
+    soft_k = curve.soft(value_k)
+    mean = [5 + (at + part * ROWS / 2) / 50 for at in asked]
+    assert soft_k.tolist() == pytest.approx(mean, rel=1e-3)
+    soft_k.sum().backward()
+    assert value_k.grad is not None
+    assert (value_k.grad > 0).all()
+
+
+def test_steps_of_a_large_batch_are_too_narrow_to_be_seen():
+    assert [step(batch) for batch in (1, 8, 9, 16)] == [128.0, 16.0, 0.0, 0.0]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from eos_platform.costs.amount import Amount
 from eos_platform.costs.measured import pays
-from eos_platform.costs.measured.pays import not_paying, told
+from eos_platform.costs.measured.pays import not_paying, time_lines, told
 from eos_platform.operators.spec import OperatorSpec, SiteSpec, Target
 from eos_platform.protocols import CostContext, Setting
 
@@ -44,3 +45,23 @@ def test_larger_batches_are_measured_only_where_it_does_not_pay(monkeypatch):
     assert told(context, operator) == (
         "does not pay on this cpu at batch 2: prefill 4 ms, unreduced 2 ms; it does from batch 8 on (measured)"
     )
+
+
+def test_the_time_stands_beside_a_ratio_in_lines_and_nothing_where_it_cannot_be_had():
+    target = Target(layers=4, grid=(8, 8))
+    operator = OperatorSpec(name="slow", target=target, sites=(SiteSpec(layer=0, keep=8, score={"norm": 1.0}),))
+    assert list(time_lines(CostContext(None, target, 20), operator)) == []
+
+
+@pytest.mark.parametrize(("reduced", "notes"), [(0.5, 0), (1.5, 1)])
+def test_what_does_not_pay_has_a_line_more(monkeypatch, reduced, notes):
+    monkeypatch.setattr(
+        pays, "amount", lambda cost, context, operator: Amount(reduced if operator else 1.0, "measured")
+    )
+    target = Target(layers=4, grid=(8, 8))
+    operator = OperatorSpec(name="slow", target=target, sites=(SiteSpec(layer=0, keep=8, score={"norm": 1.0}),))
+    model = type("Model", (), {"device": type("Device", (), {"type": "cpu"})})
+    lines = list(time_lines(CostContext(None, target, 20, model), operator))
+    assert lines[0] == f"prefill {reduced:g} ms (unreduced 1 ms)"
+    assert len(lines) == 1 + notes
+    assert all(line.startswith("note: slow does not pay on this cpu at batch 1: ") for line in lines[1:])

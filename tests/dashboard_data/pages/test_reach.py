@@ -48,10 +48,10 @@ def test_from_the_filters_on_by_keyboard_alone_to_an_operator(page, served):
     expect(page.locator("#operator-body h2")).to_contain_text("trial 1")
 
 
-def test_in_a_narrow_window_figures_scroll_or_fit_and_the_page_does_not_scroll(page, served, studies):
+def test_in_a_narrow_window_figures_fit_below_closed_filters_and_the_page_does_not_scroll(page, served, studies):
     keys = studies.operators("small")["key"].tolist()
     page.set_viewport_size({"width": 400, "height": 800})
-    places = {"front": ("#front-graph", ">= 680"), "operator": ("#operator-diagram", "<= 400")}
+    places = {"front": ("#front-graph", "<= 400"), "operator": ("#operator-diagram", "<= 400")}
     for view, (shown, width) in {**places, "compare": ("#compare-stairs", "<= 400")}.items():
         page.goto(f"{served.address}/?study=small&view={view}&run={keys[0]}")
         page.locator(f"{shown} .main-svg").first.wait_for()

@@ -316,7 +316,7 @@ def test_whole_calls_read_the_same(small: Any, model: Any, asked: list[Given], w
 
 def test_what_the_tower_should_have_told_is_missed(small: Any, model: Any) -> None:
     x, layout = small.embed(model, small.prompts())
-    layout.keys_bne = None
+    layout.features = {name: values for name, values in layout.features.items() if name != "keys"}
     spec = small.operator({"layer": 0, "keep": 9, "selector": "farthest", "similarity": "keys"})
     with pytest.raises(EosError, match="'keys' comes from before the decoder"):
         prefill(model, x, layout, spec)

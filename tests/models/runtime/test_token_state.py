@@ -251,7 +251,8 @@ def test_what_comes_from_the_tower_goes_with_its_units() -> None:
     valid_bs = torch.ones(2, 14, dtype=torch.bool)
     visual_bn = torch.arange(1, 11).expand(2, -1)
     vision_bn = torch.arange(20.0).view(2, 10)
-    layout = Layout(visual_bn, ~valid_bs, torch.tensor([13, 13]), valid_bs, vision_bn, units=(((1, 3), 2), ((2, 2), 1)))
+    layout = Layout(visual_bn, ~valid_bs, torch.tensor([13, 13]), valid_bs, {"vision": vision_bn},
+                    units=(((1, 3), 2), ((2, 2), 1)))  # fmt: skip
     state = of_layout(layout, torch.arange(14)[None], (5, 2))
     found = [group.given["vision"].tolist() for group in state.groups]
     assert found[0] == [[0, 1, 2], [3, 4, 5], [10, 11, 12], [13, 14, 15]]

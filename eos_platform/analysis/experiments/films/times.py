@@ -169,7 +169,7 @@ def setup_of(model: Any, film: tuple[int, int, int], text: int) -> Bench:
     frames, rows, columns = film
     setup = Bench.of(model, (frames * rows, columns), 1, text).as_film(frames)
     received_bn = torch.rand(setup.layout.visual_bn.shape, device=setup.device)
-    return replace(setup, layout=replace(setup.layout, more={"received": received_bn}))
+    return replace(setup, layout=replace(setup.layout, features={"received": received_bn}))
 
 
 def main(words: list[str] | None = None) -> int:
