@@ -2,7 +2,7 @@
 
 import pytest
 
-from eos_platform.analysis.experiments.leave_one_out import choices, main, markdown, measure
+from eos_platform.analysis.experiments.tables.leave_one_out import choices, main, markdown, measure
 
 
 def row(model: str, kind: str, validation: float, heldout: float, seed: int = 0) -> dict[str, object]:
@@ -31,7 +31,7 @@ def test_the_page_shows_the_price() -> None:
 
 def test_a_search_is_measured_on_questions_it_never_saw(small, monkeypatch) -> None:
     quick = {"steps": 4, "batch_size": 4, "search_questions": 16, "eval_questions": 16}
-    monkeypatch.setattr("eos_platform.analysis.experiments.leave_one_out.FIXED", {"rank-4": quick})
+    monkeypatch.setattr("eos_platform.analysis.experiments.tables.leave_one_out.FIXED", {"rank-4": quick})
     found = measure(small, ("bundled-small", "rank-4", 0.3, 1), 24)
     assert found["compute_ratio"] <= 0.3
     assert 0 <= found["heldout"] <= 1
