@@ -70,7 +70,9 @@ def objectives_figure(
         elif family == "hand-designed":  # each design as it is in every other figure
             design = rows["design"].where(rows["design"].notna() & (rows["design"] != ""), rows["name"]).astype(str)
             for name, style in design_styles(design).items():
-                look: dict[str, Any] = {"symbol": style.symbol} if len(axes) > 2 else {"color": style.colour, "symbol": style.symbol}
+                look: dict[str, Any] = (
+                    {"symbol": style.symbol} if len(axes) > 2 else {"color": style.colour, "symbol": style.symbol}
+                )
                 _add(figure, rows[design == name], axes, escape(name), family, bars=bars, size=10, **look)
         else:
             _add(figure, rows, axes, "unreduced model", family, bars=bars, size=12)
