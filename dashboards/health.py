@@ -60,7 +60,8 @@ def hypervolume_figure(
     empty: str = "",
 ) -> go.Figure:
     """The area the front dominates (validation accuracy, 0 to 1, by compute ratio, 1 to 0); it can only grow."""
-    figure = _blank(title)
+    over = ", ".join(one.label for one in axes)  # of three axes too long for the figure's own
+    figure = _blank(title, "" if tuple(axes) == DEFAULT else f"of {over}")
     if progress.empty:
         return _nothing(figure, empty or "No trial has been measured yet")
     figure.add_trace(
@@ -82,8 +83,7 @@ def hypervolume_figure(
     if tuple(axes) == DEFAULT:
         figure.update_yaxes(title_text="hypervolume (share of 1)", range=[max(0.0, low - room), min(1.0, high + room)])
     else:  # in the objectives' own units
-        over = ", ".join(escape(one.label) for one in axes)
-        figure.update_yaxes(title_text=f"hypervolume of {over}", rangemode="tozero")
+        figure.update_yaxes(title_text="hypervolume", rangemode="tozero")
     return figure
 
 
@@ -215,9 +215,9 @@ def _dimension(name: str, values: pd.Series, *, log: bool = False) -> dict[str, 
     }
 
 
-def _blank(title: str) -> go.Figure:
+def _blank(title: str, subtitle: str = "") -> go.Figure:
     figure = go.Figure()
-    figure.update_layout(theme(escape(title)))
+    figure.update_layout(theme(escape(title), escape(subtitle)))
     figure.update_layout(
         height=360,
         margin={"l": 70, "r": 20, "t": 84, "b": 62},
