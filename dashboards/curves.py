@@ -17,8 +17,10 @@ ACROSS, ROW, HEAD = 3, 170, 96  # plots a row; pixels of a row, and above the fi
 GAP = 0.07  # between two plots of a row
 
 
-def curves_figure(curves: pd.DataFrame, title: str = "Progress of the search (relaxed form)") -> go.Figure:
-    """A plot a curve, in the order of their names."""
+def curves_figure(
+    curves: pd.DataFrame, title: str = "Progress of the search (relaxed form)", across: int = ACROSS
+) -> go.Figure:
+    """A plot a curve, in the order of their names; ``across`` of them in a row."""
     names = sorted(curves["curve"].unique()) if len(curves) else []
     several = [name for name in names if (curves["curve"] == name).sum() > 1]
     names = several or names  # what was logged once is no curve, but a result
@@ -37,7 +39,7 @@ def curves_figure(curves: pd.DataFrame, title: str = "Progress of the search (re
             font={"size": 15, "color": MUTED},
         )
         return figure
-    across = min(ACROSS, len(names))
+    across = min(across, len(names))
     rows = -(-len(names) // across)
     height = HEAD + ROW * rows + 40
     last = float(curves["step"].max()) or 1.0

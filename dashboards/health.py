@@ -60,8 +60,7 @@ def hypervolume_figure(
     empty: str = "",
 ) -> go.Figure:
     """The area the front dominates (validation accuracy, 0 to 1, by compute ratio, 1 to 0); it can only grow."""
-    over = ", ".join(one.label for one in axes)  # of three axes too long for the figure's own
-    figure = _blank(title, "" if tuple(axes) == DEFAULT else f"of {over}")
+    figure = _blank(title)
     if progress.empty:
         return _nothing(figure, empty or "No trial has been measured yet")
     figure.add_trace(
@@ -83,6 +82,8 @@ def hypervolume_figure(
     if tuple(axes) == DEFAULT:
         figure.update_yaxes(title_text="hypervolume (share of 1)", range=[max(0.0, low - room), min(1.0, high + room)])
     else:  # in the objectives' own units
+        over = ", ".join(escape(one.label) for one in axes)
+        figure.update_layout(title_subtitle={"text": f"of {over}", "font": {"size": 13, "color": MUTED}})
         figure.update_yaxes(title_text="hypervolume", rangemode="tozero")
     return figure
 
@@ -108,6 +109,8 @@ def importance_figure(importance: pd.DataFrame, title: str = "Parameter importan
             )
         )
     figure.update_layout(barmode="group", bargap=0.3, showlegend=True)
+    if importance["objective"].nunique() > 2:  # their names take two lines
+        figure.update_layout(margin_t=112)
     figure.update_xaxes(title_text="share of importance (%)", range=[0, 100])
     figure.update_yaxes(categoryorder="array", categoryarray=[escape(name) for name in order], automargin=True)
     return figure
@@ -215,9 +218,9 @@ def _dimension(name: str, values: pd.Series, *, log: bool = False) -> dict[str, 
     }
 
 
-def _blank(title: str, subtitle: str = "") -> go.Figure:
+def _blank(title: str) -> go.Figure:
     figure = go.Figure()
-    figure.update_layout(theme(escape(title), escape(subtitle)))
+    figure.update_layout(theme(escape(title)))
     figure.update_layout(
         height=360,
         margin={"l": 70, "r": 20, "t": 84, "b": 62},

@@ -77,13 +77,17 @@ def objectives_figure(
         else:
             _add(figure, rows, axes, "unreduced model", family, bars=bars, size=12)
     y, x, *third = axes
-    figure.update_layout(theme(escape(title), f"colour: {escape(third[0].label)}" if third else ""))
-    figure.update_xaxes(title_text=_label(x), tickformat=x.format)
-    figure.update_yaxes(title_text=_label(y), tickformat=y.format)
+    figure.update_layout(theme(escape(title)))
+    figure.update_xaxes(title_text=_label(x), tickformat=x.ticks)
+    figure.update_yaxes(title_text=_label(y), tickformat=y.ticks)
     if third:
-        bar = {"title": {"text": escape(third[0].label)}, "tickformat": third[0].format, "thickness": 14, "y": 0.4}
-        figure.update_layout(coloraxis={"colorscale": SCALE, "colorbar": {**bar, "len": 0.7}})
-    figure.update_layout(showlegend=True, hovermode="closest", height=height, legend={"x": 1.015, "y": 1})
+        side = {"text": escape(third[0].label), "side": "right"}
+        bar = {"title": side, "tickformat": third[0].ticks, "thickness": 14}
+        figure.update_layout(coloraxis={"colorscale": SCALE, "colorbar": bar})
+    # beside the scale of a third objective there is no place for the legend
+    above = {"orientation": "h", "x": 0, "y": 1.01, "yanchor": "bottom"}
+    legend = above if third else {"x": 1.015, "y": 1}
+    figure.update_layout(showlegend=True, hovermode="closest", height=height, legend=legend)
     if drawn.empty:
         figure.add_annotation(text=empty, x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False, font_size=18)
     return figure
@@ -117,18 +121,21 @@ def space_figure(
                 marker={
                     "color": colour_of(trace.meta["family"], trace.meta["design"]),
                     "symbol": SYMBOLS_3D[trace.meta["family"]],
-                    "size": 7 if trace.meta["front"] else 4,
+                    "size": 4 if trace.meta["family"] == "hand-designed" or trace.meta["front"] is False else 7,
                     "opacity": 0.45 if trace.meta["front"] is False else 1.0,
                 },
             )
         )
-    side = {"gridcolor": GRID, "color": INK, "showbackground": False}
+    side = {"gridcolor": GRID, "color": INK, "showbackground": False, "tickfont": {"size": 12}}
     figure.update_layout(
         coloraxis=None,
+        legend={"x": 1.015, "y": 1, "orientation": "v", "yanchor": "top", "itemsizing": "constant"},
         scene={
-            "xaxis": {**side, "title": {"text": escape(x.label)}},
-            "yaxis": {**side, "title": {"text": escape(z.label)}},
-            "zaxis": {**side, "title": {"text": escape(y.label)}},
+            "xaxis": {**side, "title": {"text": escape(x.label)}, "tickformat": x.ticks},
+            "yaxis": {**side, "title": {"text": escape(z.label)}, "tickformat": z.ticks},
+            "zaxis": {**side, "title": {"text": escape(y.label)}, "tickformat": y.ticks},
+            # from so far that the names of the axes are within the picture
+            "camera": {"eye": {"x": 1.55, "y": 1.55, "z": 0.95}, "center": {"x": 0, "y": 0, "z": -0.16}},
         },
     )
     figure.update_xaxes(visible=False)
@@ -171,7 +178,9 @@ def _add(
         return
     y, x, *third = axes
     rows = rows.sort_values([x.metric, y.metric], kind="stable")
-    colour = {"color": rows[third[0].metric].tolist(), "coloraxis": "coloraxis"} if third else {}
+    # an edge: the dark end of the scale is all but black, and in a legend such markers are
+    edge = {"color": MUTED, "width": 1.2}
+    colour = {"color": rows[third[0].metric].tolist(), "coloraxis": "coloraxis", "line": edge} if third else {}
     front = None if family != "searched" else "opacity" not in marker
     own = colour.get("color") if third else marker.get("color", FAMILIES[family])
     # a staircase: between two operators there is none but the one that reaches less
@@ -216,5 +225,5 @@ def _bars(rows: pd.DataFrame, axes: Sequence[Objective], colour: str) -> dict[st
 
 
 def _hover(row: Mapping[str, Any], axes: Sequence[Objective]) -> str:
-    lines = [f"{escape(one.label)} {row[one.metric]:{one.format}}" for one in axes]
+    lines = [f"{escape(one.label)} {one.show(row[one.metric])}" for one in axes]
     return "<br>".join([f"<b>{escape(str(row['name']))}</b>", *lines])

@@ -122,7 +122,7 @@ def losses(objectives: Sequence[Objective], values: Sequence[float]) -> tuple[fl
 
 def describe_values(objectives: Sequence[Objective], values: Mapping[str, float]) -> str:
     """Values in words: ``accuracy 81.3% at compute ratio 0.210, prefill ms 4.2``."""
-    parts = [f"{one.label} {values[one.metric]:{one.format}}" for one in objectives]
+    parts = [f"{one.label} {one.show(values[one.metric])}" for one in objectives]
     return f"{parts[0]} at {', '.join(parts[1:])}"
 
 

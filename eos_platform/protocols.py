@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # objectives are read where nobody should wait for torch
 Split = Literal["search", "validation", "heldout"]
 SPLITS: tuple[Split, ...] = ("search", "validation", "heldout")
 Direction = Literal["maximise", "minimise"]
+LARGE = 10_000  # from here on a number has no digits behind its point
 
 
 @runtime_checkable
@@ -224,6 +225,15 @@ class Objective:
     def sign(self) -> int:
         """1 where more is better, -1 where less is."""
         return 1 if self.direction == "maximise" else -1
+
+    def show(self, value: float) -> str:
+        """A value as text: large ones (bytes of a cache) in full, ``417,792`` and not ``4.178e+05``."""
+        return f"{value:,.0f}" if self.format.endswith("g") and abs(value) >= LARGE else format(value, self.format)
+
+    @property
+    def ticks(self) -> str:
+        """The format of an axis for d3: no zeros at the end; empty, d3's own, where values may be large."""
+        return "" if self.format.endswith("g") else f"{self.format[:-1]}~{self.format[-1]}"
 
 
 @dataclass(frozen=True)

@@ -57,9 +57,9 @@ def layout() -> list[Any]:
                         html.P(
                             "Click a point to open its operator (by keyboard: use the names in the table "
                             "below). Drag to zoom, double-click to reset. The box and lasso tools (top "
-                            "right) select points for the table and for a comparison. Faded points were "
-                            "not evaluated on held-out questions; they are shown at their validation "
-                            "accuracy, which can be above the front.",
+                            "right) select points for the table and for a comparison. Faded points are "
+                            "dominated; those not evaluated on held-out questions are shown at their "
+                            "validation accuracy, which can be above the front.",
                             className="note",
                         ),
                     ],
@@ -322,7 +322,9 @@ def best_within(rows: pd.DataFrame, budget: float | None) -> list[Any]:
             mine = mine[mine["front"]]  # by the better measurement, where there are two
         if len(mine):
             best = mine.sort_values("accuracy").iloc[-1]
-            parts.append(f"{family} {percent(best['accuracy'])} at {number(best['compute_ratio'])} ({best['name']})")
+            parts.append(
+                f"{family} {percent(best['accuracy'])} at compute {number(best['compute_ratio'])} ({best['name']})"
+            )
         else:
             parts.append(f"no {family} operator")
     whole = rows[rows["family"] == "unreduced"]

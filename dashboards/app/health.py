@@ -50,7 +50,7 @@ def layout() -> list[Any]:
             ],
             className="row",
         ),
-        graph("health-optuna", "The chosen Optuna figure", style={"height": "520px"}),
+        html.Div(id="health-chosen"),
         html.Div(id="health-failures"),
         dcc.Store(id="health-drawn"),
     ]
@@ -99,7 +99,7 @@ def register(app: dash.Dash, studies: Any) -> None:
         return *(drawn(figure, theme, study) for figure in figures), now
 
     @app.callback(
-        Output("health-optuna", "figure"),
+        Output("health-chosen", "children"),
         Output("health-objective", "options"),
         Output("health-objective", "placeholder"),
         Input("at-health", "data"),
@@ -121,7 +121,15 @@ def register(app: dash.Dash, studies: Any) -> None:
         kind = kind if kind in [one["value"] for one in OPTUNA] else "history"
         figure = studies.optuna_figure(study, kind, metric or "")
         offered = [{"value": one.metric, "label": one.label} for one in studies.axes(study)]
-        return drawn(figure, theme, f"{study} {kind} {metric}"), offered, offered[0]["label"]
+        plain = drawn(figure, theme, f"{study} {kind} {metric}")
+        made = graph(
+            "health-optuna",
+            f"Optuna's figure: {next(one['label'] for one in OPTUNA if one['value'] == kind)}",
+            figure=plain,
+            style={"height": "520px"},
+        )
+        # a graph of its own for each kind: Plotly stumbles over what another has left of its axes
+        return html.Div(made, key=kind), offered, offered[0]["label"]
 
 
 def _cards(counts: dict[str, Any], facts: dict[str, Any]) -> list[Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import dash
 import pandas as pd
-from dash import Input, Output, dcc, html
+from dash import Input, Output, State, dcc, html
 
 from eos_platform.dashboards.app import notes
 from eos_platform.dashboards.app.address import link
@@ -25,7 +25,7 @@ from eos_platform.dashboards.app.parts import (
     waiting,
 )
 from eos_platform.dashboards.comparison import compared_skills
-from eos_platform.dashboards.curves import curves_figure
+from eos_platform.dashboards.curves import ACROSS, curves_figure
 from eos_platform.dashboards.operator import operator_figure
 from eos_platform.dashboards.palette import operator_styles
 from eos_platform.dashboards.text import short
@@ -44,7 +44,9 @@ def layout() -> list[Any]:
     """The page."""
     return [
         html.Div(waiting(WAITING), id="operator-body"),
-        html.Div(id="operator-search"),
+        # the place once more, when what stands at the top is there: the rest is made and drawn after it
+        dcc.Store(id="operator-shown"),
+        html.Div(id="operator-search", className="wide"),
         notes.layout(),
         html.Div(id="operator-kept"),
         dcc.Interval(id="operator-wait", interval=WAIT, disabled=True),
@@ -67,17 +69,23 @@ def why_no_skills(rows: Sequence[Mapping[str, Any]]) -> str:
     """Why there is no accuracy by skill of any of these."""
     if any(row["measured_on"] == "held-out" for row in rows):
         return "The task has only one kind of question"
-    return "Accuracy by skill is measured on held-out questions,<br>for the front and the designs, when the study ends"
+    return "Measured on held-out questions,<br>for the front and the designs,<br>when the study ends"
 
 
 def register(app: dash.Dash, studies: Any) -> None:
     """Its callbacks."""
     notes.register(app, studies)
 
-    @app.callback(Output("operator-body", "children"), Input("at-operator", "data"), Input("theme", "data"))
+    @app.callback(
+        Output("operator-body", "children"),
+        Output("operator-shown", "data"),
+        Input("at-operator", "data"),
+        Input("theme", "data"),
+    )
     def _show(where: dict[str, Any] | None, theme: str | None) -> Any:
-        if not where:
-            return waiting(WAITING)
+        return _body(where, theme) if where else waiting(WAITING), where
+
+    def _body(where: dict[str, Any], theme: str | None) -> Any:
         study, key = where["study"], where["run"]
         operators = studies.operators(study)
         rows = operators[operators["key"] == key].to_dict("records")
@@ -132,22 +140,29 @@ def register(app: dash.Dash, studies: Any) -> None:
             parts.append(_take_home(studies.commands(study, key)))
         return parts
 
-    @app.callback(Output("operator-search", "children"), Input("at-operator", "data"), Input("theme", "data"))
-    def _search(where: dict[str, Any] | None, theme: str | None) -> Any:
-        """The curves, apart: they take as long as all of the rest, and are seen after it."""
+    @app.callback(
+        Output("operator-search", "children"),
+        Input("operator-shown", "data"),
+        State("theme", "data"),
+        State("narrow", "data"),
+        prevent_initial_call=True,
+    )
+    def _search(where: dict[str, Any] | None, theme: str | None, narrow: bool | None) -> Any:
+        """The curves, which take as long as all of the rest."""
         if not where:
             return None
         operators = studies.operators(where["study"])
         if operators.loc[operators["key"] == where["run"], "trial"].notna().any():
-            figure = curves_figure(studies.curves(where["study"], where["run"]))
+            figure = curves_figure(studies.curves(where["study"], where["run"]), across=1 if narrow else ACROSS)
             return shown(figure, theme, "Curves over the steps of the search, relaxed form", "operator-curves")
         return None
 
     @app.callback(
         Output("operator-kept", "children"),
         Output("operator-wait", "disabled"),
-        Input("at-operator", "data"),
+        Input("operator-shown", "data"),
         Input("operator-wait", "n_intervals"),
+        prevent_initial_call=True,
     )
     def _kept(where: dict[str, Any] | None, waited: int | None) -> tuple[Any, bool]:
         if not where:
@@ -182,7 +197,7 @@ def _facts(row: dict[str, Any], axes: Sequence[Objective], further: Mapping[str,
     facts = {
         f"accuracy{on}": percent(row["accuracy"]) or str(row["state"]),
         "95 % interval (%)": interval(row),
-        "validation accuracy": percent(row["validation"]),
+        "validation accuracy": percent(row["validation"]) if row["measured_on"] != "validation" else "",
         "compute ratio": number(row["compute_ratio"]),
         "mean visual tokens": number(row["mean_tokens"], ".1f"),
         "tokens left": number(row["tokens_left"], ".0f"),

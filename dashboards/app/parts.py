@@ -27,7 +27,7 @@ def drawn(figure: go.Figure, theme: str | None, keep: str) -> dict[str, Any]:
 def graph(name: str, label: str, **more: Any) -> html.Figure:
     """A figure with a name for those who cannot see it."""
     config: Any = {**PLOT, **more.pop("config", {})}
-    inner = dcc.Graph(id=name, config=config, figure=_empty(), responsive=True, **more)
+    inner = dcc.Graph(id=name, config=config, figure=more.pop("figure", None) or _empty(), responsive=True, **more)
     return html.Figure(inner, className="figure", **aria(label=label))
 
 
@@ -90,7 +90,8 @@ def others(axes: Sequence[Objective]) -> list[Objective]:
 
 def value(row: Mapping[str, Any], one: Objective) -> str:
     """A row's value of an objective, or nothing."""
-    return number(row.get(one.metric), one.format)
+    found = row.get(one.metric)
+    return "" if found is None or pd.isna(found) else one.show(found)
 
 
 def operators_table(

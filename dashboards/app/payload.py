@@ -66,6 +66,7 @@ _KINDS: dict[str, Any] = {
     "study.data": Text | None,
     "wanted.data": Text | None,
     **{f"at-{name}.data": Where | None for name in ("studies", *VIEWS)},
+    "operator-shown.data": Where | None,
     "url.search": Text | None,
     "theme.data": Text | None,
     "narrow.data": bool | None,

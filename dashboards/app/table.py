@@ -61,7 +61,7 @@ def layout() -> list[Any]:
                         html.Label("Page", htmlFor="table-page", className="label"),
                         dcc.Input(id="table-page", type="number", min=1, step=1, value=1),
                     ],
-                    className="field",
+                    className="field page",
                 ),
                 html.Div(html.A("Download as CSV", id="table-csv", className="button", href=""), className="field"),
             ],
@@ -202,6 +202,8 @@ def as_csv(operators: pd.DataFrame, columns: dict[str, Column]) -> str:
     text = io.StringIO()
     writer = csv.writer(text)
     keys = [key for _, key, _ in columns.values() if key in operators]
+    if "accuracy_low" in keys:  # the interval is one column of the table
+        keys.insert(keys.index("accuracy_low") + 1, "accuracy_high")
     writer.writerow(["operator", "key", *keys])
     for row in operators[["name", "key", *keys]].itertuples(index=False):
         writer.writerow([_plain(cell) for cell in row])

@@ -7,6 +7,7 @@ anew reaches there), ``low``, ``high``, ``accuracy``, ``anew``.
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from math import isnan
 from typing import Any
 
 import pandas as pd
@@ -27,7 +28,7 @@ def transfer_figure(
     """One small matrix for each way (downwards) and budget (sideways)."""
     shown = [way for way in ways if (cells["kind"] == way).any()]
     budgets = sorted(cells["budget"].unique(), reverse=True)
-    note = "accuracy in per cent of that of a search on the target; rows: source, columns: target"
+    note = "accuracy in per cent of that of a search on the target; rows: source, columns: target; empty: not measured"
     if not shown:
         figure = go.Figure(layout=theme(escape(title), note))
         figure.add_annotation(text="No transferred operator measured yet", xref="paper", yref="paper", showarrow=False)
@@ -78,7 +79,7 @@ def _matrix(here: pd.DataFrame, sources: Sequence[str], places: Sequence[str], f
         values.append([None if cell is None else 100 * cell["kept"] for cell in cells])
         texts.append(
             [
-                ("–" if source == place else "") if cell is None else f"{100 * cell['kept']:.1f}"
+                ("–" if source == place else "") if cell is None or isnan(cell["kept"]) else f"{100 * cell['kept']:.1f}"
                 for cell, place in zip(cells, places, strict=True)
             ]
         )
@@ -100,5 +101,7 @@ def _matrix(here: pd.DataFrame, sources: Sequence[str], places: Sequence[str], f
 
 
 def _hover(cell: dict[Hashable, Any]) -> str:
+    if isnan(cell["kept"]):
+        return f"{cell['accuracy']:.1%} of questions; no search anew to compare with"
     interval = f"{100 * cell['low']:.1f} to {100 * cell['high']:.1f}"
     return f"{cell['accuracy']:.1%} of questions, searched anew {cell['anew']:.1%}<br>kept {interval} % (95 %)"

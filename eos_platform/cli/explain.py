@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from eos_platform.analysis.explain.explain import Advance, Explanation
+    from eos_platform.analysis.explain.explain import Explanation
+    from eos_platform.analysis.explain.progress import Advance
     from eos_platform.operators.spec import OperatorSpec
 
 REPORT, TABLE, DATA, PAGE = "explain.md", "explain.csv", "explain.json", "explain.html"
@@ -239,16 +240,16 @@ def _column(site: dict[str, Any]) -> str:
 @contextmanager
 def _bar() -> Iterator[Advance]:
     """Progress on stderr: a bar in a terminal, else a line now and then."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     from eos_platform.terminal.lines import Lines
 
     console = terminal.console(stderr=True)
     if not terminal.draws(console):
         lines = Lines(console)
-        yield lambda done, total, what: lines.tell("questions answered", done, total, what)
+        yield lambda done, total, what: lines.tell("per cent done", 100 * done // total, 100, what)
         return
-    columns = (TextColumn("answering"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("answering"), BarColumn(bar_width=24), TaskProgressColumn(), TimeRemainingColumn())
     text = TextColumn("{task.description}", markup=False)
     with Progress(*columns, text, console=console, transient=True) as bar:
         task = bar.add_task("", total=None)

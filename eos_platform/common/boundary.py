@@ -46,6 +46,8 @@ def error_text(error: BaseException) -> str:
         text = str(error)[:2000].strip()
     except Exception:  # one whose words cannot be made
         text = ""
+    if isinstance(error, OSError) and error.strerror:  # without its number
+        text = error.strerror if error.filename is None else f"{error.strerror}: {error.filename}"
     if isinstance(error, KeyError) and error.args:
         text = f"nothing is called {text}"
     lines = [line.strip() for line in text.splitlines() if any(map(str.isalnum, line))]

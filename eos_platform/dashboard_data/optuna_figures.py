@@ -20,14 +20,14 @@ from eos_platform.dashboards.palette import GRID, MUTED, theme
 from eos_platform.dashboards.palette import OBJECTIVES as COLOURS
 from eos_platform.dashboards.palette import STATES as COLOUR_OF
 from eos_platform.dashboards.text import escape
-from eos_platform.protocols import Objective
+from eos_platform.protocols import LARGE, Objective
 
 KINDS = {
-    "history": "History of the objective",
+    "history": "History of {}",
     "timeline": "Timeline of the trials",
-    "slice": "Objective by each setting",
-    "contour": "Objective by pairs of settings",
-    "rank": "Rank by pairs of settings",
+    "slice": "{} by each setting",
+    "contour": "{} by pairs of settings",
+    "rank": "Rank in {} by pairs of settings",
 }
 MOST = 500  # trials that are drawn; of more, evenly
 MANY = 600  # points beyond which the history is drawn by the GPU
@@ -50,18 +50,23 @@ def optuna_figure(
     """
     if kind not in KINDS:
         raise unknown("figure", kind, KINDS)
+    scale = 100 if objective.format.endswith("%") else 1
+    label = f"{objective.label} (%)" if scale > 1 else objective.label
+    title = KINDS[kind].format(objective.label)
+    title = f"{title[:1].upper()}{title[1:]}"
+    trials = trials.assign(**{column: scale * trials[column].astype(float)})
     if kind == "history":
-        return _history(trials, objective, column)
+        return _history(trials, objective, column, label, title)
     study = study_of(trials, fields, space, objective, column)
-    target: dict[str, Any] = {"target": lambda trial: trial.values[0], "target_name": objective.label}
+    target: dict[str, Any] = {"target": lambda trial: trial.values[0], "target_name": label}
     varied = list(fields)[:PAIRED]
     complete = [trial for trial in study.trials if trial.state.name == "COMPLETE"]
     if kind != "timeline" and not complete:
-        return _styled(go.Figure(), KINDS[kind], objective, "No trial has been measured yet")
+        return _styled(go.Figure(), title, "No trial has been measured yet")
     if kind in ("contour", "rank") and len(varied) < 2:
-        return _styled(go.Figure(), KINDS[kind], objective, "Pairs need two settings that were varied")
+        return _styled(go.Figure(), title, "Pairs need two settings that were varied")
     if kind == "slice" and not varied:
-        return _styled(go.Figure(), KINDS[kind], objective, "No setting was varied")
+        return _styled(go.Figure(), title, "No setting was varied")
     pictures = optuna_part("visualization")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # some of these are experimental to Optuna
@@ -73,7 +78,7 @@ def optuna_figure(
             figure = pictures.plot_contour(study, params=varied, **target)
         else:
             figure = pictures.plot_rank(study, params=varied, **target)
-    return _styled(figure, KINDS[kind], objective, "")
+    return _styled(figure, title, "")
 
 
 def _in_our_words(figure: go.Figure) -> go.Figure:
@@ -86,21 +91,22 @@ def _in_our_words(figure: go.Figure) -> go.Figure:
     return figure
 
 
-def _history(trials: pd.DataFrame, objective: Objective, column: str) -> go.Figure:
+def _history(trials: pd.DataFrame, objective: Objective, column: str, label: str, title: str) -> go.Figure:
     """Every trial's value and the best so far. Optuna draws no best value of an objective among several, and of the
     trials only those that it is given, which is all that a best value could be of."""
     done = trials[(trials["state"] == "complete") & trials[column].notna()].sort_values("trial")
     if done.empty:
-        return _styled(go.Figure(), KINDS["history"], objective, "No trial has been measured yet")
+        return _styled(go.Figure(), title, "No trial has been measured yet")
     numbers, values = done["trial"].astype(int), done[column].astype(float)
+    told = "%{y:.4~s}" if values.abs().max() >= LARGE else "%{y:.4g}"
     best = values.cummax() if objective.sign > 0 else values.cummin()
     dots = (go.Scattergl if len(done) > MANY else go.Scatter)(
         x=numbers.tolist(),
         y=values.tolist(),
         mode="markers",
-        name=objective.label,
+        name=label,
         marker={"color": COLOURS[0], "size": 7 if len(done) <= MANY else 4},
-        hovertemplate="trial %{x}: %{y:.4g}<extra></extra>",
+        hovertemplate=f"trial %{{x}}: {told}<extra></extra>",
     )
     first = best.ne(best.shift())  # a step where it got better, and the end: thousands of equal points say no more
     first.iloc[-1] = True
@@ -110,10 +116,14 @@ def _history(trials: pd.DataFrame, objective: Objective, column: str) -> go.Figu
         mode="lines",
         name="best so far",
         line={"color": COLOURS[1], "width": 2, "shape": "hv"},
-        hovertemplate="best up to trial %{x}: %{y:.4g}<extra></extra>",
+        hovertemplate=f"best up to trial %{{x}}: {told}<extra></extra>",
     )
-    names = {"xaxis": {"title": {"text": "trial"}}, "yaxis": {"title": {"text": objective.label}}}
-    return _styled(go.Figure([dots, line], names), KINDS["history"], objective, "")
+    names = {
+        "xaxis": {"title": {"text": "trial"}, "tickformat": "d"},
+        "yaxis": {"title": {"text": label}},
+        "legend": {"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom"},
+    }
+    return _styled(go.Figure([dots, line], names), title, "")
 
 
 def study_of(
@@ -148,9 +158,9 @@ def _at(seconds: Any) -> datetime.datetime | None:
     return None if pd.isna(seconds) else datetime.datetime.fromtimestamp(float(seconds))
 
 
-def _styled(figure: go.Figure, title: str, objective: Objective, why: str) -> go.Figure:
+def _styled(figure: go.Figure, title: str, why: str) -> go.Figure:
     """The platform's look, and words where there is nothing to draw."""
-    look = {name: value for name, value in theme(title).items() if name not in ("xaxis", "yaxis")}
+    look = {name: value for name, value in theme(escape(title)).items() if name not in ("xaxis", "yaxis")}
     figure.update_layout(template="none", colorway=list(COLOURS), **look)
     lines = {"gridcolor": GRID, "zeroline": False, "linecolor": MUTED, "tickcolor": MUTED, "automargin": True}
     figure.update_xaxes(**lines)

@@ -117,10 +117,12 @@ def of_comparison(folder: Path) -> Report:
     _operators(report, [(name, OperatorSpec.of(spec, name)) for name, spec in specs if spec], styles)
     report.figures["skills"] = skills_figure(points)
     _ranks(report, ranking.ranking_over_ratios(blocks_of([folder])))
-    for variant in ("tuned", "published"):
+    designed = points.loc[points["family"] == "hand-designed", "variant"]
+    shown = [variant for variant in ("tuned", "published") if (designed == variant).any()]
+    for variant in shown or ["published"]:
         kept = kept_of(records, points, header["examples"], variant)
         if len(kept):
-            title = f"Tokens kept at the end, designs as {variant}"
+            title = "Tokens kept at the end" + (f", designs as {variant}" if shown else "")
             report.figures[f"kept-{variant}"] = kept_figure(kept, header["examples"], title)
     return report
 
@@ -218,7 +220,7 @@ def html(report: Report) -> str:
     table["compute_ratio"] = table["compute_ratio"].astype(float).round(3)
     table["mean_tokens"] = table["mean_tokens"].astype(float).round(1)
     for one in further:
-        table[one.metric] = ["" if pd.isna(value) else format(value, one.format) for value in table[one.metric]]
+        table[one.metric] = ["" if pd.isna(value) else one.show(value) for value in table[one.metric]]
     return page(
         report.title,
         report.lead,

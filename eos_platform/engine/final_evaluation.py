@@ -177,8 +177,9 @@ def finish(
         if candidate.operator:
             file = candidate.name.replace(" ", "-")
             candidate.operator.save(run_dir.operators / f"{file}.json")
+    title = front_title(axes)
     figure = pareto_figure(
-        points.assign(measured_on=HELD_OUT), f"{run_dir.study.name}: {front_title(axes).lower()}", axes=axes
+        points.assign(measured_on=HELD_OUT), f"{run_dir.study.name}: {title[:1].lower()}{title[1:]}", axes=axes
     )
     html = alone(figure)
     table = points.to_csv(index=False)
@@ -218,7 +219,7 @@ def points_table(points: pd.DataFrame, title: str, axes: Sequence[Objective] = D
             f"{point['mean_tokens']:.0f}",
             f"{point['accuracy']:.1%}",
             "" if math.isnan(low) else f"{100 * low:.1f} .. {100 * high:.1f}",
-            *("" if pd.isna(point[one.metric]) else f"{point[one.metric]:{one.format}}" for one in others),
+            *("" if pd.isna(point[one.metric]) else one.show(point[one.metric]) for one in others),
             style="bold" if point["front"] else "",
         )
     return table

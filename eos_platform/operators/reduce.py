@@ -22,7 +22,14 @@ from eos_platform.operators.score import combine, plain, probe_feature, with_tok
 from eos_platform.operators.selectors.selection import Choice, select_tokens
 from eos_platform.operators.spec import SiteSpec
 from eos_platform.operators.steer import seen_by, steered, unpacked
-from eos_platform.operators.tokens import RelaxedTokens, Tokens, at_least_float32, centred, gather_tokens
+from eos_platform.operators.tokens import (
+    RelaxedTokens,
+    Tokens,
+    at_least_float32,
+    centred,
+    gather_tokens,
+    without_autocast,
+)
 from eos_platform.operators.transfer import gather_support, scatter_dropped
 
 # selectors that look at similarity
@@ -85,7 +92,7 @@ def reduce(site: SiteSpec, tokens: Tokens, given: Mapping[str, Tensor], grid: Gr
         return Reduced(tokens, torch.arange(n, device=tokens.x_bnd.device).expand(b, n))
     if site.transfer.support.kind == "overlap" and n != cells_of(grid):
         raise EosError(f"support 'overlap' needs all {'x'.join(map(str, grid))} tokens of the grid, not {n}")
-    with torch.autocast(tokens.x_bnd.device.type, enabled=False):
+    with without_autocast(tokens.x_bnd):
         return _reduce(site, tokens, given, grid)
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from eos_platform.common.errors import EosError
 from eos_platform.operators.spec import ALL_FEATURES, SEARCHED
-from eos_platform.operators.tokens import along, at_least_float32, unit
+from eos_platform.operators.tokens import at_least_float32, unit
 
 WORST = 1e-6  # what the least of a feature, or of a score, brought to [0, 1], still multiplies by
 ROUNDING = 1e-6  # of values that differ by no more of their size, none is the larger
@@ -36,7 +36,7 @@ def uniqueness_feature(x_bnd: Tensor, presence_bn: Tensor | None = None) -> Tens
     own_bn = presence_bn * unit_bnd.square().sum(-1)
     others_bn = presence_bn.sum(-1, keepdim=True) - presence_bn
     # a token alone has no others: the floor keeps its 0 / 0 at 0
-    return 1 - (along(unit_bnd, total_bd) - own_bn) / others_bn.clamp_min(1e-2)
+    return 1 - (_along(unit_bnd, total_bd) - own_bn) / others_bn.clamp_min(1e-2)
 
 
 def probe_feature(x_bnd: Tensor, probe: Tensor) -> Tensor:
@@ -47,7 +47,14 @@ def probe_feature(x_bnd: Tensor, probe: Tensor) -> Tensor:
         probe: the direction (d,), or one for each prompt (b, d).
     """
     unit_bnd = unit(x_bnd)
-    return along(unit_bnd, probe.to(unit_bnd.dtype).expand(len(x_bnd), -1))
+    return _along(unit_bnd, probe.to(unit_bnd.dtype).expand(len(x_bnd), -1))
+
+
+def _along(x_bnd: Tensor, y_bd: Tensor) -> Tensor:
+    """x_i . y of each token (b, n)."""
+    if torch.compiler.is_compiling():  # summed while x is made; a product would have it written out before
+        return (x_bnd * y_bd[:, None]).sum(-1)
+    return torch.einsum("bnd,bd->bn", x_bnd, y_bd)
 
 
 def combine(

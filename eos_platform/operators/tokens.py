@@ -5,7 +5,8 @@ Legend: b batch, n tokens present, r kept, q dropped, d width, e width of what t
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -50,6 +51,16 @@ def at_least_float32(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
+def without_autocast(x: Tensor) -> AbstractContextManager[Any]:
+    """While it holds, products are taken in the precision they are given in, on the device of ``x``.
+
+    Where automatic precision is off, nothing happens: AOTAutograd keeps no graph that turns it off, so that a compiled
+    site would be traced again in every process. Dynamo compiles again where it is on.
+    """
+    device = x.device.type
+    return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext()
+
+
 def gather_tokens(values: Tensor, index_br: Tensor) -> Tensor:
     """Rows ``index_br`` of ``values`` (b, n) or (b, n, d)."""
     if values.dim() == 2:
@@ -69,13 +80,6 @@ def centred(x_bnd: Tensor, presence_bn: Tensor | None = None) -> Tensor:
         return x_bnd - x_bnd.mean(1, keepdim=True)
     share_bn = presence_bn / presence_bn.sum(-1, keepdim=True).clamp_min(TINY)
     return x_bnd - torch.einsum("bn,bnd->bd", share_bn.to(x_bnd.dtype), x_bnd)[:, None]
-
-
-def along(x_bnd: Tensor, y_bd: Tensor) -> Tensor:
-    """x_i . y of each token (b, n)."""
-    if torch.compiler.is_compiling():  # summed while x is made; a product would have it written out before
-        return (x_bnd * y_bd[:, None]).sum(-1)
-    return torch.einsum("bnd,bd->bn", x_bnd, y_bd)
 
 
 def cosine(x_bqe: Tensor, x_bre: Tensor) -> Tensor:

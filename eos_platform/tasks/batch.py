@@ -185,13 +185,19 @@ def answered(model: Any, batch: Batch) -> Tensor:
 
 
 @torch.no_grad()
-def ask(encoded: EncodedQuestions, operator: OperatorSpec | None = None, size: int | None = None) -> np.ndarray:
+def ask(
+    encoded: EncodedQuestions,
+    operator: OperatorSpec | None = None,
+    size: int | None = None,
+    answered: Callable[[int], None] = lambda count: None,
+) -> np.ndarray:
     """What the model's answers to all questions are worth (questions,), with an operator deployed on it.
 
     Args:
         encoded: the questions.
         operator: None: the model as it is.
         size: questions in a batch.
+        answered: told, after each batch, how many questions it had.
     """
     if operator is not None:
         encoded = encoded.encoded_with(operator)
@@ -200,6 +206,7 @@ def ask(encoded: EncodedQuestions, operator: OperatorSpec | None = None, size: i
     portions = list(encoded.portions(size or at_once(encoded.model)))
     for index_b, worth_b in in_portions(portions, lambda index_b: encoded.scores(encoded.batch(index_b), operator)):
         scores_q[index_b.to(scores_q.device)] = worth_b.to(scores_q)
+        answered(len(index_b))
     scores: np.ndarray = group().sum_(scores_q).cpu().numpy()
     return scores
 

@@ -94,8 +94,12 @@ def evaluate(
     split: Split = "heldout",
     questions: int = 4096,
     batch_size: int | None = None,
+    answered: Callable[[int], None] = lambda count: None,
 ) -> Evaluation:
     """Ask the model ``questions`` questions with an operator deployed on it (None: as it is).
+
+    Args:
+        answered: told, after each batch, how many questions it had.
 
     Raises:
         EosError: unknown split, an operator made for another model, or an argument of the wrong type.
@@ -107,6 +111,6 @@ def evaluate(
     for name, count in (("questions", questions), ("batch_size", 1 if batch_size is None else batch_size)):
         if isinstance(count, bool) or not isinstance(count, int) or count < 1:
             raise expected(name, "a whole number from 1", count)
-    scores = ask(workload.encoded(split, questions), operator, batch_size)
+    scores = ask(workload.encoded(split, questions), operator, batch_size, answered)
     skills = tuple(workload.encoded(split, questions).skills)
     return Evaluation(scores, skills, partial(workload.subsets, split, questions))

@@ -142,8 +142,8 @@ def front_table(front: Iterable[FrozenTrial], axes: Sequence[Objective] = DEFAUL
         table.add_column(column, justify="right")
     for trial in front:
         measured = trial.user_attrs.get("measured", {})
-        cells = [f"{value:{one.format}}" for one, value in zip(axes, trial.values, strict=True)]
-        cells += [f"{measured[one.metric]:{one.format}}" if one.metric in measured else "" for one in tokens]
+        cells = [one.show(value) for one, value in zip(axes, trial.values, strict=True)]
+        cells += [one.show(measured[one.metric]) if one.metric in measured else "" for one in tokens]
         table.add_row(str(trial.number), *cells)
     return table
 
@@ -160,10 +160,10 @@ def _budget(row: TrialRow) -> str:
 def summary(row: TrialRow, axes: Sequence[Objective] = DEFAULT) -> str:
     """One trial in one line."""
     if row.state == "complete":
-        measured = row.measured
+        measured, budget = row.measured, _budget(row)
         return (
             f"trial {row.number}: {describe_values(axes, measured)} "
-            f"(budget {_budget(row)}), {duration(measured.get('seconds', 0.0))}"
+            f"(budget {budget}), {duration(measured.get('seconds', 0.0))}"
             + (f", infeasible: {row.notes['violated']}" if "violated" in row.notes else "")
         )
     if row.state == "pruned":

@@ -134,7 +134,7 @@ def status_table(status: StudyStatus) -> Table:
     for column in (*status.varied, *names, f"front {status.front_on.replace('-', '-' + chr(10))}"):
         table.add_column(column.replace("_", "\n").replace(" ", "\n").replace("/", "/\n"), justify="right")
     for trial in status.trials.to_dict("records"):
-        numbers = ["" if _missing(trial[name]) else f"{trial[name]:{one.format}}" for name, one in shown.items()]
+        numbers = ["" if _missing(trial[name]) else one.show(trial[name]) for name, one in shown.items()]
         table.add_row(
             str(trial["trial"]),
             trial["state"],

@@ -42,6 +42,7 @@ def test_a_library_is_told_in_its_own_words(error, says):
 
 def test_long_words_are_cut_and_signals_pass():
     assert len(error_text(ValueError("word " * 10_000))) <= 160
+    assert error_text(FileNotFoundError(2, "No such file", "a.json")) == "No such file: a.json"
     with pytest.raises(KeyboardInterrupt), reading("x"):
         raise KeyboardInterrupt
     with pytest.raises(EosError, match=r"^mine$"), reading("x"):

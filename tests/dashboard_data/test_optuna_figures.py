@@ -11,13 +11,15 @@ from eos_platform.dashboards.palette import STATES
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_shows_the_trials_of_the_study(studies, kind):
     figure = studies.optuna_figure("small", kind, "accuracy")
-    assert figure.layout.title.text == f"<b>{KINDS[kind]}</b>"
+    title = KINDS[kind].format("accuracy")
+    assert figure.layout.title.text == f"<b>{title[:1].upper()}{title[1:]}</b>"
     drawn = figure.to_json()
     assert ("learning_rate" in drawn) == (kind in ("slice", "contour", "rank", "timeline"))
     if kind == "history":
         trials, best = figure.data
-        assert list(trials.y) == [0.70, 0.80, 0.78, 0.88, 0.85, 0.92]
-        assert (best.x, best.y) == ((0, 1, 3, 5), (0.70, 0.80, 0.88, 0.92))
+        assert list(trials.y) == pytest.approx([70, 80, 78, 88, 85, 92])  # per cent, as everywhere
+        assert (best.x, best.y) == ((0, 1, 3, 5), pytest.approx((70, 80, 88, 92)))
+        assert figure.layout.yaxis.title.text == trials.name == "accuracy (%)"
     if kind == "timeline":
         assert {(bar.name, bar.marker.color) for bar in figure.data} == {
             (state, STATES[state]) for state in ("complete", "failed")

@@ -87,7 +87,7 @@ def test_three_objectives_from_the_trial_to_the_figure(tmp_path):
     assert study.points()["prefill_ms"].tolist() == points["prefill_ms"].tolist()
     html = study.folder.figure.read_text()
     assert "Plotly.newPlot" in html
-    assert "colour: compute ratio" in html
+    assert '"colorbar":{"title":{"text":"compute ratio"' in html
 
     studies = Studies(study.folder.mlflow_uri)
     assert studies.axes("tiny") == study.file.axes
@@ -101,7 +101,7 @@ def test_three_objectives_from_the_trial_to_the_figure(tmp_path):
     assert labels[-3:] == ["prefill ms", "compute ratio", "accuracy (%)"]
     drawn = report.figures["front"]
     assert drawn.layout.xaxis.title.text == "prefill ms (lower is better)"
-    (best,) = [trace for trace in drawn.data if trace.name == "Pareto front"]
+    (best,) = [trace for trace in drawn.data if trace.name == "Pareto front (held-out)"]
     assert len(best.x) == len(front)
     assert sorted(best.marker.color) == sorted(searched["compute_ratio"])
 

@@ -32,7 +32,6 @@ from eos_platform.common.errors import EosError
 from eos_platform.common.files import check_writable, write_atomic
 from eos_platform.costs.prefill_time import median_ms
 from eos_platform.models.adapters.target import Parts
-from eos_platform.models.attention.queries import take_tokens
 from eos_platform.models.attention.rope import Rope
 from eos_platform.models.loading.devices import find_device
 from eos_platform.models.runtime.layout import Layout, TowerTokens
@@ -40,6 +39,7 @@ from eos_platform.models.runtime.site_step import apply_site, enter
 from eos_platform.operators.designs import get_design, suited
 from eos_platform.operators.plan import OperatorPlan
 from eos_platform.operators.spec import OperatorSpec, Target
+from eos_platform.operators.tokens import gather_tokens
 
 LAYERS, VISION_LAYERS, HEAD, TOWER_HEAD = 32, 23, 128, 64  # LLaVA-1.5-7B
 WIDER = 11008 / 4096  # of the layer's MLP
@@ -102,7 +102,7 @@ class Bench:
         def work() -> Any:
             present, x_bkd, keep_bk = enter(layout, self.position_bs, self.x_bsd, plan.features, self.parts.grid)
             if plan.reads_earlier:
-                present = replace(present, earlier_bkd=take_tokens(self.earlier_bsd, keep_bk))
+                present = replace(present, earlier_bkd=gather_tokens(self.earlier_bsd, keep_bk))
             rope = Rope(*(part.expand(self.batch, -1, -1) for part in self.rope)).at(keep_bk)
             for planned in plan.decoder:
                 present, x_bkd, keep_bk = apply_site([planned], present, x_bkd, rope, self.layer, self.parts)

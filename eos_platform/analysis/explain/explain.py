@@ -19,6 +19,7 @@ from eos_platform.analysis.comparison.pictures import about_one, example, exampl
 from eos_platform.analysis.explain.ablations import Ablation, ablations
 from eos_platform.analysis.explain.describe import place_words, site_words
 from eos_platform.analysis.explain.nearest import Near, nearest
+from eos_platform.analysis.explain.progress import PARTS, SITES, Advance, Progress
 from eos_platform.analysis.explain.ranking import ranking, weights_of
 from eos_platform.analysis.stats.intervals import interval, paired_difference
 from eos_platform.common.errors import EosError
@@ -34,7 +35,6 @@ from eos_platform.tasks.evaluate import evaluate
 MATCHED = 0.025  # compute ratios that differ by less than this share of the operator's are the same
 ASKED = 5  # questions about one picture
 SHOWN_ON = 64  # questions that pictures are chosen from, and scores measured on
-Advance = Callable[[int, int, str], None]  # done, of how many, what is next
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,8 @@ def explain(
     Args:
         questions: validation questions for the operator and each ablation.
         pictures: examples with the tokens that each site keeps.
-        advance: called before each measurement with what it is, and after the last.
+        advance: called before each measurement with what it is, after every batch of it, and after the last. Work is
+            counted by what it costs: a reduced model answers several times as fast as the unreduced one.
 
     Raises:
         EosError: the operator is for another model, or ``questions`` is below 1.
@@ -123,12 +124,14 @@ def explain(
         raise EosError(f"questions must be at least 1, got {questions}")
     workload.check(operator)
     changed = [one for one in ablations(operator) if _works(workload, one.operator)]
-    total = len(changed) + 3
-    advance(0, total, "the unreduced model")
-    unreduced = evaluate(workload, None, "validation", questions).accuracy
-    advance(1, total, "the operator")
-    base = evaluate(workload, operator, "validation", questions).scores
-    advance(2, total, "scores and pictures")
+    shares = [_costs(workload, one)[0] + SITES for one in (operator, *(ablation.operator for ablation in changed))]
+    asked_of_all = 3 * SHOWN_ON / max(questions, SHOWN_ON)
+    progress = Progress(advance, [1.0, shares[0], asked_of_all, *shares[1:]], questions)
+    answered_one = progress.begin("the unreduced model")
+    unreduced = evaluate(workload, None, "validation", questions, answered=answered_one).accuracy
+    answered_one = progress.begin("the operator")
+    base = evaluate(workload, operator, "validation", questions, answered=answered_one).scores
+    progress.begin("scores and pictures")
     parts = ranking(
         workload.model, operator, workload.encoded("validation", questions).encoded_with(operator), SHOWN_ON
     )
@@ -141,10 +144,10 @@ def explain(
     kept_asked = kept_on(workload, operator, encoded.encoded_with(operator), steered_on)
     near = nearest(operator, ratios[0], workload.target, workload.shape, workload.text_tokens)
     rows = []
-    for number, ablation in enumerate(changed):
-        advance(3 + number, total, ablation.name)
-        rows.append(_measured(workload, ablation, base, ratios, questions))
-    advance(total, total, "")
+    for ablation in changed:
+        answered_one = progress.begin(ablation.name)
+        rows.append(_measured(workload, ablation, base, ratios, questions, answered_one))
+    advance(PARTS, PARTS, "")
     frame = pd.DataFrame(rows, columns=list(COLUMNS)).sort_values("difference", kind="stable", ignore_index=True)
     return Explanation(
         operator=operator,
@@ -196,9 +199,14 @@ COLUMNS = (
 
 
 def _measured(
-    workload: Subject, ablation: Ablation, base: np.ndarray, ratios: tuple[float, float | None], questions: int
+    workload: Subject,
+    ablation: Ablation,
+    base: np.ndarray,
+    ratios: tuple[float, float | None],
+    questions: int,
+    answered_one: Callable[[int], None],
 ) -> dict[str, Any]:
-    right = evaluate(workload, ablation.operator, "validation", questions).scores
+    right = evaluate(workload, ablation.operator, "validation", questions, answered=answered_one).scores
     difference, low, high = paired_difference(right, base)
     costs = _costs(workload, ablation.operator)
     return {

@@ -10,8 +10,9 @@ import pandas as pd
 
 from eos_platform.analysis.transfer.matrix import predictors, table
 from eos_platform.analysis.transfer.plan import ANEW, WAYS, Settings, places_by_name
-from eos_platform.common.printable import NAME, printable
+from eos_platform.common.printable import printable
 
+LONG = 200  # characters of a place: with options and a device they are long
 GOOD = 0.95  # share kept that people ask for
 COST_FORMATS = (".1%", ",.0f", ".1f")
 
@@ -112,7 +113,7 @@ def _grid(here: pd.DataFrame, settings: Settings) -> list[str]:
                 at = some[some["place"] == place]
                 at = at if kind == ANEW else at[at["source"] == source]
                 cells.append(_cell(at.iloc[0], kind) if len(at) else "")
-            body.append((kind, printable(str(source), NAME), *cells))
+            body.append((kind, printable(str(source), LONG), *cells))
     unreduced = [f"{here[here['place'] == place]['unreduced'].iloc[0]:.1%}" for place in places]
     return _markdown(("how", "from", *places), [("unreduced", "", *unreduced), *body])
 
@@ -132,7 +133,7 @@ def _costs_of(own: pd.DataFrame) -> list[str]:
         share = row["measured"] / row["unreduced_measured"]
         body.append(
             (
-                str(row["kind"]), printable(str(row["source"]), NAME), printable(str(row["place"]), NAME),
+                str(row["kind"]), printable(str(row["source"]), LONG), printable(str(row["place"]), LONG),
                 f"{row['budget']:g}", str(row["cost"]), *amounts, _known(row["share"], ".3f"),
                 _known(row["measured"], ".4g"), _known(share, ".3f"), fits, f"{row['accuracy']:.1%}",
                 _known(row["kept"], ".1%"),

@@ -211,10 +211,12 @@ def _readable(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame([dict(zip(HEADS, cells, strict=True)) for cells in map(_cells, rows.to_dict("records"))])
 
 
-HEADS = ("how", "from", "on", "budget", "accuracy", "kept (%)", "95 %", "ratio", "prompts", "s")
+HEADS = ("how", "from", "on", "budget", "accuracy", "kept (%)", "95 %", "compute ratio", "prompts", "seconds")
 
 
 def _cells(row: dict[Any, Any]) -> tuple[str, ...]:
+    from eos_platform.analysis.transfer.plan import ANEW
+
     kept = row["kept"] == row["kept"]
     return (
         str(row["kind"]),
@@ -222,8 +224,8 @@ def _cells(row: dict[Any, Any]) -> tuple[str, ...]:
         terminal.printable(row["place"]),
         f"{row['budget']:g}",
         f"{row['accuracy']:.1%}",
-        f"{100 * row['kept']:.1f}" if kept else "",
-        f"{100 * row['low']:.1f} to {100 * row['high']:.1f}" if kept else "",
+        f"{100 * row['kept']:.1f}" if kept and row["kind"] != ANEW else "",
+        f"{100 * row['low']:.1f} to {100 * row['high']:.1f}" if kept and row["kind"] != ANEW else "",
         f"{row['compute_ratio']:.3f}",
         f"{row['prompts']:,.0f}" if row["prompts"] == row["prompts"] else "",
         f"{row['seconds']:.0f}",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
-from eos_platform.common.boundary import error_text
 from eos_platform.common.errors import EosError
+from eos_platform.common.files import check_regular
 from eos_platform.costs.device.machine import machine
 from eos_platform.costs.device.predictor import Predictor
 from eos_platform.costs.device.profile import DeviceProfile
@@ -22,11 +22,7 @@ def profile_of(setting: Setting) -> DeviceProfile | None:
     if not setting.profile:
         return None
     path = Path(setting.profile)
-    try:
-        changed = path.stat().st_mtime_ns
-    except (OSError, ValueError) as error:
-        raise EosError(f"device profile {setting.profile}: {error_text(error)}") from None
-    return _read(str(path), changed)
+    return _read(str(path), check_regular(path, "device profile").stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=8)

@@ -85,9 +85,7 @@ class Rungs:
         elif layer_n[here]:
             by = (losses_nm[here] >= losses_nm).all(1) & (losses_nm[here] > losses_nm).any(1)
             _, better = min((losses_nm[row, 1], keys[row]) for row in np.flatnonzero(by))
-            theirs, *others = (
-                f"{value:{one.format}}" for one, value in zip(self.objectives, points[better], strict=True)
-            )
+            theirs, *others = (one.show(value) for one, value in zip(self.objectives, points[better], strict=True))
             what = f"{self._said(mine)} is dominated, by trial {better}'s {theirs} at {', '.join(others)} for one"
         else:
             what = f"{self._said(mine)} is too like others of the front"

@@ -121,10 +121,11 @@ class StudySearcher(Searcher):
 
     def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
         """Record the outcome, with all that MLflow or a reader may want, before the trial is closed."""
-        outcome = read(result or {}, self.objectives)
-        verdict = judge(
-            result or {}, error, outcome, self.objectives, self.constraints, self.budgets[trial_id], self.cost
-        )
+        result, budget = result or {}, self.budgets[trial_id]
+        outcome = read(result, self.objectives)
+        numbers = measured(outcome) if outcome else {}
+        finite = {name: value for name, value in numbers.items() if is_number(value)}
+        verdict = judge(result, error, outcome, numbers, self.objectives, self.constraints, budget, self.cost)
         if verdict.failure == stored.WORKER_DIED and (node := self.blamed()):
             verdict = verdict._replace(failure=node, again=True)
         if verdict.again:
@@ -132,21 +133,21 @@ class StudySearcher(Searcher):
 
         def tell() -> None:
             if not self._stored(trial_id).state.is_finished():
-                self._tell(trial_id, verdict, outcome)
+                self._tell(trial_id, verdict, outcome, finite)
             self._ended[trial_id] = Ended(self._stored(trial_id), stored.front(self.optuna_study))
 
         self.retry(tell)
 
-    def _tell(self, trial_id: str, verdict: Verdict, outcome: TrialResult | None) -> None:
+    def _tell(self, trial_id: str, verdict: Verdict, outcome: TrialResult | None, finite: Mapping[str, float]) -> None:
+        """``finite``: the numbers of the outcome that are any."""
         trial, known = self.live[trial_id], self._stored(trial_id)
-        numbers = measured(outcome) if outcome else {}
         attrs: dict[str, Any] = {}
         if verdict.failure:
             attrs[stored.FAILURE] = verdict.failure
         if verdict.again:
             attrs[stored.AGAIN] = True
-        if numbers:
-            attrs[stored.MEASURED] = {key: value for key, value in numbers.items() if is_number(value)}
+        if finite:
+            attrs[stored.MEASURED] = dict(finite)
         if verdict.values and outcome:
             if outcome.regime:
                 attrs[stored.REGIME] = outcome.regime
@@ -160,7 +161,7 @@ class StudySearcher(Searcher):
             trial.set_user_attr(name, value)
         for bound in bounds(self.constraints, self.budgets[trial_id], self.cost) if verdict.values else ():
             if bound.key not in known.constraints:  # a store that went away may have some
-                trial.set_constraint(bound.key, bound.excess(numbers[bound.measure]))
+                trial.set_constraint(bound.key, bound.excess(finite[bound.measure]))
         self.optuna_study.tell(trial.number, values=verdict.values, state=verdict.state)
 
     def frozen(self, trial_id: str) -> FrozenTrial:

@@ -12,7 +12,7 @@ from eos_platform.costs.registry import COMPUTE
 from eos_platform.engine.schema.sections import Constraints
 from eos_platform.engine.store import stored_trial as stored
 from eos_platform.engine.strategy.constraints import bounds
-from eos_platform.engine.trial_result import is_number, measured
+from eos_platform.engine.trial_result import is_number
 from eos_platform.objectives import DEFAULT
 from eos_platform.protocols import Objective, TrialResult
 
@@ -31,6 +31,7 @@ def judge(
     result: Mapping[str, Any],
     error: bool,
     outcome: TrialResult | None,
+    numbers: Mapping[str, Any],
     objectives: Sequence[Objective] = DEFAULT,
     constraints: Constraints | None = None,
     budget: float = math.inf,
@@ -43,6 +44,7 @@ def judge(
         result: the last report.
         error: whether the worker died.
         outcome: the search's result in it.
+        numbers: every one of that by name (``measured``).
         budget: of the search, always a constraint.
         cost: that it is about.
     """
@@ -61,7 +63,6 @@ def judge(
         values.append(float(value))
     if outcome is None or constraints is None:
         return Verdict(TrialState.COMPLETE, values)
-    numbers = measured(outcome)
     if lacks := missing(constraints, numbers, cost):
         return Verdict(TrialState.FAIL, failure=lacks)
     return Verdict(TrialState.COMPLETE, values, violated=violations(constraints, budget, numbers, cost))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -34,6 +34,11 @@ class Parts:
     family: Family | None = None
     kinds: tuple[str, ...] = ()  # of attention, a layer; layers of one kind share masks and rotary embeddings
     video_token: int | None = None
+    recurrent: tuple[int, ...] = field(init=False)  # layers that read tokens one after another, instead of looking
+
+    def __post_init__(self) -> None:
+        recurrent = tuple(index for index in range(len(self.layers)) if self.kind(index) in RECURRENT)
+        object.__setattr__(self, "recurrent", recurrent)
 
     @property
     def vision_layer(self) -> Any:
@@ -55,18 +60,14 @@ class Parts:
         """The kind of attention of a layer."""
         return self.kinds[index] if self.kinds else FULL
 
-    def recurrent(self, index: int) -> bool:
-        """Whether a layer reads tokens one after another instead of looking at them."""
-        return self.kind(index) in RECURRENT
-
     @property
     def counting(self) -> int:
         """The layer whose cache tells how many tokens went by: the first one that keeps keys."""
-        return next((index for index in range(len(self.layers)) if not self.recurrent(index)), 0)
+        return next((index for index in range(len(self.layers)) if index not in self.recurrent), 0)
 
     def reader(self, index: int) -> Any:
         """The layer whose attention is asked about what enters layer ``index``: itself, or the next that has any."""
-        looking = [number for number in range(len(self.layers)) if not self.recurrent(number)]
+        looking = [number for number in range(len(self.layers)) if number not in self.recurrent]
         return self.layers[next((number for number in looking if number >= index), looking[-1])]
 
     def turn(self, kind: str) -> Turn:

@@ -15,7 +15,8 @@ from torch import Tensor
 from eos_platform.common.errors import EosError
 from eos_platform.models.attention.rope import Rope, Turn, rotate
 from eos_platform.models.attention.text_queries import mean_rows, pivot_places, weighed_rows, without_decay
-from eos_platform.models.loading.devices import check_weights, loaded, moved
+from eos_platform.models.loading.devices import loaded, moved
+from eos_platform.operators.tokens import gather_tokens
 
 # what is known of each token before any decoder layer
 GIVEN = ("vision", "next_vision", "relevance", "keys", "received", "flow", "padding")
@@ -41,19 +42,12 @@ class AttentionInputs(NamedTuple):
     turn: Turn = rotate  # queries and keys of the layer by their embeddings
 
 
-def take_tokens(x_bkd: Tensor, place_bq: Tensor) -> Tensor:
-    """x_bqd: the tokens at ``place_bq``."""
-    return x_bkd.gather(1, place_bq[:, :, None].expand(-1, -1, x_bkd.shape[2]))
-
-
 def layer_keys(layer: Any, sequence: AttentionInputs) -> tuple[Tensor, Tensor]:
     """The input of a decoder layer after its norm (b, k, d), and its keys there, not yet turned (b, k, g, e).
 
-    Raises:
-        EosError: the layer's weights are not there.
+    Its weights are there (``loaded``).
     """
     attention = layer.self_attn
-    check_weights(attention.k_proj)
     device = sequence.x_bkd.device
     normed_bkd = moved(layer.input_layernorm(sequence.x_bkd), device)
     key_bkge = attention.k_proj(normed_bkd).unflatten(-1, (-1, attention.head_dim))
@@ -78,7 +72,7 @@ def attention_rows(
         normed_bkd, key_bkge: see ``layer_keys``; the keys turned by position.
     """
     attention = layer.self_attn
-    query_bqhe = _queries(attention, take_tokens(normed_bkd, query_bq), key_bkge.shape[2])
+    query_bqhe = _queries(attention, gather_tokens(normed_bkd, query_bq), key_bkge.shape[2])
     query_bqhe = moved(_normed(attention, "q_norm", query_bqhe), sequence.x_bkd.device)
     query_bqhe = sequence.turn(query_bqhe, sequence.rope.at(query_bq))
     query_bqgfe = query_bqhe.unflatten(2, (key_bkge.shape[2], -1))
@@ -141,7 +135,7 @@ def layer_features(
         features["question"] = sequence.question_bd
     if "text_rows" in names:
         asks_bt = sequence.text_bk.gather(1, sequence.other_bt)
-        features["text_rows"] = take_tokens(sequence.x_bkd, sequence.other_bt) * asks_bt[..., None]
+        features["text_rows"] = gather_tokens(sequence.x_bkd, sequence.other_bt) * asks_bt[..., None]
     rows = [name for name in ("last_text", "mean_text", "raters", "corrected", "weighed_text") if name in names]
     loud = [name for name in ("key_norm", "text_pivots") if name in names]
     if not rows and not loud:
@@ -159,7 +153,7 @@ def layer_features(
         if "text_pivots" in loud:
             asks_bt = sequence.text_bk.gather(1, sequence.other_bt)
             place_bp = pivot_places(norm_bk.gather(1, sequence.other_bt), asks_bt, sequence.other_bt)
-            features["text_pivots"] = take_tokens(sequence.x_bkd, place_bp)
+            features["text_pivots"] = gather_tokens(sequence.x_bkd, place_bp)
     return features
 
 

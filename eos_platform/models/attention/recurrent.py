@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from eos_platform.models.attention.masks import take_keys
-from eos_platform.models.attention.queries import take_tokens
 from eos_platform.models.runtime.token_state import TokenState
+from eos_platform.operators.tokens import gather_tokens
 
 FLOOR = 1e-9  # of a gate in a logarithm
 HALF = 0.5  # from which presence on a token is read in its place
@@ -45,7 +45,7 @@ def fillers_first(
     if present.alive_bk is None:
         return None, x_bkd, mask
     order_bk = ordered(present.alive_bk)
-    return order_bk, take_tokens(x_bkd, order_bk), None if mask is None else mask.gather(1, order_bk)
+    return order_bk, gather_tokens(x_bkd, order_bk), None if mask is None else mask.gather(1, order_bk)
 
 
 def ordered(there_bk: Tensor) -> Tensor:
@@ -55,7 +55,7 @@ def ordered(there_bk: Tensor) -> Tensor:
 
 def restored(x_bkd: Tensor, order_bk: Tensor) -> Tensor:
     """Tokens that were put in an order, in their places again."""
-    return take_tokens(x_bkd, torch.argsort(order_bk, dim=1))
+    return gather_tokens(x_bkd, torch.argsort(order_bk, dim=1))
 
 
 class Gates:

@@ -63,7 +63,7 @@ def lengthened(sample: Sample, inputs: dict[str, Any], new_bt: Tensor) -> dict[s
 
 def held(cache: Any, parts: Parts) -> dict[int, int]:
     """How many tokens the cache of each layer holds, as far as it keeps keys."""
-    return {index: cache.get_seq_length(index) for index in range(len(parts.layers)) if not parts.recurrent(index)}
+    return {index: cache.get_seq_length(index) for index in range(len(parts.layers)) if index not in parts.recurrent}
 
 
 @torch.no_grad()
@@ -91,7 +91,7 @@ def by_hand(model: Any, inputs: dict[str, Any], operator: OperatorSpec, layer: i
     for index in range(layer, len(parts.layers)):
         handed = calls[index]
         mask = handed["attention_mask"]
-        if parts.recurrent(index):  # reads what is left, none of which is padding
+        if index in parts.recurrent:  # reads what is left, none of which is padding
             mask = None
         elif mask is None:  # plainly causal
             mask = torch.ones(len(keep_k), len(keep_k), dtype=torch.bool).tril()[None, None]

@@ -62,7 +62,12 @@ def _numbered(device: torch.device) -> torch.device:
 
 @contextmanager
 def loaded(layer: Any) -> Iterator[None]:
-    """While it holds, the weights of a layer that accelerate keeps elsewhere, and loads as a whole, are there."""
+    """While it holds, a decoder layer's weights can be read: those that accelerate keeps elsewhere, and loads as a
+    whole, are there.
+
+    Raises:
+        EosError: weights of its attention are elsewhere, and come only for the forward of a module it is part of.
+    """
     hook: Any = getattr(layer, "_hf_hook", None)
     hooks: list[Any] = [
         one
@@ -72,26 +77,19 @@ def loaded(layer: Any) -> Iterator[None]:
     for one in hooks:
         one.pre_forward(layer)
     try:
+        projection = layer.self_attn.k_proj
+        weight = getattr(projection, "weight", None)
+        absent = isinstance(weight, Tensor) and (weight.device.type == "meta" or weight.numel() == 0)
+        if absent and getattr(projection, "_hf_hook", None) is None:
+            raise EosError(
+                "a site of the operator reads attention weights of its decoder layer before the layer is called, and"
+                " they are not there (sharded, or offloaded by hooks of another kind than accelerate's); keep the"
+                " layers of the operator's sites whole and loaded, or use an operator that does not score by attention"
+            )
         yield
     finally:
         for one in hooks:
             one.post_forward(layer, None)
-
-
-def check_weights(module: Any) -> None:
-    """Refuse to read a module whose weights are elsewhere, and come only for the forward of a module it is part of.
-
-    Raises:
-        EosError: it is one.
-    """
-    weight = getattr(module, "weight", None)
-    absent = isinstance(weight, Tensor) and (weight.device.type == "meta" or weight.numel() == 0)
-    if absent and getattr(module, "_hf_hook", None) is None:
-        raise EosError(
-            "a site of the operator reads attention weights of its decoder layer before the layer is called, and they"
-            " are not there (sharded, or offloaded by hooks of another kind than accelerate's); keep the layers of the"
-            " operator's sites whole and loaded, or use an operator that does not score by attention"
-        )
 
 
 _LAYER_ARGUMENTS = ("hidden_states", "attention_mask", "position_ids", "position_embeddings")

@@ -20,7 +20,7 @@ from eos_platform.models.adapters.hooks import before
 from eos_platform.models.adapters.target import Parts
 from eos_platform.models.attention.flash_bias import BIAS, Carrier
 from eos_platform.models.attention.masks import add_bias, take
-from eos_platform.models.attention.queries import layer_features, take_tokens
+from eos_platform.models.attention.queries import layer_features
 from eos_platform.models.attention.recurrent import HALF, Gates, ordered, restored
 from eos_platform.models.attention.rope import Rope, own_positions, soft_rope
 from eos_platform.models.attention.text_queries import question
@@ -29,12 +29,12 @@ from eos_platform.models.relaxation.state import State, Trace
 from eos_platform.models.runtime.layout import Layout
 from eos_platform.models.runtime.prompt_state import opened, uniform
 from eos_platform.models.runtime.token_state import TokenState
-from eos_platform.operators.grid import as_films, cells_of
+from eos_platform.operators.grid import Grid, as_films, cells_of
 from eos_platform.operators.plan import OPENING
 from eos_platform.operators.reduce import needed
 from eos_platform.operators.relaxed.relax_units import relax_units
 from eos_platform.operators.relaxed.site import RelaxedSite
-from eos_platform.operators.tokens import RelaxedTokens, at_least_float32
+from eos_platform.operators.tokens import RelaxedTokens, at_least_float32, gather_tokens, without_autocast
 
 FLOOR = 1e-9  # of presence in a logarithm
 CLOSED = -1e4  # is added to the logits of padding, where there is no mask
@@ -56,8 +56,10 @@ class Relaxation:
     ) -> None:
         self.parts, self.layout, self.temperature, self.hard = parts, layout, temperature, hard
         self.candidates, self.tokens = candidates, tokens
-        self.units = layout.units or ((parts.grid, 1),)
-        self.films = any(site.scope == "film" for site in sites)  # an operator's sites all have one scope
+        self.units: Sequence[tuple[Grid, int]] = layout.units or ((parts.grid, 1),)
+        if any(site.scope == "film" for site in sites):  # an operator's sites all have one scope
+            self.units = as_films(self.units)
+        self.whole = tuple(cells_of(grid) for grid, _ in self.units)  # visual tokens of each unit, by group
         self.own_masks = parts.family is not None and parts.family.own_masks
         self.sites: dict[int, list[RelaxedSite]] = {}
         for site in sites:
@@ -83,17 +85,13 @@ class Relaxation:
             self.hooks.append(before(parts.language_model, self._enter))
         if candidates is not None or any(site.template is not None for site in sites):
             self.hooks.append(parts.language_model.norm.register_forward_hook(self._leave))
-        self.gates = {index: Gates(parts.layers[index].linear_attn) for index in self._recurrent()}
+        self.gates = {index: Gates(parts.layers[index].linear_attn) for index in parts.recurrent if index >= first}
         self.order_bk: Tensor | None = None
         for index, gates in self.gates.items():
             self.hooks += [gates, parts.layers[index].register_forward_hook(self._in_place)]
         self.carried = carried
         if carried:
             self.hooks += [Carrier(layer.self_attn) for layer in parts.layers[first:]]
-
-    def _recurrent(self) -> list[int]:
-        """Layers from the first site on that read tokens one after another."""
-        return [index for index in range(self.first, len(self.parts.layers)) if self.parts.recurrent(index)]
 
     def remove(self) -> None:
         """Take every hook off again."""
@@ -109,14 +107,14 @@ class Relaxation:
         device = device_of(module.input_layernorm, call["hidden_states"].device)
         call.update(on(call, device))
         if index == 0 and self.steers:  # what enters the language model
-            with torch.autocast(call["hidden_states"].device.type, enabled=False):
+            with without_autocast(call["hidden_states"]):
                 self.question_bd = question(call["hidden_states"], moved(self.layout.text_bs, device))
         if index == 0 and self.opening:
             self.opened = opened(self._uniform(call), call["hidden_states"], self.opening)
         if 0 < index <= len(self.deep):
             level_bkd, state = moved(self.deep[index - 1], device), self.state if index > self.first else None
             if state is not None and state.column_bk is not None:
-                level_bkd = take_tokens(level_bkd, moved(state.column_bk, device))
+                level_bkd = gather_tokens(level_bkd, moved(state.column_bk, device))
             call["hidden_states"] = call["hidden_states"] + level_bkd
         if index < self.first:
             return
@@ -124,7 +122,8 @@ class Relaxation:
             self._begin(call)
         self._move_state(device)
         for site in self.sites.get(index, ()):
-            self._apply(site, call, index, self.candidates if site is self.narrowing else None)
+            few = self.candidates if site is self.narrowing else None
+            self._apply(site, call, index, self._rope(call, index), few)
         self._move_state(device)
         assert self.state is not None
         if index in self.gates:
@@ -148,7 +147,7 @@ class Relaxation:
         if mask is not None:
             mask = (mask if state.column_bk is None else take(mask, state.column_bk)).expand(len(x_bkd), -1)
             mask = mask.gather(1, self.order_bk)
-        call.update(hidden_states=take_tokens(x_bkd, self.order_bk), attention_mask=mask)
+        call.update(hidden_states=gather_tokens(x_bkd, self.order_bk), attention_mask=mask)
 
     def _in_place(self, module: Any, args: Any, output_bkd: Tensor) -> Tensor:
         """After such a layer: every token is where it was."""
@@ -178,15 +177,12 @@ class Relaxation:
             group = replace(present.groups[0], given=given)
             present = replace(present, groups=(group,), rater_bt=known.rater_bt)
         if layout.units:
-            held = as_films(layout.units) if self.films else layout.units
-            raster = [torch.arange(cells_of(grid), device=x_bsd.device).repeat(many) for grid, many in held]
+            raster = [torch.arange(cells_of(grid), device=x_bsd.device).repeat(many) for grid, many in self.units]
             origin_bn = torch.cat(raster).expand(len(x_bsd), -1)
             present = present.replaced([present.groups[0].size_un], [origin_bn], None)
         if self.steers:
             present = replace(present, question_bd=moved(self.question_bd, x_bsd.device))
-        units = as_films(self.units) if self.films else self.units
-        lengths = tuple(cells_of(grid) for grid, _ in units)
-        self.state = State(present, None, torch.ones_like(present.groups[0].size_un), present.position_bk, lengths)
+        self.state = State(present, None, torch.ones_like(present.groups[0].size_un), present.position_bk, self.whole)
 
     def _uniform(self, call: dict[str, Any]) -> TokenState:
         """What enters a layer with every visual token; the spans of a prompt as one: how they are told apart is
@@ -237,7 +233,7 @@ class Relaxation:
             state.carried_bk = torch.where(valid_bk, bias_bk, CLOSED)
         return state.carried_bk
 
-    def _apply(self, site: RelaxedSite, call: dict[str, Any], index: int, candidates: int | None) -> None:
+    def _apply(self, site: RelaxedSite, call: dict[str, Any], index: int, rope: Rope, candidates: int | None) -> None:
         x_bkd, state = call["hidden_states"], self.state
         assert state is not None
         site = moved(site, x_bkd.device)
@@ -246,24 +242,24 @@ class Relaxation:
         # every feature, as a weight of zero may be on its way somewhere; asking would also stall the device
         names = [name for name in site.features if name != "vision" or name in span.given]
         names += ["question"] * (site.steering is not None)
-        kind = self.parts.kind(index)
+        kind, reader = self.parts.kind(index), self.parts.reader(index)
         turned: dict[str, Any] = {"turn": self.parts.turn(kind)}
         if site.template is not None:
             read = needed(site.template, self.tokens)
             names = list(dict.fromkeys([*names, *site.mixes, *read]))
             turned["wide_rope"] = lambda: self.parts.rope(at_least_float32(x_bkd), position_bk, kind)
             turned["own_rope"] = lambda: self.parts.rope(x_bkd, own_positions(position_bk, present.valid_bk), kind)
-        sequence = present.attention_inputs(x_bkd, self._rope(call, index), **turned)
+        sequence = present.attention_inputs(x_bkd, rope, **turned)
         mask = call.get("attention_mask")
         if self.own_masks and mask is not None:
             sequence = sequence._replace(mask=mask if column_bk is None else take(mask, column_bk))
-        features = layer_features(names, self.parts.reader(index), sequence, span.given)
+        features = layer_features(names, reader, sequence, span.given)
         tokens = RelaxedTokens(span.taken(x_bkd), span.size_un, span.origin_un, state.presence_bn)
         after, index_bm, lengths = relax_units(
             site,
             tokens,
             features,
-            as_films(self.units) if self.films else self.units,
+            self.units,
             state.lengths,
             total=self.tokens,
             temperature=moved(self.temperature, x_bkd.device),
@@ -275,7 +271,7 @@ class Relaxation:
         self.trace.presence.append(moved(after.presence_bn, home))
         if index_bm is not None:
             present, keep_bk = present.keeping([index_bm])
-            x_bkd, position_bk = take_tokens(x_bkd, keep_bk), position_bk.gather(1, keep_bk)
+            x_bkd, position_bk = gather_tokens(x_bkd, keep_bk), position_bk.gather(1, keep_bk)
             column_bk = keep_bk if column_bk is None else column_bk.gather(1, keep_bk)
         renumbered = state.renumbered
         if site.positions == "renumber":
@@ -284,7 +280,9 @@ class Relaxation:
             position_bk = present.original_bk - present.slot_bk + count_k - (gone_bk.cumsum(1) - gone_bk)
             renumbered = True
         x_bkd = present.put(x_bkd, [after.x_bnd.to(x_bkd.dtype)])
-        bias_bn = _log(after.presence_bn) + site.beta * after.size_bn.log()
+        # a gradient passes below the floor as well: there, it is that of multiplying by presence
+        floored_bn = after.presence_bn + (after.presence_bn.clamp_min(FLOOR) - after.presence_bn).detach()
+        bias_bn = floored_bn.log() + site.beta * after.size_bn.log()
         bias_bk = present.put(torch.zeros(present.slot_bk.shape, device=x_bkd.device), [bias_bn])
         present = present.replaced([after.size_bn], [after.origin_bn], bias_bk)
         call["hidden_states"] = x_bkd
@@ -297,8 +295,3 @@ class Relaxation:
         batch, _, width = output_bkd.shape
         whole_bsd = output_bkd.new_zeros(batch, present.length, width)
         return whole_bsd.scatter(1, present.slot_bk[:, :, None].expand(-1, -1, width), output_bkd)
-
-
-def _log(presence_bn: Tensor) -> Tensor:
-    """Logarithm that passes a gradient below its floor as well: there, it is that of multiplying by presence."""
-    return (presence_bn + (presence_bn.clamp_min(FLOOR) - presence_bn).detach()).log()

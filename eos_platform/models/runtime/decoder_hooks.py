@@ -127,12 +127,12 @@ class DecoderHooks:
             # layer 0 always: it is where the cache is first seen
             if index >= first or index <= levels or index + 1 in self.plan.reads_earlier:
                 self._hooks.append(before(layer, partial(self._layer, index), traced))
-                if parts.recurrent(index):
+                if index in parts.recurrent:
                     self._hooks.append(behind(layer, self._in_place, traced))
         self._hooks.append(behind(parts.language_model.norm, self._leave, traced))
         if self.plan.biased and is_flash(parts):
             for index in range(min(self.plan.biased), len(parts.layers)):
-                if not parts.recurrent(index):
+                if index not in parts.recurrent:
                     self._hooks.append(Carrier(parts.layers[index].self_attn))
 
     def remove(self) -> None:
@@ -252,7 +252,7 @@ class DecoderHooks:
         if index == 0 and cache is not None:
             self._local.cache, self._local.fresh = cache, cache.get_seq_length() == 0
         if now is None:
-            at = 0 if self.parts.recurrent(index) else index  # such a layer's cache counts nothing
+            at = 0 if index in self.parts.recurrent else index  # such a layer's cache counts nothing
             if self.layout is not None and (cache is None or cache.get_seq_length(at) == 0):
                 # compiled in pieces, as flash attention may be, one piece does not see what another said
                 raise EosError("the operator is at work in pieces of this call: it cannot be compiled like that")
@@ -315,7 +315,7 @@ class DecoderHooks:
         if index == 0 and own_masks(self.parts):
             now.later_bqq = sees_later(call.get("attention_mask"), call["hidden_states"].shape[1])
         begun = [layer for layer in now.prompt.stages if layer <= index]
-        if not begun or self.parts.recurrent(index):  # its state is of what was there
+        if not begun or index in self.parts.recurrent:  # its state is of what was there
             return
         device = device_of(module.input_layernorm, call["hidden_states"].device)
         key = max(begun), self.parts.kind(index), device

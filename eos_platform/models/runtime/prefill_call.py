@@ -15,7 +15,6 @@ from torch import Tensor
 from eos_platform.models.adapters.base import Parts
 from eos_platform.models.attention.implementations import is_flash
 from eos_platform.models.attention.masks import Mask, add_bias, by_kind, cut
-from eos_platform.models.attention.queries import take_tokens
 from eos_platform.models.attention.recurrent import fillers_first, padding
 from eos_platform.models.attention.rope import Rope
 from eos_platform.models.decoding.cache import cache_of
@@ -23,6 +22,7 @@ from eos_platform.models.decoding.later_steps import flash_bias
 from eos_platform.models.decoding.prompt import Call, Pass, Stage
 from eos_platform.models.loading.devices import moved
 from eos_platform.models.runtime.token_state import TokenState
+from eos_platform.operators.tokens import gather_tokens
 
 
 def own_masks(parts: Parts) -> bool:
@@ -61,7 +61,7 @@ def add_level(now: Pass, call: Call, index: int) -> None:
         return
     level_bkd = moved(now.deep[index - 1], call["hidden_states"].device)
     if now.stage is not None:
-        level_bkd = take_tokens(level_bkd, now.stage.on(level_bkd.device).present.slot_bk)
+        level_bkd = gather_tokens(level_bkd, now.stage.on(level_bkd.device).present.slot_bk)
     call["hidden_states"] = call["hidden_states"] + level_bkd
 
 
@@ -79,7 +79,7 @@ def masked_and_turned(parts: Parts, stage: Stage, call: Call, index: int) -> tup
     if kind not in stage.handed:
         arguments = call.get("attention_mask"), Rope(*call["position_embeddings"])
         mask, rope = moved(arguments, x_bkd.device)
-        recurrent = parts.recurrent(index)
+        recurrent = index in parts.recurrent
         if stage.column_bk is not None:
             mask = (
                 padding(mask, stage.column_bk, present.alive_bk)
@@ -101,7 +101,7 @@ def hand_over(parts: Parts, now: Pass, call: Call, index: int) -> None:
         return
     stage = now.stage.on(call["hidden_states"].device)
     mask, rope = masked_and_turned(parts, stage, call, index)
-    if parts.recurrent(index):
+    if index in parts.recurrent:
         now.order_bk, call["hidden_states"], mask = fillers_first(stage.present, call["hidden_states"], mask)
         call.update(attention_mask=mask, position_embeddings=tuple(rope))
         return

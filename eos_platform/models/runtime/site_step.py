@@ -14,7 +14,7 @@ from torch import Tensor
 
 from eos_platform.common.errors import EosError
 from eos_platform.models.adapters.base import Parts
-from eos_platform.models.attention.queries import GIVEN, AttentionInputs, layer_features, previous_row, take_tokens
+from eos_platform.models.attention.queries import GIVEN, AttentionInputs, layer_features, previous_row
 from eos_platform.models.attention.rope import Rope, own_positions
 from eos_platform.models.runtime.layout import Layout
 from eos_platform.models.runtime.prompt_state import of_layout, opened
@@ -22,7 +22,7 @@ from eos_platform.models.runtime.token_state import SpanGroup, TokenState
 from eos_platform.models.runtime.visual_spans import Grid
 from eos_platform.operators.plan import PlannedSite
 from eos_platform.operators.reduce import OF_A_PROMPT, Reduced, reduce
-from eos_platform.operators.tokens import Tokens, at_least_float32
+from eos_platform.operators.tokens import Tokens, at_least_float32, gather_tokens
 
 
 class Step(NamedTuple):
@@ -48,7 +48,7 @@ def enter(layout: Layout, position: Tensor, x_bsd: Tensor, names: Collection[str
     if layout.seen is not None:
         state, keep_bk = state.keeping([layout.seen.index_br])
         span = replace(state.groups[0], size_un=layout.seen.size_br, given=layout.features)
-        state, x_bkd = replace(state, groups=(span,)), take_tokens(x_bsd, keep_bk)
+        state, x_bkd = replace(state, groups=(span,)), gather_tokens(x_bsd, keep_bk)
     return Step(opened(state, x_bkd, names), x_bkd, keep_bk)
 
 
@@ -81,7 +81,7 @@ def apply_site(
         bias_bk = torch.zeros(after.slot_bk.shape, device=x_bkd.device)
         bias_bk = after.put(bias_bk, [site.beta * one.tokens.size_bn.float().log() for one in reduced])
         after = replace(after, bias_bk=bias_bk)
-    x_bkd = take_tokens(x_bkd, keep_bk)
+    x_bkd = gather_tokens(x_bkd, keep_bk)
     return Step(after, after.put(x_bkd, [one.tokens.x_bnd.to(x_bkd.dtype) for one in reduced]), keep_bk)
 
 

@@ -20,7 +20,6 @@ import torch
 from torch import Tensor
 
 from eos_platform.models.attention.queries import AttentionInputs as AttentionInputs
-from eos_platform.models.attention.queries import take_tokens
 from eos_platform.models.attention.rope import Rope, Turn, rotate
 from eos_platform.models.runtime.ragged import Ragged
 from eos_platform.models.runtime.visual_spans import Unit, numbers
@@ -66,7 +65,7 @@ class SpanGroup:
     def taken(self, x_bkd: Tensor) -> Tensor:
         """Their hidden states (u, n, d)."""
         if self.row_u is None:
-            return take_tokens(x_bkd, self.place_un)
+            return gather_tokens(x_bkd, self.place_un)
         return x_bkd[self.row_u[:, None], self.place_un]
 
     def put(self, whole: Tensor, values: Tensor) -> Tensor:
@@ -256,7 +255,7 @@ class TokenState:
             ragged=ragged,
             alive_bk=alive_bk,
             bias_bk=None,
-            earlier_bkd=None if self.earlier_bkd is None else take_tokens(self.earlier_bkd, keep_bk),
+            earlier_bkd=None if self.earlier_bkd is None else gather_tokens(self.earlier_bkd, keep_bk),
             rater_bt=rater_bt,
             mask=None,
         )

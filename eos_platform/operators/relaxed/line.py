@@ -21,6 +21,7 @@ from eos_platform.operators.relaxed.site import RelaxedSite
 from eos_platform.operators.score import multiplier, scaled
 from eos_platform.operators.selectors.coverage import coverage
 from eos_platform.operators.selectors.diverse_topk import diverse_topk
+from eos_platform.operators.selectors.priority import first, priority, stay
 from eos_platform.operators.selectors.quota import groups_of, quota_levels
 from eos_platform.operators.selectors.suppress import suppressed_order, survivors
 from eos_platform.operators.tokens import RelaxedTokens, centred
@@ -34,7 +35,30 @@ def compared(site: RelaxedSite, tokens: RelaxedTokens) -> Tensor:
     return centred(tokens.x_bnd, tokens.presence_bn) if site.similarity == "centred" else tokens.x_bnd
 
 
-def diverse_line(
+def line_of(
+    site: RelaxedSite,
+    tokens: RelaxedTokens,
+    score_bn: Tensor,
+    raw_bn: Tensor | None,
+    grid: Grid,
+    candidates: int | None,
+) -> tuple[Tensor, Tensor | None]:
+    """By what tokens stand in line (b, n), and the first ``candidates`` of it, ascending."""
+    if site.suppress is not None:
+        return _suppressed_line(site, tokens, score_bn, raw_bn, grid), None
+    if site.quota is not None:
+        return _quota_line(site, tokens, score_bn, raw_bn, grid), None
+    if site.selector == "coverage":
+        return _coverage_line(site, compared(site, tokens), tokens.presence_bn, score_bn, raw_bn), None
+    if site.selector != "diverse_topk" or site.spread is None:
+        if candidates is None or site.selector != "score":
+            return score_bn, None
+        there_bn = score_bn.detach().masked_fill(tokens.presence_bn <= 0.5, -torch.inf)
+        return score_bn, first(there_bn, candidates).sort(dim=-1).values
+    return _diverse_line(site, compared(site, tokens), tokens.presence_bn, score_bn, raw_bn, candidates)
+
+
+def _diverse_line(
     site: RelaxedSite,
     compared_bne: Tensor,
     presence_bn: Tensor,
@@ -56,7 +80,7 @@ def diverse_line(
     return line_bn / _spread_of(counted_bm), index_bm
 
 
-def coverage_line(
+def _coverage_line(
     site: RelaxedSite, compared_bne: Tensor, presence_bn: Tensor, score_bn: Tensor, raw_bn: Tensor | None
 ) -> Tensor:
     """Of ``coverage``: log gain + power * log m, or the sum, whose terms are scaled anew at each pick and may rise:
@@ -87,7 +111,9 @@ def coverage_line(
     return line_bn / _spread_of(line_bn.detach())
 
 
-def quota_line(site: RelaxedSite, tokens: RelaxedTokens, score_bn: Tensor, raw_bn: Tensor | None, grid: Grid) -> Tensor:
+def _quota_line(
+    site: RelaxedSite, tokens: RelaxedTokens, score_bn: Tensor, raw_bn: Tensor | None, grid: Grid
+) -> Tensor:
     """Of a quota: the score, each level a whole range above the next."""
     assert site.quota is not None
     count = site.count.detach().round().long()
@@ -97,7 +123,7 @@ def quota_line(site: RelaxedSite, tokens: RelaxedTokens, score_bn: Tensor, raw_b
     return _by_level(score_bn, level_bn)
 
 
-def suppressed_line(
+def _suppressed_line(
     site: RelaxedSite, tokens: RelaxedTokens, score_bn: Tensor, raw_bn: Tensor | None, grid: Grid
 ) -> Tensor:
     """Of ``suppress``: the score, tokens that nobody bars a whole range above those that are barred, and those within
@@ -139,6 +165,30 @@ def _falling(line_bn: Tensor, order_bn: Tensor) -> Tensor:
 def _spread_of(line_bm: Tensor) -> Tensor:
     scale_b1 = line_bm.std(-1, keepdim=True, correction=0)
     return torch.where(scale_b1 > 1e-3, scale_b1, 1.0)
+
+
+def keep_of(
+    site: RelaxedSite,
+    tokens: RelaxedTokens,
+    line_bn: Tensor,
+    grid: Grid,
+    temperature: float | Tensor,
+    hard: bool,
+) -> Tensor:
+    """The degree to which each token stays (b, n)."""
+    learned = site.selector in ("score", "diverse_topk", "coverage", "suppress")
+    if learned and not hard:
+        return soft_keep(line_bn, tokens.presence_bn, site.count, temperature)
+    if site.selector == "drop_all":
+        return torch.zeros_like(line_bn)
+    count = site.count.detach().round().long()
+    rule = "score" if learned else site.selector
+    order_bn = priority(rule, compared(site, tokens), line_bn, count, grid, site.seed, tokens.presence_bn)
+    hard_bn = stay(order_bn, count).to(line_bn.dtype)
+    if not learned:
+        return hard_bn
+    soft_bn = soft_keep(line_bn, tokens.presence_bn, site.count, temperature)
+    return hard_bn + (soft_bn - soft_bn.detach())  # bracketed so: the difference is 0 to the bit
 
 
 def soft_keep(score_bn: Tensor, presence_bn: Tensor, count: Tensor, temperature: float | Tensor) -> Tensor:

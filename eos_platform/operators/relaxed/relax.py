@@ -18,19 +18,11 @@ from torch import Tensor
 from eos_platform.operators.grid import Grid
 from eos_platform.operators.reduce import with_film_features
 from eos_platform.operators.relaxed.leaving import leave
-from eos_platform.operators.relaxed.line import (
-    compared,
-    coverage_line,
-    diverse_line,
-    quota_line,
-    soft_keep,
-    suppressed_line,
-)
+from eos_platform.operators.relaxed.line import compared, keep_of, line_of
 from eos_platform.operators.relaxed.site import TAU_FLOOR, RelaxedSite
 from eos_platform.operators.score import combine, plain, probe_feature, with_token_features
-from eos_platform.operators.selectors.priority import first, priority, stay
 from eos_platform.operators.steer import steered
-from eos_platform.operators.tokens import RelaxedTokens, at_least_float32, gather_tokens, unit
+from eos_platform.operators.tokens import RelaxedTokens, at_least_float32, gather_tokens, unit, without_autocast
 from eos_platform.operators.transfer import permitted
 
 LEAST_PRESENCE = (
@@ -67,11 +59,14 @@ def relax(
             good (selectors ``score`` and ``diverse_topk``). More than the count, by a margin in which presence fades
             out.
     """
-    with torch.autocast(tokens.x_bnd.device.type, enabled=False):
+    with without_autocast(tokens.x_bnd):
         if site.template is not None:
             return Relaxed(*leave(site, tokens, features, grid, temperature))
         if site.exclude_padding:  # a token of a margin is not there, and so neither stays nor gives
             tokens = tokens._replace(presence_bn=tokens.presence_bn * (features["padding"] < 0.5))
+        probe = site.probe
+        if probe is not None and site.steering is not None:
+            probe = steered(probe, *site.steering, features["question"])
         full = with_token_features(features, tokens.x_bnd, site.features, tokens.presence_bn)
         if site.scope == "film":
             shares = () if site.quota is None else (site.quota.feature,)
@@ -79,72 +74,19 @@ def relax(
         if site.prior is not None and site.prior.feature in full:
             usual = site.prior.divides(at_least_float32(full[site.prior.feature]), tokens.origin_bn)
             full = {**full, site.prior.feature: usual}
-        probed_bn = None if site.probe is None else probe_feature(tokens.x_bnd, _direction(site, full))
+        probed_bn = None if probe is None else probe_feature(tokens.x_bnd, probe)
         score_bn = combine(full, site.weights, tokens.presence_bn, probed_bn, site.mixing)
         score_bn = score_bn.to(at_least_float32(tokens.x_bnd).dtype)
         raw_bn = plain(full, site.weights).to(score_bn.dtype) if site.reads_raw else None
         if site.quota is not None and site.quota.feature:
             raw_bn = full[site.quota.feature].to(score_bn.dtype)
-        line_bn, index_bm = _line(site, tokens, score_bn, raw_bn, grid, candidates)
+        line_bn, index_bm = line_of(site, tokens, score_bn, raw_bn, grid, candidates)
         if index_bm is None:
-            keep_bm = _keep(site, tokens, line_bn, grid, temperature, hard)
+            keep_bm = keep_of(site, tokens, line_bn, grid, temperature, hard)
         else:
             few = RelaxedTokens(*(gather_tokens(values, index_bm) for values in tokens))
-            keep_bm = _keep(site, few, line_bn.gather(1, index_bm), grid, temperature, hard)
+            keep_bm = keep_of(site, few, line_bn.gather(1, index_bm), grid, temperature, hard)
         return Relaxed(_transfer(site, tokens, score_bn, keep_bm, index_bm, grid), index_bm)
-
-
-def _direction(site: RelaxedSite, given: Mapping[str, Tensor]) -> Tensor:
-    """The probe (d,), or as each prompt's question turns it (b, d)."""
-    assert site.probe is not None
-    return site.probe if site.steering is None else steered(site.probe, *site.steering, given["question"])
-
-
-def _line(
-    site: RelaxedSite,
-    tokens: RelaxedTokens,
-    score_bn: Tensor,
-    raw_bn: Tensor | None,
-    grid: Grid,
-    candidates: int | None,
-) -> tuple[Tensor, Tensor | None]:
-    """By what tokens stand in line (b, n), and the first ``candidates`` of it, ascending (see ``line.py``)."""
-    if site.suppress is not None:
-        return suppressed_line(site, tokens, score_bn, raw_bn, grid), None
-    if site.quota is not None:
-        return quota_line(site, tokens, score_bn, raw_bn, grid), None
-    if site.selector == "coverage":
-        return coverage_line(site, compared(site, tokens), tokens.presence_bn, score_bn, raw_bn), None
-    if site.selector != "diverse_topk" or site.spread is None:
-        if candidates is None or site.selector != "score":
-            return score_bn, None
-        there_bn = score_bn.detach().masked_fill(tokens.presence_bn <= 0.5, -torch.inf)
-        return score_bn, first(there_bn, candidates).sort(dim=-1).values
-    return diverse_line(site, compared(site, tokens), tokens.presence_bn, score_bn, raw_bn, candidates)
-
-
-def _keep(
-    site: RelaxedSite,
-    tokens: RelaxedTokens,
-    line_bn: Tensor,
-    grid: Grid,
-    temperature: float | Tensor,
-    hard: bool,
-) -> Tensor:
-    """The degree to which each token stays (b, n)."""
-    learned = site.selector in ("score", "diverse_topk", "coverage", "suppress")
-    if learned and not hard:
-        return soft_keep(line_bn, tokens.presence_bn, site.count, temperature)
-    if site.selector == "drop_all":
-        return torch.zeros_like(line_bn)
-    count = site.count.detach().round().long()
-    rule = "score" if learned else site.selector
-    order_bn = priority(rule, compared(site, tokens), line_bn, count, grid, site.seed, tokens.presence_bn)
-    hard_bn = stay(order_bn, count).to(line_bn.dtype)
-    if not learned:
-        return hard_bn
-    soft_bn = soft_keep(line_bn, tokens.presence_bn, site.count, temperature)
-    return hard_bn + (soft_bn - soft_bn.detach())  # bracketed so: the difference is 0 to the bit
 
 
 def _transfer(

@@ -10,6 +10,7 @@ from eos_platform.analysis.explain.ablations import ablations
 from eos_platform.analysis.explain.describe import site_words
 from eos_platform.analysis.explain.explain import explain, model_of
 from eos_platform.analysis.explain.nearest import AXES, distances, nearest
+from eos_platform.analysis.explain.progress import PARTS
 from eos_platform.analysis.explain.ranking import ranking, shares
 from eos_platform.analysis.explain.report import markdown, ranking_line
 from eos_platform.cli.explain import _page
@@ -265,12 +266,21 @@ def test_an_operator_of_no_sites(small):
         small,
         OperatorSpec(target=small.target),
         questions=4,
-        advance=lambda done, total, what: reported.append((done, total)),
+        advance=lambda done, total, what: reported.append((done, total, what)),
     )
     assert (found.sites, found.nearest, len(found.ablations)) == ([], [], 0)
     assert found.accuracy == found.unreduced_accuracy
     assert "identity: no site" in markdown(found)
-    assert reported[-1] == (3, 3)
+    done = [part for part, *_ in reported]
+    assert done == sorted(done)
+    assert done[0] == 0
+    assert reported[-1] == (PARTS, PARTS, "")
+    # before the batch of a measurement, and after it
+    assert [what for *_, what in reported[:-1]] == [
+        *["the unreduced model"] * 2,
+        *["the operator"] * 2,
+        "scores and pictures",
+    ]
 
 
 @pytest.mark.parametrize("name", ["tome-tower", "downsample", "vtw", "reweight"])

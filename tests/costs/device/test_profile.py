@@ -63,7 +63,7 @@ def test_what_is_no_profile_is_one_line(made_up, tmp_path, change, says):
 
 
 def test_a_profile_that_is_not_there_is_one_line(tmp_path):
-    with pytest.raises(EosError, match=r"device profile .*none\.json: "):
+    with pytest.raises(EosError, match=r"^device profile not found: .*none\.json$"):
         profile_of(Setting(profile=str(tmp_path / "none.json")))
 
 

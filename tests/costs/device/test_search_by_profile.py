@@ -66,7 +66,7 @@ def test_a_profile_of_another_model_is_refused_before_anything_is_searched(path)
         (["--budget", "8uJ"], "unknown unit 'uJ' of cost energy_j; did you mean 'J'"),
         (["--budget", "8ms", "--cost", "compute_ratio"], "'8ms' is of cost prefill_ms; cost compute_ratio is a ratio"),
         (["--budget", "8ms", "--set", "cost_mode=captive"], "cost_mode: unknown value 'captive'"),
-        (["--budget", "8ms"], "none.json: "),
+        (["--budget", "8ms"], "device profile not found: "),
     ],
 )
 def test_what_goes_wrong_is_one_line_and_exit_code_2(arguments, says, tmp_path):

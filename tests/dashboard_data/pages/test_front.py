@@ -20,7 +20,9 @@ def test_from_the_list_of_studies_to_the_front(page, served):
     wait_for_points(page, ALL)
     page.wait_for_url("**study=small**")
     expect(page.get_by_role("heading", level=1)).to_have_text("small")
-    expect(page.locator("#front-best")).to_contain_text("searched 91.0 % at 0.350 (trial 5); hand-designed 60.0 %")
+    expect(page.locator("#front-best")).to_contain_text(
+        "searched 91.0 % at compute 0.350 (trial 5); hand-designed 60.0 %"
+    )
     expect(page.locator("#front-picked tbody tr")).to_have_count(4)
     expect(page.locator("[data-title^='Download plot']")).not_to_have_count(0)
     expect(page.locator("[data-title^='Share']")).to_have_count(0)  # uploads
@@ -35,10 +37,10 @@ def test_filters_and_the_budget(page, served):
     wait_for_points(page, {"Pareto front (held-out)": 4, "unreduced model": 1})
     page.get_by_label("Budget as a number").fill("0.26")
     page.keyboard.press("Enter")
-    expect(page.locator("#front-best")).to_contain_text("Best within 0.26: searched 87.0 % at 0.250 (trial 3)")
+    expect(page.locator("#front-best")).to_contain_text("Best within 0.26: searched 87.0 % at compute 0.250 (trial 3)")
     page.wait_for_function(f"{GRAPH}.layout.shapes?.length === 2")  # drawn after the words
     page.locator("#front-on").get_by_text("validation").click()
-    expect(page.locator("#front-best")).to_contain_text("searched 88.0 % at 0.250 (trial 3)")
+    expect(page.locator("#front-best")).to_contain_text("searched 88.0 % at compute 0.250 (trial 3)")
 
 
 def test_a_click_opens_the_operator_and_back_keeps_the_zoom(page, served):

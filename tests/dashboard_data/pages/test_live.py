@@ -28,7 +28,7 @@ def test_a_study_that_runs_is_followed_without_losing_the_zoom(page, tmp_path):
         # better than trials 4 and 5, which leave the front
         wait_for_points(page, {"Pareto front (validation)": 4, "dominated": 3})
         expect(page.locator("#live")).to_have_text("8 of 8 trials done")
-        expect(page.locator("#front-best")).to_contain_text("searched 97.0 % at 0.300 (trial 7)")
+        expect(page.locator("#front-best")).to_contain_text("searched 97.0 % at compute 0.300 (trial 7)")
         assert page.evaluate(RANGES) == before
     finally:
         page.goto("about:blank")  # else it would complain of a server that is gone

@@ -62,7 +62,7 @@ def test_every_end_has_its_state(searcher, optuna_study, result, error, state, f
     searcher.suggest("ray1")
     searcher.on_trial_complete("ray1", result, error)
     (trial,) = optuna_study.trials
-    assert trial.state == state == judge(result or {}, error, read(result or {}, DEFAULT)).state
+    assert trial.state == state == judge(result or {}, error, read(result or {}, DEFAULT), {}).state
     assert trial.user_attrs.get("failure") == failure
     assert trial.user_attrs["ray_trial_id"] == "ray1"
     assert trial.values == ([0.8, 0.15] if state == TrialState.COMPLETE else None)

@@ -13,9 +13,9 @@ from eos_platform.models.attention.queries import (
     layer_features,
     layer_keys,
     take_columns,
-    take_tokens,
 )
 from eos_platform.models.attention.rope import Rope, rotate
+from eos_platform.operators.tokens import gather_tokens
 
 HEADS, GROUPS, WIDTH, HIDDEN, LENGTH = 4, 2, 6, 10, 9
 VISUAL, OTHER = torch.tensor([[1, 2, 4], [3, 4, 5]]), torch.tensor([[0, 3, 5, 6, 7, 8], [0, 1, 2, 6, 7, 8]])
@@ -171,7 +171,7 @@ def test_pivots_and_what_is_given():
 
 def test_taking_rows_and_columns():
     x, place = torch.arange(24.0).view(2, 4, 3), torch.tensor([[3, 0], [1, 1]])
-    assert take_tokens(x, place).tolist() == [[x[0, 3].tolist(), x[0, 0].tolist()], [x[1, 1].tolist()] * 2]
+    assert gather_tokens(x, place).tolist() == [[x[0, 3].tolist(), x[0, 0].tolist()], [x[1, 1].tolist()] * 2]
     for rows in (torch.rand(2, 5, 4), torch.rand(2, 3, 5, 4)):
         found = take_columns(rows, place)
         for row in range(2):

@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensorMode
 
-from eos_platform.common.errors import EosError
-from eos_platform.models.attention.text_queries import question
-from eos_platform.models.conformance.subjects import built, specs
-from eos_platform.models.conformance.zoo import SAMPLES, prompts
-from eos_platform.models.decoding.cache import cache_of, with_cache
-from eos_platform.models.relaxation.relaxed import relaxed
+from eos_platform.models.decoding.cache import cache_of
 from eos_platform.models.runtime.attach import attached, reducing
-from eos_platform.models.runtime.layout import Layout
-from eos_platform.models.vision.encoding import encode_images
-from eos_platform.operators.relaxed.site import RelaxedSite
 from eos_platform.operators.spec import OperatorSpec
 
 
@@ -153,76 +143,6 @@ def test_outputs_keep_the_length_and_labels_line_up(small: Any, model: Any) -> N
     assert output.loss.item() == pytest.approx(loss.item(), abs=1e-4)
 
 
-@pytest.mark.parametrize("text", [(6,), (9, 5)], ids=["one", "left-padded"])
-def test_several_new_tokens_at_once_equal_one_by_one(
-    small: Any, model: Any, spec: OperatorSpec, text: tuple[int, ...]
-) -> None:
-    """A second turn of a conversation goes on from the reduced cache."""
-    goes_on_alike(small, model, spec, text)
-
-
-def test_a_second_turn_with_what_methods_add(small: Any, model: Any, wider: OperatorSpec) -> None:
-    goes_on_alike(small, model, wider, (9, 5))
-
-
-def goes_on_alike(small: Any, model: Any, spec: OperatorSpec, text: tuple[int, ...]) -> None:
-    inputs = small.prompts(len(text), text)
-    turn = torch.tensor([[5, 17, 60]]).expand(len(text), -1)
-    outputs = []
-    with attached(model, spec), torch.no_grad():
-        for steps in (turn.split(3, 1), turn.split(1, 1)):
-            cache, mask = cache_of(model(**inputs, use_cache=True)), inputs["attention_mask"]
-            for ids in steps:
-                mask = torch.cat((mask, torch.ones_like(ids)), 1)
-                logits = model(input_ids=ids, attention_mask=mask, **with_cache(model, cache)).logits
-            outputs.append(logits[:, -1])
-    assert torch.allclose(outputs[0], outputs[1], atol=1e-4)
-
-
-def test_what_the_cache_holds_is_not_fed_again() -> None:
-    """Tokens fed that are all in the cache leave nothing to say; a mask of another length says nothing."""
-    sample = SAMPLES["LLaVA-1.5"]
-    model, inputs = built(sample), prompts(sample, [[sample.sizes[0]]])
-    with attached(model, specs(model)["merge at 0"]), torch.no_grad():
-        cache = cache_of(model(**inputs, use_cache=True))
-        past = cache.get_seq_length()
-        ids = inputs["input_ids"][:, past : past + 3]
-        mask = torch.ones(1, past + 3, dtype=torch.long)
-        with pytest.raises(EosError, match="the 3 tokens fed are in the cache already"):
-            model(input_ids=ids, attention_mask=mask, **with_cache(model, cache))
-        with pytest.raises(EosError, match="pass the new tokens only"):
-            model(input_ids=ids, attention_mask=mask[:, 1:], **with_cache(model, cache))
-
-
-@pytest.mark.parametrize("text", [(6,), (9, 5)], ids=["one", "left-padded"])
-def test_a_copied_cache_and_one_cropped_go_on_alike(
-    small: Any, model: Any, spec: OperatorSpec, text: tuple[int, ...]
-) -> None:
-    inputs = small.prompts(len(text), text)
-    turn = torch.tensor([[5, 17, 60]]).expand(len(text), -1)
-    mask = torch.cat((inputs["attention_mask"], torch.ones_like(turn)), 1)
-    with attached(model, spec), torch.no_grad():
-        cache = cache_of(model(**inputs, use_cache=True))
-        copied = copy.deepcopy(cache)
-        expected, found = (
-            model(input_ids=turn, attention_mask=mask, **with_cache(model, one)).logits for one in (cache, copied)
-        )
-        assert torch.equal(found, expected)
-        copied.crop(-5)  # the turn, and the prompt's last two tokens
-        again = torch.cat((inputs["input_ids"][:, -2:], turn), 1)
-        found = model(input_ids=again, attention_mask=mask, **with_cache(model, copied)).logits
-    assert torch.allclose(found[:, -3:], expected, atol=1e-4)
-
-
-def test_a_cache_cropped_to_before_the_image_ends_is_an_error(small: Any, model: Any) -> None:
-    inputs = small.prompts()
-    with attached(model, small.operator(*small.sites["many"])), torch.no_grad():
-        cache = cache_of(model(**inputs, use_cache=True))
-        cache.crop(-10)
-        with pytest.raises(EosError, match="visual ones"):
-            model(input_ids=torch.tensor([[5]]), **with_cache(model, cache))
-
-
 def test_several_rows_asked_for_are_an_answer(small: Any, model: Any) -> None:
     """As with labels: what is scored, or was drafted, has no part in what the prompt keeps."""
     inputs = small.prompts(2, (9, 9))
@@ -242,37 +162,6 @@ def test_embeddings_in_place_of_ids(small: Any, model: Any) -> None:
         ids = inputs.pop("input_ids")
         found = model(inputs_embeds=model.get_input_embeddings()(ids), **inputs).logits
     assert torch.equal(found, expected)
-
-
-def test_half_precision(small: Any, spec: OperatorSpec) -> None:
-    """In bfloat16 both forms run, and the deployed one stays near its float32 self."""
-    model = small.build()
-    inputs = small.prompts(2, (9, 5))
-    x, layout = small.embed(model, inputs)
-    wide = model.model.language_model
-    narrow = small.build().bfloat16()
-    sites = [RelaxedSite.of(site) for site in spec.sites]
-    with torch.no_grad():
-        with reducing(model, spec, layout):
-            expected = wide(inputs_embeds=x, attention_mask=inputs["attention_mask"]).last_hidden_state
-        with reducing(narrow, spec, layout):
-            found = narrow.model.language_model(inputs_embeds=x.bfloat16(), attention_mask=inputs["attention_mask"])
-        with relaxed(narrow, sites, layout, temperature=0.1, hard=False):
-            soft = narrow.model.language_model(inputs_embeds=x.bfloat16(), attention_mask=inputs["attention_mask"])
-    assert found.last_hidden_state.dtype == soft.last_hidden_state.dtype == torch.bfloat16
-    assert torch.isfinite(soft.last_hidden_state).all()
-    error = (found.last_hidden_state.float() - expected)[layout.text_bs].abs().mean()
-    assert error < 0.3 * expected[layout.text_bs].abs().mean()
-
-
-def test_half_precision_with_what_methods_add(small: Any, wider: OperatorSpec) -> None:
-    inputs = small.prompts(2, (9, 5))
-    narrow = small.build().bfloat16()
-    x, layout = small.embed(narrow, {**inputs, "pixel_values": inputs["pixel_values"].bfloat16()}, wider)
-    with torch.no_grad(), reducing(narrow, wider, layout):
-        found = narrow.model.language_model(inputs_embeds=x, attention_mask=inputs["attention_mask"])
-    assert found.last_hidden_state.dtype == torch.bfloat16
-    assert torch.isfinite(found.last_hidden_state).all()
 
 
 def test_layers_run_on_the_tokens_left(small: Any, model: Any) -> None:
@@ -313,45 +202,6 @@ def test_size_bias_is_that_of_log_size(small: Any, model: Any) -> None:
     assert torch.allclose(outputs[0][:, -text:], outputs[1][:, -text:], atol=1e-5)
 
 
-def test_nothing_waits_for_the_device(small: Any, model: Any, spec: OperatorSpec) -> None:
-    """Fake tensors hold no values: anything that asks for one, as a wait for the device would, raises."""
-
-    def run(model: Any) -> None:
-        x, layout = runs_blind(model, spec)
-        sites = [RelaxedSite.of(site) for site in spec.sites]
-        with relaxed(model, sites, layout, temperature=0.1, hard=True):
-            output = model.model.language_model(inputs_embeds=x, use_cache=True).last_hidden_state
-        assert output.shape == (2, 75, 64)
-
-    run(model)  # what operators look up once and keep must be real
-    with FakeTensorMode(allow_non_fake_inputs=True):
-        run(small.build())
-
-
-def test_nothing_waits_with_what_methods_add(small: Any, model: Any, wider: OperatorSpec) -> None:
-    runs_blind(model, wider)
-    with FakeTensorMode(allow_non_fake_inputs=True):
-        runs_blind(small.build(), wider)
-
-
-def runs_blind(model: Any, spec: OperatorSpec) -> tuple[Tensor, Layout]:
-    """A prefill and a step, of tensors whose values nobody may ask for."""
-    text_bs = torch.ones(2, 75, dtype=torch.bool)
-    visual_bn = torch.arange(2, 66).repeat(2, 1)
-    layout = Layout(visual_bn, text_bs, visual_bn[:, 0], text_bs)
-    _, vision = encode_images(model, torch.ones(2, 3, 16, 16), spec, ("vision", "next_vision", "keys"))
-    vision.add_to(layout)
-    x = torch.ones(2, 75, 64)
-    body = model.model.language_model
-    with reducing(model, spec, layout):
-        # with a cache and no mask, the model itself asks for no values either
-        output = body(inputs_embeds=x, use_cache=True)
-        step = body(inputs_embeds=x[:, :1], **with_cache(body, cache_of(output))).last_hidden_state
-    assert output.last_hidden_state.shape == (2, 75, 64)
-    assert step.shape == (2, 1, 64)
-    return x, layout
-
-
 def test_a_call_that_fails_leaves_nothing_behind(small: Any, model: Any) -> None:
     inputs = small.prompts()
     x = torch.randn(1, inputs["input_ids"].shape[1], 64, generator=torch.Generator().manual_seed(0))
@@ -362,75 +212,3 @@ def test_a_call_that_fails_leaves_nothing_behind(small: Any, model: Any) -> None
             with pytest.raises(RuntimeError):
                 model(**{**inputs, "pixel_values": torch.zeros(1, 5, 16, 16)})
             assert torch.equal(body(inputs_embeds=x).last_hidden_state, expected)
-
-
-def test_a_cache_that_nobody_finds_is_an_error(small: Any, model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    # later steps would go on as if nothing had been removed: a transformers that renames it again must not pass
-    monkeypatch.setattr("eos_platform.models.decoding.cache.NAMES", ("some_other_name",))
-    with attached(model, small.operator(*small.sites["many"])), pytest.raises(EosError, match="no cache"):
-        model.generate(**small.prompts(), max_new_tokens=2)
-
-
-@pytest.mark.filterwarnings("ignore:Dynamo detected a call to a .functools.lru_cache:UserWarning")
-@pytest.mark.parametrize("steered", [True, False])
-def test_a_whole_call_compiles_where_several_sites_have_probes(small: Any, model: Any, steered: bool) -> None:
-    sites = [dict(site) for site in small.wider["steered"][1]]
-    for site in sites:
-        site["steering"] = site["steering"] if steered else None
-        site["probe"] = [value + site["layer"] for value in site["probe"]]
-    spec, inputs = small.operator(*sites), small.prompts(2, (9, 5))
-    with torch.no_grad():
-        x, layout = small.embed(model, inputs)
-
-    def run(x_bsd: Tensor, mask_bs: Tensor) -> Tensor:
-        return model.model.language_model(inputs_embeds=x_bsd, attention_mask=mask_bs, use_cache=False)[0]
-
-    with torch.no_grad(), reducing(model, spec, layout):
-        expected = run(x, inputs["attention_mask"])
-        found = torch.compile(run, backend="aot_eager")(x, inputs["attention_mask"])
-    assert torch.allclose(found, expected, atol=1e-5)
-    torch.compiler.reset()
-
-
-def test_the_question_is_the_prompts_and_never_in_half_precision(
-    small: Any, model: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The same whatever the padding, with an answer behind it, and under autocast; without text, nothing is turned."""
-    found: list[Tensor] = []
-
-    def heard(text_btd: Tensor, asks_bt: Tensor) -> Tensor:
-        found.append(question(text_btd, asks_bt))
-        return found[-1]
-
-    monkeypatch.setattr("eos_platform.models.runtime.prompt_state.question", heard)
-    inputs = small.prompts(2, (9, 5))
-    ids, mask, pixels = inputs["input_ids"], inputs["attention_mask"], inputs["pixel_values"]
-    order = mask.argsort(dim=1, descending=True, stable=True)
-    right = {"input_ids": ids.gather(1, order), "attention_mask": mask.gather(1, order), "pixel_values": pixels}
-    answer = torch.tensor([[11, 12, 13]] * 2)
-    longer = {
-        "input_ids": torch.cat([ids, answer], 1),
-        "attention_mask": torch.cat([mask, torch.ones_like(answer)], 1),
-        "pixel_values": pixels,
-    }
-    labels = torch.cat([torch.full_like(ids, -100), answer], 1)
-    with torch.no_grad(), attached(model, small.operator(*small.wider["steered"][1])):
-        model(**inputs)
-        model(**right)
-        model(**longer, labels=labels)
-        with torch.autocast("cpu", torch.bfloat16):
-            model(**inputs)
-        model.generate(**inputs, max_new_tokens=2, num_beams=2)
-        assert [len(q_bd) for q_bd in found] == [2, 2, 2, 2, 4]
-        expected = found[0]
-        assert float(expected.norm(dim=1).min()) > 0.1
-        for q_bd in (*found[1:4], found[4][::2], found[4][1::2]):
-            assert q_bd.dtype == torch.float32
-            torch.testing.assert_close(q_bd, expected, rtol=1e-5, atol=1e-6)
-        end = int((ids[0] == small.image).nonzero()[-1]) + 1
-        alone = model(input_ids=ids[:1, :end], attention_mask=mask[:1, :end], pixel_values=pixels[:1]).logits
-    assert not found[-1].any()
-    static = [{**site, "steering": None} for site in small.wider["steered"][1]]
-    with torch.no_grad(), attached(model, small.operator(*static)):
-        plain = model(input_ids=ids[:1, :end], attention_mask=mask[:1, :end], pixel_values=pixels[:1]).logits
-    assert torch.equal(alone, plain)
