@@ -14,6 +14,7 @@ from eos_platform.dashboards.health import (
     why_nothing,
 )
 from eos_platform.dashboards.palette import STATES
+from eos_platform.protocols import Objective
 
 
 @pytest.fixture
@@ -45,6 +46,14 @@ def test_hypervolume(trials):
     low, high = figure.layout.yaxis.range
     assert 0 <= low < 0.7 < 0.8 < high <= 1
     assert figure.layout.xaxis.title.text == "minutes since the first trial began"
+
+
+def test_the_volume_over_three_objectives_names_them_where_there_is_room():
+    axes = [Objective(name, "minimise", f"a cost called {name}") for name in ("prefill_ms", "kv_bytes", "mean_tokens")]
+    figure = hypervolume_figure(pd.DataFrame({"minutes": [1.0, 2.0], "hypervolume": [7e6, 8e6]}), axes=axes)
+    assert figure.layout.yaxis.title.text == "hypervolume"
+    said = figure.layout.title.subtitle.text
+    assert said == "of a cost called prefill_ms, a cost called kv_bytes, a cost called mean_tokens"
 
 
 def test_importance_by_objective():

@@ -1,7 +1,7 @@
 """Searches with a budget in milliseconds on a CPU: predicted, measured, and met, beside searches by FLOPs.
 
-    python -m eos_platform.analysis.experiments.milliseconds --shares .7 .5 .35 --out milliseconds
-    python -m eos_platform.analysis.experiments.milliseconds --table --out milliseconds
+    python -m eos_platform.analysis.experiments.times.milliseconds --shares .7 .5 .35 --out milliseconds
+    python -m eos_platform.analysis.experiments.times.milliseconds --table --out milliseconds
 
 Each share of the unreduced time is a budget of a search, from a device profile that is measured first. The operator is
 measured as it was searched, then with its counts scaled to meet the budget (``search.meeting``). Beside it stands a
