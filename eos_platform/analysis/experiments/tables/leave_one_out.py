@@ -1,6 +1,6 @@
 """What it costs that the defaults of a search were not tuned on the model it is used on.
 
-    python -m eos_platform.analysis.experiments.tables.leave_one_out --models bundled-qwen,bundled-gemma,bundled-small-v2 \\
+    python -m eos_platform.analysis.experiments.tables.leave_one_out --models bundled-qwen,bundled-gemma \\
         --ratio .15 --processes 4 --out leave_one_out.jsonl
 
 Searches from one start with one setting changed (``search_ablations`` has the same names), on every model. Of each
