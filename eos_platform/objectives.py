@@ -120,12 +120,6 @@ def losses(objectives: Sequence[Objective], values: Sequence[float]) -> tuple[fl
     return tuple(-one.sign * value for one, value in zip(objectives, values, strict=True))
 
 
-def describe_values(objectives: Sequence[Objective], values: Mapping[str, float]) -> str:
-    """Values in words: ``accuracy 81.3% at compute ratio 0.210, prefill ms 4.2``."""
-    parts = [f"{one.label} {one.show(values[one.metric])}" for one in objectives]
-    return f"{parts[0]} at {', '.join(parts[1:])}"
-
-
 def front_title(objectives: Sequence[Objective]) -> str:
     """What a figure of the front is called."""
     if tuple(objectives) == DEFAULT:

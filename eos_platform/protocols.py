@@ -236,6 +236,12 @@ class Objective:
         return "" if self.format.endswith("g") else f"{self.format[:-1]}~{self.format[-1]}"
 
 
+def describe_values(objectives: Sequence[Objective], values: Mapping[str, float]) -> str:
+    """Values in words: ``accuracy 81.3% at compute ratio 0.210, prefill ms 4.2``."""
+    parts = [f"{one.label} {one.show(values[one.metric])}" for one in objectives]
+    return f"{parts[0]} at {', '.join(parts[1:])}"
+
+
 @dataclass(frozen=True)
 class TrialResult:
     """What one search found; every number is of the deployed operator.

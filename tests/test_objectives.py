@@ -4,7 +4,8 @@ import pytest
 
 from eos_platform.common.errors import EosError
 from eos_platform.costs.registry import COSTS as REGISTERED
-from eos_platform.objectives import DEFAULT, describe_values, from_json, parse, to_json
+from eos_platform.objectives import DEFAULT, from_json, parse, to_json
+from eos_platform.protocols import describe_values
 
 
 @pytest.mark.parametrize(

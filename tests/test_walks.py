@@ -33,4 +33,5 @@ def test_from_a_batch_to_its_loss():
     walk = walks.loss()
     # who makes an adapter, or looks for a model's parts, has not been handed them
     assert not set(walk.modules) & {"models/adapters/__init__", "models/adapters/llava", "models/adapters/target"}
-    assert len(walk.modules) <= 32, walk.stays
+    assert len(walk.modules) <= 31, walk.stays
+    assert len(walk.stays) - len(walk.modules) <= 25, walk.stays  # 30 in that release

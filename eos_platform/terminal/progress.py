@@ -18,8 +18,8 @@ from eos_platform.common import console as terminal
 from eos_platform.costs.quantity import shown_quantity
 from eos_platform.costs.registry import COMPUTE
 from eos_platform.costs.registry import COSTS as REGISTERED
-from eos_platform.objectives import COSTS, DEFAULT, describe_values
-from eos_platform.protocols import Objective
+from eos_platform.objectives import COSTS, DEFAULT
+from eos_platform.protocols import Objective, describe_values
 from eos_platform.terminal.eta import Eta, Work
 from eos_platform.terminal.eta import duration as duration
 from eos_platform.terminal.search_bar import search_bar as search_bar

@@ -17,9 +17,9 @@ import numpy as np
 from eos_platform.costs.quantity import shown_cost
 from eos_platform.costs.registry import COMPUTE, COSTS
 from eos_platform.engine.strategy.nondominated import TieBreak, best_first, layers
-from eos_platform.objectives import DEFAULT, describe_values
+from eos_platform.objectives import DEFAULT
 from eos_platform.objectives import losses as as_losses
-from eos_platform.protocols import Objective
+from eos_platform.protocols import Objective, describe_values
 
 Point = tuple[float, ...]  # by objective, of a deployed operator; NaN: unknown
 
