@@ -121,7 +121,7 @@ def front(
             if known and (words := told(context, result.operator, known)):
                 remarks.append(f"{path} {words}")
             table.add_row(
-                str(path),
+                path.name,
                 shown_quantity(budget, about) if other else f"{budget:g}",
                 *([shown_quantity(result.cost.value, about)] if other and result.cost else []),
                 f"{result.compute_ratio:.3f}",

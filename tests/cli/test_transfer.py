@@ -27,7 +27,7 @@ def words(*more: str) -> list[str]:
         (["--processes", "2", "--address", "local"], "--processes: with --address"),
         (["--report-only"], "holds no transfer matrix"),
         (["bundled-qwen:size=448"], "did you mean 'sizes'"),
-        (["bundled-small:device_profile=nowhere.json"], "device profile nowhere.json"),
+        (["bundled-small:device_profile=nowhere.json"], "device profile not found: nowhere.json"),
         (["--set", "cost=kv_bytes"], "in a matrix a place has it"),
     ],
 )

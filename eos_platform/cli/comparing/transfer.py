@@ -28,7 +28,7 @@ def transfer(
     places: Annotated[
         list[str],
         typer.Argument(
-            metavar="PLACE...", help="MODEL[:TASK][:OPTION=VALUE]...; operators are searched for and tried in each."
+            metavar="PLACE...", help="MODEL\\[:TASK]\\[:OPTION=VALUE]...; operators are searched for and tried in each."
         ),
     ],
     operators: Annotated[

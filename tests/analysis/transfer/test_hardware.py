@@ -36,7 +36,7 @@ def test_a_place_may_name_a_device() -> None:
     ("words", "why"),
     [
         ("device_profil=x", "unknown option 'device_profil'; did you mean 'device_profile'"),
-        ("device_profile=nowhere.json", "device profile nowhere.json"),
+        ("device_profile=nowhere.json", "device profile not found: nowhere.json"),
         (f"device_profile={CPU}:cost_batch=2", "eager at batch 16; not eager at batch 2"),
         (f"device_profile={CPU}:cost_batch=many", "cost_batch"),
         (f"device_profile={CPU}:device_profile={CPU}", "'device_profile' is given twice"),
